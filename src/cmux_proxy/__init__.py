@@ -1,0 +1,33 @@
+"""A header-routed reverse proxy: one port in front of every local port."""
+
+from cmux_proxy._build import __version__
+from cmux_proxy.config import Address, Config, Limits, PoolLimits, Timeouts
+from cmux_proxy.errors import (
+    CmuxProxyError,
+    ConfigError,
+    ListenError,
+    RouteRefused,
+    UpstreamUnavailable,
+)
+from cmux_proxy.routing.router import Router
+from cmux_proxy.routing.target import Target
+from cmux_proxy.server.proxy import Proxy
+from cmux_proxy.server.worker import run
+
+__all__ = [
+    "Address",
+    "CmuxProxyError",
+    "Config",
+    "ConfigError",
+    "Limits",
+    "ListenError",
+    "PoolLimits",
+    "Proxy",
+    "RouteRefused",
+    "Router",
+    "Target",
+    "Timeouts",
+    "UpstreamUnavailable",
+    "__version__",
+    "run",
+]

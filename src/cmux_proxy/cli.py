@@ -1,0 +1,153 @@
+"""argv and CMUX_* variables -> Config; exit codes; the only place that prints."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import get_args
+
+import click
+
+from cmux_proxy._build import __version__, build_name
+from cmux_proxy.config import DEFAULT_LISTEN, Address, Config, LogLevel, LoopName, Timeouts
+from cmux_proxy.errors import ConfigError, ListenError
+from cmux_proxy.server.proxy import Proxy
+from cmux_proxy.server.worker import run
+
+_EXIT_FAILURE = 1
+
+
+class _AddressList(click.ParamType[list[str]]):
+    """Addresses, comma-separated; in a variable too."""
+
+    name = "ADDRESS"
+    envvar_list_splitter = ","
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        texts = [text.strip() for text in value.split(",")]
+        for text in texts:
+            try:
+                Address.parse(text)
+            except ConfigError as error:
+                self.fail(error.reason, param, ctx)
+        return texts
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Every flag beats its variable, and the variable beats the default.",
+)
+@click.option(
+    "--listen",
+    "listen",
+    type=_AddressList(),
+    multiple=True,
+    envvar="CMUX_LISTEN",
+    show_envvar=True,
+    default=list(DEFAULT_LISTEN),
+    show_default=",".join(DEFAULT_LISTEN),
+    help="Address to listen on, IPv4:PORT or [IPv6]:PORT; repeatable, or comma-separated. "
+    "Port 0 lets the system choose.",
+)
+@click.option(
+    "--upstream-host",
+    envvar="CMUX_UPSTREAM_HOST",
+    show_envvar=True,
+    show_default="127.0.0.1, and where that refuses ::1",
+    help="Host whose ports are served, a name or an IP address.",
+)
+@click.option(
+    "--connect-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=Timeouts().connect,
+    envvar="CMUX_CONNECT_TIMEOUT",
+    show_envvar=True,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a connection to an upstream may take to come about.",
+)
+@click.option(
+    "--drain-timeout",
+    type=click.FloatRange(min=0),
+    default=Timeouts().drain,
+    envvar="CMUX_DRAIN_TIMEOUT",
+    show_envvar=True,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long requests and tunnels may go on after SIGTERM or SIGINT.",
+)
+@click.option(
+    "--loop",
+    type=click.Choice(get_args(LoopName)),
+    default="auto",
+    envvar="CMUX_LOOP",
+    show_envvar=True,
+    show_default=True,
+    help="Event loop; auto takes uvloop where it is installed.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(get_args(LogLevel)),
+    default="info",
+    envvar="CMUX_LOG_LEVEL",
+    show_envvar=True,
+    show_default=True,
+    help="Least level of what is logged to standard error.",
+)
+@click.version_option(__version__, "--version", message=f"cmux-proxy %(version)s ({build_name()})")
+def _command(
+    listen: Sequence[list[str]],
+    upstream_host: str | None,
+    connect_timeout: float,
+    drain_timeout: float,
+    loop: LoopName,
+    log_level: LogLevel,
+) -> None:
+    """One port in front of every local port.
+
+    A request names the port it is for: X-Cmux-Port-Internal: 3000
+    """
+    config = Config(
+        listen=[address for addresses in listen for address in addresses],
+        upstream_host=upstream_host,
+        timeouts=Timeouts(connect=connect_timeout, drain=drain_timeout),
+        loop=loop,
+        log_level=log_level,
+    )
+    logging.basicConfig(
+        level=log_level.upper(), format="cmux-proxy: %(levelname)s: %(message)s", stream=sys.stderr
+    )
+    run(config, _announce)
+
+
+def _announce(proxy: Proxy, loop_name: str) -> None:
+    for address in proxy.addresses:
+        click.echo(f"listening on {address}")
+    click.echo(f"cmux-proxy {__version__} ({build_name()}, {loop_name})")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status. Errors are one line on standard error."""
+    try:
+        result = _command.main(
+            args=None if arguments is None else list(arguments),
+            prog_name="cmux-proxy",
+            standalone_mode=False,
+        )
+    except click.ClickException as error:
+        return _complain(error.format_message(), error.exit_code)
+    except ConfigError as error:
+        flag = "--" + error.field.removeprefix("timeouts.").replace("_", "-")
+        return _complain(f"Invalid value for {flag!r}: {error.reason}", click.UsageError.exit_code)
+    except ListenError as error:
+        return _complain(str(error), _EXIT_FAILURE)
+    except click.Abort:
+        return _complain("interrupted", _EXIT_FAILURE)
+    return result if isinstance(result, int) else 0
+
+
+def _complain(text: str, status: int) -> int:
+    line = " ".join(text.split())
+    click.echo(f"cmux-proxy: error: {line}", err=True)
+    return status

@@ -1,0 +1,147 @@
+"""What can be configured, frozen and validated; nothing here reads argv, files or variables."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Literal, get_args
+
+from cmux_proxy.errors import ConfigError
+
+LoopName = Literal["auto", "uvloop", "asyncio"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+DEFAULT_LISTEN = ("0.0.0.0:8080", "127.0.0.1:8080")
+DEFAULT_UPSTREAM_HOST = "127.0.0.1"
+
+_LISTEN = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[^:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IP address and a port, as bound or to be bound."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, field_name: str = "listen") -> "Address":
+        """Read "127.0.0.1:8080" or "[::1]:8080"; raise ConfigError for anything else."""
+        match = _LISTEN.fullmatch(text)
+        problem = ConfigError(field_name, f"{text!r} is not IPv4:PORT or [IPv6]:PORT")
+        if match is None or int(match["port"]) > 65535:
+            raise problem
+        try:
+            host = ip_address(match["v6"] or match["v4"])
+        except ValueError:
+            raise problem from None
+        if (host.version == 6) != (match["v6"] is not None):
+            raise problem
+        return cls(str(host), int(match["port"]))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a message may measure, in bytes where nothing else is said."""
+
+    request_line: int = 16 * 1024
+    header_section: int = 64 * 1024
+    header_fields: int = 256
+    response_head: int = 128 * 1024
+    chunk_extensions: int = 16 * 1024
+    trailers: int = 16 * 1024
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            _check_number(f"limits.{name}", getattr(self, name), least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait, in seconds; None waits for ever."""
+
+    connect: float = 5.0
+    head: float | None = 15.0
+    idle: float | None = 75.0
+    response_head: float | None = None
+    linger: float = 5.0
+    drain: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if value is None and name in ("head", "idle", "response_head"):
+                continue
+            _check_number(f"timeouts.{name}", value, least=0)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolLimits:
+    """How many idle upstream connections are kept, and for how many seconds."""
+
+    per_target: int = 256
+    total: int = 1024
+    idle: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            _check_number(f"pool.{name}", getattr(self, name), least=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything a proxy needs to know; raises ConfigError, which names the field.
+
+    `listen` takes strings such as "127.0.0.1:8080" or "[::1]:0". `upstream_host` is a name or an
+    IP address; None means 127.0.0.1, and where that refuses, ::1.
+    """
+
+    listen: Sequence[str] = DEFAULT_LISTEN
+    upstream_host: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    pool: PoolLimits = field(default_factory=PoolLimits)
+    loop: LoopName = "auto"
+    log_level: LogLevel = "info"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.listen, str) or not self.listen:
+            raise ConfigError("listen", "needs at least one address, as a list of strings")
+        for text in self.listen:
+            Address.parse(text)
+        object.__setattr__(self, "listen", tuple(self.listen))
+        if self.upstream_host is not None:
+            object.__setattr__(self, "upstream_host", _upstream_host(self.upstream_host))
+        if self.loop not in get_args(LoopName):
+            raise ConfigError(
+                "loop", f"{self.loop!r} is not one of {', '.join(get_args(LoopName))}"
+            )
+        if self.log_level not in get_args(LogLevel):
+            names = ", ".join(get_args(LogLevel))
+            raise ConfigError("log_level", f"{self.log_level!r} is not one of {names}")
+
+    def addresses(self) -> list[Address]:
+        """Return what to listen on, in the order given."""
+        return [Address.parse(text) for text in self.listen]
+
+
+def _upstream_host(text: str) -> str:
+    """Return a host name or IP literal, brackets removed; raise ConfigError for anything else."""
+    inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    try:
+        return str(ip_address(inner))
+    except ValueError:
+        pass
+    # A name of digits and dots that is no address is a mistyped address.
+    if inner is text and _HOST_NAME.fullmatch(text) and not re.fullmatch(r"[0-9.]+", text):
+        return text
+    raise ConfigError("upstream_host", f"{text!r} is not a host name or an IP address")
+
+
+def _check_number(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+        raise ConfigError(name, f"{value!r} is not a number of at least {least}")

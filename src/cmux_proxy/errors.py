@@ -1,0 +1,54 @@
+"""The exceptions a user of the package may see.
+
+CmuxProxyError
+ ├── ConfigError            a value in Config is not usable (also a ValueError)
+ ├── ListenError            an address cannot be bound
+ ├── RouteRefused           a request names no target that may be reached
+ └── UpstreamUnavailable    an upstream could not be connected to; nothing was sent
+"""
+
+
+class CmuxProxyError(Exception):
+    """The base of all exceptions of this package."""
+
+
+class ConfigError(CmuxProxyError, ValueError):
+    """A field of the configuration has a value that cannot be used."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class ListenError(CmuxProxyError):
+    """An address cannot be bound."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"cannot listen on {address}: {reason}")
+        self.address = address
+        self.reason = reason
+
+
+class RouteRefused(CmuxProxyError):
+    """A request gets this answer instead of a target.
+
+    `status` is an HTTP status, `text` one line for the client, `error` a Proxy-Status error type
+    (RFC 9209 section 2.3).
+    """
+
+    def __init__(self, status: int, text: str, error: str = "http_request_error") -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.error = error
+
+
+class UpstreamUnavailable(CmuxProxyError):
+    """No connection to the upstream came about; fields as in RouteRefused."""
+
+    def __init__(self, status: int, text: str, error: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.error = error

@@ -1,0 +1,37 @@
+"""How a response reaches a client of either version: framing and persistence of what leaves."""
+
+from typing import Final
+
+from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
+from cmux_proxy.http1.head import RequestHead
+from cmux_proxy.http1.rewrite import ADD_CHUNKED, ADD_CLOSE, ADD_KEEP_ALIVE
+
+KEEP: Final = 1  # the client's connection may carry another exchange
+WRAP: Final = 2  # the body is put into chunks on the way
+UNWRAP: Final = 4  # the body is taken out of its chunks on the way
+
+
+def delivery(request: RequestHead, framing: int, may_persist: bool) -> int:
+    """Return the bits above for a response with that framing.
+
+    `may_persist` says whether everything but framing allows the client's connection to go on.
+    A body that ends with the upstream's connection is chunked for HTTP/1.1, so that the client
+    can tell its end and keep its own connection; HTTP/1.0 knows no chunks (RFC 9112 section 7)
+    and gets its end by close.
+    """
+    if request.minor:
+        wrap = WRAP if framing == UNTIL_CLOSE else 0
+        return wrap | KEEP if may_persist else wrap
+    if framing == CHUNKED:
+        return UNWRAP
+    return KEEP if may_persist and framing >= 0 else 0
+
+
+def additions(request: RequestHead, how: int) -> bytes:
+    """Return the field lines that the response needs besides its own."""
+    lines = ADD_CHUNKED if how & WRAP else b""
+    if not how & KEEP:
+        lines += ADD_CLOSE
+    elif not request.minor:
+        lines += ADD_KEEP_ALIVE
+    return lines

@@ -1,0 +1,96 @@
+"""Byte classes and compiled patterns of RFC 9110 and RFC 9112, each under its section.
+
+Knows grammar only: no limits, no meaning of any field. Every repeat is possessive, so a pattern
+is linear on hostile input; no capture group stands inside a repeat, because CPython 3.11.7,
+3.12.1 and 3.13.0 report wrong spans there. Neighbours: `head.py` and `body.py` use the patterns.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+# RFC 9110 section 5.6.2: token = 1*tchar
+TCHAR: Final = rb"!#$%&'*+\-.^_`|~0-9A-Za-z"
+TOKEN: Final = rb"[" + TCHAR + rb"]++"
+
+# RFC 9110 section 5.5: field values are visible bytes, SP, HTAB and obs-text; nothing else.
+FIELD_BYTE: Final = rb"[\t\x20-\x7e\x80-\xff]"
+
+# RFC 9112 section 5: no white space before the colon, no obs-fold, CRLF and nothing else.
+FIELD_LINE: Final = TOKEN + rb":" + FIELD_BYTE + rb"*+\r\n"
+
+# RFC 9112 section 3. The target is kept byte for byte; we are stricter than many in refusing
+# bytes above 0x7E, and a fragment is never part of a request target (RFC 9110 section 7.1).
+TARGET: Final = rb"[\x21\x22\x24-\x7e]++"
+REQUEST_LINE: Final = rb"(" + TOKEN + rb") (" + TARGET + rb") HTTP/1\.([01])\r\n"
+
+# RFC 9112 section 4. The blank before an absent reason phrase may be absent too.
+STATUS_LINE: Final = rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: " + FIELD_BYTE + rb"*+)?\r\n"
+
+# RFC 9110 section 7.2 and RFC 3986 section 3.2.2, without userinfo. We are stricter in
+# refusing "," in a reg-name: a list of hosts is two hosts to a lenient reader.
+_REG_NAME: Final = rb"(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})++"
+_IP_LITERAL: Final = rb"\[(?:[0-9A-Fa-f:.]++|[vV][0-9A-Fa-f]++\.[A-Za-z0-9\-._~!$&'()*+;=:]++)\]"
+HOST: Final = re.compile(rb"(?:" + _IP_LITERAL + rb"|" + _REG_NAME + rb")(?::[0-9]{0,5})?")
+
+# RFC 9110 section 9.3.6: the target of CONNECT is host and port, both present.
+AUTHORITY: Final = re.compile(rb"(?:" + _IP_LITERAL + rb"|" + _REG_NAME + rb"):[0-9]{1,5}")
+
+# RFC 9112 section 3.2.2, only the scheme a plain-text proxy can carry.
+ABSOLUTE_TARGET: Final = re.compile(rb"(?i:http)://([^/?]*+)(.*+)", re.DOTALL)
+
+# RFC 9110 section 8.6: 1*DIGIT, capped where a 64-bit reader could overflow.
+CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
+
+TOKEN_ONLY: Final = re.compile(TOKEN)
+# Each line of a section that is known to be valid; group 1 is the field name.
+FIELD_NAMES: Final = re.compile(rb"([" + TCHAR + rb"]++):" + FIELD_BYTE + rb"*+\r\n")
+
+# RFC 9110 section 7.8: protocol = protocol-name ["/" protocol-version]
+UPGRADE_PROTOCOL: Final = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
+
+# RFC 9112 section 7.1. Stricter: no white space ("BWS") around the extension's parts, and at
+# most 15 digits, so that no reader's 64-bit integer overflows.
+_QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
+_CHUNK_EXT: Final = rb"(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + _QUOTED + rb"))?)*+"
+CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:\r\n|(?=;)" + _CHUNK_EXT + rb"\r\n)")
+# What the beginning of such a line may look like while the rest is still under way.
+CHUNK_LINE_START: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,15}+(?:;" + FIELD_BYTE + rb"*+)?\r?)?")
+
+# RFC 9112 section 7.1.2
+TRAILER_SECTION: Final = re.compile(rb"(?:" + FIELD_LINE + rb")*+\r\n")
+
+BLANK_LINE: Final = b"\r\n\r\n"
+# RFC 9112 section 2.2: a LF without its CR, or a CR without its LF, ends nothing.
+BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+
+
+def _any_case(name: bytes) -> bytes:
+    first = name[:1]
+    return b"[" + first.upper() + first.lower() + b"](?i:" + re.escape(name[1:]) + b")"
+
+
+def field_run(names: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> bytes:
+    """Return a pattern for lines that are none of `names`, then one that is, or the blank line.
+
+    Group 1, the name, and group 2, the value, are set when the run stopped at a field of interest;
+    both are unset when it stopped at the blank line that ends the section. `prefixes` name whole
+    families of fields. Lines whose first byte begins no name are told apart by that byte alone.
+    """
+    names = list(names)
+    prefixes = list(prefixes)
+    wanted = b"|".join(
+        [_any_case(name) for name in names]
+        + [_any_case(prefix) + rb"[" + TCHAR + rb"]*+" for prefix in prefixes]
+    )
+    initials = {name[:1].lower() for name in names + prefixes}
+    letters = b"abcdefghijklmnopqrstuvwxyz"
+    others = b"".join(
+        letters[i : i + 1] + letters[i : i + 1].upper()
+        for i in range(26)
+        if letters[i : i + 1] not in initials
+    )
+    plain = rb"[!#$%&'*+\-.^_`|~0-9" + others + rb"][" + TCHAR + rb"]*+:" + FIELD_BYTE + rb"*+\r\n"
+    lookalike = rb"(?!(?:" + wanted + rb"):)" + FIELD_LINE
+    stop = rb"\r\n|(" + wanted + rb"):[ \t]*+(" + FIELD_BYTE + rb"*+)\r\n"
+    return rb"(?:" + plain + rb"|" + lookalike + rb")*+(?:" + stop + rb")"

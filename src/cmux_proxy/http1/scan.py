@@ -1,0 +1,239 @@
+"""One pass over a whole head, from bytes to facts (RFC 9112 sections 2 to 5).
+
+A pattern eats the lines that no rule is interested in and stops at one that is, so that the work
+in Python grows with the interesting fields only, and every byte is validated on the way. Knows
+which fields are hop-by-hop, and nothing of what a request is for. Neighbours: `grammar.py` makes
+the patterns, `head.py` has the facts, `explain.py` finds the words for what is refused.
+"""
+
+import re
+from typing import Final
+
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.explain import (
+    check_request_start,
+    check_response_start,
+    explain_request,
+    explain_response,
+)
+from cmux_proxy.http1.grammar import (
+    BLANK_LINE,
+    FIELD_NAMES,
+    REQUEST_LINE,
+    STATUS_LINE,
+    TOKEN_ONLY,
+    field_run,
+)
+from cmux_proxy.http1.head import (
+    CLOSE,
+    KEEP_ALIVE,
+    UPGRADE,
+    Head,
+    HeadLimits,
+    RequestHead,
+    ResponseHead,
+)
+
+_HOST: Final = 1
+_EXPECT: Final = 2
+_CONNECTION: Final = 3
+_CONTENT_LENGTH: Final = 4
+_TRANSFER_ENCODING: Final = 5
+_UPGRADE: Final = 6
+_HOP_BY_HOP: Final = 7
+
+_RESPONSE_KINDS: Final[dict[bytes, int]] = {
+    b"connection": _CONNECTION,
+    b"content-length": _CONTENT_LENGTH,
+    b"transfer-encoding": _TRANSFER_ENCODING,
+    b"upgrade": _UPGRADE,
+    b"keep-alive": _HOP_BY_HOP,
+    b"proxy-connection": _HOP_BY_HOP,
+    b"te": _HOP_BY_HOP,
+    b"proxy-authenticate": _HOP_BY_HOP,
+    b"proxy-authorization": _HOP_BY_HOP,
+}
+_REQUEST_KINDS: Final[dict[bytes, int]] = {b"host": _HOST, b"expect": _EXPECT, **_RESPONSE_KINDS}
+
+_OPTIONS: Final[dict[bytes, int]] = {
+    b"close": CLOSE,
+    b"keep-alive": KEEP_ALIVE,
+    b"Keep-Alive": KEEP_ALIVE,
+    b"upgrade": UPGRADE,
+    b"Upgrade": UPGRADE,
+}
+# Fields that say what a message is or where it goes: no peer may have them removed on the way.
+_NEVER_NOMINATED: Final = frozenset([b"content-length", b"transfer-encoding", b"host"])
+
+
+class RequestScanner:
+    """Scans request heads; built once, with the family of fields to report and cut.
+
+    A field whose name begins with `prefix` and ends with `suffix`, in any case, is reported in
+    `RequestHead.reported` and cut. Both are given in lower case.
+    """
+
+    __slots__ = ("_line", "_limits", "_prefix", "_run", "_suffix")
+
+    def __init__(self, limits: HeadLimits, prefix: bytes, suffix: bytes) -> None:
+        self._line = re.compile(REQUEST_LINE)
+        self._run = re.compile(field_run(_REQUEST_KINDS, [prefix]))
+        self._limits = limits
+        self._prefix = prefix
+        self._suffix = suffix
+
+    def scan(self, buffer: bytes, searched: int) -> RequestHead | None:
+        """Return the head at the start of `buffer`, or None when it is not complete.
+
+        `searched` is how much of the buffer an earlier call has seen, so that a head that comes
+        in many pieces costs one pass. Raises BadMessage.
+        """
+        if not searched or buffer.find(BLANK_LINE, max(0, searched - 3)) >= 0:
+            line = self._line.match(buffer)
+            if line is not None:
+                method, target, minor = line.groups()
+                head = RequestHead(buffer, 1 if minor == b"1" else 0, line.end(), method, target)
+                if self._note_fields(head):
+                    self._limits.check(head)
+                    if head.nominated is not None:
+                        _cut_nominated(head, head.nominated, self._prefix)
+                    return head
+            if buffer.find(BLANK_LINE) >= 0:
+                raise explain_request(buffer)
+        self._limits.check_unfinished(buffer)
+        check_request_start(buffer, searched)
+        return None
+
+    def _note_fields(self, head: RequestHead) -> bool:
+        follow = self._run.match
+        buffer = head.buffer
+        position = head.line_end
+        while True:
+            match = follow(buffer, position)
+            if match is None:
+                return False
+            position = match.end()
+            name, value = match.groups()
+            if name is None:
+                head.end = position
+                return True
+            name = name.lower()
+            value = value.rstrip(b" \t")
+            kind = _REQUEST_KINDS.get(name, 0)
+            if kind == _HOST:
+                # RFC 9112 section 3.2: exactly one.
+                if head.host is not None:
+                    raise BadMessage("there is more than one Host field")
+                head.host = value
+                head.host_start = match.start(1)
+                head.host_end = position
+            elif kind == _EXPECT:
+                head.expect = value if head.expect is None else head.expect + b", " + value
+            elif kind:
+                _note(head, kind, value, match.start(1), position)
+            elif name.endswith(self._suffix):
+                head.reported.append((name, value))
+                head.cuts += (match.start(1), position)
+
+
+class ResponseScanner:
+    """Scans response heads."""
+
+    __slots__ = ("_limits", "_line", "_run")
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._line = re.compile(STATUS_LINE)
+        self._run = re.compile(field_run(_RESPONSE_KINDS))
+        self._limits = limits
+
+    def scan(self, buffer: bytes, searched: int) -> ResponseHead | None:
+        """As RequestScanner.scan, for a response."""
+        if not searched or buffer.find(BLANK_LINE, max(0, searched - 3)) >= 0:
+            line = self._line.match(buffer)
+            if line is not None:
+                minor, status = line.groups()
+                head = ResponseHead(buffer, 1 if minor == b"1" else 0, line.end(), int(status))
+                if self._note_fields(head):
+                    self._limits.check(head)
+                    if head.nominated is not None:
+                        _cut_nominated(head, head.nominated, b"")
+                    return head
+            if buffer.find(BLANK_LINE) >= 0:
+                raise explain_response(buffer)
+        self._limits.check_unfinished(buffer)
+        check_response_start(buffer, searched)
+        return None
+
+    def _note_fields(self, head: ResponseHead) -> bool:
+        follow = self._run.match
+        buffer = head.buffer
+        position = head.line_end
+        while True:
+            match = follow(buffer, position)
+            if match is None:
+                return False
+            position = match.end()
+            name, value = match.groups()
+            if name is None:
+                head.end = position
+                return True
+            kind = _RESPONSE_KINDS[name.lower()]
+            _note(head, kind, value.rstrip(b" \t"), match.start(1), position)
+
+
+def _note(head: Head, kind: int, value: bytes, start: int, end: int) -> None:
+    if kind == _CONTENT_LENGTH:
+        # RFC 9112 section 6.3 would let equal values pass as one; stricter: one line or none.
+        if head.content_length is not None:
+            raise BadMessage("there is more than one Content-Length field")
+        head.content_length = value
+        return
+    if kind == _TRANSFER_ENCODING:
+        # RFC 9110 section 5.2: several lines are one list, which is never just "chunked".
+        coding = head.transfer_encoding
+        head.transfer_encoding = value if coding is None else coding + b", " + value
+        head.coding_start = start
+        head.coding_end = end
+        return
+    head.cuts += (start, end)
+    if kind == _HOP_BY_HOP:
+        return
+    if head.handshake is None:
+        head.handshake = []
+    head.handshake.append(start)
+    if kind == _UPGRADE:
+        head.upgrade = value if head.upgrade is None else head.upgrade + b", " + value
+        return
+    option = _OPTIONS.get(value, 0)
+    if option:
+        head.connection |= option
+    else:
+        _note_options(head, value)
+
+
+def _note_options(head: Head, value: bytes) -> None:
+    """Read a Connection value as a list (RFC 9110 section 7.6.1)."""
+    for item in value.split(b","):
+        option = item.strip(b" \t").lower()
+        if not option:
+            continue
+        if TOKEN_ONLY.fullmatch(option) is None:
+            raise BadMessage("Connection is not a list of tokens")
+        bit = _OPTIONS.get(option, 0)
+        head.connection |= bit
+        if not bit:
+            if head.nominated is None:
+                head.nominated = []
+            head.nominated.append(option)
+
+
+def _cut_nominated(head: Head, names: list[bytes], family: bytes) -> None:
+    """Add the fields that Connection nominates to the cuts; refuse those it may not name."""
+    for name in names:
+        if name in _NEVER_NOMINATED or (family and name.startswith(family)):
+            raise BadMessage(f"Connection may not name {name.decode('ascii')}")
+    spans = set(zip(head.cuts[::2], head.cuts[1::2], strict=True))
+    for match in FIELD_NAMES.finditer(head.buffer, head.line_end, head.end):
+        if match.group(1).lower() in names:
+            spans.add(match.span())
+    head.cuts = [offset for span in sorted(spans) for offset in span]

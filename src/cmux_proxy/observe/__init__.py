@@ -1,0 +1,1 @@
+"""What is told to the outside: how exchanges and tunnels ended. Knows no connection."""

@@ -1,0 +1,232 @@
+"""One accepted connection, as asyncio callbacks: buffers what arrives, hands over whole heads.
+
+One exchange at a time: requests that arrive early wait here, and reading stops when enough of
+them do. Neighbours: `exchange.py` is what a head turns into, `closing.py` ends a connection that
+the client still sends on.
+"""
+
+import asyncio
+from typing import Final
+
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.replies import error_reply
+from cmux_proxy.http1.rewrite import ADD_CLOSE
+from cmux_proxy.relay import failures
+from cmux_proxy.relay.client_side import ClientSide
+from cmux_proxy.relay.closing import LingeringClose, reset
+from cmux_proxy.relay.context import Context
+from cmux_proxy.relay.deadlines import NEVER
+from cmux_proxy.relay.exchange import Exchange
+from cmux_proxy.relay.failures import Failure
+from cmux_proxy.relay.pacing import EARLY_FULL, ENDED, PEER_FULL
+
+# How much may wait while an exchange is under way; with one read on top it stays below 256 KiB.
+_EARLY_LIMIT: Final = 4096
+
+
+class ClientConnection(ClientSide):
+    """A client's connection, from its first byte to its close or its becoming a tunnel."""
+
+    __slots__ = ("_context", "_exchange", "_is_advancing", "_is_closing", "_searched")
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self._context = context
+        self._exchange: Exchange | None = None
+        self._searched = 0
+        self._is_advancing = False
+        self._is_closing = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Take the transport; never let it hold more than one write back."""
+        self.transport = transport
+        transport.set_write_buffer_limits(high=0)
+        context = self._context
+        context.clients.add(self)
+        self._idle()
+        context.changed()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on the body of the exchange under way, or keep the bytes for what comes next."""
+        exchange = self._exchange
+        if exchange is None:
+            self.early = self.early + data if self.early else data
+            self._advance()
+        elif exchange.takes_body:
+            exchange.client_data(data)
+        else:
+            self.early += data
+            if len(self.early) > _EARLY_LIMIT:
+                self.hold_reading(EARLY_FULL)
+
+    def eof_received(self) -> bool:
+        """Keep the connection for the answers to what was asked completely; else close it."""
+        if self.has_ended:
+            return True
+        self.has_ended = True
+        self._holds |= ENDED
+        exchange = self._exchange
+        if exchange is not None:
+            exchange.client_ended()
+            return True
+        if self.early and not self._is_closing:
+            # An unfinished head, or requests that wait until the client reads its answers.
+            return self.is_write_paused
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Let go of the exchange."""
+        self._is_closing = True
+        context = self._context
+        context.clients.discard(self)
+        exchange = self._exchange
+        if exchange is not None:
+            self._exchange = None
+            exchange.client_gone()
+        context.changed()
+
+    def pause_writing(self) -> None:
+        """The client does not read: stop what is written to it at its source."""
+        self.is_write_paused = True
+        if self._exchange is not None:
+            self._exchange.client_paused()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self.is_write_paused = False
+        if self._exchange is not None:
+            self._exchange.client_resumed()
+        else:
+            self._advance()
+
+    def deadline_passed(self) -> None:
+        """Answer 408 where a head has begun, and close."""
+        if self._exchange is not None:
+            self._exchange.deadline_passed()
+        elif self.early and not self.is_write_paused:
+            self.reply(failures.HEAD_TIMEOUT, True, False)
+        else:
+            self.transport.abort()
+
+    def drain(self) -> None:
+        """Close unless an exchange is under way or a request has begun to arrive."""
+        if self._exchange is None and not self.early:
+            self._close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self.transport.abort()
+
+    def body_wanted(self) -> None:
+        """The exchange takes body bytes from now on: give it those that came early."""
+        early = self.early
+        exchange = self._exchange
+        if early and exchange is not None:
+            self.early = b""
+            exchange.client_data(early)
+        self.release_reading(EARLY_FULL)
+
+    def exchange_done(self, keep: bool) -> None:
+        """The exchange has ended and its last byte was written: go on, or close."""
+        self._exchange = None
+        self.release_reading(PEER_FULL)
+        if not keep:
+            self._close()
+            return
+        self._idle()
+        if self.early:
+            self.release_reading(EARLY_FULL)
+            self._advance()
+        elif self.has_ended or self._context.is_draining:
+            self._close()
+
+    def linger(self) -> None:
+        """End our half; the client may still be sending."""
+        self._exchange = None
+        self._is_closing = True
+        if not self.transport.is_closing():
+            self._context.clients.discard(self)
+            LingeringClose(self._context, self.transport)
+
+    def cut(self, with_reset: bool) -> None:
+        """Close amid a response, so that it cannot be taken for complete."""
+        self._exchange = None
+        self._is_closing = True
+        if with_reset:
+            reset(self.transport)
+        else:
+            self.transport.close()
+
+    def leave(self) -> None:
+        """The connection has become a tunnel's."""
+        self._exchange = None
+        self._is_closing = True
+        self._context.clients.discard(self)
+
+    def reply(self, failure: Failure, with_body: bool, keep: bool) -> None:
+        """Send the proxy's own answer; without `keep`, close once the client has read it."""
+        fields = failure.fields if keep else failure.fields + ADD_CLOSE
+        date = self._context.date()
+        self.transport.write(
+            error_reply(failure.status, failure.text, failure.error, date, with_body, fields)
+        )
+        if keep:
+            self.exchange_done(True)
+        else:
+            self.linger()
+
+    def _idle(self) -> None:
+        idle = self._context.timeouts.idle
+        self.deadline = NEVER if idle is None else self._context.ticker.now + idle
+
+    def _close(self) -> None:
+        self._is_closing = True
+        if self.early:
+            self.linger()
+        else:
+            self.transport.close()
+
+    def _advance(self) -> None:
+        """Begin exchanges with what has arrived, until one is under way."""
+        if self._is_advancing:
+            return
+        self._is_advancing = True
+        while self._exchange is None and self.early and not self.is_write_paused:
+            if self._is_closing or not self._begin():
+                break
+        self._is_advancing = False
+
+    def _begin(self) -> bool:
+        """Begin an exchange if a whole head is there."""
+        data = self.early
+        if data.startswith(b"\r\n"):
+            # RFC 9112 section 2.2: an empty line before a request is passed over.
+            data = self.early = data[2:]
+            self._searched = 0
+        if not data or data == b"\r":
+            return data != b""
+        context = self._context
+        try:
+            head = context.request_scanner.scan(data, self._searched)
+        except BadMessage as error:
+            self.reply(failures.bad_request(error), True, False)
+            return False
+        if head is None:
+            self._wait_for_head(len(data))
+            return False
+        self._searched = 0
+        self.early = b""
+        self.deadline = NEVER
+        exchange = Exchange(context, self, head)
+        self._exchange = exchange
+        exchange.start()
+        return True
+
+    def _wait_for_head(self, arrived: int) -> None:
+        if self.has_ended:
+            self.transport.close()
+            return
+        timeout = self._context.timeouts.head
+        if not self._searched and timeout is not None:
+            self.deadline = self._context.ticker.now + timeout
+        self._searched = arrived

@@ -1,0 +1,40 @@
+"""What an exchange needs of its client's connection; `client.py` is the real one."""
+
+from cmux_proxy.relay.failures import Failure
+from cmux_proxy.relay.pacing import PacedConnection
+
+
+class ClientSide(PacedConnection):
+    """A client's connection as its exchange sees it."""
+
+    __slots__ = ("early", "has_ended")
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Bytes that wait for their turn: behind the request under way, or not yet a whole head.
+        self.early = b""
+        self.has_ended = False
+
+    def body_wanted(self) -> None:
+        """Hand over the body bytes that came early."""
+        raise NotImplementedError
+
+    def exchange_done(self, keep: bool) -> None:
+        """The exchange is over and its last byte written; `keep` the connection or close it."""
+        raise NotImplementedError
+
+    def reply(self, failure: Failure, with_body: bool, keep: bool) -> None:
+        """The exchange is over; send this answer of our own."""
+        raise NotImplementedError
+
+    def linger(self) -> None:
+        """The exchange is over; close, but let the client read what it was sent."""
+        raise NotImplementedError
+
+    def cut(self, with_reset: bool) -> None:
+        """The exchange is over amid its response; close so that this shows."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """The exchange is over, and the transport is a tunnel's."""
+        raise NotImplementedError

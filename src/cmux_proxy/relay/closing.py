@@ -1,0 +1,70 @@
+"""Two ways to close that plain `close` does not offer: after the client has read, and by reset."""
+
+import asyncio
+import socket
+import struct
+from typing import Final
+
+from cmux_proxy.relay.context import Context
+from cmux_proxy.relay.deadlines import Timed
+
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+# A peer that keeps sending is listened to for so many times the linger timeout.
+_LONGEST: Final = 6
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Close at once with a TCP reset, so that the peer cannot take it for an orderly end."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and not transport.is_closing():
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()
+
+
+class LingeringClose(Timed):
+    """Ends our half, then discards what the client still sends until it ends its own.
+
+    Closing with unread bytes would reset the connection, and the reset can overtake the answer
+    that was just written (RFC 9112 section 9.6).
+    """
+
+    __slots__ = ("_context", "_last", "_transport")
+
+    def __init__(self, context: Context, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._context = context
+        self._transport = transport
+        now = context.ticker.now
+        self.deadline = now + context.timeouts.linger
+        self._last = now + context.timeouts.linger * _LONGEST
+        context.clients.add(self)
+        transport.set_protocol(self)  # type: ignore[arg-type]
+        transport.write_eof()
+        transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Discard it, and grant some more time."""
+        self.deadline = min(self._context.ticker.now + self._context.timeouts.linger, self._last)
+
+    def eof_received(self) -> bool:
+        """Let the transport close: both halves have ended."""
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Be gone."""
+        self._context.clients.discard(self)
+        self._context.changed()
+
+    def pause_writing(self) -> None:
+        """Nothing more is written."""
+
+    def resume_writing(self) -> None:
+        """Nothing more is written."""
+
+    def deadline_passed(self) -> None:
+        """Give up on the client."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._transport.abort()

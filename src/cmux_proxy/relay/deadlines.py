@@ -1,0 +1,74 @@
+"""Deadlines as timestamps that one ticker walks: no timer per request.
+
+A deadline is met up to half a second late, which no peer can tell from a slow network.
+"""
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+from cmux_proxy.upstream.connection import UpstreamConnection
+from cmux_proxy.upstream.pool import Pool
+
+NEVER: Final = float("inf")
+TICK: Final = 0.5
+
+
+class Timed:
+    """A connection with a deadline, in seconds of the loop's clock."""
+
+    __slots__ = ("deadline",)
+
+    def __init__(self) -> None:
+        self.deadline = NEVER
+
+    def deadline_passed(self) -> None:
+        """Act on it; called at every tick until the deadline is moved or the object gone."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """The proxy is shutting down: end what nobody waits for."""
+
+    def abort(self) -> None:
+        """The proxy closes: end everything at once."""
+        raise NotImplementedError
+
+
+class Ticker:
+    """Keeps `now`, the loop's time as of the last tick, and calls what is due."""
+
+    __slots__ = ("_handle", "_loop", "_pool", "_timed", "now")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        timed: Collection[Timed],
+        pool: Pool[UpstreamConnection],
+    ) -> None:
+        self._loop = loop
+        self._timed = timed
+        self._pool = pool
+        self._handle: asyncio.TimerHandle | None = None
+        self.now = loop.time()
+
+    def start(self) -> None:
+        """Tick from now on."""
+        self._handle = self._loop.call_later(TICK, self._tick)
+
+    def stop(self) -> None:
+        """Tick no more."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def walk(self, now: float) -> None:
+        """Take `now` for the time and act on every deadline that has passed."""
+        self.now = now
+        for due in [one for one in self._timed if one.deadline <= now]:
+            due.deadline_passed()
+        for connection in self._pool.expired(now):
+            connection.close()
+
+    def _tick(self) -> None:
+        self._handle = self._loop.call_later(TICK, self._tick)
+        self.walk(self._loop.time())

@@ -1,0 +1,74 @@
+"""What went wrong -> what the client is told. The one place that picks a status.
+
+A failure can be told as long as no byte of a final response has left; after that the only answer
+is to close, which `exchange.py` does.
+"""
+
+from typing import Final, NamedTuple
+
+from cmux_proxy.errors import RouteRefused, UpstreamUnavailable
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.observe.outcome import Outcome
+from cmux_proxy.routing.target import Target
+
+
+class Failure(NamedTuple):
+    """A reply the proxy makes; `error` is a Proxy-Status error type (RFC 9209 section 2.3)."""
+
+    status: int
+    text: str
+    error: str
+    outcome: Outcome
+    fields: bytes = b""
+
+
+_REQUEST_ERROR: Final = "http_request_error"
+_RETRY_SOON: Final = b"Retry-After: 1\r\n"
+
+HEAD_TIMEOUT: Final = Failure(
+    408, "the request head did not arrive in time", _REQUEST_ERROR, Outcome.REFUSED
+)
+DRAINING: Final = Failure(
+    503,
+    "the proxy is shutting down; try again soon",
+    "proxy_internal_response",
+    Outcome.REFUSED,
+    _RETRY_SOON,
+)
+
+
+def bad_request(error: BadMessage) -> Failure:
+    """The client's message is malformed, ambiguous or too large."""
+    return Failure(error.status, f"bad request: {error.reason}", _REQUEST_ERROR, Outcome.REFUSED)
+
+
+def refused(error: RouteRefused) -> Failure:
+    """The request has no target."""
+    return Failure(error.status, error.text, error.error, Outcome.REFUSED)
+
+
+def unavailable(error: UpstreamUnavailable) -> Failure:
+    """The upstream could not be connected to."""
+    fields = _RETRY_SOON if error.status == 503 else b""
+    return Failure(error.status, error.text, error.error, Outcome.UNAVAILABLE, fields)
+
+
+def bad_response(target: Target, error: BadMessage) -> Failure:
+    """The upstream's answer is malformed or ambiguous."""
+    text = f"{target.authority()} did not answer in valid HTTP: {error.reason}"
+    return Failure(502, text, "http_protocol_error", Outcome.UNAVAILABLE)
+
+
+def broke(target: Target, has_answered: bool) -> Failure:
+    """The upstream's connection ended before the response head was complete."""
+    if has_answered:
+        text = f"{target.authority()} closed the connection amid the response head"
+        return Failure(502, text, "http_response_incomplete", Outcome.UNAVAILABLE)
+    text = f"{target.authority()} closed the connection without an answer"
+    return Failure(502, text, "connection_terminated", Outcome.UNAVAILABLE)
+
+
+def response_timeout(target: Target) -> Failure:
+    """The upstream has taken too long to begin its answer."""
+    text = f"{target.authority()} did not answer in time"
+    return Failure(504, text, "http_response_timeout", Outcome.UNAVAILABLE)

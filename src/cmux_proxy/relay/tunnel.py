@@ -1,0 +1,114 @@
+"""Two byte pipes between two connections, after CONNECT or an upgrade.
+
+Bytes are neither parsed nor changed. The end of one direction is passed on as an end, a reset as
+a reset; the other direction flows on. Knows nothing of how the tunnel came about.
+"""
+
+import asyncio
+
+from cmux_proxy.relay.closing import reset
+from cmux_proxy.relay.context import Context
+from cmux_proxy.relay.deadlines import Timed
+from cmux_proxy.relay.pacing import ENDED, PEER_FULL, PacedConnection
+
+
+class TunnelSide(PacedConnection):
+    """One end of a tunnel; what it receives, its peer sends."""
+
+    __slots__ = ("_has_ended", "_is_lost", "_tunnel", "peer")
+
+    def __init__(self, tunnel: "Tunnel", transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._tunnel = tunnel
+        self.transport = transport
+        self.peer: TunnelSide
+        self._has_ended = False
+        self._is_lost = False
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes on."""
+        self.peer.transport.write(data)
+
+    def eof_received(self) -> bool:
+        """Pass the end on; close both when both directions have ended."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._holds |= ENDED
+            peer = self.peer
+            if not peer.transport.is_closing():
+                peer.transport.write_eof()
+            if peer._has_ended:
+                peer.transport.close()
+                self.transport.close()
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Pass a reset on as a reset; otherwise let the peer send what it has, and close."""
+        self._is_lost = True
+        peer = self.peer
+        if peer._is_lost:
+            self._tunnel.closed()
+        elif error is not None:
+            reset(peer.transport)
+        else:
+            peer.transport.close()
+
+    def pause_writing(self) -> None:
+        """This side does not keep up: do not read the other."""
+        self.peer.hold_reading(PEER_FULL)
+
+    def resume_writing(self) -> None:
+        """This side keeps up again."""
+        self.peer.release_reading(PEER_FULL)
+
+
+class Tunnel(Timed):
+    """Both sides of a tunnel."""
+
+    __slots__ = ("_client", "_context", "_upstream")
+
+    def __init__(
+        self, context: Context, client: asyncio.Transport, upstream: asyncio.Transport
+    ) -> None:
+        super().__init__()
+        self._context = context
+        self._client = TunnelSide(self, client)
+        self._upstream = TunnelSide(self, upstream)
+        self._client.peer = self._upstream
+        self._upstream.peer = self._client
+
+    def open(
+        self, answer: bytes, from_client: bytes, from_upstream: bytes, client_has_ended: bool
+    ) -> None:
+        """Take both transports over; deliver the answer and what arrived early, in that order."""
+        client = self._client.transport
+        upstream = self._upstream.transport
+        self._context.tunnels.add(self)
+        client.set_protocol(self._client)  # type: ignore[arg-type]
+        upstream.set_protocol(self._upstream)  # type: ignore[arg-type]
+        client.write(answer + from_upstream)
+        if from_client:
+            upstream.write(from_client)
+        if client_has_ended:
+            self._client.eof_received()
+        else:
+            client.resume_reading()
+        # A transport that was full already does not say so again to its new protocol.
+        if client.get_write_buffer_size():
+            self._client.pause_writing()
+        if upstream.get_write_buffer_size():
+            self._upstream.pause_writing()
+
+    def closed(self) -> None:
+        """Both sides are gone."""
+        self._context.tunnels.discard(self)
+        self._context.changed()
+
+    def abort(self) -> None:
+        """Drop both sides at once."""
+        self._client.transport.abort()
+        self._upstream.transport.abort()
+
+    def deadline_passed(self) -> None:
+        """Drop the tunnel."""
+        self.abort()

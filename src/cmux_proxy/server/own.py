@@ -1,0 +1,59 @@
+"""Is an address one of the proxy's own listeners? (A request to itself would go round for ever.)"""
+
+import ipaddress
+import socket
+from collections.abc import Sequence
+
+from cmux_proxy.config import Address
+
+
+class OwnAddresses:
+    """The bound addresses of one proxy."""
+
+    def __init__(self, addresses: Sequence[Address], dual_stack: bool) -> None:
+        self._ports = {address.port for address in addresses}
+        self._addresses = list(addresses)
+        self._dual_stack = dual_stack
+
+    def covers(self, host: str, port: int) -> bool:
+        """Return whether a connection to this IP address and port would come to the proxy."""
+        if port not in self._ports:
+            return False
+        wanted = _unmapped(host)
+        return any(
+            self._reaches(address.host, wanted)
+            for address in self._addresses
+            if address.port == port
+        )
+
+    def _reaches(self, bound: str, wanted: str) -> bool:
+        if bound == wanted:
+            return True
+        # Connecting to a wildcard address reaches the loopback of its family.
+        if wanted in ("0.0.0.0", "::"):  # noqa: S104
+            wanted = "127.0.0.1" if wanted == "0.0.0.0" else "::1"  # noqa: S104
+            if bound == wanted:
+                return True
+        is_v6 = ":" in wanted
+        if bound == "::":
+            return (is_v6 or self._dual_stack) and _is_local(wanted)
+        return bound == "0.0.0.0" and not is_v6 and _is_local(wanted)  # noqa: S104
+
+
+def _unmapped(host: str) -> str:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+def _is_local(host: str) -> bool:
+    """Return whether this machine has the address: only then can it be bound."""
+    if ipaddress.ip_address(host).is_loopback:
+        return True
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True

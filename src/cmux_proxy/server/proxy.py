@@ -1,0 +1,135 @@
+"""Proxy: the object that an embedder holds. Builds everything one worker needs, starts and ends it.
+
+Runs in whatever event loop it is started in and touches neither signals nor logging set-up.
+"""
+
+import asyncio
+import resource
+from types import TracebackType
+from typing import Final, Self, cast
+
+from cmux_proxy.config import DEFAULT_UPSTREAM_HOST, Address, Config
+from cmux_proxy.relay.client import ClientConnection
+from cmux_proxy.relay.context import Context
+from cmux_proxy.routing.router import Router
+from cmux_proxy.server.listener import Listener, bind, bound_address, is_dual_stack
+from cmux_proxy.server.own import OwnAddresses
+
+# Each client may need an upstream connection too; a fifth is left for everything else.
+_SHARE_OF_DESCRIPTORS: Final = 0.8 / 2
+
+
+class Proxy:
+    """A proxy with the given configuration; `router` replaces the routing rules.
+
+    Use it as an asynchronous context manager, or call `start` and later `drain` or `close`.
+    """
+
+    def __init__(self, config: Config | None = None, router: Router | None = None) -> None:
+        self._config = Config() if config is None else config
+        self._router = router or Router(self._config.upstream_host or DEFAULT_UPSTREAM_HOST)
+        self._addresses: list[Address] = []
+        self._context: Context | None = None
+        self._listener: Listener | None = None
+        self._most_clients = 0
+        self._emptied: asyncio.Event | None = None
+
+    @property
+    def addresses(self) -> list[Address]:
+        """The addresses bound, with the ports that were chosen for port 0."""
+        return list(self._addresses)
+
+    async def start(self) -> None:
+        """Bind and accept; raise ListenError, or RuntimeError when started already."""
+        if self._context is not None:
+            raise RuntimeError("the proxy has been started already")
+        loop = asyncio.get_running_loop()
+        sockets = bind(self._config.addresses())
+        self._addresses = [bound_address(sock) for sock in sockets]
+        own = OwnAddresses(self._addresses, is_dual_stack())
+        context = Context(self._config, loop, self._router, own.covers)
+        context.on_change = self._pace_accepting
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most_clients = max(1, int(descriptors * _SHARE_OF_DESCRIPTORS))
+        self._context = context
+        # A protocol does not inherit asyncio.Protocol: that would cost every connection a dict.
+        self._listener = Listener(
+            loop, sockets, lambda: cast(asyncio.Protocol, ClientConnection(context))
+        )
+        await self._listener.start()
+        context.ticker.start()
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Stop accepting, let what is under way finish, close the rest after `timeout` seconds.
+
+        The default is `timeouts.drain` of the configuration. Idempotent.
+        """
+        context = self._context
+        if context is None:
+            return
+        self._stop_accepting()
+        if not context.is_draining:
+            context.is_draining = True
+            for connection in list(context.clients):
+                connection.drain()
+        self._close_idle_upstreams(context)
+        wait = self._config.timeouts.drain if timeout is None else timeout
+        try:
+            async with asyncio.timeout(wait):
+                await self._emptiness(context)
+        except TimeoutError:
+            pass
+        await self.close()
+
+    async def close(self) -> None:
+        """End everything at once. Idempotent."""
+        context = self._context
+        if context is None:
+            return
+        self._stop_accepting()
+        context.ticker.stop()
+        for connection in [*context.clients, *context.tunnels]:
+            connection.abort()
+        await self._emptiness(context)
+        self._close_idle_upstreams(context)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def _stop_accepting(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+
+    async def _emptiness(self, context: Context) -> None:
+        """Wait until no connection of a client is left."""
+        self._emptied = asyncio.Event()
+        while context.clients or context.tunnels:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    def _close_idle_upstreams(self, context: Context) -> None:
+        for connection in context.pool.drain():
+            connection.close()
+
+    def _pace_accepting(self) -> None:
+        """Pause accepting where descriptors would run out, resume when there is room again."""
+        context = self._context
+        listener = self._listener
+        if context is None or listener is None:
+            return
+        count = len(context.clients) + len(context.tunnels)
+        if count >= self._most_clients:
+            listener.pause()
+        elif not context.is_draining:
+            listener.resume()
+        if not count and self._emptied is not None:
+            self._emptied.set()

@@ -1,0 +1,133 @@
+"""One connection to an upstream, as asyncio callbacks, and the base class of what uses it.
+
+Knows nothing of HTTP: what arrives goes to the owner. Without an owner the connection is idle in
+the pool, and whatever happens then ends it. Neighbours: `dial.py` makes it, `pool.py` keeps it.
+"""
+
+import asyncio
+
+from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.routing.target import Target
+from cmux_proxy.upstream.pool import Idle, Pool
+
+
+class UpstreamOwner:
+    """Whoever has leased or dialled a connection; told of everything that happens on it."""
+
+    __slots__ = ()
+
+    def upstream_connected(self, connection: "UpstreamConnection") -> None:
+        """A dial has succeeded; the connection is the owner's."""
+        raise NotImplementedError
+
+    def upstream_unavailable(self, error: UpstreamUnavailable) -> None:
+        """A dial has failed; nothing was sent."""
+        raise NotImplementedError
+
+    def upstream_data(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        raise NotImplementedError
+
+    def upstream_ended(self) -> None:
+        """The upstream has sent its last byte; the connection closes."""
+        raise NotImplementedError
+
+    def upstream_lost(self, error: Exception | None) -> None:
+        """The connection is gone; `error` is None unless it was cut."""
+        raise NotImplementedError
+
+    def upstream_paused(self) -> None:
+        """The upstream does not keep up: send nothing more for now."""
+        raise NotImplementedError
+
+    def upstream_resumed(self) -> None:
+        """The upstream keeps up again."""
+        raise NotImplementedError
+
+
+class UpstreamConnection(Idle):
+    """A connection to `target`; idle in `pool` while `owner` is None."""
+
+    __slots__ = ("_is_reading", "_pool", "has_served", "is_open", "owner", "target", "transport")
+
+    def __init__(self, target: Target, pool: "Pool[UpstreamConnection]") -> None:
+        super().__init__()
+        self.target = target
+        self.owner: UpstreamOwner | None = None
+        self.has_served = False
+        self.is_open = False
+        self._pool = pool
+        self._is_reading = True
+        self.transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Take the transport; never let it hold more than one write back."""
+        self.transport = transport
+        self.is_open = True
+        transport.set_write_buffer_limits(high=0)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes on; on an idle connection nobody asked for them, so it is closed."""
+        owner = self.owner
+        if owner is None:
+            self._pool.discard(self.target, self)
+            self.abort()
+        else:
+            owner.upstream_data(data)
+
+    def eof_received(self) -> bool:
+        """Tell the owner; never keep a half-open connection."""
+        owner = self.owner
+        if owner is None:
+            self._pool.discard(self.target, self)
+        else:
+            owner.upstream_ended()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Tell the owner, or leave the pool."""
+        self.is_open = False
+        owner = self.owner
+        self.owner = None
+        if owner is None:
+            self._pool.discard(self.target, self)
+        else:
+            owner.upstream_lost(error)
+
+    def pause_writing(self) -> None:
+        """Tell the owner that bytes are waiting to leave."""
+        if self.owner is not None:
+            self.owner.upstream_paused()
+
+    def resume_writing(self) -> None:
+        """Tell the owner that all bytes have left."""
+        if self.owner is not None:
+            self.owner.upstream_resumed()
+
+    def set_reading(self, wanted: bool) -> None:
+        """Read on, or leave what arrives with the kernel; idempotent."""
+        if wanted == self._is_reading or not self.is_open:
+            return
+        self._is_reading = wanted
+        if wanted:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    def release(self, now: float) -> None:
+        """Give the connection back to the pool, which may have it closed."""
+        self.owner = None
+        self.has_served = True
+        self.set_reading(True)
+        if not self.is_open or not self._pool.give_back(self.target, self, now):
+            self.close()
+
+    def close(self) -> None:
+        """Close in order, without telling the owner."""
+        self.owner = None
+        self.transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once, without telling the owner."""
+        self.owner = None
+        self.transport.abort()

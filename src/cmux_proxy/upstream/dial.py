@@ -1,0 +1,167 @@
+"""Opens one connection to a target within a deadline; the only place that connects.
+
+Knows which addresses a target has and in which order they are tried, and what their errors mean
+to a client. Neighbours: `connection.py` is what comes out, `relay` is who asks.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Final, NamedTuple, cast
+
+import aiohappyeyeballs
+
+from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.routing.target import Target
+from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
+from cmux_proxy.upstream.pool import Pool
+from cmux_proxy.upstream.tcp import tune
+
+_BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
+# RFC 8305 section 5
+_NEXT_ADDRESS_AFTER: Final = 0.25
+_UNROUTABLE: Final = frozenset(
+    [errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EACCES]
+)
+_EXHAUSTED: Final = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL])
+
+
+class _Refusal(NamedTuple):
+    status: int
+    error: str
+    says: str
+
+
+class Dialer:
+    """Dials targets, one deadline for each dial.
+
+    With `tries_both_loopbacks`, a target on 127.0.0.1 that refuses is tried on ::1 and the one
+    that answered is tried first the next time, port by port. `is_own` tells whether the proxy
+    itself listens on an address and port.
+    """
+
+    __slots__ = ("_answered", "_both", "_is_own", "_loop", "_pool", "_timeout")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pool: Pool[UpstreamConnection],
+        timeout: float,
+        tries_both_loopbacks: bool,
+        is_own: Callable[[str, int], bool],
+    ) -> None:
+        self._loop = loop
+        self._pool = pool
+        self._timeout = timeout
+        self._both = tries_both_loopbacks
+        self._is_own = is_own
+        self._answered: dict[int, str] = {}
+
+    def start(self, target: Target, owner: UpstreamOwner) -> "asyncio.Task[None]":
+        """Dial in the background; the owner is told how it went, unless the task is cancelled."""
+        return self._loop.create_task(self._dial_for(owner, target))
+
+    async def _dial_for(self, owner: UpstreamOwner, target: Target) -> None:
+        try:
+            connection = await self.dial(target)
+        except UpstreamUnavailable as error:
+            owner.upstream_unavailable(error)
+        else:
+            owner.upstream_connected(connection)
+
+    async def dial(self, target: Target) -> UpstreamConnection:
+        """Return a new connection to `target`; raise UpstreamUnavailable."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                sock = await self._connect(target)
+                tune(sock)
+                return await self._wrap(target, sock)
+        except TimeoutError:
+            text = f"no connection to {target.authority()} within {self._timeout:g} s"
+            raise UpstreamUnavailable(504, text, "connection_timeout") from None
+        except OSError as error:
+            raise self._unavailable(target, error) from None
+
+    async def _wrap(self, target: Target, sock: socket.socket) -> UpstreamConnection:
+        connection = UpstreamConnection(target, self._pool)
+        try:
+            await self._loop.create_connection(
+                lambda: cast(asyncio.BaseProtocol, connection), sock=sock
+            )
+        except BaseException:
+            # Cancelled at the last moment: nobody else knows of the transport.
+            if connection.is_open:
+                connection.abort()
+            raise
+        return connection
+
+    async def _connect(self, target: Target) -> socket.socket:
+        if self._both and target.host == _BOTH_LOOPBACKS[0]:
+            return await self._connect_loopback(target.port)
+        try:
+            ip_address(target.host)
+        except ValueError:
+            return await self._connect_name(target)
+        return await self._connect_address(target.host, target.port)
+
+    async def _connect_loopback(self, port: int) -> socket.socket:
+        first = self._answered.get(port, _BOTH_LOOPBACKS[0])
+        second = _BOTH_LOOPBACKS[1] if first == _BOTH_LOOPBACKS[0] else _BOTH_LOOPBACKS[0]
+        try:
+            return await self._connect_address(first, port)
+        except ConnectionRefusedError as refused:
+            try:
+                sock = await self._connect_address(second, port)
+            except OSError:
+                raise refused from None
+        self._answered[port] = second
+        return sock
+
+    async def _connect_address(self, host: str, port: int) -> socket.socket:
+        self._refuse_own(host, port)
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            await self._loop.sock_connect(sock, (host, port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    async def _connect_name(self, target: Target) -> socket.socket:
+        """Try a name's addresses as RFC 8305 says: by turns, without waiting for the slow ones."""
+        found = await self._loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        for info in found:
+            self._refuse_own(str(info[4][0]), target.port)
+        return await aiohappyeyeballs.start_connection(
+            found, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=self._loop
+        )
+
+    def _refuse_own(self, host: str, port: int) -> None:
+        if self._is_own(host, port):
+            text = f"port {port} is the proxy itself; name the port of the service behind it"
+            raise UpstreamUnavailable(508, text, "proxy_loop_detected")
+
+    def _unavailable(self, target: Target, error: OSError) -> UpstreamUnavailable:
+        refusal = _refusal(error)
+        return UpstreamUnavailable(
+            refusal.status, refusal.says.format(target.authority()), refusal.error
+        )
+
+
+def _refusal(error: OSError) -> _Refusal:
+    if isinstance(error, socket.gaierror):
+        return _Refusal(502, "dns_error", "the host of {} is not known")
+    if isinstance(error, ConnectionRefusedError):
+        says = "nothing listens on {}; start the service or check the port"
+        return _Refusal(502, "connection_refused", says)
+    if error.errno in _UNROUTABLE:
+        return _Refusal(502, "destination_ip_unroutable", "{} is unreachable")
+    if error.errno in _EXHAUSTED:
+        says = "no resources left for a connection to {}; try again soon"
+        return _Refusal(503, "connection_limit_reached", says)
+    if error.errno == errno.ETIMEDOUT:
+        return _Refusal(504, "connection_timeout", "{} did not answer the connection attempt")
+    return _Refusal(502, "connection_terminated", "the connection to {} failed")
