@@ -1,0 +1,96 @@
+"""The response half of an exchange: from the upstream's bytes to what the client gets.
+
+Interim responses pass, the final head leaves with the first bytes of its body in one write, the
+rest of the body follows as it arrives. What an end means for the request and for the connections
+is not known here: `exchange.py` decides that.
+"""
+
+from cmux_proxy.http1 import rewrite
+from cmux_proxy.http1.body import Body, LengthBody, new_body
+from cmux_proxy.http1.delivery import KEEP, UNWRAP, WRAP, additions, delivery
+from cmux_proxy.http1.framing import response_framing
+from cmux_proxy.http1.head import ResponseHead
+from cmux_proxy.http1.persistence import client_wants_more, upstream_allows_more
+from cmux_proxy.relay.sides import REQUEST_DONE, RESPONSE_BODY, Sides
+
+
+class Answering(Sides):
+    """What an exchange does with the bytes of its upstream's answer."""
+
+    __slots__ = ()
+
+    def _receive(self, data: bytes) -> None:
+        """Forward interim responses; begin the final one once its head is complete."""
+        while True:
+            head = self._context.response_scanner.scan(data, self._searched)
+            if head is None:
+                self._held = data
+                self._searched = len(data)
+                return
+            self._searched = 0
+            self._held = b""
+            if head.status >= 200:
+                self._begin_response(head)
+                return
+            response_framing(head, self._request.method)
+            if head.status == 101:
+                self._grant_switch(head)
+                return
+            self._outgoing = b""
+            # RFC 9110 section 15.2: HTTP/1.0 does not know interim responses.
+            if self._request.minor:
+                self._client.transport.write(rewrite.response(head, b"", False, b""))
+            data = data[head.end :]
+            if not data:
+                return
+
+    def _begin_response(self, head: ResponseHead) -> None:
+        """Send the head with what came of the body, in one write."""
+        request = self._request
+        framing = response_framing(head, request.method)
+        if self._upstream_persists and not upstream_allows_more(head, framing):
+            self._upstream_persists = False
+        may_persist = (
+            (self._upstream_persists or self._request_side == REQUEST_DONE)
+            and client_wants_more(request)
+            and not self._context.is_draining
+        )
+        how = self._how = delivery(request, framing, may_persist)
+        unwrap = how & UNWRAP != 0
+        body: Body | None = None
+        arrived = len(head.buffer) - head.end
+        if framing >= 0 and arrived <= framing:
+            tail = head.buffer[head.end :]
+            if arrived < framing:
+                body = LengthBody(framing - arrived)
+        else:
+            body = new_body(framing, self._context.chunk_rules, unwrap)
+            tail = body.feed(head.buffer, head.end)
+            if how & WRAP and tail:
+                tail = rewrite.chunk(tail)
+            if body.is_done:
+                self._end_body(body)
+                body = None
+        added = b"" if how == KEEP and request.minor else additions(request, how)
+        self._response_side = RESPONSE_BODY
+        self._client.transport.write(rewrite.response(head, added, unwrap, tail))
+        if body is None:
+            self._response_done()
+        else:
+            self._response_body = body
+
+    def _relay(self, data: bytes) -> None:
+        body = self._response_body
+        if body is None:
+            return
+        out = body.feed(data, 0)
+        if out:
+            self._client.transport.write(rewrite.chunk(out) if self._how & WRAP else out)
+        if body.is_done:
+            self._end_body(body)
+            self._response_done()
+
+    def _end_body(self, body: Body) -> None:
+        # RFC 9112 section 9.2: bytes that nobody asked for spoil the connection, not the answer.
+        if body.rest:
+            self._upstream_persists = False

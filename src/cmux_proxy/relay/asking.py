@@ -1,0 +1,143 @@
+"""The request half of an exchange: judged, routed, and sent on as it arrives.
+
+Everything that can be refused is refused here before a byte leaves for the upstream.
+"""
+
+from typing import Final
+
+from cmux_proxy.errors import RouteRefused
+from cmux_proxy.http1 import rewrite
+from cmux_proxy.http1.body import new_body
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.framing import request_framing
+from cmux_proxy.http1.switching import asks_upgrade
+from cmux_proxy.http1.target import (
+    check_authority_form,
+    check_expectation,
+    check_host,
+    forward_target,
+)
+from cmux_proxy.relay import failures
+from cmux_proxy.relay.answering import Answering
+from cmux_proxy.relay.sides import REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD, RESPONSE_DONE
+from cmux_proxy.upstream.connection import UpstreamConnection
+
+# RFC 9110 section 9.2.2: what may be sent once more when a connection dies under it.
+_IDEMPOTENT: Final = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"])
+
+
+class Asking(Answering):
+    """What an exchange does with its client's request."""
+
+    __slots__ = ()
+
+    def start(self) -> None:
+        """Judge the request and send it on its way, or answer it."""
+        try:
+            if self._context.is_draining:
+                self._fail(failures.DRAINING)
+            elif self._request.method == b"CONNECT":
+                self._start_connect()
+            else:
+                self._start_request()
+        except BadMessage as error:
+            self._request_side = REQUEST_HEAD
+            self._fail(failures.bad_request(error))
+        except RouteRefused as error:
+            self._fail(failures.refused(error))
+
+    def _start_connect(self) -> None:
+        request = self._request
+        check_host(request)
+        check_authority_form(request)
+        context = self._context
+        self._target = context.router.route(request.method, request.host, request.reported)
+        self._request_side = REQUEST_DONE
+        self._client.early = request.buffer[request.end :]
+        # A connection of its own, and first of all: 200 says that the upstream has taken it.
+        self._dialling = context.dialer.start(self._target, self)
+
+    def _start_request(self) -> None:
+        request = self._request
+        framing = request_framing(request)
+        check_host(request)
+        to = forward_target(request)
+        if request.expect is not None:
+            check_expectation(request)
+        if request.upgrade is not None:
+            self._upgrade = asks_upgrade(request)
+        tail = self._take_first_body(framing)
+        context = self._context
+        target = context.router.route(request.method, request.host, request.reported)
+        self._target = target
+        if to is None and request.minor and not self._upgrade:
+            self._outgoing = rewrite.plain_request(request, tail)
+        else:
+            host = target.authority().encode("ascii")
+            self._outgoing = rewrite.other_request(request, to, self._upgrade, host, tail)
+        upstream = context.pool.lease(target)
+        if upstream is None:
+            self._dialling = context.dialer.start(target, self)
+        else:
+            upstream.owner = self
+            self._send(upstream)
+
+    def _take_first_body(self, framing: int) -> bytes:
+        """Return what came of the body with the head; what lies behind it is for later."""
+        request = self._request
+        buffer = request.buffer
+        if framing == 0:
+            self._request_side = REQUEST_DONE
+            if request.end != len(buffer):
+                self._client.early = buffer[request.end :]
+            return b""
+        body = self._request_body = new_body(framing, self._context.chunk_rules, False)
+        tail = body.feed(buffer, request.end)
+        self._request_side = REQUEST_BODY
+        if body.is_done:
+            self._request_side = REQUEST_DONE
+            self._client.early = body.rest
+        return tail
+
+    def _send(self, upstream: UpstreamConnection) -> None:
+        """Send the head and what has come of the body, in one write."""
+        self._upstream = upstream
+        self._is_reused = upstream.has_served
+        upstream.transport.write(self._outgoing)
+        if self._request_side != REQUEST_DONE:
+            self.takes_body = True
+            self._outgoing = b""
+        elif self._request.method not in _IDEMPOTENT:
+            self._outgoing = b""
+        if self._client.has_ended:
+            self._pass_end_on()
+        timeout = self._context.timeouts.response_head
+        if timeout is not None:
+            self._client.deadline = self._context.ticker.now + timeout
+
+    def client_data(self, data: bytes) -> None:
+        """Take bytes from the client; only while `takes_body`."""
+        body = self._request_body
+        upstream = self._upstream
+        if body is None or upstream is None:
+            return
+        try:
+            out = body.feed(data, 0)
+        except BadMessage as error:
+            self._fail(failures.bad_request(error))
+            return
+        if out:
+            upstream.transport.write(out)
+        if body.is_done:
+            self._request_side = REQUEST_DONE
+            self.takes_body = False
+            self._client.early = body.rest
+            if self._response_side == RESPONSE_DONE:
+                self._complete()
+
+    def _pass_end_on(self) -> None:
+        """Let the upstream see what it would see without a proxy: its client sends no more."""
+        upstream = self._upstream
+        if upstream is not None and not self._client.early:
+            self._upstream_persists = False
+            upstream.transport.write_eof()

@@ -1,0 +1,91 @@
+"""How far the two sides of an exchange are, and all that they share.
+
+Two small enums, as constants; written only by `asking.py`, `answering.py` and `exchange.py`, in
+one method for each event.
+"""
+
+import asyncio
+from typing import Final
+
+from cmux_proxy.http1.body import Body
+from cmux_proxy.http1.head import RequestHead, ResponseHead
+from cmux_proxy.relay.client_side import ClientSide
+from cmux_proxy.relay.context import Context
+from cmux_proxy.relay.failures import Failure
+from cmux_proxy.routing.target import Target
+from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
+
+# RequestSide
+REQUEST_HEAD: Final = 0  # not judged yet
+REQUEST_BODY: Final = 1  # the body is under way
+REQUEST_DONE: Final = 2  # its last byte was read
+
+# ResponseSide
+WAITING: Final = 0  # no final response head yet
+RESPONSE_BODY: Final = 1  # the head has left
+RESPONSE_DONE: Final = 2  # the last byte has left
+OVER: Final = 3  # the exchange has ended; absorbs whatever comes late
+
+
+class Sides(UpstreamOwner):
+    """The state of an exchange; `takes_body` says that the client's bytes are wanted now."""
+
+    __slots__ = (
+        "_client",
+        "_context",
+        "_dialling",
+        "_held",
+        "_how",
+        "_is_reused",
+        "_outgoing",
+        "_request",
+        "_request_body",
+        "_request_side",
+        "_response_body",
+        "_response_side",
+        "_searched",
+        "_target",
+        "_upgrade",
+        "_upstream",
+        "_upstream_persists",
+        "takes_body",
+    )
+
+    def __init__(self, context: Context, client: ClientSide, request: RequestHead) -> None:
+        self._context = context
+        self._client = client
+        self._request = request
+        self._request_side = REQUEST_HEAD
+        self._request_body: Body | None = None
+        self.takes_body = False
+        self._upgrade = False
+        self._target: Target
+        # The head and first body bytes, while they may have to be sent (again).
+        self._outgoing = b""
+        self._dialling: asyncio.Task[None] | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._upstream_persists = True
+        self._is_reused = False
+        self._response_side = WAITING
+        self._response_body: Body | None = None
+        # An unfinished response head, and how much of it was searched for its end.
+        self._held = b""
+        self._searched = 0
+        # How the response is delivered: the bits of `http1/delivery.py`.
+        self._how = 0
+
+    def _response_done(self) -> None:
+        """The last byte of the response has left."""
+        raise NotImplementedError
+
+    def _grant_switch(self, head: ResponseHead) -> None:
+        """The upstream has answered 101."""
+        raise NotImplementedError
+
+    def _complete(self) -> None:
+        """Both messages are whole."""
+        raise NotImplementedError
+
+    def _fail(self, failure: Failure) -> None:
+        """The exchange cannot go on."""
+        raise NotImplementedError
