@@ -73,11 +73,12 @@ class RequestScanner:
     `RequestHead.reported` and cut. Both are given in lower case.
     """
 
-    __slots__ = ("_line", "_limits", "_prefix", "_run", "_suffix")
+    __slots__ = ("_first", "_limits", "_next", "_prefix", "_suffix")
 
     def __init__(self, limits: HeadLimits, prefix: bytes, suffix: bytes) -> None:
-        self._line = re.compile(REQUEST_LINE)
-        self._run = re.compile(field_run(_REQUEST_KINDS, [prefix]))
+        run = field_run(_REQUEST_KINDS, [prefix])
+        self._first = re.compile(REQUEST_LINE + run)
+        self._next = re.compile(run)
         self._limits = limits
         self._prefix = prefix
         self._suffix = suffix
@@ -89,34 +90,28 @@ class RequestScanner:
         in many pieces costs one pass. Raises BadMessage.
         """
         if not searched or buffer.find(BLANK_LINE, max(0, searched - 3)) >= 0:
-            line = self._line.match(buffer)
-            if line is not None:
-                method, target, minor = line.groups()
-                head = RequestHead(buffer, 1 if minor == b"1" else 0, line.end(), method, target)
-                if self._note_fields(head):
-                    self._limits.check(head)
-                    if head.nominated is not None:
-                        _cut_nominated(head, head.nominated, self._prefix)
-                    return head
+            head = self._whole_head(buffer)
+            if head is not None:
+                self._limits.check(head)
+                if head.nominated is not None:
+                    _cut_nominated(head, head.nominated, self._prefix)
+                return head
             if buffer.find(BLANK_LINE) >= 0:
                 raise explain_request(buffer)
         self._limits.check_unfinished(buffer)
         check_request_start(buffer, searched)
         return None
 
-    def _note_fields(self, head: RequestHead) -> bool:
-        follow = self._run.match
-        buffer = head.buffer
-        position = head.line_end
-        while True:
-            match = follow(buffer, position)
-            if match is None:
-                return False
-            position = match.end()
-            name, value = match.groups()
-            if name is None:
-                head.end = position
-                return True
+    def _whole_head(self, buffer: bytes) -> RequestHead | None:
+        match = self._first.match(buffer)
+        if match is None:
+            return None
+        method, target, minor, name, value = match.groups()
+        head = RequestHead(buffer, 1 if minor == b"1" else 0, match.end(3) + 2, method, target)
+        start = match.start(4)
+        end = match.end()
+        follow = self._next.match
+        while name is not None:
             name = name.lower()
             value = value.rstrip(b" \t")
             kind = _REQUEST_KINDS.get(name, 0)
@@ -125,60 +120,71 @@ class RequestScanner:
                 if head.host is not None:
                     raise BadMessage("there is more than one Host field")
                 head.host = value
-                head.host_start = match.start(1)
-                head.host_end = position
+                head.host_start = start
+                head.host_end = end
             elif kind == _EXPECT:
                 head.expect = value if head.expect is None else head.expect + b", " + value
             elif kind:
-                _note(head, kind, value, match.start(1), position)
+                _note(head, kind, value, start, end)
             elif name.endswith(self._suffix):
                 head.reported.append((name, value))
-                head.cuts += (match.start(1), position)
+                head.cuts += (start, end)
+            match = follow(buffer, end)
+            if match is None:
+                return None
+            start = match.start(1)
+            end = match.end()
+            name, value = match.groups()
+        head.end = end
+        return head
 
 
 class ResponseScanner:
     """Scans response heads."""
 
-    __slots__ = ("_limits", "_line", "_run")
+    __slots__ = ("_first", "_limits", "_next")
 
     def __init__(self, limits: HeadLimits) -> None:
-        self._line = re.compile(STATUS_LINE)
-        self._run = re.compile(field_run(_RESPONSE_KINDS))
+        run = field_run(_RESPONSE_KINDS)
+        self._first = re.compile(STATUS_LINE + run)
+        self._next = re.compile(run)
         self._limits = limits
 
     def scan(self, buffer: bytes, searched: int) -> ResponseHead | None:
         """As RequestScanner.scan, for a response."""
         if not searched or buffer.find(BLANK_LINE, max(0, searched - 3)) >= 0:
-            line = self._line.match(buffer)
-            if line is not None:
-                minor, status = line.groups()
-                head = ResponseHead(buffer, 1 if minor == b"1" else 0, line.end(), int(status))
-                if self._note_fields(head):
-                    self._limits.check(head)
-                    if head.nominated is not None:
-                        _cut_nominated(head, head.nominated, b"")
-                    return head
+            head = self._whole_head(buffer)
+            if head is not None:
+                self._limits.check(head)
+                if head.nominated is not None:
+                    _cut_nominated(head, head.nominated, b"")
+                return head
             if buffer.find(BLANK_LINE) >= 0:
                 raise explain_response(buffer)
         self._limits.check_unfinished(buffer)
         check_response_start(buffer, searched)
         return None
 
-    def _note_fields(self, head: ResponseHead) -> bool:
-        follow = self._run.match
-        buffer = head.buffer
-        position = head.line_end
-        while True:
-            match = follow(buffer, position)
+    def _whole_head(self, buffer: bytes) -> ResponseHead | None:
+        match = self._first.match(buffer)
+        if match is None:
+            return None
+        minor, status, name, value = match.groups()
+        line_end = buffer.find(b"\n", match.end(2)) + 1
+        head = ResponseHead(buffer, 1 if minor == b"1" else 0, line_end, int(status))
+        start = match.start(3)
+        end = match.end()
+        follow = self._next.match
+        while name is not None:
+            _note(head, _RESPONSE_KINDS[name.lower()], value.rstrip(b" \t"), start, end)
+            match = follow(buffer, end)
             if match is None:
-                return False
-            position = match.end()
+                return None
+            start = match.start(1)
+            end = match.end()
             name, value = match.groups()
-            if name is None:
-                head.end = position
-                return True
-            kind = _RESPONSE_KINDS[name.lower()]
-            _note(head, kind, value.rstrip(b" \t"), match.start(1), position)
+        head.end = end
+        return head
 
 
 def _note(head: Head, kind: int, value: bytes, start: int, end: int) -> None:

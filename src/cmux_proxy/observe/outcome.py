@@ -3,25 +3,29 @@
 import enum
 
 
-class Outcome(enum.Enum):
+class Outcome(enum.IntEnum):
     """How an exchange ended; every exchange ends in exactly one of these."""
 
-    COMPLETE = "complete"  # the whole response was handed to the client
-    TUNNELLED = "tunnelled"  # the connection became a tunnel
-    REFUSED = "refused"  # answered by the proxy: the request was not acceptable
-    UNAVAILABLE = "unavailable"  # answered by the proxy: no upstream, or no usable answer from it
-    BROKEN_OFF = "broken off"  # the upstream failed after the response had begun
-    CLIENT_GONE = "client gone"  # the client left first
+    COMPLETE = 0  # the whole response was handed to the client
+    TUNNELLED = 1  # the connection became a tunnel
+    REFUSED = 2  # answered by the proxy: the request was not acceptable
+    UNAVAILABLE = 3  # answered by the proxy: no upstream, or no usable answer from it
+    BROKEN_OFF = 4  # the upstream failed after the response had begun
+    CLIENT_GONE = 5  # the client left first
 
 
 class Tally:
     """Counts what ended how, for one proxy."""
 
-    __slots__ = ("counts",)
+    __slots__ = ("_counts",)
 
     def __init__(self) -> None:
-        self.counts: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
+        self._counts = [0] * len(Outcome)
 
     def add(self, outcome: Outcome) -> None:
         """Count one end."""
-        self.counts[outcome] += 1
+        self._counts[outcome] += 1
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many exchanges ended so."""
+        return self._counts[outcome]
