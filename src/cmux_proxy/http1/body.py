@@ -5,17 +5,21 @@ Three kinds with one interface: `feed` takes what arrived and returns what may t
 has to be held back, uncopied. Knows nothing of why the body ends as it does (`framing.py`).
 """
 
+import re
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
-from cmux_proxy.http1.grammar import BLANK_LINE, CHUNK_LINE, CHUNK_LINE_START
-from cmux_proxy.http1.trailers import forwardable_trailers
+from cmux_proxy.http1.grammar import CHUNK_LINE, CHUNK_LINE_START
+from cmux_proxy.http1.trailers import may_forward_trailer
 
 _SIZE: Final = 0
 _DATA: Final = 1
 _DATA_END: Final = 2
 _TRAILERS: Final = 3
+
+# How much of an unfinished size line is judged byte by byte.
+_LOOKED_AT: Final = 32
 
 
 class Body:
@@ -75,8 +79,9 @@ class UntilCloseBody(Body):
 class ChunkRules:
     """What a chunked body may have around its content.
 
-    `line` bounds one size line, `extensions` all extensions together and `trailers` the trailer
-    section, in bytes; trailers whose lower-case name begins with `family` are dropped.
+    `line` bounds one size line without its CRLF, `extensions` all extensions together and
+    `trailers` the trailer section, in bytes; trailers whose lower-case name begins with `family`
+    are dropped.
     """
 
     __slots__ = ("extensions", "family", "line", "trailers")
@@ -91,10 +96,19 @@ class ChunkRules:
 class ChunkedBody(Body):
     """A chunked body (RFC 9112 section 7.1); with `unwrap`, only the chunks' content is returned.
 
-    Every size line is validated as a whole before a byte of it is passed on.
+    Every size line and trailer is validated as a whole before a byte of it is passed on.
     """
 
-    __slots__ = ("_extensions", "_held", "_left", "_phase", "_rules", "_unwrap")
+    __slots__ = (
+        "_extensions",
+        "_held",
+        "_left",
+        "_phase",
+        "_rules",
+        "_trailers",
+        "_unwrap",
+        "_walked",
+    )
 
     def __init__(self, rules: ChunkRules, unwrap: bool) -> None:
         super().__init__()
@@ -102,20 +116,37 @@ class ChunkedBody(Body):
         self._unwrap = unwrap
         self._phase = _SIZE
         self._left = 0
+        # The beginning of a line whose end is still under way.
         self._held = b""
         self._extensions = 0
+        # The trailers to forward, and the size of all trailers read.
+        self._trailers = b""
+        self._walked = 0
 
     def feed(self, data: bytes, start: int) -> bytes:
         """Take data[start:]; return what may travel on. Raises BadMessage."""
         if self._held:
+            if self._phase != _DATA_END and data.find(b"\n", start) < 0:
+                self._hold(self._held + data[start:])
+                return b""
             data = self._held + data[start:]
             start = 0
             self._held = b""
         content: list[bytes] | None = [] if self._unwrap else None
-        position = start
-        while position < len(data) and self._phase != _TRAILERS:
+        position = self._walk(data, start, content)
+        if self._phase == _TRAILERS:
+            return self._finish(data, start, position, content)
+        self._held = data[position:]
+        if content is not None:
+            return b"".join(content)
+        return data if start == 0 and position == len(data) else data[start:position]
+
+    def _walk(self, data: bytes, position: int, content: list[bytes] | None) -> int:
+        """Step over chunks; return where the first byte stands that cannot be judged yet."""
+        size = len(data)
+        while position < size and self._phase != _TRAILERS:
             if self._phase == _DATA:
-                end = min(position + self._left, len(data))
+                end = min(position + self._left, size)
                 if content is not None:
                     content.append(data[position:end])
                 self._left -= end - position
@@ -130,60 +161,62 @@ class ChunkedBody(Body):
                 position += 2
                 self._phase = _SIZE
             else:
-                next_position = self._read_size(data, position)
-                if next_position == position:
+                match = CHUNK_LINE.match(data, position)
+                if match is None:
+                    self._hold(data[position:])
                     break
-                position = next_position
-        if self._phase == _TRAILERS:
-            return self._finish(data, start, position, content)
-        self._held = data[position:]
-        if content is not None:
-            return b"".join(content)
-        return data if start == 0 and position == len(data) else data[start:position]
+                position = self._begin_chunk(match, position)
+        return position
 
-    def _read_size(self, data: bytes, position: int) -> int:
-        """Return where the size line at `position` ends, or `position` when it is not complete."""
-        match = CHUNK_LINE.match(data, position)
-        if match is None:
-            line = data[position:]
-            if CHUNK_LINE_START.fullmatch(line) is None:
-                raise BadMessage("a chunk size line is malformed")
-            if len(line) > self._rules.line:
-                raise BadMessage("a chunk extension is too long")
-            return position
+    def _begin_chunk(self, match: re.Match[bytes], position: int) -> int:
+        """Take a size line; return where it ends."""
         end = match.end()
         extension = end - match.end(1) - 2
         if extension:
             self._extensions += extension
-            if extension > self._rules.line or self._extensions > self._rules.extensions:
+            if end - 2 - position > self._rules.line or self._extensions > self._rules.extensions:
                 raise BadMessage("the chunk extensions are too long")
         self._left = int(match.group(1), 16)
         self._phase = _DATA if self._left else _TRAILERS
         return end
 
-    def _finish(self, data: bytes, start: int, position: int, content: list[bytes] | None) -> bytes:
-        """Read the trailer section at `position`; hold it back until it is complete."""
-        if data.startswith(b"\r\n", position):
-            end = position + 2
-            trailers = b"\r\n"
-        else:
-            blank = data.find(BLANK_LINE, position)
-            if blank < 0:
-                self._held = data[position:]
-                if len(self._held) > self._rules.trailers:
-                    raise BadMessage("the trailer section is too large")
-                return b"".join(content) if content is not None else data[start:position]
-            end = blank + 4
-            if end - position > self._rules.trailers:
+    def _hold(self, line: bytes) -> None:
+        """Keep a line that has not ended, unless it can no longer become a valid one."""
+        if self._phase == _TRAILERS:
+            if self._walked + len(line) > self._rules.trailers:
                 raise BadMessage("the trailer section is too large")
-            trailers = forwardable_trailers(data[position:end], self._rules.family)
+        else:
+            # Longer lines are looked at again when they have ended, so that the work is linear.
+            if (len(line) <= _LOOKED_AT or b"\n" in line) and not CHUNK_LINE_START.fullmatch(line):
+                raise BadMessage("a chunk size line is malformed")
+            if len(line.removesuffix(b"\r")) > self._rules.line:
+                raise BadMessage("the chunk extensions are too long")
+        self._held = line
+
+    def _finish(self, data: bytes, start: int, position: int, content: list[bytes] | None) -> bytes:
+        """Read trailers at `position`; they are held back until all have come."""
+        chunks_end = position
+        while True:
+            end = data.find(b"\n", position) + 1
+            if not end:
+                self._hold(data[position:])
+                return b"".join(content) if content is not None else data[start:chunks_end]
+            self._walked += end - position
+            if self._walked > self._rules.trailers:
+                raise BadMessage("the trailer section is too large")
+            line = data[position:end]
+            position = end
+            if line == b"\r\n":
+                break
+            if may_forward_trailer(line, self._rules.family):
+                self._trailers += line
         self.is_done = True
-        self.rest = data[end:]
+        self.rest = data[position:]
         if content is not None:
             return b"".join(content)
-        if end - position == len(trailers):
-            return data if start == 0 and end == len(data) else data[start:end]
-        return data[start:position] + trailers
+        if position == chunks_end + 2 and not self._trailers:
+            return data if start == 0 and position == len(data) else data[start:position]
+        return data[start:chunks_end] + self._trailers + b"\r\n"
 
 
 def new_body(framing: int, rules: ChunkRules, unwrap: bool) -> Body:

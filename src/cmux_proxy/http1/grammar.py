@@ -43,8 +43,8 @@ ABSOLUTE_TARGET: Final = re.compile(rb"(?i:http)://([^/?]*+)(.*+)", re.DOTALL)
 CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
 TOKEN_ONLY: Final = re.compile(TOKEN)
-# Each line of a section that is known to be valid; group 1 is the field name.
-FIELD_NAMES: Final = re.compile(rb"([" + TCHAR + rb"]++):" + FIELD_BYTE + rb"*+\r\n")
+# One valid field line; group 1 is the field name.
+NAMED_FIELD_LINE: Final = re.compile(rb"([" + TCHAR + rb"]++):" + FIELD_BYTE + rb"*+\r\n")
 
 # RFC 9110 section 7.8: protocol = protocol-name ["/" protocol-version]
 UPGRADE_PROTOCOL: Final = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
@@ -57,10 +57,8 @@ CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:\r\n|(?=;)" + _CHUNK_EXT
 # What the beginning of such a line may look like while the rest is still under way.
 CHUNK_LINE_START: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,15}+(?:;" + FIELD_BYTE + rb"*+)?\r?)?")
 
-# RFC 9112 section 7.1.2
-TRAILER_SECTION: Final = re.compile(rb"(?:" + FIELD_LINE + rb")*+\r\n")
-
 BLANK_LINE: Final = b"\r\n\r\n"
+EMPTY_LINES: Final = re.compile(rb"(?:\r\n)*+")
 # RFC 9112 section 2.2: a LF without its CR, or a CR without its LF, ends nothing.
 BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 

@@ -18,7 +18,8 @@ from cmux_proxy.http1.explain import (
 )
 from cmux_proxy.http1.grammar import (
     BLANK_LINE,
-    FIELD_NAMES,
+    EMPTY_LINES,
+    NAMED_FIELD_LINE,
     REQUEST_LINE,
     STATUS_LINE,
     TOKEN_ONLY,
@@ -235,11 +236,18 @@ def _note_options(head: Head, value: bytes) -> None:
 
 def _cut_nominated(head: Head, names: list[bytes], family: bytes) -> None:
     """Add the fields that Connection nominates to the cuts; refuse those it may not name."""
-    for name in names:
+    wanted = frozenset(names)
+    for name in wanted:
         if name in _NEVER_NOMINATED or (family and name.startswith(family)):
             raise BadMessage(f"Connection may not name {name.decode('ascii')}")
     spans = set(zip(head.cuts[::2], head.cuts[1::2], strict=True))
-    for match in FIELD_NAMES.finditer(head.buffer, head.line_end, head.end):
-        if match.group(1).lower() in names:
+    for match in NAMED_FIELD_LINE.finditer(head.buffer, head.line_end, head.end):
+        if match.group(1).lower() in wanted:
             spans.add(match.span())
     head.cuts = [offset for span in sorted(spans) for offset in span]
+
+
+def without_empty_lines(buffer: bytes) -> bytes:
+    """Return what follows the empty lines that `buffer` begins with."""
+    lines = EMPTY_LINES.match(buffer)
+    return buffer if lines is None else buffer[lines.end() :]

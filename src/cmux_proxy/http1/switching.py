@@ -23,7 +23,7 @@ def check_switch(request: RequestHead, response: ResponseHead, was_asked: bool) 
     granted = _protocols(response.upgrade or b"")
     if not granted:
         raise BadMessage("a 101 response that names no protocol")
-    asked = _protocols(request.upgrade)
+    asked = frozenset(_protocols(request.upgrade))
     if any(protocol not in asked for protocol in granted):
         raise BadMessage("a switch to another protocol than asked for")
 

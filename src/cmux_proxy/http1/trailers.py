@@ -3,7 +3,7 @@
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.grammar import FIELD_NAMES, TRAILER_SECTION
+from cmux_proxy.http1.grammar import NAMED_FIELD_LINE
 
 # RFC 9110 section 6.5.1: what frames, routes, authenticates, controls, or says how to read the
 # content must come before it. A recipient that merged such a trailer into the header section
@@ -18,21 +18,14 @@ _FORBIDDEN: Final = frozenset(
 )
 
 
-def forwardable_trailers(section: bytes, family: bytes) -> bytes:
-    """Return the section, blank line included, without the fields that may not be trailers.
+def may_forward_trailer(line: bytes, family: bytes) -> bool:
+    """Return whether a trailer field line, CRLF included, may travel on.
 
-    Fields whose lower-case name begins with `family`, if that is not empty, go too. Raises
-    BadMessage when the section is malformed.
+    A field whose lower-case name begins with `family`, if that is not empty, may not either.
+    Raises BadMessage when the line is malformed.
     """
-    if TRAILER_SECTION.fullmatch(section) is None:
-        raise BadMessage("the trailer section is malformed")
-    kept = [
-        match.group(0)
-        for match in FIELD_NAMES.finditer(section)
-        if not _is_forbidden(match.group(1).lower(), family)
-    ]
-    return b"".join(kept) + b"\r\n"
-
-
-def _is_forbidden(name: bytes, family: bytes) -> bool:
-    return name in _FORBIDDEN or (family != b"" and name.startswith(family))
+    match = NAMED_FIELD_LINE.fullmatch(line)
+    if match is None:
+        raise BadMessage("a trailer field is malformed")
+    name = match.group(1).lower()
+    return name not in _FORBIDDEN and not (family and name.startswith(family))

@@ -55,7 +55,9 @@ class Answering(Sides):
             and client_wants_more(request)
             and not self._context.is_draining
         )
-        how = self._how = delivery(request, framing, may_persist)
+        how = self._how = delivery(
+            request, framing, head.transfer_encoding is not None, may_persist
+        )
         unwrap = how & UNWRAP != 0
         body: Body | None = None
         arrived = len(head.buffer) - head.end

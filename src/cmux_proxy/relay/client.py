@@ -11,6 +11,7 @@ from typing import Final
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.replies import error_reply
 from cmux_proxy.http1.rewrite import ADD_CLOSE
+from cmux_proxy.http1.scan import without_empty_lines
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.client_side import ClientSide
 from cmux_proxy.relay.closing import LingeringClose, reset
@@ -199,12 +200,12 @@ class ClientConnection(ClientSide):
     def _begin(self) -> bool:
         """Begin an exchange if a whole head is there."""
         data = self.early
-        if data.startswith(b"\r\n"):
-            # RFC 9112 section 2.2: an empty line before a request is passed over.
-            data = self.early = data[2:]
-            self._searched = 0
-        if not data or data == b"\r":
-            return data != b""
+        if data.startswith(b"\r"):
+            # RFC 9112 section 2.2: empty lines before a request are passed over.
+            data = self.early = without_empty_lines(data)
+            if data in (b"", b"\r"):
+                self._wait_for_head(0)
+                return False
         context = self._context
         try:
             head = context.request_scanner.scan(data, self._searched)

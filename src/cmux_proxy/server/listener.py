@@ -9,16 +9,15 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Final
 
 from cmux_proxy.config import Address
 from cmux_proxy.errors import ListenError
+from cmux_proxy.server.accepting import BACKLOG, Factory, acceptor
 from cmux_proxy.upstream.tcp import tune
 
-# A burst of a thousand connections must find room in the queue.
-BACKLOG: Final = 4096
+_RETRY_AFTER: Final = 1.0
 
 
 def distinct_addresses(addresses: Sequence[Address], dual_stack: bool) -> list[Address]:
@@ -108,53 +107,48 @@ class Listener:
     """Accepts connections on bound sockets; owns them."""
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sockets: Sequence[socket.socket],
-        factory: Callable[[], asyncio.BaseProtocol],
+        self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket], factory: Factory
     ) -> None:
         self._loop = loop
         self._sockets = list(sockets)
-        self._factory = factory
-        self._servers: list[asyncio.AbstractServer] = []
-        self._is_wanted = False
-        self._opening: asyncio.Task[None] | None = None
+        self._acceptors = [acceptor(loop, sock, factory) for sock in sockets]
+        self._is_accepting = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Accept from now on."""
-        self._is_wanted = True
-        await self._open()
-
-    async def _open(self) -> None:
-        # The servers get duplicates: closing one stops accepting, and the queue lives on.
-        for sock in self._sockets:
-            server = await self._loop.create_server(self._factory, sock=sock.dup(), backlog=BACKLOG)
-            self._servers.append(server)
-        if not self._is_wanted:
-            self._close_servers()
+        self._is_accepting = True
+        for each in self._acceptors:
+            await each.start()
 
     def pause(self) -> None:
         """Leave new connections in the kernel's queue; idempotent."""
-        self._is_wanted = False
-        self._close_servers()
+        if self._is_accepting:
+            self._is_accepting = False
+            for each in self._acceptors:
+                each.stop()
 
     def resume(self) -> None:
         """Accept again; idempotent."""
-        if self._is_wanted or not self._sockets:
-            return
-        self._is_wanted = True
-        self._opening = self._loop.create_task(self._open())
+        if not self._is_accepting and self._sockets:
+            self._is_accepting = True
+            task = self._loop.create_task(self._resume())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _resume(self) -> None:
+        try:
+            for each in self._acceptors:
+                if self._is_accepting:
+                    await each.start()
+        except OSError:
+            # There is no descriptor left to accept with: try again when some may be free.
+            self.pause()
+            self._loop.call_later(_RETRY_AFTER, self.resume)
 
     def close(self) -> None:
         """Stop for good and free the addresses."""
-        self._is_wanted = False
-        self._close_servers()
+        self.pause()
         for sock in self._sockets:
-            with suppress(OSError):
-                sock.close()
+            sock.close()
         self._sockets.clear()
-
-    def _close_servers(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()

@@ -1,0 +1,128 @@
+"""Accepts connections from one bound socket; can stop and go on while the kernel keeps its queue.
+
+Two ways with one interface. uvloop accepts in C. asyncio's own server would take thousands of
+connections before it asked anybody, and logs a line for each once descriptors have run out, so
+there the socket is read here, a few connections at a time.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Final, Protocol
+
+# A burst of a thousand connections must find room in the queue.
+BACKLOG: Final = 4096
+_AT_ONCE: Final = 8
+_RETRY_AFTER: Final = 1.0
+
+Factory = Callable[[], asyncio.BaseProtocol]
+
+
+class Acceptor(Protocol):
+    """Accepts while it is on; both methods are idempotent."""
+
+    async def start(self) -> None:
+        """Accept from now on; raise OSError when the system does not allow it."""
+
+    def stop(self) -> None:
+        """Leave new connections in the kernel's queue."""
+
+
+def acceptor(loop: asyncio.AbstractEventLoop, sock: socket.socket, factory: Factory) -> Acceptor:
+    """Return what suits the event loop; the socket stays the caller's."""
+    if isinstance(loop, asyncio.BaseEventLoop):
+        return ReaderAcceptor(loop, sock, factory)
+    return ServerAcceptor(loop, sock, factory)
+
+
+class ServerAcceptor:
+    """Accepts with the loop's own server."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, factory: Factory
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._factory = factory
+        self._server: asyncio.AbstractServer | None = None
+        self._is_wanted = False
+
+    async def start(self) -> None:
+        """Accept from now on."""
+        if self._is_wanted:
+            return
+        self._is_wanted = True
+        try:
+            # The server gets a duplicate, so that the queue outlives it.
+            server = await self._serve(self._sock.dup())
+        except OSError:
+            self._is_wanted = False
+            raise
+        if self._is_wanted and self._server is None:
+            self._server = server
+        else:
+            server.close()
+
+    async def _serve(self, sock: socket.socket) -> asyncio.AbstractServer:
+        try:
+            return await self._loop.create_server(self._factory, sock=sock, backlog=BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+
+    def stop(self) -> None:
+        """Leave new connections in the kernel's queue."""
+        self._is_wanted = False
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+
+class ReaderAcceptor:
+    """Accepts whenever the socket can be read."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, factory: Factory
+    ) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._factory = factory
+        self._is_on = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def start(self) -> None:
+        """Accept from now on."""
+        self._watch()
+
+    def _watch(self) -> None:
+        if not self._is_on:
+            self._is_on = True
+            self._loop.add_reader(self._sock, self._accept)
+
+    def stop(self) -> None:
+        """Leave new connections in the kernel's queue."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._is_on:
+            self._is_on = False
+            self._loop.remove_reader(self._sock)
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                connection, _address = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:
+                # No descriptors or no memory: the queue can wait, spinning would not help.
+                self.stop()
+                self._retry = self._loop.call_later(_RETRY_AFTER, self._watch)
+                return
+            connection.setblocking(False)
+            task = self._loop.create_task(
+                self._loop.connect_accepted_socket(self._factory, connection)
+            )
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
