@@ -46,6 +46,8 @@ class ClientConnection(ClientSide):
         context.clients.add(self)
         self._idle()
         context.changed()
+        if context.is_draining:
+            self._close()
 
     def data_received(self, data: bytes) -> None:
         """Pass on the body of the exchange under way, or keep the bytes for what comes next."""
@@ -53,6 +55,8 @@ class ClientConnection(ClientSide):
         if exchange is None:
             self.early = self.early + data if self.early else data
             self._advance()
+            if self.is_write_paused and self.early:
+                self.hold_reading(EARLY_FULL)
         elif exchange.takes_body:
             exchange.client_data(data)
         else:
@@ -98,6 +102,7 @@ class ClientConnection(ClientSide):
         if self._exchange is not None:
             self._exchange.client_resumed()
         else:
+            self.release_reading(EARLY_FULL)
             self._advance()
 
     def deadline_passed(self) -> None:
@@ -145,7 +150,9 @@ class ClientConnection(ClientSide):
         """End our half; the client may still be sending."""
         self._exchange = None
         self._is_closing = True
-        if not self.transport.is_closing():
+        if self.has_ended:
+            self.transport.close()
+        elif not self.transport.is_closing():
             self._context.clients.discard(self)
             LingeringClose(self._context, self.transport)
 

@@ -62,7 +62,6 @@ class Exchange(Asking):
         if self._response_side == OVER:
             connection.abort()
             return
-        connection.owner = self
         if self._request.method == b"CONNECT":
             self._upstream = connection
             self._switch(CONNECTION_ESTABLISHED, b"")

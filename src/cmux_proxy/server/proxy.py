@@ -32,7 +32,7 @@ class Proxy:
         self._context: Context | None = None
         self._listener: Listener | None = None
         self._most_clients = 0
-        self._emptied: asyncio.Event | None = None
+        self._emptied = asyncio.Event()
 
     @property
     def addresses(self) -> list[Address]:
@@ -56,7 +56,11 @@ class Proxy:
         self._listener = Listener(
             loop, sockets, lambda: cast(asyncio.Protocol, ClientConnection(context))
         )
-        await self._listener.start()
+        try:
+            await self._listener.start()
+        except OSError:
+            self._listener.close()
+            raise
         context.ticker.start()
 
     async def drain(self, timeout: float | None = None) -> None:
@@ -111,7 +115,6 @@ class Proxy:
 
     async def _emptiness(self, context: Context) -> None:
         """Wait until no connection of a client is left."""
-        self._emptied = asyncio.Event()
         while context.clients or context.tunnels:
             self._emptied.clear()
             await self._emptied.wait()
@@ -131,5 +134,5 @@ class Proxy:
             listener.pause()
         elif not context.is_draining:
             listener.resume()
-        if not count and self._emptied is not None:
+        if not count:
             self._emptied.set()

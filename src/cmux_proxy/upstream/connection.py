@@ -61,10 +61,12 @@ class UpstreamConnection(Idle):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Take the transport; never let it hold more than one write back."""
+        """Take the transport; never let it hold more than one write back; tell the owner."""
         self.transport = transport
         self.is_open = True
         transport.set_write_buffer_limits(high=0)
+        if self.owner is not None:
+            self.owner.upstream_connected(self)
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; on an idle connection nobody asked for them, so it is closed."""

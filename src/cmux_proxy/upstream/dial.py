@@ -64,38 +64,31 @@ class Dialer:
         return self._loop.create_task(self._dial_for(owner, target))
 
     async def _dial_for(self, owner: UpstreamOwner, target: Target) -> None:
-        try:
-            connection = await self.dial(target)
-        except UpstreamUnavailable as error:
-            owner.upstream_unavailable(error)
-        else:
-            owner.upstream_connected(connection)
-
-    async def dial(self, target: Target) -> UpstreamConnection:
-        """Return a new connection to `target`; raise UpstreamUnavailable."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                sock = await self._connect(target)
-                tune(sock)
-                return await self._wrap(target, sock)
-        except TimeoutError:
-            text = f"no connection to {target.authority()} within {self._timeout:g} s"
-            raise UpstreamUnavailable(504, text, "connection_timeout") from None
-        except OSError as error:
-            raise self._unavailable(target, error) from None
-
-    async def _wrap(self, target: Target, sock: socket.socket) -> UpstreamConnection:
         connection = UpstreamConnection(target, self._pool)
+        # The connection itself tells its owner when it is made, so that no byte comes too soon.
+        connection.owner = owner
         try:
+            sock = await self.open_socket(target)
             await self._loop.create_connection(
                 lambda: cast(asyncio.BaseProtocol, connection), sock=sock
             )
-        except BaseException:
-            # Cancelled at the last moment: nobody else knows of the transport.
-            if connection.is_open:
-                connection.abort()
-            raise
-        return connection
+        except UpstreamUnavailable as error:
+            owner.upstream_unavailable(error)
+        except OSError as error:
+            owner.upstream_unavailable(_unavailable(target, error))
+
+    async def open_socket(self, target: Target) -> socket.socket:
+        """Return a connected socket within the deadline; raise UpstreamUnavailable."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                sock = await self._connect(target)
+        except TimeoutError:
+            text = f"no connection to {target.authority()} within {self._timeout:g} s"
+            raise UpstreamUnavailable(504, text, "connection_timeout") from None
+        except (OSError, UnicodeError) as error:
+            raise _unavailable(target, error) from None
+        tune(sock)
+        return sock
 
     async def _connect(self, target: Target) -> socket.socket:
         if self._both and target.host == _BOTH_LOOPBACKS[0]:
@@ -144,15 +137,16 @@ class Dialer:
             text = f"port {port} is the proxy itself; name the port of the service behind it"
             raise UpstreamUnavailable(508, text, "proxy_loop_detected")
 
-    def _unavailable(self, target: Target, error: OSError) -> UpstreamUnavailable:
-        refusal = _refusal(error)
-        return UpstreamUnavailable(
-            refusal.status, refusal.says.format(target.authority()), refusal.error
-        )
+
+def _unavailable(target: Target, error: OSError | UnicodeError) -> UpstreamUnavailable:
+    refusal = _refusal(error)
+    return UpstreamUnavailable(
+        refusal.status, refusal.says.format(target.authority()), refusal.error
+    )
 
 
-def _refusal(error: OSError) -> _Refusal:
-    if isinstance(error, socket.gaierror):
+def _refusal(error: OSError | UnicodeError) -> _Refusal:
+    if isinstance(error, socket.gaierror | UnicodeError):
         return _Refusal(502, "dns_error", "the host of {} is not known")
     if isinstance(error, ConnectionRefusedError):
         says = "nothing listens on {}; start the service or check the port"
