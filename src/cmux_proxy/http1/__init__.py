@@ -1,7 +1,8 @@
 """HTTP/1 without I/O: bytes to facts, facts to decisions, facts and bytes to bytes.
 
     grammar    byte classes and patterns          head       the facts of one head, and its limits
-    scan       a head's bytes -> its facts        explain    why a head was refused
+    scan       a head's bytes -> its facts        fields     a header section's bytes -> its facts
+    explain    why a head was refused
     framing    how a body ends                    body       which bytes are still this message's
     target     forms of the request target        switching  Upgrade and CONNECT: asked? granted?
     persistence  may this connection go on?       rewrite    the head that leaves

@@ -7,8 +7,7 @@ the body's bytes (`body.py` reads those) nor of the connection's future (`persis
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.grammar import CONTENT_LENGTH
-from cmux_proxy.http1.head import RequestHead, ResponseHead
+from cmux_proxy.http1.head import Fields, RequestHead, ResponseHead
 
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
@@ -16,11 +15,10 @@ UNTIL_CLOSE: Final = -2
 
 def request_framing(head: RequestHead) -> int:
     """Return the framing of a request's body; raise BadMessage where two readers could differ."""
-    coding = head.transfer_encoding
-    length = head.content_length
-    if coding is None:
-        return 0 if length is None else _length(length)
-    _check_coding(coding, length, head.minor)
+    fields = head.fields
+    if fields.transfer_encoding is None:
+        return fields.content_length or 0
+    _check_coding(fields, fields.transfer_encoding, head.minor)
     return CHUNKED
 
 
@@ -30,34 +28,28 @@ def response_framing(head: ResponseHead, method: bytes) -> int:
     Raises BadMessage for ambiguous framing, also where no body follows: a reader that overlooks
     the rule for HEAD, 204 or 304 must not find two answers to choose from.
     """
-    coding = head.transfer_encoding
-    length = head.content_length
+    fields = head.fields
+    coding = fields.transfer_encoding
+    length = fields.content_length
     if coding is not None:
-        _check_coding(coding, length, head.minor)
-    announced = 0 if length is None else _length(length)
+        _check_coding(fields, coding, head.minor)
     status = head.status
     if status < 200 or status == 204:
         # RFC 9110 section 8.6, RFC 9112 section 6.1: neither field may stand in these.
-        if coding is not None or announced > 0:
+        if coding is not None or length:
             raise BadMessage(f"a {status} response announces a body")
         return 0
     if method == b"HEAD" or status == 304:
         return 0
     if coding is not None:
         return CHUNKED
-    return UNTIL_CLOSE if length is None else announced
+    return UNTIL_CLOSE if length is None else length
 
 
-def _length(value: bytes) -> int:
-    if CONTENT_LENGTH.fullmatch(value) is None:
-        raise BadMessage("Content-Length is not a plain number")
-    return int(value)
-
-
-def _check_coding(coding: bytes, length: bytes | None, minor: int) -> None:
+def _check_coding(fields: Fields, coding: bytes, minor: int) -> None:
     # RFC 9112 section 6.1; stricter in refusing every coding but chunked, which a recipient of
     # unchanged bytes could fail to understand, and every message that carries both fields.
-    if length is not None:
+    if fields.content_length is not None:
         raise BadMessage("both Transfer-Encoding and Content-Length are given")
     if minor == 0:
         raise BadMessage("Transfer-Encoding is not defined for HTTP/1.0")

@@ -1,4 +1,4 @@
-"""The facts of one head, as offsets into the bytes it came as, and what a head may measure.
+"""The facts of one head, and what a head may measure.
 
 Nothing here reads a head (`scan.py` does) or judges it (`framing.py`, `persistence.py`,
 `switching.py`); this is the vocabulary that they share.
@@ -14,72 +14,81 @@ KEEP_ALIVE: Final = 2
 UPGRADE: Final = 4
 
 
-class Head:
-    """What both kinds of head have in common. Offsets count from the start of `buffer`.
+class Fields:
+    """The facts of one header section; never changed once it has been read.
 
-    `line_end` and `end` are where the start line and the head end, `minor` is the x of HTTP/1.x.
-    `cuts` are the spans that must not travel on, as start, end, start, end, in order; the starts
-    of those that an upgrade keeps (Connection and Upgrade lines) are in `handshake`.
+    `block` is the section, blank line included, and `kept` what of it may travel on. `cuts` are
+    the spans that may not, as (start, end) offsets into the block, in order; `handshake` are those
+    of them that an upgrade keeps. `connection` has the bits above, `nominated` the other options.
+    `reported` holds the fields of the reported family as (lower-case name, value), in order.
+    Values are without surrounding white space; of several lines, joined with a comma.
     """
 
     __slots__ = (
-        "buffer",
-        "coding_end",
-        "coding_start",
+        "block",
+        "coding_span",
         "connection",
         "content_length",
         "cuts",
-        "end",
+        "expect",
         "handshake",
-        "line_end",
-        "minor",
+        "host",
+        "host_span",
+        "kept",
         "nominated",
+        "reported",
         "transfer_encoding",
         "upgrade",
     )
 
-    def __init__(self, buffer: bytes, minor: int, line_end: int) -> None:
-        self.buffer = buffer
-        self.minor = minor
-        self.line_end = line_end
-        self.end = 0
-        self.cuts: list[int] = []
+    def __init__(self, block: bytes) -> None:
+        self.block = block
+        self.kept = block
+        self.cuts: list[tuple[int, int]] = []
+        self.handshake: list[tuple[int, int]] = []
         self.connection = 0
-        self.content_length: bytes | None = None
+        self.nominated: list[bytes] = []
+        self.content_length: int | None = None
         self.transfer_encoding: bytes | None = None
-        self.coding_start = 0
-        self.coding_end = 0
+        self.coding_span = (0, 0)
         self.upgrade: bytes | None = None
-        self.handshake: list[int] | None = None
-        self.nominated: list[bytes] | None = None
+        self.host: bytes | None = None
+        self.host_span = (0, 0)
+        self.expect: bytes | None = None
+        self.reported: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class RequestHead(Head):
-    """The facts of one request head; `reported` holds (lower-case name, value) in order."""
+class RequestHead:
+    """The facts of one request head: offsets into `buffer`, HTTP/1.`minor`, and the fields."""
 
-    __slots__ = ("expect", "host", "host_end", "host_start", "method", "reported", "target")
+    __slots__ = ("buffer", "end", "fields", "line_end", "method", "minor", "target")
 
     def __init__(
-        self, buffer: bytes, minor: int, line_end: int, method: bytes, target: bytes
+        self, buffer: bytes, line_end: int, method: bytes, target: bytes, minor: int, fields: Fields
     ) -> None:
-        super().__init__(buffer, minor, line_end)
+        self.buffer = buffer
+        self.line_end = line_end
+        self.end = line_end + len(fields.block)
         self.method = method
         self.target = target
-        self.host: bytes | None = None
-        self.host_start = 0
-        self.host_end = 0
-        self.expect: bytes | None = None
-        self.reported: list[tuple[bytes, bytes]] = []
+        self.minor = minor
+        self.fields = fields
 
 
-class ResponseHead(Head):
-    """The facts of one response head."""
+class ResponseHead:
+    """The facts of one response head: offsets into `buffer`, HTTP/1.`minor`, and the fields."""
 
-    __slots__ = ("status",)
+    __slots__ = ("buffer", "end", "fields", "line_end", "minor", "status")
 
-    def __init__(self, buffer: bytes, minor: int, line_end: int, status: int) -> None:
-        super().__init__(buffer, minor, line_end)
+    def __init__(
+        self, buffer: bytes, line_end: int, minor: int, status: int, fields: Fields
+    ) -> None:
+        self.buffer = buffer
+        self.line_end = line_end
+        self.end = line_end + len(fields.block)
+        self.minor = minor
         self.status = status
+        self.fields = fields
 
 
 class HeadLimits:
@@ -95,20 +104,20 @@ class HeadLimits:
     def check_unfinished(self, buffer: bytes) -> None:
         """Raise BadMessage when a head that has not ended is past a limit already."""
         line_end = buffer.find(b"\n") + 1
-        if (line_end or len(buffer)) > self.start_line:
-            raise BadMessage("the start line is too long", 414)
+        self.check_line(line_end or len(buffer))
         if line_end and len(buffer) - line_end > self.section:
             raise BadMessage("the header section is too large", 431)
 
-    def check(self, head: Head) -> None:
-        """Raise BadMessage when a complete head is past a limit."""
-        if head.line_end > self.start_line:
+    def check_line(self, size: int) -> None:
+        """Raise BadMessage when a start line of that size is too long."""
+        if size > self.start_line:
             raise BadMessage("the start line is too long", 414)
-        section = head.end - head.line_end
-        if section > self.section:
+
+    def check_section(self, block: bytes) -> None:
+        """Raise BadMessage when a header section is too large or has too many lines."""
+        size = len(block)
+        if size > self.section:
             raise BadMessage("the header section is too large", 431)
-        # The shortest field line has four bytes, so most heads need no counting.
-        if section > self.fields * 4:
-            lines = head.buffer.count(b"\n", head.line_end, head.end) - 1
-            if lines > self.fields:
-                raise BadMessage("there are too many header fields", 431)
+        # The shortest field line has four bytes, so most sections need no counting.
+        if size > self.fields * 4 and block.count(b"\n") - 1 > self.fields:
+            raise BadMessage("there are too many header fields", 431)

@@ -11,20 +11,22 @@ def asks_upgrade(head: RequestHead) -> bool:
     The option must stand in Connection, a list of protocols in Upgrade; from an HTTP/1.0 client
     the field means nothing. Raises BadMessage when Upgrade is not such a list.
     """
-    if not head.connection & UPGRADE or head.upgrade is None or not head.minor:
+    fields = head.fields
+    if not fields.connection & UPGRADE or fields.upgrade is None or not head.minor:
         return False
-    return bool(_protocols(head.upgrade))
+    return bool(_protocols(fields.upgrade))
 
 
 def check_switch(request: RequestHead, response: ResponseHead, was_asked: bool) -> None:
     """Raise BadMessage unless this 101 grants what the request asked for."""
-    if not was_asked or request.upgrade is None:
+    asked = request.fields.upgrade
+    if not was_asked or asked is None:
         raise BadMessage("a switch of protocols that nobody asked for")
-    granted = _protocols(response.upgrade or b"")
+    granted = _protocols(response.fields.upgrade or b"")
     if not granted:
         raise BadMessage("a 101 response that names no protocol")
-    asked = frozenset(_protocols(request.upgrade))
-    if any(protocol not in asked for protocol in granted):
+    protocols = frozenset(_protocols(asked))
+    if any(protocol not in protocols for protocol in granted):
         raise BadMessage("a switch to another protocol than asked for")
 
 

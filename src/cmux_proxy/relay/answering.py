@@ -56,7 +56,7 @@ class Answering(Sides):
             and not self._context.is_draining
         )
         how = self._how = delivery(
-            request, framing, head.transfer_encoding is not None, may_persist
+            request, framing, head.fields.transfer_encoding is not None, may_persist
         )
         unwrap = how & UNWRAP != 0
         body: Body | None = None

@@ -51,7 +51,9 @@ class Asking(Answering):
         check_host(request)
         check_authority_form(request)
         context = self._context
-        self._target = context.router.route(request.method, request.host, request.reported)
+        self._target = context.router.route(
+            request.method, request.fields.host, request.fields.reported
+        )
         self._request_side = REQUEST_DONE
         self._client.early = request.buffer[request.end :]
         # A connection of its own, and first of all: 200 says that the upstream has taken it.
@@ -62,13 +64,13 @@ class Asking(Answering):
         framing = request_framing(request)
         check_host(request)
         to = forward_target(request)
-        if request.expect is not None:
+        if request.fields.expect is not None:
             check_expectation(request)
-        if request.upgrade is not None:
+        if request.fields.upgrade is not None:
             self._upgrade = asks_upgrade(request)
         tail = self._take_first_body(framing)
         context = self._context
-        target = context.router.route(request.method, request.host, request.reported)
+        target = context.router.route(request.method, request.fields.host, request.fields.reported)
         self._target = target
         if to is None and request.minor and not self._upgrade:
             self._outgoing = rewrite.plain_request(request, tail)

@@ -31,7 +31,7 @@ class Proxy:
         self._addresses: list[Address] = []
         self._context: Context | None = None
         self._listener: Listener | None = None
-        self._most_clients = 0
+        self._most_clients = float("inf")
         self._emptied = asyncio.Event()
 
     @property
@@ -49,8 +49,7 @@ class Proxy:
         own = OwnAddresses(self._addresses, is_dual_stack())
         context = Context(self._config, loop, self._router, own.covers)
         context.on_change = self._pace_accepting
-        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._most_clients = max(1, int(descriptors * _SHARE_OF_DESCRIPTORS))
+        self._most_clients = _most_clients()
         self._context = context
         # A protocol does not inherit asyncio.Protocol: that would cost every connection a dict.
         self._listener = Listener(
@@ -136,3 +135,11 @@ class Proxy:
             listener.resume()
         if not count:
             self._emptied.set()
+
+
+def _most_clients() -> float:
+    """Return how many connections of clients the process's descriptors allow."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if descriptors == resource.RLIM_INFINITY:
+        return float("inf")
+    return max(1.0, descriptors * _SHARE_OF_DESCRIPTORS)

@@ -1,0 +1,202 @@
+"""The header section, from bytes to facts (RFC 9110 section 5, RFC 9112 section 5).
+
+A pattern eats the lines that no rule is interested in and stops at one that is, so that the work
+in Python grows with the interesting fields only, and every byte is validated on the way. The
+facts are a function of the bytes alone, and peers repeat themselves, so those of the last
+sections are remembered. Knows which fields are hop-by-hop, not what a message is for.
+"""
+
+import re
+from typing import Final
+
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.grammar import (
+    CONTENT_LENGTH,
+    HOST,
+    NAMED_FIELD_LINE,
+    TOKEN_ONLY,
+    field_run,
+)
+from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, Fields, HeadLimits
+
+_HOP_BY_HOP: Final = 1
+_HOST: Final = 2
+_EXPECT: Final = 3
+_CONNECTION: Final = 4
+_CONTENT_LENGTH: Final = 5
+_TRANSFER_ENCODING: Final = 6
+_UPGRADE: Final = 7
+
+_KINDS: Final[dict[bytes, int]] = {
+    b"connection": _CONNECTION,
+    b"content-length": _CONTENT_LENGTH,
+    b"expect": _EXPECT,
+    b"host": _HOST,
+    b"keep-alive": _HOP_BY_HOP,
+    b"proxy-authenticate": _HOP_BY_HOP,
+    b"proxy-authorization": _HOP_BY_HOP,
+    b"proxy-connection": _HOP_BY_HOP,
+    b"te": _HOP_BY_HOP,
+    b"transfer-encoding": _TRANSFER_ENCODING,
+    b"upgrade": _UPGRADE,
+}
+# In a response these two say nothing to a proxy.
+_REQUEST_ONLY: Final = (b"expect", b"host")
+
+_OPTIONS: Final[dict[bytes, int]] = {
+    b"close": CLOSE,
+    b"keep-alive": KEEP_ALIVE,
+    b"Keep-Alive": KEEP_ALIVE,
+    b"upgrade": UPGRADE,
+    b"Upgrade": UPGRADE,
+}
+# Fields that say what a message is or where it goes: no peer may have them removed on the way.
+_NEVER_NOMINATED: Final = frozenset([b"content-length", b"transfer-encoding", b"host"])
+
+# Enough for the peers of a development machine; in all at most half a megabyte.
+_REMEMBERED: Final = 256
+_REMEMBERED_SIZE: Final = 2048
+
+
+class FieldReader:
+    """Reads header sections; with a `prefix`, of requests, else of responses.
+
+    A field whose name begins with `prefix` and ends with `suffix`, both in lower case, is reported
+    and cut.
+    """
+
+    __slots__ = ("_limits", "_memory", "_prefix", "_run", "_suffix")
+
+    def __init__(self, limits: HeadLimits, prefix: bytes, suffix: bytes) -> None:
+        names = [name for name in _KINDS if prefix or name not in _REQUEST_ONLY]
+        self._run = re.compile(field_run(names, [prefix] if prefix else []))
+        self._limits = limits
+        self._prefix = prefix
+        self._suffix = suffix
+        self._memory: dict[bytes, Fields] = {}
+
+    def read(self, block: bytes) -> Fields | None:
+        """Return the facts of a section that ends in its blank line, or None if it is malformed.
+
+        Raises BadMessage where the lines are well-formed and what they say is not acceptable.
+        """
+        fields = self._memory.get(block)
+        if fields is None:
+            self._limits.check_section(block)
+            fields = self._read(block)
+            if fields is not None and len(block) <= _REMEMBERED_SIZE:
+                if len(self._memory) >= _REMEMBERED:
+                    self._memory.clear()
+                self._memory[block] = fields
+        return fields
+
+    def _read(self, block: bytes) -> Fields | None:
+        fields = Fields(block)
+        run = self._run.match
+        position = 0
+        while True:
+            match = run(block, position)
+            if match is None:
+                return None
+            position = match.end()
+            name, value = match.groups()
+            if name is None:
+                break
+            self._note(fields, name.lower(), value.rstrip(b" \t"), (match.start(1), position))
+        if position != len(block):
+            return None
+        if fields.nominated:
+            self._cut_nominated(fields)
+        if fields.cuts:
+            fields.kept = without(block, fields.cuts)
+        return fields
+
+    def _note(self, fields: Fields, name: bytes, value: bytes, span: tuple[int, int]) -> None:
+        kind = _KINDS.get(name, 0)
+        if kind == _HOST:
+            _note_host(fields, value, span)
+        elif kind == _CONNECTION:
+            fields.cuts.append(span)
+            fields.handshake.append(span)
+            _note_options(fields, value)
+        elif kind == _HOP_BY_HOP:
+            fields.cuts.append(span)
+        elif kind == _CONTENT_LENGTH:
+            _note_length(fields, value)
+        elif kind == _TRANSFER_ENCODING:
+            # RFC 9110 section 5.2: several lines are one list, which is never just "chunked".
+            fields.transfer_encoding = _joined(fields.transfer_encoding, value)
+            fields.coding_span = span
+        elif kind == _UPGRADE:
+            fields.cuts.append(span)
+            fields.handshake.append(span)
+            fields.upgrade = _joined(fields.upgrade, value)
+        elif kind == _EXPECT:
+            fields.expect = _joined(fields.expect, value)
+        elif name.endswith(self._suffix):
+            fields.cuts.append(span)
+            fields.reported += ((name, value),)
+
+    def _cut_nominated(self, fields: Fields) -> None:
+        """Add the fields that Connection nominates to the cuts; refuse those it may not name."""
+        wanted = frozenset(fields.nominated)
+        for name in wanted:
+            if name in _NEVER_NOMINATED or (self._prefix and name.startswith(self._prefix)):
+                raise BadMessage(f"Connection may not name {name.decode('ascii')}")
+        spans = set(fields.cuts)
+        for match in NAMED_FIELD_LINE.finditer(fields.block):
+            if match.group(1).lower() in wanted:
+                spans.add(match.span())
+        fields.cuts = sorted(spans)
+
+
+def without(block: bytes, cuts: list[tuple[int, int]]) -> bytes:
+    """Return the block without the spans, which are in order."""
+    pieces = []
+    position = 0
+    for start, end in cuts:
+        pieces.append(block[position:start])
+        position = end
+    pieces.append(block[position:])
+    return b"".join(pieces)
+
+
+def _joined(before: bytes | None, value: bytes) -> bytes:
+    return value if before is None else before + b", " + value
+
+
+def _note_host(fields: Fields, value: bytes, span: tuple[int, int]) -> None:
+    # RFC 9112 section 3.2: exactly one, and a valid one. Stricter: an empty value is refused.
+    if fields.host is not None:
+        raise BadMessage("there is more than one Host field")
+    if HOST.fullmatch(value) is None:
+        raise BadMessage("the Host field is not a host and an optional port")
+    fields.host = value
+    fields.host_span = span
+
+
+def _note_length(fields: Fields, value: bytes) -> None:
+    # RFC 9112 section 6.3 would let equal values pass as one; stricter: one line or none.
+    if fields.content_length is not None:
+        raise BadMessage("there is more than one Content-Length field")
+    if CONTENT_LENGTH.fullmatch(value) is None:
+        raise BadMessage("Content-Length is not a plain number")
+    fields.content_length = int(value)
+
+
+def _note_options(fields: Fields, value: bytes) -> None:
+    """Read a Connection value as a list (RFC 9110 section 7.6.1)."""
+    option = _OPTIONS.get(value, 0)
+    if option:
+        fields.connection |= option
+        return
+    for item in value.split(b","):
+        name = item.strip(b" \t").lower()
+        if not name:
+            continue
+        if TOKEN_ONLY.fullmatch(name) is None:
+            raise BadMessage("Connection is not a list of tokens")
+        option = _OPTIONS.get(name, 0)
+        fields.connection |= option
+        if not option:
+            fields.nominated.append(name)
