@@ -53,6 +53,7 @@ class Limits:
     header_section: int = 64 * 1024
     header_fields: int = 256
     response_head: int = 128 * 1024
+    response_fields: int = 1024
     chunk_extensions: int = 16 * 1024
     trailers: int = 16 * 1024
 

@@ -2,11 +2,13 @@
 
 A pattern eats the lines that no rule is interested in and stops at one that is, so that the work
 in Python grows with the interesting fields only, and every byte is validated on the way. The
-facts are a function of the bytes alone, and peers repeat themselves, so those of the last
-sections are remembered. Knows which fields are hop-by-hop, not what a message is for.
+facts are a function of the bytes alone, and peers repeat themselves, so those of sections that
+have come more than once are remembered. Knows which fields are hop-by-hop, and nothing of what a
+message is for.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
@@ -56,6 +58,7 @@ _NEVER_NOMINATED: Final = frozenset([b"content-length", b"transfer-encoding", b"
 # Enough for the peers of a development machine; in all at most half a megabyte.
 _REMEMBERED: Final = 256
 _REMEMBERED_SIZE: Final = 2048
+_SEEN: Final = 4096
 
 
 class FieldReader:
@@ -65,7 +68,7 @@ class FieldReader:
     and cut.
     """
 
-    __slots__ = ("_limits", "_memory", "_prefix", "_run", "_suffix")
+    __slots__ = ("_limits", "_memory", "_prefix", "_run", "_seen", "_suffix")
 
     def __init__(self, limits: HeadLimits, prefix: bytes, suffix: bytes) -> None:
         names = [name for name in _KINDS if prefix or name not in _REQUEST_ONLY]
@@ -74,6 +77,7 @@ class FieldReader:
         self._prefix = prefix
         self._suffix = suffix
         self._memory: dict[bytes, Fields] = {}
+        self._seen: set[int] = set()
 
     def read(self, block: bytes) -> Fields | None:
         """Return the facts of a section that ends in its blank line, or None if it is malformed.
@@ -84,11 +88,21 @@ class FieldReader:
         if fields is None:
             self._limits.check_section(block)
             fields = self._read(block)
-            if fields is not None and len(block) <= _REMEMBERED_SIZE:
-                if len(self._memory) >= _REMEMBERED:
-                    self._memory.clear()
-                self._memory[block] = fields
+            if fields is not None:
+                self._remember(block, fields)
         return fields
+
+    def _remember(self, block: bytes, fields: Fields) -> None:
+        """Keep the facts of a section that comes for the second time."""
+        mark = hash(block)
+        if mark not in self._seen:
+            if len(self._seen) >= _SEEN:
+                self._seen.clear()
+            self._seen.add(mark)
+        elif len(block) <= _REMEMBERED_SIZE:
+            if len(self._memory) >= _REMEMBERED:
+                self._memory.clear()
+            self._memory[block] = fields
 
     def _read(self, block: bytes) -> Fields | None:
         fields = Fields(block)
@@ -102,7 +116,18 @@ class FieldReader:
             name, value = match.groups()
             if name is None:
                 break
-            self._note(fields, name.lower(), value.rstrip(b" \t"), (match.start(1), position))
+            name = name.lower()
+            value = value.rstrip(b" \t")
+            kind = _KINDS.get(name, 0)
+            if kind == _HOST:
+                _note_host(fields, value, (match.start(1), position))
+            elif kind == _CONTENT_LENGTH:
+                _note_length(fields, value)
+            elif kind:
+                _note(fields, kind, value, (match.start(1), position))
+            elif name.endswith(self._suffix):
+                fields.cuts += ((match.start(1), position),)
+                fields.reported += ((name, value),)
         if position != len(block):
             return None
         if fields.nominated:
@@ -110,32 +135,6 @@ class FieldReader:
         if fields.cuts:
             fields.kept = without(block, fields.cuts)
         return fields
-
-    def _note(self, fields: Fields, name: bytes, value: bytes, span: tuple[int, int]) -> None:
-        kind = _KINDS.get(name, 0)
-        if kind == _HOST:
-            _note_host(fields, value, span)
-        elif kind == _CONNECTION:
-            fields.cuts.append(span)
-            fields.handshake.append(span)
-            _note_options(fields, value)
-        elif kind == _HOP_BY_HOP:
-            fields.cuts.append(span)
-        elif kind == _CONTENT_LENGTH:
-            _note_length(fields, value)
-        elif kind == _TRANSFER_ENCODING:
-            # RFC 9110 section 5.2: several lines are one list, which is never just "chunked".
-            fields.transfer_encoding = _joined(fields.transfer_encoding, value)
-            fields.coding_span = span
-        elif kind == _UPGRADE:
-            fields.cuts.append(span)
-            fields.handshake.append(span)
-            fields.upgrade = _joined(fields.upgrade, value)
-        elif kind == _EXPECT:
-            fields.expect = _joined(fields.expect, value)
-        elif name.endswith(self._suffix):
-            fields.cuts.append(span)
-            fields.reported += ((name, value),)
 
     def _cut_nominated(self, fields: Fields) -> None:
         """Add the fields that Connection nominates to the cuts; refuse those it may not name."""
@@ -147,10 +146,10 @@ class FieldReader:
         for match in NAMED_FIELD_LINE.finditer(fields.block):
             if match.group(1).lower() in wanted:
                 spans.add(match.span())
-        fields.cuts = sorted(spans)
+        fields.cuts = tuple(sorted(spans))
 
 
-def without(block: bytes, cuts: list[tuple[int, int]]) -> bytes:
+def without(block: bytes, cuts: Iterable[tuple[int, int]]) -> bytes:
     """Return the block without the spans, which are in order."""
     pieces = []
     position = 0
@@ -159,6 +158,29 @@ def without(block: bytes, cuts: list[tuple[int, int]]) -> bytes:
         position = end
     pieces.append(block[position:])
     return b"".join(pieces)
+
+
+def _note(fields: Fields, kind: int, value: bytes, span: tuple[int, int]) -> None:
+    if kind == _CONNECTION:
+        fields.cuts += (span,)
+        fields.handshake += (span,)
+        option = _OPTIONS.get(value, 0)
+        if option:
+            fields.connection |= option
+        else:
+            _note_options(fields, value)
+    elif kind == _HOP_BY_HOP:
+        fields.cuts += (span,)
+    elif kind == _TRANSFER_ENCODING:
+        # RFC 9110 section 5.2: several lines are one list, which is never just "chunked".
+        fields.transfer_encoding = _joined(fields.transfer_encoding, value)
+        fields.coding_span = span
+    elif kind == _UPGRADE:
+        fields.cuts += (span,)
+        fields.handshake += (span,)
+        fields.upgrade = _joined(fields.upgrade, value)
+    else:
+        fields.expect = _joined(fields.expect, value)
 
 
 def _joined(before: bytes | None, value: bytes) -> bytes:
@@ -186,10 +208,7 @@ def _note_length(fields: Fields, value: bytes) -> None:
 
 def _note_options(fields: Fields, value: bytes) -> None:
     """Read a Connection value as a list (RFC 9110 section 7.6.1)."""
-    option = _OPTIONS.get(value, 0)
-    if option:
-        fields.connection |= option
-        return
+    nominated: list[bytes] = []
     for item in value.split(b","):
         name = item.strip(b" \t").lower()
         if not name:
@@ -199,4 +218,5 @@ def _note_options(fields: Fields, value: bytes) -> None:
         option = _OPTIONS.get(name, 0)
         fields.connection |= option
         if not option:
-            fields.nominated.append(name)
+            nominated.append(name)
+    fields.nominated += tuple(nominated)

@@ -44,10 +44,10 @@ class Fields:
     def __init__(self, block: bytes) -> None:
         self.block = block
         self.kept = block
-        self.cuts: list[tuple[int, int]] = []
-        self.handshake: list[tuple[int, int]] = []
+        self.cuts: tuple[tuple[int, int], ...] = ()
+        self.handshake: tuple[tuple[int, int], ...] = ()
         self.connection = 0
-        self.nominated: list[bytes] = []
+        self.nominated: tuple[bytes, ...] = ()
         self.content_length: int | None = None
         self.transfer_encoding: bytes | None = None
         self.coding_span = (0, 0)

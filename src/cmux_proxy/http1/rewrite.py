@@ -31,10 +31,10 @@ def other_request(
     an HTTP/1.0 request that has none, which HTTP/1.1 does not allow.
     """
     fields = head.fields
-    cuts = fields.cuts
+    cuts = list(fields.cuts)
     additions = b""
     if upgrade:
-        kept = fields.handshake
+        kept = list(fields.handshake)
         if fields.nominated:
             # Connection names fields that are gone, so it is written anew.
             kept = [span for span in kept if _begins_with_u(fields.block, span)]

@@ -49,7 +49,7 @@ class Context:
             FAMILY_SUFFIX,
         )
         self.response_scanner = ResponseScanner(
-            HeadLimits(limits.response_head, limits.response_head, limits.response_head)
+            HeadLimits(limits.response_head, limits.response_head, limits.response_fields)
         )
         self.chunk_rules = ChunkRules(
             limits.chunk_extensions, limits.chunk_extensions, limits.trailers, FAMILY_PREFIX
