@@ -1,5 +1,6 @@
 """What can be configured, frozen and validated; nothing here reads argv, files or variables."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -145,5 +146,6 @@ def _upstream_host(text: str) -> str:
 
 
 def _check_number(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
-        raise ConfigError(name, f"{value!r} is not a number of at least {least}")
+    if isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf:
+        return
+    raise ConfigError(name, f"{value!r} is not a number of at least {least}")
