@@ -80,6 +80,8 @@ class Timeouts:
             if value is None and name in ("head", "idle", "response_head"):
                 continue
             _check_number(f"timeouts.{name}", value, least=0)
+        if self.connect == 0:
+            raise ConfigError("timeouts.connect", "0 leaves no time to connect")
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,9 +79,9 @@ class UntilCloseBody(Body):
 class ChunkRules:
     """What a chunked body may have around its content.
 
-    `line` bounds one size line without its CRLF, `extensions` all extensions together and
-    `trailers` the trailer section, in bytes; trailers whose lower-case name begins with `family`
-    are dropped.
+    `line` bounds the extensions of one chunk, `extensions` those of all together and `trailers`
+    the lines of the trailer section, in bytes; trailers whose lower-case name begins with
+    `family` are dropped.
     """
 
     __slots__ = ("extensions", "family", "line", "trailers")
@@ -165,16 +165,16 @@ class ChunkedBody(Body):
                 if match is None:
                     self._hold(data[position:])
                     break
-                position = self._begin_chunk(match, position)
+                position = self._begin_chunk(match)
         return position
 
-    def _begin_chunk(self, match: re.Match[bytes], position: int) -> int:
+    def _begin_chunk(self, match: re.Match[bytes]) -> int:
         """Take a size line; return where it ends."""
         end = match.end()
         extension = end - match.end(1) - 2
         if extension:
             self._extensions += extension
-            if end - 2 - position > self._rules.line or self._extensions > self._rules.extensions:
+            if extension > self._rules.line or self._extensions > self._rules.extensions:
                 raise BadMessage("the chunk extensions are too long")
         self._left = int(match.group(1), 16)
         self._phase = _DATA if self._left else _TRAILERS
@@ -183,13 +183,15 @@ class ChunkedBody(Body):
     def _hold(self, line: bytes) -> None:
         """Keep a line that has not ended, unless it can no longer become a valid one."""
         if self._phase == _TRAILERS:
-            if self._walked + len(line) > self._rules.trailers:
+            if line != b"\r" and self._walked + len(line) > self._rules.trailers:
                 raise BadMessage("the trailer section is too large")
         else:
-            # Longer lines are looked at again when they have ended, so that the work is linear.
-            if (len(line) <= _LOOKED_AT or b"\n" in line) and not CHUNK_LINE_START.fullmatch(line):
+            extension = line.find(b";")
+            # A long extension is looked at again when it has ended, so that the work is linear.
+            looked_at = extension < 0 or len(line) <= _LOOKED_AT or b"\n" in line
+            if looked_at and CHUNK_LINE_START.fullmatch(line) is None:
                 raise BadMessage("a chunk size line is malformed")
-            if len(line.removesuffix(b"\r")) > self._rules.line:
+            if extension >= 0 and len(line.removesuffix(b"\r")) - extension > self._rules.line:
                 raise BadMessage("the chunk extensions are too long")
         self._held = line
 
@@ -201,13 +203,13 @@ class ChunkedBody(Body):
             if not end:
                 self._hold(data[position:])
                 return b"".join(content) if content is not None else data[start:chunks_end]
-            self._walked += end - position
-            if self._walked > self._rules.trailers:
-                raise BadMessage("the trailer section is too large")
             line = data[position:end]
             position = end
             if line == b"\r\n":
                 break
+            self._walked += len(line)
+            if self._walked > self._rules.trailers:
+                raise BadMessage("the trailer section is too large")
             if may_forward_trailer(line, self._rules.family):
                 self._trailers += line
         self.is_done = True

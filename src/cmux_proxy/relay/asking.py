@@ -50,12 +50,13 @@ class Asking(Answering):
         request = self._request
         check_host(request)
         check_authority_form(request)
+        check_expectation(request)
         context = self._context
         self._target = context.router.route(
             request.method, request.fields.host, request.fields.reported
         )
         self._request_side = REQUEST_DONE
-        self._client.early = request.buffer[request.end :]
+        self._client.keep_early(request.buffer[request.end :])
         # A connection of its own, and first of all: 200 says that the upstream has taken it.
         self._dialling = context.dialer.start(self._target, self)
 
@@ -64,8 +65,7 @@ class Asking(Answering):
         framing = request_framing(request)
         check_host(request)
         to = forward_target(request)
-        if request.fields.expect is not None:
-            check_expectation(request)
+        check_expectation(request)
         if request.fields.upgrade is not None:
             self._upgrade = asks_upgrade(request)
         tail = self._take_first_body(framing)
@@ -91,14 +91,14 @@ class Asking(Answering):
         if framing == 0:
             self._request_side = REQUEST_DONE
             if request.end != len(buffer):
-                self._client.early = buffer[request.end :]
+                self._client.keep_early(buffer[request.end :])
             return b""
         body = self._request_body = new_body(framing, self._context.chunk_rules, False)
         tail = body.feed(buffer, request.end)
         self._request_side = REQUEST_BODY
         if body.is_done:
             self._request_side = REQUEST_DONE
-            self._client.early = body.rest
+            self._client.keep_early(body.rest)
         return tail
 
     def _send(self, upstream: UpstreamConnection) -> None:
@@ -133,7 +133,7 @@ class Asking(Answering):
         if body.is_done:
             self._request_side = REQUEST_DONE
             self.takes_body = False
-            self._client.early = body.rest
+            self._client.keep_early(body.rest)
             if self._response_side == RESPONSE_DONE:
                 self._complete()
 

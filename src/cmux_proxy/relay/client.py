@@ -1,12 +1,11 @@
 """One accepted connection, as asyncio callbacks: buffers what arrives, hands over whole heads.
 
-One exchange at a time: requests that arrive early wait here, and reading stops when enough of
-them do. Neighbours: `exchange.py` is what a head turns into, `closing.py` ends a connection that
-the client still sends on.
+One exchange at a time: requests that arrive early wait here, and nothing is read while they do.
+Neighbours: `exchange.py` is what a head turns into, `closing.py` ends a connection that the
+client still sends on.
 """
 
 import asyncio
-from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.replies import error_reply
@@ -20,9 +19,6 @@ from cmux_proxy.relay.deadlines import NEVER
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.pacing import EARLY_FULL, ENDED, PEER_FULL
-
-# How much may wait while an exchange is under way; with one read on top it stays below 256 KiB.
-_EARLY_LIMIT: Final = 4096
 
 
 class ClientConnection(ClientSide):
@@ -60,9 +56,7 @@ class ClientConnection(ClientSide):
         elif exchange.takes_body:
             exchange.client_data(data)
         else:
-            self.early += data
-            if len(self.early) > _EARLY_LIMIT:
-                self.hold_reading(EARLY_FULL)
+            self.keep_early(self.early + data)
 
     def eof_received(self) -> bool:
         """Keep the connection for the answers to what was asked completely; else close it."""
@@ -141,10 +135,10 @@ class ClientConnection(ClientSide):
             return
         self._idle()
         if self.early:
-            self.release_reading(EARLY_FULL)
             self._advance()
         elif self.has_ended or self._context.is_draining:
             self._close()
+        self._read_more()
 
     def linger(self) -> None:
         """End our half; the client may still be sending."""
@@ -186,6 +180,11 @@ class ClientConnection(ClientSide):
     def _idle(self) -> None:
         idle = self._context.timeouts.idle
         self.deadline = NEVER if idle is None else self._context.ticker.now + idle
+
+    def _read_more(self) -> None:
+        """Read again unless early bytes still wait for the end of an exchange."""
+        if self._exchange is None or not self.early:
+            self.release_reading(EARLY_FULL)
 
     def _close(self) -> None:
         self._is_closing = True
@@ -231,10 +230,12 @@ class ClientConnection(ClientSide):
         return True
 
     def _wait_for_head(self, arrived: int) -> None:
+        """Give an unfinished head its deadline: from its first byte, whatever empty lines came."""
         if self.has_ended:
             self.transport.close()
             return
-        timeout = self._context.timeouts.head
-        if not self._searched and timeout is not None:
-            self.deadline = self._context.ticker.now + timeout
+        if not self._searched:
+            timeout = self._context.timeouts.head
+            deadline = NEVER if timeout is None else self._context.ticker.now + timeout
+            self.deadline = deadline if arrived else min(self.deadline, deadline)
         self._searched = arrived

@@ -1,7 +1,7 @@
 """What an exchange needs of its client's connection; `client.py` is the real one."""
 
 from cmux_proxy.relay.failures import Failure
-from cmux_proxy.relay.pacing import PacedConnection
+from cmux_proxy.relay.pacing import EARLY_FULL, PacedConnection
 
 
 class ClientSide(PacedConnection):
@@ -14,6 +14,12 @@ class ClientSide(PacedConnection):
         # Bytes that wait for their turn: behind the request under way, or not yet a whole head.
         self.early = b""
         self.has_ended = False
+
+    def keep_early(self, data: bytes) -> None:
+        """Keep bytes that wait for their turn, and read nothing more until it comes."""
+        self.early = data
+        if data:
+            self.hold_reading(EARLY_FULL)
 
     def body_wanted(self) -> None:
         """Hand over the body bytes that came early."""

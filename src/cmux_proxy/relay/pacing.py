@@ -12,7 +12,7 @@ from cmux_proxy.relay.deadlines import Timed
 
 # Why a connection is not read, as bits.
 PEER_FULL: Final = 1  # the other side does not take what was read
-EARLY_FULL: Final = 2  # enough early bytes wait for their turn
+EARLY_FULL: Final = 2  # early bytes wait for their turn
 ENDED: Final = 4  # the peer has sent its last byte; reading again would tell its end again
 
 
