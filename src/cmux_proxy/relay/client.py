@@ -1,6 +1,7 @@
 """One accepted connection, as asyncio callbacks: buffers what arrives, hands over whole heads.
 
-One exchange at a time: requests that arrive early wait here, and nothing is read while they do.
+One exchange at a time: requests that arrive early wait here, and when enough of them do, nothing
+more is read.
 Neighbours: `exchange.py` is what a head turns into, `closing.py` ends a connection that the
 client still sends on.
 """
@@ -12,7 +13,7 @@ from cmux_proxy.http1.replies import error_reply
 from cmux_proxy.http1.rewrite import ADD_CLOSE
 from cmux_proxy.http1.scan import without_empty_lines
 from cmux_proxy.relay import failures
-from cmux_proxy.relay.client_side import ClientSide
+from cmux_proxy.relay.client_side import EARLY_LIMIT, READ_LIMIT, ClientSide
 from cmux_proxy.relay.closing import LingeringClose, reset
 from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.deadlines import NEVER
@@ -38,6 +39,9 @@ class ClientConnection(ClientSide):
         """Take the transport; never let it hold more than one write back."""
         self.transport = transport
         transport.set_write_buffer_limits(high=0)
+        if hasattr(transport, "max_size"):
+            # What asyncio reads at a time; uvloop reads no more than 256,000 bytes.
+            transport.max_size = READ_LIMIT
         context = self._context
         context.clients.add(self)
         self._idle()
@@ -182,8 +186,8 @@ class ClientConnection(ClientSide):
         self.deadline = NEVER if idle is None else self._context.ticker.now + idle
 
     def _read_more(self) -> None:
-        """Read again unless early bytes still wait for the end of an exchange."""
-        if self._exchange is None or not self.early:
+        """Read again unless many early bytes still wait for the end of an exchange."""
+        if self._exchange is None or len(self.early) <= EARLY_LIMIT:
             self.release_reading(EARLY_FULL)
 
     def _close(self) -> None:

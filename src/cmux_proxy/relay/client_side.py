@@ -1,7 +1,14 @@
 """What an exchange needs of its client's connection; `client.py` is the real one."""
 
+from typing import Final
+
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.pacing import EARLY_FULL, PacedConnection
+
+# With fewer early bytes the client is still read, so that its leaving is noticed. With one read on
+# top, what is held stays within 256 KiB.
+EARLY_LIMIT: Final = 4096
+READ_LIMIT: Final = 256 * 1024 - EARLY_LIMIT
 
 
 class ClientSide(PacedConnection):
@@ -16,9 +23,9 @@ class ClientSide(PacedConnection):
         self.has_ended = False
 
     def keep_early(self, data: bytes) -> None:
-        """Keep bytes that wait for their turn, and read nothing more until it comes."""
+        """Keep bytes that wait for their turn; read nothing more when these are enough."""
         self.early = data
-        if data:
+        if len(data) > EARLY_LIMIT:
             self.hold_reading(EARLY_FULL)
 
     def body_wanted(self) -> None:
