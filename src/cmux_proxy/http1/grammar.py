@@ -91,4 +91,6 @@ def field_run(names: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> bytes:
     plain = rb"[!#$%&'*+\-.^_`|~0-9" + others + rb"][" + TCHAR + rb"]*+:" + FIELD_BYTE + rb"*+\r\n"
     lookalike = rb"(?!(?:" + wanted + rb"):)" + FIELD_LINE
     stop = rb"\r\n|(" + wanted + rb"):[ \t]*+(" + FIELD_BYTE + rb"*+)\r\n"
-    return rb"(?:" + plain + rb"|" + lookalike + rb")*+(?:" + stop + rb")"
+    # An atomic group rather than a possessive repeat: CPython 3.11.2 fails the whole repeat where
+    # an iteration ends in a negative lookahead.
+    return rb"(?>(?:" + plain + rb"|" + lookalike + rb")*)(?:" + stop + rb")"

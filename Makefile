@@ -1,0 +1,91 @@
+# The verbs of the project. Each does its own set-up in .venv; all they need is make and Python.
+#
+#   make run ARGS="--listen 127.0.0.1:8080"    make test ARGS="-k scan"
+#   make test PYTHON=python3.12                (a new .venv takes `make clean` first)
+
+PYTHON ?= python3
+ARGS ?=
+# COVERAGE=1 makes `test` and `test-slow` measure branch coverage for `make coverage`.
+COVERAGE ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PYTEST := $(PY) -m $(if $(COVERAGE),coverage run -m )pytest
+FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test test-slow coverage lint types bench bench-micro build clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+run: $(VENV)/run.stamp ## start the proxy; its flags go into ARGS
+	@exec $(PY) -m cmux_proxy $(ARGS)
+
+demo: $(VENV)/run.stamp ## three small services, the proxy, one request of each kind
+	@exec $(PY) examples/demo.py $(ARGS)
+
+test: $(VENV)/dev.stamp ## run the tests
+	$(FORGET_COVERAGE)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(VENV)/dev.stamp ## run the tests that take long or move much data
+	$(FORGET_COVERAGE)
+	$(PYTEST) -m slow $(ARGS)
+
+coverage: $(VENV)/dev.stamp ## check the coverage that `make test COVERAGE=1` measured
+	@if ls .coverage.* >/dev/null 2>&1; then $(PY) -m coverage combine --quiet; fi
+	$(PY) -m coverage report --fail-under=95
+	$(PY) -m coverage report --fail-under=100 \
+		--include="src/cmux_proxy/http1/*,src/cmux_proxy/routing/*"
+
+lint: $(VENV)/dev.stamp ## check format, style, import contracts, spelling and metadata
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/validate-pyproject pyproject.toml
+
+types: $(VENV)/dev.stamp ## check the types
+	$(PY) -m mypy
+
+bench: $(VENV)/run.stamp ## load the proxy and HAProxy side by side (Linux; haproxy, wrk, nginx)
+	@exec $(PY) -m bench.load.run $(ARGS)
+
+bench-micro: $(VENV)/run.stamp ## time the scan and the rewrite of single heads
+	@exec $(PY) -m bench.micro.heads $(ARGS)
+
+build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
+	@rm -rf build dist
+	$(PY) -m build >/dev/null
+	@ls dist
+
+clean: ## remove everything the other verbs have made
+	rm -rf $(VENV) build dist src/*.egg-info .coverage .coverage.* .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find src tests bench examples -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# Set-up. A stamp is made last, so that what was interrupted is done again.
+
+too_old = $(shell $(PYTHON) -c 'import sys; print(*(["old"] * (sys.version_info < (3, 11))))' \
+	2>/dev/null || echo missing)
+python_hint = Python 3.11 or newer is needed, and $(PYTHON) is not it: try make PYTHON=python3.12
+
+$(VENV)/venv.stamp:
+	$(if $(too_old),$(error $(python_hint)))
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/run.stamp: pyproject.toml | $(VENV)/venv.stamp
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(VENV)/venv.stamp
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	@touch $@ $(VENV)/run.stamp
+
+$(VENV)/build.stamp: | $(VENV)/venv.stamp
+	@$(PY) -m pip install --quiet --disable-pip-version-check "build>=1.2"
+	@touch $@

@@ -1,0 +1,1 @@
+"""Measurements: `load` puts whole proxies under load, `micro` times single steps."""

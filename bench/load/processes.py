@@ -1,0 +1,154 @@
+"""Child processes pinned to cores, and what the kernel says they have used (Linux's /proc)."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_SECONDS_PER_TICK = 1 / os.sysconf("SC_CLK_TCK")
+_NANOSECOND = 1e-9
+_START_TIMEOUT = 10.0
+_STOP_TIMEOUT = 5.0
+# Where servers are installed, which is not on everybody's PATH.
+_MORE_PATHS = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+class BenchError(Exception):
+    """Nothing can be measured, or what was measured is worth nothing; one line says why."""
+
+
+@dataclass(frozen=True)
+class Cores:
+    """The proxies' core, and those of everything else: the same one on a machine with only one."""
+
+    proxy: frozenset[int]
+    load: frozenset[int]
+
+    @classmethod
+    def available(cls) -> "Cores":
+        """Give the first core to the proxies and the rest to the load."""
+        first, *rest = sorted(os.sched_getaffinity(0))
+        return cls(frozenset([first]), frozenset(rest or [first]))
+
+
+@dataclass(frozen=True)
+class CpuTime:
+    """Seconds on a CPU. The sum is exact, as the scheduler counts it; its split is sampled."""
+
+    total: float
+    user: float
+    system: float
+
+    def since(self, earlier: "CpuTime") -> "CpuTime":
+        """Return what was used between two readings."""
+        total = self.total - earlier.total
+        user, system = self.user - earlier.user, self.system - earlier.system
+        share = user / (user + system) if user + system else 0.5
+        return CpuTime(total, total * share, total * (1 - share))
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, or None."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{_MORE_PATHS}")
+
+
+def free_port() -> int:
+    """Return a port of the loopback that nothing listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port
+
+
+@contextmanager
+def pinned(cores: frozenset[int]) -> Iterator[None]:
+    """Have children that are started meanwhile run on these cores only."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+class Process:
+    """A server on a port of the loopback, running on its cores until the end of a `with`."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], port: int, cores: frozenset[int], directory: Path
+    ) -> None:
+        self.name = name
+        self.port = port
+        self._log = directory / f"{name}-{port}.log"
+        with self._log.open("wb") as log, pinned(cores):
+            self._child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def __enter__(self) -> "Process":
+        try:
+            self._wait_until_listening()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def check(self) -> None:
+        """Raise BenchError when the process has ended."""
+        status = self._child.poll()
+        if status is not None:
+            raise BenchError(f"{self.name} ended with status {status}: {self.last_words()}")
+
+    def last_words(self) -> str:
+        """Return the end of what the process has printed."""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return " | ".join(lines[-3:]) or "it printed nothing"
+
+    def cpu_time(self) -> CpuTime:
+        """Return what the process has used so far."""
+        stat = Path(f"/proc/{self._child.pid}/stat").read_text()
+        ticks = stat.rpartition(")")[2].split()[11:13]
+        user, system = (int(count) * _SECONDS_PER_TICK for count in ticks)
+        return CpuTime(self._scheduled() or user + system, user, system)
+
+    def rss_kib(self) -> int:
+        """Return the resident memory."""
+        for line in Path(f"/proc/{self._child.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise BenchError(f"{self.name} has no memory any more")
+
+    def _scheduled(self) -> float:
+        """Return the seconds that all threads were running, or 0 where the kernel does not tell."""
+        try:
+            tasks = list(Path(f"/proc/{self._child.pid}/task").glob("*/schedstat"))
+            return sum(int(task.read_text().split()[0]) for task in tasks) * _NANOSECOND
+        except OSError:
+            return 0.0
+
+    def _wait_until_listening(self) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT
+        while time.monotonic() < deadline:
+            self.check()
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.02)
+        raise BenchError(f"{self.name} does not listen on port {self.port}: {self.last_words()}")
+
+    def _stop(self) -> None:
+        self._child.terminate()
+        try:
+            self._child.wait(_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()

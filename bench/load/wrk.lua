@@ -1,0 +1,31 @@
+-- Prints what wrk has counted as one line of JSON. Called with the name of a header field, it makes
+-- the value of that field differ in every request.
+
+local MARK = "{count}"
+
+function init(args)
+   local field = args[1]
+   if not field then
+      return
+   end
+   wrk.headers[field] = (wrk.headers[field] or "") .. MARK
+   local head = wrk.format()
+   local from, to = head:find(MARK, 1, true)
+   local before, after = head:sub(1, from - 1), head:sub(to + 1)
+   local count = 1000000000
+   request = function()
+      count = count + 1
+      return before .. count .. after
+   end
+end
+
+function done(summary, latency)
+   local errors = summary.errors
+   io.write(string.format(
+      '\n{"requests": %d, "microseconds": %d, "bytes": %d, "p50": %d, "p99": %d, ' ..
+      '"failed_connects": %d, "failed_reads": %d, "failed_writes": %d, ' ..
+      '"timeouts": %d, "bad_statuses": %d}\n',
+      summary.requests, summary.duration, summary.bytes,
+      latency:percentile(50), latency:percentile(99),
+      errors.connect, errors.read, errors.write, errors.timeout, errors.status))
+end
