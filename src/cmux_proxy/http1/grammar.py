@@ -1,8 +1,10 @@
 """Byte classes and compiled patterns of RFC 9110 and RFC 9112, each under its section.
 
-Knows grammar only: no limits, no meaning of any field. Every repeat is possessive, so a pattern
-is linear on hostile input; no capture group stands inside a repeat, because CPython 3.11.7,
-3.12.1 and 3.13.0 report wrong spans there. Neighbours: `head.py` and `body.py` use the patterns.
+Knows grammar only: no limits, no meaning of any field. Nothing backtracks, so that a pattern is
+linear on hostile input: a repeated byte class is possessive, a repeated group stands in an atomic
+one, since a possessive repeat of a group goes wrong in CPython 3.11.2 where an iteration fails
+halfway. No capture group stands inside a repeat, because CPython 3.11.7, 3.12.1 and 3.13.0 report
+wrong spans there. Neighbours: `fields.py`, `scan.py` and `body.py` use the patterns.
 """
 
 import re
@@ -29,7 +31,7 @@ STATUS_LINE: Final = rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: " + FIELD_BYTE + rb"
 
 # RFC 9110 section 7.2 and RFC 3986 section 3.2.2, without userinfo. We are stricter in
 # refusing "," in a reg-name: a list of hosts is two hosts to a lenient reader.
-_REG_NAME: Final = rb"(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})++"
+_REG_NAME: Final = rb"(?>(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+)"
 _IP_LITERAL: Final = rb"\[(?:[0-9A-Fa-f:.]++|[vV][0-9A-Fa-f]++\.[A-Za-z0-9\-._~!$&'()*+;=:]++)\]"
 HOST: Final = re.compile(rb"(?:" + _IP_LITERAL + rb"|" + _REG_NAME + rb")(?::[0-9]{0,5})?")
 
@@ -51,14 +53,14 @@ UPGRADE_PROTOCOL: Final = re.compile(TOKEN + rb"(?:/" + TOKEN + rb")?")
 
 # RFC 9112 section 7.1. Stricter: no white space ("BWS") around the extension's parts, and at
 # most 15 digits, so that no reader's 64-bit integer overflows.
-_QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
-_CHUNK_EXT: Final = rb"(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + _QUOTED + rb"))?)*+"
+_QUOTED: Final = rb'"(?>(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*)"'
+_CHUNK_EXT: Final = rb"(?>(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + _QUOTED + rb"))?)*)"
 CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:\r\n|(?=;)" + _CHUNK_EXT + rb"\r\n)")
 # What the beginning of such a line may look like while the rest is still under way.
 CHUNK_LINE_START: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,15}+(?:;" + FIELD_BYTE + rb"*+)?\r?)?")
 
 BLANK_LINE: Final = b"\r\n\r\n"
-EMPTY_LINES: Final = re.compile(rb"(?:\r\n)*+")
+EMPTY_LINES: Final = re.compile(rb"(?>(?:\r\n)*)")
 # RFC 9112 section 2.2: a LF without its CR, or a CR without its LF, ends nothing.
 BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
@@ -91,6 +93,4 @@ def field_run(names: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> bytes:
     plain = rb"[!#$%&'*+\-.^_`|~0-9" + others + rb"][" + TCHAR + rb"]*+:" + FIELD_BYTE + rb"*+\r\n"
     lookalike = rb"(?!(?:" + wanted + rb"):)" + FIELD_LINE
     stop = rb"\r\n|(" + wanted + rb"):[ \t]*+(" + FIELD_BYTE + rb"*+)\r\n"
-    # An atomic group rather than a possessive repeat: CPython 3.11.2 fails the whole repeat where
-    # an iteration ends in a negative lookahead.
     return rb"(?>(?:" + plain + rb"|" + lookalike + rb")*)(?:" + stop + rb")"
