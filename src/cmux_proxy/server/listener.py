@@ -114,6 +114,7 @@ class Listener:
         self._acceptors = [acceptor(loop, sock, factory) for sock in sockets]
         self._is_accepting = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._retry: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Accept from now on."""
@@ -123,6 +124,9 @@ class Listener:
 
     def pause(self) -> None:
         """Leave new connections in the kernel's queue; idempotent."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
         if self._is_accepting:
             self._is_accepting = False
             for each in self._acceptors:
@@ -144,7 +148,7 @@ class Listener:
         except OSError:
             # There is no descriptor left to accept with: try again when some may be free.
             self.pause()
-            self._loop.call_later(_RETRY_AFTER, self.resume)
+            self._retry = self._loop.call_later(_RETRY_AFTER, self.resume)
 
     def close(self) -> None:
         """Stop for good and free the addresses."""
