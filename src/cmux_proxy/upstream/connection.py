@@ -5,10 +5,14 @@ the pool, and whatever happens then ends it. Neighbours: `dial.py` makes it, `po
 """
 
 import asyncio
+import os
+from typing import Final
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.pool import Idle, Pool
+
+_MOST_READ_OUT: Final = 256 * 1024
 
 
 class UpstreamOwner:
@@ -89,12 +93,32 @@ class UpstreamConnection(Idle):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the owner, or leave the pool."""
         self.is_open = False
+        if error is not None and self.owner is not None:
+            self._read_out()
         owner = self.owner
         self.owner = None
         if owner is None:
             self._pool.discard(self.target, self)
         else:
             owner.upstream_lost(error)
+
+    def _read_out(self) -> None:
+        """Hand over what came before the connection broke.
+
+        An upstream may answer and close without reading the request to its end. Then a write of
+        ours fails first, and the transport gives up with the answer still unread in the kernel.
+        """
+        sock = self.transport.get_extra_info("socket")
+        taken = 0
+        while self.owner is not None and sock is not None and taken < _MOST_READ_OUT:
+            try:
+                data = os.read(sock.fileno(), _MOST_READ_OUT - taken)
+            except OSError:
+                return
+            if not data:
+                return
+            taken += len(data)
+            self.owner.upstream_data(data)
 
     def pause_writing(self) -> None:
         """Tell the owner that bytes are waiting to leave."""
