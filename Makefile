@@ -8,31 +8,40 @@ ARGS ?=
 # COVERAGE=1 makes `test` and `test-slow` measure branch coverage for `make coverage`.
 COVERAGE ?=
 
+# .venv has the tools and the sources themselves, in pure Python; .venv-run has the package as its
+# users get it: compiled where there is a C compiler.
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
+RUN_VENV := .venv-run
+RUN_PY := $(RUN_VENV)/bin/python
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+SOURCES := pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.py[xi]')
 PYTEST := $(PY) -m $(if $(COVERAGE),coverage run -m )pytest
 FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-slow coverage lint types bench bench-micro build clean
+.PHONY: help run demo test test-slow test-compiled coverage lint types bench bench-micro build clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
 
-run: $(VENV)/run.stamp ## start the proxy; its flags go into ARGS
-	@exec $(PY) -m cmux_proxy $(ARGS)
+run: $(RUN_VENV)/run.stamp ## start the proxy; its flags go into ARGS
+	@exec $(RUN_PY) -m cmux_proxy $(ARGS)
 
-demo: $(VENV)/run.stamp ## three small services, the proxy, one request of each kind
-	@exec $(PY) examples/demo.py $(ARGS)
+demo: $(RUN_VENV)/run.stamp ## three small services, the proxy, one request of each kind
+	@exec $(RUN_PY) examples/demo.py $(ARGS)
 
-test: $(VENV)/dev.stamp ## run the tests
+test: $(VENV)/dev.stamp ## run the tests, on the sources
 	$(FORGET_COVERAGE)
 	$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: $(VENV)/dev.stamp ## run the tests that take long or move much data
 	$(FORGET_COVERAGE)
 	$(PYTEST) -m slow $(ARGS)
+
+test-compiled: $(RUN_VENV)/compiled.stamp ## run the tests on the compiled package
+	$(RUN_PY) -m pytest -m "not slow" $(ARGS)
 
 coverage: $(VENV)/dev.stamp ## check the coverage that `make test COVERAGE=1` measured
 	@if ls .coverage.* >/dev/null 2>&1; then $(PY) -m coverage combine --quiet; fi
@@ -50,11 +59,11 @@ lint: $(VENV)/dev.stamp ## check format, style, import contracts, spelling and m
 types: $(VENV)/dev.stamp ## check the types
 	$(PY) -m mypy
 
-bench: $(VENV)/run.stamp ## load the proxy and HAProxy side by side (Linux; haproxy, wrk, nginx)
-	@exec $(PY) -m bench.load.run $(ARGS)
+bench: $(RUN_VENV)/run.stamp ## load the proxy and HAProxy side by side (Linux; haproxy, wrk, nginx)
+	@exec $(RUN_PY) -m bench.load.run $(ARGS)
 
-bench-micro: $(VENV)/run.stamp ## time the scan and the rewrite of single heads
-	@exec $(PY) -m bench.micro.heads $(ARGS)
+bench-micro: $(RUN_VENV)/run.stamp ## time the scan and the rewrite of single heads
+	@exec $(RUN_PY) -m bench.micro.heads $(ARGS)
 
 build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
 	@rm -rf build dist
@@ -62,7 +71,7 @@ build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
 	@ls dist
 
 clean: ## remove everything the other verbs have made
-	rm -rf $(VENV) build dist src/*.egg-info .coverage .coverage.* .hypothesis
+	rm -rf $(VENV) $(RUN_VENV) build dist src/*.egg-info .coverage .coverage.* .hypothesis
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find src tests bench examples -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -72,20 +81,25 @@ too_old = $(shell $(PYTHON) -c 'import sys; print(*(["old"] * (sys.version_info 
 	2>/dev/null || echo missing)
 python_hint = Python 3.11 or newer is needed, and $(PYTHON) is not it: try make PYTHON=python3.12
 
-$(VENV)/venv.stamp:
+%/venv.stamp:
 	$(if $(too_old),$(error $(python_hint)))
-	@echo "setting up $(VENV)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "setting up $*"
+	@$(PYTHON) -m venv --clear $*
 	@touch $@
 
-$(VENV)/run.stamp: pyproject.toml | $(VENV)/venv.stamp
-	@$(PY) -m pip install --quiet --disable-pip-version-check -e .
+$(RUN_VENV)/run.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
+	@echo "installing cmux-proxy into $(RUN_VENV); where it is compiled, this takes half a minute"
+	@$(RUN_PY) $(PIP_INSTALL) .
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml | $(VENV)/venv.stamp
-	@$(PY) -m pip install --quiet --disable-pip-version-check -e ".[dev]"
-	@touch $@ $(VENV)/run.stamp
+$(RUN_VENV)/compiled.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
+	@CMUX_PROXY_COMPILE=1 $(RUN_PY) $(PIP_INSTALL) ".[dev]"
+	@touch $@ $(RUN_VENV)/run.stamp
+
+$(VENV)/dev.stamp: pyproject.toml setup.py | $(VENV)/venv.stamp
+	@CMUX_PROXY_COMPILE=0 $(PY) $(PIP_INSTALL) -e ".[dev]"
+	@touch $@
 
 $(VENV)/build.stamp: | $(VENV)/venv.stamp
-	@$(PY) -m pip install --quiet --disable-pip-version-check "build>=1.2"
+	@$(PY) $(PIP_INSTALL) "build>=1.2"
 	@touch $@

@@ -1,25 +1,22 @@
 """The header section, from bytes to facts (RFC 9110 section 5, RFC 9112 section 5).
 
-A pattern eats the lines that no rule is interested in and stops at one that is, so that the work
-in Python grows with the interesting fields only, and every byte is validated on the way. The
-facts are a function of the bytes alone, and peers repeat themselves, so those of sections that
-have come more than once are remembered. Knows which fields are hop-by-hop, and nothing of what a
-message is for.
+`lines.py` validates the bytes and finds the lines that a rule is interested in; here they are
+told apart. Knows which fields are hop-by-hop, and nothing of what a message is for. The facts are
+a function of the bytes alone, and peers repeat themselves, so those of sections that have come
+more than once are remembered.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.grammar import (
-    CONTENT_LENGTH,
-    HOST,
-    NAMED_FIELD_LINE,
-    TOKEN_ONLY,
-    field_run,
-)
+from cmux_proxy.http1.grammar import CONTENT_LENGTH, HOST, NAMED_FIELD_LINE, TOKEN_ONLY
 from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, Fields, HeadLimits
+
+try:
+    from cmux_proxy.http1._lines import FieldLines
+except ImportError:
+    from cmux_proxy.http1.lines import FieldLines
 
 _HOP_BY_HOP: Final = 1
 _HOST: Final = 2
@@ -68,11 +65,11 @@ class FieldReader:
     and cut.
     """
 
-    __slots__ = ("_limits", "_memory", "_prefix", "_run", "_seen", "_suffix")
+    __slots__ = ("_limits", "_lines", "_memory", "_prefix", "_seen", "_suffix")
 
     def __init__(self, limits: HeadLimits, prefix: bytes, suffix: bytes) -> None:
-        names = [name for name in _KINDS if prefix or name not in _REQUEST_ONLY]
-        self._run = re.compile(field_run(names, [prefix] if prefix else []))
+        names = {n: kind for n, kind in _KINDS.items() if prefix or n not in _REQUEST_ONLY}
+        self._lines = FieldLines(names, prefix)
         self._limits = limits
         self._prefix = prefix
         self._suffix = suffix
@@ -105,31 +102,20 @@ class FieldReader:
             self._memory[block] = fields
 
     def _read(self, block: bytes) -> Fields | None:
+        lines = self._lines.find(block)
+        if lines is None:
+            return None
         fields = Fields(block)
-        run = self._run.match
-        position = 0
-        while True:
-            match = run(block, position)
-            if match is None:
-                return None
-            position = match.end()
-            name, value = match.groups()
-            if name is None:
-                break
-            name = name.lower()
-            value = value.rstrip(b" \t")
-            kind = _KINDS.get(name, 0)
+        for kind, name, value, start, end in lines:
             if kind == _HOST:
-                _note_host(fields, value, (match.start(1), position))
+                _note_host(fields, value, (start, end))
             elif kind == _CONTENT_LENGTH:
                 _note_length(fields, value)
             elif kind:
-                _note(fields, kind, value, (match.start(1), position))
+                _note(fields, kind, value, (start, end))
             elif name.endswith(self._suffix):
-                fields.cuts += ((match.start(1), position),)
+                fields.cuts += ((start, end),)
                 fields.reported += ((name, value),)
-        if position != len(block):
-            return None
         if fields.nominated:
             self._cut_nominated(fields)
         if fields.cuts:

@@ -4,9 +4,6 @@ Neighbours: `fields.py` reads the header section, `grammar.py` makes the pattern
 the facts, `explain.py` finds the words for what is refused.
 """
 
-import re
-from typing import Final
-
 from cmux_proxy.http1.explain import (
     check_request_start,
     check_response_start,
@@ -14,11 +11,13 @@ from cmux_proxy.http1.explain import (
     explain_response,
 )
 from cmux_proxy.http1.fields import FieldReader
-from cmux_proxy.http1.grammar import BLANK_LINE, EMPTY_LINES, REQUEST_LINE, STATUS_LINE
+from cmux_proxy.http1.grammar import BLANK_LINE, EMPTY_LINES
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 
-_REQUEST_LINE: Final = re.compile(REQUEST_LINE)
-_STATUS_LINE: Final = re.compile(STATUS_LINE)
+try:
+    from cmux_proxy.http1._lines import request_line, status_line
+except ImportError:
+    from cmux_proxy.http1.lines import request_line, status_line
 
 
 class RequestScanner:
@@ -45,16 +44,15 @@ class RequestScanner:
             self._limits.check_unfinished(buffer)
             check_request_start(buffer, searched)
             return None
-        line = _REQUEST_LINE.match(buffer)
+        line = request_line(buffer)
         if line is None:
             raise explain_request(buffer)
-        line_end = line.end()
+        method, target, minor, line_end = line
         self._limits.check_line(line_end)
         fields = self._reader.read(buffer[line_end:end])
         if fields is None:
             raise explain_request(buffer)
-        method, target, minor = line.groups()
-        return RequestHead(buffer, line_end, method, target, 1 if minor == b"1" else 0, fields)
+        return RequestHead(buffer, line_end, method, target, minor, fields)
 
 
 class ResponseScanner:
@@ -73,16 +71,15 @@ class ResponseScanner:
             self._limits.check_unfinished(buffer)
             check_response_start(buffer, searched)
             return None
-        line = _STATUS_LINE.match(buffer)
+        line = status_line(buffer)
         if line is None:
             raise explain_response(buffer)
-        line_end = line.end()
+        status, minor, line_end = line
         self._limits.check_line(line_end)
         fields = self._reader.read(buffer[line_end:end])
         if fields is None:
             raise explain_response(buffer)
-        minor, status = line.groups()
-        return ResponseHead(buffer, line_end, 1 if minor == b"1" else 0, int(status), fields)
+        return ResponseHead(buffer, line_end, minor, status, fields)
 
 
 def without_empty_lines(buffer: bytes) -> bytes:

@@ -6,6 +6,8 @@ An embedder who routes differently subclasses Router and overrides `route`.
 from collections.abc import Sequence
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.routing.port_field import PORT_FIELD, parse_port
 from cmux_proxy.routing.target import Target
@@ -18,6 +20,7 @@ _PORT: Final = b"x-cmux-port-internal"
 _REMEMBERED: Final = 4096
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Router:
     """Routes by the port field, to one upstream host."""
 

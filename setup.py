@@ -1,0 +1,79 @@
+"""Decides whether the hot path is compiled; all else about the package is in pyproject.toml.
+
+CMUX_PROXY_COMPILE=1 compiles, and fails where that is not possible; 0 never compiles; unset
+compiles where a C compiler and Python's headers are found, and says so where they are not.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from setuptools import Distribution, Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# One compilation unit, so that calls between these modules are plain C calls. Left out are what is
+# subclassed or replaced by users, what runs once, and what tests replace.
+HOT_PATH = {
+    "http1": [
+        "body", "delivery", "fields", "framing", "head", "persistence", "rewrite", "scan",
+        "switching", "target", "trailers",
+    ],
+    "routing": ["port_field", "router", "target"],
+    "upstream": ["connection", "pool"],
+    "relay": [
+        "answering", "asking", "client", "client_side", "closing", "context", "deadlines",
+        "exchange", "failures", "pacing", "sides", "tunnel",
+    ],
+}  # fmt: skip
+SOURCE = Path("src/cmux_proxy")
+
+
+def is_wanted() -> bool:
+    """Return whether to compile; say once why not where nobody has decided."""
+    choice = os.environ.get("CMUX_PROXY_COMPILE", "")
+    if choice not in ("", "0", "1"):
+        sys.exit(f"CMUX_PROXY_COMPILE is {choice!r}; it may be 1, 0 or unset")
+    if choice:
+        return choice == "1"
+    if sys.implementation.name == "cpython" and can_compile():
+        return True
+    sys.stderr.write("cmux-proxy: no C compiler with Python's headers: a pure Python build\n")
+    return False
+
+
+def can_compile() -> bool:
+    """Return whether a C extension can be built here, by building the smallest one."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "probe.c")
+        source.write_text(
+            "#include <Python.h>\n"
+            'static struct PyModuleDef probe = {PyModuleDef_HEAD_INIT, .m_name = "probe"};\n'
+            "PyMODINIT_FUNC PyInit_probe(void) { return PyModule_Create(&probe); }\n"
+        )
+        command = build_ext(Distribution({"ext_modules": [Extension("probe", [str(source)])]}))
+        command.build_lib = command.build_temp = folder
+        command.ensure_finalized()
+        try:
+            command.run()
+        except Exception:
+            return False
+        return True
+
+
+def extensions() -> list[Extension]:
+    """Return the scan of lines and the compiled modules of the hot path."""
+    from Cython.Build import cythonize
+    from mypyc.build import mypycify
+
+    lines = Extension("cmux_proxy.http1._lines", [str(SOURCE / "http1/_lines.pyx")])
+    modules = [str(SOURCE / room / f"{name}.py") for room in HOT_PATH for name in HOT_PATH[room]]
+    return [
+        *cythonize([lines], build_dir="build"),
+        *mypycify(["--config-file=", "--ignore-missing-imports", *modules], opt_level="3"),
+    ]
+
+
+# Metadata alone, which is asked for first, needs no extensions.
+is_build = not {"egg_info", "dist_info", "sdist"} & set(sys.argv)
+setup(ext_modules=extensions() if is_build and is_wanted() else [])

@@ -1,0 +1,107 @@
+"""The lines of a head, in both twins: which are valid, and which are found."""
+
+from types import ModuleType
+
+import pytest
+
+from cmux_proxy import _build
+from cmux_proxy.http1 import lines
+
+KINDS = {b"host": 1, b"te": 2, b"content-length": 3}
+TWINS = [lines]
+try:
+    from cmux_proxy.http1 import _lines
+except ImportError:
+    assert not _build.COMPILED, "the compiled package lacks its compiled lines"
+else:
+    TWINS.append(_lines)
+
+
+@pytest.fixture(params=TWINS, ids=lambda twin: twin.__name__.rpartition(".")[2])
+def twin(request: pytest.FixtureRequest) -> ModuleType:
+    module = request.param
+    assert isinstance(module, ModuleType)
+    return module
+
+
+def test_a_request_line_is_taken_apart(twin: ModuleType) -> None:
+    line = b'PATCH /a?b=%20|"c HTTP/1.1\r\nHost: a\r\n'
+    assert twin.request_line(line) == (b"PATCH", b'/a?b=%20|"c', 1, line.index(b"\n") + 1)
+    assert twin.request_line(b"G * HTTP/1.0\r\n") == (b"G", b"*", 0, 14)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"", b" ", b"GET", b"GET ", b"GET /", b"GET / ", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r",
+        b"GET / HTTP/1.1\n", b"GET / HTTP/1.1 \r\n", b"GET  / HTTP/1.1\r\n", b"GET /  HTTP/1.1\r\n",
+        b" GET / HTTP/1.1\r\n", b"GET /#a HTTP/1.1\r\n", b"GET /\x80 HTTP/1.1\r\n",
+        b"GET /\x00 HTTP/1.1\r\n", b"G\x00T / HTTP/1.1\r\n", b"GET / HTTP/1.2\r\n",
+        b"GET / HTTP/2.0\r\n", b"GET / http/1.1\r\n", b"GET\t/ HTTP/1.1\r\n", b"G(T / HTTP/1.1\r\n",
+        b"GET  HTTP/1.1\r\n", b"GET / HTTP/1.1\r\r\n", b"GET /\x7f HTTP/1.1\r\n",
+    ],
+)  # fmt: skip
+def test_anything_else_is_no_request_line(twin: ModuleType, line: bytes) -> None:
+    assert twin.request_line(line) is None
+
+
+def test_a_status_line_is_taken_apart(twin: ModuleType) -> None:
+    assert twin.status_line(b"HTTP/1.1 200 OK\r\nA: 1\r\n") == (200, 1, 17)
+    assert twin.status_line(b"HTTP/1.0 999 \x80\t\r\n") == (999, 0, 17)
+    assert twin.status_line(b"HTTP/1.1 204\r\n") == (204, 1, 14)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"", b"HTTP/1.1", b"HTTP/1.1 200", b"HTTP/1.1 200\r", b"HTTP/1.1 200\n", b"HTTP/1.1 20\r\n",
+        b"HTTP/1.1 2000\r\n", b"HTTP/1.1 099 A\r\n", b"HTTP/1.1  200\r\n", b"HTTP/1.2 200 OK\r\n",
+        b"HTTP/2.0 200 OK\r\n", b"HTTP/1.1 2x0 OK\r\n", b"HTTP/1.1 200 O\x00K\r\n",
+        b"HTTP/1.1 200 O\rK\r\n", b"HTTP/1.1 200\tOK\r\n", b"http/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\x7f\r\n", b"HTTP/1.1\t200 OK\r\n",
+    ],
+)  # fmt: skip
+def test_anything_else_is_no_status_line(twin: ModuleType, line: bytes) -> None:
+    assert twin.status_line(line) is None
+
+
+def test_fields_of_interest_are_found_in_order(twin: ModuleType) -> None:
+    block = b"A: 1\r\nhOST:\t a:80 \t\r\nTest: x\r\nTE:\r\nX-Fam-B: \x80\r\nHost: \r\n\r\n"
+    assert twin.FieldLines(KINDS, b"x-fam-").find(block) == [
+        (1, b"", b"a:80", 6, 21),
+        (2, b"", b"", 30, 35),
+        (0, b"x-fam-b", b"\x80", 35, 47),
+        (1, b"", b"", 47, 55),
+    ]
+
+
+def test_without_a_family_only_names_are_found(twin: ModuleType) -> None:
+    assert twin.FieldLines(KINDS, b"").find(b"X-Fam-B: 1\r\nte: 2\r\n\r\n") == [
+        (2, b"", b"2", 12, 19)
+    ]
+
+
+def test_the_family_takes_a_name_that_is_its_prefix_alone(twin: ModuleType) -> None:
+    assert twin.FieldLines(KINDS, b"x-fam-").find(b"X-Fam-: 1\r\n\r\n") == [
+        (0, b"x-fam-", b"1", 0, 11)
+    ]
+    assert twin.FieldLines(KINDS, b"x-fam-").find(b"X-Fam: 1\r\n\r\n") == []
+
+
+def test_a_long_name_is_of_no_interest(twin: ModuleType) -> None:
+    name = b"h" * 64 + b"ost"
+    assert twin.FieldLines(KINDS, b"x-fam-").find(name + b": 1\r\n\r\n") == []
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"", b"\r", b"\n", b"A: 1\r\n", b"A: 1", b"A", b"A: 1\r\n\r", b"A: 1\n\r\n",
+        b"A: 1\r\r\n\r\n",        b"A : 1\r\n\r\n", b" A: 1\r\n\r\n", b"A: 1\r\n 2\r\n\r\n", b": 1\r\n\r\n", b"A\r\n\r\n",
+        b"A: \x00\r\n\r\n", b"A\x00: 1\r\n\r\n", b"A: \x7f\r\n\r\n", b"A: 1\r\n\r\nB: 2\r\n\r\n",
+        b"Host: a\x0b\r\n\r\n", b"Host: a\rTE: b\r\n\r\n", b"\r\n\r\n", b"A: 1\r\n\r\n\r\n",
+        b"H\xc3st: a\r\n\r\n", b"TE: a\n\r\n", b"A: 1\r\n\n",
+    ],
+)  # fmt: skip
+def test_a_malformed_section_is_refused(twin: ModuleType, block: bytes) -> None:
+    assert twin.FieldLines(KINDS, b"x-fam-").find(block) is None
