@@ -97,7 +97,8 @@ def test_a_long_name_is_of_no_interest(twin: ModuleType) -> None:
     "block",
     [
         b"", b"\r", b"\n", b"A: 1\r\n", b"A: 1", b"A", b"A: 1\r\n\r", b"A: 1\n\r\n",
-        b"A: 1\r\r\n\r\n",        b"A : 1\r\n\r\n", b" A: 1\r\n\r\n", b"A: 1\r\n 2\r\n\r\n", b": 1\r\n\r\n", b"A\r\n\r\n",
+        b"A: 1\r\r\n\r\n",
+        b"A : 1\r\n\r\n", b" A: 1\r\n\r\n", b"A: 1\r\n 2\r\n\r\n", b": 1\r\n\r\n", b"A\r\n\r\n",
         b"A: \x00\r\n\r\n", b"A\x00: 1\r\n\r\n", b"A: \x7f\r\n\r\n", b"A: 1\r\n\r\nB: 2\r\n\r\n",
         b"Host: a\x0b\r\n\r\n", b"Host: a\rTE: b\r\n\r\n", b"\r\n\r\n", b"A: 1\r\n\r\n\r\n",
         b"H\xc3st: a\r\n\r\n", b"TE: a\n\r\n", b"A: 1\r\n\n",

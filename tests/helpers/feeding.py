@@ -1,0 +1,168 @@
+"""Feeds scanners and bodies in every way that bytes may arrive; no way may change the outcome.
+
+A message is fed whole, byte by byte, cut in two at every place, in random pieces, with other
+bytes before it where the interface has an offset, and with other bytes behind it.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from cmux_proxy.http1.body import Body
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.head import Fields, RequestHead, ResponseHead
+
+Head = RequestHead | ResponseHead
+H_co = TypeVar("H_co", bound=Head, covariant=True)
+H = TypeVar("H", bound=Head)
+
+# What a pipelining client may have sent behind a message: looks like one, and holds a blank line.
+BEHIND = b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n"
+# A message longer than this is not cut in two at every place, but at so many.
+_MOST_CUTS = 200
+_OBJECTS = ("buffer", "fields")
+
+
+class Scanner(Protocol[H_co]):
+    """What RequestScanner and ResponseScanner have in common."""
+
+    def scan(self, buffer: bytes, searched: int) -> H_co | None:
+        """Return the head at the start of the buffer, if it is whole."""
+
+
+class Fed(NamedTuple):
+    """What a body made of its bytes."""
+
+    out: bytes
+    is_done: bool
+    rest: bytes
+
+
+def split_at(data: bytes, cuts: Sequence[int]) -> list[bytes]:
+    """Return the pieces between the cuts; empty ones are left out."""
+    edges = [0, *sorted(cuts), len(data)]
+    return [data[a:b] for a, b in pairwise(edges) if a < b]
+
+
+def byte_by_byte(data: bytes) -> list[bytes]:
+    """Return every byte as a piece."""
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+def ways_to_arrive(data: bytes) -> Iterator[list[bytes]]:
+    """Yield the pieces in which the bytes may arrive; the whole comes first."""
+    yield [data]
+    yield byte_by_byte(data)
+    for cut in range(1, len(data), max(1, len(data) // _MOST_CUTS)):
+        yield [data[:cut], data[cut:]]
+    dice = random.Random(len(data))
+    for _ in range(5):
+        yield split_at(data, [dice.randrange(len(data) + 1) for _ in range(6)])
+
+
+def facts(head: Head) -> dict[str, object]:
+    """Return all that a scan learned, and the bytes of the head instead of the buffer's."""
+    line = {name: getattr(head, name) for name in attributes(head) if name not in _OBJECTS}
+    return {**line, **known_fields(head.fields), "head": head.buffer[: head.end]}
+
+
+def attributes(facts_object: object) -> list[str]:
+    """Return the names of its attributes, in either build: compiled classes have no slots."""
+    kind: Any = type(facts_object)
+    return list(getattr(kind, "__slots__", None) or kind.__mypyc_attrs__)
+
+
+def known_fields(fields: Fields) -> dict[str, object]:
+    """Return all facts of a header section."""
+    return {name: getattr(fields, name) for name in attributes(fields)}
+
+
+def scan_pieces(scanner: Scanner[H], pieces: Sequence[bytes]) -> tuple[H | None, list[bytes]]:
+    """Scan as a connection does; return the head and the pieces that came after it."""
+    buffer = b""
+    searched = 0
+    for number, piece in enumerate(pieces, 1):
+        buffer += piece
+        head = scanner.scan(buffer, searched)
+        if head is not None:
+            return head, list(pieces[number:])
+        searched = len(buffer)
+    return None, []
+
+
+def scan(scanner: Scanner[H], data: bytes) -> H:
+    """Scan one head in every way, alone and with bytes behind it; return what the whole gave."""
+    whole = scanner.scan(data, 0)
+    assert whole is not None, "the head is not complete"
+    assert whole.end == len(data), "there are bytes behind the head"
+    for pieces in (*ways_to_arrive(data), *ways_to_arrive(data + BEHIND)):
+        head, _ = scan_pieces(scanner, pieces)
+        assert head is not None, f"no head in {pieces}"
+        assert facts(head) == facts(whole), f"other facts in {pieces}"
+    return whole
+
+
+def scan_unfinished(scanner: Scanner[H], data: bytes) -> None:
+    """Assert that no way of arriving makes a head, or a refusal, of these bytes."""
+    for pieces in ways_to_arrive(data):
+        assert scan_pieces(scanner, pieces)[0] is None
+
+
+def scan_refused(scanner: Scanner[H], data: bytes) -> BadMessage:
+    """Assert that a head is refused in every way with one status; return the whole's refusal."""
+    whole = _refusal(lambda: scanner.scan(data, 0))
+    for pieces in ways_to_arrive(data):
+        error = _refusal(partial(scan_pieces, scanner, pieces))
+        assert error.status == whole.status, f"{error} in {pieces}"
+    return whole
+
+
+def feed_pieces(body: Body, pieces: Sequence[bytes]) -> Fed:
+    """Feed a body until it is done."""
+    out = b""
+    left = list(pieces)
+    while left and not body.is_done:
+        out += body.feed(left.pop(0), 0)
+    return Fed(out, body.is_done, body.rest + b"".join(left))
+
+
+def feed(new: Callable[[], Body], data: bytes) -> Fed:
+    """Feed a body in every way, alone and with bytes behind it; return what the whole gave.
+
+    A body that is done leaves alone whatever comes behind it.
+    """
+    whole = _feed_every_way(new, data)
+    if whole.is_done:
+        more = _feed_every_way(new, data + BEHIND)
+        assert more == Fed(whole.out, True, whole.rest + BEHIND)
+    return whole
+
+
+def feed_refused(new: Callable[[], Body], data: bytes) -> BadMessage:
+    """Assert that a body is refused in every way, for one reason; return the refusal."""
+    whole = _refusal(lambda: new().feed(data, 0))
+    for pieces in ways_to_arrive(data):
+        error = _refusal(partial(feed_pieces, new(), pieces))
+        assert (error.status, error.reason) == (whole.status, whole.reason), f"in {pieces}"
+    return whole
+
+
+def _feed_every_way(new: Callable[[], Body], data: bytes) -> Fed:
+    whole = feed_pieces(new(), [data])
+    for pieces in ways_to_arrive(data):
+        assert feed_pieces(new(), pieces) == whole, f"another outcome in {pieces}"
+    behind_a_head = new()
+    if not behind_a_head.is_done:
+        out = behind_a_head.feed(BEHIND + data, len(BEHIND))
+        assert Fed(out, behind_a_head.is_done, behind_a_head.rest) == whole
+    return whole
+
+
+def _refusal(action: Callable[[], object]) -> BadMessage:
+    try:
+        result = action()
+    except BadMessage as error:
+        return error
+    raise AssertionError(f"not refused: {result}")

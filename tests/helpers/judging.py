@@ -1,0 +1,129 @@
+"""A whole message through all of http1 and routing, without I/O: what is sent on, or the refusal.
+
+The steps and their order are those of an exchange; here they can be fed in any pieces.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from cmux_proxy.http1 import rewrite
+from cmux_proxy.http1.body import Body, ChunkRules, new_body
+from cmux_proxy.http1.delivery import UNWRAP, additions, delivery
+from cmux_proxy.http1.framing import request_framing, response_framing
+from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.persistence import client_wants_more, upstream_allows_more
+from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
+from cmux_proxy.http1.switching import asks_upgrade, check_switch
+from cmux_proxy.http1.target import (
+    check_authority_form,
+    check_expectation,
+    check_host,
+    forward_target,
+)
+from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
+from tests.helpers.feeding import feed_pieces, scan_pieces
+
+REQUESTS = RequestScanner(HeadLimits(16384, 65536, 256), FAMILY_PREFIX, FAMILY_SUFFIX)
+RESPONSES = ResponseScanner(HeadLimits(131072, 131072, 131072))
+CHUNKS = ChunkRules(16384, 16384, 16384, FAMILY_PREFIX)
+
+
+@dataclass(frozen=True)
+class JudgedRequest:
+    """What became of a request: `forwarded` goes to `port`, `behind` is not this message's."""
+
+    head: RequestHead = field(compare=False, repr=False)
+    framing: int
+    upgrade: bool
+    persists: bool
+    port: int
+    forwarded: bytes
+    is_complete: bool
+    behind: bytes
+
+
+@dataclass(frozen=True)
+class JudgedResponse:
+    """What became of a response: `head` and `body` go to the client (not yet in new chunks)."""
+
+    status: int
+    framing: int
+    persists: bool
+    how: int
+    head: bytes
+    body: bytes
+    is_complete: bool
+    behind: bytes
+
+
+def request_head(data: bytes) -> RequestHead:
+    """Return the facts of a whole request head."""
+    head = REQUESTS.scan(data, 0)
+    assert head is not None
+    return head
+
+
+def response_head(data: bytes) -> ResponseHead:
+    """Return the facts of a whole response head."""
+    head = RESPONSES.scan(data, 0)
+    assert head is not None
+    return head
+
+
+def judge_request(pieces: Sequence[bytes]) -> JudgedRequest | None:
+    """Return what an exchange makes of these bytes; None while the head is not complete."""
+    head, later = scan_pieces(REQUESTS, pieces)
+    if head is None:
+        return None
+    if head.method == b"CONNECT":
+        return _judge_connect(head, later)
+    framing = request_framing(head)
+    check_host(head)
+    to = forward_target(head)
+    check_expectation(head)
+    upgrade = asks_upgrade(head)
+    target = Router("127.0.0.1").route(head.method, head.fields.host, head.fields.reported)
+    arrived = [head.buffer[head.end :], *later]
+    body = new_body(framing, CHUNKS, False)
+    fed = feed_pieces(body, arrived)
+    if to is None and head.minor and not upgrade:
+        sent = rewrite.plain_request(head, fed.out)
+    else:
+        host = target.authority().encode()
+        sent = rewrite.other_request(head, to, upgrade, host, fed.out)
+    more = client_wants_more(head)
+    return JudgedRequest(head, framing, upgrade, more, target.port, sent, fed.is_done, fed.rest)
+
+
+def _judge_connect(head: RequestHead, later: list[bytes]) -> JudgedRequest:
+    check_host(head)
+    check_authority_form(head)
+    check_expectation(head)
+    target = Router("127.0.0.1").route(head.method, head.fields.host, head.fields.reported)
+    early = head.buffer[head.end :] + b"".join(later)
+    more = client_wants_more(head)
+    return JudgedRequest(head, 0, False, more, target.port, b"", True, early)
+
+
+def judge_response(request: RequestHead, pieces: Sequence[bytes]) -> JudgedResponse | None:
+    """Return what an exchange makes of an answer; None while the head is not complete."""
+    head, later = scan_pieces(RESPONSES, pieces)
+    if head is None:
+        return None
+    framing = response_framing(head, request.method)
+    persists = upstream_allows_more(head, framing)
+    arrived = [head.buffer[head.end :], *later]
+    if head.status < 200:
+        sent = rewrite.response(head, b"", False, b"")
+        if head.status == 101:
+            check_switch(request, head, asks_upgrade(request))
+            sent = head.buffer[: head.end]
+        return JudgedResponse(head.status, 0, persists, 0, sent, b"", True, b"".join(arrived))
+    is_coded = head.fields.transfer_encoding is not None
+    how = delivery(request, framing, is_coded, client_wants_more(request))
+    unwrap = how & UNWRAP != 0
+    body: Body = new_body(framing, CHUNKS, unwrap)
+    fed = feed_pieces(body, arrived)
+    sent = rewrite.response(head, additions(request, how), unwrap, b"")
+    done = fed.is_done or body.ends_with_connection()
+    return JudgedResponse(head.status, framing, persists, how, sent, fed.out, done, fed.rest)

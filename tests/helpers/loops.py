@@ -1,0 +1,126 @@
+"""Runs every test that is a coroutine on every event loop, and looks at what it leaves behind.
+
+A conftest that imports the two hooks below gives its directory such tests. Besides what it asserts
+itself, a test fails when a callback raises, when a warning or an error is logged, and when tasks
+or file descriptors are left over. CMUX_TEST_LOOPS is a comma-separated list of loops to use.
+"""
+
+import asyncio
+import functools
+import gc
+import inspect
+import logging
+import os
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import pytest
+import uvloop
+
+from tests.helpers.timing import MS
+
+FACTORIES: Final[dict[str, Callable[[], asyncio.AbstractEventLoop]]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+LOOPS: Final = os.environ.get("CMUX_TEST_LOOPS", "asyncio,uvloop").split(",")
+
+_LOGGERS: Final = ("asyncio", "cmux_proxy")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give coroutines, and whoever asks for `loop_name`, every loop in turn."""
+    if inspect.iscoroutinefunction(metafunc.function) and "loop_name" not in metafunc.fixturenames:
+        metafunc.fixturenames.append("loop_name")
+    if "loop_name" in metafunc.fixturenames:
+        metafunc.parametrize("loop_name", LOOPS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine; leave other tests to pytest."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    lines = run(pyfuncitem.obj(**arguments), str(pyfuncitem.callspec.params["loop_name"]))
+    assert lines == [], "the proxy or the event loop complained"
+    return True
+
+
+def run(main: Coroutine[Any, Any, None], loop_name: str) -> list[str]:
+    """Run a coroutine in a loop of its own; return what was logged as a warning or worse."""
+    problems: list[str] = []
+    log = _Log()
+    _warm_up(loop_name)
+    before = descriptors()
+    for name in _LOGGERS:
+        logging.getLogger(name).addHandler(log)
+    try:
+        with asyncio.Runner(loop_factory=FACTORIES[loop_name]) as runner:
+            runner.get_loop().set_exception_handler(
+                lambda _loop, context: problems.append(_describe(context))
+            )
+            runner.run(_leave_nothing(main))
+    finally:
+        for name in _LOGGERS:
+            logging.getLogger(name).removeHandler(log)
+    gc.collect()
+    assert problems == [], "a callback or a task raised"
+    assert _settled_descriptors(before) == before, "file descriptors are left over"
+    return log.lines
+
+
+def descriptors(pid: int | str = "self") -> dict[str, str]:
+    """Return what a process has open, but for what the loops and pytest need."""
+    found: dict[str, str] = {}
+    folder = f"/proc/{pid}/fd"
+    for number in os.listdir(folder):
+        try:
+            found[number] = os.readlink(f"{folder}/{number}")
+        except FileNotFoundError:
+            pass  # the one that listdir had open
+    return found
+
+
+def _settled_descriptors(before: dict[str, str]) -> dict[str, str]:
+    """Return what is open once the threads of child processes have let go of theirs."""
+    end = time.monotonic() + 1000 * MS
+    after = descriptors()
+    while after != before and time.monotonic() < end:
+        os.sched_yield()
+        after = descriptors()
+    return after
+
+
+@functools.cache
+def _warm_up(loop_name: str) -> None:
+    """Have the loop open what it keeps open for the life of the process."""
+    with asyncio.Runner(loop_factory=FACTORIES[loop_name]) as runner:
+        runner.run(asyncio.sleep(0))
+    # What is there by now stays; looking through it after every test would take most of the time.
+    gc.collect()
+    gc.freeze()
+
+
+async def _leave_nothing(main: Coroutine[Any, Any, None]) -> None:
+    await main
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    if rest:
+        _done, rest = await asyncio.wait(rest, timeout=1000 * MS)
+    assert not rest, "tasks are left over"
+
+
+def _describe(context: dict[str, Any]) -> str:
+    error = context.get("exception")
+    return f"{context.get('message')}: {error!r} ({context})"
+
+
+class _Log(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.name} {record.levelname}: {record.getMessage()}")

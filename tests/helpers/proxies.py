@@ -1,0 +1,141 @@
+"""Proxies to test: in the test's own event loop, or as a process of its own."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+
+from cmux_proxy import Address, Config
+from tests.helpers.loops import descriptors
+from tests.helpers.timing import SOON, later, soon
+
+MODULE: Final = (sys.executable, "-m", "cmux_proxy")
+
+
+def local_config(**options: Any) -> Config:
+    """Return a configuration that listens on a port of its own on 127.0.0.1."""
+    return Config(**{"listen": ["127.0.0.1:0"], **options})
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return this process's environment with no CMUX_ variable but those given."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CMUX_")}
+    return {**kept, "PYTHONUNBUFFERED": "1", **variables}
+
+
+class ProxyProcess:
+    """A running `python -m cmux_proxy`; `announced` is what it printed at its start."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.announced: list[str] = []
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
+    def addresses(self) -> list[Address]:
+        """What it says that it listens on."""
+        return [
+            Address.parse(line.removeprefix("listening on "))
+            for line in self.announced
+            if line.startswith("listening on ")
+        ]
+
+    @property
+    def port(self) -> int:
+        """The port of its first address."""
+        return self.addresses[0].port
+
+    async def started(self) -> None:
+        """Wait until it says that it is up."""
+        stdout = self._process.stdout
+        assert stdout is not None
+        while not (self.announced and self.announced[-1].startswith("cmux-proxy ")):
+            line = await later(stdout.readline())
+            assert line, f"the proxy did not start: {await self.ended()}"
+            self.announced.append(line.decode().rstrip("\n"))
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    async def ended(self) -> tuple[int, str]:
+        """Wait until it has ended; return its exit status and what it wrote to standard error."""
+        _out, errors = await later(self._process.communicate())
+        status = self._process.returncode
+        assert status is not None
+        return status, errors.decode()
+
+    async def stop(self) -> None:
+        """Have it drain; fail unless it ends well and has had nothing to complain about."""
+        self.signal()
+        assert await self.ended() == (0, "")
+
+    def kill(self) -> None:
+        """End it at once, if it has not ended."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def reap(self) -> None:
+        """Wait until it is gone."""
+        await soon(self._process.wait())
+
+    def descriptors(self) -> dict[str, str]:
+        """Return what it has open."""
+        return descriptors(self.pid)
+
+    def peak_memory(self) -> int:
+        """Return the most resident memory that it ever had, in bytes."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+            match = re.search(r"VmHWM:\s+([0-9]+) kB", status.read())
+        assert match is not None
+        return int(match[1]) * 1024
+
+    async def rests(self) -> None:
+        """Wait until it sleeps whenever one looks; a process that spins never does."""
+        asleep = 0
+        async with asyncio.timeout(SOON):
+            while asleep < 200:
+                asleep = asleep + 1 if self._state() == "S" else 0
+                await asyncio.sleep(0)
+
+    def _state(self) -> str:
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
+            return stat.read().rpartition(")")[2].split()[0]
+
+
+@contextlib.asynccontextmanager
+async def proxy_process(
+    loop_name: str,
+    *flags: str,
+    variables: Mapping[str, str] | None = None,
+    descriptor_limit: int | None = None,
+) -> AsyncIterator[ProxyProcess]:
+    """Run a proxy as a process; it listens on a port of its own unless a flag says otherwise."""
+    command = [*MODULE, "--loop", loop_name, *flags]
+    if not any(flag.startswith("--listen") for flag in flags):
+        command += ["--listen", "127.0.0.1:0"]
+    if descriptor_limit is not None:
+        command = ["sh", "-c", f'ulimit -n {descriptor_limit}; exec "$@"', "sh", *command]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(**(variables or {})),
+    )
+    proxy = ProxyProcess(process)
+    try:
+        await proxy.started()
+        yield proxy
+    finally:
+        proxy.kill()
+        await proxy.ended()

@@ -1,0 +1,138 @@
+"""Plain sockets driven from a coroutine: what leaves and what arrives is exactly what is asked for.
+
+No streams and no transports, so that a half-close, a reset and a peer that does not read are each
+one call, and the same on every event loop.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from typing import Final, Self
+
+from tests.helpers.timing import soon
+
+_READ: Final = 65536
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class Wire:
+    """One end of a connection; `sent` and `received` are all the bytes that went over it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.received = bytearray()
+        self._loop = asyncio.get_running_loop()
+
+    @classmethod
+    async def to(cls, host: str, port: int, buffer: int | None = None) -> Self:
+        """Connect; with `buffer`, the kernel holds about so many bytes in each direction."""
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            sock.setblocking(False)
+            if buffer is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await soon(asyncio.get_running_loop().sock_connect(sock, (host, port)))
+        except BaseException:
+            sock.close()
+            raise
+        return cls(sock)
+
+    async def send(self, data: bytes) -> None:
+        """Send it all; waits for as long as that takes."""
+        await self._loop.sock_sendall(self.sock, data)
+
+    async def receive(self, most: int = _READ) -> bytes:
+        """Return what arrives next, b"" at the end; waits for as long as that takes."""
+        data = await self._loop.sock_recv(self.sock, most)
+        self.received += data
+        return data
+
+    async def receive_all(self) -> bytes:
+        """Return everything up to the end."""
+        pieces = []
+        while data := await self.receive():
+            pieces.append(data)
+        return b"".join(pieces)
+
+    def take_arrived(self) -> bytes:
+        """Return what has arrived already, without waiting; b"" also at the end."""
+        try:
+            data = self.sock.recv(_READ)
+        except (BlockingIOError, ConnectionResetError):
+            return b""
+        self.received += data
+        return data
+
+    def end(self) -> None:
+        """Send our end; the other direction stays open."""
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Close with a TCP reset."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.close()
+
+    def close(self) -> None:
+        """Close, as a process that exits does."""
+        self.sock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class WireListener:
+    """A listening socket on a port of its own."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, buffer: int | None = None) -> None:
+        self.host = host
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.sock.setblocking(False)
+        if buffer is not None:
+            # Accepted connections inherit both.
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.sock.bind((host, port))
+        self.sock.listen(4096)
+        self.port: int = self.sock.getsockname()[1]
+
+    async def accept(self) -> Wire:
+        """Return the next connection; waits for as long as that takes."""
+        sock, _address = await asyncio.get_running_loop().sock_accept(self.sock)
+        return Wire(sock)
+
+    def close(self) -> None:
+        """Listen no more; what is connected stays so."""
+        self.sock.close()
+
+
+@contextlib.contextmanager
+def closed_port(host: str = "127.0.0.1") -> Iterator[int]:
+    """Reserve a port on which nothing listens."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        sock.bind((host, 0))
+        yield sock.getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def deaf_port() -> AsyncIterator[int]:
+    """Reserve a port that answers no further connection attempt: its queue is full."""
+    loop = asyncio.get_running_loop()
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        address = listener.getsockname()
+        first = stack.enter_context(socket.socket())
+        first.setblocking(False)
+        # A queue of length 0 has room for one.
+        await soon(loop.sock_connect(first, address))
+        yield address[1]

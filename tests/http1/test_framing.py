@@ -1,0 +1,98 @@
+"""How bodies end: lengths, chunks, close, nothing, and the framings that are refused."""
+
+import pytest
+
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE, request_framing, response_framing
+from tests.helpers.judging import request_head, response_head
+
+LENGTH = b"Content-Length: 5\r\n"
+ZERO = b"Content-Length: 0\r\n"
+CODING = b"Transfer-Encoding: chunked\r\n"
+BOTH = "both Transfer-Encoding and Content-Length are given"
+NOT_CHUNKED = "Transfer-Encoding is not exactly chunked"
+OLD = "Transfer-Encoding is not defined for HTTP/1.0"
+
+
+def of_request(fields: bytes, version: bytes = b"HTTP/1.1", method: bytes = b"POST") -> int:
+    return request_framing(request_head(method + b" / " + version + b"\r\n" + fields + b"\r\n"))
+
+
+def of_response(
+    fields: bytes, status: int = 200, method: bytes = b"GET", version: bytes = b"HTTP/1.1"
+) -> int:
+    head = response_head(b"%b %d X\r\n%b\r\n" % (version, status, fields))
+    return response_framing(head, method)
+
+
+def test_the_framings_cannot_be_mistaken_for_a_length() -> None:
+    assert len({CHUNKED, UNTIL_CLOSE}) == 2
+    assert max(CHUNKED, UNTIL_CLOSE) < 0
+
+
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"DELETE", b"X"])
+def test_a_request_ends_as_its_fields_say_whatever_its_method(method: bytes) -> None:
+    assert of_request(b"", method=method) == 0
+    assert of_request(ZERO, method=method) == 0
+    assert of_request(LENGTH, method=method) == 5
+    assert of_request(CODING, method=method) == CHUNKED
+    assert of_request(LENGTH, b"HTTP/1.0", method) == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "version", "reason"),
+    [
+        (CODING + LENGTH, b"HTTP/1.1", BOTH),
+        (ZERO + CODING, b"HTTP/1.1", BOTH),
+        (CODING, b"HTTP/1.0", OLD),
+        (CODING + CODING, b"HTTP/1.1", NOT_CHUNKED),
+        (b"Transfer-Encoding:\r\n", b"HTTP/1.1", NOT_CHUNKED),
+        (b"Transfer-Encoding: gzip, chunked\r\n", b"HTTP/1.1", NOT_CHUNKED),
+    ],
+)
+def test_ambiguous_framing_is_refused_in_both_directions(
+    fields: bytes, version: bytes, reason: str
+) -> None:
+    with pytest.raises(BadMessage) as caught:
+        of_request(fields, version)
+    assert (caught.value.status, caught.value.reason) == (400, reason)
+    for method, status in ((b"GET", 200), (b"HEAD", 200), (b"GET", 304), (b"GET", 204)):
+        with pytest.raises(BadMessage) as caught:
+            of_response(fields, status, method, version)
+        assert caught.value.reason == reason
+
+
+def test_the_coding_knows_no_case() -> None:
+    assert of_request(b"Transfer-Encoding: CHUNKED\r\n") == CHUNKED
+    assert of_response(b"Transfer-Encoding: Chunked\r\n") == CHUNKED
+
+
+@pytest.mark.parametrize("status", [200, 201, 206, 301, 404, 500, 999])
+def test_a_response_ends_as_its_fields_say_or_by_close(status: int) -> None:
+    assert of_response(LENGTH, status) == 5
+    assert of_response(ZERO, status) == 0
+    assert of_response(CODING, status) == CHUNKED
+    assert of_response(b"", status) == UNTIL_CLOSE
+    assert of_response(b"", status, version=b"HTTP/1.0") == UNTIL_CLOSE
+
+
+@pytest.mark.parametrize("fields", [b"", ZERO, LENGTH, CODING], ids=["none", "0", "5", "chunked"])
+def test_answers_to_head_and_304_have_no_body_whatever_they_say(fields: bytes) -> None:
+    assert of_response(fields, 200, b"HEAD") == 0
+    assert of_response(fields, 304) == 0
+    assert of_response(fields, 304, b"HEAD") == 0
+
+
+def test_head_is_compared_with_its_case() -> None:
+    assert of_response(LENGTH, 200, b"head") == 5
+
+
+@pytest.mark.parametrize("status", [100, 101, 103, 199, 204])
+def test_interim_responses_and_204_have_no_body_and_may_not_announce_one(status: int) -> None:
+    assert of_response(b"", status) == 0
+    assert of_response(ZERO, status) == 0
+    assert of_response(b"", status, b"HEAD") == 0
+    for fields in (LENGTH, CODING):
+        with pytest.raises(BadMessage) as caught:
+            of_response(fields, status)
+        assert caught.value.reason == f"a {status} response announces a body"

@@ -1,0 +1,208 @@
+"""The byte classes and patterns: what each takes, byte by byte, and what it does not."""
+
+import re
+import string
+
+import pytest
+
+from cmux_proxy.http1 import grammar
+from cmux_proxy.http1.grammar import field_run
+
+ALNUM = (string.ascii_letters + string.digits).encode()
+TCHARS = frozenset(ALNUM + b"!#$%&'*+-.^_`|~")
+RUN = re.compile(field_run([b"te", b"host", b"transfer-encoding"], [b"x-a-"]))
+
+
+def taken(pattern: bytes | re.Pattern[bytes], frame: str = "{}") -> frozenset[int]:
+    """Return which single bytes the pattern takes, within a frame."""
+    before, after = frame.encode("latin-1").split(b"{}")
+    match = re.compile(pattern).fullmatch
+    return frozenset(byte for byte in range(256) if match(before + bytes([byte]) + after))
+
+
+def test_a_token_is_made_of_the_bytes_of_rfc_9110() -> None:
+    assert taken(grammar.TOKEN) == TCHARS
+    assert taken(grammar.TOKEN_ONLY) == TCHARS
+    assert grammar.TOKEN_ONLY.fullmatch(b"") is None
+
+
+def test_a_field_value_is_visible_bytes_blanks_tabs_and_high_bytes() -> None:
+    allowed = frozenset(range(0x20, 0x100)) - {0x7F} | {0x09}
+    assert taken(grammar.FIELD_BYTE) == allowed
+    assert taken(grammar.FIELD_LINE, "A:{}\r\n") == allowed
+    assert taken(grammar.NAMED_FIELD_LINE, "A: {}\r\n") == allowed
+
+
+def test_a_field_name_is_a_token_right_before_its_colon() -> None:
+    # A colon is the end of the name, so a second one is the value's.
+    assert taken(grammar.FIELD_LINE, "A{}: b\r\n") == TCHARS | {ord(":")}
+    assert re.fullmatch(grammar.FIELD_LINE, b": b\r\n") is None
+    match = grammar.NAMED_FIELD_LINE.match(b"Name: a:b\r\nx")
+    assert match is not None
+    assert match.groups() == (b"Name",)
+    assert match.end() == 11
+
+
+def test_a_target_is_visible_ascii_without_a_fragment() -> None:
+    assert taken(grammar.TARGET) == frozenset(range(0x21, 0x7F)) - {ord("#")}
+
+
+def test_a_request_line_has_three_parts_between_single_blanks() -> None:
+    match = re.fullmatch(grammar.REQUEST_LINE, b"GET /a HTTP/1.0\r\n")
+    assert match is not None
+    assert match.groups() == (b"GET", b"/a", b"0")
+    assert taken(grammar.REQUEST_LINE, "GET{}/ HTTP/1.1\r\n") == {ord(" ")}
+    assert taken(grammar.REQUEST_LINE, "GET /{}HTTP/1.1\r\n") == {ord(" ")}
+    assert taken(grammar.REQUEST_LINE, "GET / HTTP/1.{}\r\n") == frozenset(b"01")
+
+
+def test_a_status_line_has_three_digits_and_any_reason() -> None:
+    match = re.fullmatch(grammar.STATUS_LINE, b"HTTP/1.0 204 No Content\r\n")
+    assert match is not None
+    assert match.groups() == (b"0", b"204")
+    digits = frozenset(string.digits.encode())
+    assert taken(grammar.STATUS_LINE, "HTTP/1.1 {}00 X\r\n") == digits - {ord("0")}
+    assert taken(grammar.STATUS_LINE, "HTTP/1.1 2{}0\r\n") == digits
+    assert taken(grammar.STATUS_LINE, "HTTP/1.1 20{}\r\n") == digits
+    assert taken(grammar.STATUS_LINE, "HTTP/1.1 200{}X\r\n") == {ord(" ")}
+    assert taken(grammar.STATUS_LINE, "HTTP/1.1 200 {}\r\n") == taken(grammar.FIELD_BYTE)
+
+
+def test_a_host_name_is_made_of_the_bytes_of_rfc_3986_without_the_comma() -> None:
+    name = frozenset(ALNUM + b"-._~!$&'()*+;=")
+    # A colon begins an empty port.
+    assert taken(grammar.HOST, "a{}") == name | {ord(":")}
+    assert taken(grammar.HOST, "a%{}f") == frozenset(string.hexdigits.encode())
+    assert taken(grammar.HOST, "a%f{}") == frozenset(string.hexdigits.encode())
+    assert taken(grammar.HOST, "a:{}") == frozenset(string.digits.encode())
+    assert taken(grammar.HOST, "[{}]") == frozenset(string.hexdigits.encode() + b":.")
+    assert taken(grammar.HOST, "[v1.{}]") == name | {ord(":")}
+
+
+@pytest.mark.parametrize("host", [b"", b":80", b"[]", b"[v.a]", b"[v1.]", b"a:123456", b"[::1]x"])
+def test_half_a_host_is_none(host: bytes) -> None:
+    assert grammar.HOST.fullmatch(host) is None
+
+
+@pytest.mark.parametrize("authority", [b"a", b"a:", b":1", b"a:123456", b"[::1]", b"u@a:1"])
+def test_an_authority_is_host_and_port(authority: bytes) -> None:
+    assert grammar.AUTHORITY.fullmatch(b"a:12345") is not None
+    assert grammar.AUTHORITY.fullmatch(b"[::1]:1") is not None
+    assert grammar.AUTHORITY.fullmatch(authority) is None
+
+
+def test_an_absolute_target_falls_into_authority_and_the_rest() -> None:
+    def parts(target: bytes) -> tuple[bytes | None, ...]:
+        match = grammar.ABSOLUTE_TARGET.fullmatch(target)
+        return () if match is None else match.groups()
+
+    assert parts(b"http://a:1/b?c") == (b"a:1", b"/b?c")
+    assert parts(b"HttP://a?c/d") == (b"a", b"?c/d")
+    assert parts(b"http://") == (b"", b"")
+    assert parts(b"https://a/") == ()
+    assert parts(b"xhttp://a/") == ()
+
+
+def test_a_length_is_at_most_eighteen_ascii_digits() -> None:
+    assert taken(grammar.CONTENT_LENGTH) == frozenset(string.digits.encode())
+    assert grammar.CONTENT_LENGTH.fullmatch(b"9" * 18) is not None
+    assert grammar.CONTENT_LENGTH.fullmatch(b"9" * 19) is None
+    assert grammar.CONTENT_LENGTH.fullmatch(b"") is None
+
+
+def test_a_protocol_is_a_name_and_perhaps_a_version() -> None:
+    assert taken(grammar.UPGRADE_PROTOCOL, "a{}") == TCHARS
+    assert taken(grammar.UPGRADE_PROTOCOL, "a/{}") == TCHARS
+    assert taken(grammar.UPGRADE_PROTOCOL, "a{}b") == TCHARS | {ord("/")}
+
+
+HEX = frozenset(string.hexdigits.encode())
+
+
+def test_a_chunk_size_is_at_most_fifteen_hexadecimal_digits() -> None:
+    assert taken(grammar.CHUNK_LINE, "{}\r\n") == HEX
+    # A semicolon alone announces an extension that does not come.
+    assert taken(grammar.CHUNK_LINE, "a{}\r\n") == HEX
+    assert grammar.CHUNK_LINE.fullmatch(b"f" * 15 + b"\r\n") is not None
+    assert grammar.CHUNK_LINE.fullmatch(b"0" * 16 + b"\r\n") is None
+
+
+def test_a_chunk_extension_is_tokens_and_quoted_strings() -> None:
+    assert taken(grammar.CHUNK_LINE, "a;{}\r\n") == TCHARS
+    assert taken(grammar.CHUNK_LINE, "a;b={}\r\n") == TCHARS
+    quoted = taken(grammar.FIELD_BYTE)
+    assert taken(grammar.CHUNK_LINE, 'a;b="{}"\r\n') == quoted - frozenset(b'"\\')
+    assert taken(grammar.CHUNK_LINE, 'a;b="\\{}"\r\n') == quoted
+    assert taken(grammar.CHUNK_LINE, "a;b{}c\r\n") == TCHARS | frozenset(b";=")
+
+
+@pytest.mark.parametrize(
+    "line", [b"a\r\n", b"a;b\r\n", b"0;b=c\r\n", b'f0;b="c\\";d";e\r\n', b"1" * 15 + b"\r\n"]
+)
+def test_every_beginning_of_a_chunk_line_may_become_one(line: bytes) -> None:
+    for size in range(len(line)):
+        assert grammar.CHUNK_LINE_START.fullmatch(line[:size]) is not None
+    assert grammar.CHUNK_LINE_START.fullmatch(line) is None
+
+
+@pytest.mark.parametrize("start", [b"g", b" ", b"0x", b"a ", b"a\rb", b"a\n", b";", b"1" * 16])
+def test_what_cannot_become_a_chunk_line_is_known_at_once(start: bytes) -> None:
+    assert grammar.CHUNK_LINE_START.fullmatch(start) is None
+
+
+def test_a_bare_line_feed_has_no_return_before_it() -> None:
+    def at(text: bytes) -> int:
+        match = grammar.BARE_LF.search(text)
+        return -1 if match is None else match.start()
+
+    assert (at(b"\n"), at(b"a\r\nb\nc"), at(b"\r\n\r\n"), at(b"\r\r\n\n")) == (0, 4, -1, 3)
+
+
+# Runs of field lines
+
+
+def stop(lines: bytes) -> tuple[bytes | None, bytes | None, int]:
+    match = RUN.match(lines)
+    assert match is not None
+    name, value = match.groups()
+    return name, value, match.end()
+
+
+def test_a_run_ends_with_the_blank_line() -> None:
+    assert stop(b"\r\nx") == (None, None, 2)
+    section = b"A: 1\r\nb:\r\nTea: 2\r\nX-B: 3\r\nHosts: 4\r\n\r\n"
+    assert stop(section + b"A: 5\r\n") == (None, None, len(section))
+
+
+@pytest.mark.parametrize("name", [b"te", b"TE", b"tE", b"Host", b"HOST", b"transfer-ENCODING"])
+def test_a_run_stops_at_a_field_of_interest_in_any_case(name: bytes) -> None:
+    before = b"T: 1\r\nHos: 2\r\n"
+    line = name + b":\t value \t\r\n"
+    assert stop(before + line + b"\r\n") == (name, b"value \t", len(before + line))
+
+
+@pytest.mark.parametrize("name", [b"X-A-", b"x-a-b", b"X-A-!"])
+def test_a_run_stops_at_a_field_of_a_family(name: bytes) -> None:
+    assert stop(b"X-A: 1\r\n" + name + b":\r\n\r\n")[:2] == (name, b"")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [b"A\r\n\r\n", b"A : 1\r\n\r\n", b"te : 1\r\n\r\n", b"A: 1\r\n", b"te: 1\n", b"\n", b""],
+)
+def test_a_run_over_malformed_lines_does_not_match(lines: bytes) -> None:
+    assert RUN.match(lines) is None
+
+
+def test_a_run_may_be_of_no_family() -> None:
+    run = re.compile(field_run([b"host"]))
+    match = run.match(b"x-a-b: 1\r\nhost: 2\r\n")
+    assert match is not None
+    assert match.groups() == (b"host", b"2")
+
+
+@pytest.mark.parametrize("letter", string.ascii_lowercase)
+def test_a_run_takes_names_with_any_first_letter(letter: str) -> None:
+    for first in (letter, letter.upper()):
+        line = f"{first}q: 1\r\n".encode()
+        assert stop(line + b"\r\n") == (None, None, len(line) + 2)

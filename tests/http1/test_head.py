@@ -1,0 +1,76 @@
+"""The vocabulary of facts, and the limits of a head to the byte."""
+
+import pytest
+
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.head import Fields, HeadLimits, RequestHead, ResponseHead
+
+LIMITS = HeadLimits(start_line=20, section=30, fields=3)
+
+
+def test_fields_know_nothing_before_they_are_read() -> None:
+    fields = Fields(b"A: 1\r\n\r\n")
+    assert fields.kept == fields.block == b"A: 1\r\n\r\n"
+    assert (fields.cuts, fields.handshake, fields.nominated, fields.reported) == ((), (), (), ())
+    assert (fields.connection, fields.coding_span, fields.host_span) == (0, (0, 0), (0, 0))
+    assert (fields.host, fields.expect, fields.upgrade) == (None, None, None)
+    assert (fields.content_length, fields.transfer_encoding) == (None, None)
+
+
+def test_a_head_ends_where_its_fields_end() -> None:
+    buffer = b"GET / HTTP/1.1\r\nA: 1\r\n\r\nbehind"
+    fields = Fields(b"A: 1\r\n\r\n")
+    request = RequestHead(buffer, 16, b"GET", b"/", 1, fields)
+    assert buffer[request.end :] == b"behind"
+    assert (request.method, request.target, request.minor) == (b"GET", b"/", 1)
+    response = ResponseHead(buffer, 16, 0, 204, fields)
+    assert buffer[response.end :] == b"behind"
+    assert (response.status, response.minor, response.fields) == (204, 0, fields)
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [b"", b"x" * 20, b"x" * 19 + b"\n", b"x\n" + b"y" * 30, b"x" * 19 + b"\n" + b"y" * 30],
+)
+def test_an_unfinished_head_within_the_limits_is_waited_for(buffer: bytes) -> None:
+    LIMITS.check_unfinished(buffer)
+
+
+@pytest.mark.parametrize(
+    ("buffer", "status", "reason"),
+    [
+        (b"x" * 21, 414, "the start line is too long"),
+        (b"x" * 20 + b"\n", 414, "the start line is too long"),
+        (b"x\n" + b"y" * 31, 431, "the header section is too large"),
+        (b"x\n" + b"\n" * 31, 431, "the header section is too large"),
+    ],
+)
+def test_an_unfinished_head_past_a_limit_is_refused(
+    buffer: bytes, status: int, reason: str
+) -> None:
+    with pytest.raises(BadMessage) as caught:
+        LIMITS.check_unfinished(buffer)
+    assert (caught.value.status, caught.value.reason) == (status, reason)
+
+
+def test_a_start_line_is_measured_to_the_byte() -> None:
+    LIMITS.check_line(20)
+    with pytest.raises(BadMessage) as caught:
+        LIMITS.check_line(21)
+    assert caught.value.status == 414
+
+
+def test_a_section_is_measured_to_the_byte() -> None:
+    LIMITS.check_section(b"x" * 26 + b"\r\n\r\n")
+    with pytest.raises(BadMessage) as caught:
+        LIMITS.check_section(b"x" * 27 + b"\r\n\r\n")
+    assert (caught.value.status, caught.value.reason) == (431, "the header section is too large")
+
+
+@pytest.mark.parametrize("line", [b"A:\r\n", b"A: 123\r\n"], ids=["shortest", "longer"])
+def test_lines_are_counted_without_the_blank_one(line: bytes) -> None:
+    LIMITS.check_section(line * 3 + b"\r\n")
+    short = HeadLimits(start_line=20, section=1000, fields=3)
+    with pytest.raises(BadMessage) as caught:
+        short.check_section(line * 4 + b"\r\n")
+    assert (caught.value.status, caught.value.reason) == (431, "there are too many header fields")

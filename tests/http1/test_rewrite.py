@@ -1,0 +1,177 @@
+"""The heads that leave: cuts, additions and replacements, all else byte for byte."""
+
+import pytest
+
+from cmux_proxy.http1.rewrite import (
+    ADD_CHUNKED,
+    ADD_CLOSE,
+    ADD_KEEP_ALIVE,
+    LAST_CHUNK,
+    chunk,
+    other_request,
+    plain_request,
+    response,
+)
+from cmux_proxy.http1.target import ForwardTarget
+from tests.helpers.judging import request_head, response_head
+
+GET = b"GET /a?b HTTP/1.1\r\n"
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def other(
+    data: bytes, to: ForwardTarget | None = None, upgrade: bool = False, tail: bytes = b""
+) -> bytes:
+    return other_request(request_head(data), to, upgrade, b"127.0.0.1:80", tail)
+
+
+# Requests
+
+
+def test_a_request_without_cuts_leaves_as_it_came() -> None:
+    data = GET + b"host: a\r\nB:  c \r\nb:\r\n\r\n"
+    assert plain_request(request_head(data), b"") == data
+    assert plain_request(request_head(data + b"next"), b"") == data
+
+
+def test_cut_lines_do_not_leave() -> None:
+    data = GET + b"TE: x\r\nHost: a\r\nX-Cmux-Port-Internal: 1\r\nB: c\r\nConnection: close\r\n\r\n"
+    assert plain_request(request_head(data), b"") == GET + b"Host: a\r\nB: c\r\n\r\n"
+
+
+def test_the_tail_leaves_right_behind_the_head() -> None:
+    data = GET + b"Host: a\r\nContent-Length: 5\r\n\r\n"
+    assert plain_request(request_head(data + b"hello"), b"hel") == data + b"hel"
+    assert other(data + b"hello", tail=b"hel") == data + b"hel"
+
+
+def test_an_old_request_leaves_in_the_new_version() -> None:
+    assert other(b"GET /a?b HTTP/1.0\r\nHost: b\r\nTE: x\r\n\r\n") == GET + b"Host: b\r\n\r\n"
+
+
+def test_a_request_without_host_gets_the_one_that_is_given() -> None:
+    assert (
+        other(b"GET /a?b HTTP/1.0\r\nB: c\r\n\r\n") == GET + b"Host: 127.0.0.1:80\r\nB: c\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Host: old\r\nB: 1\r\nTE: x\r\nC: 2\r\n",
+        b"B: 1\r\nhost: old\r\nConnection: close\r\nC: 2\r\n",
+        b"TE: x\r\nB: 1\r\nC: 2\r\nHOST:old\r\n",
+        b"B: 1\r\nTE: x\r\nHost: old\r\nTE: y\r\nC: 2\r\n",
+        b"B: 1\r\nC: 2\r\n",
+    ],
+)
+def test_an_authority_replaces_host_wherever_it_stood(fields: bytes) -> None:
+    to = ForwardTarget(b"/new", b"new:1")
+    data = b"GET http://new:1/new HTTP/1.1\r\n" + fields + b"\r\n"
+    assert other(data, to) == b"GET /new HTTP/1.1\r\nHost: new:1\r\nB: 1\r\nC: 2\r\n\r\n"
+
+
+def test_an_upgrade_keeps_its_handshake_as_it_came() -> None:
+    fields = b"Host: a\r\nupgrade: b\r\nC: 1\r\nConnection:close , Upgrade\r\nUPGRADE: d\r\n\r\n"
+    assert other(GET + fields, upgrade=True) == GET + fields
+
+
+def test_an_upgrade_keeps_nothing_else_of_its_hop() -> None:
+    data = GET + b"TE: x\r\nConnection: upgrade\r\nKeep-Alive: 1\r\nUpgrade: b\r\nHost: a\r\n\r\n"
+    kept = b"Connection: upgrade\r\nUpgrade: b\r\nHost: a\r\n\r\n"
+    assert other(data, upgrade=True) == GET + kept
+
+
+def test_an_upgrade_that_nominates_has_its_connection_written_anew() -> None:
+    data = (
+        GET
+        + b"Connection: upgrade, x-hop\r\nHost: a\r\nX-Hop: 1\r\nUpgrade: b\r\n"
+        + b"connection: keep-alive\r\nupgrade: c\r\nD: 2\r\n\r\n"
+    )
+    kept = b"Host: a\r\nUpgrade: b\r\nupgrade: c\r\nD: 2\r\nConnection: upgrade\r\n\r\n"
+    assert other(data, upgrade=True) == GET + kept
+
+
+def test_an_upgrade_may_come_in_absolute_form() -> None:
+    data = (
+        b"GET http://n/ HTTP/1.1\r\nUpgrade: b\r\nHost: a\r\nConnection: upgrade, x\r\nX:\r\n\r\n"
+    )
+    to = ForwardTarget(b"/", b"n")
+    assert other(data, to, upgrade=True) == (
+        b"GET / HTTP/1.1\r\nHost: n\r\nUpgrade: b\r\nConnection: upgrade\r\n\r\n"
+    )
+
+
+def test_no_upgrade_loses_the_handshake() -> None:
+    data = b"GET /a?b HTTP/1.0\r\nUpgrade: b\r\nHost: a\r\nConnection: upgrade\r\n\r\n"
+    assert other(data) == GET + b"Host: a\r\n\r\n"
+
+
+# Responses
+
+
+def test_a_response_without_cuts_leaves_as_it_came() -> None:
+    data = OK + b"Set-Cookie: a\r\nset-cookie:  b \r\n\r\n"
+    assert response(response_head(data + b"body"), b"", False, b"bo") == data + b"bo"
+
+
+def test_additions_stand_behind_all_other_lines() -> None:
+    data = OK + b"TE: x\r\nB: c\r\nConnection: close\r\n\r\n"
+    sent = response(response_head(data), ADD_CHUNKED + ADD_CLOSE, False, b"tail")
+    assert sent == OK + b"B: c\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\ntail"
+    bare = response(response_head(OK + b"\r\n"), ADD_KEEP_ALIVE, False, b"")
+    assert bare == OK + b"Connection: keep-alive\r\n\r\n"
+
+
+def test_the_version_of_a_response_is_ours_and_the_rest_is_not() -> None:
+    data = b"HTTP/1.0 299 \xff X\r\nA: HTTP/1.0\r\n\r\n"
+    sent = b"HTTP/1.1 299 \xff X\r\nA: HTTP/1.0\r\n\r\n"
+    assert response(response_head(data), b"", False, b"") == sent
+    assert response(response_head(data), ADD_CLOSE, False, b"x") == (
+        sent[:-2] + b"Connection: close\r\n\r\nx"
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Transfer-Encoding: chunked\r\nB: 1\r\nTE: x\r\nC: 2\r\n",
+        b"TE: x\r\nB: 1\r\nC: 2\r\ntransfer-encoding:Chunked\r\n",
+        b"Connection: x\r\nB: 1\r\nX: 2\r\nTransfer-Encoding: chunked\r\nX: 3\r\nC: 2\r\n",
+    ],
+)
+def test_unwrapping_drops_the_coding_wherever_it_stands(fields: bytes) -> None:
+    head = response_head(OK + fields + b"\r\n")
+    assert response(head, b"", True, b"") == OK + b"B: 1\r\nC: 2\r\n\r\n"
+    assert b"hunked" in response(head, b"", False, b"")
+
+
+# Chunks
+
+
+@pytest.mark.parametrize("size", [1, 9, 10, 15, 16, 255, 4096])
+def test_a_chunk_tells_its_size_in_hexadecimal(size: int) -> None:
+    assert chunk(b"x" * size) == f"{size:x}\r\n{'x' * size}\r\n".encode()
+
+
+def test_chunks_are_read_as_what_they_were_made_of() -> None:
+    from cmux_proxy.http1.body import ChunkedBody
+    from tests.helpers.judging import CHUNKS
+
+    body = ChunkedBody(CHUNKS, unwrap=True)
+    assert (
+        body.feed(chunk(b"hello") + chunk(b"\r\n0\r\n\r\n") + LAST_CHUNK, 0)
+        == b"hello\r\n0\r\n\r\n"
+    )
+    assert body.is_done
+    assert body.rest == b""
+
+
+def test_facts_are_not_changed_by_what_is_made_of_them() -> None:
+    """Facts are remembered, so the next head with the same section must find them as they were."""
+    fields = b"Host: a\r\nConnection: upgrade, x\r\nUpgrade: b\r\nX: 1\r\n\r\n"
+    head = request_head(GET + fields)
+    before = (head.fields.cuts, head.fields.handshake, head.fields.kept)
+    first = other_request(head, ForwardTarget(b"/", b"n"), True, b"", b"")
+    assert other_request(head, ForwardTarget(b"/", b"n"), True, b"", b"") == first
+    assert (head.fields.cuts, head.fields.handshake, head.fields.kept) == before

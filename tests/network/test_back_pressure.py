@@ -1,0 +1,171 @@
+"""A side that does not read stops the other, and what is held stays small (section 5).
+
+How much fits between two peers is mostly the kernels' business; the exact bound on what the proxy
+itself holds is tested without sockets, in tests/relay/test_pacing.py.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from cmux_proxy import Timeouts
+from tests.helpers.proxies import local_config
+from tests.helpers.script import ESTABLISHED, ROUTE, UPGRADE, Peer, Stage, get, head, stage
+from tests.helpers.timing import later
+from tests.helpers.wire import deaf_port
+
+# What a test would send if nobody stopped it, and what may fit into the kernels' buffers.
+MUCH = 96 * 1024 * 1024
+FITS = 24 * 1024 * 1024
+SMALL = 256 * 1024
+
+# After so many round trips through the proxy without progress, a sender is called stopped.
+_ROUNDS = 25
+
+
+async def send_until_stopped(on: Stage, peer: Peer, piece: bytes) -> tuple[int, bytes]:
+    """Send pieces until nobody takes any more; return how many bytes were, and what
+    is left of the last piece."""
+    total = 0
+    idle_rounds = 0
+    rest = b""
+    while idle_rounds < _ROUNDS:
+        rest = rest or piece
+        try:
+            taken = peer.wire.sock.send(rest)
+        except BlockingIOError:
+            taken = 0
+        if taken:
+            rest = rest[taken:]
+            total += taken
+            idle_rounds = 0
+            assert total < MUCH, "nobody stops the sender"
+        # The proxy serves others meanwhile, and has had its chance to take more.
+        await on.serves()
+        idle_rounds += not taken
+    return total, rest
+
+
+async def respond(on: Stage, fields: str, version: str) -> tuple[Peer, Peer]:
+    """Return who sends a response and who does not read it."""
+    client = await on.client(SMALL)
+    await client.says(get(version=version))
+    upstream = await on.upstream()
+    await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
+    await upstream.says(head("HTTP/1.1 200 OK", *([fields] if fields else [])))
+    await client.gets_head()
+    return upstream, client
+
+
+async def upload(on: Stage, fields: str) -> tuple[Peer, Peer]:
+    """Return who sends a request and who does not read it."""
+    client = await on.client(SMALL)
+    await client.says(head("POST / HTTP/1.1", "Host: a", ROUTE, fields))
+    upstream = await on.upstream()
+    await upstream.gets_head()
+    return client, upstream
+
+
+async def tunnel(on: Stage, upgrade: bool, up: bool) -> tuple[Peer, Peer]:
+    """Return who sends into a tunnel and who does not read from it."""
+    client = await on.client(SMALL)
+    await client.says(UPGRADE if upgrade else head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE))
+    upstream = await on.upstream()
+    if upgrade:
+        await upstream.gets_head()
+        await upstream.says(head("HTTP/1.1 101 Go", "Connection: upgrade", "Upgrade: websocket"))
+        await client.gets_head()
+    else:
+        await client.gets(ESTABLISHED)
+    return (client, upstream) if up else (upstream, client)
+
+
+BYTES = bytes(range(256)) * 256
+CHUNK = b"10000\r\n" + BYTES + b"\r\n"
+LONG = f"Content-Length: {MUCH}"
+CHUNKED = "Transfer-Encoding: chunked"
+
+FLOWS: dict[str, tuple[Callable[[Stage], Awaitable[tuple[Peer, Peer]]], bytes]] = {
+    "a response of known length": (lambda on: respond(on, LONG, "1.1"), BYTES),
+    "a chunked response": (lambda on: respond(on, CHUNKED, "1.1"), CHUNK),
+    "a response until close": (lambda on: respond(on, "", "1.1"), BYTES),
+    "a chunked response to HTTP/1.0": (lambda on: respond(on, CHUNKED, "1.0"), CHUNK),
+    "a request of known length": (lambda on: upload(on, LONG), BYTES),
+    "a chunked request": (lambda on: upload(on, CHUNKED), CHUNK),
+    "CONNECT, up": (lambda on: tunnel(on, False, True), BYTES),
+    "CONNECT, down": (lambda on: tunnel(on, False, False), BYTES),
+    "upgrade, up": (lambda on: tunnel(on, True, True), BYTES),
+    "upgrade, down": (lambda on: tunnel(on, True, False), BYTES),
+}
+
+
+@pytest.mark.parametrize(("setting", "piece"), FLOWS.values(), ids=FLOWS)
+async def test_a_reader_that_stops_stops_the_sender_and_loses_nothing_by_it(
+    setting: Callable[[Stage], Awaitable[tuple[Peer, Peer]]], piece: bytes
+) -> None:
+    async with stage(buffer=SMALL) as on:
+        sender, reader = await setting(on)
+        total, rest = await send_until_stopped(on, sender, piece)
+        assert total < FITS
+        # As soon as the reader reads again, everything flows on.
+        goal = total + len(piece) * 8
+        sending = asyncio.get_running_loop().create_task(sender.wire.send(rest + piece * 16))
+        while len(reader.wire.received) < goal:
+            assert await later(reader.wire.receive())
+        reader.closes()
+        sender.closes()
+        with contextlib.suppress(ConnectionError, OSError):
+            await later(sending)
+
+
+async def test_a_client_that_reads_no_answers_to_refused_requests_is_stopped() -> None:
+    async with stage() as on:
+        client = await on.client(SMALL)
+        request = head("GET / HTTP/1.1", "Host: a")
+        total, _rest = await send_until_stopped(on, client, request * 1000)
+        assert total < FITS
+        client.closes()
+
+
+async def test_a_client_that_pipelines_while_its_first_request_waits_is_stopped() -> None:
+    async with stage() as on:
+        client = await on.client(SMALL)
+        await client.says(get("/1"))
+        upstream = await on.upstream()
+        await upstream.gets(head("GET /1 HTTP/1.1", "Host: a"))
+        many = get("/2").replace(b"<port>", b"%d" % on.port) * 1000
+        total, _rest = await send_until_stopped(on, client, many)
+        assert total < FITS
+        client.closes()
+        upstream.closes()
+
+
+@pytest.mark.parametrize("method", ["CONNECT a:1", "POST /"])
+async def test_a_client_that_sends_while_its_upstream_is_dialled_is_stopped(method: str) -> None:
+    config = local_config(timeouts=Timeouts(connect=3600))
+    async with deaf_port() as port, stage(config) as on:
+        client = await on.client(SMALL)
+        fields = [] if method.startswith("CONNECT") else [LONG]
+        request = head(f"{method} HTTP/1.1", "Host: a", ROUTE, *fields)
+        await client.says(request.replace(b"<port>", b"%d" % port))
+        total, _rest = await send_until_stopped(on, client, BYTES)
+        assert total < FITS
+        client.closes()
+        await on.proxy.close()
+
+
+async def test_an_upload_that_began_before_the_upstream_was_there_arrives_whole() -> None:
+    async with stage() as on:
+        body = BYTES * 32
+        client = await on.client()
+        fields = ["Host: a", f"Content-Length: {len(body)}"]
+        await client.says(head("POST / HTTP/1.1", ROUTE, *fields) + body[:100_000])
+        upstream = await on.upstream()
+        await upstream.gets(head("POST / HTTP/1.1", *fields))
+        assert await upstream.gets_bytes(100_000) == body[:100_000]
+        for at in range(100_000, len(body), 100_000):
+            await client.says(body[at : at + 100_000])
+            piece = body[at : at + 100_000]
+            assert await upstream.gets_bytes(len(piece)) == piece

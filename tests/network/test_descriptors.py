@@ -1,0 +1,135 @@
+"""Where the file descriptors run out, accepting pauses and resumes (contract, section 8)."""
+
+import asyncio
+import contextlib
+
+from tests.helpers.proxies import ProxyProcess, proxy_process
+from tests.helpers.script import head
+from tests.helpers.timing import later, soon
+from tests.helpers.wire import Wire, WireListener
+
+LIMIT = 64
+CLIENTS = 100
+OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+async def connect(proxy: ProxyProcess, count: int, stack: contextlib.ExitStack) -> list[Wire]:
+    """Return that many clients, all connected at once."""
+    wires = await later(
+        asyncio.gather(*(Wire.to("127.0.0.1", proxy.port) for _ in range(count)))
+    )
+    for wire in wires:
+        stack.enter_context(wire)
+    return wires
+
+
+async def served(wire: Wire) -> None:
+    """Fail unless the proxy answers on this connection."""
+    await wire.send(head("GET / HTTP/1.1", "Host: a"))
+    data = b""
+    while b"missing required header" not in data:
+        piece = await later(wire.receive())
+        assert piece, data
+        data += piece
+
+
+async def test_more_clients_than_descriptors_are_served_one_after_the_other(
+    loop_name: str,
+) -> None:
+    async with proxy_process(loop_name, descriptor_limit=LIMIT) as proxy:
+        with contextlib.ExitStack() as stack:
+            wires = await connect(proxy, CLIENTS, stack)
+            for wire in wires:
+                await wire.send(head("GET / HTTP/1.1", "Host: a", "Connection: close"))
+            for wire in wires:
+                assert (await later(wire.receive_all())).startswith(b"HTTP/1.1 400 ")
+                wire.close()
+        with await Wire.to("127.0.0.1", proxy.port) as wire:
+            await served(wire)
+        await proxy.stop()
+
+
+async def test_clients_that_wait_for_a_place_get_it_when_others_leave(loop_name: str) -> None:
+    async with proxy_process(loop_name, descriptor_limit=LIMIT) as proxy:
+        with contextlib.ExitStack() as stack:
+            wires = await connect(proxy, CLIENTS, stack)
+            await served(wires[0])
+            await proxy.rests()
+            assert wires[-1].take_arrived() == b""
+            for wire in wires[: -LIMIT // 4]:
+                wire.close()
+            for wire in wires[-LIMIT // 4 :]:
+                await served(wire)
+        with await Wire.to("127.0.0.1", proxy.port) as wire:
+            await served(wire)
+        await proxy.stop()
+
+
+async def test_descriptors_that_idle_upstreams_hold_do_not_end_the_proxy(loop_name: str) -> None:
+    async with proxy_process(loop_name, descriptor_limit=LIMIT) as proxy:
+        with contextlib.ExitStack() as stack:
+            listeners = [WireListener() for _ in range(LIMIT - 20)]
+            for listener in listeners:
+                stack.callback(listener.close)
+            upstreams = []
+            with await Wire.to("127.0.0.1", proxy.port) as client:
+                for listener in listeners:
+                    await client.send(
+                        head("GET / HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {listener.port}")
+                    )
+                    upstream = stack.enter_context(await soon(listener.accept()))
+                    await soon(upstream.receive())
+                    await upstream.send(OK)
+                    assert await soon(client.receive()) == OK
+                    upstreams.append(upstream)
+            # The pool holds most descriptors now, so there are none for so many clients.
+            await connect(proxy, CLIENTS, stack)
+            await proxy.rests()
+            for upstream in upstreams:
+                upstream.close()
+        with await Wire.to("127.0.0.1", proxy.port) as wire:
+            await served(wire)
+        proxy.signal()
+        status, errors = await proxy.ended()
+        assert status == 0
+        assert "Traceback" not in errors
+
+
+async def test_clients_and_upstreams_together_may_exhaust_the_descriptors(loop_name: str) -> None:
+    async with proxy_process(loop_name, descriptor_limit=LIMIT) as proxy:
+        listener = WireListener()
+        answering = asyncio.get_running_loop().create_task(answer_all(listener))
+        try:
+            with contextlib.ExitStack() as stack:
+                wires = await connect(proxy, CLIENTS, stack)
+                route = f"X-Cmux-Port-Internal: {listener.port}"
+                request = head("GET / HTTP/1.1", "Host: a", route, "Connection: close")
+                for wire in wires:
+                    await wire.send(request)
+                for wire in wires:
+                    answer = await later(wire.receive_all())
+                    assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 503 ")), answer
+                    wire.close()
+            with await Wire.to("127.0.0.1", proxy.port) as wire:
+                await served(wire)
+        finally:
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+            listener.close()
+        proxy.signal()
+        status, errors = await proxy.ended()
+        assert status == 0
+        assert "Traceback" not in errors
+
+
+async def answer_all(listener: WireListener) -> None:
+    """Answer every request on every connection, for ever."""
+    async with asyncio.TaskGroup() as group:
+        while True:
+            group.create_task(_answer(await listener.accept()))
+
+
+async def _answer(wire: Wire) -> None:
+    with wire:
+        while await wire.receive():
+            await wire.send(OK)

@@ -1,0 +1,253 @@
+"""Draining: what is under way finishes, what is idle goes, tunnels get some time (section 8)."""
+
+import asyncio
+import signal
+import socket
+
+import pytest
+
+from cmux_proxy import Proxy
+from tests.helpers.proxies import proxy_process
+from tests.helpers.script import ROUTE, Stage, get, head, stage
+from tests.helpers.timing import MS, later, soon
+from tests.helpers.wire import Wire, WireListener
+
+OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+OK_CLOSE = head("HTTP/1.1 200 OK", "Content-Length: 2", "Connection: close") + b"ok"
+NEVER = 3600.0
+
+
+def begin_drain(proxy: Proxy, timeout: float | None = NEVER) -> "asyncio.Task[None]":
+    """Have a proxy drain in the background."""
+    return asyncio.get_running_loop().create_task(proxy.drain(timeout))
+
+
+async def draining(on: Stage, timeout: float | None = NEVER) -> "asyncio.Task[None]":
+    """Have a proxy drain and return once it does: it has closed an idle connection."""
+    idle = await on.client()
+    await on.serves()
+    drain = begin_drain(on.proxy, timeout)
+    await idle.gets_end()
+    return drain
+
+
+async def test_an_idle_connection_is_closed_at_once() -> None:
+    async with stage() as on:
+        await soon(await draining(on))
+        with pytest.raises(ConnectionRefusedError):
+            await on.client()
+
+
+async def test_idle_upstream_connections_are_closed_at_once() -> None:
+    async with stage() as on:
+        busy, waiting = await on.pair()
+        client, upstream = await on.pair()
+        await upstream.says(OK)
+        await client.gets(OK)
+        drain = begin_drain(on.proxy)
+        await client.gets_end()
+        await upstream.gets_end()
+        await waiting.says(OK)
+        await busy.gets(OK_CLOSE)
+        await soon(drain)
+
+
+async def test_a_request_under_way_is_answered_with_close() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        drain = await draining(on)
+        await upstream.says(OK)
+        await client.gets(OK_CLOSE)
+        await client.gets_end()
+        await upstream.gets_end()
+        await soon(drain)
+
+
+async def test_a_request_whose_body_is_under_way_may_finish() -> None:
+    async with stage() as on:
+        request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4") + b"bo"
+        client, upstream = await on.pair(request)
+        await upstream.gets(head("POST / HTTP/1.1", "Host: a", "Content-Length: 4") + b"bo")
+        drain = await draining(on)
+        await client.says(b"dy")
+        await upstream.gets(b"dy")
+        await upstream.says(OK)
+        await client.gets(OK_CLOSE)
+        await client.gets_end()
+        await soon(drain)
+
+
+async def test_an_answer_under_way_may_finish_and_its_connection_closes_then() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await upstream.says(OK[:-1])
+        await client.gets(OK[:-1])
+        drain = await draining(on)
+        await upstream.says(OK[-1:])
+        await client.gets(OK[-1:])
+        await client.gets_end()
+        await soon(drain)
+
+
+async def test_a_head_that_was_begun_is_answered_with_503() -> None:
+    async with stage() as on:
+        client = await on.client()
+        await client.says(b"GET / HTTP/1.1\r\n")
+        await on.serves()
+        drain = await draining(on)
+        await client.says(head("Host: a", ROUTE))
+        text = await client.gets_error(
+            503, "proxy_internal_response", "Retry-After: 1", closes=True
+        )
+        assert text == "the proxy is shutting down; try again soon"
+        client.closes()
+        await soon(drain)
+
+
+async def test_a_pipelined_request_is_not_begun() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(get("/1") + get("/2"))
+        await upstream.gets(head("GET /1 HTTP/1.1", "Host: a"))
+        drain = await draining(on)
+        await upstream.says(OK)
+        await client.gets(OK_CLOSE)
+        await client.gets_end()
+        client.closes()
+        await soon(drain)
+        await upstream.gets_end()
+
+
+@pytest.mark.parametrize("kind", ["connect", "upgrade"])
+async def test_a_tunnel_may_flow_on_and_end_during_the_drain(kind: str) -> None:
+    async with stage() as on:
+        client, upstream = await (on.tunnel() if kind == "connect" else on.websocket())
+        drain = await draining(on)
+        await client.says(b"still")
+        await upstream.gets(b"still")
+        await upstream.says(b"here")
+        await client.gets(b"here")
+        client.ends()
+        upstream.ends()
+        await client.gets_end()
+        await upstream.gets_end()
+        await soon(drain)
+
+
+@pytest.mark.parametrize("kind", ["connect", "upgrade"])
+async def test_a_tunnel_that_outlives_the_drain_is_cut(kind: str) -> None:
+    async with stage() as on:
+        client, upstream = await (on.tunnel() if kind == "connect" else on.websocket())
+        await soon(begin_drain(on.proxy, 10 * MS))
+        assert await client.gets_cut() == b""
+        assert await upstream.gets_cut() == b""
+
+
+async def test_an_exchange_that_outlives_the_drain_is_cut() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await soon(begin_drain(on.proxy, 10 * MS))
+        assert await client.gets_cut() == b""
+        assert await upstream.gets_cut() == b""
+
+
+async def test_a_client_that_ended_and_was_refused_does_not_hold_the_drain() -> None:
+    async with stage() as on:
+        on.listener.close()
+        client = await on.client()
+        await client.says(get("/", "Connection: close"))
+        client.ends()
+        await client.gets_error(502, "connection_refused", closes=True)
+        client.closes()
+        await soon(begin_drain(on.proxy))
+
+
+async def test_a_proxy_may_be_drained_without_anybody_there() -> None:
+    async with stage() as on:
+        await soon(begin_drain(on.proxy))
+
+
+class _Process:
+    """A proxy process between a client and an upstream."""
+
+    def __init__(self, port: int) -> None:
+        self.listener = WireListener()
+        self.port = port
+        self.wires: list[Wire] = []
+
+    async def ask(self, *lines: str) -> tuple[Wire, Wire]:
+        """Return a client that has asked, and its upstream that has been asked."""
+        client = await Wire.to("127.0.0.1", self.port)
+        self.wires.append(client)
+        route = f"X-Cmux-Port-Internal: {self.listener.port}"
+        await client.send(head(*lines, "Host: a", route))
+        upstream = await soon(self.listener.accept())
+        self.wires.append(upstream)
+        return client, upstream
+
+    def __enter__(self) -> "_Process":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.close()
+        for wire in self.wires:
+            wire.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_the_process_and_it_exits_with_0(
+    loop_name: str, number: signal.Signals
+) -> None:
+    async with proxy_process(loop_name) as proxy:
+        with _Process(proxy.port) as world:
+            client, upstream = await world.ask("GET / HTTP/1.1")
+            assert await soon(upstream.receive()) == head("GET / HTTP/1.1", "Host: a")
+            idle = await Wire.to("127.0.0.1", proxy.port)
+            world.wires.append(idle)
+            proxy.signal(number)
+            assert await soon(idle.receive()) == b""
+            with pytest.raises(ConnectionRefusedError), socket.socket() as late:
+                late.connect(("127.0.0.1", proxy.port))
+            await upstream.send(OK)
+            assert await soon(client.receive_all()) == OK_CLOSE
+            assert await proxy.ended() == (0, "")
+
+
+async def test_a_tunnel_gets_the_drain_timeout_and_the_process_exits_with_0(
+    loop_name: str,
+) -> None:
+    async with proxy_process(loop_name, "--drain-timeout", f"{100 * MS}") as proxy:
+        with _Process(proxy.port) as world:
+            client, upstream = await world.ask("CONNECT a:1 HTTP/1.1")
+            await soon(client.receive())
+            proxy.signal()
+            await upstream.send(b"still here")
+            assert await soon(client.receive()) == b"still here"
+            assert await proxy.ended() == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(signal.SIGTERM, signal.SIGTERM, id="TERM TERM"),
+        pytest.param(signal.SIGINT, signal.SIGINT, id="INT INT"),
+        pytest.param(signal.SIGTERM, signal.SIGINT, id="TERM INT"),
+    ],
+)
+async def test_a_second_signal_ends_the_process_at_once(
+    loop_name: str, first: signal.Signals, second: signal.Signals
+) -> None:
+    async with proxy_process(loop_name, "--drain-timeout", "3600") as proxy:
+        with _Process(proxy.port) as world:
+            _client, upstream = await world.ask("GET / HTTP/1.1")
+            idle = await Wire.to("127.0.0.1", proxy.port)
+            world.wires.append(idle)
+            proxy.signal(first)
+            assert await soon(idle.receive()) == b""
+            proxy.signal(second)
+            assert await proxy.ended() == (128 + second, "")
+            assert await later(upstream.receive()) != b""
+
+
+async def test_a_process_that_nobody_talks_to_exits_with_0(loop_name: str) -> None:
+    async with proxy_process(loop_name) as proxy:
+        await proxy.stop()

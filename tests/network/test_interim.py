@@ -1,0 +1,139 @@
+"""Interim responses and Expect (contract, section 2)."""
+
+import pytest
+
+from tests.helpers.script import ROUTE, get, head, stage
+
+FINAL = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+@pytest.mark.parametrize(
+    "interim",
+    [
+        pytest.param(head("HTTP/1.1 100 Continue"), id="100"),
+        pytest.param(head("HTTP/1.1 102 Processing"), id="102"),
+        pytest.param(
+            head("HTTP/1.1 103 Early Hints", "Link: </a.css>; rel=preload", "Link: </b.js>"),
+            id="103",
+        ),
+        pytest.param(head("HTTP/1.1 199 Whatever", "A: b"), id="199"),
+    ],
+)
+async def test_an_interim_response_is_forwarded_as_it_comes(interim: bytes) -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await upstream.says(interim)
+        await client.gets(interim)
+        await upstream.says(interim)
+        await client.gets(interim)
+        await upstream.says(FINAL)
+        await client.gets(FINAL)
+        await client.says(get("/2"))
+        await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
+
+
+async def test_interim_responses_and_the_final_one_may_come_in_one_piece() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        several = (
+            head("HTTP/1.1 100 Continue")
+            + head("HTTP/1.1 103 Early Hints", "Link: </a>")
+            + head("HTTP/1.1 103 Early Hints", "Link: </b>")
+            + FINAL
+        )
+        await upstream.says(several)
+        await client.gets(several)
+
+
+async def test_an_interim_response_loses_its_hop_by_hop_lines() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await upstream.says(head("HTTP/1.1 103 Early Hints", "Connection: x", "X: 1", "Y: 2"))
+        await client.gets(head("HTTP/1.1 103 Early Hints", "Y: 2"))
+
+
+async def test_an_http10_client_gets_no_interim_response() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(get("/", version="1.0"))
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
+        await upstream.says(head("HTTP/1.1 100 Continue"))
+        await upstream.says(head("HTTP/1.1 103 Early Hints", "Link: </a>"))
+        await upstream.says(FINAL)
+        await client.gets(head("HTTP/1.1 200 OK", "Content-Length: 2", "Connection: close") + b"ok")
+        await client.gets_end()
+
+
+@pytest.mark.parametrize(
+    "field", ["Content-Length: 3", "Transfer-Encoding: chunked", "Content-Length: x"]
+)
+async def test_an_interim_response_that_announces_a_body_is_a_502(field: str) -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await upstream.says(head("HTTP/1.1 103 Early Hints", field))
+        await client.gets_error(502, "http_protocol_error")
+        await upstream.gets_end()
+
+
+@pytest.mark.parametrize("value", ["100-continue", "100-Continue", "  100-CONTINUE "])
+async def test_the_expectation_travels_to_the_upstream_and_its_answer_back(value: str) -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(
+            head("POST / HTTP/1.1", "Host: a", f"Expect: {value}", ROUTE, "Content-Length: 4")
+        )
+        await upstream.gets(
+            head("POST / HTTP/1.1", "Host: a", f"Expect: {value}", "Content-Length: 4")
+        )
+        await upstream.says(head("HTTP/1.1 100 Continue"))
+        await client.gets(head("HTTP/1.1 100 Continue"))
+        await client.says(b"body")
+        await upstream.gets(b"body")
+        await upstream.says(FINAL)
+        await client.gets(FINAL)
+
+
+async def test_a_client_that_expects_may_send_its_body_without_waiting() -> None:
+    async with stage() as on:
+        request = head(
+            "POST / HTTP/1.1", "Host: a", ROUTE, "Expect: 100-continue", "Content-Length: 4"
+        )
+        client, upstream = await on.pair(request + b"body")
+        await upstream.gets(
+            head("POST / HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 4")
+            + b"body"
+        )
+        await upstream.says(FINAL)
+        await client.gets(FINAL)
+
+
+async def test_an_upstream_may_refuse_the_body_that_a_client_asks_leave_to_send() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(
+            head("POST / HTTP/1.1", "Host: a", ROUTE, "Expect: 100-continue", "Content-Length: 9")
+        )
+        await upstream.gets(
+            head("POST / HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 9")
+        )
+        refusal = head("HTTP/1.1 413 Content Too Large", "Content-Length: 0")
+        await upstream.says(refusal)
+        await client.gets(refusal)
+        # The body was announced, so it still has to come before another request can.
+        await client.says(b"body body" + get("/2"))
+        await upstream.gets(b"body body")
+        await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(["Expect: 200-ok"], id="another"),
+        pytest.param(["Expect:"], id="empty"),
+        pytest.param(["Expect: 100-continue, x"], id="a list"),
+        pytest.param(["Expect: 100-continue", "Expect: 100-continue"], id="twice"),
+    ],
+)
+async def test_another_expectation_gets_417(fields: list[str]) -> None:
+    async with stage() as on:
+        client = await on.client()
+        await client.says(get("/", *fields))
+        await client.gets_error(417, "http_request_error", closes=True)
+        await on.nothing_reached_upstream()

@@ -1,0 +1,183 @@
+"""curl as the client."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.origins import answer, answering, chunked, early_reply, echo, origin, until_close
+from tests.helpers.script import Stage, head, stage
+from tests.helpers.tools import Finished, finish, tool
+from tests.helpers.wire import closed_port
+
+BODY = bytes(range(256)) * 1000
+
+
+async def curl(on: Stage, port: int, *arguments: str, stdin: bytes = b"") -> Finished:
+    """Run curl against the proxy, routed to a port."""
+    route = f"X-Cmux-Port-Internal: {port}"
+    result = await finish(
+        tool("curl"), "-q", "-sS", "--noproxy", "", "-H", route, *arguments, stdin=stdin
+    )
+    assert result.errors == b""
+    return result
+
+
+def url(on: Stage, path: str = "/") -> str:
+    """Return an address at the proxy."""
+    return f"http://{on.address}{path}"
+
+
+async def test_get() -> None:
+    async with origin(answering(echo)) as upstream, stage() as on:
+        result = await curl(on, upstream.port, "-i", url(on, "/a%20b?c=d"))
+        assert (result.status, result.out) == (
+            0,
+            b"HTTP/1.1 200 OK\r\nX-Method: GET\r\nX-Target: /a%20b?c=d\r\nContent-Length: 0\r\n\r\n",
+        )
+        [asked] = upstream.asked
+        names = [name for name, _value in asked.fields]
+        assert names == ["host", "user-agent", "accept"]
+        assert asked.field("host") == str(on.address)
+
+
+async def test_several_urls_share_a_connection() -> None:
+    async with origin(answering(echo)) as upstream, stage() as on:
+        urls = [url(on, f"/{number}") for number in range(5)]
+        result = await curl(on, upstream.port, "-w", "%{num_connects}", *urls)
+        assert result.out == b"10000"
+
+
+async def test_head() -> None:
+    async with origin(answering(lambda _asked: answer(BODY))) as upstream, stage() as on:
+        result = await curl(on, upstream.port, "-I", url(on))
+        assert result.out == b"HTTP/1.1 200 OK\r\nContent-Length: 256000\r\n\r\n"
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http1.0"])
+async def test_chunked_and_until_close_download(version: str) -> None:
+    pieces = [BODY[:1], BODY[1:100_000], BODY[100_000:]]
+    async with (
+        origin(chunked(pieces, "Sum: 1")) as first,
+        origin(until_close(pieces)) as second,
+        stage() as on,
+    ):
+        for upstream in (first, second):
+            result = await curl(on, upstream.port, version, url(on))
+            assert (result.status, result.out) == (0, BODY)
+
+
+async def test_http10() -> None:
+    async with origin(answering(echo)) as upstream, stage() as on:
+        result = await curl(on, upstream.port, "-i", "--http1.0", "-d", "body", url(on))
+        assert result.out == (
+            b"HTTP/1.1 200 OK\r\nX-Method: POST\r\nX-Target: /\r\nContent-Length: 4\r\n"
+            b"Connection: close\r\n\r\nbody"
+        )
+        assert upstream.asked[0].start == ["POST", "/", "HTTP/1.1"]
+
+
+async def test_upload_of_known_length(tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(BODY)
+    async with origin(answering(echo)) as upstream, stage() as on:
+        result = await curl(
+            on, upstream.port, "-H", "Expect:", "--data-binary", f"@{tmp_path}/body", url(on)
+        )
+        assert (result.status, result.out) == (0, BODY)
+        assert upstream.asked[0].field("content-length") == "256000"
+
+
+async def test_upload_that_waits_for_100_continue(tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(BODY)
+    async with origin(answering(echo)) as upstream, stage() as on:
+        result = await curl(
+            on,
+            upstream.port,
+            *("-H", "Expect: 100-continue", "--expect100-timeout", "3600"),
+            *("--data-binary", f"@{tmp_path}/body", url(on)),
+        )
+        assert (result.status, result.out) == (0, BODY)
+        assert upstream.asked[0].field("expect") == "100-continue"
+
+
+async def test_chunked_upload() -> None:
+    async with origin(answering(echo)) as upstream, stage() as on:
+        result = await curl(
+            on,
+            upstream.port,
+            *("-H", "Transfer-Encoding: chunked", "-H", "Expect:", "-T", "-", url(on, "/put")),
+            stdin=BODY,
+        )
+        assert (result.status, result.out) == (0, BODY)
+        assert upstream.asked[0].method == "PUT"
+        assert upstream.asked[0].field("transfer-encoding") == "chunked"
+
+
+async def test_absolute_form_by_the_proxy_flag() -> None:
+    async with origin(answering(echo)) as upstream, stage() as on:
+        result = await curl(on, upstream.port, "-x", url(on), "-i", "http://some.test:81/a?b")
+        assert b"X-Target: /a?b\r\n" in result.out
+        [asked] = upstream.asked
+        assert asked.field("host") == "some.test:81"
+        assert asked.field("proxy-connection") is None
+
+
+async def test_connect_by_the_tunnel_flag() -> None:
+    async with origin(answering(echo)) as upstream, stage() as on:
+        route = f"X-Cmux-Port-Internal: {upstream.port}"
+        result = await finish(
+            tool("curl"),
+            *("-q", "-sS", "-i", "-p", "-x", url(on), "--noproxy", "", "--proxy-header", route),
+            *("--suppress-connect-headers", "-d", "through", "http://some.test/a"),
+        )
+        assert (result.status, result.errors) == (0, b"")
+        assert result.out.endswith(b"\r\n\r\nthrough")
+        # In the tunnel nothing is parsed, so nothing is taken out.
+        assert upstream.asked[0].field("host") == "some.test"
+
+
+async def test_connect_to_a_closed_port_is_refused() -> None:
+    with closed_port() as port:
+        async with stage() as on:
+            result = await finish(
+                tool("curl"),
+                *("-q", "-sS", "-p", "-x", url(on), "--noproxy", "", "http://some.test/"),
+                *("--proxy-header", f"X-Cmux-Port-Internal: {port}"),
+            )
+            assert result.status == 56
+            assert b"502" in result.errors
+
+
+async def test_an_error_is_one_line_that_a_person_can_read() -> None:
+    with closed_port() as port:
+        async with stage() as on:
+            result = await curl(on, port, "-w", "%{http_code}", url(on))
+            says = f"nothing listens on 127.0.0.1:{port}; start the service or check the port\n502"
+            assert result.out.decode() == says
+
+
+async def test_an_upload_that_is_refused_early_ends_with_the_refusal(tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(BODY * 20)
+    large = answer(b"too large", status="413 Content Too Large")
+    async with origin(early_reply(large)) as upstream, stage() as on:
+        result = await curl(
+            on, upstream.port, "-H", "Expect:", "--data-binary", f"@{tmp_path}/body", url(on)
+        )
+        assert result.out == b"too large"
+
+
+async def test_a_big_upload_to_a_closed_port_ends_with_the_error(tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(BODY * 20)
+    with closed_port() as port:
+        async with stage() as on:
+            result = await curl(
+                on, port, "-w", "%{http_code}", "--data-binary", f"@{tmp_path}/body", url(on)
+            )
+            assert result.out.endswith(b"\n502")
+
+
+async def test_nothing_but_the_request_reaches_an_upstream() -> None:
+    async with origin(answering(echo)) as upstream, stage() as on:
+        await curl(on, upstream.port, "-H", "User-Agent:", "-H", "Accept:", "-H", "A: b", url(on))
+        assert upstream.visits[0].received == head(
+            "GET / HTTP/1.1", f"Host: {on.address}", "A: b"
+        )

@@ -1,0 +1,131 @@
+"""git over HTTP: clone, fetch and push through the proxy, served by git's own CGI program."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.helpers.messages import Message
+from tests.helpers.origins import Behaviour, Visit, chunk, origin
+from tests.helpers.script import stage
+from tests.helpers.tools import Finished, finish, tool
+
+FILES = 200
+BIG = bytes(range(256)) * 4096
+
+Run = Callable[..., Awaitable[Finished]]
+
+
+def _isolated(folder: Path) -> dict[str, str]:
+    """Return variables that keep git from reading anybody's configuration."""
+    return {
+        "HOME": str(folder),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@a.test",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@a.test",
+    }
+
+
+async def _git(folder: Path, *arguments: str) -> bytes:
+    result = await finish(tool("git"), *arguments, variables=_isolated(folder))
+    assert result.status == 0, result.errors.decode()
+    return result.out
+
+
+def cgi(folder: Path) -> Behaviour:
+    """Serve the repositories of a folder with `git http-backend`."""
+
+    async def behave(visit: Visit) -> None:
+        while (asked := await visit.request()) is not None:
+            await visit.say(await _backend(folder, asked))
+
+    return behave
+
+
+async def _backend(folder: Path, asked: Message) -> bytes:
+    path, _question, query = asked.target.partition("?")
+    variables = {
+        **_isolated(folder),
+        "GIT_PROJECT_ROOT": str(folder),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        "REQUEST_METHOD": asked.method,
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "CONTENT_TYPE": asked.field("content-type") or "",
+        "CONTENT_LENGTH": str(len(asked.body)),
+        "HTTP_CONTENT_ENCODING": asked.field("content-encoding") or "",
+        "GIT_PROTOCOL": asked.field("git-protocol") or "",
+        "REMOTE_USER": "a",
+        "REMOTE_ADDR": "127.0.0.1",
+    }
+    result = await finish(tool("git"), "http-backend", stdin=asked.body, variables=variables)
+    assert result.status == 0, result.errors.decode()
+    fields, _blank, body = result.out.partition(b"\r\n\r\n")
+    status = b"200 OK"
+    lines = []
+    for line in fields.split(b"\r\n"):
+        if line.startswith(b"Status: "):
+            status = line.removeprefix(b"Status: ")
+        else:
+            lines.append(line)
+    head = b"\r\n".join([b"HTTP/1.1 " + status, *lines, b"Transfer-Encoding: chunked", b"", b""])
+    pieces = [body[at : at + 30_000] for at in range(0, len(body), 30_000)]
+    return head + b"".join(map(chunk, pieces)) + b"0\r\n\r\n"
+
+
+async def _repository(folder: Path) -> None:
+    """Make a repository with some history, and one to serve."""
+    work = folder / "work"
+    await _git(folder, "init", "-q", "-b", "main", str(work))
+    for number in range(FILES):
+        (work / f"{number}.txt").write_text(f"{number}\n" * number)
+    (work / "big").write_bytes(BIG)
+    await _git(folder, "-C", str(work), "add", ".")
+    await _git(folder, "-C", str(work), "commit", "-q", "-m", "first")
+    await _git(folder, "clone", "-q", "--bare", str(work), str(folder / "served.git"))
+    await _git(folder, "-C", str(folder / "served.git"), "config", "http.receivepack", "true")
+
+
+async def test_clone_push_and_fetch_work_through_the_proxy(tmp_path: Path) -> None:
+    await _repository(tmp_path)
+    async with origin(cgi(tmp_path)) as upstream, stage() as on:
+        routed = [
+            *("-c", f"http.extraHeader=X-Cmux-Port-Internal: {upstream.port}"),
+            *("-c", "http.proxy="),
+        ]
+        url = f"http://{on.address}/served.git"
+        clone = tmp_path / "clone"
+        await _git(tmp_path, *routed, "clone", "-q", url, str(clone))
+        assert len(list(clone.glob("*.txt"))) == FILES
+        assert (clone / "big").read_bytes() == BIG
+        await _git(tmp_path, "-C", str(clone), "fsck", "--strict")
+
+        # A buffer this small makes git send the pack in chunks, and ask with an empty one first.
+        (clone / "more").write_bytes(bytes(reversed(range(256))) * 2048 + tmp_path.name.encode())
+        await _git(tmp_path, "-C", str(clone), "add", "more")
+        await _git(tmp_path, "-C", str(clone), "commit", "-q", "-m", "second")
+        push = ["-c", "http.postBuffer=1000", "push", "-q", "origin", "main"]
+        await _git(tmp_path, *routed, "-C", str(clone), *push)
+        assert any(asked.field("transfer-encoding") == "chunked" for asked in upstream.asked)
+
+        again = tmp_path / "again"
+        await _git(tmp_path, *routed, "clone", "-q", "--depth", "1", url, str(again))
+        assert (again / "more").read_bytes() == (clone / "more").read_bytes()
+        await _git(tmp_path, *routed, "-C", str(again), "fetch", "-q", "--unshallow")
+        log = await _git(tmp_path, "-C", str(again), "log", "--format=%s")
+        assert log == b"second\nfirst\n"
+        assert {asked.field("x-cmux-port-internal") for asked in upstream.asked} == {None}
+
+
+async def test_a_clone_without_the_routing_header_fails_with_a_400(tmp_path: Path) -> None:
+    async with stage() as on:
+        result = await finish(
+            *(tool("git"), "-c", "http.proxy=", "clone", f"http://{on.address}/served.git"),
+            str(tmp_path / "clone"),
+            variables=_isolated(tmp_path),
+        )
+        assert result.status == 128
+        assert b"400" in result.errors

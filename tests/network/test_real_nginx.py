@@ -1,0 +1,232 @@
+"""nginx as the upstream."""
+
+import asyncio
+import contextlib
+import gzip
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.messages import Message, Reader
+from tests.helpers.script import Stage, head, stage
+from tests.helpers.timing import LATER, later
+from tests.helpers.tools import tool
+from tests.helpers.wire import Wire
+
+FILE = b"".join(b"line %d\n" % number for number in range(20_000))
+
+CONFIG = """
+daemon off;
+master_process off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    types {{ text/plain txt; text/html html; }}
+    server {{
+        listen 127.0.0.1:{port};
+        root {folder}/files;
+        keepalive_requests 1000;
+        location /gzip/ {{ alias {folder}/files/; gzip on; gzip_min_length 1; gzip_types *; }}
+        location /ssi/ {{ alias {folder}/files/; ssi on; }}
+        location /small/ {{ client_max_body_size 1k; return 200 "fits"; }}
+        location /discards/ {{ client_max_body_size 0; return 200 "taken\\n"; }}
+        location /moved/ {{ return 301 /elsewhere; }}
+        location /once/ {{ alias {folder}/files/; keepalive_timeout 0; }}
+    }}
+}}
+"""
+
+
+@contextlib.asynccontextmanager
+async def nginx(folder: Path) -> AsyncIterator[int]:
+    """Run nginx; return its port."""
+    files = folder / "files"
+    files.mkdir()
+    (files / "file.txt").write_bytes(FILE)
+    (files / "page.html").write_text('<p><!--#echo var="host" --></p>\n' * 1000)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen(511)
+        port: int = sock.getsockname()[1]
+        config = folder / "nginx.conf"
+        config.write_text(CONFIG.format(folder=folder, port=port))
+        sock.set_inheritable(True)
+        process = await asyncio.create_subprocess_exec(
+            *(tool("nginx"), "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")),
+            # nginx takes over listening sockets that are named so; the port is ours from the start.
+            env={"NGINX": f"{sock.fileno()};"},
+            pass_fds=[sock.fileno()],
+            stderr=asyncio.subprocess.PIPE,
+        )
+    try:
+        yield port
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await later(process.communicate())
+
+
+class Browser:
+    """One connection to the proxy, all requests of which go to one port."""
+
+    def __init__(self, wire: Wire, port: int) -> None:
+        self.wire = wire
+        self._reader = Reader(wire)
+        self.route = f"X-Cmux-Port-Internal: {port}"
+
+    async def ask(self, line: str, *fields: str, body: bytes = b"") -> Message:
+        """Send a request and return its answer."""
+        await self.wire.send(head(f"{line} HTTP/1.1", "Host: a.test", self.route, *fields) + body)
+        return await self.answer(line.partition(" ")[0])
+
+    async def answer(self, method: str = "GET") -> Message:
+        """Return the next answer."""
+        return await later(self._reader.response(method))
+
+
+@contextlib.asynccontextmanager
+async def browser(folder: Path) -> AsyncIterator[tuple[Browser, Stage]]:
+    """Run nginx and a proxy, and connect."""
+    async with nginx(folder) as port, stage() as on:
+        with await Wire.to(on.address.host, on.address.port) as wire:
+            yield Browser(wire, port), on
+
+
+async def test_files_are_served_on_one_connection(tmp_path: Path) -> None:
+    async with browser(tmp_path) as (client, _on):
+        for _ in range(5):
+            answer = await client.ask("GET /file.txt")
+            assert (answer.status, answer.body) == (200, FILE)
+            assert answer.field("connection") is None
+            assert (answer.field("server") or "").startswith("nginx")
+        missing = await client.ask("GET /missing")
+        assert missing.status == 404
+        assert b"nginx" in missing.body
+        assert (await client.ask("GET /moved/")).field("location") == "http://a.test/elsewhere"
+
+
+async def test_an_answer_compressed_on_the_fly_comes_in_chunks(tmp_path: Path) -> None:
+    async with browser(tmp_path) as (client, _on):
+        for _ in range(2):
+            answer = await client.ask("GET /gzip/file.txt", "Accept-Encoding: gzip")
+            assert answer.field("transfer-encoding") == "chunked"
+            assert answer.field("content-encoding") == "gzip"
+            assert gzip.decompress(answer.body) == FILE
+
+
+async def test_an_answer_made_on_the_fly_comes_in_chunks(tmp_path: Path) -> None:
+    async with browser(tmp_path) as (client, _on):
+        answer = await client.ask("GET /ssi/page.html")
+        assert answer.field("transfer-encoding") == "chunked"
+        assert answer.body == b"<p>a.test</p>\n" * 1000
+
+
+async def test_a_chunked_answer_is_unwrapped_for_an_http10_client(tmp_path: Path) -> None:
+    async with nginx(tmp_path) as port, stage() as on:
+        with await Wire.to(on.address.host, on.address.port) as wire:
+            route = f"X-Cmux-Port-Internal: {port}"
+            await wire.send(head("GET /ssi/page.html HTTP/1.0", "Host: a.test", route))
+            answer = await later(Reader(wire).response())
+            assert answer.field("transfer-encoding") is None
+            assert answer.body == b"<p>a.test</p>\n" * 1000
+
+
+async def test_a_range_is_served(tmp_path: Path) -> None:
+    async with browser(tmp_path) as (client, _on):
+        answer = await client.ask("GET /file.txt", "Range: bytes=1000-1999")
+        assert (answer.status, answer.body) == (206, FILE[1000:2000])
+        assert answer.field("content-range") == f"bytes 1000-1999/{len(FILE)}"
+        several = await client.ask("GET /file.txt", "Range: bytes=0-9,20-29")
+        assert several.status == 206
+        assert FILE[:10] in several.body
+        assert FILE[20:30] in several.body
+        beyond = await client.ask("GET /file.txt", f"Range: bytes={len(FILE)}-")
+        assert beyond.status == 416
+
+
+async def test_what_has_not_changed_is_not_sent(tmp_path: Path) -> None:
+    async with browser(tmp_path) as (client, _on):
+        tag = (await client.ask("GET /file.txt")).field("etag")
+        answer = await client.ask("GET /file.txt", f"If-None-Match: {tag}")
+        assert (answer.status, answer.body) == (304, b"")
+        whole = await client.ask("HEAD /file.txt")
+        assert (whole.status, whole.field("content-length")) == (200, str(len(FILE)))
+        assert (await client.ask("GET /file.txt")).body == FILE
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_an_upload_in_flight_is_refused_with_413(tmp_path: Path, framing: str) -> None:
+    async with browser(tmp_path) as (client, _on):
+        fields = ["Content-Length: 5000000"] if framing == "length" else ["Transfer-Encoding: chunked"]
+        await client.wire.send(
+            head("POST /small/ HTTP/1.1", "Host: a.test", client.route, *fields)
+        )
+        piece = bytes(10_000) if framing == "length" else b"2710\r\n" + bytes(10_000) + b"\r\n"
+        sending = asyncio.get_running_loop().create_task(client.wire.send(piece * 500))
+        answer = await client.answer("POST")
+        assert answer.status == 413
+        await later(sending)
+
+
+async def test_an_upload_that_asks_first_is_refused_without_its_body(tmp_path: Path) -> None:
+    async with browser(tmp_path) as (client, _on):
+        answer = await client.ask(
+            "POST /small/", "Content-Length: 5000000", "Expect: 100-continue"
+        )
+        assert answer.status == 413
+
+
+async def test_an_upload_that_asks_first_is_taken(tmp_path: Path) -> None:
+    async with browser(tmp_path) as (client, _on):
+        for _ in range(2):
+            answer = await client.ask("POST /discards/", "Content-Length: 100000", body=bytes(100_000))
+            assert (answer.status, answer.body) == (200, b"taken\n")
+
+
+async def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
+    async with browser(tmp_path) as (client, _on):
+        lines = ["GET /file.txt", "GET /ssi/page.html", "HEAD /file.txt", "GET /missing"]
+        await client.wire.send(
+            b"".join(head(f"{line} HTTP/1.1", "Host: a.test", client.route) for line in lines * 5)
+        )
+        for _ in range(5):
+            assert (await client.answer()).body == FILE
+            assert (await client.answer()).body == b"<p>a.test</p>\n" * 1000
+            assert (await client.answer("HEAD")).status == 200
+            assert (await client.answer()).status == 404
+
+
+async def test_an_upstream_that_closes_after_each_answer_does_not_close_the_client(
+    tmp_path: Path,
+) -> None:
+    async with browser(tmp_path) as (client, _on):
+        for _ in range(5):
+            answer = await client.ask("GET /once/file.txt")
+            assert (answer.status, answer.body) == (200, FILE)
+            assert answer.field("connection") is None
+
+
+async def test_many_clients_at_once_get_what_they_asked_for(tmp_path: Path) -> None:
+    async with nginx(tmp_path) as port, stage() as on:
+
+        async def fetch(number: int) -> None:
+            with await Wire.to(on.address.host, on.address.port) as wire:
+                client = Browser(wire, port)
+                for _ in range(5):
+                    start = number * 100
+                    answer = await client.ask(
+                        "GET /file.txt", f"Range: bytes={start}-{start + 99}"
+                    )
+                    assert answer.body == FILE[start : start + 100]
+
+        async with asyncio.timeout(LATER):
+            await asyncio.gather(*(fetch(number) for number in range(30)))

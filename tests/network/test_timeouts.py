@@ -1,0 +1,150 @@
+"""What happens when somebody takes too long (contract, section 6).
+
+The timeouts are short and real here; what the clock decides in detail is tested with a clock of
+the test's own, in tests/relay/test_deadlines.py and tests/relay/test_client.py.
+"""
+
+import pytest
+
+from cmux_proxy import PoolLimits, Timeouts
+from tests.helpers.proxies import local_config
+from tests.helpers.script import ROUTE, UPGRADE, get, head, stage
+from tests.helpers.timing import MS
+from tests.helpers.wire import deaf_port
+
+SHORT = 50 * MS
+OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+@pytest.fixture(autouse=True)
+def _quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have deadlines looked at often, so that nobody waits half a second."""
+    monkeypatch.setattr("cmux_proxy.relay.deadlines.TICK", 20 * MS)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nX-Cmux"],
+    ids=["one byte", "a request line", "a part of a field"],
+)
+async def test_a_head_that_does_not_become_complete_gets_408(part: bytes) -> None:
+    async with stage(local_config(timeouts=Timeouts(head=SHORT))) as on:
+        client = await on.client()
+        await client.says(part)
+        text = await client.gets_error(408, "http_request_error", closes=True)
+        assert text == "the request head did not arrive in time"
+        await on.nothing_reached_upstream()
+
+
+async def test_the_second_head_of_a_connection_has_a_deadline_too() -> None:
+    async with stage(local_config(timeouts=Timeouts(head=SHORT))) as on:
+        client, upstream = await on.pair()
+        await upstream.says(OK)
+        await client.gets(OK)
+        await client.says(b"GET ")
+        await client.gets_error(408, "http_request_error", closes=True)
+
+
+async def test_a_connection_that_never_says_anything_is_closed_without_a_word() -> None:
+    async with stage(local_config(timeouts=Timeouts(idle=SHORT))) as on:
+        client = await on.client()
+        assert await client.gets_cut() == b""
+
+
+async def test_a_connection_that_is_idle_after_an_answer_is_closed_without_a_word() -> None:
+    async with stage(local_config(timeouts=Timeouts(idle=SHORT))) as on:
+        client, upstream = await on.pair()
+        await upstream.says(OK)
+        await client.gets(OK)
+        assert await client.gets_cut() == b""
+
+
+@pytest.mark.parametrize("request_bytes", [get(), UPGRADE], ids=["GET", "upgrade"])
+async def test_an_answer_that_does_not_begin_in_time_is_a_504(request_bytes: bytes) -> None:
+    async with stage(local_config(timeouts=Timeouts(response_head=SHORT))) as on:
+        client, upstream = await on.pair(request_bytes)
+        await upstream.gets_head()
+        text = await client.gets_error(504, "http_response_timeout")
+        assert text == f"127.0.0.1:{on.port} did not answer in time"
+        assert await upstream.gets_cut() == b""
+        await on.nothing_reached_upstream()
+
+
+async def test_an_interim_response_is_not_the_answer_that_is_waited_for() -> None:
+    async with stage(local_config(timeouts=Timeouts(response_head=SHORT))) as on:
+        client, upstream = await on.pair()
+        await upstream.says(head("HTTP/1.1 102 Processing"))
+        await client.gets(head("HTTP/1.1 102 Processing"))
+        await client.gets_error(504, "http_response_timeout")
+
+
+async def test_an_answer_that_has_begun_may_take_its_time() -> None:
+    config = local_config(timeouts=Timeouts(response_head=SHORT, idle=SHORT, head=SHORT))
+    async with stage(config) as on:
+        slow, upstream = await on.pair()
+        await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 2"))
+        await slow.gets(head("HTTP/1.1 200 OK", "Content-Length: 2"))
+        # Another client's deadline passes twice meanwhile.
+        for _ in range(2):
+            other, silent = await on.pair()
+            await other.gets_error(504, "http_response_timeout")
+            assert await silent.gets_cut() == b""
+            other.closes()
+        await upstream.says(b"ok")
+        await slow.gets(b"ok")
+
+
+async def test_an_upstream_that_does_not_take_the_connection_is_a_504() -> None:
+    async with deaf_port() as port, stage(local_config(timeouts=Timeouts(connect=SHORT))) as on:
+        client = await on.client()
+        await client.says(get().replace(b"<port>", b"%d" % port))
+        text = await client.gets_error(504, "connection_timeout")
+        assert text == f"no connection to 127.0.0.1:{port} within {SHORT:g} s"
+        await client.says(get())
+        await (await on.upstream()).gets(head("GET / HTTP/1.1", "Host: a"))
+
+
+async def test_a_client_that_does_not_end_after_an_error_is_not_listened_to_for_ever() -> None:
+    async with stage(local_config(timeouts=Timeouts(linger=SHORT))) as on:
+        client = await on.client()
+        await client.says(head("POST / HTTP/1.1", "Host: a", "Content-Length: 10"))
+        await client.gets_error(400, "http_request_error", closes=True)
+        # Nothing is left to drain once the proxy has given up.
+        await on.proxy.drain()
+        client.closes()
+
+
+async def test_a_client_that_sends_on_after_an_error_is_not_listened_to_for_ever() -> None:
+    async with stage(local_config(timeouts=Timeouts(linger=SHORT))) as on:
+        client = await on.client()
+        await client.says(head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"))
+        await client.gets_error(400, "http_request_error", closes=True)
+        await client.says_until_cut(b"1\r\nx\r\n")
+        client.closes()
+
+
+async def test_an_idle_upstream_connection_is_closed_after_a_while() -> None:
+    async with stage(local_config(pool=PoolLimits(idle=SHORT))) as on:
+        client, upstream = await on.pair()
+        await upstream.says(OK)
+        await client.gets(OK)
+        await upstream.gets_end()
+        await client.says(get("/2"))
+        await (await on.upstream()).gets(head("GET /2 HTTP/1.1", "Host: a"))
+
+
+async def test_a_deadline_that_is_not_set_never_passes() -> None:
+    config = local_config(timeouts=Timeouts(head=None, idle=None, response_head=None))
+    async with stage(config) as on:
+        client = await on.client()
+        await client.says(b"GET / HTTP/1.1\r\n")
+        ticker = on.proxy._context.ticker  # type: ignore[union-attr]
+        ticker.walk(ticker.now + 1e9)
+        await client.says(head("Host: a", ROUTE))
+        upstream = await on.upstream()
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
+        ticker.walk(ticker.now + 1e9)
+        await upstream.says(OK)
+        await client.gets(OK)
+        ticker.walk(ticker.now + 1e9)
+        await client.says(get("/2"))

@@ -1,0 +1,291 @@
+"""Upgrades: asked for, granted, refused, unasked (contract, section 3)."""
+
+import pytest
+
+from tests.helpers.script import ROUTE, SWITCHING, UPGRADE, get, head, stage
+
+SENT = UPGRADE.replace(ROUTE.encode() + b"\r\n", b"")
+NO_CONTENT = head("HTTP/1.1 204 No Content")
+
+
+async def test_a_handshake_travels_intact_both_ways_and_becomes_a_tunnel() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE)
+        await upstream.gets(SENT)
+        await upstream.says(SWITCHING)
+        await client.gets(SWITCHING)
+        for number in range(3):
+            await client.says(b"\x81\x85GET / HTTP/1.1\r\n\r\n%d" % number)
+            await upstream.gets(b"\x81\x85GET / HTTP/1.1\r\n\r\n%d" % number)
+            await upstream.says(b"HTTP/1.1 200 OK\r\n\r\n\x00%d" % number)
+            await client.gets(b"HTTP/1.1 200 OK\r\n\r\n\x00%d" % number)
+
+
+async def test_bytes_that_come_with_the_101_are_delivered_first() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE)
+        await upstream.gets(SENT)
+        await upstream.says(SWITCHING + b"early")
+        await upstream.says(b" late")
+        await client.gets(SWITCHING + b"early late")
+
+
+async def test_bytes_that_come_with_the_request_are_delivered_after_the_101() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE + b"early")
+        await upstream.gets(SENT)
+        await client.says(b" and more")
+        assert upstream.wire.take_arrived() == b""
+        await upstream.says(SWITCHING + b"hello")
+        await client.gets(SWITCHING + b"hello")
+        await upstream.gets(b"early and more")
+        await client.says(b" late")
+        await upstream.gets(b" late")
+
+
+async def test_many_early_bytes_are_held_back_and_none_is_lost() -> None:
+    early = bytes(range(256)) * 256
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE + early)
+        await upstream.gets(SENT)
+        await client.says(early)
+        await upstream.says(SWITCHING)
+        await client.gets(SWITCHING)
+        await upstream.gets(early + early)
+        await client.says(b"end")
+        await upstream.gets(b"end")
+
+
+async def test_any_protocol_may_be_asked_for_and_one_of_several_granted() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(
+            head("GET / HTTP/1.1", "Host: a", "Upgrade: foo/2, Bar", "Connection: upgrade", ROUTE)
+        )
+        await upstream.gets(
+            head("GET / HTTP/1.1", "Host: a", "Upgrade: foo/2, Bar", "Connection: upgrade")
+        )
+        answer = head("HTTP/1.1 101 Go", "connection: UPGRADE", "upgrade: bar")
+        await upstream.says(answer)
+        await client.gets(answer)
+        await client.says(b"x")
+        await upstream.gets(b"x")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(["Connection: Upgrade", "Upgrade: x"], id="plain"),
+        pytest.param(["Connection: keep-alive, upgrade", "Upgrade: x"], id="in a list"),
+        pytest.param(["Connection: close", "Connection: UPGRADE", "Upgrade: x"], id="2nd line"),
+        pytest.param(["upgrade: x", "connection: upgrade"], id="lower case, other order"),
+        pytest.param(["Connection:upgrade,", "Upgrade: x"], id="an empty element"),
+        pytest.param(["Connection: Upgrade", "Upgrade: x", "Upgrade: y"], id="two Upgrade lines"),
+    ],
+)
+async def test_upgrade_is_a_token_over_all_connection_lines(lines: list[str]) -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(head("GET / HTTP/1.1", *lines, "Host: a", ROUTE))
+        await upstream.gets(head("GET / HTTP/1.1", *lines, "Host: a"))
+        answer = head("HTTP/1.1 101 Go", "Upgrade: x", "Connection: upgrade")
+        await upstream.says(answer)
+        await client.gets(answer)
+
+
+async def test_a_nominated_field_goes_while_the_handshake_stays() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(
+            head(
+                "GET / HTTP/1.1",
+                "Host: a",
+                "Connection: upgrade, x-hop",
+                "X-Hop: 1",
+                "Upgrade: x",
+                ROUTE,
+            )
+        )
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a", "Upgrade: x", "Connection: upgrade"))
+        answer = head("HTTP/1.1 101 Go", "Upgrade: x", "Connection: upgrade")
+        await upstream.says(answer)
+        await client.gets(answer)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(["Upgrade: x"], id="no Connection"),
+        pytest.param(["Connection: upgrade"], id="no Upgrade"),
+        pytest.param(["Connection: upgraded", "Upgrade: x"], id="another token"),
+        pytest.param(["Connection: x-upgrade", "Upgrade: x"], id="a token with more"),
+        pytest.param(["Connection: upgrade", "Upgrade:"], id="no protocol"),
+    ],
+)
+async def test_what_is_no_upgrade_request_loses_its_upgrade_lines(lines: list[str]) -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(head("GET / HTTP/1.1", *lines, "Host: a", ROUTE))
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
+        await upstream.says(SWITCHING)
+        text = await client.gets_error(502, "http_protocol_error")
+        assert text.endswith("a switch of protocols that nobody asked for")
+        await upstream.gets_end()
+        await client.says(get())
+        await (await on.upstream()).gets(head("GET / HTTP/1.1", "Host: a"))
+
+
+async def test_an_upgrade_of_an_http10_client_is_dropped() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        await upstream.gets(SENT.replace(b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b""))
+        await upstream.says(NO_CONTENT)
+        await client.gets(head("HTTP/1.1 204 No Content", "Connection: close"))
+        await client.gets_end()
+
+
+async def test_an_upgrade_list_that_is_malformed_gets_400() -> None:
+    async with stage() as on:
+        client = await on.client()
+        await client.says(
+            head("GET / HTTP/1.1", "Host: a", ROUTE, "Connection: upgrade", "Upgrade: a b")
+        )
+        await client.gets_error(400, "http_request_error", closes=True)
+        await on.nothing_reached_upstream()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(head("HTTP/1.1 400 Bad Request", "Content-Length: 2") + b"no", id="400"),
+        pytest.param(
+            head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"2\r\nno\r\n0\r\n\r\n",
+            id="200, chunked",
+        ),
+        pytest.param(NO_CONTENT, id="204"),
+        pytest.param(
+            head("HTTP/1.1 401 Unauthorized", "WWW-Authenticate: Basic", "Content-Length: 0"),
+            id="401",
+        ),
+    ],
+)
+async def test_a_refused_upgrade_is_an_ordinary_answer_and_the_connection_stays_usable(
+    answer: bytes,
+) -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE)
+        await upstream.gets(SENT)
+        await upstream.says(answer)
+        await client.gets(answer)
+        await client.says(get())
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
+        await upstream.says(NO_CONTENT)
+        await client.gets(NO_CONTENT)
+        await client.says(UPGRADE)
+        await upstream.gets(SENT)
+        await upstream.says(SWITCHING)
+        await client.gets(SWITCHING)
+
+
+async def test_bytes_behind_a_refused_upgrade_are_the_next_request() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE + get("/2"))
+        await upstream.gets(SENT)
+        await upstream.says(head("HTTP/1.1 426 Upgrade Required", "Content-Length: 0"))
+        await client.gets(head("HTTP/1.1 426 Upgrade Required", "Content-Length: 0"))
+        await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param(["Connection: Upgrade", "Upgrade: h2c"], id="another"),
+        pytest.param(["Connection: Upgrade", "Upgrade: websocket, h2c"], id="one more"),
+        pytest.param(["Connection: Upgrade", "Upgrade: websocket/13"], id="another version"),
+        pytest.param(["Connection: Upgrade"], id="none"),
+        pytest.param(["Connection: Upgrade", "Upgrade: web socket"], id="malformed"),
+    ],
+)
+async def test_a_switch_to_another_protocol_than_asked_for_is_a_502(fields: list[str]) -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE)
+        await upstream.gets(SENT)
+        await upstream.says(head("HTTP/1.1 101 Switching Protocols", *fields))
+        await client.gets_error(502, "http_protocol_error")
+        await upstream.gets_end()
+
+
+async def test_an_unasked_switch_is_a_502() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await upstream.says(SWITCHING + b"evil")
+        await client.gets_error(502, "http_protocol_error")
+        assert await upstream.gets_cut() == b""
+
+
+async def test_an_interim_response_may_come_before_the_switch() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE)
+        await upstream.gets(SENT)
+        await upstream.says(head("HTTP/1.1 103 Early Hints") + SWITCHING + b"x")
+        await client.gets(head("HTTP/1.1 103 Early Hints") + SWITCHING + b"x")
+
+
+async def test_a_request_with_a_body_may_ask_to_upgrade() -> None:
+    async with stage() as on:
+        lines = ["Host: a", "Connection: upgrade", "Upgrade: x", "Content-Length: 4"]
+        client, upstream = await on.pair(head("POST / HTTP/1.1", ROUTE, *lines) + b"bo")
+        await upstream.gets(head("POST / HTTP/1.1", *lines) + b"bo")
+        await client.says(b"dyearly")
+        await upstream.gets(b"dy")
+        answer = head("HTTP/1.1 101 Go", "Upgrade: x", "Connection: upgrade")
+        await upstream.says(answer)
+        await client.gets(answer)
+        await upstream.gets(b"early")
+
+
+async def test_a_switch_amid_the_request_body_is_a_502() -> None:
+    async with stage() as on:
+        lines = ["Host: a", "Connection: upgrade", "Upgrade: x", "Content-Length: 4"]
+        client, upstream = await on.pair(head("POST / HTTP/1.1", ROUTE, *lines) + b"bo")
+        await upstream.gets(head("POST / HTTP/1.1", *lines) + b"bo")
+        await upstream.says(head("HTTP/1.1 101 Go", "Upgrade: x", "Connection: upgrade"))
+        await client.gets_error(502, "http_protocol_error", closes=True)
+        assert await upstream.gets_cut() == b""
+
+
+async def test_a_pooled_connection_may_be_upgraded_and_is_never_pooled_again() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await upstream.says(NO_CONTENT)
+        await client.gets(NO_CONTENT)
+        await client.says(UPGRADE)
+        await upstream.gets(SENT)
+        await upstream.says(SWITCHING)
+        await client.gets(SWITCHING)
+        other = await on.client()
+        await other.says(get("/other"))
+        await (await on.upstream()).gets(head("GET /other HTTP/1.1", "Host: a"))
+
+
+async def test_a_client_that_half_closes_behind_its_handshake_has_its_end_passed_on() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE + b"all")
+        client.ends()
+        await upstream.gets(SENT)
+        await upstream.says(SWITCHING + b"hello")
+        await client.gets(SWITCHING + b"hello")
+        await upstream.gets(b"all")
+        await upstream.gets_end()
+        await upstream.says(b" and bye")
+        await client.gets(b" and bye")
+        upstream.ends()
+        await client.gets_end()
+
+
+async def test_a_client_that_half_closes_behind_an_empty_handshake_has_its_end_passed_on() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE)
+        client.ends()
+        await upstream.gets(SENT)
+        await upstream.gets_end()
+        await upstream.says(SWITCHING + b"hello")
+        await client.gets(SWITCHING + b"hello")
+        upstream.ends()
+        await client.gets_end()

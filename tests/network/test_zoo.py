@@ -1,0 +1,149 @@
+"""What a client makes of every kind of upstream (tests/helpers/origins.py)."""
+
+import asyncio
+
+import pytest
+
+from tests.helpers.messages import Reader
+from tests.helpers.origins import (
+    Behaviour,
+    answer,
+    answering,
+    chunk,
+    chunked,
+    early_close,
+    early_reply,
+    echo,
+    garbage,
+    interim,
+    length,
+    origin,
+    resetting,
+    rude_reply,
+    silent,
+    slow,
+    switching,
+    until_close,
+)
+from tests.helpers.script import head, stage
+from tests.helpers.timing import later
+from tests.helpers.wire import Wire
+
+BODY = bytes(range(256)) * 8
+
+GOOD: dict[str, Behaviour] = {
+    "length": length(BODY),
+    "chunked": chunked([BODY[:1], BODY[1:700], BODY[700:]], "Sum: 1"),
+    "until close": until_close([BODY[:10], BODY[10:]]),
+    "slow, length": slow(answer(BODY)),
+    "slow, chunked": slow(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x;a=b\r\n%b\r\n0\r\n\r\n"
+        % (len(BODY), BODY)
+    ),
+    "early reply": early_reply(answer(BODY)),
+    "rude reply": rude_reply(answer(BODY, "Connection: close")),
+    "interim": interim([b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"] * 3, answer(BODY)),
+    "echo": answering(lambda asked: answer(BODY) if asked.method == "GET" else echo(asked)),
+}
+
+BROKEN: dict[str, tuple[Behaviour, int]] = {
+    "early close": (early_close, 502),
+    "reset": (resetting, 502),
+    "garbage": (garbage(b"\x00\x01\x02 nothing of the kind\r\n\r\n"), 502),
+    "empty lines": (garbage(b"\r\n\r\n"), 502),
+    "half a head": (garbage(b"HTTP/1.1 200 OK\r\nA: "), 502),
+    "no upgrade": (switching, 426),
+}
+
+SHORT: dict[str, Behaviour] = {
+    "length": garbage(answer(BODY)[:-1]),
+    "no body": garbage(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"),
+    "chunked": garbage(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"),
+}
+
+
+def ask(port: int, version: str = "1.1") -> bytes:
+    """Return a request for an upstream."""
+    return head(f"GET / HTTP/{version}", "Host: a", f"X-Cmux-Port-Internal: {port}")
+
+
+@pytest.mark.parametrize("behaviour", GOOD.values(), ids=GOOD)
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_an_upstream_that_answers_has_its_answer_delivered_again_and_again(
+    version: str, behaviour: Behaviour
+) -> None:
+    async with origin(behaviour) as upstream, stage() as on:
+        for _ in range(3):
+            with await Wire.to(on.address.host, on.address.port) as wire:
+                reader = Reader(wire)
+                for _ in range(2 if version == "1.1" else 1):
+                    await wire.send(ask(upstream.port, version))
+                    response = await later(reader.response())
+                    assert (response.status, response.body) == (200, BODY)
+        sent = head("GET / HTTP/1.1", "Host: a")
+        assert all(visit.received == sent * len(visit.asked) for visit in upstream.visits)
+        assert len(upstream.asked) == (6 if version == "1.1" else 3)
+
+
+@pytest.mark.parametrize(("behaviour", "status"), BROKEN.values(), ids=BROKEN)
+async def test_an_upstream_that_does_not_answer_well_is_told_so(
+    behaviour: Behaviour, status: int
+) -> None:
+    async with origin(behaviour) as upstream, stage() as on:
+        with await Wire.to(on.address.host, on.address.port) as wire:
+            reader = Reader(wire)
+            for _ in range(2):
+                await wire.send(ask(upstream.port))
+                response = await later(reader.response())
+                assert response.status == status
+        assert len(upstream.asked) == 2
+
+
+@pytest.mark.parametrize("behaviour", SHORT.values(), ids=SHORT)
+async def test_an_answer_that_breaks_off_is_not_taken_for_complete(behaviour: Behaviour) -> None:
+    async with origin(behaviour) as upstream, stage() as on:
+        with await Wire.to(on.address.host, on.address.port) as wire:
+            await wire.send(ask(upstream.port))
+            with pytest.raises((EOFError, ConnectionResetError)):
+                await later(Reader(wire).response())
+        assert len(upstream.asked) == 1
+
+
+async def test_a_client_that_leaves_a_silent_upstream_frees_it() -> None:
+    async with origin(silent) as upstream, stage() as on:
+        with await Wire.to(on.address.host, on.address.port) as wire:
+            await wire.send(ask(upstream.port))
+            visit = await upstream.visited()
+        await later(visit.is_over.wait())
+
+
+@pytest.mark.parametrize("size", [1_000, 5_000_000])
+async def test_an_upstream_that_answers_without_reading_the_body_is_heard(size: int) -> None:
+    large = answer(b"too large", "Connection: close", status="413 Content Too Large")
+    async with origin(early_reply(large)) as upstream, stage() as on:
+        with await Wire.to(on.address.host, on.address.port) as wire:
+            route = f"X-Cmux-Port-Internal: {upstream.port}"
+            await wire.send(
+                head("POST / HTTP/1.1", "Host: a", route, f"Content-Length: {size}")
+            )
+            response = await later(Reader(wire).response())
+            assert (response.status, response.body) == (413, b"too large")
+            # Whatever is sent now is read, so that no reset destroys what was not read yet.
+            await later(wire.send(bytes(size)))
+            wire.end()
+            assert await later(wire.receive()) == b""
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 5000000", "Transfer-Encoding: chunked"])
+async def test_an_upstream_that_answers_and_closes_amid_the_body_is_heard(framing: str) -> None:
+    large = answer(b"too large", "Connection: close", status="413 Content Too Large")
+    async with origin(rude_reply(large)) as upstream, stage() as on:
+        for _ in range(5):
+            with await Wire.to(on.address.host, on.address.port) as wire:
+                route = f"X-Cmux-Port-Internal: {upstream.port}"
+                await wire.send(head("POST / HTTP/1.1", "Host: a", route, framing))
+                piece = chunk(bytes(10_000)) if "chunked" in framing else bytes(10_000)
+                sending = asyncio.get_running_loop().create_task(wire.send(piece * 500))
+                response = await later(Reader(wire).response())
+                assert (response.status, response.body) == (413, b"too large")
+                await later(sending)

@@ -1,0 +1,176 @@
+"""Work grows with the bytes, not with the pieces they come in: patterns are counted, not timed."""
+
+import re
+from typing import Any
+
+import pytest
+
+from cmux_proxy import _build
+from cmux_proxy.http1 import body as bodies
+from cmux_proxy.http1 import explain, fields, lines
+from cmux_proxy.http1.body import ChunkedBody, ChunkRules
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
+from tests.helpers.feeding import byte_by_byte
+
+pytestmark = pytest.mark.skipif(_build.COMPILED, reason="counts the patterns of the pure build")
+
+SIZE = 64 * 1024
+LIMITS = HeadLimits(SIZE, 2 * SIZE, SIZE)
+RULES = ChunkRules(SIZE, SIZE, SIZE, b"x-cmux-")
+
+
+class Work:
+    """How often patterns were asked, and how many bytes lay before them."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.bytes = 0
+
+    def watch(self, monkeypatch: pytest.MonkeyPatch, place: object, *names: str) -> None:
+        """Count what is asked of the patterns with these names."""
+        for name in names:
+            monkeypatch.setattr(place, name, Watched(getattr(place, name), self))
+
+
+class Watched:
+    """A pattern that counts."""
+
+    def __init__(self, pattern: re.Pattern[bytes], work: Work) -> None:
+        self.pattern = pattern
+        self.work = work
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.pattern, name)
+
+        def counted(data: bytes, start: int = 0, *end: int) -> object:
+            found = method(data, start, *end)
+            self.work.calls += 1
+            is_match = isinstance(found, re.Match)
+            self.work.bytes += (found.end() if is_match else len(data)) - start
+            return found
+
+        return counted
+
+
+class Searched(bytes):
+    """Bytes that count how far they are searched."""
+
+    looked_at = 0
+
+    def find(self, part: Any, start: Any = 0, end: Any = None, /) -> int:
+        found = super().find(part, start) if end is None else super().find(part, start, end)
+        Searched.looked_at += (len(self) if found < 0 else found + len(part)) - start
+        return found
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    """Count the work of all patterns that see what a peer sends."""
+    watched = Work()
+    watched.watch(monkeypatch, lines, "_REQUEST_LINE", "_STATUS_LINE")
+    watched.watch(monkeypatch, explain, "_FIRST_BYTE", "BARE_LF", "_REQUEST_LINE", "_STATUS_LINE")
+    watched.watch(monkeypatch, fields, "NAMED_FIELD_LINE")
+    watched.watch(monkeypatch, bodies, "CHUNK_LINE", "CHUNK_LINE_START")
+    monkeypatch.setattr(Searched, "looked_at", 0)
+    return watched
+
+
+def watched_request_scanner(work: Work) -> RequestScanner:
+    scanner = RequestScanner(LIMITS, b"x-cmux-", b"-internal")
+    found: Any = scanner._reader._lines
+    found._run = Watched(found._run, work)
+    return scanner
+
+
+def watched_response_scanner(work: Work) -> ResponseScanner:
+    scanner = ResponseScanner(LIMITS)
+    found: Any = scanner._reader._lines
+    found._run = Watched(found._run, work)
+    return scanner
+
+
+def test_a_request_head_fed_byte_by_byte_is_read_once(work: Work) -> None:
+    scanner = watched_request_scanner(work)
+    section = b"Host: a\r\n" + b"Accept: text/html\r\n" * (SIZE // 19)
+    data = b"GET / HTTP/1.1\r\n" + section + b"\r\n"
+    for size in range(1, len(data)):
+        assert scanner.scan(Searched(data[:size]), size - 1) is None
+    assert scanner.scan(Searched(data), len(data) - 1) is not None
+    # Each byte is looked at as it comes, a few of its neighbours with it, and once at the end.
+    assert work.calls <= len(data) + 20
+    assert work.bytes <= 5 * len(data)
+    # The start line is found anew each time; it has 16 bytes here, and a limit of its own.
+    assert Searched.looked_at <= len(data) * (2 * 16 + 5)
+
+
+def test_a_response_head_fed_byte_by_byte_is_read_once(work: Work) -> None:
+    scanner = watched_response_scanner(work)
+    data = b"HTTP/1.1 200 OK\r\n" + b"Set-Cookie: a=b\r\n" * (SIZE // 17) + b"\r\n"
+    for size in range(1, len(data)):
+        assert scanner.scan(data[:size], size - 1) is None
+    assert scanner.scan(data, len(data) - 1) is not None
+    assert work.calls <= len(data) + 20
+    assert work.bytes <= 5 * len(data)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Connection: a, b\r\n",
+        b"TE: x\r\n",
+        b"X-Cmux-A-Internal: 1\r\n",
+        b"X-Cmux-A: 1\r\n",
+        b"A:\r\n",
+    ],
+)
+def test_a_whole_head_is_read_in_one_pass(line: bytes, work: Work) -> None:
+    scanner = watched_request_scanner(work)
+    number = SIZE // 8 // len(line)
+    data = b"GET / HTTP/1.1\r\n" + line * number + b"\r\n"
+    assert scanner.scan(data, 0) is not None
+    assert work.calls <= number + 3
+    # Twice where Connection nominates: the second pass finds what it names.
+    assert work.bytes <= 2 * len(data) + 8 * number
+
+
+@pytest.mark.parametrize(
+    "line", [b"Te", b"Transfer-Encodin", b"X-Cmux-", b"Connection\x00", b"Host :", b"A: \x7f"]
+)
+def test_a_refused_head_is_read_in_one_pass(line: bytes, work: Work) -> None:
+    scanner = watched_request_scanner(work)
+    data = b"GET / HTTP/1.1\r\n" + b"Te-X: 1\r\n" * (SIZE // 9) + line + b"\r\n\r\n"
+    with pytest.raises(BadMessage):
+        scanner.scan(data, 0)
+    assert work.bytes <= 2 * len(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"5;" + b"a" * (SIZE - 10) + b"\r\nhello\r\n0\r\n\r\n",
+        b'5;a="' + b"\\a" * (SIZE // 2 - 10) + b'"\r\nhello\r\n0\r\n\r\n',
+        b"1\r\nx\r\n" * (SIZE // 6) + b"0\r\n\r\n",
+        b"1;a\r\nx\r\n" * (SIZE // 16) + b"0\r\n\r\n",
+        b"5\r\nhello\r\n0\r\n" + b"A: 1\r\n" * (SIZE // 8) + b"\r\n",
+        b"5\r\nhello\r\n0\r\nA:" + b" " * (SIZE - 100) + b"\r\n\r\n",
+    ],
+    ids=["long extension", "quoted extension", "small chunks", "extensions", "trailers", "trailer"],
+)
+def test_a_chunked_body_fed_byte_by_byte_is_read_a_few_times(data: bytes, work: Work) -> None:
+    body = ChunkedBody(RULES, unwrap=False)
+    for piece in byte_by_byte(data):
+        body.feed(piece, 0)
+    assert body.is_done
+    # The first bytes of a size line are judged one by one; 32 of them at most.
+    assert work.calls <= 2 * len(data)
+    assert work.bytes <= 6 * len(data)
+
+
+def test_a_chunked_body_fed_whole_is_read_once(work: Work) -> None:
+    data = b"1;a=b\r\nx\r\n" * (SIZE // 16) + b"0\r\n\r\n"
+    body = ChunkedBody(RULES, unwrap=False)
+    assert body.feed(data, 0) is data
+    assert work.calls == SIZE // 16 + 1
+    assert work.bytes <= len(data)

@@ -1,0 +1,138 @@
+"""The pool against a model: no connection leased twice, the limits hold, nothing leaks."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from cmux_proxy.routing.target import Target
+from cmux_proxy.upstream.pool import Idle, Pool
+
+TARGETS = [Target("127.0.0.1", 1), Target("127.0.0.1", 2), Target("::1", 1)]
+LIMITS = st.integers(0, 4)
+targets = st.sampled_from(TARGETS)
+numbers = st.integers(0, 30)
+
+
+class Connection(Idle):
+    """A connection that knows where it leads."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self.target = target
+
+
+class PoolModel(RuleBasedStateMachine):
+    """Every connection is in use, idle in the model's lists, or closed; never two of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.in_use: list[Connection] = []
+        self.idle: dict[Target, list[Connection]] = {target: [] for target in TARGETS}
+        self.closed: list[Connection] = []
+
+    @initialize(per_target=LIMITS, total=st.integers(0, 7), idle=st.integers(1, 3))
+    def begin(self, per_target: int, total: int, idle: int) -> None:
+        self.per_target = per_target
+        self.total = total
+        self.idle_seconds = idle
+        self.pool: Pool[Connection] = Pool(per_target, total, float(idle))
+
+    def count(self) -> int:
+        return sum(map(len, self.idle.values()))
+
+    @rule(to=targets)
+    def dial(self, to: Target) -> None:
+        self.in_use.append(Connection(to))
+
+    @rule(to=targets)
+    def lease(self, to: Target) -> None:
+        leased = self.pool.lease(to)
+        if self.idle[to]:
+            assert leased is self.idle[to].pop()
+            assert leased not in self.in_use
+            self.in_use.append(leased)
+        else:
+            assert leased is None
+
+    @precondition(lambda self: self.in_use)
+    @rule(number=numbers)
+    def give_back(self, number: int) -> None:
+        connection = self.in_use.pop(number % len(self.in_use))
+        target = connection.target
+        has_room = self.count() < self.total and len(self.idle[target]) < self.per_target
+        assert self.pool.give_back(target, connection, self.now) is has_room
+        if has_room:
+            assert connection.idle_since == self.now
+            self.idle[target].append(connection)
+        else:
+            self.closed.append(connection)
+
+    @precondition(lambda self: self.count())
+    @rule(number=numbers)
+    def die_idle(self, number: int) -> None:
+        everyone = [each for idle in self.idle.values() for each in idle]
+        connection = everyone[number % len(everyone)]
+        self.pool.discard(connection.target, connection)
+        self.idle[connection.target].remove(connection)
+        self.closed.append(connection)
+
+    @precondition(lambda self: self.in_use or self.closed)
+    @rule(number=numbers, to=targets)
+    def die_elsewhere(self, number: int, to: Target) -> None:
+        others = self.in_use + self.closed
+        self.pool.discard(to, others[number % len(others)])
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 2.5]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def expire(self) -> None:
+        before = self.now - self.idle_seconds
+        old = [each for idle in self.idle.values() for each in idle if each.idle_since <= before]
+        expired = self.pool.expired(self.now)
+        assert sorted(map(id, expired)) == sorted(map(id, old))
+        self.forget(expired)
+        held = ", ".join(f"{to.authority()}: {len(idle)}" for to, idle in self.idle.items() if idle)
+        assert self.counts(repr(self.pool)) == self.counts(held)
+
+    @rule()
+    def drain(self) -> None:
+        everyone = [each for idle in self.idle.values() for each in idle]
+        drained = self.pool.drain()
+        assert sorted(map(id, drained)) == sorted(map(id, everyone))
+        self.forget(drained)
+        assert repr(self.pool) == "<Pool 0 idle>"
+
+    def forget(self, connections: list[Connection]) -> None:
+        for connection in connections:
+            self.idle[connection.target].remove(connection)
+            self.closed.append(connection)
+
+    @staticmethod
+    def counts(shown: str) -> set[str]:
+        """Return the targets that a summary names, each with its number."""
+        inner = shown.partition("(")[2].partition(")")[0] if "(" in shown else shown
+        return {part for part in inner.split(", ") if part and "idle" not in part}
+
+    @invariant()
+    def the_pool_counts_what_is_idle(self) -> None:
+        assert len(self.pool) == self.count() <= self.total
+
+    @invariant()
+    def no_target_has_more_than_its_share(self) -> None:
+        assert all(len(idle) <= self.per_target for idle in self.idle.values())
+
+    @invariant()
+    def every_connection_is_in_one_place(self) -> None:
+        everyone = (
+            self.in_use + self.closed + [each for idle in self.idle.values() for each in idle]
+        )
+        assert len(set(map(id, everyone))) == len(everyone)
+
+
+PoolModel.TestCase.settings = settings(stateful_step_count=40)
+TestThePoolDoesWhatItsModelDoes = PoolModel.TestCase

@@ -1,0 +1,140 @@
+"""What leaves is what came, minus the cuts, plus the additions, in order and byte for byte.
+
+The model below is the promise written down once more, line by line and without offsets.
+"""
+
+from dataclasses import dataclass
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from cmux_proxy.http1 import rewrite
+from cmux_proxy.http1.delivery import additions
+from cmux_proxy.http1.switching import asks_upgrade
+from cmux_proxy.http1.target import ForwardTarget, forward_target
+from tests.helpers.grammars import requests, responses
+from tests.helpers.judging import request_head, response_head
+
+HOP_BY_HOP = {
+    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization",
+    b"proxy-connection", b"te", b"upgrade",
+}  # fmt: skip
+HANDSHAKE = {b"connection", b"upgrade"}
+OPTIONS = {b"close", b"keep-alive", b"upgrade", b""}
+
+
+@dataclass
+class Lines:
+    """A head as lines, and what its Connection lines name."""
+
+    start: bytes
+    fields: list[bytes]
+    nominated: set[bytes]
+
+    def __init__(self, head: bytes) -> None:
+        self.start, *fields = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+        self.fields = [field for field in fields if field]
+        items = [
+            item.strip(b" \t").lower()
+            for field in self.fields
+            if name_of(field) == b"connection"
+            for item in field.partition(b":")[2].split(b",")
+        ]
+        self.nominated = set(items) - OPTIONS
+
+    def without(self, names: set[bytes]) -> list[bytes]:
+        return [field for field in self.fields if name_of(field) not in names]
+
+
+def name_of(field: bytes) -> bytes:
+    return field.partition(b":")[0].lower()
+
+
+def is_internal(field: bytes) -> bool:
+    name = name_of(field)
+    return name.startswith(b"x-cmux-") and name.endswith(b"-internal")
+
+
+def whole(*lines: bytes) -> bytes:
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def head_of(message: bytes) -> bytes:
+    return message[: message.index(b"\r\n\r\n") + 4]
+
+
+@given(requests(), st.binary(max_size=5))
+def test_a_plain_request_loses_its_cuts_and_nothing_else(data: bytes, tail: bytes) -> None:
+    head = request_head(data)
+    lines = Lines(head_of(data))
+    kept = lines.without(HOP_BY_HOP | lines.nominated)
+    expected = whole(lines.start, *[field for field in kept if not is_internal(field)])
+    assert rewrite.plain_request(head, tail) == expected + tail
+
+
+@given(requests(), st.binary(max_size=5))
+def test_another_request_has_its_own_start_and_host(data: bytes, tail: bytes) -> None:
+    head = request_head(data)
+    to = forward_target(head)
+    path = head.target if to is None else to.path
+    lines = Lines(head_of(data))
+    cut = HOP_BY_HOP | lines.nominated | (set() if to is None else {b"host"})
+    kept = [field for field in lines.without(cut) if not is_internal(field)]
+    added = [] if to is None else [b"Host: " + to.authority]
+    expected = whole(head.method + b" " + path + b" HTTP/1.1", *added, *kept)
+    assert rewrite.other_request(head, to, False, b"unused", tail) == expected + tail
+
+
+@given(requests())
+def test_a_request_without_host_gets_one(data: bytes) -> None:
+    lines = Lines(head_of(data))
+    bare = whole(lines.start, *lines.without({b"host"}))
+    head = request_head(bare)
+    with_host = rewrite.other_request(head, None, False, b"h:1", b"")
+    start, rest = with_host.split(b"\r\n", 1)
+    assert start == head.method + b" " + head.target + b" HTTP/1.1"
+    assert rest == b"Host: h:1\r\n" + rewrite.plain_request(head, b"")[head.line_end :]
+
+
+UPGRADE_LINES = (b"Connection: Upgrade", b"UPGRADE: a, b/1", b"upgrade:c", b"connection: upgrade")
+
+
+@given(requests(), st.permutations(UPGRADE_LINES), st.integers(2, 4), st.booleans())
+def test_an_upgrade_keeps_its_handshake(
+    data: bytes, handshake: list[bytes], number: int, absolute: bool
+) -> None:
+    lines = Lines(head_of(data.replace(b" HTTP/1.0\r\n", b" HTTP/1.1\r\n", 1)))
+    for at, line in enumerate(handshake[:number]):
+        lines.fields.insert(at * 2, line)
+    data = whole(lines.start, *lines.fields)
+    lines = Lines(data)
+    head = request_head(data)
+    assume(asks_upgrade(head))
+    to = ForwardTarget(b"/to", b"new") if absolute else None
+    gone = (HOP_BY_HOP - HANDSHAKE) | lines.nominated | ({b"host"} if absolute else set())
+    added = []
+    if lines.nominated:
+        gone.add(b"connection")
+        added = [b"Connection: upgrade"]
+    kept = [field for field in lines.without(gone) if not is_internal(field)]
+    host = [b"Host: new"] if absolute else []
+    path = b"/to" if absolute else head.target
+    expected = whole(head.method + b" " + path + b" HTTP/1.1", *host, *kept, *added)
+    assert rewrite.other_request(head, to, True, b"unused", b"") == expected
+
+
+@given(responses(), st.integers(0, 7), st.booleans(), st.binary(max_size=5))
+def test_a_response_loses_its_cuts_and_gains_the_additions(
+    data: bytes, how: int, is_old: bool, tail: bytes
+) -> None:
+    head = response_head(data)
+    lines = Lines(head_of(data))
+    is_coded = head.fields.transfer_encoding is not None
+    unwrap = bool(how & 4) and is_coded
+    kept = lines.without(
+        HOP_BY_HOP | lines.nominated | ({b"transfer-encoding"} if unwrap else set())
+    )
+    version = b"1.0" if is_old else b"1.1"
+    added = additions(request_head(b"GET / HTTP/" + version + b"\r\n\r\n"), how)
+    expected = whole(b"HTTP/1.1" + lines.start[8:], *kept, *added.split(b"\r\n")[:-1])
+    assert rewrite.response(head, added, unwrap, tail) == expected + tail

@@ -1,0 +1,220 @@
+"""Configuration: defaults, what each field takes, and what it refuses."""
+
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from cmux_proxy.config import Address, Config, Limits, PoolLimits, Timeouts
+from cmux_proxy.errors import ConfigError
+
+
+def refusal(**values: Any) -> str:
+    """Return what a Config with these values is refused for."""
+    with pytest.raises(ConfigError) as caught:
+        Config(**values)
+    return str(caught.value)
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1", 8080),
+        ("0.0.0.0:0", "0.0.0.0", 0),
+        ("[::1]:65535", "::1", 65535),
+        ("[::]:08080", "::", 8080),
+        ("[2001:DB8:0::0:1]:1", "2001:db8::1", 1),
+        ("[fe80::1%lo]:80", "fe80::1%lo", 80),
+    ],
+)
+def test_an_address_is_read_in_its_shortest_form(text: str, host: str, port: int) -> None:
+    assert Address.parse(text) == Address(host, port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "8080",
+        ":8080",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:65536",
+        "127.0.0.1:000080",
+        "127.0.0.1:+80",
+        "127.0.0.1:80 ",
+        " 127.0.0.1:80",
+        "127.0.0.1:80\n",
+        "127.0.0.1:8_0",
+        "127.0.0.1:٨٠",
+        "127.0.0.256:80",
+        "127.1:80",
+        "127.0.0.01:80",
+        "localhost:80",
+        "*:80",
+        "[127.0.0.1]:80",
+        "::1:80",
+        "[::1]",
+        "[::1]80",
+        "[::g]:80",
+        "[[::1]]:80",
+        "http://127.0.0.1:80",
+    ],
+)
+def test_anything_else_is_no_address(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Address.parse(text)
+    assert caught.value.field == "listen"
+    assert caught.value.reason == f"{text!r} is not IPv4:PORT or [IPv6]:PORT"
+
+
+def test_the_field_that_is_to_blame_can_be_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Address.parse("x", "CMUX_LISTEN")
+    assert caught.value.field == "CMUX_LISTEN"
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:80", "[::1]:80", "0.0.0.0:0"])
+def test_an_address_is_written_as_it_is_read(text: str) -> None:
+    assert str(Address.parse(text)) == text
+
+
+# Config
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    config = Config()
+    assert config.listen == ("0.0.0.0:8080", "127.0.0.1:8080")
+    assert config.upstream_host is None
+    assert (config.limits, config.timeouts, config.pool) == (Limits(), Timeouts(), PoolLimits())
+    assert (config.loop, config.log_level) == ("auto", "info")
+
+
+def test_addresses_are_listed_in_their_order() -> None:
+    config = Config(listen=["[::1]:2", "127.0.0.1:1"])
+    assert config.listen == ("[::1]:2", "127.0.0.1:1")
+    assert config.addresses() == [Address("::1", 2), Address("127.0.0.1", 1)]
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:80", "", [], ()])
+def test_listen_is_a_list_of_at_least_one(listen: object) -> None:
+    assert refusal(listen=listen) == ("listen: needs at least one address, as a list of strings")
+
+
+def test_every_address_is_checked() -> None:
+    assert refusal(listen=["127.0.0.1:80", "x"]) == "listen: 'x' is not IPv4:PORT or [IPv6]:PORT"
+
+
+@pytest.mark.parametrize(
+    ("host", "kept"),
+    [
+        ("localhost", "localhost"),
+        ("a-b.example.", "a-b.example."),
+        ("_dev_1", "_dev_1"),
+        ("3com", "3com"),
+        ("a" * 63 + ".b", "a" * 63 + ".b"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("::1", "::1"),
+        ("[::1]", "::1"),
+        ("[2001:DB8::0]", "2001:db8::"),
+    ],
+)
+def test_an_upstream_host_is_a_name_or_an_address(host: str, kept: str) -> None:
+    assert Config(upstream_host=host).upstream_host == kept
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        " ",
+        "a b",
+        "a:80",
+        "127.0.0.1:80",
+        "127.1",
+        "127.0.0.256",
+        "1",
+        ".",
+        ".a",
+        "a..b",
+        "-a",
+        "a-",
+        "a.-b",
+        "a" * 64,
+        "a." * 127 + "b",
+        "[a]",
+        "[::1",
+        "http://a",
+        "a/b",
+        "u@a",
+        "ä.example",
+        "a\n",
+        "a\x00",
+    ],
+)
+def test_an_upstream_host_is_nothing_else(host: str) -> None:
+    assert refusal(upstream_host=host) == (
+        f"upstream_host: {host!r} is not a host name or an IP address"
+    )
+
+
+def test_the_loop_and_the_log_level_are_of_those_there_are() -> None:
+    assert refusal(loop="trio") == "loop: 'trio' is not one of auto, uvloop, asyncio"
+    assert refusal(log_level="loud") == (
+        "log_level: 'loud' is not one of debug, info, warning, error"
+    )
+
+
+# Numbers
+
+NUMBERS: list[tuple[Any, str, str, int]] = [
+    *[(Limits, "limits", name.name, 1) for name in fields(Limits)],
+    *[(PoolLimits, "pool", name.name, 0) for name in fields(PoolLimits)],
+    *[(Timeouts, "timeouts", name.name, 0) for name in fields(Timeouts)],
+]
+
+
+@pytest.mark.parametrize(("kind", "group", "name", "least"), NUMBERS)
+def test_every_number_has_a_least_value(kind: Any, group: str, name: str, least: int) -> None:
+    if name != "connect":
+        assert getattr(kind(**{name: least}), name) == least
+    for wrong in (least - 1, -0.5, "5", True, float("nan"), float("inf"), float("-inf"), [1]):
+        with pytest.raises(ConfigError) as caught:
+            kind(**{name: wrong})
+        assert caught.value.field == f"{group}.{name}"
+        assert caught.value.reason == f"{wrong!r} is not a number of at least {least}"
+
+
+def test_connecting_takes_some_time() -> None:
+    assert Timeouts(connect=0.001).connect == 0.001
+    with pytest.raises(ConfigError) as caught:
+        Timeouts(connect=0)
+    assert str(caught.value) == "timeouts.connect: 0 leaves no time to connect"
+
+
+@pytest.mark.parametrize("name", [name.name for name in fields(Timeouts)])
+def test_some_timeouts_may_be_for_ever(name: str) -> None:
+    values: dict[str, Any] = {name: None}
+    if name in ("head", "idle", "response_head"):
+        assert getattr(Timeouts(**values), name) is None
+    else:
+        with pytest.raises(ConfigError, match=f"timeouts.{name}: None is not a number"):
+            Timeouts(**values)
+
+
+@pytest.mark.parametrize("kind", [Limits, PoolLimits])
+def test_limits_are_never_without_end(kind: Any) -> None:
+    for name in fields(kind):
+        with pytest.raises(ConfigError, match="None is not a number"):
+            kind(**{name.name: None})
+
+
+@pytest.mark.parametrize("made", [Config(), Limits(), Timeouts(), PoolLimits(), Address("a", 1)])
+def test_nothing_changes_once_it_is_made(made: Any) -> None:
+    for name in fields(made):
+        with pytest.raises(FrozenInstanceError):
+            setattr(made, name.name, 1)
+    assert not hasattr(made, "__dict__")

@@ -1,0 +1,49 @@
+"""The public exceptions: one tree, each with what a handler needs."""
+
+import pytest
+
+from cmux_proxy.errors import (
+    CmuxProxyError,
+    ConfigError,
+    ListenError,
+    RouteRefused,
+    UpstreamUnavailable,
+)
+
+
+def test_a_config_error_names_the_field_and_is_a_value_error() -> None:
+    error = ConfigError("listen", "is wrong")
+    assert isinstance(error, ValueError)
+    assert (error.field, error.reason, str(error)) == ("listen", "is wrong", "listen: is wrong")
+
+
+def test_a_listen_error_names_the_address() -> None:
+    error = ListenError("127.0.0.1:80", "it is in use")
+    assert (error.address, error.reason) == ("127.0.0.1:80", "it is in use")
+    assert str(error) == "cannot listen on 127.0.0.1:80: it is in use"
+
+
+def test_a_refused_route_is_an_answer() -> None:
+    error = RouteRefused(400, "no")
+    assert (error.status, error.text, error.error) == (400, "no", "http_request_error")
+    assert str(error) == "no"
+    assert RouteRefused(503, "no", "proxy_internal_response").error == "proxy_internal_response"
+
+
+def test_an_unavailable_upstream_is_an_answer() -> None:
+    error = UpstreamUnavailable(502, "no", "connection_refused")
+    assert (error.status, error.text, error.error) == (502, "no", "connection_refused")
+    assert str(error) == "no"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigError("a", "b"),
+        ListenError("a", "b"),
+        RouteRefused(400, "a"),
+        UpstreamUnavailable(502, "a", "b"),
+    ],
+)
+def test_all_are_of_one_tree(error: CmuxProxyError) -> None:
+    assert isinstance(error, CmuxProxyError)

@@ -1,0 +1,82 @@
+"""What a user may import, and that it is what is documented."""
+
+import importlib.resources
+import inspect
+from dataclasses import fields, is_dataclass
+
+import pytest
+
+import cmux_proxy
+
+DOCUMENTED = {
+    "Address": "the address a proxy listens on",
+    "CmuxProxyError": "the base of the exceptions",
+    "Config": "everything a proxy needs to know",
+    "ConfigError": "a value in Config that cannot be used",
+    "Limits": "what a message may measure",
+    "ListenError": "an address that cannot be bound",
+    "PoolLimits": "how many idle connections are kept",
+    "Proxy": "the proxy itself",
+    "RouteRefused": "a router's answer in place of a target",
+    "Router": "what an embedder replaces",
+    "Target": "where a request goes",
+    "Timeouts": "how long to wait",
+    "UpstreamUnavailable": "no connection came about",
+    "__version__": "which version it is",
+    "run": "serve until a signal comes",
+}
+CONFIGURATION = {
+    "Config": ["listen", "upstream_host", "limits", "timeouts", "pool", "loop", "log_level"],
+    "Limits": [
+        "request_line", "header_section", "header_fields", "response_head", "response_fields",
+        "chunk_extensions", "trailers",
+    ],
+    "Timeouts": ["connect", "head", "idle", "response_head", "linger", "drain"],
+    "PoolLimits": ["per_target", "total", "idle"],
+    "Address": ["host", "port"],
+}  # fmt: skip
+SIGNATURES = {
+    "Proxy": ["config", "router"],
+    "Proxy.drain": ["self", "timeout"],
+    "Router": ["upstream_host"],
+    "Router.route": ["self", "method", "host", "fields"],
+    "RouteRefused": ["status", "text", "error"],
+    "Target": ["host", "port"],
+    "run": ["config", "on_start"],
+}
+
+
+def test_exactly_what_is_documented_is_public() -> None:
+    assert cmux_proxy.__all__ == sorted(DOCUMENTED)
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
+    value = getattr(cmux_proxy, name)
+    assert isinstance(value, str) if name == "__version__" else inspect.getdoc(value)
+
+
+@pytest.mark.parametrize("name", CONFIGURATION)
+def test_configuration_has_the_fields_that_are_documented(name: str) -> None:
+    kind = getattr(cmux_proxy, name)
+    assert is_dataclass(kind)
+    assert [each.name for each in fields(kind)] == CONFIGURATION[name]
+
+
+@pytest.mark.parametrize("path", SIGNATURES)
+def test_calls_take_the_arguments_that_are_documented(path: str) -> None:
+    value: object = cmux_proxy
+    for name in path.split("."):
+        value = getattr(value, name)
+    assert callable(value)
+    assert list(inspect.signature(value).parameters) == SIGNATURES[path]
+
+
+def test_a_proxy_is_started_drained_closed_and_used_as_a_context() -> None:
+    for name in ("start", "drain", "close", "__aenter__", "__aexit__"):
+        assert inspect.iscoroutinefunction(getattr(cmux_proxy.Proxy, name))
+    assert isinstance(inspect.getattr_static(cmux_proxy.Proxy, "addresses"), property)
+
+
+def test_the_package_tells_type_checkers_that_it_is_typed() -> None:
+    assert importlib.resources.files("cmux_proxy").joinpath("py.typed").is_file()

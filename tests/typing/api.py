@@ -1,0 +1,102 @@
+"""A user's program, checked by mypy and never run: the public API as its types tell it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import assert_type
+
+from cmux_proxy import (
+    Address,
+    CmuxProxyError,
+    Config,
+    ConfigError,
+    Limits,
+    ListenError,
+    PoolLimits,
+    Proxy,
+    Router,
+    RouteRefused,
+    Target,
+    Timeouts,
+    UpstreamUnavailable,
+    __version__,
+    run,
+)
+
+
+class ByHost(Router):
+    """Routes by the first label of Host, and by the port field where there is none."""
+
+    def __init__(self, ports: dict[bytes, int]) -> None:
+        super().__init__("127.0.0.1")
+        self.ports = ports
+
+    def route(
+        self, method: bytes, host: bytes | None, fields: Sequence[tuple[bytes, bytes]]
+    ) -> Target:
+        """Return the target of a request."""
+        if method == b"TRACE":
+            raise RouteRefused(403, "TRACE is not served here", error="http_request_denied")
+        label = (host or b"").partition(b".")[0]
+        if label in self.ports:
+            return Target("::1", self.ports[label])
+        return super().route(method, host, fields)
+
+
+async def embed() -> None:
+    """Run a proxy for as long as a block lasts."""
+    config = Config(
+        listen=["127.0.0.1:0", "[::1]:0"],
+        upstream_host="localhost",
+        limits=Limits(header_fields=100),
+        timeouts=Timeouts(connect=1, idle=None),
+        pool=PoolLimits(total=10),
+        loop="asyncio",
+        log_level="warning",
+    )
+    async with Proxy(config, ByHost({b"api": 3000})) as proxy:
+        assert_type(proxy, Proxy)
+        assert_type(proxy.addresses, list[Address])
+        await asyncio.sleep(1)
+        await proxy.drain()
+        await proxy.drain(timeout=2.5)
+
+
+async def start_and_close() -> None:
+    """Run a proxy with the defaults, by hand."""
+    proxy = Proxy()
+    try:
+        assert_type(await proxy.start(), None)
+    except ListenError as error:
+        assert_type(error.address, str)
+        assert_type(error.reason, str)
+    finally:
+        assert_type(await proxy.close(), None)
+
+
+def handle(error: CmuxProxyError) -> tuple[int, str]:
+    """Look into each exception."""
+    if isinstance(error, ConfigError):
+        return 2, error.field + error.reason
+    if isinstance(error, RouteRefused | UpstreamUnavailable):
+        return error.status, error.text + error.error
+    return 1, str(error)
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    address = Address.parse("127.0.0.1:8080")
+    assert_type(address.host, str)
+    assert_type(address.port, int)
+    assert_type(Config().addresses(), list[Address])
+    assert_type(Target("a", 1).authority(), str)
+    version: str = __version__
+    run(Config(listen=[str(address)]), on_start=lambda proxy, loop: print(version, proxy, loop))
+
+
+# What the types do not allow.
+Config(listen=8080)  # type: ignore[arg-type]
+Config(loop="trio")  # type: ignore[arg-type]
+Config(unknown=1)  # type: ignore[call-arg]
+Config().loop = "asyncio"  # type: ignore[misc]
+Proxy(router=Target("a", 1))  # type: ignore[arg-type]
+Target(host="a")  # type: ignore[call-arg]
