@@ -49,7 +49,8 @@ def test_what_arrives_of_a_body_is_not_copied() -> None:
     assert UntilCloseBody().feed(data, 0) is data
     chunks = b"5\r\nhello\r\n" * 10
     assert ChunkedBody(RULES, unwrap=False).feed(chunks, 0) is chunks
-    assert ChunkedBody(RULES, unwrap=False).feed(b"0\r\n\r\n", 0) == b"0\r\n\r\n"
+    whole = chunks + b"0\r\n\r\n"
+    assert ChunkedBody(RULES, unwrap=False).feed(whole, 0) is whole
 
 
 # Until close
@@ -76,6 +77,11 @@ def test_chunks_pass_through_unchanged() -> None:
 def test_chunks_can_be_unwrapped() -> None:
     data = b"5;a=b\r\nhello\r\n00a\r\n\r\n0\r\n\r\n\r\n!\r\n0;c\r\nA: 1\r\n\r\n"
     assert feed(unwrapped(), data) == Fed(b"hello\r\n0\r\n\r\n\r\n!", True, b"")
+
+
+def test_a_size_is_hexadecimal() -> None:
+    data = b"1F\r\n" + b"x" * 31 + b"\r\n010\r\n" + b"y" * 16 + b"\r\n0\r\n\r\n"
+    assert feed(unwrapped(), data) == Fed(b"x" * 31 + b"y" * 16, True, b"")
 
 
 def test_content_travels_as_soon_as_it_arrives() -> None:

@@ -298,6 +298,8 @@ def test_what_is_remembered_is_bounded() -> None:
     for block in blocks[1:]:
         memory.read(block)
         memory.read(block)
+    assert len(memory._seen) <= 4096
+    assert len(memory._memory) <= 256
     again = memory.read(blocks[0])
     assert again is not first
     assert again is not None

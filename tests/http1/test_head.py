@@ -3,9 +3,21 @@
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.head import Fields, HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.head import (
+    CLOSE,
+    KEEP_ALIVE,
+    UPGRADE,
+    Fields,
+    HeadLimits,
+    RequestHead,
+    ResponseHead,
+)
 
 LIMITS = HeadLimits(start_line=20, section=30, fields=3)
+
+
+def test_the_options_of_connection_are_bits() -> None:
+    assert CLOSE | KEEP_ALIVE | UPGRADE == CLOSE + KEEP_ALIVE + UPGRADE == 0b111
 
 
 def test_fields_know_nothing_before_they_are_read() -> None:
@@ -22,10 +34,12 @@ def test_a_head_ends_where_its_fields_end() -> None:
     fields = Fields(b"A: 1\r\n\r\n")
     request = RequestHead(buffer, 16, b"GET", b"/", 1, fields)
     assert buffer[request.end :] == b"behind"
+    assert (request.buffer, request.line_end, request.fields) == (buffer, 16, fields)
     assert (request.method, request.target, request.minor) == (b"GET", b"/", 1)
     response = ResponseHead(buffer, 16, 0, 204, fields)
     assert buffer[response.end :] == b"behind"
-    assert (response.status, response.minor, response.fields) == (204, 0, fields)
+    assert (response.buffer, response.line_end, response.fields) == (buffer, 16, fields)
+    assert (response.status, response.minor) == (204, 0)
 
 
 @pytest.mark.parametrize(

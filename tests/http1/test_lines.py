@@ -24,10 +24,24 @@ def twin(request: pytest.FixtureRequest) -> ModuleType:
     return module
 
 
+def test_the_end_of_a_head_is_where_its_first_blank_line_ends(twin: ModuleType) -> None:
+    data = b"G / HTTP/1.1\r\nA: \r\r\n\r\nB\r\n\r\n"
+    assert twin.head_end(data, 0) == 22
+    assert [twin.head_end(data[:size], 0) for size in range(22)] == [0] * 22
+    assert [twin.head_end(data[:22], searched) for searched in range(22)] == [22] * 22
+    assert twin.head_end(data, 22) == len(data)
+    assert twin.head_end(data, len(data)) == len(data)
+    assert twin.head_end(b"", 0) == 0
+    assert twin.head_end(b"\r\n\r\n", 0) == 4
+
+
 def test_a_request_line_is_taken_apart(twin: ModuleType) -> None:
     line = b'PATCH /a?b=%20|"c HTTP/1.1\r\nHost: a\r\n'
-    assert twin.request_line(line) == (b"PATCH", b'/a?b=%20|"c', 1, line.index(b"\n") + 1)
-    assert twin.request_line(b"G * HTTP/1.0\r\n") == (b"G", b"*", 0, 14)
+    start = line.index(b"\n") + 1
+    path = b'/a?b=%20|"c'
+    assert twin.request_head(line, start + 6) == (b"PATCH", path, 1, start, b"Host: ")
+    assert twin.request_head(line, 1000) == (b"PATCH", path, 1, start, b"Host: a\r\n")
+    assert twin.request_head(b"G * HTTP/1.0\r\n", 3) == (b"G", b"*", 0, 14, b"")
 
 
 @pytest.mark.parametrize(
@@ -42,13 +56,13 @@ def test_a_request_line_is_taken_apart(twin: ModuleType) -> None:
     ],
 )  # fmt: skip
 def test_anything_else_is_no_request_line(twin: ModuleType, line: bytes) -> None:
-    assert twin.request_line(line) is None
+    assert twin.request_head(line, len(line)) is None
 
 
 def test_a_status_line_is_taken_apart(twin: ModuleType) -> None:
-    assert twin.status_line(b"HTTP/1.1 200 OK\r\nA: 1\r\n") == (200, 1, 17)
-    assert twin.status_line(b"HTTP/1.0 999 \x80\t\r\n") == (999, 0, 17)
-    assert twin.status_line(b"HTTP/1.1 204\r\n") == (204, 1, 14)
+    assert twin.response_head(b"HTTP/1.1 200 OK\r\nA: 1\r\n", 19) == (200, 1, 17, b"A:")
+    assert twin.response_head(b"HTTP/1.0 999 \x80\t\r\n", 99) == (999, 0, 17, b"")
+    assert twin.response_head(b"HTTP/1.1 204\r\n\r\n", 16) == (204, 1, 14, b"\r\n")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +76,7 @@ def test_a_status_line_is_taken_apart(twin: ModuleType) -> None:
     ],
 )  # fmt: skip
 def test_anything_else_is_no_status_line(twin: ModuleType, line: bytes) -> None:
-    assert twin.status_line(line) is None
+    assert twin.response_head(line, len(line)) is None
 
 
 def test_fields_of_interest_are_found_in_order(twin: ModuleType) -> None:

@@ -14,10 +14,12 @@ FAMILIES = st.sampled_from([b"", b"x-cmux-"])
 MESSAGES = st.one_of(mutated(requests(), most=8), mutated(responses(), most=8), st.binary())
 
 
-@given(MESSAGES)
-def test_they_agree_on_start_lines(data: bytes) -> None:
-    assert compiled.request_line(data) == lines.request_line(data)
-    assert compiled.status_line(data) == lines.status_line(data)
+@given(MESSAGES, st.integers(0, 60))
+def test_they_agree_on_ends_and_start_lines(data: bytes, searched: int) -> None:
+    end = lines.head_end(data, searched)
+    assert compiled.head_end(data, searched) == end
+    assert compiled.request_head(data, end) == lines.request_head(data, end)
+    assert compiled.response_head(data, end) == lines.response_head(data, end)
 
 
 @given(MESSAGES, FAMILIES)

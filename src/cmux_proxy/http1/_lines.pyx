@@ -6,7 +6,7 @@ no class, so that every loop over a class stops there at the latest.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memcmp
+from libc.string cimport memchr, memcmp
 
 cdef enum:
     TCHAR = 1
@@ -36,8 +36,25 @@ cdef void _fill_tables() noexcept:
 _fill_tables()
 
 
-def request_line(bytes buffer not None):
-    """As lines.request_line."""
+def head_end(bytes buffer not None, Py_ssize_t searched):
+    """As lines.head_end."""
+    cdef const char* text = PyBytes_AS_STRING(buffer)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(buffer)
+    cdef const char* at = text + (searched - 3 if searched > 3 else 0)
+    cdef const char* last = text + size
+    # From CR to CR, since each line has one: memchr is the fastest search there is.
+    while last - at >= 4:
+        at = <const char*>memchr(at, 0x0D, last - at - 3)
+        if at == NULL:
+            return 0
+        if at[1] == 0x0A and at[2] == 0x0D and at[3] == 0x0A:
+            return at + 4 - text
+        at += 1
+    return 0
+
+
+def request_head(bytes buffer not None, Py_ssize_t end):
+    """As lines.request_head."""
     cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(buffer)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(buffer)
     cdef Py_ssize_t at = 0
@@ -58,11 +75,18 @@ def request_line(bytes buffer not None):
     if text[at + 9] != 0x0D or text[at + 10] != 0x0A:
         return None
     minor = text[at + 8] - 0x30
-    return buffer[:space], buffer[space + 1 : at], minor, at + 11
+    at += 11
+    return (
+        PyBytes_FromStringAndSize(<const char*>text, space),
+        PyBytes_FromStringAndSize(<const char*>text + space + 1, at - space - 12),
+        minor,
+        at,
+        PyBytes_FromStringAndSize(<const char*>text + at, _length(at, end, size)),
+    )
 
 
-def status_line(bytes buffer not None):
-    """As lines.status_line."""
+def response_head(bytes buffer not None, Py_ssize_t end):
+    """As lines.response_head."""
     cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(buffer)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(buffer)
     cdef Py_ssize_t at = 12
@@ -79,7 +103,20 @@ def status_line(bytes buffer not None):
             at += 1
     if text[at] != 0x0D or text[at + 1] != 0x0A:
         return None
-    return status, text[7] - 0x30, at + 2
+    at += 2
+    return (
+        status,
+        text[7] - 0x30,
+        at,
+        PyBytes_FromStringAndSize(<const char*>text + at, _length(at, end, size)),
+    )
+
+
+cdef Py_ssize_t _length(Py_ssize_t start, Py_ssize_t end, Py_ssize_t size) noexcept:
+    """Return how long buffer[start:end] is, for an end that may lie anywhere."""
+    if end > size:
+        end = size
+    return end - start if end > start else 0
 
 
 cdef class FieldLines:

@@ -1,4 +1,4 @@
-"""The lines of a head: which are valid, and which of them a rule is interested in.
+"""The bytes of a head: where it ends, which lines are valid, which a rule is interested in.
 
 `_lines.pyx` does the same compiled, and where it was built it is what `scan.py` and `fields.py`
 use; the two are held together by the tests of both and by a differential one. A pattern eats the
@@ -9,7 +9,7 @@ those only, and every byte is validated on the way.
 import re
 from typing import Final
 
-from cmux_proxy.http1.grammar import REQUEST_LINE, STATUS_LINE, field_run
+from cmux_proxy.http1.grammar import BLANK_LINE, REQUEST_LINE, STATUS_LINE, field_run
 
 _REQUEST_LINE: Final = re.compile(REQUEST_LINE)
 _STATUS_LINE: Final = re.compile(STATUS_LINE)
@@ -19,22 +19,36 @@ _STATUS_LINE: Final = re.compile(STATUS_LINE)
 FieldLine = tuple[int, bytes, bytes, int, int]
 
 
-def request_line(buffer: bytes) -> tuple[bytes, bytes, int, int] | None:
-    """Return method, target, the x of HTTP/1.x and the line's end; None for no valid line."""
+def head_end(buffer: bytes, searched: int) -> int:
+    """Return where the first blank line ends, or 0; `searched` bytes were looked at before."""
+    at = buffer.find(BLANK_LINE, max(0, searched - 3))
+    return 0 if at < 0 else at + 4
+
+
+def request_head(buffer: bytes, end: int) -> tuple[bytes, bytes, int, int, bytes] | None:
+    """Take a request head apart that ends at `end`; None when its first line is not valid.
+
+    Returns method, target, the x of HTTP/1.x, the line's end, and the header section.
+    """
     match = _REQUEST_LINE.match(buffer)
     if match is None:
         return None
     method, target, minor = match.groups()
-    return method, target, 1 if minor == b"1" else 0, match.end()
+    line_end = match.end()
+    return method, target, 1 if minor == b"1" else 0, line_end, buffer[line_end:end]
 
 
-def status_line(buffer: bytes) -> tuple[int, int, int] | None:
-    """Return status, the x of HTTP/1.x and the line's end; None for no valid line."""
+def response_head(buffer: bytes, end: int) -> tuple[int, int, int, bytes] | None:
+    """Take a response head apart that ends at `end`; None when its first line is not valid.
+
+    Returns status, the x of HTTP/1.x, the line's end, and the header section.
+    """
     match = _STATUS_LINE.match(buffer)
     if match is None:
         return None
     minor, status = match.groups()
-    return int(status), 1 if minor == b"1" else 0, match.end()
+    line_end = match.end()
+    return int(status), 1 if minor == b"1" else 0, line_end, buffer[line_end:end]
 
 
 class FieldLines:

@@ -11,13 +11,13 @@ from cmux_proxy.http1.explain import (
     explain_response,
 )
 from cmux_proxy.http1.fields import FieldReader
-from cmux_proxy.http1.grammar import BLANK_LINE, EMPTY_LINES
+from cmux_proxy.http1.grammar import EMPTY_LINES
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 
 try:
-    from cmux_proxy.http1._lines import request_line, status_line
+    from cmux_proxy.http1._lines import head_end, request_head, response_head
 except ImportError:
-    from cmux_proxy.http1.lines import request_line, status_line
+    from cmux_proxy.http1.lines import head_end, request_head, response_head
 
 
 class RequestScanner:
@@ -39,17 +39,17 @@ class RequestScanner:
         `searched` is how much of the buffer an earlier call has seen, so that a head that comes
         in many pieces costs one pass. Raises BadMessage.
         """
-        end = buffer.find(BLANK_LINE, max(0, searched - 3)) + 4
-        if end < 4:
+        end = head_end(buffer, searched)
+        if not end:
             self._limits.check_unfinished(buffer)
             check_request_start(buffer, searched)
             return None
-        line = request_line(buffer)
-        if line is None:
+        parts = request_head(buffer, end)
+        if parts is None:
             raise explain_request(buffer)
-        method, target, minor, line_end = line
+        method, target, minor, line_end, block = parts
         self._limits.check_line(line_end)
-        fields = self._reader.read(buffer[line_end:end])
+        fields = self._reader.read(block)
         if fields is None:
             raise explain_request(buffer)
         return RequestHead(buffer, line_end, method, target, minor, fields)
@@ -66,17 +66,17 @@ class ResponseScanner:
 
     def scan(self, buffer: bytes, searched: int) -> ResponseHead | None:
         """As RequestScanner.scan, for a response."""
-        end = buffer.find(BLANK_LINE, max(0, searched - 3)) + 4
-        if end < 4:
+        end = head_end(buffer, searched)
+        if not end:
             self._limits.check_unfinished(buffer)
             check_response_start(buffer, searched)
             return None
-        line = status_line(buffer)
-        if line is None:
+        parts = response_head(buffer, end)
+        if parts is None:
             raise explain_response(buffer)
-        status, minor, line_end = line
+        status, minor, line_end, block = parts
         self._limits.check_line(line_end)
-        fields = self._reader.read(buffer[line_end:end])
+        fields = self._reader.read(block)
         if fields is None:
             raise explain_response(buffer)
         return ResponseHead(buffer, line_end, minor, status, fields)
