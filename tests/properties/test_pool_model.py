@@ -5,22 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cmux_proxy.routing.target import Target
-from cmux_proxy.upstream.pool import Idle, Pool
+from cmux_proxy.upstream.connection import UpstreamConnection
+from cmux_proxy.upstream.pool import Pool
 
 TARGETS = [Target("127.0.0.1", 1), Target("127.0.0.1", 2), Target("::1", 1)]
 LIMITS = st.integers(0, 4)
 targets = st.sampled_from(TARGETS)
 numbers = st.integers(0, 30)
-
-
-class Connection(Idle):
-    """A connection that knows where it leads."""
-
-    __slots__ = ("target",)
-
-    def __init__(self, target: Target) -> None:
-        super().__init__()
-        self.target = target
 
 
 class PoolModel(RuleBasedStateMachine):
@@ -29,23 +20,23 @@ class PoolModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.in_use: list[Connection] = []
-        self.idle: dict[Target, list[Connection]] = {target: [] for target in TARGETS}
-        self.closed: list[Connection] = []
+        self.in_use: list[UpstreamConnection] = []
+        self.idle: dict[Target, list[UpstreamConnection]] = {target: [] for target in TARGETS}
+        self.closed: list[UpstreamConnection] = []
 
     @initialize(per_target=LIMITS, total=st.integers(0, 7), idle=st.integers(1, 3))
     def begin(self, per_target: int, total: int, idle: int) -> None:
         self.per_target = per_target
         self.total = total
         self.idle_seconds = idle
-        self.pool: Pool[Connection] = Pool(per_target, total, float(idle))
+        self.pool: Pool[UpstreamConnection] = Pool(per_target, total, float(idle))
 
     def count(self) -> int:
         return sum(map(len, self.idle.values()))
 
     @rule(to=targets)
     def dial(self, to: Target) -> None:
-        self.in_use.append(Connection(to))
+        self.in_use.append(UpstreamConnection(to, self.pool))
 
     @rule(to=targets)
     def lease(self, to: Target) -> None:
@@ -107,7 +98,7 @@ class PoolModel(RuleBasedStateMachine):
         self.forget(drained)
         assert repr(self.pool) == "<Pool 0 idle>"
 
-    def forget(self, connections: list[Connection]) -> None:
+    def forget(self, connections: list[UpstreamConnection]) -> None:
         for connection in connections:
             self.idle[connection.target].remove(connection)
             self.closed.append(connection)

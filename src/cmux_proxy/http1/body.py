@@ -58,6 +58,9 @@ class LengthBody(Body):
             return data[start:] if start else data
         self.left = 0
         self.is_done = True
+        if start == 0 and end == len(data):
+            # Compiled, even a slice of the whole would be a copy.
+            return data
         self.rest = data[end:]
         return data[start:end]
 
