@@ -221,13 +221,13 @@ class Stubs:
         self.calls: list[str] = []
         self.failures: list[OSError] = []
 
-        def stub(_loop: object, _sock: object, _factory: Factory) -> Stub:
+        def stub(_loop: object, _sock: object, _factory: Factory, _bursts: bool) -> Stub:
             return Stub(self.calls, self.failures)
 
         monkeypatch.setattr(listening, "acceptor", stub)
         loop = asyncio.get_running_loop()
         self.sockets = [socket.socket(), socket.socket()]
-        self.listener = Listener(loop, self.sockets, asyncio.Protocol)
+        self.listener = Listener(loop, self.sockets, asyncio.Protocol, True)
 
     def __enter__(self) -> Self:
         return self
@@ -329,7 +329,7 @@ async def test_a_paused_listener_leaves_connections_in_the_queue() -> None:
             accepted.put_nowait(transport)
 
     with bound_sockets() as sockets, socket.socket() as client:
-        listener = Listener(loop, sockets, Accepted)
+        listener = Listener(loop, sockets, Accepted, True)
         await listener.start()
         listener.pause()
         client.setblocking(False)
@@ -347,7 +347,7 @@ async def test_a_paused_listener_leaves_connections_in_the_queue() -> None:
 async def test_closing_frees_the_address() -> None:
     with bound_sockets() as sockets:
         address = bound_address(sockets[0])
-        listener = Listener(asyncio.get_running_loop(), sockets, asyncio.Protocol)
+        listener = Listener(asyncio.get_running_loop(), sockets, asyncio.Protocol, True)
         await listener.start()
         listener.close()
         await turns()

@@ -83,6 +83,8 @@ class Asking(Answering):
         else:
             upstream.owner = self
             self._send(upstream)
+            if self.takes_body and self._client.has_ended:
+                self._client.body_wanted()
 
     def _take_first_body(self, framing: int) -> bytes:
         """Return what came of the body with the head; what lies behind it is for later."""

@@ -129,6 +129,8 @@ class ClientConnection(ClientSide):
             self.early = b""
             exchange.client_data(early)
         self.release_reading(EARLY_FULL)
+        if self.has_ended and exchange is not None and self._exchange is exchange:
+            exchange.client_ended()
 
     def exchange_done(self, keep: bool) -> None:
         """The exchange has ended and its last byte was written: go on, or close."""

@@ -41,6 +41,7 @@ class Context:
         loop: asyncio.AbstractEventLoop,
         router: Router,
         is_own: Callable[[str, int], bool],
+        most_idle: int,
     ) -> None:
         limits = config.limits
         self.request_scanner = RequestScanner(
@@ -56,7 +57,7 @@ class Context:
         )
         self.router = router
         self.pool: Pool[UpstreamConnection] = Pool(
-            config.pool.per_target, config.pool.total, config.pool.idle
+            config.pool.per_target, most_idle, config.pool.idle
         )
         self.timeouts = config.timeouts
         self.dialer = Dialer(

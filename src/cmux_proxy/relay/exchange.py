@@ -33,6 +33,9 @@ class Exchange(Asking):
 
     def client_ended(self) -> None:
         """The client sends nothing more: after a complete request, it still gets its answer."""
+        if self._dialling is not None:
+            # The rest of the request may have come early; `body_wanted` will tell.
+            return
         if self._request_side != REQUEST_DONE:
             self.client_gone()
             self._client.cut(False)
@@ -222,7 +225,7 @@ class Exchange(Asking):
 
     def _drop_upstream(self) -> None:
         if self._dialling is not None:
-            self._dialling.cancel()
+            self._dialling.abandon()
             self._dialling = None
         if self._upstream is not None:
             self._upstream.abort()

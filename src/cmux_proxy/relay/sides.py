@@ -4,7 +4,6 @@ Two small enums, as constants; written only by `asking.py`, `answering.py` and `
 one method for each event.
 """
 
-import asyncio
 from typing import Final
 
 from cmux_proxy.http1.body import Body
@@ -14,6 +13,7 @@ from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
+from cmux_proxy.upstream.dial import Dial
 
 # RequestSide
 REQUEST_HEAD: Final = 0  # not judged yet
@@ -62,7 +62,7 @@ class Sides(UpstreamOwner):
         self._target: Target
         # The head and first body bytes, while they may have to be sent (again).
         self._outgoing = b""
-        self._dialling: asyncio.Task[None] | None = None
+        self._dialling: Dial | None = None
         self._upstream: UpstreamConnection | None = None
         self._upstream_persists = True
         self._is_reused = False

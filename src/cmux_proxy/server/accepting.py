@@ -1,8 +1,8 @@
 """Accepts connections from one bound socket; can stop and go on while the kernel keeps its queue.
 
-Two ways with one interface. uvloop accepts in C. asyncio's own server would take thousands of
-connections before it asked anybody, and logs a line for each once descriptors have run out, so
-there the socket is read here, a few connections at a time.
+Two ways with one interface. uvloop accepts in C, and takes all that wait in one go. Where that may
+be too many, the socket is read here, a few connections at a time; always so with asyncio, whose
+own server asks nobody either, and logs a line for each connection once descriptors have run out.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import socket
 from collections.abc import Callable
 from typing import Final, Protocol
 
-# A burst of a thousand connections must find room in the queue.
-BACKLOG: Final = 4096
+from cmux_proxy.server.descriptors import BACKLOG
+
 _AT_ONCE: Final = 8
 _RETRY_AFTER: Final = 1.0
 
@@ -28,9 +28,11 @@ class Acceptor(Protocol):
         """Leave new connections in the kernel's queue."""
 
 
-def acceptor(loop: asyncio.AbstractEventLoop, sock: socket.socket, factory: Factory) -> Acceptor:
-    """Return what suits the event loop; the socket stays the caller's."""
-    if isinstance(loop, asyncio.BaseEventLoop):
+def acceptor(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, factory: Factory, bursts: bool
+) -> Acceptor:
+    """Return what suits the event loop, and whether bursts may be taken; does not own `sock`."""
+    if isinstance(loop, asyncio.BaseEventLoop) or not bursts:
         return ReaderAcceptor(loop, sock, factory)
     return ServerAcceptor(loop, sock, factory)
 

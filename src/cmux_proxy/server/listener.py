@@ -14,7 +14,8 @@ from typing import Final
 
 from cmux_proxy.config import Address
 from cmux_proxy.errors import ListenError
-from cmux_proxy.server.accepting import BACKLOG, Factory, acceptor
+from cmux_proxy.server.accepting import Factory, acceptor
+from cmux_proxy.server.descriptors import BACKLOG
 from cmux_proxy.upstream.tcp import tune
 
 _RETRY_AFTER: Final = 1.0
@@ -107,11 +108,15 @@ class Listener:
     """Accepts connections on bound sockets; owns them."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket], factory: Factory
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sockets: Sequence[socket.socket],
+        factory: Factory,
+        bursts: bool,
     ) -> None:
         self._loop = loop
         self._sockets = list(sockets)
-        self._acceptors = [acceptor(loop, sock, factory) for sock in sockets]
+        self._acceptors = [acceptor(loop, sock, factory, bursts) for sock in sockets]
         self._is_accepting = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None

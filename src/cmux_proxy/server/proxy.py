@@ -4,19 +4,16 @@ Runs in whatever event loop it is started in and touches neither signals nor log
 """
 
 import asyncio
-import resource
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import Self, cast
 
 from cmux_proxy.config import DEFAULT_UPSTREAM_HOST, Address, Config
 from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
 from cmux_proxy.routing.router import Router
+from cmux_proxy.server.descriptors import budget
 from cmux_proxy.server.listener import Listener, bind, bound_address, is_dual_stack
 from cmux_proxy.server.own import OwnAddresses
-
-# Each client may need an upstream connection too; a fifth is left for everything else.
-_SHARE_OF_DESCRIPTORS: Final = 0.8 / 2
 
 
 class Proxy:
@@ -47,13 +44,17 @@ class Proxy:
         sockets = bind(self._config.addresses())
         self._addresses = [bound_address(sock) for sock in sockets]
         own = OwnAddresses(self._addresses, is_dual_stack())
-        context = Context(self._config, loop, self._router, own.covers)
+        allowed = budget(self._config.pool.total)
+        self._most_clients = allowed.clients
+        context = Context(self._config, loop, self._router, own.covers, allowed.idle)
         context.on_change = self._pace_accepting
-        self._most_clients = _most_clients()
         self._context = context
         # A protocol does not inherit asyncio.Protocol: that would cost every connection a dict.
         self._listener = Listener(
-            loop, sockets, lambda: cast(asyncio.Protocol, ClientConnection(context))
+            loop,
+            sockets,
+            lambda: cast(asyncio.Protocol, ClientConnection(context)),
+            allowed.bursts,
         )
         try:
             await self._listener.start()
@@ -135,11 +136,3 @@ class Proxy:
             listener.resume()
         if not count:
             self._emptied.set()
-
-
-def _most_clients() -> float:
-    """Return how many connections of clients the process's descriptors allow."""
-    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if descriptors == resource.RLIM_INFINITY:
-        return float("inf")
-    return max(1.0, descriptors * _SHARE_OF_DESCRIPTORS)

@@ -9,6 +9,7 @@ from typing import Any
 
 from cmux_proxy.config import Config
 from cmux_proxy.errors import ConfigError
+from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.server.proxy import Proxy
 
 _log = logging.getLogger("cmux_proxy")
@@ -40,6 +41,7 @@ def run(config: Config | None = None, on_start: Callable[[Proxy, str], None] | N
     """
     config = Config() if config is None else config
     name, factory = loop_factory(config.loop)
+    raise_limit()
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_serve(config, name, on_start))
 

@@ -59,23 +59,9 @@ class Dialer:
         self._is_own = is_own
         self._answered: dict[int, str] = {}
 
-    def start(self, target: Target, owner: UpstreamOwner) -> "asyncio.Task[None]":
-        """Dial in the background; the owner is told how it went, unless the task is cancelled."""
-        return self._loop.create_task(self._dial_for(owner, target))
-
-    async def _dial_for(self, owner: UpstreamOwner, target: Target) -> None:
-        connection = UpstreamConnection(target, self._pool)
-        # The connection itself tells its owner when it is made, so that no byte comes too soon.
-        connection.owner = owner
-        try:
-            sock = await self.open_socket(target)
-            await self._loop.create_connection(
-                lambda: cast(asyncio.BaseProtocol, connection), sock=sock
-            )
-        except UpstreamUnavailable as error:
-            owner.upstream_unavailable(error)
-        except OSError as error:
-            owner.upstream_unavailable(_unavailable(target, error))
+    def start(self, target: Target, owner: UpstreamOwner) -> "Dial":
+        """Dial in the background; the owner is told how it went."""
+        return Dial(self, self._loop, UpstreamConnection(target, self._pool), owner)
 
     async def open_socket(self, target: Target) -> socket.socket:
         """Return a connected socket within the deadline; raise UpstreamUnavailable."""
@@ -136,6 +122,55 @@ class Dialer:
         if self._is_own(host, port):
             text = f"port {port} is the proxy itself; name the port of the service behind it"
             raise UpstreamUnavailable(508, text, "proxy_loop_detected")
+
+
+class Dial:
+    """One dial under way, for an owner that may lose interest in it."""
+
+    __slots__ = ("_connection", "_dialer", "_is_opening", "_loop", "_owner", "_task")
+
+    def __init__(
+        self,
+        dialer: Dialer,
+        loop: asyncio.AbstractEventLoop,
+        connection: UpstreamConnection,
+        owner: UpstreamOwner,
+    ) -> None:
+        self._dialer = dialer
+        self._loop = loop
+        self._connection = connection
+        self._owner = owner
+        self._is_opening = True
+        self._task = loop.create_task(self._run())
+
+    def abandon(self) -> None:
+        """Give up; an owner that is told of a connection all the same has to drop it."""
+        if self._is_opening:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        target = self._connection.target
+        try:
+            sock = await self._dialer.open_socket(target)
+            self._is_opening = False
+            # The connection itself tells its owner when it is made, so that no byte comes too soon.
+            self._connection.owner = self._owner
+            await self._wrap(sock)
+        except UpstreamUnavailable as error:
+            self._owner.upstream_unavailable(error)
+        except OSError as error:
+            self._owner.upstream_unavailable(_unavailable(target, error))
+
+    async def _wrap(self, sock: socket.socket) -> None:
+        """Make the socket the connection's; never cancelled, or it might be closed twice."""
+        connection = self._connection
+        await self._loop.create_connection(
+            lambda: cast(asyncio.BaseProtocol, connection), sock=sock
+        )
+        if not connection.is_open:
+            # Dropped at once. uvloop gives the transport its socket only now, after the descriptor
+            # was closed: the number may be another connection's, so nobody may close it again.
+            sock.detach()
 
 
 def _unavailable(target: Target, error: OSError | UnicodeError) -> UpstreamUnavailable:

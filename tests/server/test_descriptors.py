@@ -1,0 +1,67 @@
+"""What the limit on descriptors allows."""
+
+import resource
+
+import pytest
+
+from cmux_proxy.server.descriptors import budget, raise_limit
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "clients", "idle", "bursts"),
+    [
+        (20_000, 8000, 1024, True),
+        (10_240, 4096, 1024, True),
+        (10_239, 4095.6, 1024, False),
+        (1024, 409.6, 128, False),
+        (64, 16, 8, False),
+        (20, 1, 2, False),
+    ],
+)
+def test_clients_their_upstreams_and_idle_connections_fit(
+    descriptors: int, clients: float, idle: int, bursts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (descriptors, descriptors))
+    assert budget(1024) == (pytest.approx(clients), idle, bursts)
+
+
+def test_fewer_idle_connections_leave_room_for_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (64, 64))
+    assert budget(0) == (20, 0, False)
+
+
+def test_without_a_limit_only_the_pool_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: unlimited)
+    assert budget(1024) == (float("inf"), 1024, True)
+
+
+@pytest.mark.parametrize(
+    ("limits", "raised"),
+    [
+        ((1024, 4096), (4096, 4096)),
+        ((1024, 1_000_000), (65536, 1_000_000)),
+        ((1024, resource.RLIM_INFINITY), (65536, resource.RLIM_INFINITY)),
+        ((100_000, 1_000_000), None),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), None),
+        ((64, 64), None),
+    ],
+)
+def test_the_soft_limit_is_raised_as_far_as_it_goes(
+    limits: tuple[int, int], raised: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _which, new: seen.append(new))
+    raise_limit()
+    assert seen == ([] if raised is None else [raised])
+
+
+def test_a_system_that_refuses_keeps_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_which: int, _limits: tuple[int, int]) -> None:
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 1_000_000))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    raise_limit()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (1024, 1_000_000)
