@@ -89,7 +89,19 @@ def test_the_defaults_are_those_that_are_documented() -> None:
     config = Config()
     assert config.listen == ("0.0.0.0:8080", "127.0.0.1:8080")
     assert config.upstream_host is None
-    assert (config.limits, config.timeouts, config.pool) == (Limits(), Timeouts(), PoolLimits())
+    assert config.limits == Limits(
+        request_line=16384,
+        header_section=65536,
+        header_fields=256,
+        response_head=131072,
+        response_fields=1024,
+        chunk_extensions=16384,
+        trailers=16384,
+    )
+    assert config.timeouts == Timeouts(
+        connect=5.0, head=15.0, idle=75.0, response_head=None, linger=5.0, drain=10.0
+    )
+    assert config.pool == PoolLimits(per_target=256, total=1024, idle=4.0)
     assert (config.loop, config.log_level) == ("auto", "info")
 
 

@@ -14,6 +14,7 @@ from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.worker import run
 
 _EXIT_FAILURE = 1
+_FLAGS = {"timeouts.connect": "--connect-timeout", "timeouts.drain": "--drain-timeout"}
 
 
 class _AddressList(click.ParamType[list[str]]):
@@ -138,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _complain(error.format_message(), error.exit_code)
     except ConfigError as error:
-        flag = "--" + error.field.removeprefix("timeouts.").replace("_", "-")
+        flag = _FLAGS.get(error.field) or "--" + error.field.replace("_", "-")
         return _complain(f"Invalid value for {flag!r}: {error.reason}", click.UsageError.exit_code)
     except ListenError as error:
         return _complain(str(error), _EXIT_FAILURE)

@@ -1,5 +1,7 @@
 """Hypothesis strategies: messages made of grammar pieces, and what goes wrong with them."""
 
+from itertools import product
+
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
@@ -139,6 +141,35 @@ def responses(draw: DrawFn) -> bytes:
     fields = [line, *draw(st.lists(harmless_lines, max_size=6))]
     start = b"HTTP/" + version + b" " + status + reason + b"\r\n"
     return start + b"".join(draw(st.permutations(fields))) + b"\r\n" + body
+
+
+# Lines that frame a body, or that a lax reader could take for such.
+_FRAMING_LINES = (
+    b"Content-Length: 5", b"content-length:0028", b"Content-Length: 0", b"Content-Length: 5\x00",
+    b"Content-Length: 5, 5", b"Content-Length: +5", b"Content-Length : 5", b"Content-Length:",
+    b"Transfer-Encoding: Chunked", b"transfer-encoding:\tchunked", b"Transfer-Encoding: identity",
+    b"Transfer-Encoding: chunked,", b"Transfer-Encoding: x, chunked", b"Transfer-Encoding\x00: x",
+    b"Transfer-Encoding : chunked", b"Transfer-Encoding: \x0bchunked", b"Transfer-Encoding:",
+    b"Transfer-Encoding:\r\n chunked", b"A: 1\nContent-Length: 5", b"Connection: content-length",
+    b"A: 1\rTransfer-Encoding: chunked", b"Content_Length: 5", b"Transfer_Encoding: chunked",
+)  # fmt: skip
+
+
+def contested(start: bytes) -> list[bytes]:
+    """Return messages with up to two lines that may frame them, and a body that suits each."""
+    body = b"\r\n5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1"
+    pairs = [()] + [(line,) for line in _FRAMING_LINES] + [*product(_FRAMING_LINES, repeat=2)]
+    return [start + b"".join(line + b"\r\n" for line in lines) + body for lines in pairs]
+
+
+CONTESTED_REQUESTS = [
+    *contested(b"POST / HTTP/1.1\r\nHost: a\r\n" + PORT),
+    *contested(b"POST / HTTP/1.0\r\nHost: a\r\n" + PORT),
+]
+CONTESTED_RESPONSES = [
+    *contested(b"HTTP/1.1 200 OK\r\n"),
+    *contested(b"HTTP/1.0 200 OK\r\n"),
+]
 
 
 @st.composite

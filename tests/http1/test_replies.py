@@ -54,3 +54,8 @@ def test_every_error_is_read_by_others_as_it_was_meant(status: int) -> None:
     assert isinstance(data, h11.Data)
     assert data.data == b"text\n"
     assert isinstance(reader.next_event(), h11.EndOfMessage)
+
+
+def test_a_status_without_a_name_is_sent_all_the_same() -> None:
+    reply = error_reply(499, "no", "http_request_error", b"now", True, b"")
+    assert reply.startswith(b"HTTP/1.1 499 Refused\r\n")

@@ -15,9 +15,7 @@ OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 async def connect(proxy: ProxyProcess, count: int, stack: contextlib.ExitStack) -> list[Wire]:
     """Return that many clients, all connected at once."""
-    wires = await later(
-        asyncio.gather(*(Wire.to("127.0.0.1", proxy.port) for _ in range(count)))
-    )
+    wires = await later(asyncio.gather(*(Wire.to("127.0.0.1", proxy.port) for _ in range(count))))
     for wire in wires:
         stack.enter_context(wire)
     return wires

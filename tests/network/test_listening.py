@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,18 @@ def free_port() -> int:
         sock.bind(("0.0.0.0", 0))
         port: int = sock.getsockname()[1]
         return port
+
+
+def established(clients: list[socket.socket], port: int) -> int:
+    """Return how many of the clients' connections to a port the kernel has established."""
+    ours = {f"{client.getsockname()[1]:04X}" for client in clients}
+    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    rows = [line.split() for line in lines]
+    # State 01 is ESTABLISHED.
+    return sum(
+        row[3] == "01" and row[2].endswith(f":{port:04X}") and row[1].rpartition(":")[2] in ours
+        for row in rows
+    )
 
 
 async def test_the_process_prints_its_addresses_and_serves_on_all_of_them(loop_name: str) -> None:
@@ -193,16 +206,12 @@ async def test_the_queue_of_a_listener_has_room_for_a_burst() -> None:
         port = proxy.addresses[0].port
         with contextlib.ExitStack() as stack:
             # The loop does not run meanwhile, so that nobody accepts: the kernel has to keep them.
-            for _ in range(BURST):
-                sock = stack.enter_context(socket.socket())
+            clients = [stack.enter_context(socket.socket()) for _ in range(BURST)]
+            for sock in clients:
                 sock.setblocking(False)
                 with contextlib.suppress(BlockingIOError):
                     sock.connect(("127.0.0.1", port))
-            with open("/proc/net/tcp", encoding="ascii") as table:
-                rows = [line.split() for line in table][1:]
-            # State 01 is ESTABLISHED, and the peer's port is ours.
-            established = [row for row in rows if row[3] == "01" and row[2].endswith(f":{port:04X}")]
-            assert len(established) == BURST
+            assert established(clients, port) == BURST
         await refuses(port)
 
 

@@ -32,7 +32,8 @@ async def test_get() -> None:
         result = await curl(on, upstream.port, "-i", url(on, "/a%20b?c=d"))
         assert (result.status, result.out) == (
             0,
-            b"HTTP/1.1 200 OK\r\nX-Method: GET\r\nX-Target: /a%20b?c=d\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nX-Method: GET\r\nX-Target: /a%20b?c=d\r\n"
+            b"Content-Length: 0\r\n\r\n",
         )
         [asked] = upstream.asked
         names = [name for name, _value in asked.fields]
@@ -178,6 +179,4 @@ async def test_a_big_upload_to_a_closed_port_ends_with_the_error(tmp_path: Path)
 async def test_nothing_but_the_request_reaches_an_upstream() -> None:
     async with origin(answering(echo)) as upstream, stage() as on:
         await curl(on, upstream.port, "-H", "User-Agent:", "-H", "Accept:", "-H", "A: b", url(on))
-        assert upstream.visits[0].received == head(
-            "GET / HTTP/1.1", f"Host: {on.address}", "A: b"
-        )
+        assert upstream.visits[0].received == head("GET / HTTP/1.1", f"Host: {on.address}", "A: b")

@@ -20,7 +20,9 @@ class Source:
         asked = await visit.request()
         assert isinstance(asked, Message)
         coding = b"Transfer-Encoding: chunked\r\n" if self._in_chunks else b""
-        await visit.say(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + coding + b"\r\n")
+        await visit.say(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + coding + b"\r\n"
+        )
         while event := await self.events.get():
             await visit.say(chunk(event) if self._in_chunks else event)
 

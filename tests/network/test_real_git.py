@@ -1,18 +1,14 @@
 """git over HTTP: clone, fetch and push through the proxy, served by git's own CGI program."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.helpers.messages import Message
 from tests.helpers.origins import Behaviour, Visit, chunk, origin
 from tests.helpers.script import stage
-from tests.helpers.tools import Finished, finish, tool
+from tests.helpers.tools import finish, tool
 
 FILES = 200
 BIG = bytes(range(256)) * 4096
-
-Run = Callable[..., Awaitable[Finished]]
 
 
 def _isolated(folder: Path) -> dict[str, str]:

@@ -68,7 +68,7 @@ def _talk(port: int, proxy: tuple[str, int]) -> None:
     pool: Any = redis.ConnectionPool(
         connection_class=TunnelledConnection, host="127.0.0.1", port=port, socket_timeout=SOON
     )
-    client = redis.Redis(connection_pool=pool)
+    client: Any = redis.Redis(connection_pool=pool)
     try:
         assert client.ping() is True
         big = bytes(range(256)) * 8192
@@ -91,7 +91,8 @@ def _talk(port: int, proxy: tuple[str, int]) -> None:
         # One side waits here, and nothing flows until the other connection pushes.
         other = redis.Redis(connection_pool=pool)
         assert other.rpush("queue", "job") == 1
-        assert list(client.blpop(["queue"], timeout=SOON)) == [b"queue", b"job"]
+        popped: Any = client.blpop(["queue"], timeout=SOON)
+        assert list(popped) == [b"queue", b"job"]
     finally:
         client.close()
         pool.disconnect()

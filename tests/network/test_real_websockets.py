@@ -59,9 +59,7 @@ async def client(
     ],
 )
 @pytest.mark.parametrize("compression", [None, "deflate"], ids=["plain", "permessage-deflate"])
-async def test_a_message_goes_and_comes_back(
-    compression: str | None, message: str | bytes
-) -> None:
+async def test_a_message_goes_and_comes_back(compression: str | None, message: str | bytes) -> None:
     async with (
         echo_server(compression) as port,
         stage() as on,

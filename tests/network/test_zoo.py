@@ -123,9 +123,7 @@ async def test_an_upstream_that_answers_without_reading_the_body_is_heard(size: 
     async with origin(early_reply(large)) as upstream, stage() as on:
         with await Wire.to(on.address.host, on.address.port) as wire:
             route = f"X-Cmux-Port-Internal: {upstream.port}"
-            await wire.send(
-                head("POST / HTTP/1.1", "Host: a", route, f"Content-Length: {size}")
-            )
+            await wire.send(head("POST / HTTP/1.1", "Host: a", route, f"Content-Length: {size}"))
             response = await later(Reader(wire).response())
             assert (response.status, response.body) == (413, b"too large")
             # Whatever is sent now is read, so that no reset destroys what was not read yet.

@@ -19,7 +19,13 @@ from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
 from cmux_proxy.http1.rewrite import LAST_CHUNK, chunk
 from tests.helpers.cases import Case, names, read_cases
 from tests.helpers.feeding import feed_pieces
-from tests.helpers.grammars import mutated, requests, responses
+from tests.helpers.grammars import (
+    CONTESTED_REQUESTS,
+    CONTESTED_RESPONSES,
+    mutated,
+    requests,
+    responses,
+)
 from tests.helpers.judging import (
     CHUNKS,
     JudgedRequest,
@@ -111,6 +117,14 @@ def test_h11_reads_requests_as_we_do(data: bytes, behind: bytes) -> None:
 @given(mutated(responses()), st.booleans())
 def test_h11_reads_responses_as_we_do(data: bytes, to_old_client: bool) -> None:
     assert_agreed_response(data, to_old_client)
+
+
+def test_h11_reads_messages_with_contested_framing_as_we_do() -> None:
+    for data in CONTESTED_REQUESTS:
+        assert_agreed_request(data)
+    for data in CONTESTED_RESPONSES:
+        assert_agreed_response(data, to_old_client=False)
+        assert_agreed_response(data, to_old_client=True)
 
 
 @given(requests(), BEHIND)

@@ -73,6 +73,5 @@ def test_more_ports_than_are_remembered_are_routed_all_the_same() -> None:
     assert again is not first
 
 
-def test_the_family_has_the_port_field_in_it() -> None:
-    assert PORT.startswith(FAMILY_PREFIX)
-    assert PORT.endswith(FAMILY_SUFFIX)
+def test_the_family_is_that_of_all_internal_fields() -> None:
+    assert (FAMILY_PREFIX, FAMILY_SUFFIX) == (b"x-cmux-", b"-internal")

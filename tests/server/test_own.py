@@ -81,12 +81,13 @@ def test_an_address_of_this_machine_is_covered_by_its_wildcard(
 
     class AnyAddress(socket.socket):
         def bind(self, address: object, /) -> None:
-            probed.append(address)
+            probed.append((self.family, address))
 
     monkeypatch.setattr("cmux_proxy.server.own.socket.socket", AnyAddress)
     for bound, wanted in (("0.0.0.0", FOREIGN[0]), ("::", FOREIGN[1]), ("::", FOREIGN[0])):
+        family = socket.AF_INET6 if ":" in wanted else socket.AF_INET
         assert covers(bound, wanted)
-        assert probed.pop() == (wanted, 0)
+        assert probed.pop() == (family, (wanted, 0))
 
 
 def test_each_port_counts_for_its_own_address_only() -> None:

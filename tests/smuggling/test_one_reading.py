@@ -12,7 +12,13 @@ from cmux_proxy.http1.delivery import WRAP
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
 from tests.helpers.cases import Case, names, read_cases
-from tests.helpers.grammars import mutated, requests, responses
+from tests.helpers.grammars import (
+    CONTESTED_REQUESTS,
+    CONTESTED_RESPONSES,
+    mutated,
+    requests,
+    responses,
+)
 from tests.helpers.judging import judge_request, judge_response, request_head
 
 NEW = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -98,6 +104,17 @@ def check_response(data: bytes, to_old_client: bool) -> bool:
 @given(mutated(requests()))
 def test_a_request_that_is_sent_on_has_one_reading(data: bytes) -> None:
     check_request(data)
+
+
+def test_a_request_with_contested_framing_has_one_reading_or_none() -> None:
+    accepted = [data for data in CONTESTED_REQUESTS if check_request(data)]
+    assert accepted
+
+
+def test_a_response_with_contested_framing_has_one_reading_or_none() -> None:
+    for to_old_client in (False, True):
+        accepted = [data for data in CONTESTED_RESPONSES if check_response(data, to_old_client)]
+        assert accepted
 
 
 @given(requests())

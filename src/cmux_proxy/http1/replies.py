@@ -7,6 +7,8 @@ from http import HTTPStatus
 from typing import Final
 
 CONNECTION_ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+# A router may refuse with a status that has no name of its own.
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 def error_reply(
@@ -20,7 +22,7 @@ def error_reply(
     """
     body = text.encode("utf-8") + b"\n"
     head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        f"HTTP/1.1 {status} {_PHRASES.get(status, 'Refused')}\r\n"
         "Content-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\n"
         "Cache-Control: no-store\r\n"

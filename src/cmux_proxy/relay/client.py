@@ -125,10 +125,10 @@ class ClientConnection(ClientSide):
         """The exchange takes body bytes from now on: give it those that came early."""
         early = self.early
         exchange = self._exchange
+        self.release_reading(EARLY_FULL)
         if early and exchange is not None:
             self.early = b""
             exchange.client_data(early)
-        self.release_reading(EARLY_FULL)
         if self.has_ended and exchange is not None and self._exchange is exchange:
             exchange.client_ended()
 
@@ -188,8 +188,9 @@ class ClientConnection(ClientSide):
         self.deadline = NEVER if idle is None else self._context.ticker.now + idle
 
     def _read_more(self) -> None:
-        """Read again unless many early bytes still wait for the end of an exchange."""
-        if self._exchange is None or len(self.early) <= EARLY_LIMIT:
+        """Read again unless many early bytes wait for an exchange to end or the client to read."""
+        is_head_next = self._exchange is None and not self.is_write_paused
+        if is_head_next or len(self.early) <= EARLY_LIMIT:
             self.release_reading(EARLY_FULL)
 
     def _close(self) -> None:

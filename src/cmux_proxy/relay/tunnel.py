@@ -86,13 +86,13 @@ class Tunnel(Timed):
         self._context.tunnels.add(self)
         client.set_protocol(self._client)  # type: ignore[arg-type]
         upstream.set_protocol(self._upstream)  # type: ignore[arg-type]
+        if not client_has_ended:
+            client.resume_reading()
         client.write(answer + from_upstream)
         if from_client:
             upstream.write(from_client)
         if client_has_ended:
             self._client.eof_received()
-        else:
-            client.resume_reading()
         # A transport that was full already does not say so again to its new protocol.
         if client.get_write_buffer_size():
             self._client.pause_writing()

@@ -71,7 +71,7 @@ class Dialer:
         except TimeoutError:
             text = f"no connection to {target.authority()} within {self._timeout:g} s"
             raise UpstreamUnavailable(504, text, "connection_timeout") from None
-        except (OSError, UnicodeError) as error:
+        except (OSError, UnicodeError, RuntimeError) as error:
             raise _unavailable(target, error) from None
         tune(sock)
         return sock
@@ -173,19 +173,24 @@ class Dial:
             sock.detach()
 
 
-def _unavailable(target: Target, error: OSError | UnicodeError) -> UpstreamUnavailable:
+def _unavailable(
+    target: Target, error: OSError | UnicodeError | RuntimeError
+) -> UpstreamUnavailable:
     refusal = _refusal(error)
     return UpstreamUnavailable(
         refusal.status, refusal.says.format(target.authority()), refusal.error
     )
 
 
-def _refusal(error: OSError | UnicodeError) -> _Refusal:
+def _refusal(error: OSError | UnicodeError | RuntimeError) -> _Refusal:
     if isinstance(error, socket.gaierror | UnicodeError):
         return _Refusal(502, "dns_error", "the host of {} is not known")
     if isinstance(error, ConnectionRefusedError):
         says = "nothing listens on {}; start the service or check the port"
         return _Refusal(502, "connection_refused", says)
+    if not isinstance(error, OSError):
+        # uvloop may raise RuntimeError where a connection attempt fails in an unusual way.
+        return _Refusal(502, "connection_terminated", "the connection to {} failed")
     if error.errno in _UNROUTABLE:
         return _Refusal(502, "destination_ip_unroutable", "{} is unreachable")
     if error.errno in _EXHAUSTED:

@@ -1,0 +1,358 @@
+"""A world without sockets: transports whose peer is the test, dials that come out as it says.
+
+What a transport of asyncio or uvloop does to its protocol, these do too: writes that the peer does
+not take pile up and pause the protocol, nothing is told while reading is paused, and the loss of
+a connection is told later, when `World.run` is called. The clock stands until the test moves it.
+"""
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from cmux_proxy import Config, Router, Target, UpstreamUnavailable
+from cmux_proxy.config import DEFAULT_UPSTREAM_HOST
+from cmux_proxy.relay.client import ClientConnection
+from cmux_proxy.relay.context import Context
+from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
+from cmux_proxy.upstream.dial import Dial, Dialer
+
+# What asyncio's transports read at a time, unless they are told otherwise.
+READ: Final = 256 * 1024
+
+_END: Final = b""
+
+
+class FakeLoop:
+    """A clock, and timers that are called when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.timers: list[tuple[float, Callable[[], object]]] = []
+
+    def time(self) -> float:
+        """Return the time that the test has set."""
+        return self.now
+
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *_args: object, **_options: object
+    ) -> asyncio.TimerHandle:
+        """Keep the timer for `World.tick`."""
+        timer = (self.now + delay, callback)
+        self.timers.append(timer)
+        return cast(asyncio.TimerHandle, _Handle(self, timer))
+
+
+class _Handle:
+    def __init__(self, loop: FakeLoop, timer: tuple[float, Callable[[], object]]) -> None:
+        self._loop = loop
+        self._timer = timer
+
+    def cancel(self) -> None:
+        if self._timer in self._loop.timers:
+            self._loop.timers.remove(self._timer)
+
+
+class FakeSocket:
+    """Notes whether closing it would reset the connection."""
+
+    def __init__(self) -> None:
+        self.resets_on_close = False
+
+    def setsockopt(self, level: int, name: int, value: bytes | int) -> None:
+        """Note the option that resets."""
+        if (level, name) == (socket.SOL_SOCKET, socket.SO_LINGER):
+            assert isinstance(value, bytes)
+            self.resets_on_close = struct.unpack("ii", value) == (1, 0)
+
+    def fileno(self) -> int:
+        """Return what a closed socket would: nothing can be read from it."""
+        return -1
+
+
+class FakeTransport(asyncio.Transport):
+    """A transport; `got` is what has reached its peer, `held` what has not, for want of room."""
+
+    def __init__(self, world: "World", name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.got = b""
+        self.held = bytearray()
+        self.socket = FakeSocket()
+        self.max_size = READ
+        self._has_sent_end = False
+        self._was_aborted = False
+        self._is_lost = False
+        self._world = world
+        self._protocol: Any = None
+        self._inbox: deque[bytes | Exception] = deque()
+        self._peer_reads = True
+        self._is_closing = False
+        self._is_reading = True
+        self._was_told_end = False
+        self._has_paused = False
+        self._high = 65536
+
+    # What the peer does
+
+    def arrives(self, data: bytes) -> None:
+        """The peer sends bytes."""
+        for at in range(0, len(data), self.max_size):
+            self._inbox.append(data[at : at + self.max_size])
+        self.tell()
+
+    def ends(self) -> None:
+        """The peer sends its end."""
+        self._inbox.append(_END)
+        self.tell()
+
+    def breaks(self, error: Exception | None = None) -> None:
+        """The peer resets the connection, or it is lost."""
+        self._inbox.append(error or ConnectionResetError())
+        self.tell()
+
+    def stops_reading(self) -> None:
+        """The peer takes nothing more."""
+        self._peer_reads = False
+
+    def reads_again(self) -> None:
+        """The peer takes everything again."""
+        self._peer_reads = True
+        if not self._is_lost:
+            self.got += bytes(self.held)
+        self.held.clear()
+        if self._has_paused and not self._is_lost:
+            self._has_paused = False
+            self._protocol.resume_writing()
+        if self._is_closing and not self.held:
+            self._world.later(self._lose, None)
+
+    def tell(self) -> None:
+        """Tell the protocol what has come, as long as it reads."""
+        while self._inbox and self._is_reading and not self._is_closing and not self._was_told_end:
+            data = self._inbox.popleft()
+            if isinstance(data, Exception):
+                self._is_closing = True
+                self.held.clear()
+                self._world.later(self._lose, data)
+            elif data == _END:
+                # It stays: whoever pauses and reads again is told again.
+                self._inbox.appendleft(_END)
+                self._was_told_end = True
+                if not self._protocol.eof_received():
+                    self.close()
+            else:
+                self._protocol.data_received(data)
+
+    def is_over(self) -> bool:
+        """Return whether the proxy has closed the connection, or lost it."""
+        return self._is_closing
+
+    def is_lost(self) -> bool:
+        """Return whether the protocol was told of the loss."""
+        return self._is_lost
+
+    def was_aborted(self) -> bool:
+        """Return whether the proxy has dropped the connection."""
+        return self._was_aborted
+
+    def has_sent_end(self) -> bool:
+        """Return whether the proxy has sent its end."""
+        return self._has_sent_end
+
+    # What the proxy does
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Hand bytes to the peer, or hold them."""
+        if self._has_sent_end:
+            raise RuntimeError("write after the end")
+        if self._is_closing:
+            return
+        if self._peer_reads and not self.held:
+            self.got += bytes(data)
+            return
+        self.held += data
+        self._world.most_held = max(self._world.most_held, len(self.held))
+        if len(self.held) > self._high and not self._has_paused:
+            self._has_paused = True
+            self._protocol.pause_writing()
+
+    def write_eof(self) -> None:
+        """Send our end."""
+        if not self._is_closing:
+            self._has_sent_end = True
+
+    def close(self) -> None:
+        """Close when everything has left."""
+        if not self._is_closing:
+            self._is_closing = True
+            if not self.held:
+                self._world.later(self._lose, None)
+
+    def abort(self) -> None:
+        """Close at once."""
+        if not self._is_lost:
+            self._was_aborted = True
+            self._is_closing = True
+            self.held.clear()
+            self._world.later(self._lose, None)
+
+    def _lose(self, error: Exception | None) -> None:
+        if not self._is_lost:
+            self._is_lost = True
+            self._protocol.connection_lost(error)
+
+    def is_closing(self) -> bool:
+        """Return whether it is closed or about to be."""
+        return self._is_closing
+
+    def pause_reading(self) -> None:
+        """Tell the protocol nothing more."""
+        self._is_reading = False
+
+    def resume_reading(self) -> None:
+        """Tell it again; the end too, even if it knows."""
+        if not self._is_reading:
+            self._is_reading = True
+            self._was_told_end = False
+            self._world.later(self.tell)
+
+    def is_reading(self) -> bool:
+        """Return whether the protocol is told what comes."""
+        return self._is_reading
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Change whom to tell."""
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        """Return who is told."""
+        return cast(asyncio.BaseProtocol, self._protocol)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set how much may be held before the protocol is paused."""
+        self._high = 65536 if high is None else high
+
+    def get_write_buffer_size(self) -> int:
+        """Return how much is held."""
+        return len(self.held)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return the socket."""
+        return self.socket if name == "socket" else default
+
+
+class FakeDial(Dial):
+    """A connection attempt that is under way until the test says how it ends."""
+
+    def __init__(self, world: "World", target: Target, owner: UpstreamOwner) -> None:
+        self.target = target
+        self.is_over = False
+        self._world = world
+        self._told = owner
+        self._is_opening = True
+
+    def abandon(self) -> None:
+        """Nobody wants it any more; too late when the socket is open already."""
+        if self._is_opening:
+            self.is_over = True
+
+    def opens(self) -> None:
+        """Let the socket be open, but not yet a connection."""
+        self._is_opening = False
+
+    def succeeds(self) -> FakeTransport:
+        """Let the connection come about."""
+        self.is_over = True
+        connection = UpstreamConnection(self.target, self._world.context.pool)
+        connection.owner = self._told
+        transport = FakeTransport(self._world, "upstream")
+        transport.set_protocol(cast(asyncio.BaseProtocol, connection))
+        self._world.upstreams.append(transport)
+        connection.connection_made(transport)
+        return transport
+
+    def fails(self, status: int = 502, error: str = "connection_refused") -> None:
+        """Let it fail."""
+        self.is_over = True
+        self._told.upstream_unavailable(UpstreamUnavailable(status, "it failed", error))
+
+
+class FakeDialer(Dialer):
+    """Keeps the dials that are under way."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    def start(self, target: Target, owner: UpstreamOwner) -> Dial:
+        """Begin a dial."""
+        dial = FakeDial(self._world, target, owner)
+        self._world.dials.append(dial)
+        return dial
+
+
+class _Nobody(asyncio.Protocol):
+    """Ignores everything."""
+
+
+class World:
+    """Everything that one worker has, with nothing real around it."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.loop = FakeLoop()
+        self.config = config or Config()
+        router = Router(self.config.upstream_host or DEFAULT_UPSTREAM_HOST)
+        loop = cast(asyncio.AbstractEventLoop, self.loop)
+        self.context = Context(
+            self.config, loop, router, lambda _host, _port: False, self.config.pool.total
+        )
+        self.context.dialer = FakeDialer(self)
+        self.dials: list[FakeDial] = []
+        self.clients: list[FakeTransport] = []
+        self.upstreams: list[FakeTransport] = []
+        # The most that a transport has ever held back.
+        self.most_held = 0
+        self._queue: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+
+    def later(self, callback: Callable[..., object], *args: object) -> None:
+        """Have something called by `run`."""
+        self._queue.append((callback, args))
+
+    def run(self) -> None:
+        """Call everything that waits to be called."""
+        while self._queue:
+            callback, args = self._queue.popleft()
+            callback(*args)
+
+    def walk(self, seconds: float) -> None:
+        """Let time pass, and have the deadlines looked at."""
+        self.loop.now += seconds
+        self.context.ticker.walk(self.loop.now)
+
+    def client(self) -> FakeTransport:
+        """Accept a client."""
+        transport = FakeTransport(self, "client")
+        connection = ClientConnection(self.context)
+        transport.set_protocol(cast(asyncio.BaseProtocol, connection))
+        self.clients.append(transport)
+        connection.connection_made(transport)
+        return transport
+
+    def stranger(self) -> FakeTransport:
+        """Return a transport that has nothing to do with the proxy."""
+        transport = FakeTransport(self, "stranger")
+        transport.set_protocol(_Nobody())
+        return transport
+
+    def dial(self) -> FakeDial:
+        """Return the dial that is under way."""
+        [dial] = [dial for dial in self.dials if not dial.is_over]
+        return dial
+
+    def ask(self, request: bytes) -> tuple[FakeTransport, FakeTransport]:
+        """Return a client that has asked, and the upstream that has been dialled for it."""
+        client = self.client()
+        client.arrives(request)
+        return client, self.dial().succeeds()

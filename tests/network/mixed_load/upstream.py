@@ -1,0 +1,131 @@
+"""The service behind the proxy: does what each request's target says, and checks every byte."""
+
+import asyncio
+from random import Random
+
+from tests.helpers.messages import Message, Reader
+from tests.helpers.timing import soon
+from tests.helpers.wire import WireListener
+from tests.network.mixed_load import plans
+from tests.network.mixed_load.bodies import Chunks, cut, in_chunks
+from tests.network.mixed_load.plans import Plan, lines
+from tests.network.mixed_load.tunnels import contents, converse
+from tests.network.mixed_load.wires import LeanWire, accept, send
+from tests.network.mixed_load.world import World, expect
+
+
+class Upstream:
+    """One listening upstream."""
+
+    def __init__(self, world: World, listener: WireListener) -> None:
+        self._world = world
+        self._listener = listener
+        self._port = listener.port
+
+    async def serve(self) -> None:
+        """Serve whoever comes, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                group.create_task(self._receive(await accept(self._listener)))
+
+    async def _receive(self, wire: LeanWire) -> None:
+        """Serve one connection; nothing that goes wrong may end the others."""
+        plan: Plan | None = None
+        try:
+            with wire:
+                reader = Reader(wire)
+                while (head := await reader.head()) is not None:
+                    plan = Plan.parse(head.target)
+                    if not await self._serve(reader, head, plan):
+                        break
+                    plan = None
+        except Exception as error:
+            # Between two requests the proxy may close as it likes.
+            is_break = isinstance(error, EOFError | OSError) and not isinstance(error, TimeoutError)
+            if not is_break or (plan is not None and not plan.is_aborted):
+                self._world.problem(f"upstream, {plan}", repr(error))
+
+    async def _serve(self, reader: Reader, head: Message, plan: Plan) -> bool:
+        """Do what the plan says; return whether the connection may go on."""
+        assert self._world.port(plan) == self._port, f"{plan} is for another port"
+        if head.method == "TUNNEL":
+            await self._tunnel(reader, plan)
+            return False
+        expect(plan, "request head", head.head, lines(*plans.asked(plan)))
+        if plan.kind.status.startswith("101"):
+            await self._switch(reader, plan)
+            return False
+        if plan.is_aborted:
+            await self._await_abort(reader, plan)
+            # It may have been whole before the client left.
+            return plan.name == "abort-answer"
+        if plan.name == "stream":
+            await self._stream(reader, plan)
+            return True
+        await self._answer(reader, plan)
+        return plan.name not in ("closing", "until-close", "vanishing", "ended-upload")
+
+    async def _answer(self, reader: Reader, plan: Plan) -> None:
+        random = Random(plan.key)
+        if between := plans.interim(plan):
+            await reader.wire.send(lines(*between, "", ""))
+        await self._take_upload(reader, plan)
+        await send(reader.wire, cut(self._whole(plan, random), random))
+
+    def _whole(self, plan: Plan, random: Random) -> bytes:
+        kind = plan.kind
+        whole = lines(*plans.said(plan, self._port), "", "")
+        body = plans.body(plan, self._port)
+        if kind.method == "HEAD" or not kind.framing or kind.status.startswith("304"):
+            return whole
+        return whole + (
+            in_chunks(body, plan.trailer, random) if kind.framing == "chunked" else body
+        )
+
+    async def _take_upload(self, reader: Reader, plan: Plan) -> None:
+        if plan.kind.upload == "length":
+            expect(plan, "upload", await reader.take(plan.up), plans.upload(plan))
+        elif plan.kind.upload:
+            chunks = Chunks(reader)
+            expect(plan, "upload", await chunks.whole(), plans.upload(plan))
+            expect(plan, "trailers", lines(*chunks.trailers), lines(plan.trailer))
+
+    async def _stream(self, reader: Reader, plan: Plan) -> None:
+        """Answer while the request is still under way, chunk by chunk."""
+        await reader.wire.send(lines(*plans.said(plan, self._port), "", ""))
+        chunks = Chunks(reader)
+        got = []
+        async for data in chunks:
+            got.append(data)
+            await reader.wire.send(b"%x\r\n%b\r\n" % (len(data), data))
+        expect(plan, "upload", b"".join(got), plans.upload(plan))
+        expect(plan, "trailers", lines(*chunks.trailers), lines(plan.trailer))
+        await reader.wire.send(lines("0", plan.trailer, "", ""))
+
+    async def _await_abort(self, reader: Reader, plan: Plan) -> None:
+        """Go on until the client's leaving shows, which it must, except amid an answer."""
+        if plan.name == "abort-answer":
+            await self._answer(reader, plan)
+        elif plan.kind.upload:
+            await soon(self._take_upload(reader, plan))
+            raise AssertionError("an upload that broke off looks complete")
+        else:
+            assert plan.name == "abort-waiting", "a request that never was whole"
+            assert await soon(reader.piece()) == b""
+
+    async def _switch(self, reader: Reader, plan: Plan) -> None:
+        """Grant the upgrade, say the greeting in the same breath, and echo what comes."""
+        greeting = plans.body(plan, self._port)
+        await reader.wire.send(lines(*plans.said(plan, self._port), "", "") + greeting)
+        got = []
+        while data := await reader.piece():
+            got.append(data)
+            await reader.wire.send(data)
+        if not plan.is_aborted:
+            expect(plan, "bytes from the client", b"".join(got), plans.upload(plan))
+
+    async def _tunnel(self, reader: Reader, plan: Plan) -> None:
+        wanted, out = contents(plan)
+        got = await converse(reader, out, plan.name == "upstream-first", Random(plan.key))
+        if not plan.is_aborted:
+            expect(plan, "bytes from the client", got, wanted)

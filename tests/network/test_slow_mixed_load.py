@@ -1,0 +1,67 @@
+"""Many clients of all kinds at once get exactly what is theirs, and nothing is left behind.
+
+CMUX_LOAD_SECONDS says for how long (5), CMUX_LOAD_SEED chooses another mixture.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator
+from typing import Final
+
+import pytest
+
+from tests.helpers.proxies import proxy_process
+from tests.helpers.timing import soon
+from tests.helpers.wire import WireListener, closed_port
+from tests.network.mixed_load.client import Client
+from tests.network.mixed_load.memory import footprint, settled_footprint
+from tests.network.mixed_load.upstream import Upstream
+from tests.network.mixed_load.world import World
+
+CLIENTS: Final = 64
+UPSTREAMS: Final = 6
+SECONDS: Final = float(os.environ.get("CMUX_LOAD_SECONDS", "5"))
+SEED: Final = os.environ.get("CMUX_LOAD_SEED", "cmux")
+MOST_GROWTH: Final = 32 * 1024 * 1024
+
+
+@contextlib.asynccontextmanager
+async def world(proxy_port: int) -> AsyncIterator[World]:
+    """Run the upstreams."""
+    loop = asyncio.get_running_loop()
+    listeners = [WireListener() for _ in range(UPSTREAMS)]
+    with closed_port() as closed:
+        here = World(proxy_port, [listener.port for listener in listeners], closed)
+        tasks = [loop.create_task(Upstream(here, listener).serve()) for listener in listeners]
+        try:
+            yield here
+        finally:
+            for task in tasks:
+                task.cancel()
+            await soon(asyncio.gather(*tasks, return_exceptions=True))
+            for listener in listeners:
+                listener.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(SECONDS + 180)
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_many_clients_at_once_get_what_is_theirs_and_leave_nothing(loop_name: str) -> None:
+    async with proxy_process(loop_name) as proxy, world(proxy.port) as here:
+        before = after = footprint(proxy)
+        until = asyncio.get_running_loop().time() + SECONDS
+        await asyncio.gather(*(Client(here, number, SEED).run(until) for number in range(CLIENTS)))
+        # Where the proxy is gone, its status and its last words tell why.
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            after = await settled_footprint(proxy, before)
+            proxy.signal()
+        status, errors = await proxy.ended()
+    print(f"{here.done.total()} done, {here.problem_count} problems, {dict(here.done)}")
+    print(f"before: {before}; after: {after}")
+    assert status == 0, errors
+    assert errors == ""
+    assert here.problem_count == 0, "\n".join(here.problems)
+    assert after.descriptors == before.descriptors
+    assert after.resident < before.resident + MOST_GROWTH

@@ -1,0 +1,207 @@
+"""The request half of an exchange: refused, routed, sent, and sent once more; without sockets."""
+
+import pytest
+
+from cmux_proxy import Config, Timeouts
+from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.script import head
+
+ROUTE = "X-Cmux-Port-Internal: 80"
+GET = head("GET / HTTP/1.1", "Host: a", ROUTE)
+SENT = head("GET / HTTP/1.1", "Host: a")
+OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+def pooled(world: World) -> tuple[FakeTransport, FakeTransport]:
+    """Return a client and an upstream connection that is in the pool."""
+    client, upstream = world.ask(GET)
+    upstream.arrives(OK)
+    assert len(world.context.pool) == 1
+    client.got = b""
+    upstream.got = b""
+    return client, upstream
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        pytest.param(["GET / HTTP/1.1", ROUTE], 400, id="no host"),
+        pytest.param(["GET * HTTP/1.1", "Host: a", ROUTE], 400, id="target"),
+        pytest.param(["GET / HTTP/1.1", "Host: a", ROUTE, "Expect: x"], 417, id="expectation"),
+        pytest.param(["CONNECT a:1 HTTP/1.1", "Host: a", ROUTE, "Expect: x"], 417, id="connect"),
+        pytest.param(["CONNECT a HTTP/1.1", "Host: a", ROUTE], 400, id="authority"),
+        pytest.param(["CONNECT a:1 HTTP/1.1", ROUTE], 400, id="connect, no host"),
+        pytest.param(["GET / HTTP/1.1", "Host: a"], 400, id="no route"),
+        pytest.param(["CONNECT a:1 HTTP/1.1", "Host: a"], 400, id="connect, no route"),
+        pytest.param(
+            ["GET / HTTP/1.1", "Host: a", ROUTE, "Connection: upgrade", "Upgrade: ("],
+            400,
+            id="upgrade",
+        ),
+        pytest.param(["POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: x"], 400, id="framing"),
+    ],
+)
+def test_what_is_refused_is_refused_before_anybody_is_dialled(
+    lines: list[str], status: int
+) -> None:
+    world = World()
+    client = world.client()
+    client.arrives(head(*lines))
+    assert client.got.startswith(b"HTTP/1.1 %d " % status)
+    assert world.dials == []
+
+
+def test_a_malformed_body_behind_its_head_is_refused_before_anybody_is_dialled() -> None:
+    world = World()
+    client = world.client()
+    client.arrives(
+        head("POST / HTTP/1.1", "Host: a", ROUTE, "Transfer-Encoding: chunked") + b"x\r\n"
+    )
+    assert client.got.startswith(b"HTTP/1.1 400 ")
+    assert client.has_sent_end()
+    assert world.dials == []
+
+
+def test_a_request_goes_out_in_one_piece_with_what_came_of_its_body() -> None:
+    world = World()
+    fields = ["Host: a", "Content-Length: 10"]
+    _client, upstream = world.ask(head("POST / HTTP/1.1", ROUTE, *fields) + b"01234")
+    assert upstream.got == head("POST / HTTP/1.1", *fields) + b"01234"
+
+
+def test_a_connection_of_the_pool_is_preferred_to_a_dial() -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(GET)
+    assert upstream.got == SENT
+    assert len(world.context.pool) == 0
+    assert all(dial.is_over for dial in world.dials)
+
+
+def test_connect_dials_even_where_the_pool_has_a_connection() -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE))
+    assert upstream.got == b""
+    assert len(world.context.pool) == 1
+    world.dial().succeeds()
+    assert client.got == head("HTTP/1.1 200 Connection established")
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError()], ids=["end", "reset"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
+def test_an_idempotent_request_is_sent_once_more_and_no_more(
+    method: str, error: Exception | None
+) -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(head(f"{method} / HTTP/1.1", "Host: a", ROUTE))
+    lose(world, upstream, error)
+    fresh = world.dial().succeeds()
+    assert fresh.got == head(f"{method} / HTTP/1.1", "Host: a")
+    lose(world, fresh, error)
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+    assert all(dial.is_over for dial in world.dials)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(head("POST / HTTP/1.1", "Host: a", ROUTE), id="POST"),
+        pytest.param(head("PATCH / HTTP/1.1", "Host: a", ROUTE), id="PATCH"),
+        pytest.param(head("put / HTTP/1.1", "Host: a", ROUTE), id="lower case"),
+        pytest.param(
+            head("PUT / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 2") + b"o", id="open body"
+        ),
+    ],
+)
+def test_another_request_is_not_sent_again(request_bytes: bytes) -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(request_bytes)
+    lose(world, upstream, None)
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+    assert all(dial.is_over for dial in world.dials)
+
+
+@pytest.mark.parametrize("part", [b"H", head("HTTP/1.1 100 Continue")], ids=["a byte", "a 100"])
+def test_a_request_that_was_answered_in_part_is_not_sent_again(part: bytes) -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(GET)
+    upstream.arrives(part)
+    lose(world, upstream, None)
+    assert client.got.endswith(b"\n")
+    assert b"HTTP/1.1 502 " in client.got
+
+
+def test_a_second_dial_that_fails_is_told() -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(GET)
+    lose(world, upstream, None)
+    world.dial().fails()
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+
+
+def test_a_body_is_not_read_faster_than_the_upstream_takes_it() -> None:
+    world = World()
+    client, upstream = world.ask(
+        head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 1000000")
+    )
+    upstream.stops_reading()
+    client.arrives(b"x" * 100_000)
+    assert not client.is_reading()
+    upstream.reads_again()
+    world.run()
+    assert client.is_reading()
+
+
+@pytest.mark.parametrize("is_pooled", [True, False], ids=["pooled", "dialled"])
+def test_the_end_of_the_client_is_passed_on_once_its_request_is_whole(is_pooled: bool) -> None:
+    world = World()
+    if is_pooled:
+        client, upstream = pooled(world)
+        client.arrives(GET)
+        client.ends()
+    else:
+        client = world.client()
+        client.arrives(GET)
+        client.ends()
+        upstream = world.dial().succeeds()
+    assert (upstream.got, upstream.has_sent_end()) == (SENT, True)
+    upstream.arrives(OK)
+    world.run()
+    assert client.got == OK
+    assert upstream.is_lost()
+    assert len(world.context.pool) == 0
+
+
+def test_the_end_of_the_client_is_not_passed_on_while_more_requests_wait() -> None:
+    client, upstream = World().ask(GET + GET)
+    client.ends()
+    assert not upstream.has_sent_end()
+    upstream.arrives(OK)
+    assert upstream.has_sent_end()
+
+
+def test_the_deadline_of_the_answer_begins_when_the_request_is_sent() -> None:
+    world = World(Config(timeouts=Timeouts(response_head=10)))
+    client = world.client()
+    client.arrives(GET)
+    world.walk(100)
+    upstream = world.dial().succeeds()
+    world.walk(9)
+    assert client.got == b""
+    world.walk(1)
+    assert client.got.startswith(b"HTTP/1.1 504 ")
+    assert upstream.was_aborted()
+
+
+def lose(world: World, upstream: FakeTransport, error: Exception | None) -> None:
+    """Let an upstream connection end, or break."""
+    if error is None:
+        upstream.ends()
+    else:
+        upstream.breaks(error)
+    world.run()

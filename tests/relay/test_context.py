@@ -1,0 +1,63 @@
+"""What all connections share."""
+
+import re
+from email.utils import parsedate_to_datetime
+
+from cmux_proxy import Config, Limits, PoolLimits, Timeouts
+from tests.helpers.fakes import World
+from tests.helpers.script import head
+
+
+def test_a_change_is_told_to_whoever_watches() -> None:
+    context = World().context
+    context.changed()
+    told: list[bool] = []
+    context.on_change = lambda: told.append(True)
+    context.changed()
+    assert told == [True]
+
+
+def test_the_date_is_an_imf_fixdate() -> None:
+    date = World().context.date().decode("ascii")
+    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", date)
+    assert parsedate_to_datetime(date).utcoffset() is not None
+
+
+def test_connections_come_and_go() -> None:
+    world = World()
+    client = world.client()
+    assert len(world.context.clients) == 1
+    client.breaks()
+    world.run()
+    assert not world.context.clients
+
+
+def test_the_limits_of_the_configuration_are_those_that_hold() -> None:
+    limits = Limits(
+        request_line=40, header_section=100, response_head=60, chunk_extensions=5, trailers=20
+    )
+    route = "X-Cmux-Port-Internal: 80"
+    request = head("POST / HTTP/1.1", "Host: a", route, "Transfer-Encoding: chunked")
+    for bad in (
+        head(f"GET /{'a' * 40} HTTP/1.1", "Host: a"),
+        head("GET / HTTP/1.1", "Host: a", "A: " + "a" * 100),
+        request + b"1;abcdef\r\n",
+        request + b"0\r\nA: " + b"a" * 20 + b"\r\n\r\n",
+    ):
+        client = World(Config(limits=limits)).client()
+        client.arrives(bad)
+        assert re.match(rb"HTTP/1\.1 (400|414|431) ", client.got)
+    world = World(Config(limits=limits))
+    client, upstream = world.ask(request)
+    upstream.arrives(head("HTTP/1.1 200 OK", "A: " + "a" * 60))
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+
+
+def test_the_limits_of_the_pool_and_the_timeouts_are_those_that_hold() -> None:
+    config = Config(pool=PoolLimits(per_target=0), timeouts=Timeouts(idle=1))
+    world = World(config)
+    client, upstream = world.ask(head("GET / HTTP/1.1", "Host: a", "X-Cmux-Port-Internal: 80"))
+    upstream.arrives(head("HTTP/1.1 204 No Content"))
+    assert upstream.is_over()
+    world.walk(1)
+    assert client.is_over()

@@ -1,0 +1,100 @@
+"""The table of failures: what went wrong -> status, words, Proxy-Status error and outcome."""
+
+import pytest
+
+from cmux_proxy import RouteRefused, Target, UpstreamUnavailable
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.observe.outcome import Outcome
+from cmux_proxy.relay import failures
+from cmux_proxy.relay.failures import Failure
+
+TARGET = Target("127.0.0.1", 3000)
+V6 = Target("::1", 3000)
+
+TABLE = {
+    "a head that takes too long": (
+        failures.HEAD_TIMEOUT,
+        (408, "the request head did not arrive in time", "http_request_error", Outcome.REFUSED),
+    ),
+    "shutting down": (
+        failures.DRAINING,
+        (
+            503,
+            "the proxy is shutting down; try again soon",
+            "proxy_internal_response",
+            Outcome.REFUSED,
+        ),
+    ),
+    "a malformed request": (
+        failures.bad_request(BadMessage("it smells")),
+        (400, "bad request: it smells", "http_request_error", Outcome.REFUSED),
+    ),
+    "a request that is too large": (
+        failures.bad_request(BadMessage("it is huge", 431)),
+        (431, "bad request: it is huge", "http_request_error", Outcome.REFUSED),
+    ),
+    "no route": (
+        failures.refused(RouteRefused(400, "where to?")),
+        (400, "where to?", "http_request_error", Outcome.REFUSED),
+    ),
+    "a router's own error": (
+        failures.refused(RouteRefused(403, "not there", "http_request_denied")),
+        (403, "not there", "http_request_denied", Outcome.REFUSED),
+    ),
+    "a refused dial": (
+        failures.unavailable(UpstreamUnavailable(502, "refused", "connection_refused")),
+        (502, "refused", "connection_refused", Outcome.UNAVAILABLE),
+    ),
+    "no descriptors": (
+        failures.unavailable(UpstreamUnavailable(503, "full", "connection_limit_reached")),
+        (503, "full", "connection_limit_reached", Outcome.UNAVAILABLE),
+    ),
+    "a malformed answer": (
+        failures.bad_response(TARGET, BadMessage("it smells")),
+        (
+            502,
+            "127.0.0.1:3000 did not answer in valid HTTP: it smells",
+            "http_protocol_error",
+            Outcome.UNAVAILABLE,
+        ),
+    ),
+    "half an answer": (
+        failures.broke(TARGET, True),
+        (
+            502,
+            "127.0.0.1:3000 closed the connection amid the response head",
+            "http_response_incomplete",
+            Outcome.UNAVAILABLE,
+        ),
+    ),
+    "no answer": (
+        failures.broke(V6, False),
+        (
+            502,
+            "[::1]:3000 closed the connection without an answer",
+            "connection_terminated",
+            Outcome.UNAVAILABLE,
+        ),
+    ),
+    "an answer that takes too long": (
+        failures.response_timeout(TARGET),
+        (
+            504,
+            "127.0.0.1:3000 did not answer in time",
+            "http_response_timeout",
+            Outcome.UNAVAILABLE,
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("failure", "expected"), TABLE.values(), ids=TABLE)
+def test_every_failure_has_its_answer(
+    failure: Failure, expected: tuple[int, str, str, Outcome]
+) -> None:
+    assert (failure.status, failure.text, failure.error, failure.outcome) == expected
+
+
+@pytest.mark.parametrize(("failure", "_expected"), TABLE.values(), ids=TABLE)
+def test_whoever_may_try_again_is_told_when(failure: Failure, _expected: object) -> None:
+    assert failure.fields == (b"Retry-After: 1\r\n" if failure.status == 503 else b"")

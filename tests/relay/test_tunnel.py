@@ -1,0 +1,230 @@
+"""A tunnel's two pipes: bytes, ends, losses and back-pressure, without sockets."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.script import head
+
+ROUTE = "X-Cmux-Port-Internal: 80"
+CONNECT = head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE)
+UPGRADE = head("GET / HTTP/1.1", "Host: a", ROUTE, "Connection: upgrade", "Upgrade: x")
+SWITCHING = head("HTTP/1.1 101 Switching Protocols", "Connection: upgrade", "Upgrade: x")
+ESTABLISHED = head("HTTP/1.1 200 Connection established")
+
+
+def tunnel(world: World, up: bool = True) -> tuple[FakeTransport, FakeTransport]:
+    """Return both ends of a new tunnel, the one that acts first."""
+    client, upstream = world.ask(CONNECT)
+    assert client.got == ESTABLISHED
+    client.got = b""
+    return (client, upstream) if up else (upstream, client)
+
+
+either_way = pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+
+
+@either_way
+def test_bytes_are_passed_on_unchanged(up: bool) -> None:
+    one, other = tunnel(World(), up)
+    one.arrives(b"\x00any bytes\r\n\r\n")
+    one.arrives(b"GET / HTTP/1.1\r\n\r\n")
+    assert other.got == b"\x00any bytes\r\n\r\nGET / HTTP/1.1\r\n\r\n"
+    assert one.got == b""
+
+
+@either_way
+def test_a_reader_that_stops_stops_the_other_after_one_write(up: bool) -> None:
+    world = World()
+    one, other = tunnel(world, up)
+    other.stops_reading()
+    one.arrives(b"first")
+    assert not one.is_reading()
+    one.arrives(b"second")
+    assert other.held == b"first"
+    other.reads_again()
+    world.run()
+    assert other.got == b"firstsecond"
+    assert one.is_reading()
+
+
+@either_way
+def test_the_opposite_direction_flows_while_one_is_stopped(up: bool) -> None:
+    world = World()
+    one, other = tunnel(world, up)
+    other.stops_reading()
+    one.arrives(b"x")
+    other.arrives(b"y")
+    assert one.got == b"y"
+
+
+@either_way
+def test_an_end_is_passed_on_once_and_the_other_direction_flows_on(up: bool) -> None:
+    world = World()
+    one, other = tunnel(world, up)
+    one.arrives(b"last")
+    one.ends()
+    assert (other.got, other.has_sent_end()) == (b"last", True)
+    assert not one.has_sent_end()
+    other.arrives(b"still here")
+    assert one.got == b"still here"
+    other.ends()
+    world.run()
+    assert one.is_lost()
+    assert other.is_lost()
+    assert not world.context.tunnels
+
+
+@either_way
+def test_an_end_waits_for_nobody_to_read_and_is_told_once(up: bool) -> None:
+    world = World()
+    one, other = tunnel(world, up)
+    other.stops_reading()
+    one.arrives(b"much")
+    one.ends()
+    assert not other.has_sent_end()
+    other.reads_again()
+    world.run()
+    assert other.has_sent_end()
+    # Room or not, the side that has ended is not read again: it would tell its end again.
+    other.stops_reading()
+    other.reads_again()
+    world.run()
+    assert not other.is_over()
+
+
+@either_way
+@pytest.mark.parametrize(
+    ("lose", "resets"),
+    [
+        pytest.param(lambda one: one.breaks(), True, id="reset"),
+        pytest.param(lambda one: one.breaks(TimeoutError()), True, id="timeout"),
+        pytest.param(lambda one: one.close(), False, id="close"),
+    ],
+)
+def test_the_loss_of_one_side_ends_the_other_in_kind(
+    lose: Callable[[FakeTransport], None], resets: bool, up: bool
+) -> None:
+    world = World()
+    one, other = tunnel(world, up)
+    lose(one)
+    world.run()
+    assert other.is_lost()
+    assert other.socket.resets_on_close == resets
+    assert other.was_aborted() == resets
+    assert not world.context.tunnels
+
+
+def test_a_side_that_closes_in_order_lets_the_other_take_what_is_held() -> None:
+    world = World()
+    one, other = tunnel(world)
+    other.stops_reading()
+    one.arrives(b"held")
+    one.close()
+    world.run()
+    assert not other.is_lost()
+    other.reads_again()
+    world.run()
+    assert other.got == b"held"
+    assert other.is_lost()
+
+
+def test_the_answer_leaves_first_then_what_the_upstream_said_early() -> None:
+    world = World()
+    client, upstream = world.ask(UPGRADE + b"from the client")
+    upstream.got = b""
+    upstream.arrives(SWITCHING + b"from the upstream")
+    assert client.got == SWITCHING + b"from the upstream"
+    assert upstream.got == b"from the client"
+    assert len(world.context.tunnels) == 1
+    assert not world.context.clients
+
+
+def test_a_client_that_has_ended_has_its_early_bytes_and_its_end_passed_on() -> None:
+    world = World()
+    client, upstream = world.ask(UPGRADE + b"all")
+    client.ends()
+    assert not upstream.has_sent_end()
+    upstream.got = b""
+    upstream.arrives(SWITCHING)
+    assert (upstream.got, upstream.has_sent_end()) == (b"all", True)
+    upstream.arrives(b"bye")
+    assert client.got == SWITCHING + b"bye"
+    upstream.ends()
+    world.run()
+    assert client.is_lost()
+
+
+def test_early_bytes_that_the_upstream_does_not_take_stop_the_client() -> None:
+    world = World()
+    client, upstream = world.ask(UPGRADE)
+    upstream.stops_reading()
+    client.arrives(b"e" * 100_000)
+    upstream.arrives(SWITCHING)
+    world.run()
+    assert len(upstream.held) == 100_000
+    client.arrives(b"l" * 100_000)
+    assert len(upstream.held) == 100_000
+    upstream.got = b""
+    upstream.reads_again()
+    world.run()
+    assert upstream.got == b"e" * 100_000 + b"l" * 100_000
+
+
+def test_early_bytes_that_the_client_does_not_take_stop_the_upstream() -> None:
+    world = World()
+    client, upstream = world.ask(UPGRADE)
+    client.stops_reading()
+    upstream.arrives(SWITCHING + b"early")
+    upstream.arrives(b"late")
+    assert client.held == SWITCHING + b"early"
+    client.reads_again()
+    world.run()
+    assert client.got == SWITCHING + b"early" + b"late"
+
+
+def test_a_transport_that_was_full_before_the_switch_stops_the_other_side() -> None:
+    world = World()
+    client, upstream = world.ask(UPGRADE)
+    client.stops_reading()
+    upstream.arrives(head("HTTP/1.1 103 Early Hints"))
+    upstream.arrives(SWITCHING)
+    client.reads_again()
+    world.run()
+    client.stops_reading()
+    upstream.arrives(b"one")
+    upstream.arrives(b"two")
+    assert client.held == b"one"
+
+
+def test_a_drain_leaves_a_tunnel_alone_and_a_close_drops_both_sides() -> None:
+    world = World()
+    client, upstream = tunnel(world)
+    [timed] = world.context.tunnels
+    timed.drain()
+    assert not client.is_over()
+    timed.abort()
+    world.run()
+    assert (client.was_aborted(), upstream.was_aborted()) == (True, True)
+    assert not world.context.tunnels
+
+
+def test_a_deadline_drops_both_sides() -> None:
+    world = World()
+    client, upstream = tunnel(world)
+    [timed] = world.context.tunnels
+    timed.deadline_passed()
+    world.run()
+    assert client.is_lost()
+    assert upstream.is_lost()
+
+
+def test_the_server_is_told_when_a_tunnel_is_over() -> None:
+    world = World()
+    client, _upstream = tunnel(world)
+    told: list[int] = []
+    world.context.on_change = lambda: told.append(len(world.context.tunnels))
+    client.breaks()
+    world.run()
+    assert told == [0]

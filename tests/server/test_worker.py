@@ -1,0 +1,211 @@
+"""One process: its event loop, its signals, and what it logs when something goes wrong."""
+
+import asyncio
+import builtins
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvloop
+
+from cmux_proxy import ConfigError, ListenError, Proxy
+from cmux_proxy.server import worker
+from cmux_proxy.server.worker import loop_factory, run
+from tests.helpers.proxies import environment, local_config
+from tests.helpers.script import head
+from tests.helpers.timing import later, soon
+from tests.helpers.wire import Wire, WireListener
+
+# The event loop
+
+
+def test_auto_takes_uvloop_where_it_is_installed() -> None:
+    assert loop_factory("auto") == ("uvloop", uvloop.new_event_loop)
+    assert loop_factory("uvloop") == ("uvloop", uvloop.new_event_loop)
+
+
+def test_asyncio_is_taken_when_it_is_asked_for() -> None:
+    assert loop_factory("asyncio") == ("asyncio", asyncio.new_event_loop)
+
+
+@pytest.fixture
+def _without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **more: Any) -> Any:
+        if name == "uvloop":
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+
+
+@pytest.mark.usefixtures("_without_uvloop")
+def test_without_uvloop_auto_takes_asyncio_and_uvloop_is_an_error() -> None:
+    assert loop_factory("auto") == ("asyncio", asyncio.new_event_loop)
+    with pytest.raises(ConfigError, match="not installed") as caught:
+        loop_factory("uvloop")
+    assert caught.value.field == "loop"
+
+
+# A run in this process
+
+
+@pytest.fixture(autouse=True)
+def _leave_the_process_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(worker, "raise_limit", lambda: None)
+    # A closed uvloop leaves its own behind.
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_it_runs_in_the_loop_that_was_chosen_until_a_signal_comes(loop_name: str) -> None:
+    started: list[tuple[str, str]] = []
+
+    def on_start(proxy: Proxy, name: str) -> None:
+        started.append((name, type(asyncio.get_running_loop()).__module__.partition(".")[0]))
+        assert proxy.addresses[0].port != 0
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run(local_config(loop=loop_name), on_start)
+    assert started == [(loop_name, loop_name)]
+
+
+def test_a_second_signal_exits_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exits(status: int) -> None:
+        raise SystemExit(status)
+
+    class Sluggish(Proxy):
+        async def drain(self, timeout: float | None = None) -> None:
+            self._stop_accepting()
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(os, "_exit", exits)
+    monkeypatch.setattr(worker, "Proxy", Sluggish)
+    with pytest.raises(SystemExit) as caught:
+        run(local_config(loop="asyncio"), lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert caught.value.code == 128 + signal.SIGINT
+
+
+def test_an_address_that_cannot_be_bound_is_an_error_of_the_caller(loop_name: str) -> None:
+    with pytest.raises(ListenError):
+        run(local_config(listen=["192.0.2.1:0"], loop=loop_name))
+
+
+def test_the_defaults_are_taken_where_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[object] = []
+
+    class Started(Proxy):
+        async def start(self) -> None:
+            given.extend(self._config.listen)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(worker, "Proxy", Started)
+    run()
+    assert given == ["0.0.0.0:8080", "127.0.0.1:8080"]
+
+
+# What is logged
+
+
+def logged(caplog: pytest.LogCaptureFixture, **context: Any) -> logging.LogRecord:
+    with asyncio.Runner() as runner:
+        worker._log_exception(runner.get_loop(), {"message": "it went wrong", **context})
+    (record,) = caplog.records
+    assert record.name == "cmux_proxy"
+    return record
+
+
+def test_what_a_peer_or_the_machine_did_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    record = logged(caplog, exception=ConnectionResetError(104, "Connection reset by peer"))
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == "it went wrong: [Errno 104] Connection reset by peer"
+    assert record.exc_info is None
+
+
+def test_a_defect_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    error = ZeroDivisionError("a defect")
+    record = logged(caplog, exception=error)
+    assert (record.levelno, record.getMessage()) == (logging.ERROR, "it went wrong")
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+def test_a_complaint_without_an_exception_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    record = logged(caplog)
+    assert (record.levelno, record.getMessage()) == (logging.ERROR, "it went wrong")
+    assert not record.exc_info or record.exc_info[1] is None
+
+
+def test_the_loop_tells_the_worker_what_went_wrong(
+    loop_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails() -> None:
+        raise OSError(5, "as the test says")
+
+    def on_start(_proxy: Proxy, _name: str) -> None:
+        asyncio.get_running_loop().call_soon(fails)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    run(local_config(loop=loop_name), on_start)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert record.getMessage().endswith("[Errno 5] as the test says")
+
+
+# A process of its own, made by an embedder
+
+PROGRAM = """
+from cmux_proxy import Config, run
+def told(proxy, loop):
+    print(proxy.addresses[0].port, loop, flush=True)
+run(Config(listen=["127.0.0.1:0"], loop={loop!r}), told)
+print("drained")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_program_that_runs_the_proxy_serves_drains_and_goes_on(
+    loop_name: str, number: signal.Signals
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM.format(loop=loop_name)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+    )
+    assert process.stdout is not None
+    try:
+        line = (await later(process.stdout.readline())).decode()
+        match = re.fullmatch(rf"([0-9]+) {loop_name}\n", line)
+        assert match is not None, line
+        listener = WireListener()
+        with await Wire.to("127.0.0.1", int(match[1])) as client:
+            await client.send(
+                head("GET / HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {listener.port}")
+            )
+            with await soon(listener.accept()) as upstream:
+                listener.close()
+                await soon(upstream.receive())
+                idle = await Wire.to("127.0.0.1", int(match[1]))
+                process.send_signal(number)
+                with idle:
+                    assert await soon(idle.receive()) == b""
+                await upstream.send(head("HTTP/1.1 204 No Content"))
+                answer = head("HTTP/1.1 204 No Content", "Connection: close")
+                assert await soon(client.receive_all()) == answer
+        out, errors = await later(process.communicate())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, out, errors) == (0, b"drained\n", b"")
