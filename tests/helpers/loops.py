@@ -45,7 +45,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     arguments = {name: pyfuncitem.funcargs[name] for name in names}
     lines = run(pyfuncitem.obj(**arguments), str(pyfuncitem.callspec.params["loop_name"]))
-    assert lines == [], "the proxy or the event loop complained"
+    assert not lines, "the proxy or the event loop complained: " + "; ".join(lines)
     return True
 
 
@@ -67,8 +67,9 @@ def run(main: Coroutine[Any, Any, None], loop_name: str) -> list[str]:
         for name in _LOGGERS:
             logging.getLogger(name).removeHandler(log)
     gc.collect()
-    assert problems == [], "a callback or a task raised"
-    assert _settled_descriptors(before) == before, "file descriptors are left over"
+    assert not problems, "a callback or a task raised: " + "; ".join(problems)
+    after = _settled_descriptors(before)
+    assert after == before, f"descriptors are left over: {set(after.items()) ^ set(before.items())}"
     return log.lines
 
 
@@ -109,7 +110,7 @@ async def _leave_nothing(main: Coroutine[Any, Any, None]) -> None:
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     if rest:
         _done, rest = await asyncio.wait(rest, timeout=1000 * MS)
-    assert not rest, "tasks are left over"
+    assert not rest, f"tasks are left over: {rest}"
 
 
 def _describe(context: dict[str, Any]) -> str:

@@ -120,6 +120,25 @@ async def test_a_reader_that_stops_stops_the_sender_and_loses_nothing_by_it(
             await later(sending)
 
 
+@pytest.mark.parametrize(("setting", "piece"), FLOWS.values(), ids=FLOWS)
+@pytest.mark.parametrize("order", ["sender first", "reader first"])
+async def test_both_sides_that_leave_while_nothing_flows_leave_nothing_behind(
+    order: str, setting: Callable[[Stage], Awaitable[tuple[Peer, Peer]]], piece: bytes
+) -> None:
+    async with stage(buffer=SMALL) as on:
+        sender, reader = await setting(on)
+        await send_until_stopped(on, sender, piece)
+        # The sender is not read, so the proxy cannot know that it has left.
+        if order == "sender first":
+            sender.closes()
+            reader.resets()
+        else:
+            reader.resets()
+            sender.closes()
+        await on.serves()
+        await on.proxy.drain()
+
+
 async def test_a_client_that_reads_no_answers_to_refused_requests_is_stopped() -> None:
     async with stage() as on:
         client = await on.client(SMALL)

@@ -166,3 +166,41 @@ async def test_a_client_that_leaves_while_its_early_bytes_wait_ends_the_upstream
         await upstream.gets(UPGRADE.replace(ROUTE.encode() + b"\r\n", b""))
         client.resets()
         assert await upstream.gets_cut() == b""
+
+
+async def test_both_sides_that_leave_amid_an_upload_at_once_leave_nothing_behind() -> None:
+    async with stage() as on:
+        request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 10") + b"01234"
+        for _ in range(5):
+            client, upstream = await on.pair(request)
+            await upstream.gets(head("POST / HTTP/1.1", "Host: a", "Content-Length: 10") + b"01234")
+            # Nothing runs in between: the proxy answers 502 to a socket that is closed already.
+            upstream.resets()
+            client.closes()
+            await on.serves()
+        await on.proxy.drain()
+
+
+async def test_both_sides_that_leave_behind_an_early_answer_at_once_leave_nothing_behind() -> None:
+    async with stage() as on:
+        request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 10") + b"01234"
+        for _ in range(5):
+            client, upstream = await on.pair(request)
+            await upstream.gets(head("POST / HTTP/1.1", "Host: a", "Content-Length: 10") + b"01234")
+            await upstream.says(OK)
+            await client.gets(OK)
+            upstream.resets()
+            client.resets()
+            await on.serves()
+        await on.proxy.drain()
+
+
+async def test_an_upstream_that_is_reset_as_its_client_ends_leaves_nothing_behind() -> None:
+    async with stage() as on:
+        for _ in range(5):
+            client, upstream = await on.pair()
+            client.ends()
+            upstream.resets()
+            await client.gets_error(502, "connection_terminated")
+            await client.gets_end()
+        await on.proxy.drain()

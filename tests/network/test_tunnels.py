@@ -133,3 +133,18 @@ async def test_an_idle_tunnel_stays_open_past_all_deadlines(kind: str) -> None:
 async def _say_and_end(peer: Peer, data: bytes) -> None:
     await peer.wire.send(data)
     peer.ends()
+
+
+@either_kind
+@either_way
+async def test_a_side_that_is_reset_as_the_other_ends_leaves_nothing_behind(
+    direction: str, kind: str
+) -> None:
+    async with stage() as on:
+        for _ in range(5):
+            one, other = await tunnel(on, kind, direction)
+            # Nothing runs in between: the end is passed on to a socket that was reset already.
+            one.ends()
+            other.resets()
+            assert await one.gets_cut() == b""
+        await on.proxy.drain()

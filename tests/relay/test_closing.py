@@ -1,8 +1,10 @@
 """Closing by reset, and closing once the client has read."""
 
+import errno
+
 import pytest
 
-from cmux_proxy.relay.closing import LingeringClose, reset
+from cmux_proxy.relay.closing import LingeringClose, reset, send_end
 from tests.helpers.fakes import FakeTransport, World
 from tests.helpers.script import head
 
@@ -13,6 +15,14 @@ class Unplugged(FakeTransport):
     def get_extra_info(self, name: str, default: object = None) -> object:
         """Return nothing."""
         return default
+
+
+class JustReset(FakeTransport):
+    """A transport whose peer has reset the connection, which nobody has been told of yet."""
+
+    def write_eof(self) -> None:
+        """Fail as shutting down such a socket does."""
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
 
 
 def lingering(world: World) -> FakeTransport:
@@ -141,3 +151,11 @@ def test_a_client_that_reads_late_still_gets_its_answer() -> None:
     world.run()
     assert client.got.startswith(b"HTTP/1.1 400 ")
     assert client.is_lost()
+
+
+def test_an_end_that_cannot_be_sent_any_more_ends_the_connection() -> None:
+    world = World()
+    transport = JustReset(world, "any")
+    transport.set_protocol(world.client().get_protocol())
+    send_end(transport)
+    assert transport.was_aborted()

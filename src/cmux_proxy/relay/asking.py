@@ -19,6 +19,7 @@ from cmux_proxy.http1.target import (
 )
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.answering import Answering
+from cmux_proxy.relay.closing import send_end
 from cmux_proxy.relay.sides import REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD, RESPONSE_DONE
 from cmux_proxy.upstream.connection import UpstreamConnection
 
@@ -144,4 +145,4 @@ class Asking(Answering):
         upstream = self._upstream
         if upstream is not None and not self._client.early:
             self._upstream_persists = False
-            upstream.transport.write_eof()
+            send_end(upstream.transport)

@@ -1,4 +1,4 @@
-"""Two ways to close that plain `close` does not offer: after the client has read, and by reset."""
+"""Closes that plain `close` does not offer: by reset, by half, after the client has read."""
 
 import asyncio
 import socket
@@ -21,6 +21,15 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
+def send_end(transport: asyncio.Transport) -> None:
+    """End our half of the connection, behind what is still to be sent."""
+    try:
+        transport.write_eof()
+    except OSError:
+        # asyncio shuts the socket down at once, which fails where the peer has just reset it.
+        transport.abort()
+
+
 class LingeringClose(Timed):
     """Ends our half, then discards what the client still sends until it ends its own.
 
@@ -39,7 +48,7 @@ class LingeringClose(Timed):
         self._last = now + context.timeouts.linger * _LONGEST
         context.clients.add(self)
         transport.set_protocol(self)  # type: ignore[arg-type]
-        transport.write_eof()
+        send_end(transport)
         transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:

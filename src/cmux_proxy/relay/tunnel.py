@@ -6,7 +6,7 @@ a reset; the other direction flows on. Knows nothing of how the tunnel came abou
 
 import asyncio
 
-from cmux_proxy.relay.closing import reset
+from cmux_proxy.relay.closing import reset, send_end
 from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.deadlines import Timed
 from cmux_proxy.relay.pacing import ENDED, PEER_FULL, PacedConnection
@@ -36,7 +36,7 @@ class TunnelSide(PacedConnection):
             self._holds |= ENDED
             peer = self.peer
             if not peer.transport.is_closing():
-                peer.transport.write_eof()
+                send_end(peer.transport)
             if peer._has_ended:
                 peer.transport.close()
                 self.transport.close()
