@@ -6,6 +6,7 @@ a connection is told later, when `World.run` is called. The clock stands until t
 """
 
 import asyncio
+import errno
 import socket
 import struct
 from collections import deque
@@ -180,9 +181,12 @@ class FakeTransport(asyncio.Transport):
             self._protocol.pause_writing()
 
     def write_eof(self) -> None:
-        """Send our end."""
-        if not self._is_closing:
-            self._has_sent_end = True
+        """Send our end; as asyncio does, fail where the peer has reset the connection."""
+        if self._is_closing:
+            return
+        if any(isinstance(one, Exception) for one in self._inbox):
+            raise OSError(errno.ENOTCONN, "not connected")
+        self._has_sent_end = True
 
     def close(self) -> None:
         """Close when everything has left."""
