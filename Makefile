@@ -62,8 +62,8 @@ types: $(VENV)/dev.stamp ## check the types
 bench: $(RUN_VENV)/run.stamp ## load the proxy and HAProxy side by side (Linux; haproxy, wrk, nginx)
 	@exec $(RUN_PY) -m bench.load.run $(ARGS)
 
-bench-micro: $(RUN_VENV)/run.stamp ## time the scan and the rewrite of single heads
-	@exec $(RUN_PY) -m bench.micro.heads $(ARGS)
+bench-micro: $(RUN_VENV)/run.stamp ## time single steps: scan, rewrite, bodies
+	@exec $(RUN_PY) -m bench.micro.run $(ARGS)
 
 build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
 	@rm -rf build dist

@@ -1,28 +1,16 @@
-"""Times the scan and the rewrite of single heads: python -m bench.micro.heads [PATTERN].
+"""The scan and the rewrite of single heads; names are coordinates: step, kind, head, sameness."""
 
-Prints the least and the median nanoseconds per head over many short runs. The least is what the
-code costs, the median tells how quiet the machine was. "repeated" is one head again and again,
-"unique" heads that differ in the value of one field, none of which comes twice.
-"""
-
-import argparse
-import statistics
-import timeit
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from bench.load.scenarios import load_scenarios
+from bench.micro.timing import REPEATS, Prepare, Step, always
 from cmux_proxy import Limits
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
-from cmux_proxy.http1.rewrite import plain_request, response
+from cmux_proxy.http1.rewrite import ADD_CLOSE, other_request, plain_request, response
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX
 
-Step = Callable[[], None]
-Prepare = Callable[[int], Step]  # the number of the run -> what is timed
-
-HEADS = 1000
-RUNS = 50
 _FIRST = 10_000
 _LIMITS = Limits()
 _REQUESTS = RequestScanner(
@@ -33,6 +21,12 @@ _REQUESTS = RequestScanner(
 _RESPONSES = ResponseScanner(
     HeadLimits(_LIMITS.response_head, _LIMITS.response_head, _LIMITS.response_head)
 )
+_HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 _MORE_RESPONSE_FIELDS = {
     "Date": "Sat, 22 Nov 2025 12:00:00 GMT",
     "ETag": '"5f2b8c1e9a7d4036"',
@@ -76,10 +70,16 @@ def rewrite_requests(heads: Sequence[RequestHead]) -> None:
         plain_request(head, b"")
 
 
-def rewrite_responses(heads: Sequence[ResponseHead]) -> None:
+def rewrite_handshakes(heads: Sequence[RequestHead]) -> None:
+    """Make the bytes that leave of each request for an upgrade."""
+    for head in heads:
+        other_request(head, None, True, b"", b"")
+
+
+def rewrite_responses(additions: bytes, heads: Sequence[ResponseHead]) -> None:
     """Make the bytes that leave of each head."""
     for head in heads:
-        response(head, b"", False, b"")
+        response(head, additions, False, b"")
 
 
 def scanning(
@@ -88,24 +88,15 @@ def scanning(
     """Return what prepares the scan of as many heads as one run takes."""
 
     def prepare(run: int) -> Step:
-        first = _FIRST + run * HEADS
-        counts = range(first, first + HEADS) if is_unique else [_FIRST] * HEADS
+        first = _FIRST + run * REPEATS
+        counts = range(first, first + REPEATS) if is_unique else [_FIRST] * REPEATS
         return partial(scan, scanner, [make(count) for count in counts])
 
     return prepare
 
 
-def always(step: Step) -> Prepare:
-    """Return what prepares nothing: every run is the same."""
-
-    def prepare(_run: int) -> Step:
-        return step
-
-    return prepare
-
-
 def cases() -> dict[str, Prepare]:
-    """Return what is timed; names are coordinates: step, kind, head, sameness."""
+    """Return what is timed."""
     browser = load_scenarios()["get-browser-c64"].fields
     made: dict[str, Prepare] = {}
     for size, asked, answered in (("small", {}, {}), ("browser", browser, _MORE_RESPONSE_FIELDS)):
@@ -114,30 +105,21 @@ def cases() -> dict[str, Prepare]:
             is_unique = sameness == "unique"
             made[f"scan-request-{size}-{sameness}"] = scanning(_REQUESTS, ask, is_unique)
             made[f"scan-response-{size}-{sameness}"] = scanning(_RESPONSES, answer, is_unique)
-        request, reply = _REQUESTS.scan(ask(_FIRST), 0), _RESPONSES.scan(answer(_FIRST), 0)
-        if request is not None and reply is not None:
-            made[f"rewrite-request-{size}"] = always(partial(rewrite_requests, [request] * HEADS))
-            made[f"rewrite-response-{size}"] = always(partial(rewrite_responses, [reply] * HEADS))
+        made |= rewriting(size, ask(_FIRST), answer(_FIRST))
     return made
 
 
-def time_runs(prepare: Prepare) -> list[float]:
-    """Return nanoseconds per head, of each run."""
-    return [timeit.timeit(prepare(run), number=1) / HEADS * 1e9 for run in range(RUNS)]
-
-
-def main() -> None:
-    """Time every case whose name contains the pattern."""
-    parser = argparse.ArgumentParser(prog="heads", description=__doc__.partition("\n")[0])
-    parser.add_argument("pattern", nargs="?", default="", help="only names that contain this")
-    pattern = parser.parse_args().pattern
-    chosen = {name: prepare for name, prepare in sorted(cases().items()) if pattern in name}
-    width = max(map(len, chosen), default=0)
-    print(f"{'ns per head':{width}}  {'least':>7}  {'median':>7}")
-    for name, prepare in chosen.items():
-        times = time_runs(prepare)
-        print(f"{name:{width}}  {min(times):7.0f}  {statistics.median(times):7.0f}")
-
-
-if __name__ == "__main__":
-    main()
+def rewriting(size: str, asked: bytes, answered: bytes) -> dict[str, Prepare]:
+    """Return the rewrites of heads of one size."""
+    request, reply = _REQUESTS.scan(asked, 0), _RESPONSES.scan(answered, 0)
+    handshake = _REQUESTS.scan(request_bytes(_HANDSHAKE, _FIRST), 0)
+    if request is None or reply is None or handshake is None:
+        return {}
+    replies = [reply] * REPEATS
+    steps: dict[str, Step] = {
+        f"rewrite-request-{size}": partial(rewrite_requests, [request] * REPEATS),
+        "rewrite-request-upgrade": partial(rewrite_handshakes, [handshake] * REPEATS),
+        f"rewrite-response-{size}": partial(rewrite_responses, b"", replies),
+        f"rewrite-response-{size}-close": partial(rewrite_responses, ADD_CLOSE, replies),
+    }
+    return {name: always(step) for name, step in steps.items()}

@@ -1,0 +1,49 @@
+"""Bodies as they arrive, a piece per read; names are coordinates: body, kind, piece."""
+
+from functools import partial
+
+from bench.micro.timing import REPEATS, Prepare, always
+from cmux_proxy import Limits
+from cmux_proxy.http1.body import Body, ChunkedBody, ChunkRules, LengthBody, UntilCloseBody
+from cmux_proxy.http1.rewrite import chunk
+
+_PIECE = bytes(65536)
+_LIMITS = Limits()
+_RULES = ChunkRules(_LIMITS.chunk_extensions, _LIMITS.chunk_extensions, _LIMITS.trailers, b"x-cmux")
+_WHOLE_CHUNK = chunk(_PIECE)
+_SMALL_CHUNKS = chunk(bytes(100)) * 10
+
+
+def feed(body: Body, piece: bytes) -> None:
+    """Take many reads of one body."""
+    for _ in range(REPEATS):
+        body.feed(piece, 0)
+
+
+def small_bodies(piece: bytes) -> None:
+    """Take bodies that come whole, behind their heads."""
+    for _ in range(REPEATS):
+        LengthBody(len(piece)).feed(piece, 0)
+
+
+def wrap(piece: bytes) -> None:
+    """Make chunks."""
+    for _ in range(REPEATS):
+        chunk(piece)
+
+
+def cases() -> dict[str, Prepare]:
+    """Return what is timed."""
+    return {
+        "body-length-64k": lambda _run: partial(feed, LengthBody(len(_PIECE) * REPEATS), _PIECE),
+        "body-length-whole": always(partial(small_bodies, bytes(13))),
+        "body-until-close-64k": always(partial(feed, UntilCloseBody(), _PIECE)),
+        "body-chunked-64k": lambda _run: partial(feed, ChunkedBody(_RULES, False), _WHOLE_CHUNK),
+        "body-chunked-10x100": lambda _run: partial(
+            feed, ChunkedBody(_RULES, False), _SMALL_CHUNKS
+        ),
+        "body-unwrapped-10x100": lambda _run: partial(
+            feed, ChunkedBody(_RULES, True), _SMALL_CHUNKS
+        ),
+        "body-wrap-1k": always(partial(wrap, bytes(1024))),
+    }

@@ -1,0 +1,24 @@
+"""Times single steps of the hot path: python -m bench.micro.run [PATTERN].
+
+Prints the least and the median nanoseconds over many short runs. The least is what the code costs,
+the median tells how quiet the machine was. "repeated" is one head again and again, "unique" heads
+that differ in the value of one field, none of which comes twice.
+"""
+
+import argparse
+
+from bench.micro import bodies, heads
+from bench.micro.timing import show
+
+
+def main() -> None:
+    """Time every case whose name contains the pattern."""
+    parser = argparse.ArgumentParser(prog="micro", description=__doc__.partition("\n")[0])
+    parser.add_argument("pattern", nargs="?", default="", help="only names that contain this")
+    pattern = parser.parse_args().pattern
+    cases = heads.cases() | bodies.cases()
+    show({name: prepare for name, prepare in cases.items() if pattern in name})
+
+
+if __name__ == "__main__":
+    main()
