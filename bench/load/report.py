@@ -1,122 +1,109 @@
-"""Samples -> medians and ratios, as a table for people and as JSON to keep."""
+"""Cases -> tables for people: one for each kind of scenario, a row for each proxy."""
 
-import json
-import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
-from bench.load.measure import Sample
-from bench.load.programs import OURS
-from bench.load.scenarios import Scenario
+from bench.load.cases import Case
+from bench.load.programs import MARK
+from bench.load.scenarios import UNITS, Kind
 
-_COLUMNS = (
-    "case", "proxy", "req/s", "p50 ms", "p99 ms", "CPU us/req", "user", "system", "core", "RSS MiB",
-)  # fmt: skip
 _LEFT_ALIGNED = 2
 _WHOLE_CORE = 0.9
 _STARVED = (
-    "* had less than 90 % of its core in some round: other programs or the load generator were in "
-    "the way,\n  so compare CPU per request, not requests per second"
+    "* had less than 90 % of its core in some round: other programs or the load were in the way,\n"
+    "  so compare CPU time, not rates"
 )
+_RATIO = f"to {MARK}"
+Cell = Callable[[Case, str], str]
 
 
-@dataclass(frozen=True)
-class Spread:
-    """A median and the range around it."""
+def _median(figure: str, form: str) -> Cell:
+    def cell(case: Case, name: str) -> str:
+        spread = case.spread(name, figure)
+        return format(spread.median, form) if spread else ""
 
-    median: float
-    least: float
-    most: float
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> "Spread":
-        """Return the median of the values."""
-        values = list(values)
-        return cls(statistics.median(values), min(values), max(values))
-
-    def text(self, form: str) -> str:
-        """Return the value and the range, formatted."""
-        return f"{self.median:{form}} ({self.least:{form}}..{self.most:{form}})"
+    return cell
 
 
-@dataclass
-class Case:
-    """What became of one scenario: one Sample for each proxy and round, or a failure."""
+def _ratio(figure: str) -> Cell:
+    def cell(case: Case, name: str) -> str:
+        ratio = case.ratio(name, figure)
+        return ratio.text(".2f") if ratio and name != MARK else ""
 
-    scenario: Scenario
-    samples: dict[str, list[Sample]] = field(default_factory=dict)
-    rss_kib: dict[str, int] = field(default_factory=dict)
-    failure: str | None = None
-
-    def spread(self, name: str, figure: Callable[[Sample], float]) -> Spread:
-        """Return the spread of one figure of one proxy."""
-        return Spread.of(figure(sample) for sample in self.samples[name])
-
-    def ratio(self, rival: str, figure: Callable[[Sample], float]) -> Spread:
-        """Return one figure of ours by that of a rival, each round compared in itself."""
-        rounds = zip(self.samples[OURS], self.samples[rival], strict=True)
-        return Spread.of(figure(ours) / figure(theirs) for ours, theirs in rounds)
-
-    def rivals(self) -> list[str]:
-        """Return with whom ours can be compared."""
-        return [name for name in self.samples if name != OURS] if OURS in self.samples else []
+    return cell
 
 
-def rate(sample: Sample) -> float:
-    """Return requests per second."""
-    return sample.requests_per_second
+def _core(case: Case, name: str) -> str:
+    return _median("core", ".0%")(case, name) + ("*" if is_starved(case, name) else "")
 
 
-def cpu(sample: Sample) -> float:
-    """Return CPU microseconds per request."""
-    return sample.cpu_us
+def is_starved(case: Case, name: str) -> bool:
+    """Return whether something else than the proxy was the bottleneck in some round."""
+    core = case.spread(name, "core")
+    return core is not None and core.least < _WHOLE_CORE
 
 
-def busy(sample: Sample) -> float:
-    """Return the share of its core that the proxy had."""
-    return sample.requests_per_second * sample.cpu_us / 1e6
+def _load_columns(unit: str, rate: str) -> dict[str, Cell]:
+    return {
+        rate: _median("per_second", ",.0f"),
+        f"{rate} {_RATIO}": _ratio("per_second"),
+        f"CPU us/{unit}": _median("cpu_us", ".1f"),
+        f"CPU {_RATIO}": _ratio("cpu_us"),
+        "user": _median("user_us", ".1f"),
+        "system": _median("system_us", ".1f"),
+    }
 
 
-def table(cases: Sequence[Case]) -> str:
-    """Return the table, and below it what has to be known of it."""
-    rows: list[Sequence[str]] = [_COLUMNS]
+_LATENCY: dict[str, Cell] = {
+    "p50 ms": _median("p50_ms", ".2f"),
+    "p99 ms": _median("p99_ms", ".2f"),
+    f"p99 {_RATIO}": _ratio("p99_ms"),
+}
+_END: dict[str, Cell] = {"core": _core, "RSS MB": _median("rss_mb", ".1f")}
+COLUMNS: dict[Kind, dict[str, Cell]] = {
+    "requests": _load_columns("req", "req/s") | _LATENCY | _END,
+    "transfer": _load_columns("MB", "MB/s") | _END,
+    "ping-pong": _load_columns("trip", "trips/s") | _LATENCY | _END,
+    "idle": {"bytes each": _median("bytes_each", ",.0f"), _RATIO: _ratio("bytes_each")},
+    "start": {
+        "ms to listening": _median("listening_ms", ".0f"),
+        _RATIO: _ratio("listening_ms"),
+        "RSS MB": _median("rss_mb", ".1f"),
+    },
+}
+
+
+def report(cases: Sequence[Case]) -> str:
+    """Return all tables, and below them what has to be known of them."""
+    parts = [
+        table(("case", "proxy", *columns), [row for case in found for row in _rows(case, columns)])
+        for kind, columns in COLUMNS.items()
+        if (found := [case for case in cases if case.scenario.kind == kind])
+    ]
+    notes = list(_notes(cases))
+    return "\n\n".join([*parts, "\n".join(notes)] if notes else parts)
+
+
+def _rows(case: Case, columns: dict[str, Cell]) -> Iterator[Sequence[str]]:
+    for name in case.samples:
+        cells = (cell(case, name) for cell in columns.values())
+        yield (case.scenario.name, name, *cells)
+
+
+def _notes(cases: Sequence[Case]) -> Iterator[str]:
+    loads = [case for case in cases if case.scenario.kind in UNITS]
+    if any(is_starved(case, name) for case in loads for name in case.samples):
+        yield _STARVED
+    yield from sorted({f"left out: {why}" for case in cases for why in case.absent.values()})
     for case in cases:
-        rows += [_proxy_row(case, name) for name in case.samples]
-        rows += [_ratio_row(case, rival) for rival in case.rivals()]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
-    lines = [_line(row, widths) for row in rows]
-    if any(_is_starved(case, name) for case in cases for name in case.samples):
-        lines.append(_STARVED)
-    lines += [f"FAILED {case.scenario.name}: {case.failure}" for case in cases if case.failure]
-    return "\n".join(lines)
+        for name, reason in case.failures.items():
+            yield f"FAILED {case.scenario.name}, {name}: {reason}"
 
 
-def _is_starved(case: Case, name: str) -> bool:
-    return case.spread(name, busy).least < _WHOLE_CORE
-
-
-def _proxy_row(case: Case, name: str) -> Sequence[str]:
-    return (
-        case.scenario.name,
-        name,
-        case.spread(name, rate).text(",.0f"),
-        f"{case.spread(name, lambda sample: sample.p50_ms).median:.2f}",
-        f"{case.spread(name, lambda sample: sample.p99_ms).median:.2f}",
-        case.spread(name, cpu).text(".1f"),
-        f"{case.spread(name, lambda sample: sample.user_us).median:.1f}",
-        f"{case.spread(name, lambda sample: sample.system_us).median:.1f}",
-        f"{case.spread(name, busy).median:.0%}{'*' if _is_starved(case, name) else ''}",
-        f"{case.rss_kib[name] / 1024:.1f}",
-    )
-
-
-def _ratio_row(case: Case, rival: str) -> Sequence[str]:
-    rates, costs = case.ratio(rival, rate), case.ratio(rival, cpu)
-    name = f"ratio to {rival}"
-    costs_text = costs.text(".2f")
-    return (case.scenario.name, name, rates.text(".2f"), "", "", costs_text, "", "", "", "")
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows below a head, in columns."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(_line(line, widths) for line in lines)
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
@@ -125,34 +112,3 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
         for column, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
-
-
-def case_data(case: Case) -> dict[str, Any]:
-    """Return a case as JSON knows it: every sample, and what the table tells of them."""
-    return {
-        "scenario": asdict(case.scenario),
-        "failure": case.failure,
-        "proxies": {name: _proxy_data(case, name) for name in case.rss_kib},
-        "ratios": {
-            rival: {
-                "requests_per_second": asdict(case.ratio(rival, rate)),
-                "cpu_us": asdict(case.ratio(rival, cpu)),
-            }
-            for rival in case.rivals()
-        },
-    }
-
-
-def _proxy_data(case: Case, name: str) -> dict[str, Any]:
-    return {
-        "requests_per_second": asdict(case.spread(name, rate)),
-        "cpu_us": asdict(case.spread(name, cpu)),
-        "rss_kib": case.rss_kib[name],
-        "samples": [asdict(sample) for sample in case.samples[name]],
-    }
-
-
-def save(path: Path, data: dict[str, Any]) -> None:
-    """Write the JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

@@ -1,110 +1,43 @@
-"""Puts the proxy and its rivals under the same load, in turns, and compares them.
-
-Every scenario starts its programs anew. After a warm-up each round loads one proxy after the other,
-in an order that turns from round to round, so that what else the machine does meets all of them.
-"""
+"""Puts the proxy and its rivals under the same load, in turns, and compares them."""
 
 import argparse
+import fnmatch
+import resource
 import sys
-import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.load.machine import build, commit, machine, versions
-from bench.load.measure import Sample, probe, run_wrk
-from bench.load.processes import BenchError, Cores, Process
-from bench.load.programs import PROXIES, require, start_proxy, start_upstream, upstream_name
-from bench.load.report import Case, case_data, save, table
+from bench.load.cases import Case
+from bench.load.machine import builds, commit, machine, versions
+from bench.load.processes import BenchError, Cores, find_program
+from bench.load.programs import MARK, OURS, PROXIES, PURE, program, upstream_name
+from bench.load.report import report
+from bench.load.results import case_data, save, verdict_data
+from bench.load.rounds import UPSTREAM, WARM_UP_SECONDS, Plan, run_scenario, tell
 from bench.load.scenarios import Scenario, load_scenarios
+from bench.load.targets import Verdict, judge, load_targets, verdict_table
 
 RESULTS = Path(__file__).parents[1] / "results"
-_WARM_UP_SECONDS = 1
+_SHORT_KIND = "requests"
+_SHORT_PROXIES = [OURS, MARK]
 _CANNOT_RUN = 2
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured, and how often."""
-
-    scenarios: list[Scenario]
-    proxies: list[str]
-    rounds: int
-    seconds: int
-    cores: Cores
-
-
-def measure(plan: Plan, scenario: Scenario) -> Case:
-    """Run all rounds of one scenario; a failure ends this scenario only."""
-    case = Case(scenario)
-    try:
-        with ExitStack() as stack:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            upstream = stack.enter_context(start_upstream(plan.cores, directory))
-            proxies = [
-                stack.enter_context(start_proxy(name, plan.cores, directory))
-                for name in plan.proxies
-            ]
-            _run_rounds(plan, case, proxies, upstream)
-    except BenchError as error:
-        case.failure = str(error)
-        _tell(f"{scenario.name}: FAILED: {error}")
-    return case
-
-
-def _run_rounds(plan: Plan, case: Case, proxies: list[Process], upstream: Process) -> None:
-    for proxy in proxies:
-        probe(proxy, upstream, case.scenario)
-        run_wrk(proxy, upstream, case.scenario, _WARM_UP_SECONDS, plan.cores)
-    samples: dict[str, list[Sample]] = {proxy.name: [] for proxy in proxies}
-    for number in range(plan.rounds):
-        turn = number % len(proxies)
-        for proxy in proxies[turn:] + proxies[:turn]:
-            sample = run_wrk(proxy, upstream, case.scenario, plan.seconds, plan.cores)
-            samples[proxy.name].append(sample)
-            _tell(
-                f"{case.scenario.name}: round {number + 1} of {plan.rounds}: {proxy.name} "
-                f"{sample.requests_per_second:,.0f}/s, {sample.cpu_us:.1f} us"
-            )
-    case.samples = samples
-    case.rss_kib = {proxy.name: proxy.rss_kib() for proxy in proxies}
-
-
-def result_data(plan: Plan, cases: Sequence[Case], when: datetime) -> dict[str, Any]:
-    """Return everything that is kept of a run."""
-    return {
-        "date": when.isoformat(timespec="seconds"),
-        "commit": commit(),
-        "build": build(),
-        "machine": machine(),
-        "versions": versions(),
-        "method": {
-            "generator": "wrk, one thread",
-            "upstream": upstream_name(),
-            "rounds": plan.rounds,
-            "seconds": plan.seconds,
-            "warm_up_seconds": _WARM_UP_SECONDS,
-            "proxy_cores": sorted(plan.cores.proxy),
-            "load_cores": sorted(plan.cores.load),
-        },
-        "cases": [case_data(case) for case in cases],
-    }
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="all scenarios and all proxies")
     parser.add_argument("--rounds", type=int, default=5, help="rounds per scenario (default 5)")
-    parser.add_argument("--seconds", type=int, default=3, help="seconds per run (default 3)")
+    parser.add_argument("--seconds", type=int, default=2, help="seconds per run (default 2)")
     parser.add_argument(
-        "--scenario", action="append", metavar="NAME", help="only this one; repeatable"
+        "--scenario", action="append", metavar="NAME", help="only this, or these (*); repeatable"
     )
     parser.add_argument("--proxy", action="append", choices=PROXIES, help="only this; repeatable")
+    parser.add_argument("--list", action="store_true", help="list the scenarios")
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory for the JSON")
-    parser.add_argument("--no-save", action="store_true", help="print the table and keep nothing")
+    parser.add_argument("--no-save", action="store_true", help="print the tables and keep nothing")
     options = parser.parse_args(arguments)
     if min(options.rounds, options.seconds) < 1:
         parser.error("--rounds and --seconds need at least 1")
@@ -115,44 +48,103 @@ def plan_from(options: argparse.Namespace) -> Plan:
     """Return what to do; raise BenchError when it cannot be done here."""
     if not sys.platform.startswith("linux"):
         raise BenchError("needs Linux: CPU time and pinning come from its kernel")
-    scenarios = load_scenarios()
-    unknown = set(options.scenario or ()) - set(scenarios)
-    if unknown:
-        raise BenchError(f"no scenario {', '.join(unknown)}; there are {', '.join(scenarios)}")
-    proxies = options.proxy or list(PROXIES)
-    require("wrk", *(name for name in proxies if name == "haproxy"))
-    chosen = [scenarios[name] for name in options.scenario or scenarios]
-    return Plan(chosen, proxies, options.rounds, options.seconds, Cores.available())
+    proxies = options.proxy or (list(PROXIES) if options.full else _SHORT_PROXIES)
+    for name in [] if options.full and not options.proxy else proxies:
+        program(name)
+    scenarios = list(_chosen(options))
+    if any(scenario.kind == "requests" for scenario in scenarios):
+        program("wrk")
+    return Plan(scenarios, proxies, options.rounds, options.seconds, Cores.available())
+
+
+def _chosen(options: argparse.Namespace) -> list[Scenario]:
+    """Return the scenarios that were asked for and can be run."""
+    known = load_scenarios()
+    chosen: list[Scenario] = []
+    for pattern in options.scenario or ():
+        names = fnmatch.filter(known, pattern)
+        if not names:
+            raise BenchError(f"no scenario {pattern}; there are {', '.join(known)}")
+        chosen += [known[name] for name in names if known[name] not in chosen]
+    if not options.scenario:
+        chosen = [case for case in known.values() if options.full or case.kind == _SHORT_KIND]
+    if find_program("cc") is None:
+        for scenario in [each for each in chosen if upstream_name(each) == "stream"]:
+            tell(f"left out {scenario.name}: its load and its upstream need a C compiler")
+            chosen.remove(scenario)
+    return chosen
+
+
+def result_data(
+    plan: Plan, cases: Sequence[Case], verdicts: Sequence[Verdict], when: datetime
+) -> dict[str, Any]:
+    """Return everything that is kept of a run."""
+    return {
+        "date": when.isoformat(timespec="seconds"),
+        "commit": commit(),
+        "builds": {name: said for name, said in builds().items() if name in plan.proxies},
+        "machine": machine(),
+        "versions": versions(),
+        "method": {
+            "generators": "wrk, one thread; stream.c, one thread",
+            "upstreams": sorted({upstream_name(scenario) for scenario in plan.scenarios}),
+            "rounds": plan.rounds,
+            "seconds": plan.seconds,
+            "warm_up_seconds": WARM_UP_SECONDS,
+            "proxy_cores": sorted(plan.cores.proxy),
+            "load_cores": sorted(plan.cores.load),
+        },
+        "targets": verdict_data(verdicts),
+        "cases": [case_data(case) for case in cases],
+    }
+
+
+def _told(plan: Plan, data: dict[str, Any], cases: Sequence[Case]) -> str:
+    lines = [f"{name}: {said}" for name, said in data["builds"].items()]
+    lines.append(f"medians of {plan.rounds} rounds of {plan.seconds} s (least..most)")
+    return "\n".join(["", *lines, "", report(cases)])
+
+
+def _file_name(data: dict[str, Any], when: datetime) -> str:
+    commit_hash = data["commit"]["hash"][:7] + ("-dirty" if data["commit"]["dirty"] else "")
+    return f"{when:%Y-%m-%dT%H%M}-{commit_hash}.json"
+
+
+def _raise_file_limit() -> None:
+    """Let the programs that are started have as many connections as the system allows."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> int:
-    """Measure, print and save; the status is 1 when a scenario failed, 2 when none can run."""
+    """Measure, print and save; the status is 1 when one that counts failed, 2 when none can run."""
     options = parse()
+    if options.list:
+        print(*load_scenarios(), sep="\n")
+        return 0
     try:
         plan = plan_from(options)
     except BenchError as error:
-        _tell(f"bench: {error}")
+        tell(f"bench: {error}")
         return _CANNOT_RUN
+    _raise_file_limit()
     when = datetime.now(UTC)
-    cases = [measure(plan, scenario) for scenario in plan.scenarios]
-    data = result_data(plan, cases, when)
-    print(f"\n{data['build']}; medians of {plan.rounds} runs of {plan.seconds} s (least..most)\n")
-    print(table(cases))
+    cases = [run_scenario(plan, scenario) for scenario in plan.scenarios]
+    verdicts = list(judge(cases, load_targets()))
+    data = result_data(plan, cases, verdicts, when)
+    print(_told(plan, data, cases))
+    if verdicts:
+        print(f"\n{verdict_table(verdicts)}")
     if not options.no_save:
-        commit_hash = data["commit"]["hash"][:7] + ("-dirty" if data["commit"]["dirty"] else "")
-        path = options.output / f"{when:%Y-%m-%dT%H%M}-{commit_hash}.json"
+        path = options.output / _file_name(data, when)
         save(path, data)
         print(f"\nkept in {path}")
-    return int(any(case.failure for case in cases))
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    return int(any({OURS, PURE, MARK, UPSTREAM} & case.failures.keys() for case in cases))
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        _tell("interrupted")
+        tell("interrupted")
         sys.exit(130)

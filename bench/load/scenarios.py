@@ -1,10 +1,14 @@
 """Reads scenarios.toml."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 SCENARIOS = Path(__file__).with_name("scenarios.toml")
+
+Kind = Literal["requests", "transfer", "ping-pong", "idle", "start"]
+UNITS: dict[Kind, str] = {"requests": "request", "transfer": "MB", "ping-pong": "round trip"}
 
 
 @dataclass(frozen=True)
@@ -12,16 +16,29 @@ class Scenario:
     """What is asked for, over how many connections; `unique` names a field that always differs."""
 
     name: str
-    connections: int
-    fields: dict[str, str]
-    unique: str | None
+    kind: Kind
+    mode: str = "http"
+    connections: int = 1
+    bytes: int = 0
+    fields: dict[str, str] = field(default_factory=dict)
+    unique: str | None = None
+
+    @property
+    def is_tunnel(self) -> bool:
+        """Return whether the proxy is to pass bytes on and not requests."""
+        return self.mode == "tunnel"
+
+    @property
+    def path(self) -> str:
+        """Return what is asked for."""
+        return f"/{self.bytes or ''}"
 
 
 def load_scenarios(path: Path = SCENARIOS) -> dict[str, Scenario]:
     """Return all scenarios by name, in the order of the file."""
     data = tomllib.loads(path.read_text(encoding="utf-8"))
-    heads = data["heads"]
+    heads = data["heads"] | {None: {}}
     return {
-        name: Scenario(name, entry["connections"], heads[entry["head"]], entry.get("unique"))
+        name: Scenario(name=name, fields=heads[entry.pop("head", None)], **entry)
         for name, entry in data["scenarios"].items()
     }

@@ -22,7 +22,7 @@ end
 function done(summary, latency)
    local errors = summary.errors
    io.write(string.format(
-      '\n{"requests": %d, "microseconds": %d, "bytes": %d, "p50": %d, "p99": %d, ' ..
+      '\n{"count": %d, "microseconds": %d, "bytes": %d, "p50": %d, "p99": %d, ' ..
       '"failed_connects": %d, "failed_reads": %d, "failed_writes": %d, ' ..
       '"timeouts": %d, "bad_statuses": %d}\n',
       summary.requests, summary.duration, summary.bytes,

@@ -1,20 +1,30 @@
-"""An upstream for machines without nginx: python -m bench.load.origin PORT.
+"""An upstream for machines without nginx: python -m bench.load.upstream PORT.
 
-Takes every blank line for the end of a request and answers it; for benchmarks, where no request
-has a body.
+Takes every blank line for the end of a request, and its path for the length of the answer; for
+benchmarks, where no request has a body.
 """
 
 import asyncio
+import re
 import sys
+from functools import cache
 from typing import cast
 
-_RESPONSE = (
-    b"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n"
-    b"Connection: keep-alive\r\n\r\nhello, world\n"
-)
+_PATH = re.compile(rb"GET /([0-9]*) ")
+_GREETING = b"hello, world\n"
 
 
-class Origin(asyncio.Protocol):
+@cache
+def response(length: int) -> bytes:
+    """Return the answer: a greeting, or so many bytes."""
+    body = bytes(length) or _GREETING
+    return (
+        b"HTTP/1.1 200 OK\r\nServer: upstream\r\nContent-Type: text/plain\r\n"
+        b"Content-Length: %d\r\nConnection: keep-alive\r\n\r\n%b" % (len(body), body)
+    )
+
+
+class Upstream(asyncio.Protocol):
     """Answers requests on one connection."""
 
     def __init__(self) -> None:
@@ -27,13 +37,15 @@ class Origin(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer what is complete."""
         *complete, self._rest = (self._rest + data).split(b"\r\n\r\n")
-        if complete:
-            self._transport.write(_RESPONSE * len(complete))
+        for head in complete:
+            match = _PATH.match(head)
+            self._transport.write(response(int(match[1] or 0) if match else 0))
 
 
 async def serve(port: int) -> None:
     """Answer until the process is ended."""
-    server = await asyncio.get_running_loop().create_server(Origin, "127.0.0.1", port, backlog=4096)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(Upstream, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 

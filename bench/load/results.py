@@ -1,0 +1,63 @@
+"""What is kept of a run, as JSON."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.load.cases import Case
+from bench.load.programs import MARK
+from bench.load.scenarios import UNITS
+from bench.load.targets import Verdict
+
+
+def case_data(case: Case) -> dict[str, Any]:
+    """Return a case as JSON knows it: every sample, and what the tables tell of them."""
+    return {
+        "scenario": asdict(case.scenario),
+        "unit": UNITS.get(case.scenario.kind),
+        "failures": case.failures,
+        "absent": case.absent,
+        "proxies": {name: _proxy_data(case, name) for name in case.samples},
+    }
+
+
+def _proxy_data(case: Case, name: str) -> dict[str, Any]:
+    figures = {figure: case.spread(name, figure) for figure in case.figures(name)}
+    ratios = {figure: case.ratio(name, figure) for figure in figures}
+    return {
+        "figures": {figure: asdict(spread) for figure, spread in figures.items() if spread},
+        f"ratios_to_{MARK}": {
+            figure: asdict(spread)
+            for figure, spread in ratios.items()
+            if spread is not None and name != MARK
+        },
+        "samples": [
+            {figure: round(value, 4) for figure, value in sample.items()}
+            for sample in case.samples[name]
+        ],
+    }
+
+
+def verdict_data(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """Return verdicts as JSON knows them."""
+    return [
+        {
+            "scenario": verdict.scenario,
+            "proxy": verdict.target.proxy,
+            "figure": verdict.target.figure,
+            "to": verdict.target.to,
+            "bound": verdict.target.bound(),
+            "measured": asdict(verdict.spread),
+            "met": verdict.is_met,
+            "in_every_round": verdict.is_clear,
+        }
+        for verdict in verdicts
+    ]
+
+
+def save(path: Path, data: dict[str, Any]) -> None:
+    """Write the JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")

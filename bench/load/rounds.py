@@ -1,0 +1,140 @@
+"""Runs a scenario: every proxy in turn, round after round.
+
+Every scenario starts its programs anew. After a warm-up each round loads one proxy after the other,
+in an order that turns from round to round, so that what else the machine does meets all of them.
+What idle connections and a start need is measured on a fresh process in every round.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from bench.load.cases import Case
+from bench.load.footprint import measure_idle, measure_start
+from bench.load.generators import Load
+from bench.load.measure import Sample, measure
+from bench.load.probe import await_readiness
+from bench.load.processes import BenchError, Cores, Process
+from bench.load.programs import PROXIES, program, start_proxy, start_upstream
+from bench.load.scenarios import UNITS, Scenario
+
+WARM_UP_SECONDS = 1
+UPSTREAM = "upstream"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how often."""
+
+    scenarios: Sequence[Scenario]
+    proxies: Sequence[str]
+    rounds: int
+    seconds: int
+    cores: Cores
+
+
+def run_scenario(plan: Plan, scenario: Scenario) -> Case:
+    """Run all rounds; what fails ends one proxy's part, or this scenario's."""
+    case = Case(scenario)
+    names = [name for name in plan.proxies if _takes_part(case, name)]
+    try:
+        with ExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            upstream = stack.enter_context(start_upstream(scenario, plan.cores, directory))
+            load = Load(scenario, upstream.port, plan.seconds, plan.cores, directory)
+            if scenario.kind in UNITS:
+                _load_rounds(plan, case, load, _start(stack, case, load, names))
+            else:
+                _fresh_rounds(plan, case, load, names)
+    except BenchError as error:
+        _failed(case, UPSTREAM, error)
+    return case
+
+
+def _takes_part(case: Case, name: str) -> bool:
+    """Return whether a proxy is there and can do what is asked for; note why not."""
+    if not PROXIES[name].can(case.scenario):
+        return False
+    try:
+        program(name)
+    except BenchError as error:
+        case.absent[name] = str(error)
+    return name not in case.absent
+
+
+def _start(stack: ExitStack, case: Case, load: Load, names: Sequence[str]) -> list[Process]:
+    """Return the proxies that have started and done their warm-up."""
+    started = []
+    for name in names:
+        try:
+            proxy = stack.enter_context(_proxy(load, name))
+            await_readiness(load, proxy)
+            measure(replace(load, seconds=WARM_UP_SECONDS), proxy)
+        except BenchError as error:
+            _failed(case, name, error)
+        else:
+            started.append(proxy)
+    return started
+
+
+def _load_rounds(plan: Plan, case: Case, load: Load, proxies: Sequence[Process]) -> None:
+    for number in range(plan.rounds):
+        for proxy in _turned(proxies, number):
+            if proxy.name not in case.failures:
+                try:
+                    _keep(case, proxy.name, measure(load, proxy))
+                except BenchError as error:
+                    _failed(case, proxy.name, error)
+        _tell_round(case, number)
+
+
+def _fresh_rounds(plan: Plan, case: Case, load: Load, names: Sequence[str]) -> None:
+    for number in range(plan.rounds):
+        for name in _turned([name for name in names if name not in case.failures], number):
+            try:
+                with _proxy(load, name) as proxy:
+                    is_idle = load.scenario.kind == "idle"
+                    sample = measure_idle(load, proxy) if is_idle else measure_start(proxy)
+                    _keep(case, name, sample)
+            except BenchError as error:
+                _failed(case, name, error)
+        _tell_round(case, number)
+
+
+def _proxy(load: Load, name: str) -> Process:
+    return start_proxy(name, load.scenario, load.upstream, load.cores, load.directory)
+
+
+def _turned(items: Sequence[_T], number: int) -> Iterator[_T]:
+    first = number % len(items) if items else 0
+    yield from items[first:]
+    yield from items[:first]
+
+
+def _keep(case: Case, name: str, sample: Sample) -> None:
+    case.samples.setdefault(name, []).append(sample)
+
+
+def _failed(case: Case, name: str, error: BenchError) -> None:
+    case.fail(name, str(error))
+    tell(f"{case.scenario.name}: FAILED: {name}: {error}")
+
+
+def _tell_round(case: Case, number: int) -> None:
+    """Tell the first figure, and the CPU time, of everyone."""
+    parts = []
+    for name, samples in case.samples.items():
+        figure, value = next(iter(samples[-1].items()))
+        cpu = f", {samples[-1]['cpu_us']:.1f} us" if "cpu_us" in samples[-1] else ""
+        parts.append(f"{name} {value:,.0f} {figure.replace('_', ' ')}{cpu}")
+    tell(f"{case.scenario.name}: round {number + 1}: {'; '.join(parts)}")
+
+
+def tell(text: str) -> None:
+    """Print to standard error."""
+    print(text, file=sys.stderr, flush=True)
