@@ -93,7 +93,7 @@ class Plan(NamedTuple):
 
     @property
     def is_aborted(self) -> bool:
-        """Whether the client goes away amid it."""
+        """Whether it never gets to its end, most often since the client goes away."""
         return self.name.startswith("abort-")
 
     @property
