@@ -5,6 +5,7 @@ cpu_us                CPU time of the proxy for one of these, in microseconds
 user_us, system_us    how that divides
 p50_ms, p99_ms        latency; transfers have none
 core                  the share of its core that the proxy had
+waited                the share of time that it could have run and something else did
 rss_mb                resident memory, in megabytes
 bytes_each            resident memory for each of many idle connections
 listening_ms          from exec to the first connection that is accepted
@@ -18,9 +19,26 @@ from bench.load.processes import Process
 Sample = Mapping[str, float]
 
 
+_DISTURBED = 0.5
+_TRIES = 3
+
+
 def measure(load: Load, proxy: Process) -> Sample:
-    """Load the proxy once."""
-    before = proxy.cpu_time()
+    """Load the proxy; again where others had its core most of the time, and keep the best run."""
+    best = _measure_once(load, proxy)
+    for _ in range(1, _TRIES):
+        if best["waited"] < _DISTURBED:
+            break
+        best = min(best, _measure_once(load, proxy), key=_waited)
+    return best
+
+
+def _waited(sample: Sample) -> float:
+    return sample["waited"]
+
+
+def _measure_once(load: Load, proxy: Process) -> Sample:
+    before, waited = proxy.cpu_time(), proxy.waited()
     counts = generate(load, proxy)
     used = proxy.cpu_time().since(before)
     count, seconds = counts["count"], counts["microseconds"] / 1e6
@@ -30,6 +48,7 @@ def measure(load: Load, proxy: Process) -> Sample:
         "user_us": used.user / count * 1e6,
         "system_us": used.system / count * 1e6,
         "core": used.total / seconds,
+        "waited": (proxy.waited() - waited) / seconds,
         "rss_mb": proxy.rss_mb(),
     }
     if "p50" in counts:

@@ -124,7 +124,11 @@ class Process:
         stat = Path(f"/proc/{self._child.pid}/stat").read_text()
         ticks = stat.rpartition(")")[2].split()[11:13]
         user, system = (int(count) * _SECONDS_PER_TICK for count in ticks)
-        return CpuTime(self._scheduled() or user + system, user, system)
+        return CpuTime(self._schedstat(0) or user + system, user, system)
+
+    def waited(self) -> float:
+        """Return the seconds that the process could have run and something else did."""
+        return self._schedstat(1)
 
     def rss_mb(self) -> float:
         """Return the resident memory, in megabytes."""
@@ -133,11 +137,11 @@ class Process:
                 return int(line.split()[1]) * 1024 / 1e6
         raise BenchError("has no memory any more")
 
-    def _scheduled(self) -> float:
-        """Return the seconds that all threads were running, or 0 where the kernel does not tell."""
+    def _schedstat(self, column: int) -> float:
+        """Return seconds that all threads ran (0) or waited (1), or 0 where nobody counts them."""
         try:
             tasks = list(Path(f"/proc/{self._child.pid}/task").glob("*/schedstat"))
-            return sum(int(task.read_text().split()[0]) for task in tasks) * _NANOSECOND
+            return sum(int(task.read_text().split()[column]) for task in tasks) * _NANOSECOND
         except OSError:
             return 0.0
 

@@ -58,7 +58,11 @@ _LATENCY: dict[str, Cell] = {
     "p99 ms": _median("p99_ms", ".2f"),
     f"p99 {_RATIO}": _ratio("p99_ms"),
 }
-_END: dict[str, Cell] = {"core": _core, "RSS MB": _median("rss_mb", ".1f")}
+_END: dict[str, Cell] = {
+    "core": _core,
+    "waited": _median("waited", ".0%"),
+    "RSS MB": _median("rss_mb", ".1f"),
+}
 COLUMNS: dict[Kind, dict[str, Cell]] = {
     "requests": _load_columns("req", "req/s") | _LATENCY | _END,
     "transfer": _load_columns("MB", "MB/s") | _END,

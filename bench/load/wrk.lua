@@ -12,10 +12,11 @@ function init(args)
    local head = wrk.format()
    local from, to = head:find(MARK, 1, true)
    local before, after = head:sub(1, from - 1), head:sub(to + 1)
-   local count = 1000000000
+   -- Not even two runs have a head in common.
+   local count, run = 1000000000, os.time() .. "-"
    request = function()
       count = count + 1
-      return before .. count .. after
+      return before .. run .. count .. after
    end
 end
 
