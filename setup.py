@@ -19,6 +19,7 @@ HOT_PATH = {
         "body", "delivery", "fields", "framing", "head", "persistence", "rewrite", "scan",
         "switching", "target", "trailers",
     ],
+    "observe": ["outcome"],
     "routing": ["port_field", "router", "target"],
     "upstream": ["connection", "pool"],
     "relay": [
@@ -62,14 +63,14 @@ def can_compile() -> bool:
 
 
 def extensions() -> list[Extension]:
-    """Return the scan of lines and the compiled modules of the hot path."""
+    """Return the shortcut of the scan and the compiled modules of the hot path."""
     from Cython.Build import cythonize
     from mypyc.build import mypycify
 
-    lines = Extension("cmux_proxy.http1._lines", [str(SOURCE / "http1/_lines.pyx")])
+    shortcut = Extension("cmux_proxy.http1._shortcut", [str(SOURCE / "http1/_shortcut.pyx")])
     modules = [str(SOURCE / room / f"{name}.py") for room in HOT_PATH for name in HOT_PATH[room]]
     return [
-        *cythonize([lines], build_dir="build"),
+        *cythonize([shortcut], build_dir="build"),
         *mypycify(["--config-file=", "--ignore-missing-imports", *modules], opt_level="3"),
     ]
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from cmux_proxy.http1.body import Body
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.head import Fields, RequestHead, ResponseHead
+from cmux_proxy.http1.head import RequestHead, ResponseHead
 
 Head = RequestHead | ResponseHead
 H_co = TypeVar("H_co", bound=Head, covariant=True)
@@ -65,18 +65,21 @@ def ways_to_arrive(data: bytes) -> Iterator[list[bytes]]:
 def facts(head: Head) -> dict[str, object]:
     """Return all that a scan learned, and the bytes of the head instead of the buffer's."""
     line = {name: getattr(head, name) for name in attributes(head) if name not in _OBJECTS}
-    return {**line, **known_fields(head.fields), "head": head.buffer[: head.end]}
+    return {**line, **known(head.fields), **known(head.spans()), "head": head.buffer[: head.end]}
 
 
 def attributes(facts_object: object) -> list[str]:
     """Return the names of its attributes, in either build: compiled classes have no slots."""
-    kind: Any = type(facts_object)
-    return list(getattr(kind, "__slots__", None) or kind.__mypyc_attrs__)
+    names: dict[str, None] = {}
+    for kind in reversed(type(facts_object).__mro__):
+        known: Any = kind.__dict__
+        names |= dict.fromkeys(known.get("__slots__") or known.get("__mypyc_attrs__") or ())
+    return list(names)
 
 
-def known_fields(fields: Fields) -> dict[str, object]:
-    """Return all facts of a header section."""
-    return {name: getattr(fields, name) for name in attributes(fields)}
+def known(facts_object: object) -> dict[str, object]:
+    """Return all facts of a header section, or all spans."""
+    return {name: getattr(facts_object, name) for name in attributes(facts_object)}
 
 
 def scan_pieces(scanner: Scanner[H], pieces: Sequence[bytes]) -> tuple[H | None, list[bytes]]:

@@ -11,6 +11,8 @@ from cmux_proxy.http1.head import (
     HeadLimits,
     RequestHead,
     ResponseHead,
+    SpanFinder,
+    Spans,
 )
 
 LIMITS = HeadLimits(start_line=20, section=30, fields=3)
@@ -21,23 +23,36 @@ def test_the_options_of_connection_are_bits() -> None:
 
 
 def test_fields_know_nothing_before_they_are_read() -> None:
-    fields = Fields(b"A: 1\r\n\r\n")
-    assert fields.kept == fields.block == b"A: 1\r\n\r\n"
-    assert (fields.cuts, fields.handshake, fields.nominated, fields.reported) == ((), (), (), ())
-    assert (fields.connection, fields.coding_span, fields.host_span) == (0, (0, 0), (0, 0))
+    fields = Fields()
+    assert (fields.connection, fields.reported) == (0, ())
     assert (fields.host, fields.expect, fields.upgrade) == (None, None, None)
     assert (fields.content_length, fields.transfer_encoding) == (None, None)
+    spans = Spans()
+    assert (spans.cuts, spans.handshake, spans.nominated) == ((), (), ())
+    assert (spans.host, spans.coding) == ((0, 0), (0, 0))
 
 
-def test_a_head_ends_where_its_fields_end() -> None:
+class Finder(SpanFinder):
+    """Knows one section."""
+
+    def spans(self, section: bytes) -> Spans:
+        assert section == b"A: 1\r\n\r\n"
+        return SPANS
+
+
+SPANS = Spans()
+
+
+def test_a_head_keeps_what_it_is_given() -> None:
     buffer = b"GET / HTTP/1.1\r\nA: 1\r\n\r\nbehind"
-    fields = Fields(b"A: 1\r\n\r\n")
-    request = RequestHead(buffer, 16, b"GET", b"/", 1, fields)
-    assert buffer[request.end :] == b"behind"
+    fields = Fields(content_length=5)
+    request = RequestHead(Finder(), buffer, 16, 24, b"GET", b"/", 1, b"plain", fields)
+    assert (request.end, request.section(), request.plain) == (24, b"A: 1\r\n\r\n", b"plain")
     assert (request.buffer, request.line_end, request.fields) == (buffer, 16, fields)
     assert (request.method, request.target, request.minor) == (b"GET", b"/", 1)
-    response = ResponseHead(buffer, 16, 0, 204, fields)
-    assert buffer[response.end :] == b"behind"
+    assert request.spans() is SPANS
+    response = ResponseHead(Finder(), buffer, 16, 24, 204, 0, b"plain", fields)
+    assert (response.end, response.section(), response.plain) == (24, b"A: 1\r\n\r\n", b"plain")
     assert (response.buffer, response.line_end, response.fields) == (buffer, 16, fields)
     assert (response.status, response.minor) == (204, 0)
 

@@ -1,47 +1,30 @@
-"""The lines of a head, in both twins: which are valid, and which are found."""
-
-from types import ModuleType
+"""The lines of a head: which are valid, and which are found."""
 
 import pytest
 
-from cmux_proxy import _build
-from cmux_proxy.http1 import lines
+from cmux_proxy.http1.lines import FieldLines, head_end, request_head, response_head
 
 KINDS = {b"host": 1, b"te": 2, b"content-length": 3}
-TWINS = [lines]
-try:
-    from cmux_proxy.http1 import _lines
-except ImportError:
-    assert not _build.COMPILED, "the compiled package lacks its compiled lines"
-else:
-    TWINS.append(_lines)
 
 
-@pytest.fixture(params=TWINS, ids=lambda twin: twin.__name__.rpartition(".")[2])
-def twin(request: pytest.FixtureRequest) -> ModuleType:
-    module = request.param
-    assert isinstance(module, ModuleType)
-    return module
-
-
-def test_the_end_of_a_head_is_where_its_first_blank_line_ends(twin: ModuleType) -> None:
+def test_the_end_of_a_head_is_where_its_first_blank_line_ends() -> None:
     data = b"G / HTTP/1.1\r\nA: \r\r\n\r\nB\r\n\r\n"
-    assert twin.head_end(data, 0) == 22
-    assert [twin.head_end(data[:size], 0) for size in range(22)] == [0] * 22
-    assert [twin.head_end(data[:22], searched) for searched in range(22)] == [22] * 22
-    assert twin.head_end(data, 22) == len(data)
-    assert twin.head_end(data, len(data) - 1) == len(data)
-    assert twin.head_end(b"", 0) == 0
-    assert twin.head_end(b"\r\n\r\n", 0) == 4
+    assert head_end(data, 0) == 22
+    assert [head_end(data[:size], 0) for size in range(22)] == [0] * 22
+    assert [head_end(data[:22], searched) for searched in range(22)] == [22] * 22
+    assert head_end(data, 22) == len(data)
+    assert head_end(data, len(data) - 1) == len(data)
+    assert head_end(b"", 0) == 0
+    assert head_end(b"\r\n\r\n", 0) == 4
 
 
-def test_a_request_line_is_taken_apart(twin: ModuleType) -> None:
+def test_a_request_line_is_taken_apart() -> None:
     line = b'PATCH /a?b=%20|"c HTTP/1.1\r\nHost: a\r\n'
     start = line.index(b"\n") + 1
     path = b'/a?b=%20|"c'
-    assert twin.request_head(line, start + 6) == (b"PATCH", path, 1, start, b"Host: ")
-    assert twin.request_head(line, 1000) == (b"PATCH", path, 1, start, b"Host: a\r\n")
-    assert twin.request_head(b"G * HTTP/1.0\r\n", 3) == (b"G", b"*", 0, 14, b"")
+    assert request_head(line, start + 6) == (b"PATCH", path, 1, start, b"Host: ")
+    assert request_head(line, 1000) == (b"PATCH", path, 1, start, b"Host: a\r\n")
+    assert request_head(b"G * HTTP/1.0\r\n", 3) == (b"G", b"*", 0, 14, b"")
 
 
 @pytest.mark.parametrize(
@@ -55,14 +38,14 @@ def test_a_request_line_is_taken_apart(twin: ModuleType) -> None:
         b"GET  HTTP/1.1\r\n", b"GET / HTTP/1.1\r\r\n", b"GET /\x7f HTTP/1.1\r\n",
     ],
 )  # fmt: skip
-def test_anything_else_is_no_request_line(twin: ModuleType, line: bytes) -> None:
-    assert twin.request_head(line, len(line)) is None
+def test_anything_else_is_no_request_line(line: bytes) -> None:
+    assert request_head(line, len(line)) is None
 
 
-def test_a_status_line_is_taken_apart(twin: ModuleType) -> None:
-    assert twin.response_head(b"HTTP/1.1 200 OK\r\nA: 1\r\n", 19) == (200, 1, 17, b"A:")
-    assert twin.response_head(b"HTTP/1.0 999 \x80\t\r\n", 99) == (999, 0, 17, b"")
-    assert twin.response_head(b"HTTP/1.1 204\r\n\r\n", 16) == (204, 1, 14, b"\r\n")
+def test_a_status_line_is_taken_apart() -> None:
+    assert response_head(b"HTTP/1.1 200 OK\r\nA: 1\r\n", 19) == (200, 1, 17, b"A:")
+    assert response_head(b"HTTP/1.0 999 \x80\t\r\n", 99) == (999, 0, 17, b"")
+    assert response_head(b"HTTP/1.1 204\r\n\r\n", 16) == (204, 1, 14, b"\r\n")
 
 
 @pytest.mark.parametrize(
@@ -75,13 +58,13 @@ def test_a_status_line_is_taken_apart(twin: ModuleType) -> None:
         b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\x7f\r\n", b"HTTP/1.1\t200 OK\r\n",
     ],
 )  # fmt: skip
-def test_anything_else_is_no_status_line(twin: ModuleType, line: bytes) -> None:
-    assert twin.response_head(line, len(line)) is None
+def test_anything_else_is_no_status_line(line: bytes) -> None:
+    assert response_head(line, len(line)) is None
 
 
-def test_fields_of_interest_are_found_in_order(twin: ModuleType) -> None:
+def test_fields_of_interest_are_found_in_order() -> None:
     block = b"A: 1\r\nhOST:\t a:80 \t\r\nTest: x\r\nTE:\r\nX-Fam-B: \x80\r\nHost: \r\n\r\n"
-    assert twin.FieldLines(KINDS, b"x-fam-").find(block) == [
+    assert FieldLines(KINDS, b"x-fam-").find(block) == [
         (1, b"", b"a:80", 6, 21),
         (2, b"", b"", 30, 35),
         (0, b"x-fam-b", b"\x80", 35, 47),
@@ -89,22 +72,18 @@ def test_fields_of_interest_are_found_in_order(twin: ModuleType) -> None:
     ]
 
 
-def test_without_a_family_only_names_are_found(twin: ModuleType) -> None:
-    assert twin.FieldLines(KINDS, b"").find(b"X-Fam-B: 1\r\nte: 2\r\n\r\n") == [
-        (2, b"", b"2", 12, 19)
-    ]
+def test_without_a_family_only_names_are_found() -> None:
+    assert FieldLines(KINDS, b"").find(b"X-Fam-B: 1\r\nte: 2\r\n\r\n") == [(2, b"", b"2", 12, 19)]
 
 
-def test_the_family_takes_a_name_that_is_its_prefix_alone(twin: ModuleType) -> None:
-    assert twin.FieldLines(KINDS, b"x-fam-").find(b"X-Fam-: 1\r\n\r\n") == [
-        (0, b"x-fam-", b"1", 0, 11)
-    ]
-    assert twin.FieldLines(KINDS, b"x-fam-").find(b"X-Fam: 1\r\n\r\n") == []
+def test_the_family_takes_a_name_that_is_its_prefix_alone() -> None:
+    assert FieldLines(KINDS, b"x-fam-").find(b"X-Fam-: 1\r\n\r\n") == [(0, b"x-fam-", b"1", 0, 11)]
+    assert FieldLines(KINDS, b"x-fam-").find(b"X-Fam: 1\r\n\r\n") == []
 
 
-def test_a_long_name_is_of_no_interest(twin: ModuleType) -> None:
+def test_a_long_name_is_of_no_interest() -> None:
     name = b"h" * 64 + b"ost"
-    assert twin.FieldLines(KINDS, b"x-fam-").find(name + b": 1\r\n\r\n") == []
+    assert FieldLines(KINDS, b"x-fam-").find(name + b": 1\r\n\r\n") == []
 
 
 @pytest.mark.parametrize(
@@ -118,5 +97,5 @@ def test_a_long_name_is_of_no_interest(twin: ModuleType) -> None:
         b"H\xc3st: a\r\n\r\n", b"TE: a\n\r\n", b"A: 1\r\n\n",
     ],
 )  # fmt: skip
-def test_a_malformed_section_is_refused(twin: ModuleType, block: bytes) -> None:
-    assert twin.FieldLines(KINDS, b"x-fam-").find(block) is None
+def test_a_malformed_section_is_refused(block: bytes) -> None:
+    assert FieldLines(KINDS, b"x-fam-").find(block) is None

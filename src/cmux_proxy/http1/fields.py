@@ -11,12 +11,17 @@ from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.grammar import CONTENT_LENGTH, HOST, NAMED_FIELD_LINE, TOKEN_ONLY
-from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, Fields, HeadLimits
-
-try:
-    from cmux_proxy.http1._lines import FieldLines
-except ImportError:
-    from cmux_proxy.http1.lines import FieldLines
+from cmux_proxy.http1.head import (
+    CLOSE,
+    KEEP_ALIVE,
+    UPGRADE,
+    Fields,
+    HeadLimits,
+    Span,
+    SpanFinder,
+    Spans,
+)
+from cmux_proxy.http1.lines import FieldLines
 
 _HOP_BY_HOP: Final = 1
 _HOST: Final = 2
@@ -42,12 +47,10 @@ _KINDS: Final[dict[bytes, int]] = {
 # In a response these two say nothing to a proxy.
 _REQUEST_ONLY: Final = (b"expect", b"host")
 
-_OPTIONS: Final[dict[bytes, int]] = {
+OPTIONS: Final[dict[bytes, int]] = {
     b"close": CLOSE,
     b"keep-alive": KEEP_ALIVE,
-    b"Keep-Alive": KEEP_ALIVE,
     b"upgrade": UPGRADE,
-    b"Upgrade": UPGRADE,
 }
 # Fields that say what a message is or where it goes: no peer may have them removed on the way.
 _NEVER_NOMINATED: Final = frozenset([b"content-length", b"transfer-encoding", b"host"])
@@ -58,7 +61,23 @@ _REMEMBERED_SIZE: Final = 2048
 _SEEN: Final = 4096
 
 
-class FieldReader:
+def names_of_interest(prefix: bytes) -> dict[bytes, int]:
+    """Return the kinds of the fields that a FieldReader with this prefix looks at, by name."""
+    return {name: kind for name, kind in _KINDS.items() if prefix or name not in _REQUEST_ONLY}
+
+
+class Section:
+    """One header section as it was read: what it says, where, and what of it may travel on."""
+
+    __slots__ = ("fields", "kept", "spans")
+
+    def __init__(self, fields: Fields, spans: Spans, kept: bytes) -> None:
+        self.fields = fields
+        self.spans = spans
+        self.kept = kept
+
+
+class FieldReader(SpanFinder):
     """Reads header sections; with a `prefix`, of requests, else of responses.
 
     A field whose name begins with `prefix` and ends with `suffix`, both in lower case, is reported
@@ -68,28 +87,27 @@ class FieldReader:
     __slots__ = ("_limits", "_lines", "_memory", "_prefix", "_seen", "_suffix")
 
     def __init__(self, limits: HeadLimits, prefix: bytes, suffix: bytes) -> None:
-        names = {n: kind for n, kind in _KINDS.items() if prefix or n not in _REQUEST_ONLY}
-        self._lines = FieldLines(names, prefix)
+        self._lines = FieldLines(names_of_interest(prefix), prefix)
         self._limits = limits
         self._prefix = prefix
         self._suffix = suffix
-        self._memory: dict[bytes, Fields] = {}
+        self._memory: dict[bytes, Section] = {}
         self._seen: set[int] = set()
 
-    def read(self, block: bytes) -> Fields | None:
-        """Return the facts of a section that ends in its blank line, or None if it is malformed.
+    def read(self, block: bytes) -> Section | None:
+        """Read a section that ends in its blank line; return None if it is malformed.
 
         Raises BadMessage where the lines are well-formed and what they say is not acceptable.
         """
-        fields = self._memory.get(block)
-        if fields is None:
+        section = self._memory.get(block)
+        if section is None:
             self._limits.check_section(block)
-            fields = self._read(block)
-            if fields is not None:
-                self._remember(block, fields)
-        return fields
+            section = self._read(block)
+            if section is not None:
+                self._remember(block, section)
+        return section
 
-    def _remember(self, block: bytes, fields: Fields) -> None:
+    def _remember(self, block: bytes, section: Section) -> None:
         """Keep the facts of a section that comes for the second time."""
         mark = hash(block)
         if mark not in self._seen:
@@ -99,40 +117,45 @@ class FieldReader:
         elif len(block) <= _REMEMBERED_SIZE:
             if len(self._memory) >= _REMEMBERED:
                 self._memory.clear()
-            self._memory[block] = fields
+            self._memory[block] = section
 
-    def _read(self, block: bytes) -> Fields | None:
+    def spans(self, section: bytes) -> Spans:
+        """Return the spans of a section that was read before."""
+        found = self.read(section)
+        return Spans() if found is None else found.spans
+
+    def _read(self, block: bytes) -> Section | None:
         lines = self._lines.find(block)
         if lines is None:
             return None
-        fields = Fields(block)
+        fields = Fields()
+        spans = Spans()
         for kind, name, value, start, end in lines:
             if kind == _HOST:
-                _note_host(fields, value, (start, end))
+                _note_host(fields, value)
+                spans.host = (start, end)
             elif kind == _CONTENT_LENGTH:
                 _note_length(fields, value)
             elif kind:
-                _note(fields, kind, value, (start, end))
+                _note(fields, spans, kind, value, (start, end))
             elif name.endswith(self._suffix):
-                fields.cuts += ((start, end),)
+                spans.cuts += ((start, end),)
                 fields.reported += ((name, value),)
-        if fields.nominated:
-            self._cut_nominated(fields)
-        if fields.cuts:
-            fields.kept = without(block, fields.cuts)
-        return fields
+        if spans.nominated:
+            self._cut_nominated(spans, block)
+        return Section(fields, spans, without(block, spans.cuts) if spans.cuts else block)
 
-    def _cut_nominated(self, fields: Fields) -> None:
+    def _cut_nominated(self, spans: Spans, block: bytes) -> None:
         """Add the fields that Connection nominates to the cuts; refuse those it may not name."""
-        wanted = frozenset(fields.nominated)
+        wanted = frozenset(spans.nominated)
         for name in wanted:
             if name in _NEVER_NOMINATED or (self._prefix and name.startswith(self._prefix)):
                 raise BadMessage(f"Connection may not name {name.decode('ascii')}")
-        spans = set(fields.cuts)
-        for match in NAMED_FIELD_LINE.finditer(fields.block):
+        cuts = set(spans.cuts)
+        for match in NAMED_FIELD_LINE.finditer(block):
             if match.group(1).lower() in wanted:
-                spans.add(match.span())
-        fields.cuts = tuple(sorted(spans))
+                cuts.add(match.span())
+        spans.cuts = tuple(sorted(cuts))
 
 
 def without(block: bytes, cuts: Iterable[tuple[int, int]]) -> bytes:
@@ -146,24 +169,24 @@ def without(block: bytes, cuts: Iterable[tuple[int, int]]) -> bytes:
     return b"".join(pieces)
 
 
-def _note(fields: Fields, kind: int, value: bytes, span: tuple[int, int]) -> None:
+def _note(fields: Fields, spans: Spans, kind: int, value: bytes, span: Span) -> None:
     if kind == _CONNECTION:
-        fields.cuts += (span,)
-        fields.handshake += (span,)
-        option = _OPTIONS.get(value, 0)
+        spans.cuts += (span,)
+        spans.handshake += (span,)
+        option = OPTIONS.get(value.lower(), 0)
         if option:
             fields.connection |= option
         else:
-            _note_options(fields, value)
+            _note_options(fields, spans, value)
     elif kind == _HOP_BY_HOP:
-        fields.cuts += (span,)
+        spans.cuts += (span,)
     elif kind == _TRANSFER_ENCODING:
         # RFC 9110 section 5.2: several lines are one list, which is never just "chunked".
         fields.transfer_encoding = _joined(fields.transfer_encoding, value)
-        fields.coding_span = span
+        spans.coding = span
     elif kind == _UPGRADE:
-        fields.cuts += (span,)
-        fields.handshake += (span,)
+        spans.cuts += (span,)
+        spans.handshake += (span,)
         fields.upgrade = _joined(fields.upgrade, value)
     else:
         fields.expect = _joined(fields.expect, value)
@@ -173,14 +196,13 @@ def _joined(before: bytes | None, value: bytes) -> bytes:
     return value if before is None else before + b", " + value
 
 
-def _note_host(fields: Fields, value: bytes, span: tuple[int, int]) -> None:
+def _note_host(fields: Fields, value: bytes) -> None:
     # RFC 9112 section 3.2: exactly one, and a valid one. Stricter: an empty value is refused.
     if fields.host is not None:
         raise BadMessage("there is more than one Host field")
     if HOST.fullmatch(value) is None:
         raise BadMessage("the Host field is not a host and an optional port")
     fields.host = value
-    fields.host_span = span
 
 
 def _note_length(fields: Fields, value: bytes) -> None:
@@ -192,7 +214,7 @@ def _note_length(fields: Fields, value: bytes) -> None:
     fields.content_length = int(value)
 
 
-def _note_options(fields: Fields, value: bytes) -> None:
+def _note_options(fields: Fields, spans: Spans, value: bytes) -> None:
     """Read a Connection value as a list (RFC 9110 section 7.6.1)."""
     nominated: list[bytes] = []
     for item in value.split(b","):
@@ -201,8 +223,8 @@ def _note_options(fields: Fields, value: bytes) -> None:
             continue
         if TOKEN_ONLY.fullmatch(name) is None:
             raise BadMessage("Connection is not a list of tokens")
-        option = _OPTIONS.get(name, 0)
+        option = OPTIONS.get(name, 0)
         fields.connection |= option
         if not option:
             nominated.append(name)
-    fields.nominated += tuple(nominated)
+    spans.nominated += tuple(nominated)

@@ -14,81 +14,150 @@ KEEP_ALIVE: Final = 2
 UPGRADE: Final = 4
 
 
-class Fields:
-    """The facts of one header section; never changed once it has been read.
+Span = tuple[int, int]
 
-    `block` is the section, blank line included, and `kept` what of it may travel on. `cuts` are
-    the spans that may not, as (start, end) offsets into the block, in order; `handshake` are those
-    of them that an upgrade keeps. `connection` has the bits above, `nominated` the other options.
-    `reported` holds the fields of the reported family as (lower-case name, value), in order.
-    Values are without surrounding white space; of several lines, joined with a comma.
+
+class Fields:
+    """What the fields of one header section say; never changed once it has been read.
+
+    `connection` has the bits above. `reported` holds the fields of the reported family as
+    (lower-case name, value), in order. Values are without surrounding white space; of several
+    lines, joined with a comma.
     """
 
     __slots__ = (
-        "block",
-        "coding_span",
         "connection",
         "content_length",
-        "cuts",
         "expect",
-        "handshake",
         "host",
-        "host_span",
-        "kept",
-        "nominated",
         "reported",
         "transfer_encoding",
         "upgrade",
     )
 
-    def __init__(self, block: bytes) -> None:
-        self.block = block
-        self.kept = block
-        self.cuts: tuple[tuple[int, int], ...] = ()
-        self.handshake: tuple[tuple[int, int], ...] = ()
-        self.connection = 0
+    def __init__(
+        self,
+        connection: int = 0,
+        content_length: int | None = None,
+        transfer_encoding: bytes | None = None,
+        upgrade: bytes | None = None,
+        host: bytes | None = None,
+        expect: bytes | None = None,
+        reported: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        self.connection = connection
+        self.content_length = content_length
+        self.transfer_encoding = transfer_encoding
+        self.upgrade = upgrade
+        self.host = host
+        self.expect = expect
+        self.reported = reported
+
+
+class Spans:
+    """Where the lines of one header section stand, as (start, end) offsets into it.
+
+    `cuts` may not travel on, in order; `handshake` are those of them that an upgrade keeps; `host`
+    and `coding` are the lines of Host and Transfer-Encoding. `nominated` are the names that
+    Connection has had cut.
+    """
+
+    __slots__ = ("coding", "cuts", "handshake", "host", "nominated")
+
+    def __init__(self) -> None:
+        self.cuts: tuple[Span, ...] = ()
+        self.handshake: tuple[Span, ...] = ()
+        self.host: Span = (0, 0)
+        self.coding: Span = (0, 0)
         self.nominated: tuple[bytes, ...] = ()
-        self.content_length: int | None = None
-        self.transfer_encoding: bytes | None = None
-        self.coding_span = (0, 0)
-        self.upgrade: bytes | None = None
-        self.host: bytes | None = None
-        self.host_span = (0, 0)
-        self.expect: bytes | None = None
-        self.reported: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class RequestHead:
-    """The facts of one request head: offsets into `buffer`, HTTP/1.`minor`, and the fields."""
+class SpanFinder:
+    """Whoever can tell the spans of a section that it has read before."""
 
-    __slots__ = ("buffer", "end", "fields", "line_end", "method", "minor", "target")
+    __slots__ = ()
+
+    def spans(self, section: bytes) -> Spans:
+        """Return them."""
+        raise NotImplementedError
+
+
+class Head:
+    """What both kinds of heads have: `buffer` begins with the head, which ends at `end`.
+
+    The start line ends at `line_end`; `plain` is the head without its cuts. Few heads are asked for
+    their spans, so these are found when they are.
+    """
+
+    __slots__ = ("_finder", "buffer", "end", "fields", "line_end", "minor", "plain")
 
     def __init__(
-        self, buffer: bytes, line_end: int, method: bytes, target: bytes, minor: int, fields: Fields
+        self,
+        finder: SpanFinder,
+        buffer: bytes,
+        line_end: int,
+        end: int,
+        minor: int,
+        plain: bytes,
+        fields: Fields,
     ) -> None:
+        self._finder = finder
         self.buffer = buffer
         self.line_end = line_end
-        self.end = line_end + len(fields.block)
+        self.end = end
+        self.minor = minor
+        self.plain = plain
+        self.fields = fields
+
+    def section(self) -> bytes:
+        """Return the header section, blank line included."""
+        return self.buffer[self.line_end : self.end]
+
+    def spans(self) -> Spans:
+        """Return where the lines of interest stand in the section."""
+        return self._finder.spans(self.section())
+
+
+class RequestHead(Head):
+    """The facts of one request head: method, target, HTTP/1.`minor`, and the fields."""
+
+    __slots__ = ("method", "target")
+
+    def __init__(
+        self,
+        finder: SpanFinder,
+        buffer: bytes,
+        line_end: int,
+        end: int,
+        method: bytes,
+        target: bytes,
+        minor: int,
+        plain: bytes,
+        fields: Fields,
+    ) -> None:
+        super().__init__(finder, buffer, line_end, end, minor, plain, fields)
         self.method = method
         self.target = target
-        self.minor = minor
-        self.fields = fields
 
 
-class ResponseHead:
-    """The facts of one response head: offsets into `buffer`, HTTP/1.`minor`, and the fields."""
+class ResponseHead(Head):
+    """The facts of one response head: status, HTTP/1.`minor`, and the fields."""
 
-    __slots__ = ("buffer", "end", "fields", "line_end", "minor", "status")
+    __slots__ = ("status",)
 
     def __init__(
-        self, buffer: bytes, line_end: int, minor: int, status: int, fields: Fields
+        self,
+        finder: SpanFinder,
+        buffer: bytes,
+        line_end: int,
+        end: int,
+        status: int,
+        minor: int,
+        plain: bytes,
+        fields: Fields,
     ) -> None:
-        self.buffer = buffer
-        self.line_end = line_end
-        self.end = line_end + len(fields.block)
-        self.minor = minor
+        super().__init__(finder, buffer, line_end, end, minor, plain, fields)
         self.status = status
-        self.fields = fields
 
 
 class HeadLimits:

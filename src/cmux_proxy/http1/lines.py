@@ -1,9 +1,7 @@
 """The bytes of a head: where it ends, which lines are valid, which a rule is interested in.
 
-`_lines.pyx` does the same compiled, and where it was built it is what `scan.py` and `fields.py`
-use; the two are held together by the tests of both and by a differential one. A pattern eats the
-lines that no rule is interested in and stops at one that is, so that the work in Python grows with
-those only, and every byte is validated on the way.
+A pattern eats the lines that no rule is interested in and stops at one that is, so that the work in
+Python grows with those only, and every byte is validated on the way.
 """
 
 import re

@@ -19,7 +19,7 @@ _ADD_UPGRADE: Final = b"Connection: upgrade\r\n"
 
 def plain_request(head: RequestHead, tail: bytes) -> bytes:
     """Return an HTTP/1.1 request in origin form that asks for no upgrade, ready to send."""
-    return head.buffer[: head.line_end] + head.fields.kept + tail
+    return head.plain + tail if tail else head.plain
 
 
 def other_request(
@@ -30,25 +30,26 @@ def other_request(
     `to` replaces the target and the Host value (RFC 9112 section 3.2.2), `host` is the Host for
     an HTTP/1.0 request that has none, which HTTP/1.1 does not allow.
     """
-    fields = head.fields
-    cuts = list(fields.cuts)
+    section = head.section()
+    spans = head.spans()
+    cuts = list(spans.cuts)
     additions = b""
     if upgrade:
-        kept = list(fields.handshake)
-        if fields.nominated:
+        kept = list(spans.handshake)
+        if spans.nominated:
             # Connection names fields that are gone, so it is written anew.
-            kept = [span for span in kept if _begins_with_u(fields.block, span)]
+            kept = [span for span in kept if _begins_with_u(section, span)]
             additions = _ADD_UPGRADE
         cuts = [span for span in cuts if span not in kept]
     path = head.target if to is None else to.path
     line = head.method + b" " + path + b" HTTP/1.1\r\n"
     if to is not None:
-        if fields.host is not None:
-            cuts = sorted([*cuts, fields.host_span])
+        if head.fields.host is not None:
+            cuts = sorted([*cuts, spans.host])
         line += b"Host: " + to.authority + b"\r\n"
-    elif fields.host is None:
+    elif head.fields.host is None:
         line += b"Host: " + host + b"\r\n"
-    return line + _with(without(fields.block, cuts), additions) + tail
+    return line + _with(without(section, cuts), additions) + tail
 
 
 def response(head: ResponseHead, additions: bytes, unwrap: bool, tail: bytes) -> bytes:
@@ -56,16 +57,16 @@ def response(head: ResponseHead, additions: bytes, unwrap: bool, tail: bytes) ->
 
     The version in the status line is ours (RFC 9110 section 2.5), all else the upstream's.
     """
-    fields = head.fields
-    block = fields.kept
+    plain = head.plain
     if unwrap:
-        block = without(fields.block, sorted([*fields.cuts, fields.coding_span]))
-    if additions:
-        block = _with(block, additions)
-    line = head.buffer[: head.line_end]
+        spans = head.spans()
+        cuts = sorted([*spans.cuts, spans.coding])
+        plain = head.buffer[: head.line_end] + without(head.section(), cuts)
     if not head.minor:
-        line = b"HTTP/1.1" + line[8:]
-    return line + block + tail
+        plain = b"HTTP/1.1" + plain[8:]
+    if additions:
+        plain = _with(plain, additions)
+    return plain + tail if tail else plain
 
 
 def chunk(data: bytes) -> bytes:
@@ -73,11 +74,11 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def _with(block: bytes, lines: bytes) -> bytes:
-    """Return the section with more lines before its blank line."""
-    return block[:-2] + lines + b"\r\n"
+def _with(section: bytes, lines: bytes) -> bytes:
+    """Return a section, or a head, with more lines before its blank line."""
+    return section[:-2] + lines + b"\r\n"
 
 
-def _begins_with_u(block: bytes, span: tuple[int, int]) -> bool:
+def _begins_with_u(section: bytes, span: tuple[int, int]) -> bool:
     """Return whether a handshake line is Upgrade rather than Connection."""
-    return block[span[0] : span[0] + 1] in (b"U", b"u")
+    return section[span[0] : span[0] + 1] in (b"U", b"u")

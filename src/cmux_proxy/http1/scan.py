@@ -1,7 +1,8 @@
 """One pass over a whole head, from bytes to facts (RFC 9112 sections 2 to 4).
 
-Neighbours: `fields.py` reads the header section, `grammar.py` makes the patterns, `head.py` has
-the facts, `explain.py` finds the words for what is refused.
+In a compiled build `_shortcut.pyx` finds the facts of most heads; the way through here is the rule
+for all of them, and the only one that refuses. Neighbours: `fields.py` reads the header section,
+`lines.py` has the bytes, `head.py` the facts, `explain.py` the words for what is refused.
 """
 
 from cmux_proxy.http1.explain import (
@@ -10,28 +11,42 @@ from cmux_proxy.http1.explain import (
     explain_request,
     explain_response,
 )
-from cmux_proxy.http1.fields import FieldReader
+from cmux_proxy.http1.fields import OPTIONS, FieldReader, names_of_interest
 from cmux_proxy.http1.grammar import EMPTY_LINES
-from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.head import Fields, HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.lines import head_end, request_head, response_head
 
 try:
-    from cmux_proxy.http1._lines import head_end, request_head, response_head
+    from cmux_proxy.http1._shortcut import Shortcut
 except ImportError:
-    from cmux_proxy.http1.lines import head_end, request_head, response_head
+    HAS_SHORTCUT = False
+else:
+    HAS_SHORTCUT = True
 
 
-class RequestScanner:
+class Scanner:
+    """What both kinds of heads are scanned with."""
+
+    __slots__ = ("_limits", "_reader", "_shortcut")
+
+    def __init__(self, limits: HeadLimits, prefix: bytes, suffix: bytes) -> None:
+        self._limits = limits
+        self._reader = FieldReader(limits, prefix, suffix)
+        self._shortcut: Shortcut | None = None
+        if HAS_SHORTCUT:
+            numbers = (limits.start_line, limits.section, limits.fields)
+            names = names_of_interest(prefix)
+            self._shortcut = Shortcut(names, OPTIONS, numbers, prefix, suffix)
+
+
+class RequestScanner(Scanner):
     """Scans request heads; built once, with the family of fields to report and cut.
 
     A field whose name begins with `prefix` and ends with `suffix`, in any case, is reported in
     `Fields.reported` and cut. Both are given in lower case.
     """
 
-    __slots__ = ("_limits", "_reader")
-
-    def __init__(self, limits: HeadLimits, prefix: bytes, suffix: bytes) -> None:
-        self._limits = limits
-        self._reader = FieldReader(limits, prefix, suffix)
+    __slots__ = ()
 
     def scan(self, buffer: bytes, searched: int) -> RequestHead | None:
         """Return the head at the start of `buffer`, or None when it is not complete.
@@ -39,6 +54,19 @@ class RequestScanner:
         `searched` is how much of the buffer an earlier call has seen, so that a head that comes
         in many pieces costs one pass. Raises BadMessage.
         """
+        if self._shortcut is not None and not searched:
+            facts = self._shortcut.request(buffer)
+            if facts is not None:
+                (method, target, minor, line_end, end, plain,
+                 connection, length, coding, upgrade, host, expect, reported) = facts  # fmt: skip
+                fields = Fields(connection, length, coding, upgrade, host, expect, reported)
+                return RequestHead(
+                    self._reader, buffer, line_end, end, method, target, minor, plain, fields
+                )
+        return self.scan_any(buffer, searched)
+
+    def scan_any(self, buffer: bytes, searched: int) -> RequestHead | None:
+        """As scan, without the shortcut."""
         end = head_end(buffer, searched)
         if not end:
             self._limits.check_unfinished(buffer)
@@ -49,23 +77,37 @@ class RequestScanner:
             raise explain_request(buffer)
         method, target, minor, line_end, block = parts
         self._limits.check_line(line_end)
-        fields = self._reader.read(block)
-        if fields is None:
+        section = self._reader.read(block)
+        if section is None:
             raise explain_request(buffer)
-        return RequestHead(buffer, line_end, method, target, minor, fields)
+        plain = buffer[:line_end] + section.kept
+        return RequestHead(
+            self._reader, buffer, line_end, end, method, target, minor, plain, section.fields
+        )
 
 
-class ResponseScanner:
+class ResponseScanner(Scanner):
     """Scans response heads."""
 
-    __slots__ = ("_limits", "_reader")
+    __slots__ = ()
 
     def __init__(self, limits: HeadLimits) -> None:
-        self._limits = limits
-        self._reader = FieldReader(limits, b"", b"")
+        super().__init__(limits, b"", b"")
 
     def scan(self, buffer: bytes, searched: int) -> ResponseHead | None:
         """As RequestScanner.scan, for a response."""
+        if self._shortcut is not None and not searched:
+            facts = self._shortcut.response(buffer)
+            if facts is not None:
+                status, minor, line_end, end, plain, connection, length, coding, upgrade = facts
+                fields = Fields(connection, length, coding, upgrade)
+                return ResponseHead(
+                    self._reader, buffer, line_end, end, status, minor, plain, fields
+                )
+        return self.scan_any(buffer, searched)
+
+    def scan_any(self, buffer: bytes, searched: int) -> ResponseHead | None:
+        """As scan, without the shortcut."""
         end = head_end(buffer, searched)
         if not end:
             self._limits.check_unfinished(buffer)
@@ -76,10 +118,13 @@ class ResponseScanner:
             raise explain_response(buffer)
         status, minor, line_end, block = parts
         self._limits.check_line(line_end)
-        fields = self._reader.read(block)
-        if fields is None:
+        section = self._reader.read(block)
+        if section is None:
             raise explain_response(buffer)
-        return ResponseHead(buffer, line_end, minor, status, fields)
+        plain = buffer[:line_end] + section.kept
+        return ResponseHead(
+            self._reader, buffer, line_end, end, status, minor, plain, section.fields
+        )
 
 
 def without_empty_lines(buffer: bytes) -> bytes:

@@ -1,0 +1,125 @@
+"""Where the shortcut of the compiled build takes a head, it says what the rule says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
+from tests.helpers.feeding import facts
+from tests.helpers.grammars import (
+    CONTESTED_REQUESTS,
+    CONTESTED_RESPONSES,
+    mutated,
+    requests,
+    responses,
+)
+
+pytest.importorskip("cmux_proxy.http1._shortcut", reason="this is the pure build")
+
+LIMITS = st.sampled_from([HeadLimits(16384, 65536, 256), HeadLimits(24, 120, 4)])
+FAMILIES = st.sampled_from([(b"x-cmux-", b"-internal"), (b"x-", b""), (b"x-cmux-port-", b"l")])
+
+
+def assert_request_read_alike(data: bytes, limits: HeadLimits, family: tuple[bytes, bytes]) -> None:
+    scanner = RequestScanner(limits, *family)
+    assert scanner._shortcut is not None
+    if scanner._shortcut.request(data) is not None:
+        ours, theirs = scanner.scan(data, 0), scanner.scan_any(data, 0)
+        assert ours is not None
+        assert theirs is not None
+        assert facts(ours) == facts(theirs)
+
+
+def assert_response_read_alike(data: bytes, limits: HeadLimits) -> None:
+    scanner = ResponseScanner(limits)
+    assert scanner._shortcut is not None
+    if scanner._shortcut.response(data) is not None:
+        ours, theirs = scanner.scan(data, 0), scanner.scan_any(data, 0)
+        assert ours is not None
+        assert theirs is not None
+        assert facts(ours) == facts(theirs)
+
+
+@given(st.one_of(mutated(requests(), most=8), st.binary()), LIMITS, FAMILIES)
+def test_they_agree_on_requests(
+    data: bytes, limits: HeadLimits, family: tuple[bytes, bytes]
+) -> None:
+    assert_request_read_alike(data, limits, family)
+
+
+@given(st.one_of(mutated(responses(), most=8), st.binary()), LIMITS)
+def test_they_agree_on_responses(data: bytes, limits: HeadLimits) -> None:
+    assert_response_read_alike(data, limits)
+
+
+@given(st.binary(max_size=4), st.sampled_from([b"Host", b"Connection", b"Content-Length", b"TE"]))
+def test_they_agree_on_values(value: bytes, name: bytes) -> None:
+    section = name + b": " + value + b"\r\n\r\n"
+    limits = HeadLimits(100, 100, 10)
+    family = (b"x-cmux-", b"-internal")
+    assert_request_read_alike(b"GET / HTTP/1.1\r\n" + section, limits, family)
+    assert_response_read_alike(b"HTTP/1.1 200 OK\r\n" + section, limits)
+
+
+@pytest.mark.parametrize("byte", range(256))
+def test_they_agree_on_every_byte_in_every_place(byte: int) -> None:
+    one = bytes([byte])
+    limits = HeadLimits(100, 200, 10)
+    request = b"GET /a HTTP/1.1\r\nHost: a:1\r\nX-Cmux-Port-Internal: 1\r\nA: b\r\n\r\n"
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\nA: b\r\n\r\n"
+    for at in range(len(request)):
+        for end in (at, at + 1):
+            data = request[:at] + one + request[end:]
+            assert_request_read_alike(data, limits, (b"x-cmux-", b"-internal"))
+    for at in range(len(response)):
+        for end in (at, at + 1):
+            assert_response_read_alike(response[:at] + one + response[end:], limits)
+
+
+def test_they_agree_where_readers_disagree() -> None:
+    for data in CONTESTED_REQUESTS:
+        assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x-cmux-", b"-internal"))
+    for data in CONTESTED_RESPONSES:
+        assert_response_read_alike(data, HeadLimits(100, 200, 10))
+
+
+SIMPLE = [
+    b"GET / HTTP/1.1\r\nHost: a.example:80\r\nX-Cmux-Port-Internal: 1\r\n\r\n",
+    b"get /?a HTTP/1.0\r\n\r\nbehind",
+    b"POST http://a/ HTTP/1.1\r\nhost:[::1]:80\r\nContent-Length: 007 \r\nExpect: x\r\n\r\n",
+    b"PUT * HTTP/1.1\r\nHOST: \t1.2.3.4\t\r\nTransfer-Encoding: a, b\r\nTE: x\r\nTE: y\r\n\r\n",
+    b"X / HTTP/1.1\r\nHost: a:\r\nConnection: UPGRADE\r\nUpgrade: a, b\r\nKeep-Alive: 1\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("data", SIMPLE)
+def test_simple_heads_take_it(data: bytes) -> None:
+    scanner = RequestScanner(HeadLimits(100, 200, 10), b"x-cmux-", b"-internal")
+    assert scanner._shortcut is not None
+    assert scanner._shortcut.request(data) is not None
+    assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x-cmux-", b"-internal"))
+
+
+NOT_SIMPLE = [
+    b"GET / HTTP/1.1\r\nHost: a\r\n",
+    b"GET / HTTP/1.1\r\nHost: a%20\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: \r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\nConnection: close, te\r\n\r\n",
+    b"GET / HTTP/1.1\r\nConnection: \r\n\r\n",
+    b"GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nContent-Length: 1234567890123456789\r\n\r\n",
+    b"GET / HTTP/1.1\r\nUpgrade: a\r\nUpgrade: b\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"TE: a\r\n" * 17 + b"\r\n",
+    b"GET /" + b"a" * 86 + b" HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: " + b"a" * 194 + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"A:\r\n" * 21 + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("data", NOT_SIMPLE)
+def test_what_is_not_simple_is_left_to_the_rule(data: bytes) -> None:
+    scanner = RequestScanner(HeadLimits(100, 200, 20), b"x-cmux-", b"-internal")
+    assert scanner._shortcut is not None
+    assert scanner._shortcut.request(data) is None
