@@ -78,7 +78,7 @@ def _bind_one(address: Address) -> socket.socket:
         raise ListenError(str(address), _reason(error)) from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        tune(sock)
+        tune(sock, address.host)
         sock.setblocking(False)
         sock.bind((address.host, address.port))
         sock.listen(BACKLOG)

@@ -73,7 +73,6 @@ class Dialer:
             raise UpstreamUnavailable(504, text, "connection_timeout") from None
         except (OSError, UnicodeError, RuntimeError) as error:
             raise _unavailable(target, error) from None
-        tune(sock)
         return sock
 
     async def _connect(self, target: Target) -> socket.socket:
@@ -103,6 +102,7 @@ class Dialer:
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
+            tune(sock, host)
             await self._loop.sock_connect(sock, (host, port))
         except BaseException:
             sock.close()
@@ -114,9 +114,15 @@ class Dialer:
         found = await self._loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
         for info in found:
             self._refuse_own(str(info[4][0]), target.port)
-        return await aiohappyeyeballs.start_connection(
+        sock = await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=self._loop
         )
+        try:
+            tune(sock, str(sock.getpeername()[0]))
+        except OSError:
+            sock.close()
+            raise
+        return sock
 
     def _refuse_own(self, host: str, port: int) -> None:
         if self._is_own(host, port):

@@ -9,13 +9,33 @@ KEEP_ALIVE_INTERVAL: Final = 10
 # macOS has the idle time under another name.
 _IDLE_OPTION: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0))
 
+# Linux alone lets a program choose.
+_CONGESTION_OPTION: Final[int | None] = getattr(socket, "TCP_CONGESTION", None)
+_SIMPLEST: Final = b"reno"
 
-def tune(sock: socket.socket) -> None:
+
+def tune(sock: socket.socket, host: str) -> None:
     """Send small writes at once and notice a dead peer: after 20 s of silence, every 10 s.
 
-    On a listening socket, for those it accepts: they inherit the options.
+    On a listening socket, for those it accepts: they inherit the options. `host` is the IP address
+    that the socket is bound or connected to.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, _IDLE_OPTION, KEEP_ALIVE_IDLE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL)
+    if _CONGESTION_OPTION is not None and (host.startswith("127.") or host == "::1"):
+        _spare_pacing(sock, _CONGESTION_OPTION)
+
+
+def _spare_pacing(sock: socket.socket, option: int) -> None:
+    """Choose the simplest congestion control, which every process may.
+
+    The loopback has no congestion, and where the default is BBR, as on many servers, every packet
+    would be paced by a timer.
+    """
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, option, _SIMPLEST)
+    except OSError:
+        # It costs time, nothing else, where a kernel was built without it.
+        return
