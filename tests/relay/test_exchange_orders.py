@@ -102,10 +102,10 @@ class Counted(Exchange):
     def __init__(self, context: Context, client: ClientSide, request: RequestHead) -> None:
         super().__init__(context, client, request)
         self.client = client
-        self.ends: list[Outcome] = []
+        self.ends: list[int] = []
         Everything.running.append(self)
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: int) -> None:
         self.ends.append(outcome)
         super()._finish(outcome)
 

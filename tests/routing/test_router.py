@@ -29,7 +29,7 @@ def test_the_port_field_names_the_port_of_the_upstream_host() -> None:
 @pytest.mark.parametrize("method", [b"GET", b"CONNECT", b"POST"])
 @pytest.mark.parametrize("host", [None, b"a", b"127.0.0.1:1"])
 def test_neither_method_nor_host_says_where(method: bytes, host: bytes | None) -> None:
-    assert Router("h").route(method, host, [(PORT, b"1")]) == Target("h", 1)
+    assert Router("h").route(method, host, ((PORT, b"1"),)) == Target("h", 1)
 
 
 def test_other_fields_of_the_family_are_passed_over() -> None:
@@ -53,22 +53,22 @@ def test_an_invalid_port_is_refused_every_time() -> None:
     router = Router("h")
     for _ in range(2):
         with pytest.raises(RouteRefused, match="must be a port"):
-            router.route(b"GET", None, [(PORT, b"+80")])
+            router.route(b"GET", None, ((PORT, b"+80"),))
 
 
 def test_a_target_is_made_once() -> None:
     router = Router("h")
-    first = router.route(b"GET", None, [(PORT, b"80")])
-    assert router.route(b"GET", None, [(PORT, b"80")]) is first
-    assert router.route(b"GET", None, [(PORT, b"080")]) == first
+    first = router.route(b"GET", None, ((PORT, b"80"),))
+    assert router.route(b"GET", None, ((PORT, b"80"),)) is first
+    assert router.route(b"GET", None, ((PORT, b"080"),)) == first
 
 
 def test_more_ports_than_are_remembered_are_routed_all_the_same() -> None:
     router = Router("h")
-    first = router.route(b"GET", None, [(PORT, b"1")])
+    first = router.route(b"GET", None, ((PORT, b"1"),))
     for port in range(1, 5000):
-        assert router.route(b"GET", None, [(PORT, b"%d" % port)]).port == port
-    again = router.route(b"GET", None, [(PORT, b"1")])
+        assert router.route(b"GET", None, ((PORT, b"%d" % port),)).port == port
+    again = router.route(b"GET", None, ((PORT, b"1"),))
     assert again == first
     assert again is not first
 

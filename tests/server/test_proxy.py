@@ -5,7 +5,6 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -133,7 +132,7 @@ class ByHost(Router):
         self.seen: list[tuple[bytes, bytes | None, list[tuple[bytes, bytes]]]] = []
 
     def route(
-        self, method: bytes, host: bytes | None, fields: Sequence[tuple[bytes, bytes]]
+        self, method: bytes, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]
     ) -> Target:
         self.seen.append((method, host, list(fields)))
         port = self.ports.get((host or b"").partition(b".")[0])

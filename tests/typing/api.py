@@ -1,7 +1,6 @@
 """A user's program, checked by mypy and never run: the public API as its types tell it."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import assert_type
 
 from cmux_proxy import (
@@ -31,7 +30,7 @@ class ByHost(Router):
         self.ports = ports
 
     def route(
-        self, method: bytes, host: bytes | None, fields: Sequence[tuple[bytes, bytes]]
+        self, method: bytes, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]
     ) -> Target:
         """Return the target of a request."""
         if method == b"TRACE":

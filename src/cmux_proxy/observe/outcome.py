@@ -22,8 +22,8 @@ class Tally:
     def __init__(self) -> None:
         self._counts = [0] * len(Outcome)
 
-    def add(self, outcome: Outcome) -> None:
-        """Count one end."""
+    def add(self, outcome: int) -> None:
+        """Count one end; takes the number, since members of an enumeration are dear."""
         self._counts[outcome] += 1
 
     def count(self, outcome: Outcome) -> int:

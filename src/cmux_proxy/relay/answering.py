@@ -5,6 +5,8 @@ rest of the body follows as it arrives. What an end means for the request and fo
 is not known here: `exchange.py` decides that.
 """
 
+from typing import Final
+
 from cmux_proxy.http1 import rewrite
 from cmux_proxy.http1.body import Body, LengthBody, new_body
 from cmux_proxy.http1.delivery import KEEP, UNWRAP, WRAP, additions, delivery
@@ -12,6 +14,9 @@ from cmux_proxy.http1.framing import response_framing
 from cmux_proxy.http1.head import ResponseHead
 from cmux_proxy.http1.persistence import client_wants_more, upstream_allows_more
 from cmux_proxy.relay.sides import REQUEST_DONE, RESPONSE_BODY, Sides
+
+# Up to so many bytes, a copy costs less than to send from two places.
+_MOST_COPIED: Final = 8192
 
 
 class Answering(Sides):
@@ -59,12 +64,14 @@ class Answering(Sides):
             request, framing, head.fields.transfer_encoding is not None, may_persist
         )
         unwrap = how & UNWRAP != 0
+        added = b"" if how == KEEP and request.minor else additions(request, how)
         body: Body | None = None
         arrived = len(head.buffer) - head.end
         if framing >= 0 and arrived <= framing:
-            tail = head.buffer[head.end :]
             if arrived < framing:
                 body = LengthBody(framing - arrived)
+            self._response_side = RESPONSE_BODY
+            self._send_with_rest(rewrite.response(head, added, unwrap, b""), head, arrived)
         else:
             body = new_body(framing, self._context.chunk_rules, unwrap)
             tail = body.feed(head.buffer, head.end)
@@ -73,13 +80,22 @@ class Answering(Sides):
             if body.is_done:
                 self._end_body(body)
                 body = None
-        added = b"" if how == KEEP and request.minor else additions(request, how)
-        self._response_side = RESPONSE_BODY
-        self._client.transport.write(rewrite.response(head, added, unwrap, tail))
+            self._response_side = RESPONSE_BODY
+            self._client.transport.write(rewrite.response(head, added, unwrap, tail))
         if body is None:
             self._response_done()
         else:
             self._response_body = body
+
+    def _send_with_rest(self, start: bytes, head: ResponseHead, arrived: int) -> None:
+        """Send the head with all that came behind it."""
+        transport = self._client.transport
+        if arrived > _MOST_COPIED:
+            transport.writelines([start, memoryview(head.buffer)[head.end :]])
+        elif arrived:
+            transport.write(start + head.buffer[head.end :])
+        else:
+            transport.write(start)
 
     def _relay(self, data: bytes) -> None:
         body = self._response_body

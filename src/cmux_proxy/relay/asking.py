@@ -3,8 +3,6 @@
 Everything that can be refused is refused here before a byte leaves for the upstream.
 """
 
-from typing import Final
-
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1 import rewrite
 from cmux_proxy.http1.body import new_body
@@ -22,9 +20,6 @@ from cmux_proxy.relay.answering import Answering
 from cmux_proxy.relay.closing import send_end
 from cmux_proxy.relay.sides import REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD, RESPONSE_DONE
 from cmux_proxy.upstream.connection import UpstreamConnection
-
-# RFC 9110 section 9.2.2: what may be sent once more when a connection dies under it.
-_IDEMPOTENT: Final = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"])
 
 
 class Asking(Answering):
@@ -112,13 +107,9 @@ class Asking(Answering):
         if self._request_side != REQUEST_DONE:
             self.takes_body = True
             self._outgoing = b""
-        elif self._request.method not in _IDEMPOTENT:
-            self._outgoing = b""
         if self._client.has_ended:
             self._pass_end_on()
-        timeout = self._context.timeouts.response_head
-        if timeout is not None:
-            self._client.deadline = self._context.ticker.now + timeout
+        self._client.deadline = self._context.ticker.now + self._context.response_timeout
 
     def client_data(self, data: bytes) -> None:
         """Take bytes from the client; only while `takes_body`."""

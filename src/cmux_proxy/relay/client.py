@@ -184,8 +184,7 @@ class ClientConnection(ClientSide):
             self.linger()
 
     def _idle(self) -> None:
-        idle = self._context.timeouts.idle
-        self.deadline = NEVER if idle is None else self._context.ticker.now + idle
+        self.deadline = self._context.ticker.now + self._context.idle_timeout
 
     def _read_more(self) -> None:
         """Read again unless many early bytes wait for an exchange to end or the client to read."""
@@ -242,7 +241,6 @@ class ClientConnection(ClientSide):
             self.transport.close()
             return
         if not self._searched:
-            timeout = self._context.timeouts.head
-            deadline = NEVER if timeout is None else self._context.ticker.now + timeout
+            deadline = self._context.ticker.now + self._context.head_timeout
             self.deadline = deadline if arrived else min(self.deadline, deadline)
         self._searched = arrived

@@ -44,8 +44,8 @@ class LingeringClose(Timed):
         self._context = context
         self._transport = transport
         now = context.ticker.now
-        self.deadline = now + context.timeouts.linger
-        self._last = now + context.timeouts.linger * _LONGEST
+        self.deadline = now + context.linger
+        self._last = now + context.linger * _LONGEST
         context.clients.add(self)
         transport.set_protocol(self)  # type: ignore[arg-type]
         send_end(transport)
@@ -53,7 +53,7 @@ class LingeringClose(Timed):
 
     def data_received(self, data: bytes) -> None:
         """Discard it, and grant some more time."""
-        self.deadline = min(self._context.ticker.now + self._context.timeouts.linger, self._last)
+        self.deadline = min(self._context.ticker.now + self._context.linger, self._last)
 
     def eof_received(self) -> bool:
         """Let the transport close: both halves have ended."""

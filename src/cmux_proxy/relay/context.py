@@ -9,7 +9,7 @@ from cmux_proxy.http1.body import ChunkRules
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.observe.outcome import Tally
-from cmux_proxy.relay.deadlines import Ticker, Timed
+from cmux_proxy.relay.deadlines import NEVER, Ticker, Timed
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.dial import Dialer
@@ -23,15 +23,18 @@ class Context:
         "chunk_rules",
         "clients",
         "dialer",
+        "head_timeout",
+        "idle_timeout",
         "is_draining",
+        "linger",
         "on_change",
         "pool",
         "request_scanner",
         "response_scanner",
+        "response_timeout",
         "router",
         "tally",
         "ticker",
-        "timeouts",
         "tunnels",
     )
 
@@ -59,9 +62,13 @@ class Context:
         self.pool: Pool[UpstreamConnection] = Pool(
             config.pool.per_target, most_idle, config.pool.idle
         )
-        self.timeouts = config.timeouts
+        timeouts = config.timeouts
+        self.head_timeout = _seconds(timeouts.head)
+        self.idle_timeout = _seconds(timeouts.idle)
+        self.response_timeout = _seconds(timeouts.response_head)
+        self.linger = timeouts.linger
         self.dialer = Dialer(
-            loop, self.pool, config.timeouts.connect, config.upstream_host is None, is_own
+            loop, self.pool, timeouts.connect, config.upstream_host is None, is_own
         )
         self.tally = Tally()
         self.clients: set[Timed] = set()
@@ -79,3 +86,7 @@ class Context:
     def date(self) -> bytes:
         """Return the time of day as an IMF-fixdate (RFC 9110 section 5.6.7)."""
         return formatdate(usegmt=True).encode("ascii")
+
+
+def _seconds(timeout: float | None) -> float:
+    return NEVER if timeout is None else timeout

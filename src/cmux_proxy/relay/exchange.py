@@ -6,6 +6,8 @@ The request half is in `asking.py`, the response half in `answering.py`, what th
 `http1`, replies from `failures.py`; `docs/concepts/exchange.md` has the table of states.
 """
 
+from typing import Final
+
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.http1.delivery import KEEP, UNWRAP, WRAP
 from cmux_proxy.http1.errors import BadMessage
@@ -22,6 +24,10 @@ from cmux_proxy.relay.pacing import PEER_FULL
 from cmux_proxy.relay.sides import OVER, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE, WAITING
 from cmux_proxy.relay.tunnel import Tunnel
 from cmux_proxy.upstream.connection import UpstreamConnection
+
+# RFC 9110 section 9.2.2: what may be sent once more when a connection dies under it.
+_IDEMPOTENT: Final = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"])
+_COMPLETE: Final[int] = Outcome.COMPLETE.value
 
 
 class Exchange(Asking):
@@ -137,7 +143,8 @@ class Exchange(Asking):
 
     def _miss_answer(self) -> None:
         """No response came: send the request once more if that is safe, else say so."""
-        if self._is_reused and self._outgoing and not self._held:
+        is_safe = self._outgoing != b"" and self._request.method in _IDEMPOTENT
+        if self._is_reused and is_safe and not self._held:
             self._is_reused = False
             self._upstream_persists = True
             self._dialling = self._context.dialer.start(self._target, self)
@@ -166,14 +173,14 @@ class Exchange(Asking):
                 upstream.release(self._context.ticker.now)
         client = self._client
         keep = self._how & KEEP != 0
-        self._finish(Outcome.COMPLETE)
+        self._finish(_COMPLETE)
         client.exchange_done(keep)
 
     def _leave_request_unread(self) -> None:
         """The answer is whole, and nobody takes the rest of the request any more."""
         client = self._client
         self._drop_upstream()
-        self._finish(Outcome.COMPLETE)
+        self._finish(_COMPLETE)
         client.linger()
 
     def _break_off(self) -> None:
@@ -231,7 +238,7 @@ class Exchange(Asking):
             self._upstream.abort()
             self._upstream = None
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: int) -> None:
         """End the exchange; nothing reaches it any more."""
         self._response_side = OVER
         self.takes_body = False

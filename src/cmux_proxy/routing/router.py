@@ -3,7 +3,6 @@
 An embedder who routes differently subclasses Router and overrides `route`.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
 from mypy_extensions import mypyc_attr
@@ -31,7 +30,7 @@ class Router:
         self._targets: dict[bytes, Target] = {}
 
     def route(
-        self, method: bytes, host: bytes | None, fields: Sequence[tuple[bytes, bytes]]
+        self, method: bytes, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]
     ) -> Target:
         """Return the target of a request; raise RouteRefused when it has none.
 
