@@ -313,6 +313,8 @@ class World:
             self.config, loop, router, lambda _host, _port: False, self.config.pool.total
         )
         self.context.dialer = FakeDialer(self)
+        # The transports are like asyncio's.
+        self.context.sets_read_size = True
         self.dials: list[FakeDial] = []
         self.clients: list[FakeTransport] = []
         self.upstreams: list[FakeTransport] = []

@@ -1,20 +1,48 @@
 """What all connections share."""
 
+import asyncio
 import re
 from email.utils import parsedate_to_datetime
 
-from cmux_proxy import Config, Limits, PoolLimits, Timeouts
+import pytest
+
+from cmux_proxy import Config, Limits, PoolLimits, Router, Timeouts
+from cmux_proxy.relay.context import Context
 from tests.helpers.fakes import World
 from tests.helpers.script import head
 
 
-def test_a_change_is_told_to_whoever_watches() -> None:
-    context = World().context
+def test_it_is_told_when_connections_fill_the_proxy_and_when_none_is_left() -> None:
+    world = World()
+    context = world.context
     context.changed()
-    told: list[bool] = []
-    context.on_change = lambda: told.append(True)
-    context.changed()
-    assert told == [True]
+    context.most_clients = 2
+    told: list[tuple[int, bool]] = []
+    context.on_change = lambda: told.append((len(context.clients), context.is_full))
+    first = world.client()
+    assert told == []
+    second = world.client()
+    third = world.client()
+    assert told == [(2, True)]
+    third.breaks()
+    world.run()
+    assert told == [(2, True)]
+    second.breaks()
+    world.run()
+    assert told == [(2, True), (1, False)]
+    first.breaks()
+    world.run()
+    assert told == [(2, True), (1, False), (0, False)]
+
+
+@pytest.mark.parametrize("is_asyncio", [True, False], ids=["asyncio", "uvloop"])
+def test_only_transports_of_asyncio_are_told_how_much_to_read(is_asyncio: bool) -> None:
+    loop = asyncio.new_event_loop() if is_asyncio else pytest.importorskip("uvloop").Loop()
+    try:
+        context = Context(Config(), loop, Router("127.0.0.1"), lambda _host, _port: False, 0)
+        assert context.sets_read_size == is_asyncio
+    finally:
+        loop.close()
 
 
 def test_the_date_is_an_imf_fixdate() -> None:

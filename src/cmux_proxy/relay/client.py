@@ -39,10 +39,9 @@ class ClientConnection(ClientSide):
         """Take the transport; never let it hold more than one write back."""
         self.transport = transport
         transport.set_write_buffer_limits(high=0)
-        if hasattr(transport, "max_size"):
-            # What asyncio reads at a time; uvloop reads no more than 256,000 bytes.
-            transport.max_size = READ_LIMIT
         context = self._context
+        if context.sets_read_size:
+            transport.max_size = READ_LIMIT  # type: ignore[attr-defined]
         context.clients.add(self)
         self._idle()
         context.changed()

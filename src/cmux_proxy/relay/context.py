@@ -26,13 +26,16 @@ class Context:
         "head_timeout",
         "idle_timeout",
         "is_draining",
+        "is_full",
         "linger",
+        "most_clients",
         "on_change",
         "pool",
         "request_scanner",
         "response_scanner",
         "response_timeout",
         "router",
+        "sets_read_size",
         "tally",
         "ticker",
         "tunnels",
@@ -75,12 +78,19 @@ class Context:
         self.tunnels: set[Timed] = set()
         self.ticker = Ticker(loop, self.clients, self.pool)
         self.is_draining = False
-        # Called when a connection has come or gone; the server paces accepting and draining by it.
+        # asyncio reads as much at a time as its transport is told; uvloop up to 256,000 bytes.
+        self.sets_read_size = isinstance(loop, asyncio.BaseEventLoop)
+        # The server paces accepting and draining by these.
+        self.most_clients = NEVER
+        self.is_full = False
         self.on_change: Callable[[], None] | None = None
 
     def changed(self) -> None:
-        """Tell whoever watches that the number of connections has changed."""
-        if self.on_change is not None:
+        """Tell whoever watches when there is no room for connections, room again, or none left."""
+        count = len(self.clients) + len(self.tunnels)
+        is_full = count >= self.most_clients
+        if self.on_change is not None and (is_full != self.is_full or not count):
+            self.is_full = is_full
             self.on_change()
 
     def date(self) -> bytes:

@@ -4,6 +4,7 @@ Runs in whatever event loop it is started in and touches neither signals nor log
 """
 
 import asyncio
+from functools import partial
 from types import TracebackType
 from typing import Self, cast
 
@@ -11,6 +12,7 @@ from cmux_proxy.config import DEFAULT_UPSTREAM_HOST, Address, Config
 from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
 from cmux_proxy.routing.router import Router
+from cmux_proxy.server.accepting import Factory
 from cmux_proxy.server.descriptors import budget
 from cmux_proxy.server.listener import Listener, bind, bound_address, is_dual_stack
 from cmux_proxy.server.own import OwnAddresses
@@ -28,7 +30,6 @@ class Proxy:
         self._addresses: list[Address] = []
         self._context: Context | None = None
         self._listener: Listener | None = None
-        self._most_clients = float("inf")
         self._emptied = asyncio.Event()
 
     @property
@@ -45,15 +46,15 @@ class Proxy:
         self._addresses = [bound_address(sock) for sock in sockets]
         own = OwnAddresses(self._addresses, is_dual_stack())
         allowed = budget(self._config.pool.total)
-        self._most_clients = allowed.clients
         context = Context(self._config, loop, self._router, own.covers, allowed.idle)
+        context.most_clients = allowed.clients
         context.on_change = self._pace_accepting
         self._context = context
         # A protocol does not inherit asyncio.Protocol: that would cost every connection a dict.
         self._listener = Listener(
             loop,
             sockets,
-            lambda: cast(asyncio.Protocol, ClientConnection(context)),
+            cast(Factory, partial(ClientConnection, context)),
             allowed.bursts,
         )
         try:
@@ -129,10 +130,9 @@ class Proxy:
         listener = self._listener
         if context is None or listener is None:
             return
-        count = len(context.clients) + len(context.tunnels)
-        if count >= self._most_clients:
+        if context.is_full:
             listener.pause()
         elif not context.is_draining:
             listener.resume()
-        if not count:
+        if not context.clients and not context.tunnels:
             self._emptied.set()
