@@ -85,29 +85,20 @@ class SpanFinder:
 class Head:
     """What both kinds of heads have: `buffer` begins with the head, which ends at `end`.
 
-    The start line ends at `line_end`; `plain` is the head without its cuts. Few heads are asked for
-    their spans, so these are found when they are.
+    The start line ends at `line_end`, and says HTTP/1.`minor`; `plain` is the head without its
+    cuts. Few heads are asked for their spans, so these are found when they are.
     """
 
     __slots__ = ("_finder", "buffer", "end", "fields", "line_end", "minor", "plain")
 
-    def __init__(
-        self,
-        finder: SpanFinder,
-        buffer: bytes,
-        line_end: int,
-        end: int,
-        minor: int,
-        plain: bytes,
-        fields: Fields,
-    ) -> None:
-        self._finder = finder
-        self.buffer = buffer
-        self.line_end = line_end
-        self.end = end
-        self.minor = minor
-        self.plain = plain
-        self.fields = fields
+    # Set by the two kinds themselves: a call of a common constructor is dear in Python.
+    _finder: SpanFinder
+    buffer: bytes
+    line_end: int
+    end: int
+    minor: int
+    plain: bytes
+    fields: Fields
 
     def section(self) -> bytes:
         """Return the header section, blank line included."""
@@ -119,7 +110,7 @@ class Head:
 
 
 class RequestHead(Head):
-    """The facts of one request head: method, target, HTTP/1.`minor`, and the fields."""
+    """The facts of one request head."""
 
     __slots__ = ("method", "target")
 
@@ -135,13 +126,19 @@ class RequestHead(Head):
         plain: bytes,
         fields: Fields,
     ) -> None:
-        super().__init__(finder, buffer, line_end, end, minor, plain, fields)
+        self._finder = finder
+        self.buffer = buffer
+        self.line_end = line_end
+        self.end = end
         self.method = method
         self.target = target
+        self.minor = minor
+        self.plain = plain
+        self.fields = fields
 
 
 class ResponseHead(Head):
-    """The facts of one response head: status, HTTP/1.`minor`, and the fields."""
+    """The facts of one response head."""
 
     __slots__ = ("status",)
 
@@ -156,8 +153,14 @@ class ResponseHead(Head):
         plain: bytes,
         fields: Fields,
     ) -> None:
-        super().__init__(finder, buffer, line_end, end, minor, plain, fields)
+        self._finder = finder
+        self.buffer = buffer
+        self.line_end = line_end
+        self.end = end
         self.status = status
+        self.minor = minor
+        self.plain = plain
+        self.fields = fields
 
 
 class HeadLimits:
