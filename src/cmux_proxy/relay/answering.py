@@ -13,6 +13,7 @@ from cmux_proxy.http1.delivery import KEEP, UNWRAP, WRAP, additions, delivery
 from cmux_proxy.http1.framing import response_framing
 from cmux_proxy.http1.head import ResponseHead
 from cmux_proxy.http1.persistence import client_wants_more, upstream_allows_more
+from cmux_proxy.relay import bulk
 from cmux_proxy.relay.sides import REQUEST_DONE, RESPONSE_BODY, Sides
 
 # Up to so many bytes, a copy costs less than to send from two places.
@@ -107,6 +108,9 @@ class Answering(Sides):
         if body.is_done:
             self._end_body(body)
             self._response_done()
+        elif len(data) >= bulk.LARGE_READ and not self._how & WRAP and self._upstream is not None:
+            upstream = self._upstream.transport
+            bulk.begin(self._context.conduit, upstream, self._client.transport, body)
 
     def _end_body(self, body: Body) -> None:
         # RFC 9112 section 9.2: bytes that nobody asked for spoil the connection, not the answer.

@@ -15,7 +15,7 @@ from cmux_proxy.http1.target import (
     check_host,
     forward_target,
 )
-from cmux_proxy.relay import failures
+from cmux_proxy.relay import bulk, failures
 from cmux_proxy.relay.answering import Answering
 from cmux_proxy.relay.closing import send_end
 from cmux_proxy.relay.sides import REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD, RESPONSE_DONE
@@ -130,6 +130,8 @@ class Asking(Answering):
             self._client.keep_early(body.rest)
             if self._response_side == RESPONSE_DONE:
                 self._complete()
+        elif len(data) >= bulk.LARGE_READ:
+            bulk.begin(self._context.conduit, self._client.transport, upstream.transport, body)
 
     def _pass_end_on(self) -> None:
         """Let the upstream see what it would see without a proxy: its client sends no more."""

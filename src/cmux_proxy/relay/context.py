@@ -9,6 +9,7 @@ from cmux_proxy.http1.body import ChunkRules
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.observe.outcome import Tally
+from cmux_proxy.relay.bulk import Conduit
 from cmux_proxy.relay.deadlines import NEVER, Ticker, Timed
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection
@@ -22,6 +23,7 @@ class Context:
     __slots__ = (
         "chunk_rules",
         "clients",
+        "conduit",
         "dialer",
         "head_timeout",
         "idle_timeout",
@@ -73,6 +75,7 @@ class Context:
         self.dialer = Dialer(
             loop, self.pool, timeouts.connect, config.upstream_host is None, is_own
         )
+        self.conduit = Conduit()
         self.tally = Tally()
         self.clients: set[Timed] = set()
         self.tunnels: set[Timed] = set()

@@ -6,6 +6,7 @@ a reset; the other direction flows on. Knows nothing of how the tunnel came abou
 
 import asyncio
 
+from cmux_proxy.relay import bulk
 from cmux_proxy.relay.closing import reset, send_end
 from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.deadlines import Timed
@@ -28,6 +29,8 @@ class TunnelSide(PacedConnection):
     def data_received(self, data: bytes) -> None:
         """Pass bytes on."""
         self.peer.transport.write(data)
+        if len(data) >= bulk.LARGE_READ:
+            bulk.begin(self._tunnel.conduit, self.transport, self.peer.transport, None)
 
     def eof_received(self) -> bool:
         """Pass the end on; close both when both directions have ended."""
@@ -65,13 +68,14 @@ class TunnelSide(PacedConnection):
 class Tunnel(Timed):
     """Both sides of a tunnel."""
 
-    __slots__ = ("_client", "_context", "_upstream")
+    __slots__ = ("_client", "_context", "_upstream", "conduit")
 
     def __init__(
         self, context: Context, client: asyncio.Transport, upstream: asyncio.Transport
     ) -> None:
         super().__init__()
         self._context = context
+        self.conduit = context.conduit
         self._client = TunnelSide(self, client)
         self._upstream = TunnelSide(self, upstream)
         self._client.peer = self._upstream

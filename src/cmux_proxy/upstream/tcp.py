@@ -12,6 +12,7 @@ _IDLE_OPTION: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_
 # Linux alone lets a program choose.
 _CONGESTION_OPTION: Final[int | None] = getattr(socket, "TCP_CONGESTION", None)
 _SIMPLEST: Final = b"reno"
+_LOOPBACK: Final = ("127.", "::ffff:127.")
 
 
 def tune(sock: socket.socket, host: str) -> None:
@@ -24,18 +25,19 @@ def tune(sock: socket.socket, host: str) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, _IDLE_OPTION, KEEP_ALIVE_IDLE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL)
-    if _CONGESTION_OPTION is not None and (host.startswith("127.") or host == "::1"):
-        _spare_pacing(sock, _CONGESTION_OPTION)
+    spare_pacing(sock, host)
 
 
-def _spare_pacing(sock: socket.socket, option: int) -> None:
-    """Choose the simplest congestion control, which every process may.
+def spare_pacing(sock: socket.socket, host: str) -> None:
+    """Choose the simplest congestion control, which every process may, where `host` is a loopback.
 
-    The loopback has no congestion, and where the default is BBR, as on many servers, every packet
-    would be paced by a timer.
+    There is no congestion there, and where the default is BBR, as on many servers, packets are
+    paced by a timer, and small portions wake the peer more often.
     """
+    if _CONGESTION_OPTION is None or not (host == "::1" or host.startswith(_LOOPBACK)):
+        return
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, option, _SIMPLEST)
+        sock.setsockopt(socket.IPPROTO_TCP, _CONGESTION_OPTION, _SIMPLEST)
     except OSError:
-        # It costs time, nothing else, where a kernel was built without it.
+        # A kernel that was built without it, or a connection that was reset just now.
         return
