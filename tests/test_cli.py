@@ -49,6 +49,10 @@ OPTIONS = [
         lambda config: config.loop, ("asyncio", "uvloop"),
     ),
     Option(
+        "--busy-poll", "CMUX_BUSY_POLL", "(0, off)", ("50us", "1.5ms"),
+        lambda config: config.busy_poll, (pytest.approx(50e-6), pytest.approx(1.5e-3)),
+    ),
+    Option(
         "--log-level", "CMUX_LOG_LEVEL", "info", ("debug", "error"),
         lambda config: config.log_level, ("debug", "error"),
     ),
@@ -140,6 +144,22 @@ def test_logging_goes_to_standard_error_at_the_level_that_is_asked_for(
     assert [options["level"] for options in given] == ["WARNING"]
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("0.0", 0), ("0ms", 0), ("200us", 200e-6), ("10ms", 0.01), ("0.01s", 0.01)],
+)
+def test_how_long_to_poll_has_a_unit_unless_it_is_0(text: str, seconds: float, ran: Ran) -> None:
+    assert ran.config("--busy-poll", text).busy_poll == pytest.approx(seconds)
+
+
+def test_a_number_without_a_unit_is_told_which_there_are(
+    ran: Ran, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, line = complaint(capsys, "--busy-poll", "50")
+    assert (status, ran.configs) == (2, [])
+    assert line.endswith("'50' needs a unit: us, ms or s")
+
+
 # Errors
 
 
@@ -155,6 +175,8 @@ def test_logging_goes_to_standard_error_at_the_level_that_is_asked_for(
         *[("--upstream-host", text) for text in ["a b", "127.0.0.256", "[localhost]"]],
         ("--loop", "trio"),
         ("--log-level", "loud"),
+        *[("--busy-poll", text) for text in ["50", "0.001", "-1us", "1e3us", "5 us", "us", "nan"]],
+        *[("--busy-poll", text) for text in ["\u0665us", "10.1ms", "1s", "1m"]],
     ],
 )
 @pytest.mark.parametrize("by", ["flag", "variable"])

@@ -102,7 +102,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         connect=5.0, head=15.0, idle=75.0, response_head=None, linger=5.0, drain=10.0
     )
     assert config.pool == PoolLimits(per_target=256, total=1024, idle=4.0)
-    assert (config.loop, config.log_level) == ("auto", "info")
+    assert (config.loop, config.busy_poll, config.log_level) == ("auto", 0.0, "info")
 
 
 def test_addresses_are_listed_in_their_order() -> None:
@@ -181,6 +181,19 @@ def test_the_loop_and_the_log_level_are_of_those_there_are() -> None:
 
 
 # Numbers
+
+
+@pytest.mark.parametrize("seconds", [0, 50e-6, 0.01])
+def test_busy_polling_is_short(seconds: float) -> None:
+    assert Config(busy_poll=seconds).busy_poll == seconds
+
+
+@pytest.mark.parametrize(
+    "wrong", [-50e-6, 0.0101, 1, True, "50us", None, float("nan"), float("inf")]
+)
+def test_busy_polling_is_never_long(wrong: object) -> None:
+    assert refusal(busy_poll=wrong) == f"busy_poll: {wrong!r} is not a number from 0 to 0.01"
+
 
 NUMBERS: list[tuple[Any, str, str, int]] = [
     *[(Limits, "limits", name.name, 1) for name in fields(Limits)],

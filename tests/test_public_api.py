@@ -27,7 +27,9 @@ DOCUMENTED = {
     "run": "serve until a signal comes",
 }
 CONFIGURATION = {
-    "Config": ["listen", "upstream_host", "limits", "timeouts", "pool", "loop", "log_level"],
+    "Config": [
+        "listen", "upstream_host", "limits", "timeouts", "pool", "loop", "busy_poll", "log_level",
+    ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
         "chunk_extensions", "trailers",

@@ -14,6 +14,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 DEFAULT_LISTEN = ("0.0.0.0:8080", "127.0.0.1:8080")
 DEFAULT_UPSTREAM_HOST = "127.0.0.1"
+MOST_BUSY_POLL = 0.01
 
 _LISTEN = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[^:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
@@ -102,7 +103,8 @@ class Config:
     """Everything a proxy needs to know; raises ConfigError, which names the field.
 
     `listen` takes strings such as "127.0.0.1:8080" or "[::1]:0". `upstream_host` is a name or an
-    IP address; None means 127.0.0.1, and where that refuses, ::1.
+    IP address; None means 127.0.0.1, and where that refuses, ::1. `busy_poll` is for how many
+    seconds the event loop may go on looking for events before it sleeps.
     """
 
     listen: Sequence[str] = DEFAULT_LISTEN
@@ -111,6 +113,7 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: PoolLimits = field(default_factory=PoolLimits)
     loop: LoopName = "auto"
+    busy_poll: float = 0.0
     log_level: LogLevel = "info"
 
     def __post_init__(self) -> None:
@@ -121,6 +124,7 @@ class Config:
         object.__setattr__(self, "listen", tuple(self.listen))
         if self.upstream_host is not None:
             object.__setattr__(self, "upstream_host", _upstream_host(self.upstream_host))
+        _check_number("busy_poll", self.busy_poll, least=0, most=MOST_BUSY_POLL)
         if self.loop not in get_args(LoopName):
             raise ConfigError(
                 "loop", f"{self.loop!r} is not one of {', '.join(get_args(LoopName))}"
@@ -147,7 +151,13 @@ def _upstream_host(text: str) -> str:
     raise ConfigError("upstream_host", f"{text!r} is not a host name or an IP address")
 
 
-def _check_number(name: str, value: object, least: int) -> None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf:
+def _check_number(name: str, value: object, least: int, most: float = math.inf) -> None:
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and least <= value <= most
+        and value < math.inf
+    ):
         return
-    raise ConfigError(name, f"{value!r} is not a number of at least {least}")
+    bounds = f"of at least {least}" if most == math.inf else f"from {least} to {most:g}"
+    raise ConfigError(name, f"{value!r} is not a number {bounds}")

@@ -32,6 +32,7 @@ class FakeLoop:
     def __init__(self) -> None:
         self.now = 1000.0
         self.timers: list[tuple[float, Callable[[], object]]] = []
+        self.soon: list[Callable[[], object]] = []
 
     def time(self) -> float:
         """Return the time that the test has set."""
@@ -44,6 +45,16 @@ class FakeLoop:
         timer = (self.now + delay, callback)
         self.timers.append(timer)
         return cast(asyncio.TimerHandle, _Handle(self, timer))
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Keep the callback for `turn`; a loop that has one does not sleep."""
+        self.soon.append(callback)
+
+    def turn(self) -> None:
+        """Call what is to be called in this turn of the loop."""
+        callbacks, self.soon = self.soon, []
+        for callback in callbacks:
+            callback()
 
 
 class _Handle:

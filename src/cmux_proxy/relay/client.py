@@ -20,6 +20,7 @@ from cmux_proxy.relay.deadlines import NEVER
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.pacing import EARLY_FULL, ENDED, PEER_FULL
+from cmux_proxy.relay.polling import FROM_CLIENT
 
 
 class ClientConnection(ClientSide):
@@ -50,6 +51,8 @@ class ClientConnection(ClientSide):
 
     def data_received(self, data: bytes) -> None:
         """Pass on the body of the exchange under way, or keep the bytes for what comes next."""
+        if self._context.busy_poll is not None:
+            self._context.busy_poll.note(FROM_CLIENT)
         exchange = self._exchange
         if exchange is None:
             self.early = self.early + data if self.early else data

@@ -11,6 +11,7 @@ from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.observe.outcome import Tally
 from cmux_proxy.relay.bulk import Conduit
 from cmux_proxy.relay.deadlines import NEVER, Ticker, Timed
+from cmux_proxy.relay.polling import BusyPoll
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.dial import Dialer
@@ -21,6 +22,7 @@ class Context:
     """The scanners, router, pool, dialer and clock of one worker, and who is connected."""
 
     __slots__ = (
+        "busy_poll",
         "chunk_rules",
         "clients",
         "conduit",
@@ -80,6 +82,8 @@ class Context:
         self.clients: set[Timed] = set()
         self.tunnels: set[Timed] = set()
         self.ticker = Ticker(loop, self.clients, self.pool)
+        # None where it is off, so that a read pays for one comparison.
+        self.busy_poll = BusyPoll(loop, config.busy_poll) if config.busy_poll else None
         self.is_draining = False
         # asyncio reads as much at a time as its transport is told; uvloop up to 256,000 bytes.
         self.sets_read_size = isinstance(loop, asyncio.BaseEventLoop)

@@ -21,6 +21,7 @@ from cmux_proxy.relay import failures
 from cmux_proxy.relay.asking import Asking
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.pacing import PEER_FULL
+from cmux_proxy.relay.polling import FROM_UPSTREAM
 from cmux_proxy.relay.sides import OVER, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE, WAITING
 from cmux_proxy.relay.tunnel import Tunnel
 from cmux_proxy.upstream.connection import UpstreamConnection
@@ -95,6 +96,8 @@ class Exchange(Asking):
 
     def upstream_data(self, data: bytes) -> None:
         """Take bytes of a response."""
+        if self._context.busy_poll is not None:
+            self._context.busy_poll.note(FROM_UPSTREAM)
         try:
             if self._response_side == RESPONSE_BODY:
                 self._relay(data)

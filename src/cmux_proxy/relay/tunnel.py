@@ -11,6 +11,7 @@ from cmux_proxy.relay.closing import reset, send_end
 from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.deadlines import Timed
 from cmux_proxy.relay.pacing import ENDED, PEER_FULL, PacedConnection
+from cmux_proxy.relay.polling import FROM_CLIENT, FROM_UPSTREAM
 
 
 class TunnelSide(PacedConnection):
@@ -28,6 +29,10 @@ class TunnelSide(PacedConnection):
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on."""
+        tunnel = self._tunnel
+        busy_poll = tunnel._context.busy_poll
+        if busy_poll is not None:
+            busy_poll.note(FROM_CLIENT if self is tunnel._client else FROM_UPSTREAM)
         self.peer.transport.write(data)
         if len(data) >= bulk.LARGE_READ:
             bulk.begin(self._tunnel.conduit, self.transport, self.peer.transport, None)

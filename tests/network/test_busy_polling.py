@@ -1,0 +1,81 @@
+"""Busy polling with real sockets: nothing else changes, and the loop sleeps again afterwards."""
+
+import asyncio
+
+from cmux_proxy.relay.polling import BusyPoll
+from tests.helpers.proxies import local_config, proxy_process
+from tests.helpers.script import Peer, Stage, get, head, stage
+from tests.helpers.timing import soon
+from tests.helpers.wire import Wire
+
+LONGEST = 0.01
+ASKED = head("GET / HTTP/1.1", "Host: a")
+OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+def busy_poll_of(on: Stage) -> BusyPoll:
+    """Return what keeps the proxy's loop awake."""
+    context = on.proxy._context
+    assert context is not None
+    assert context.busy_poll is not None
+    return context.busy_poll
+
+
+async def until_asleep(busy_poll: BusyPoll) -> None:
+    """Wait until the loop is not kept awake any more."""
+    while True:
+        if not busy_poll.is_polling:
+            return
+        await asyncio.sleep(0)
+
+
+async def exchange(client: Peer, upstream: Peer) -> None:
+    """Play a request and its answer."""
+    await client.says(get())
+    await upstream.gets(ASKED)
+    await upstream.says(OK)
+    await client.gets(OK)
+
+
+async def test_requests_are_served_while_the_loop_polls_and_it_sleeps_afterwards() -> None:
+    async with stage(local_config(busy_poll=LONGEST)) as on:
+        busy_poll = busy_poll_of(on)
+        client, upstream = await on.pair()
+        await upstream.says(OK)
+        await client.gets(OK)
+        # Any wait of less than the longest makes it poll, and on loopback some are.
+        while not any(window.length for window in busy_poll.windows):
+            await exchange(client, upstream)
+        for _ in range(20):
+            await exchange(client, upstream)
+        await soon(until_asleep(busy_poll))
+        for _ in range(100):
+            await asyncio.sleep(0)
+            assert not busy_poll.is_polling
+        await exchange(client, upstream)
+
+
+async def test_a_tunnel_flows_while_the_loop_polls() -> None:
+    async with stage(local_config(busy_poll=LONGEST)) as on:
+        client, upstream = await on.tunnel()
+        for number in range(50):
+            await client.says(b"ping %d" % number)
+            await upstream.gets(b"ping %d" % number)
+            await upstream.says(b"pong %d" % number)
+            await client.gets(b"pong %d" % number)
+        client.ends()
+        await upstream.gets_end()
+        upstream.ends()
+        await client.gets_end()
+        await soon(until_asleep(busy_poll_of(on)))
+
+
+async def test_a_process_that_has_polled_sleeps_once_nothing_comes(loop_name: str) -> None:
+    async with proxy_process(loop_name, "--busy-poll", "10ms") as proxy:
+        wire = await Wire.to("127.0.0.1", proxy.port)
+        for _ in range(20):
+            await wire.send(ASKED)
+            assert (await soon(wire.receive())).startswith(b"HTTP/1.1 400 ")
+        await proxy.rests()
+        wire.close()
+        await proxy.stop()
