@@ -41,9 +41,14 @@ def versions() -> dict[str, str]:
         "uvloop": _package_version("uvloop"),
         "wrk": _said("wrk", "-v"),
         "cc": _said("cc", "--version"),
-        **{name: _version_of(name) for name in PROXIES if name not in (OURS, PURE)},
+        **{name: _version_of(name) for name in PROXIES if not _is_known(name)},
     }
     return {name: version for name, version in found.items() if version}
+
+
+def _is_known(name: str) -> bool:
+    """Return whether another entry tells the version."""
+    return name in (OURS, PURE) or PROXIES[name].is_variant
 
 
 def _version_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -108,6 +109,14 @@ class Process:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
+    def pause(self) -> None:
+        """Keep the process from running until `resume`."""
+        self._child.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the process run again."""
+        self._child.send_signal(signal.SIGCONT)
+
     def check(self) -> None:
         """Raise BenchError when the process has ended."""
         status = self._child.poll()
@@ -160,6 +169,7 @@ class Process:
 
     def _stop(self) -> None:
         self._child.terminate()
+        self.resume()
         try:
             self._child.wait(_STOP_TIMEOUT)
         except subprocess.TimeoutExpired:

@@ -19,6 +19,7 @@ _ROOT = _HERE.parents[1]
 _RIVALS = _HERE.parent / "rivals"
 _FILE_SIZES = (100_000,)
 _REMEDIES = {
+    "haproxy-busy-polling": "on Debian: apt-get install haproxy",
     "haproxy-64k": "on Debian: apt-get install haproxy",
     "haproxy": "on Debian: apt-get install haproxy",
     "nginx": "on Debian: apt-get install nginx-light",
@@ -55,6 +56,8 @@ class Proxy:
     tunnels: Command | None = None
     knows_connect: bool = False
     kinds: tuple[Kind, ...] = get_args(Kind)
+    is_variant: bool = False  # another setting of one that takes part; only if it is asked for
+    spins: bool = False  # takes its whole core, also while nobody asks anything of it
 
     def can(self, scenario: Scenario) -> bool:
         """Return whether it takes part in a scenario."""
@@ -123,9 +126,16 @@ def _ours(python: str, place: Place) -> list[str]:
     return [python, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{place.port}"]
 
 
-def _haproxy_with(template: str, buffer: int) -> Command:
+def _ours_polling(duration: str) -> Proxy:
+    def command(python: str, place: Place) -> list[str]:
+        return [*_ours(python, place), "--busy-poll", duration]
+
+    return Proxy(_this_python, _OUR_VERSION, command, command, knows_connect=True, is_variant=True)
+
+
+def _haproxy_with(template: str, buffer: int, polling: str = "") -> Command:
     def command(path: str, place: Place) -> list[str]:
-        return [path, "-db", "-f", _fill(_RIVALS / template, place, buffer=buffer)]
+        return [path, "-db", "-f", _fill(_RIVALS / template, place, buffer=buffer, polling=polling)]
 
     return command
 
@@ -155,11 +165,15 @@ def _traefik_with(template: str) -> Command:
     return command
 
 
+def _this_python() -> str | None:
+    return sys.executable
+
+
 def _find_haproxy() -> str | None:
     return find_program("haproxy")
 
 
-def _fill(template: Path, place: Place, **more: int) -> str:
+def _fill(template: Path, place: Place, **more: int | str) -> str:
     """Write a configuration with its blanks filled in and return its path."""
     text = Template(template.read_text(encoding="utf-8"))
     config = place.directory / f"{place.port}-{template.stem}"
@@ -169,7 +183,7 @@ def _fill(template: Path, place: Place, **more: int) -> str:
 
 _OUR_VERSION = ("-m", "cmux_proxy", "--version")
 PROXIES: dict[str, Proxy] = {
-    OURS: Proxy(lambda: sys.executable, _OUR_VERSION, _ours, _ours, knows_connect=True),
+    OURS: Proxy(_this_python, _OUR_VERSION, _ours, _ours, knows_connect=True),
     PURE: Proxy(_pure_python, _OUR_VERSION, _ours, _ours, knows_connect=True),
     MARK: Proxy(
         _find_haproxy,
@@ -184,6 +198,16 @@ PROXIES: dict[str, Proxy] = {
         _haproxy_with("haproxy.cfg.in", 65536),
         _haproxy_with("haproxy-tcp.cfg.in", 65536),
         kinds=("transfer",),
+    ),
+    f"{OURS}-poll-50us": _ours_polling("50us"),
+    f"{OURS}-poll-200us": _ours_polling("200us"),
+    f"{MARK}-busy-polling": Proxy(
+        _find_haproxy,
+        ("-v",),
+        _haproxy_with("haproxy.cfg.in", 16384, "busy-polling"),
+        _haproxy_with("haproxy-tcp.cfg.in", 16384, "busy-polling"),
+        is_variant=True,
+        spins=True,
     ),
     "nginx": Proxy(lambda: find_program("nginx"), ("-v",), _nginx),
     "caddy": Proxy(lambda: find_program("caddy"), ("version",), _caddy),

@@ -54,8 +54,8 @@ def _load_columns(unit: str, rate: str) -> dict[str, Cell]:
 
 
 _LATENCY: dict[str, Cell] = {
-    "p50 ms": _median("p50_ms", ".2f"),
-    "p99 ms": _median("p99_ms", ".2f"),
+    "p50 ms": _median("p50_ms", ".3f"),
+    "p99 ms": _median("p99_ms", ".3f"),
     f"p99 {_RATIO}": _ratio("p99_ms"),
 }
 _END: dict[str, Cell] = {

@@ -79,6 +79,7 @@ def _start(stack: ExitStack, case: Case, load: Load, names: Sequence[str]) -> li
             _failed(case, name, error)
         else:
             started.append(proxy)
+            _rest(proxy)
     return started
 
 
@@ -87,10 +88,19 @@ def _load_rounds(plan: Plan, case: Case, load: Load, proxies: Sequence[Process])
         for proxy in _turned(proxies, number):
             if proxy.name not in case.failures:
                 try:
+                    proxy.resume()
                     _keep(case, proxy.name, measure(load, proxy))
                 except BenchError as error:
                     _failed(case, proxy.name, error)
+                finally:
+                    _rest(proxy)
         _tell_round(case, number)
+
+
+def _rest(proxy: Process) -> None:
+    """Leave the core to the others, which share it."""
+    if PROXIES[proxy.name].spins:
+        proxy.pause()
 
 
 def _fresh_rounds(plan: Plan, case: Case, load: Load, names: Sequence[str]) -> None:

@@ -29,6 +29,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--full", action="store_true", help="all scenarios and all proxies")
+    parser.add_argument(
+        "--busy-poll",
+        action="store_true",
+        help="one connection alone, with and without busy polling",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds per scenario (default 5)")
     parser.add_argument("--seconds", type=int, default=2, help="seconds per run (default 2)")
     parser.add_argument(
@@ -48,13 +53,27 @@ def plan_from(options: argparse.Namespace) -> Plan:
     """Return what to do; raise BenchError when it cannot be done here."""
     if not sys.platform.startswith("linux"):
         raise BenchError("needs Linux: CPU time and pinning come from its kernel")
-    proxies = options.proxy or (list(PROXIES) if options.full else _SHORT_PROXIES)
+    proxies = options.proxy or _default_proxies(options)
     for name in [] if options.full and not options.proxy else proxies:
         program(name)
     scenarios = list(_chosen(options))
     if any(scenario.kind == "requests" for scenario in scenarios):
         program("wrk")
     return Plan(scenarios, proxies, options.rounds, options.seconds, Cores.available())
+
+
+def _default_proxies(options: argparse.Namespace) -> list[str]:
+    usual = [name for name in PROXIES if not PROXIES[name].is_variant]
+    if options.busy_poll:
+        return [OURS, MARK, *(name for name in PROXIES if PROXIES[name].is_variant)]
+    return usual if options.full else _SHORT_PROXIES
+
+
+def _is_default(options: argparse.Namespace, scenario: Scenario) -> bool:
+    """Return whether a scenario is run when none is named; one connection alone mostly waits."""
+    if options.busy_poll:
+        return scenario.kind in ("requests", "ping-pong") and scenario.connections == 1
+    return options.full or (scenario.kind == _SHORT_KIND and scenario.connections > 1)
 
 
 def _chosen(options: argparse.Namespace) -> list[Scenario]:
@@ -67,7 +86,7 @@ def _chosen(options: argparse.Namespace) -> list[Scenario]:
             raise BenchError(f"no scenario {pattern}; there are {', '.join(known)}")
         chosen += [known[name] for name in names if known[name] not in chosen]
     if not options.scenario:
-        chosen = [case for case in known.values() if options.full or case.kind == _SHORT_KIND]
+        chosen = [case for case in known.values() if _is_default(options, case)]
     if find_program("cc") is None:
         for scenario in [each for each in chosen if upstream_name(each) == "stream"]:
             tell(f"left out {scenario.name}: its load and its upstream need a C compiler")
