@@ -79,3 +79,14 @@ async def test_a_process_that_has_polled_sleeps_once_nothing_comes(loop_name: st
         await proxy.rests()
         wire.close()
         await proxy.stop()
+
+
+async def test_a_process_hears_a_signal_while_it_polls(loop_name: str) -> None:
+    async with proxy_process(loop_name, "--busy-poll", "10ms") as proxy:
+        wire = await Wire.to("127.0.0.1", proxy.port)
+        for _ in range(20):
+            await wire.send(ASKED)
+            assert (await soon(wire.receive())).startswith(b"HTTP/1.1 400 ")
+        await proxy.stop()
+        assert await soon(wire.receive()) == b""
+        wire.close()
