@@ -117,6 +117,36 @@ async def test_a_pipelined_request_is_not_begun() -> None:
         await upstream.gets_end()
 
 
+async def test_who_has_connected_and_asked_by_then_is_answered() -> None:
+    async with stage() as on:
+        await on.serves()
+        # No turn of the event loop between these and the drain: the proxy has seen nothing yet.
+        address = on.proxy.addresses[0]
+        sock = socket.create_connection((address.host, address.port))
+        sock.sendall(get().replace(b"<port>", b"%d" % on.listener.port))
+        drain = begin_drain(on.proxy)
+        with Wire(sock) as wire, await soon(on.listener.accept()) as upstream:
+            await soon(upstream.receive())
+            await upstream.send(OK)
+            assert await soon(wire.receive_all()) == OK_CLOSE
+        await soon(drain)
+
+
+async def test_a_request_on_its_way_over_a_used_connection_is_answered() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await upstream.says(OK)
+        await client.gets(OK)
+        # Sent without a turn of the event loop, so that the proxy has not seen it yet.
+        await client.says(get())
+        drain = begin_drain(on.proxy)
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
+        await upstream.says(OK)
+        await client.gets(OK_CLOSE)
+        await client.gets_end()
+        await soon(drain)
+
+
 @pytest.mark.parametrize("kind", ["connect", "upgrade"])
 async def test_a_tunnel_may_flow_on_and_end_during_the_drain(kind: str) -> None:
     async with stage() as on:

@@ -216,17 +216,27 @@ def test_a_drain_closes_what_is_idle_and_nothing_else() -> None:
     assert [client.is_over() for client in (idle, begun, asked)] == [True, False, False]
 
 
-def test_whoever_is_accepted_during_a_drain_is_closed() -> None:
+def test_whoever_is_accepted_once_requests_are_refused_is_closed() -> None:
+    world = World()
+    world.context.is_draining = world.context.is_refusing = True
+    assert world.client().is_over()
+
+
+def test_a_request_at_the_beginning_of_a_drain_is_served_and_the_last() -> None:
     world = World()
     world.context.is_draining = True
-    assert world.client().is_over()
+    client, upstream = world.ask(GET)
+    upstream.arrives(OK)
+    assert answers(client) == [200]
+    assert b"\r\nConnection: close\r\n" in client.got
+    assert client.is_over()
 
 
 def test_a_request_during_a_drain_gets_503() -> None:
     world = World()
     client = world.client()
     client.arrives(GET[:-1])
-    world.context.is_draining = True
+    world.context.is_draining = world.context.is_refusing = True
     client.arrives(GET[-1:])
     assert answers(client) == [503]
     assert b"Retry-After: 1\r\n" in client.got

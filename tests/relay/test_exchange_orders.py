@@ -207,7 +207,7 @@ class Everything(RuleBasedStateMachine):
     def drain_begins(self, dice: int) -> None:
         """The proxy is told to end; seldom, because little else happens afterwards."""
         if dice == 9:
-            self.world.context.is_draining = True
+            self.world.context.is_draining = self.world.context.is_refusing = True
             for timed in list(self.world.context.clients):
                 timed.drain()
 

@@ -113,6 +113,26 @@ async def test_many_that_wait_are_accepted_all(
         each.stop()
 
 
+@every_kind
+async def test_the_finish_accepts_who_has_connected_by_then_and_nobody_else(
+    kind: type[ReaderAcceptor] | type[ServerAcceptor],
+) -> None:
+    accepted = Accepted()
+    with bound() as sock, contextlib.ExitStack() as stack:
+        each: Acceptor = kind(asyncio.get_running_loop(), sock, accepted)
+        await each.start()
+        each.stop()
+        wires = [stack.enter_context(await Wire.to(*sock.getsockname())) for _ in range(50)]
+        each.finish()
+        late = stack.enter_context(await Wire.to(*sock.getsockname()))
+        peers = {await soon(accepted.peers.get()) for _ in wires}
+        assert peers == {wire.sock.getsockname() for wire in wires}
+        await turns()
+        assert accepted.peers.empty()
+        each.finish()
+        assert await soon(accepted.peers.get()) == late.sock.getsockname()
+
+
 class Sock:
     """A bound socket that fails as told first; `asked` counts the attempts to accept."""
 

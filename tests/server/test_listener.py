@@ -213,6 +213,9 @@ class Stub:
     def stop(self) -> None:
         self.calls.append("stop")
 
+    def finish(self) -> None:
+        self.calls.append("finish")
+
 
 class Stubs:
     """A listener over two stubs, and what it asked of them."""
@@ -317,6 +320,26 @@ async def test_a_closed_listener_is_not_resumed(
         assert [sock.fileno() for sock in stubs.sockets] == [-1, -1]
         stubs.listener.resume()
         await turns()
+        assert stubs.taken() == ["start", "start", "stop", "stop"]
+
+
+async def test_a_finish_takes_who_waits_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Stubs(monkeypatch) as stubs:
+        await stubs.listener.start()
+        stubs.listener.finish()
+        stubs.listener.finish()
+        assert [sock.fileno() for sock in stubs.sockets] == [-1, -1]
+        assert stubs.taken() == ["start", "start", "finish", "finish", "stop", "stop"]
+
+
+async def test_a_finish_while_there_is_no_room_takes_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Stubs(monkeypatch) as stubs:
+        await stubs.listener.start()
+        stubs.listener.pause()
+        stubs.listener.finish()
+        assert [sock.fileno() for sock in stubs.sockets] == [-1, -1]
         assert stubs.taken() == ["start", "start", "stop", "stop"]
 
 

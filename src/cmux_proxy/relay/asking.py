@@ -30,7 +30,7 @@ class Asking(Answering):
     def start(self) -> None:
         """Judge the request and send it on its way, or answer it."""
         try:
-            if self._context.is_draining:
+            if self._context.is_refusing:
                 self._fail(failures.DRAINING)
             elif self._request.method == b"CONNECT":
                 self._start_connect()

@@ -46,7 +46,7 @@ class ClientConnection(ClientSide):
         context.clients.add(self)
         self._idle()
         context.changed()
-        if context.is_draining:
+        if context.is_refusing:
             self._close()
 
     def data_received(self, data: bytes) -> None:

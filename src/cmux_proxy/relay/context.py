@@ -31,6 +31,7 @@ class Context:
         "idle_timeout",
         "is_draining",
         "is_full",
+        "is_refusing",
         "linger",
         "most_clients",
         "on_change",
@@ -84,7 +85,9 @@ class Context:
         self.ticker = Ticker(loop, self.clients, self.pool)
         # None where it is off, so that a read pays for one comparison.
         self.busy_poll = BusyPoll(loop, config.busy_poll) if config.busy_poll else None
+        # The next answer on a connection is its last; a little later, requests are not begun.
         self.is_draining = False
+        self.is_refusing = False
         # asyncio reads as much at a time as its transport is told; uvloop up to 256,000 bytes.
         self.sets_read_size = isinstance(loop, asyncio.BaseEventLoop)
         # The server paces accepting and draining by these.

@@ -19,13 +19,16 @@ Factory = Callable[[], asyncio.BaseProtocol]
 
 
 class Acceptor(Protocol):
-    """Accepts while it is on; both methods are idempotent."""
+    """Accepts while it is on; all methods are idempotent."""
 
     async def start(self) -> None:
         """Accept from now on; raise OSError when the system does not allow it."""
 
     def stop(self) -> None:
         """Leave new connections in the kernel's queue."""
+
+    def finish(self) -> None:
+        """Stop, but accept what is in the kernel's queue by now."""
 
 
 def acceptor(
@@ -48,6 +51,7 @@ class ServerAcceptor:
         self._factory = factory
         self._server: asyncio.AbstractServer | None = None
         self._is_wanted = False
+        self._rest = ReaderAcceptor(loop, sock, factory)
 
     async def start(self) -> None:
         """Accept from now on."""
@@ -78,6 +82,11 @@ class ServerAcceptor:
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    def finish(self) -> None:
+        """Stop, but accept what is in the kernel's queue by now."""
+        self.stop()
+        self._rest.finish()
 
 
 class ReaderAcceptor:
@@ -111,10 +120,19 @@ class ReaderAcceptor:
             self._is_on = False
             self._loop.remove_reader(self._sock)
 
+    def finish(self) -> None:
+        """Stop, but accept what is in the kernel's queue by now."""
+        self.stop()
+        try:
+            while True:
+                self._accept_one()
+        except OSError:
+            return
+
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
             try:
-                connection, _address = self._sock.accept()
+                self._accept_one()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:
@@ -122,9 +140,10 @@ class ReaderAcceptor:
                 self.stop()
                 self._retry = self._loop.call_later(_RETRY_AFTER, self._watch)
                 return
-            connection.setblocking(False)
-            task = self._loop.create_task(
-                self._loop.connect_accepted_socket(self._factory, connection)
-            )
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+
+    def _accept_one(self) -> None:
+        connection, _address = self._sock.accept()
+        connection.setblocking(False)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(self._factory, connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -155,6 +155,13 @@ class Listener:
             self.pause()
             self._retry = self._loop.call_later(_RETRY_AFTER, self.resume)
 
+    def finish(self) -> None:
+        """Stop for good and free the addresses; who has connected by now is accepted still."""
+        if self._is_accepting:
+            for each in self._acceptors:
+                each.finish()
+        self.close()
+
     def close(self) -> None:
         """Stop for good and free the addresses."""
         self.pause()

@@ -6,7 +6,7 @@ Runs in whatever event loop it is started in and touches neither signals nor log
 import asyncio
 from functools import partial
 from types import TracebackType
-from typing import Self, cast
+from typing import Final, Self, cast
 
 from cmux_proxy.config import DEFAULT_UPSTREAM_HOST, Address, Config
 from cmux_proxy.relay.client import ClientConnection
@@ -16,6 +16,9 @@ from cmux_proxy.server.accepting import Factory
 from cmux_proxy.server.descriptors import budget
 from cmux_proxy.server.listener import Listener, bind, bound_address, is_dual_stack
 from cmux_proxy.server.own import OwnAddresses
+
+# What a client has sent before it could know of the drain arrives within so many seconds.
+_ON_ITS_WAY: Final = 0.05
 
 
 class Proxy:
@@ -31,6 +34,7 @@ class Proxy:
         self._context: Context | None = None
         self._listener: Listener | None = None
         self._emptied = asyncio.Event()
+        self._drain_begun: asyncio.Future[None] | None = None
 
     @property
     def addresses(self) -> list[Address]:
@@ -72,15 +76,10 @@ class Proxy:
         context = self._context
         if context is None:
             return
-        self._stop_accepting()
-        if not context.is_draining:
-            context.is_draining = True
-            for connection in list(context.clients):
-                connection.drain()
-        self._close_idle_upstreams(context)
         wait = self._config.timeouts.drain if timeout is None else timeout
         try:
             async with asyncio.timeout(wait):
+                await self._begin_drain(context, min(wait, _ON_ITS_WAY))
                 await self._emptiness(context)
         except TimeoutError:
             pass
@@ -114,6 +113,26 @@ class Proxy:
     def _stop_accepting(self) -> None:
         if self._listener is not None:
             self._listener.close()
+
+    async def _begin_drain(self, context: Context, delay: float) -> None:
+        """Stop accepting, and close what is idle once requests on their way have been read."""
+        if self._drain_begun is None:
+            loop = asyncio.get_running_loop()
+            self._drain_begun = loop.create_future()
+            context.is_draining = True
+            if self._listener is not None:
+                self._listener.finish()
+            # A callback of its own, since a coroutine would go on before what has just arrived
+            # is read.
+            loop.call_later(delay, self._close_idle, context, self._drain_begun)
+        await asyncio.shield(self._drain_begun)
+
+    def _close_idle(self, context: Context, begun: "asyncio.Future[None]") -> None:
+        context.is_refusing = True
+        for connection in list(context.clients):
+            connection.drain()
+        self._close_idle_upstreams(context)
+        begun.set_result(None)
 
     async def _emptiness(self, context: Context) -> None:
         """Wait until no connection of a client is left."""
