@@ -1,6 +1,7 @@
 """The command line: flags, variables and defaults, exit statuses, and one line for each error."""
 
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 import pytest
 
-from cmux_proxy import Config, ConfigError, ListenError, Proxy, __version__, cli
+from cmux_proxy import Address, Config, ConfigError, ListenError, __version__, cli
 from cmux_proxy._build import build_name
 from tests.helpers.proxies import MODULE, environment
 from tests.helpers.timing import LATER
@@ -56,6 +57,10 @@ OPTIONS = [
         "--log-level", "CMUX_LOG_LEVEL", "info", ("debug", "error"),
         lambda config: config.log_level, ("debug", "error"),
     ),
+    Option(
+        "--workers", "CMUX_WORKERS", "1", ("2", "03"),
+        lambda config: config.workers, (2, 3),
+    ),
 ]  # fmt: skip
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.flag)
 
@@ -66,11 +71,13 @@ class Ran:
     def __init__(self) -> None:
         self.configs: list[Config] = []
         self.error: BaseException | None = None
+        self.status = 0
 
-    def __call__(self, config: Config, _on_start: object) -> None:
+    def __call__(self, config: Config, _on_start: object) -> int:
         self.configs.append(config)
         if self.error is not None:
             raise self.error
+        return self.status
 
     def config(self, *arguments: str) -> Config:
         """Run the command line and return the configuration it made."""
@@ -158,6 +165,20 @@ def test_a_number_without_a_unit_is_told_which_there_are(
     status, line = complaint(capsys, "--busy-poll", "50")
     assert (status, ran.configs) == (2, [])
     assert line.endswith("'50' needs a unit: us, ms or s")
+@pytest.mark.parametrize("by", ["flag", "variable"])
+def test_auto_is_a_worker_for_each_cpu_that_may_be_used(
+    by: str, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by == "variable":
+        monkeypatch.setenv("CMUX_WORKERS", "auto")
+    arguments = ["--workers", "auto"] if by == "flag" else []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {1, 3, 5}, raising=False)
+    assert ran.config(*arguments).workers == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert ran.config(*arguments).workers == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert ran.config(*arguments).workers == 1
 
 
 # Errors
@@ -173,6 +194,8 @@ def test_a_number_without_a_unit_is_told_which_there_are(
         *[("--connect-timeout", text) for text in ["nan", "inf"]],
         *[("--drain-timeout", text) for text in ["nan", "inf"]],
         *[("--upstream-host", text) for text in ["a b", "127.0.0.256", "[localhost]"]],
+        *[("--workers", text) for text in ["0", "-1", "+1", "1.0", "two", "Auto", "٢", "1_0"]],
+        ("--workers", "9" * 5000),
         ("--loop", "trio"),
         ("--log-level", "loud"),
         *[("--busy-poll", text) for text in ["50", "0.001", "-1us", "1e3us", "5 us", "us", "nan"]],
@@ -239,13 +262,27 @@ def test_the_help_lists_every_flag_with_its_variable_and_default(
     assert f"default: {option.default}" in mine
 
 
+def test_the_status_is_that_of_the_run(ran: Ran) -> None:
+    ran.status = 143
+    assert cli.main([]) == 143
+
+
+def test_it_says_how_many_workers_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    cli._announce(3, [Address("::1", 80), Address("127.0.0.1", 80)], "asyncio")
+    assert capsys.readouterr().out.splitlines() == [
+        "listening on [::1]:80",
+        "listening on 127.0.0.1:80",
+        f"cmux-proxy {__version__} ({build_name()}, asyncio, 3 workers)",
+    ]
+
+
 def test_it_says_where_it_listens_and_ends_well_on_a_signal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     announced = cli._announce
 
-    def told(proxy: Proxy, loop_name: str) -> None:
-        announced(proxy, loop_name)
+    def told(workers: int, addresses: list[Address], loop_name: str) -> None:
+        announced(workers, addresses, loop_name)
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(cli, "_announce", told)

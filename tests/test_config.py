@@ -103,6 +103,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
     )
     assert config.pool == PoolLimits(per_target=256, total=1024, idle=4.0)
     assert (config.loop, config.busy_poll, config.log_level) == ("auto", 0.0, "info")
+    assert (config.loop, config.log_level, config.workers) == ("auto", "info", 1)
 
 
 def test_addresses_are_listed_in_their_order() -> None:
@@ -178,6 +179,12 @@ def test_the_loop_and_the_log_level_are_of_those_there_are() -> None:
     assert refusal(log_level="loud") == (
         "log_level: 'loud' is not one of debug, info, warning, error"
     )
+
+
+def test_there_is_a_whole_number_of_workers() -> None:
+    assert Config(workers=8).workers == 8
+    for wrong in (0, -1, 1.0, True, "2", "auto", None):
+        assert refusal(workers=wrong) == (f"workers: {wrong!r} is not a whole number of at least 1")
 
 
 # Numbers

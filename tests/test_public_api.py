@@ -29,6 +29,7 @@ DOCUMENTED = {
 CONFIGURATION = {
     "Config": [
         "listen", "upstream_host", "limits", "timeouts", "pool", "loop", "busy_poll", "log_level",
+        "listen", "upstream_host", "limits", "timeouts", "pool", "loop", "log_level", "workers",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
@@ -41,6 +42,7 @@ CONFIGURATION = {
 SIGNATURES = {
     "Proxy": ["config", "router"],
     "Proxy.drain": ["self", "timeout"],
+    "Proxy.start": ["self", "sockets"],
     "Router": ["upstream_host"],
     "Router.route": ["self", "method", "host", "fields"],
     "RouteRefused": ["status", "text", "error"],

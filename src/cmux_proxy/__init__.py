@@ -12,7 +12,7 @@ from cmux_proxy.errors import (
 from cmux_proxy.routing.router import Router
 from cmux_proxy.routing.target import Target
 from cmux_proxy.server.proxy import Proxy
-from cmux_proxy.server.worker import run
+from cmux_proxy.server.supervisor import run
 
 __all__ = [
     "Address",

@@ -1,9 +1,11 @@
 """argv and CMUX_* variables -> Config; exit codes; the only place that prints."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import get_args
 
 import click
@@ -19,8 +21,7 @@ from cmux_proxy.config import (
     Timeouts,
 )
 from cmux_proxy.errors import ConfigError, ListenError
-from cmux_proxy.server.proxy import Proxy
-from cmux_proxy.server.worker import run
+from cmux_proxy.server.supervisor import run
 
 _EXIT_FAILURE = 1
 _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>us|ms|s|)", re.ASCII)
@@ -65,6 +66,27 @@ class _Duration(click.ParamType[float]):
         if seconds > MOST_BUSY_POLL:
             self.fail(f"{value!r} is more than {MOST_BUSY_POLL * 1000:g}ms", param, ctx)
         return seconds
+class _WorkerCount(click.ParamType[int]):
+    """A number of processes, or as many as there are CPUs."""
+
+    name = "COUNT"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        text = str(value)
+        if text == "auto":
+            return _usable_cpus()
+        if not re.fullmatch(r"0{0,9}[1-9][0-9]{0,5}", text, re.ASCII):
+            self.fail(f"{text!r} is neither a whole number of at least 1 nor auto", param, ctx)
+        return int(text)
+
+
+def _usable_cpus() -> int:
+    """Return how many CPUs this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @click.command(
@@ -138,6 +160,16 @@ class _Duration(click.ParamType[float]):
     show_default=True,
     help="Least level of what is logged to standard error.",
 )
+@click.option(
+    "--workers",
+    type=_WorkerCount(),
+    metavar="N|auto",
+    default=1,
+    envvar="CMUX_WORKERS",
+    show_envvar=True,
+    show_default=True,
+    help="How many processes share the addresses; auto takes as many as there are CPUs to run on.",
+)
 @click.version_option(__version__, "--version", message=f"cmux-proxy %(version)s ({build_name()})")
 def _command(
     listen: Sequence[list[str]],
@@ -147,7 +179,8 @@ def _command(
     loop: LoopName,
     busy_poll: float,
     log_level: LogLevel,
-) -> None:
+    workers: int,
+) -> int:
     """One port in front of every local port.
 
     A request names the port it is for: X-Cmux-Port-Internal: 3000
@@ -159,17 +192,19 @@ def _command(
         loop=loop,
         busy_poll=busy_poll,
         log_level=log_level,
+        workers=workers,
     )
     logging.basicConfig(
         level=log_level.upper(), format="cmux-proxy: %(levelname)s: %(message)s", stream=sys.stderr
     )
-    run(config, _announce)
+    return run(config, partial(_announce, workers))
 
 
-def _announce(proxy: Proxy, loop_name: str) -> None:
-    for address in proxy.addresses:
+def _announce(workers: int, addresses: Sequence[Address], loop_name: str) -> None:
+    for address in addresses:
         click.echo(f"listening on {address}")
-    click.echo(f"cmux-proxy {__version__} ({build_name()}, {loop_name})")
+    several = f", {workers} workers" if workers > 1 else ""
+    click.echo(f"cmux-proxy {__version__} ({build_name()}, {loop_name}{several})")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

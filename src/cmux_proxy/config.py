@@ -105,6 +105,8 @@ class Config:
     `listen` takes strings such as "127.0.0.1:8080" or "[::1]:0". `upstream_host` is a name or an
     IP address; None means 127.0.0.1, and where that refuses, ::1. `busy_poll` is for how many
     seconds the event loop may go on looking for events before it sleeps.
+    IP address; None means 127.0.0.1, and where that refuses, ::1. Each of the `workers` is a proxy
+    of its own, with the limits and the pool given here.
     """
 
     listen: Sequence[str] = DEFAULT_LISTEN
@@ -115,6 +117,7 @@ class Config:
     loop: LoopName = "auto"
     busy_poll: float = 0.0
     log_level: LogLevel = "info"
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if isinstance(self.listen, str) or not self.listen:
@@ -132,6 +135,8 @@ class Config:
         if self.log_level not in get_args(LogLevel):
             names = ", ".join(get_args(LogLevel))
             raise ConfigError("log_level", f"{self.log_level!r} is not one of {names}")
+        if type(self.workers) is not int or self.workers < 1:
+            raise ConfigError("workers", f"{self.workers!r} is not a whole number of at least 1")
 
     def addresses(self) -> list[Address]:
         """Return what to listen on, in the order given."""

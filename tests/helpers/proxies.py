@@ -88,6 +88,17 @@ class ProxyProcess:
         """Wait until it is gone."""
         await soon(self._process.wait())
 
+    def workers(self) -> list[int]:
+        """Return the ids of its worker processes."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as children:
+            return [int(pid) for pid in children.read().split()]
+
+    async def complaint(self) -> str:
+        """Return the next line that it writes to standard error."""
+        stderr = self._process.stderr
+        assert stderr is not None
+        return (await later(stderr.readline())).decode().rstrip("\n")
+
     def descriptors(self) -> dict[str, str]:
         """Return what it has open."""
         return descriptors(self.pid)
@@ -118,8 +129,12 @@ async def proxy_process(
     *flags: str,
     variables: Mapping[str, str] | None = None,
     descriptor_limit: int | None = None,
+    has_group: bool = False,
 ) -> AsyncIterator[ProxyProcess]:
-    """Run a proxy as a process; it listens on a port of its own unless a flag says otherwise."""
+    """Run a proxy as a process; it listens on a port of its own unless a flag says otherwise.
+
+    With `has_group` its id is that of a process group too.
+    """
     command = [*MODULE, "--loop", loop_name, *flags]
     if not any(flag.startswith("--listen") for flag in flags):
         command += ["--listen", "127.0.0.1:0"]
@@ -131,6 +146,7 @@ async def proxy_process(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment(**(variables or {})),
+        start_new_session=has_group,
     )
     proxy = ProxyProcess(process)
     try:

@@ -5,8 +5,8 @@ import errno
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Self
+from contextlib import ExitStack, contextmanager
+from typing import Any, Self
 
 import pytest
 
@@ -16,7 +16,9 @@ from cmux_proxy.server import listener as listening
 from cmux_proxy.server.accepting import Factory
 from cmux_proxy.server.listener import (
     Listener,
+    adopt,
     bind,
+    bind_shared,
     bound_address,
     distinct_addresses,
     is_dual_stack,
@@ -193,6 +195,109 @@ def test_no_socket_at_all_is_a_failure_too(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ListenError) as caught:
         bind([LOCAL])
     assert caught.value.reason == os.strerror(errno.EMFILE)
+
+
+# For several workers
+
+
+def shared(workers: int, *addresses: Address) -> list[list[socket.socket]]:
+    return bind_shared(addresses or [LOCAL], workers)
+
+
+@contextmanager
+def closing(groups: list[list[socket.socket]]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for sock in {sock for group in groups for sock in group}:
+            sock.close()
+
+
+def test_every_worker_has_a_socket_of_its_own_on_every_address() -> None:
+    groups = shared(3, LOCAL, Address("127.0.0.2", 0))
+    with closing(groups):
+        places = [[sock.getsockname() for sock in group] for group in groups]
+        assert [host for host, _port in places[0]] == ["127.0.0.1", "127.0.0.2"]
+        assert places == [places[0]] * 3
+        assert len({sock.fileno() for group in groups for sock in group}) == 6
+        for sock in (sock for group in groups for sock in group):
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert not sock.getblocking()
+            assert not sock.get_inheritable()
+
+
+def test_connections_are_spread_over_the_workers() -> None:
+    groups = shared(2)
+    with closing(groups), ExitStack() as stack:
+        for _ in range(64):
+            stack.enter_context(socket.create_connection(groups[0][0].getsockname()))
+        shares = [accepted(group[0]) for group in groups]
+        assert sum(shares) == 64
+        assert min(shares) >= 12
+
+
+def accepted(sock: socket.socket) -> int:
+    """Return how many connections were waiting."""
+    for count in range(1000):
+        try:
+            sock.accept()[0].close()
+        except BlockingIOError:
+            return count
+    raise AssertionError
+
+
+def test_where_the_system_does_not_spread_all_workers_have_the_same_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listening, "_SPREADS", False)
+    groups = shared(3)
+    with closing(groups):
+        assert groups == [groups[0]] * 3
+        assert not groups[0][0].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_shared_addresses_are_in_use_for_everybody_else(workers: int) -> None:
+    groups = shared(2)
+    with closing(groups):
+        with pytest.raises(ListenError) as caught:
+            shared(workers, bound_address(groups[0][0]))
+        assert caught.value.reason == "the address is in use by another program"
+
+
+def test_what_somebody_else_is_willing_to_share_is_in_use_nevertheless() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ListenError):
+            shared(2, bound_address(other))
+
+
+def test_a_worker_without_sockets_frees_those_of_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[socket.socket] = []
+
+    class Scarce(socket.socket):
+        def __init__(self, *arguments: Any) -> None:
+            if len(made) == 3:
+                raise OSError(errno.EMFILE, "")
+            super().__init__(*arguments)
+            made.append(self)
+
+    monkeypatch.setattr("cmux_proxy.server.listener.socket.socket", Scarce)
+    with pytest.raises(ListenError) as caught:
+        bind_shared([LOCAL], 4)
+    assert caught.value.reason == os.strerror(errno.EMFILE)
+    assert [sock.fileno() for sock in made] == [-1] * 3
+
+
+def test_sockets_of_somebody_else_get_the_options_of_our_own() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        assert adopt([sock]) == [sock]
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert not sock.getblocking()
 
 
 # Accepting

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cmux_proxy import ListenError, Proxy, Router, RouteRefused, Target, Timeouts
+from cmux_proxy import Address, ListenError, Proxy, Router, RouteRefused, Target, Timeouts
 from cmux_proxy.server import proxy as serving
 from cmux_proxy.server.descriptors import Budget
-from cmux_proxy.server.listener import Listener
+from cmux_proxy.server.listener import Listener, bind
 from tests.helpers.proxies import local_config
 from tests.helpers.script import get, head, stage
 from tests.helpers.timing import MS, soon
@@ -77,6 +77,22 @@ async def test_an_address_in_use_leaves_nothing_bound_and_may_be_tried_again() -
         assert proxy.addresses == []
     async with proxy:
         assert proxy.addresses[1].port == taken.port
+
+
+async def test_sockets_that_are_given_are_served_and_closed_in_the_end() -> None:
+    with bind([Address("127.0.0.1", 0)])[0] as one, socket.create_server(("127.0.0.2", 0)) as other:
+        proxy = Proxy(local_config(listen=["192.0.2.1:80"]))
+        await proxy.start([one, other])
+        places = [(address.host, address.port) for address in proxy.addresses]
+        assert places == [one.getsockname(), other.getsockname()]
+        assert other.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        for host, port in places:
+            with await Wire.to(host, port) as wire:
+                route = f"X-Cmux-Port-Internal: {one.getsockname()[1]}"
+                await wire.send(head("GET / HTTP/1.1", "Host: a", route))
+                assert (await soon(wire.receive()))[:12] == b"HTTP/1.1 508"
+        await soon(proxy.close())
+        assert one.fileno() == other.fileno() == -1
 
 
 async def test_a_listener_that_cannot_accept_fails_the_start_and_frees_the_addresses(

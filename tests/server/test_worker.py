@@ -6,16 +6,19 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import uvloop
 
-from cmux_proxy import ConfigError, ListenError, Proxy
+from cmux_proxy import Address, ConfigError, ListenError, Proxy
 from cmux_proxy.server import worker
-from cmux_proxy.server.worker import loop_factory, run
+from cmux_proxy.server.listener import bind
+from cmux_proxy.server.worker import ACCEPTING, loop_factory, run_alone, run_supervised
 from tests.helpers.proxies import environment, local_config
 from tests.helpers.script import head
 from tests.helpers.timing import later, soon
@@ -69,12 +72,12 @@ def _leave_the_process_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_it_runs_in_the_loop_that_was_chosen_until_a_signal_comes(loop_name: str) -> None:
     started: list[tuple[str, str]] = []
 
-    def on_start(proxy: Proxy, name: str) -> None:
+    def on_start(addresses: list[Address], name: str) -> None:
         started.append((name, type(asyncio.get_running_loop()).__module__.partition(".")[0]))
-        assert proxy.addresses[0].port != 0
+        assert addresses[0].port != 0
         os.kill(os.getpid(), signal.SIGTERM)
 
-    run(local_config(loop=loop_name), on_start)
+    run_alone(local_config(loop=loop_name), on_start)
     assert started == [(loop_name, loop_name)]
 
 
@@ -91,26 +94,92 @@ def test_a_second_signal_exits_with_its_number(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "_exit", exits)
     monkeypatch.setattr(worker, "Proxy", Sluggish)
     with pytest.raises(SystemExit) as caught:
-        run(local_config(loop="asyncio"), lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        run_alone(local_config(loop="asyncio"), lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert caught.value.code == 128 + signal.SIGINT
 
 
 def test_an_address_that_cannot_be_bound_is_an_error_of_the_caller(loop_name: str) -> None:
     with pytest.raises(ListenError):
-        run(local_config(listen=["192.0.2.1:0"], loop=loop_name))
+        run_alone(local_config(listen=["192.0.2.1:0"], loop=loop_name))
 
 
-def test_the_defaults_are_taken_where_nothing_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[object] = []
+# One of several, in this process
 
-    class Started(Proxy):
-        async def start(self) -> None:
-            given.extend(self._config.listen)
-            os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(worker, "Proxy", Started)
-    run()
-    assert given == ["0.0.0.0:8080", "127.0.0.1:8080"]
+class Lifeline:
+    """Both ends of a lifeline, and what to listen on."""
+
+    def __init__(self) -> None:
+        self.ours, self.its = socket.socketpair()
+        self.sockets = bind([Address("127.0.0.1", 0)])
+        self.port: int = self.sockets[0].getsockname()[1]
+
+    def run(self, loop_name: str, then: Callable[[], object]) -> None:
+        """Be a worker; `then` is called in a thread as soon as it says that it accepts."""
+
+        def watch() -> None:
+            heard.append(self.ours.recv(1))
+            then()
+
+        heard: list[bytes] = []
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        signal.pthread_sigmask(signal.SIG_BLOCK, worker.STOP_SIGNALS)
+        try:
+            run_supervised(local_config(loop=loop_name), self.sockets, self.its)
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, []) >= set(worker.STOP_SIGNALS)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, worker.STOP_SIGNALS)
+            watcher.join()
+        assert heard == [ACCEPTING]
+
+
+@pytest.fixture
+def lifeline() -> Iterator[Lifeline]:
+    line = Lifeline()
+    with line.ours, line.its, line.sockets[0]:
+        yield line
+
+
+def test_it_says_that_it_accepts_and_serves_until_the_lifeline_ends(
+    loop_name: str, lifeline: Lifeline
+) -> None:
+    answers: list[bytes] = []
+
+    def ask() -> None:
+        with socket.create_connection(("127.0.0.1", lifeline.port)) as client:
+            client.sendall(head("GET / HTTP/1.1", "Host: a"))
+            answers.append(client.recv(12))
+        lifeline.ours.close()
+
+    lifeline.run(loop_name, ask)
+    assert answers == [b"HTTP/1.1 400"]
+    assert lifeline.sockets[0].fileno() == -1
+
+
+def test_any_number_of_signals_is_one(loop_name: str, lifeline: Lifeline) -> None:
+    def signals() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
+
+    lifeline.run(loop_name, signals)
+
+
+def test_a_signal_that_came_before_it_could_be_handled_is_not_lost(
+    loop_name: str, lifeline: Lifeline
+) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, worker.STOP_SIGNALS)
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+    lifeline.run(loop_name, lambda: None)
+
+
+def test_a_worker_without_a_supervisor_ends(loop_name: str, lifeline: Lifeline) -> None:
+    lifeline.ours.close()
+    signal.pthread_sigmask(signal.SIG_BLOCK, worker.STOP_SIGNALS)
+    try:
+        run_supervised(local_config(loop=loop_name), lifeline.sockets, lifeline.its)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, worker.STOP_SIGNALS)
 
 
 # What is logged
@@ -151,11 +220,11 @@ def test_the_loop_tells_the_worker_what_went_wrong(
     def fails() -> None:
         raise OSError(5, "as the test says")
 
-    def on_start(_proxy: Proxy, _name: str) -> None:
+    def on_start(_addresses: list[Address], _name: str) -> None:
         asyncio.get_running_loop().call_soon(fails)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    run(local_config(loop=loop_name), on_start)
+    run_alone(local_config(loop=loop_name), on_start)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().endswith("[Errno 5] as the test says")
@@ -165,8 +234,8 @@ def test_the_loop_tells_the_worker_what_went_wrong(
 
 PROGRAM = """
 from cmux_proxy import Config, run
-def told(proxy, loop):
-    print(proxy.addresses[0].port, loop, flush=True)
+def told(addresses, loop):
+    print(addresses[0].port, loop, flush=True)
 run(Config(listen=["127.0.0.1:0"], loop={loop!r}), told)
 print("drained")
 """

@@ -1,6 +1,7 @@
 """A user's program, checked by mypy and never run: the public API as its types tell it."""
 
 import asyncio
+import socket
 from typing import assert_type
 
 from cmux_proxy import (
@@ -51,6 +52,7 @@ async def embed() -> None:
         pool=PoolLimits(total=10),
         loop="asyncio",
         log_level="warning",
+        workers=2,
     )
     async with Proxy(config, ByHost({b"api": 3000})) as proxy:
         assert_type(proxy, Proxy)
@@ -72,6 +74,11 @@ async def start_and_close() -> None:
         assert_type(await proxy.close(), None)
 
 
+async def start_on_a_socket() -> None:
+    """Run a proxy on what somebody else has bound."""
+    await Proxy().start([socket.create_server(("127.0.0.1", 0))])
+
+
 def handle(error: CmuxProxyError) -> tuple[int, str]:
     """Look into each exception."""
     if isinstance(error, ConfigError):
@@ -89,7 +96,14 @@ def main() -> None:
     assert_type(Config().addresses(), list[Address])
     assert_type(Target("a", 1).authority(), str)
     version: str = __version__
-    run(Config(listen=[str(address)]), on_start=lambda proxy, loop: print(version, proxy, loop))
+    config = Config(listen=[str(address)])
+    assert_type(run(config, on_start=told), int)
+    run(config, on_start=lambda addresses, loop: print(version, addresses[0].port, loop))
+
+
+def told(addresses: list[Address], loop: str) -> None:
+    """Learn where the proxy listens."""
+    print(loop, *addresses)
 
 
 # What the types do not allow.

@@ -5,4 +5,7 @@ listener     addresses -> bound sockets, one for each; accepting can pause
 own          is this address one of ours?
 proxy        Proxy, the object an embedder holds
 worker       one process: loop, signals, drain
+supervisor   one process or several: starts them, starts dead ones anew, passes signals on
+    slot     the place of one worker: its sockets, and the process that serves them
+    signals  signals that can be waited for without an event loop
 """

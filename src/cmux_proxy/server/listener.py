@@ -1,7 +1,8 @@
 """Addresses -> bound sockets. Knows nothing of what is spoken on them.
 
-An address that a wildcard on the same port covers is not bound again. Accepting can pause, so that
-connections wait in the kernel's queue while this process has no room for them.
+An address that a wildcard on the same port covers is not bound again. Several workers get a socket
+each for one address. Accepting can pause, so that connections wait in the kernel's queue while this
+process has no room for them.
 """
 
 import asyncio
@@ -9,8 +10,9 @@ import errno
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from cmux_proxy.config import Address
 from cmux_proxy.errors import ListenError
@@ -19,6 +21,8 @@ from cmux_proxy.server.descriptors import BACKLOG
 from cmux_proxy.upstream.tcp import tune
 
 _RETRY_AFTER: Final = 1.0
+# Linux spreads connections over the sockets that share an address; macOS gives them all to one.
+_SPREADS: Final = sys.platform.startswith("linux")
 
 
 def distinct_addresses(addresses: Sequence[Address], dual_stack: bool) -> list[Address]:
@@ -70,21 +74,67 @@ def bind(addresses: Sequence[Address]) -> list[socket.socket]:
     return bound
 
 
+def adopt(sockets: Sequence[socket.socket]) -> Sequence[socket.socket]:
+    """Give sockets that somebody else has bound the options of our own, and return them."""
+    for sock in sockets:
+        tune(sock, bound_address(sock).host)
+        sock.setblocking(False)
+    return sockets
+
+
+def bind_shared(addresses: Sequence[Address], workers: int) -> list[list[socket.socket]]:
+    """Return for each worker one bound socket per distinct address; raise ListenError.
+
+    On Linux the sockets are its own, and the kernel spreads connections over those of an address;
+    elsewhere all workers have the same ones.
+    """
+    first = bind(addresses)
+    groups = [first]
+    try:
+        while len(groups) < workers:
+            groups.append([])
+            for sock in first:
+                groups[-1].append(_join(sock) if _SPREADS else sock)
+    except ListenError:
+        for sock in {sock for group in groups for sock in group}:
+            sock.close()
+        raise
+    return groups
+
+
 def _bind_one(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        return _listen(family, (address.host, address.port))
     except OSError as error:
         raise ListenError(str(address), _reason(error)) from None
+
+
+def _join(first: socket.socket) -> socket.socket:
+    """Return another socket on the address of one that listens.
+
+    Sharing is allowed only once `first` listens: until then anybody else's socket is a conflict.
+    """
+    try:
+        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return _listen(first.family, first.getsockname(), shares=True)
+    except OSError as error:
+        raise ListenError(str(bound_address(first)), _reason(error)) from None
+
+
+def _listen(family: int, place: tuple[Any, ...], shares: bool = False) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        tune(sock, address.host)
+        if shares:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        tune(sock, place[0])
         sock.setblocking(False)
-        sock.bind((address.host, address.port))
+        sock.bind(place)
         sock.listen(BACKLOG)
-    except OSError as error:
+    except OSError:
         sock.close()
-        raise ListenError(str(address), _reason(error)) from None
+        raise
     return sock
 
 

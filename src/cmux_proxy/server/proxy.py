@@ -4,6 +4,8 @@ Runs in whatever event loop it is started in and touches neither signals nor log
 """
 
 import asyncio
+import socket
+from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
 from typing import Final, Self, cast
@@ -14,7 +16,7 @@ from cmux_proxy.relay.context import Context
 from cmux_proxy.routing.router import Router
 from cmux_proxy.server.accepting import Factory
 from cmux_proxy.server.descriptors import budget
-from cmux_proxy.server.listener import Listener, bind, bound_address, is_dual_stack
+from cmux_proxy.server.listener import Listener, adopt, bind, bound_address, is_dual_stack
 from cmux_proxy.server.own import OwnAddresses
 
 # What a client has sent before it could know of the drain arrives within so many seconds.
@@ -41,12 +43,16 @@ class Proxy:
         """The addresses bound, with the ports that were chosen for port 0."""
         return list(self._addresses)
 
-    async def start(self) -> None:
-        """Bind and accept; raise ListenError, or RuntimeError when started already."""
+    async def start(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        """Bind and accept; raise ListenError, or RuntimeError when started already.
+
+        Where `sockets` that listen already are given, nothing is bound, and they are the proxy's
+        from now on: the end closes them.
+        """
         if self._context is not None:
             raise RuntimeError("the proxy has been started already")
         loop = asyncio.get_running_loop()
-        sockets = bind(self._config.addresses())
+        sockets = bind(self._config.addresses()) if sockets is None else adopt(sockets)
         self._addresses = [bound_address(sock) for sock in sockets]
         own = OwnAddresses(self._addresses, is_dual_stack())
         allowed = budget(self._config.pool.total)

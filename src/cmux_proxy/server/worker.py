@@ -1,20 +1,29 @@
-"""One process: which event loop, which signals, and the drain at the end."""
+"""One process: which event loop, which signals, and the drain at the end.
+
+Alone, or one of several: then it has a lifeline, whose other end only the supervisor holds.
+"""
 
 import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable
-from typing import Any
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
-from cmux_proxy.config import Config
+from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.server.proxy import Proxy
 
 _log = logging.getLogger("cmux_proxy")
 
+STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# What a worker says on its lifeline, once it accepts.
+ACCEPTING: Final = b"\0"
+
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+OnStart = Callable[[list[Address], str], None]
 
 
 def loop_factory(name: str) -> tuple[str, LoopFactory]:
@@ -33,24 +42,33 @@ def loop_factory(name: str) -> tuple[str, LoopFactory]:
     return "asyncio", asyncio.new_event_loop
 
 
-def run(config: Config | None = None, on_start: Callable[[Proxy, str], None] | None = None) -> None:
+def run_alone(config: Config, on_start: OnStart | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
 
-    Blocks; raises ListenError or ConfigError. `on_start` is called with the started proxy and the
-    name of the event loop.
+    Raises ListenError or ConfigError. `on_start` is called with the addresses and the name of the
+    event loop once the proxy accepts.
     """
-    config = Config() if config is None else config
     name, factory = loop_factory(config.loop)
     raise_limit()
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve(config, name, on_start))
+        runner.run(_serve_alone(config, name, on_start))
 
 
-async def _serve(
-    config: Config, loop_name: str, on_start: Callable[[Proxy, str], None] | None
+def run_supervised(
+    config: Config, sockets: Sequence[socket.socket], lifeline: socket.socket
 ) -> None:
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_log_exception)
+    """Serve on `sockets` until a signal or the end of the lifeline, then drain.
+
+    Any number of signals is one, since whoever signals the whole group signals the supervisor too,
+    and that one passes it on. They have to be blocked before, and are blocked afterwards, so that
+    none of them finds the process without a handler.
+    """
+    _, factory = loop_factory(config.loop)
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_serve_supervised(config, sockets, lifeline))
+
+
+async def _serve_alone(config: Config, loop_name: str, on_start: OnStart | None) -> None:
     stop = asyncio.Event()
 
     def stop_or_exit(number: int) -> None:
@@ -58,14 +76,42 @@ async def _serve(
             os._exit(128 + number)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop_or_exit, number)
+    _take_over(stop_or_exit)
     proxy = Proxy(config)
     await proxy.start()
     if on_start is not None:
-        on_start(proxy, loop_name)
+        on_start(proxy.addresses, loop_name)
     await stop.wait()
     await proxy.drain()
+
+
+async def _serve_supervised(
+    config: Config, sockets: Sequence[socket.socket], lifeline: socket.socket
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    _take_over(lambda _number: stop.set())
+    # The supervisor says nothing, so what can be read is its end.
+    loop.add_reader(lifeline, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    proxy = Proxy(config)
+    await proxy.start(sockets)
+    try:
+        lifeline.send(ACCEPTING)
+    except OSError:
+        pass  # the supervisor has gone, and the reader will say so
+    await stop.wait()
+    loop.remove_reader(lifeline)
+    await proxy.drain()
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+def _take_over(on_signal: Callable[[int], None]) -> None:
+    """Have the running loop tell what comes: signals that stop it, and what goes wrong."""
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_log_exception)
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
 
 
 def _log_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

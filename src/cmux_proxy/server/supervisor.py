@@ -1,0 +1,160 @@
+"""One process or several: starts the workers, starts dead ones anew, passes signals on.
+
+The supervisor serves nobody and has neither threads nor an event loop, so that it can fork whenever
+a worker is missing. Its neighbours are `slot`, the place of one worker, and `worker`, which is what
+runs there.
+"""
+
+import math
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from cmux_proxy.config import Config
+from cmux_proxy.server.descriptors import raise_limit
+from cmux_proxy.server.listener import bind_shared, bound_address
+from cmux_proxy.server.signals import SignalPipe
+from cmux_proxy.server.slot import Slot
+from cmux_proxy.server.worker import (
+    STOP_SIGNALS,
+    OnStart,
+    loop_factory,
+    run_alone,
+    run_supervised,
+)
+
+# What a worker does with its sockets and its lifeline.
+Serve = Callable[[Sequence[socket.socket], socket.socket], None]
+
+_SIGNALS: Final = (*STOP_SIGNALS, signal.SIGCHLD)
+
+
+def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
+    """Serve until SIGTERM or SIGINT, then drain; return the exit status.
+
+    Blocks; raises ListenError or ConfigError. `on_start` is called with the addresses and the name
+    of the event loop once all workers accept. A second signal ends everything at once: one worker
+    by ending the process, several with status 128 and the number of the signal.
+    """
+    config = Config() if config is None else config
+    if config.workers == 1:
+        run_alone(config, on_start)
+        return 0
+    loop_name, _ = loop_factory(config.loop)
+    raise_limit()
+    groups = bind_shared(config.addresses(), config.workers)
+    addresses = [bound_address(sock) for sock in groups[0]]
+
+    def serve(sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
+        run_supervised(config, sockets, lifeline)
+
+    def on_accepting() -> None:
+        if on_start is not None:
+            on_start(addresses, loop_name)
+
+    return Supervisor(groups, serve).run(on_accepting)
+
+
+class Supervisor:
+    """Keeps one process for each group of sockets, all doing `serve`; owns the sockets."""
+
+    def __init__(self, groups: Sequence[Sequence[socket.socket]], serve: Serve) -> None:
+        self._slots = [Slot(number, sockets) for number, sockets in enumerate(groups, start=1)]
+        self._serve = serve
+        self._signals = SignalPipe(_SIGNALS)
+        self._is_stopping = False
+        self._killed_by = 0
+
+    def run(self, on_accepting: Callable[[], None]) -> int:
+        """Supervise until a signal comes and all have ended; return the worst status.
+
+        `on_accepting` is called once, as soon as all accept.
+        """
+        is_told = False
+        try:
+            with self._signals:
+                while not (self._is_stopping and all(slot.is_empty for slot in self._slots)):
+                    self._start_missing()
+                    self._wait()
+                    self._obey()
+                    self._reap()
+                    if not is_told and all(slot.is_accepting for slot in self._slots):
+                        is_told = True
+                        on_accepting()
+        finally:
+            self._close()
+        return self._killed_by or max(slot.status for slot in self._slots)
+
+    def _start_missing(self) -> None:
+        if self._is_stopping:
+            return
+        now = time.monotonic()
+        for slot in self._slots:
+            if slot.starts_at is not None and slot.starts_at <= now:
+                # A signal that came before the new process has handlers of its own would end it.
+                with self._signals.blocked():
+                    slot.start(partial(self._work, slot), now)
+
+    def _work(self, mine: Slot, lifeline: socket.socket) -> None:
+        """In the new process: keep what is its own, and serve."""
+        self._signals.leave()
+        for slot in self._slots:
+            slot.hang_up()
+            for sock in slot.sockets:
+                if sock not in mine.sockets:
+                    sock.close()
+        self._serve(mine.sockets, lifeline)
+
+    def _wait(self) -> None:
+        """Wait for a signal, for news from a worker, or until one has to be started."""
+        poll = select.poll()
+        poll.register(self._signals, select.POLLIN)
+        awaited = {fd: slot for slot in self._slots if (fd := slot.awaited()) is not None}
+        for fd in awaited:
+            poll.register(fd, select.POLLIN)
+        for fd, _events in poll.poll(self._patience()):
+            if fd in awaited:
+                awaited[fd].hear()
+
+    def _patience(self) -> float | None:
+        """Return how many milliseconds there are until a worker has to be started."""
+        if self._is_stopping:
+            return None
+        dates = [slot.starts_at for slot in self._slots if slot.starts_at is not None]
+        # Rounded up: to wake up too early would be to spin.
+        return max(0, math.ceil((min(dates) - time.monotonic()) * 1000)) if dates else None
+
+    def _obey(self) -> None:
+        """Do what signals ask for; before reaping, since a worker may have got the same ones."""
+        for number in self._signals.take():
+            if number == signal.SIGCHLD:
+                continue
+            if not self._is_stopping:
+                self._stop(number)
+            else:
+                self._killed_by = 128 + number
+                for slot in self._slots:
+                    slot.kill()
+
+    def _stop(self, number: int) -> None:
+        self._is_stopping = True
+        for slot in self._slots:
+            # First, so that the addresses are free as soon as the workers stop accepting.
+            slot.close()
+        for slot in self._slots:
+            slot.signal(number)
+
+    def _reap(self) -> None:
+        now = time.monotonic()
+        for slot in self._slots:
+            slot.reap(now, restarts=not self._is_stopping)
+
+    def _close(self) -> None:
+        """Let go of everything; workers that are left drain by themselves."""
+        for slot in self._slots:
+            slot.hang_up()
+            slot.close()

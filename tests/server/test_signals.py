@@ -1,0 +1,116 @@
+"""Signals that can be waited for without an event loop."""
+
+import os
+import select
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from cmux_proxy.server.signals import SignalPipe
+from tests.helpers.loops import descriptors
+
+NUMBERS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
+
+
+@pytest.fixture
+def pipe() -> Iterator[SignalPipe]:
+    with SignalPipe(NUMBERS) as one:
+        yield one
+
+
+def is_readable(pipe: SignalPipe) -> bool:
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def test_a_signal_does_nothing_but_make_it_readable(pipe: SignalPipe) -> None:
+    assert not is_readable(pipe)
+    assert pipe.take() == []
+    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1):
+        signal.raise_signal(number)
+    assert is_readable(pipe)
+    assert pipe.take() == [signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1]
+    assert not is_readable(pipe)
+
+
+def test_signals_that_are_ignored_outside_are_told() -> None:
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with SignalPipe(NUMBERS) as pipe:
+            signal.raise_signal(signal.SIGCHLD)
+            assert pipe.take() == [signal.SIGCHLD]
+        assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_signals_of_somebody_else_are_left_to_him(pipe: SignalPipe) -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGUSR2, lambda number, _frame: came.append(number))
+    try:
+        signal.raise_signal(signal.SIGUSR2)
+        assert pipe.take() == []
+        assert came == [signal.SIGUSR2]
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
+def test_a_blocked_signal_comes_afterwards(pipe: SignalPipe) -> None:
+    with pipe.blocked():
+        signal.raise_signal(signal.SIGTERM)
+        assert pipe.take() == []
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, []) >= set(NUMBERS)
+    assert pipe.take() == [signal.SIGTERM]
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_everything_is_as_it_was_afterwards() -> None:
+    def mine(*_: object) -> None:
+        pass
+
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    before = {number: signal.signal(number, mine) for number in NUMBERS}
+    fd_before = signal.set_wakeup_fd(write)
+    opened = descriptors()
+    try:
+        with SignalPipe(NUMBERS):
+            pass
+        assert [signal.getsignal(number) for number in NUMBERS] == [mine] * len(NUMBERS)
+        assert signal.set_wakeup_fd(-1) == write
+        assert descriptors() == opened
+    finally:
+        signal.set_wakeup_fd(fd_before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(read)
+        os.close(write)
+
+
+def test_a_handler_that_is_not_pythons_becomes_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_handler = signal.signal
+    before = set_handler(signal.SIGUSR1, signal.SIG_DFL)
+    with monkeypatch.context() as patch:
+        patch.setattr(signal, "signal", lambda *given: set_handler(*given) and None)
+        pipe = SignalPipe([signal.SIGUSR1]).__enter__()
+    pipe.__exit__(None, None, None)
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    set_handler(signal.SIGUSR1, before)
+
+
+def test_a_forked_process_may_leave_it() -> None:
+    opened = descriptors()
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    pipe = SignalPipe(NUMBERS).__enter__()
+    pipe.leave()
+    try:
+        assert [signal.getsignal(number) for number in NUMBERS] == [signal.SIG_DFL] * 3
+        assert signal.set_wakeup_fd(-1) == -1
+        assert descriptors() == opened
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
