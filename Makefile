@@ -25,7 +25,7 @@ FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-slow test-compiled coverage lint types
-.PHONY: bench bench-full bench-micro chart build clean
+.PHONY: bench bench-full bench-workers bench-micro chart build clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -69,6 +69,9 @@ bench: $(RUN_VENV)/run.stamp ## load the proxy and HAProxy side by side (Linux; 
 bench-full: $(RUN_VENV)/run.stamp $(VENV)/dev.stamp $(BENCH_VENV)/bench.stamp
 bench-full: ## every scenario and rival, and both builds; takes over ten minutes
 	@exec $(RUN_PY) -m bench.load.run --full $(ARGS)
+
+bench-workers: $(RUN_VENV)/run.stamp ## one worker, two and four, and how evenly they share
+	@exec $(RUN_PY) -m bench.load.workers $(ARGS)
 
 chart: $(RUN_VENV)/run.stamp ## draw docs/assets/bench.svg from the newest result
 	@$(RUN_PY) -m bench.load.chart $(ARGS)

@@ -116,6 +116,10 @@ class Process:
     def resume(self) -> None:
         """Let the process run again."""
         self._child.send_signal(signal.SIGCONT)
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._child.pid
 
     def check(self) -> None:
         """Raise BenchError when the process has ended."""

@@ -129,7 +129,7 @@ def _file_name(data: dict[str, Any], when: datetime) -> str:
     return f"{when:%Y-%m-%dT%H%M}-{commit_hash}.json"
 
 
-def _raise_file_limit() -> None:
+def raise_file_limit() -> None:
     """Let the programs that are started have as many connections as the system allows."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -146,7 +146,7 @@ def main() -> int:
     except BenchError as error:
         tell(f"bench: {error}")
         return _CANNOT_RUN
-    _raise_file_limit()
+    raise_file_limit()
     when = datetime.now(UTC)
     cases = [run_scenario(plan, scenario) for scenario in plan.scenarios]
     verdicts = list(judge(cases, load_targets()))

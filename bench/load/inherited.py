@@ -1,0 +1,15 @@
+"""cmux-proxy whose workers all have the same sockets, as it is where the system does not spread.
+
+    python -m bench.load.inherited --workers 2 ...
+
+What decision 0005 compares with; `bench.load.workers` starts it.
+"""
+
+import sys
+
+from cmux_proxy import cli
+from cmux_proxy.server import listener
+
+if __name__ == "__main__":
+    listener._SPREADS = False  # type: ignore[misc]
+    sys.exit(cli.main())
