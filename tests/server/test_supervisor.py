@@ -111,6 +111,12 @@ async def test_workers_that_crash_at_once_are_started_later_and_later() -> None:
         assert status == 3
 
 
+async def test_a_worker_begins_with_signals_blocked_so_that_none_is_too_early() -> None:
+    work = "os._exit(8 if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, []) else 9)"
+    async with program(work, workers=1) as one:
+        assert "ended with status 8" in await one.complaint()
+
+
 async def test_who_does_not_accept_is_waited_for(tmp_path: Path) -> None:
     work = "os.path.exists(marker) and lives(sockets, lifeline); open(marker, 'x').close()"
     async with program(work, str(tmp_path / "marker"), workers=1) as one:
