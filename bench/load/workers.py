@@ -2,8 +2,9 @@
 
     make bench-workers ARGS="--rounds 3 --seconds 2"
 
-Proxy, load and upstream all run on every core, so the load competes with the workers. What a
-request costs, summed over all workers, is the figure to look at; rates tell of what was left.
+Proxy, load and upstream share their cores, so the load competes with the workers. What a request
+costs, summed over all workers, is the figure to look at; of rates, that of one worker with all
+programs on one core beside that of two on two: the load has twice as much then, too.
 """
 
 import argparse
@@ -36,15 +37,16 @@ _WARM_UP_SECONDS = 1
 _SETTLED_AFTER = 10.0
 _PAUSE = 0.2
 _HEADING = (
-    "mode       connections workers sockets         req/s    CPU us   "
+    "mode       connections cores workers sockets         req/s    CPU us   "
     "CPU time: least, most; connections: least, most"
 )
 
 
 @dataclass(frozen=True)
 class Case:
-    """How many workers with which sockets, and how they are loaded."""
+    """On how many cores how many workers with which sockets are loaded, and how."""
 
+    cores: int
     workers: int
     sockets: str
     connections: int
@@ -57,17 +59,21 @@ class Case:
 
 def cases() -> list[Case]:
     """Return all that is measured."""
-    setups = [(1, "own"), *((count, sockets) for count in (2, 4) for sockets in _MODULES)]
+    every = len(os.sched_getaffinity(0))
+    setups = [(1, 1, "own"), (every, 1, "own")]
+    setups += [(every, count, sockets) for count in (2, 4) for sockets in _MODULES]
     return [
-        Case(count, sockets, connections, mode)
+        Case(*setup, connections, mode)
         for mode in _MODES
         for connections in (64, 1000)
-        for count, sockets in setups
+        for setup in setups
     ]
 
 
-def measure(case: Case, seconds: int, cores: Cores) -> dict[str, Any]:
+def measure(case: Case, seconds: int) -> dict[str, Any]:
     """Load a fresh proxy once, after a warm-up."""
+    allowed = frozenset(sorted(os.sched_getaffinity(0))[: case.cores])
+    cores = Cores(allowed, allowed)
     with tempfile.TemporaryDirectory() as name, _programs(case, cores, Path(name)) as started:
         upstream, proxy = started
         load = Load(case.scenario(), upstream.port, seconds, cores, Path(name))
@@ -168,7 +174,8 @@ def row(result: dict[str, Any]) -> str:
     ends = ("cpu_least", "cpu_most", "connections_least", "connections_most")
     shares = [f"{found[end]:6.0%}" for end in ends]
     return (
-        f"{case['mode']:10} {case['connections']:11} {case['workers']:7} {case['sockets']:11} "
+        f"{case['mode']:10} {case['connections']:11} {case['cores']:5} {case['workers']:7} "
+        f"{case['sockets']:11} "
         f"{found['per_second']:9,.0f} {found['cpu_us']:9.1f}   {'  '.join(shares)}"
     )
 
@@ -185,14 +192,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     """Measure, print and save; the status is 2 when that is not possible."""
     options = parse()
-    every = frozenset(os.sched_getaffinity(0))
     when = datetime.now(UTC)
     samples: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases()}
     raise_file_limit()
     try:
         for _ in range(options.rounds):
             for case, found in samples.items():
-                found.append(measure(case, options.seconds, Cores(every, every)))
+                found.append(measure(case, options.seconds))
     except BenchError as error:
         print(f"bench-workers: {error}", file=sys.stderr)
         return 2
@@ -214,7 +220,7 @@ def keep(options: argparse.Namespace, results: Sequence[dict[str, Any]], when: d
         "machine": machine(),
         "versions": {name: said.get(name, "") for name in ("python", "uvloop", "wrk", "nginx")},
         "method": {
-            "generator": "wrk, one thread", "upstream": "nginx", "pinned": False,
+            "generator": "wrk, one thread", "upstream": "nginx",
             "rounds": options.rounds, "seconds": options.seconds,
             "warm_up_seconds": _WARM_UP_SECONDS,
         },
