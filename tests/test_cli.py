@@ -165,6 +165,8 @@ def test_a_number_without_a_unit_is_told_which_there_are(
     status, line = complaint(capsys, "--busy-poll", "50")
     assert (status, ran.configs) == (2, [])
     assert line.endswith("'50' needs a unit: us, ms or s")
+
+
 @pytest.mark.parametrize("by", ["flag", "variable"])
 def test_auto_is_a_worker_for_each_cpu_that_may_be_used(
     by: str, ran: Ran, monkeypatch: pytest.MonkeyPatch

@@ -103,7 +103,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
     )
     assert config.pool == PoolLimits(per_target=256, total=1024, idle=4.0)
     assert (config.loop, config.busy_poll, config.log_level) == ("auto", 0.0, "info")
-    assert (config.loop, config.log_level, config.workers) == ("auto", "info", 1)
+    assert config.workers == 1
 
 
 def test_addresses_are_listed_in_their_order() -> None:

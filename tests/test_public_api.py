@@ -29,7 +29,7 @@ DOCUMENTED = {
 CONFIGURATION = {
     "Config": [
         "listen", "upstream_host", "limits", "timeouts", "pool", "loop", "busy_poll", "log_level",
-        "listen", "upstream_host", "limits", "timeouts", "pool", "loop", "log_level", "workers",
+        "workers",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",

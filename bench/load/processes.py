@@ -116,6 +116,7 @@ class Process:
     def resume(self) -> None:
         """Let the process run again."""
         self._child.send_signal(signal.SIGCONT)
+
     @property
     def pid(self) -> int:
         """The process's id."""

@@ -66,6 +66,8 @@ class _Duration(click.ParamType[float]):
         if seconds > MOST_BUSY_POLL:
             self.fail(f"{value!r} is more than {MOST_BUSY_POLL * 1000:g}ms", param, ctx)
         return seconds
+
+
 class _WorkerCount(click.ParamType[int]):
     """A number of processes, or as many as there are CPUs."""
 

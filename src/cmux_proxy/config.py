@@ -104,9 +104,8 @@ class Config:
 
     `listen` takes strings such as "127.0.0.1:8080" or "[::1]:0". `upstream_host` is a name or an
     IP address; None means 127.0.0.1, and where that refuses, ::1. `busy_poll` is for how many
-    seconds the event loop may go on looking for events before it sleeps.
-    IP address; None means 127.0.0.1, and where that refuses, ::1. Each of the `workers` is a proxy
-    of its own, with the limits and the pool given here.
+    seconds the event loop may go on looking for events before it sleeps. Each of the `workers` is
+    a proxy of its own, with the limits and the pool given here.
     """
 
     listen: Sequence[str] = DEFAULT_LISTEN

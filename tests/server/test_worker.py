@@ -2,6 +2,7 @@
 
 import asyncio
 import builtins
+import gc
 import logging
 import os
 import re
@@ -64,7 +65,10 @@ def _leave_the_process_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(worker, "raise_limit", lambda: None)
     # A closed uvloop leaves its own behind.
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    threshold = gc.get_threshold()
     yield
+    gc.unfreeze()
+    gc.set_threshold(*threshold)
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -79,6 +83,15 @@ def test_it_runs_in_the_loop_that_was_chosen_until_a_signal_comes(loop_name: str
 
     run_alone(local_config(loop=loop_name), on_start)
     assert started == [(loop_name, loop_name)]
+
+
+def test_the_collector_is_spared_what_was_there_at_the_start(loop_name: str) -> None:
+    def on_start(_addresses: list[Address], _name: str) -> None:
+        asyncio.get_running_loop().call_later(0, os.kill, os.getpid(), signal.SIGTERM)
+
+    run_alone(local_config(loop=loop_name), on_start)
+    assert gc.get_freeze_count() > 0
+    assert gc.get_threshold()[0] > 700
 
 
 def test_a_second_signal_exits_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None:

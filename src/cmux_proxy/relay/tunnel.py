@@ -17,36 +17,41 @@ from cmux_proxy.relay.polling import FROM_CLIENT, FROM_UPSTREAM
 class TunnelSide(PacedConnection):
     """One end of a tunnel; what it receives, its peer sends."""
 
-    __slots__ = ("_has_ended", "_is_lost", "_tunnel", "peer")
+    __slots__ = ("_context", "_has_ended", "_is_lost", "_sender", "_sink", "_tunnel", "peer")
 
-    def __init__(self, tunnel: "Tunnel", transport: asyncio.Transport) -> None:
+    def __init__(
+        self, tunnel: "Tunnel", sender: int, transport: asyncio.Transport, sink: asyncio.Transport
+    ) -> None:
         super().__init__()
-        self._tunnel = tunnel
+        self._context = tunnel.context
+        self._sender = sender
         self.transport = transport
-        self.peer: TunnelSide
+        self._sink = sink
+        # None once both sides are gone, so that they do not wait for the garbage collector.
+        self._tunnel: Tunnel | None = tunnel
+        self.peer: TunnelSide | None = None
         self._has_ended = False
         self._is_lost = False
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on."""
-        tunnel = self._tunnel
-        busy_poll = tunnel._context.busy_poll
-        if busy_poll is not None:
-            busy_poll.note(FROM_CLIENT if self is tunnel._client else FROM_UPSTREAM)
-        self.peer.transport.write(data)
+        context = self._context
+        if context.busy_poll is not None:
+            context.busy_poll.note(self._sender)
+        self._sink.write(data)
         if len(data) >= bulk.LARGE_READ:
-            bulk.begin(self._tunnel.conduit, self.transport, self.peer.transport, None)
+            bulk.begin(context.conduit, self.transport, self._sink, None)
 
     def eof_received(self) -> bool:
         """Pass the end on; close both when both directions have ended."""
-        if not self._has_ended:
+        peer = self.peer
+        if not self._has_ended and peer is not None:
             self._has_ended = True
             self._holds |= ENDED
-            peer = self.peer
-            if not peer.transport.is_closing():
-                send_end(peer.transport)
+            if not self._sink.is_closing():
+                send_end(self._sink)
             if peer._has_ended:
-                peer.transport.close()
+                self._sink.close()
                 self.transport.close()
         return True
 
@@ -54,35 +59,42 @@ class TunnelSide(PacedConnection):
         """Pass a reset on as a reset; otherwise let the peer send what it has, and close."""
         self._is_lost = True
         peer = self.peer
-        if peer._is_lost:
-            self._tunnel.closed()
+        if peer is not None and peer._is_lost:
+            if self._tunnel is not None:
+                self._tunnel.closed()
         elif error is not None:
-            reset(peer.transport)
+            reset(self._sink)
         else:
-            peer.transport.close()
+            self._sink.close()
 
     def pause_writing(self) -> None:
         """This side does not keep up: do not read the other."""
-        self.peer.hold_reading(PEER_FULL)
+        if self.peer is not None:
+            self.peer.hold_reading(PEER_FULL)
 
     def resume_writing(self) -> None:
         """This side keeps up again."""
-        self.peer.release_reading(PEER_FULL)
+        if self.peer is not None:
+            self.peer.release_reading(PEER_FULL)
+
+    def part(self) -> None:
+        """Let go of the tunnel and the other side."""
+        self._tunnel = None
+        self.peer = None
 
 
 class Tunnel(Timed):
     """Both sides of a tunnel."""
 
-    __slots__ = ("_client", "_context", "_upstream", "conduit")
+    __slots__ = ("_client", "_upstream", "context")
 
     def __init__(
         self, context: Context, client: asyncio.Transport, upstream: asyncio.Transport
     ) -> None:
         super().__init__()
-        self._context = context
-        self.conduit = context.conduit
-        self._client = TunnelSide(self, client)
-        self._upstream = TunnelSide(self, upstream)
+        self.context = context
+        self._client = TunnelSide(self, FROM_CLIENT, client, upstream)
+        self._upstream = TunnelSide(self, FROM_UPSTREAM, upstream, client)
         self._client.peer = self._upstream
         self._upstream.peer = self._client
 
@@ -92,7 +104,7 @@ class Tunnel(Timed):
         """Take both transports over; deliver the answer and what arrived early, in that order."""
         client = self._client.transport
         upstream = self._upstream.transport
-        self._context.tunnels.add(self)
+        self.context.tunnels.add(self)
         client.set_protocol(self._client)  # type: ignore[arg-type]
         upstream.set_protocol(self._upstream)  # type: ignore[arg-type]
         if not client_has_ended:
@@ -110,8 +122,10 @@ class Tunnel(Timed):
 
     def closed(self) -> None:
         """Both sides are gone."""
-        self._context.tunnels.discard(self)
-        self._context.changed()
+        self._client.part()
+        self._upstream.part()
+        self.context.tunnels.discard(self)
+        self.context.changed()
 
     def abort(self) -> None:
         """Drop both sides at once."""

@@ -1,0 +1,110 @@
+"""What ends is gone at once: nothing of a connection waits for the garbage collector."""
+
+import asyncio
+import gc
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from tests.helpers.proxies import local_config
+from tests.helpers.script import Stage, head, stage
+from tests.helpers.wire import closed_port
+
+KINDS = {
+    "Bulk",
+    "ClientConnection",
+    "Dial",
+    "Exchange",
+    "LingeringClose",
+    "Tunnel",
+    "TunnelSide",
+    "UpstreamConnection",
+}
+OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+@pytest.fixture(autouse=True)
+def _without_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def left() -> Counter[str]:
+    """Return how many there are of what lives no longer than a connection."""
+    names = Counter(type(one).__name__ for one in gc.get_objects())
+    return Counter({name: names[name] for name in KINDS if names[name]})
+
+
+async def exchange(on: Stage) -> None:
+    client, upstream = await on.pair()
+    await upstream.says(OK)
+    await client.gets(OK)
+    client.closes()
+
+
+async def refusal(on: Stage) -> None:
+    client = await on.client()
+    await client.says(b"nonsense\r\n\r\n")
+    await client.gets_error(400, "http_request_error", closes=True)
+    client.closes()
+
+
+async def failed_dial(on: Stage) -> None:
+    client = await on.client()
+    with closed_port() as port:
+        await client.says(head("GET / HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {port}"))
+        await client.gets_error(502, "connection_refused")
+    client.closes()
+
+
+async def tunnel(on: Stage) -> None:
+    client, upstream = await on.tunnel()
+    await client.says(b"x" * 1_000_000)
+    await upstream.gets(b"x" * 1_000_000)
+    client.closes()
+    await upstream.gets_end()
+    upstream.closes()
+
+
+async def broken_tunnel(on: Stage) -> None:
+    client, upstream = await on.websocket()
+    upstream.resets()
+    await client.gets_reset()
+
+
+async def client_that_leaves(on: Stage) -> None:
+    client, upstream = await on.pair()
+    client.resets()
+    await upstream.gets_cut()
+
+
+async def upstream_that_breaks_off(on: Stage) -> None:
+    client, upstream = await on.pair()
+    await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 10") + b"01234")
+    upstream.resets()
+    await client.gets_cut()
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        exchange,
+        refusal,
+        failed_dial,
+        tunnel,
+        broken_tunnel,
+        client_that_leaves,
+        upstream_that_breaks_off,
+    ],
+)
+async def test_nothing_is_left_of_what_has_ended(play: Callable[[Stage], Awaitable[None]]) -> None:
+    before = left()
+    async with stage(local_config()) as on:
+        await play(on)
+    # The event loop tells what was closed last.
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert left() == before
