@@ -1,5 +1,7 @@
 """The lines of a head: which are valid, and which are found."""
 
+from typing import Any
+
 import pytest
 
 from cmux_proxy.http1.lines import FieldLines, head_end, request_head, response_head
@@ -99,3 +101,29 @@ def test_a_long_name_is_of_no_interest() -> None:
 )  # fmt: skip
 def test_a_malformed_section_is_refused(block: bytes) -> None:
     assert FieldLines(KINDS, b"x-fam-").find(block) is None
+
+
+def test_what_a_line_says_is_told_anew_at_every_place() -> None:
+    finder = FieldLines(KINDS, b"x-fam-")
+    for _ in range(3):
+        assert finder.find(b"TE: 1\r\nA: b\r\nTE: 1\r\n\r\n") == [
+            (2, b"", b"1", 0, 7),
+            (2, b"", b"1", 13, 20),
+        ]
+        assert finder.find(b"A: b\r\nTE: 1\r\n\r\n") == [(2, b"", b"1", 6, 13)]
+        assert finder.find(b"A: b\r\nTE: 1\r\nA\r\n\r\n") is None
+
+
+def test_what_is_remembered_of_lines_is_bounded() -> None:
+    finder = FieldLines(KINDS, b"x-fam-")
+    for number in range(5000):
+        line = b"TE: %d\r\n" % number
+        assert finder.find(line + b"\r\n") == [(2, b"", b"%d" % number, 0, len(line))]
+    longest, longer = b"A: " + b"a" * 253, b"A: " + b"a" * 254
+    known: Any = finder
+    if hasattr(known, "_known"):
+        assert len(known._known) <= 2048
+        for line in (longest, longer):
+            assert finder.find(line + b"\r\n\r\n") == []
+        assert longest in known._known
+        assert longer not in known._known

@@ -8,7 +8,6 @@ wrong spans there. Neighbours: `fields.py`, `scan.py` and `body.py` use the patt
 """
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 # RFC 9110 section 5.6.2: token = 1*tchar
@@ -20,6 +19,8 @@ FIELD_BYTE: Final = rb"[\t\x20-\x7e\x80-\xff]"
 
 # RFC 9112 section 5: no white space before the colon, no obs-fold, CRLF and nothing else.
 FIELD_LINE: Final = TOKEN + rb":" + FIELD_BYTE + rb"*+\r\n"
+# The same without its CRLF; the groups are name and value, which may end in white space still.
+FIELD: Final = rb"(" + TOKEN + rb"):[ \t]*+(" + FIELD_BYTE + rb"*+)"
 
 # RFC 9112 section 3. The target is kept byte for byte; we are stricter than many in refusing
 # bytes above 0x7E, and a fragment is never part of a request target (RFC 9110 section 7.1).
@@ -63,34 +64,3 @@ BLANK_LINE: Final = b"\r\n\r\n"
 EMPTY_LINES: Final = re.compile(rb"(?>(?:\r\n)*)")
 # RFC 9112 section 2.2: a LF without its CR, or a CR without its LF, ends nothing.
 BARE_LF: Final = re.compile(rb"(?<!\r)\n")
-
-
-def _any_case(name: bytes) -> bytes:
-    first = name[:1]
-    return b"[" + first.upper() + first.lower() + b"](?i:" + re.escape(name[1:]) + b")"
-
-
-def field_run(names: Iterable[bytes], prefixes: Iterable[bytes] = ()) -> bytes:
-    """Return a pattern for lines that are none of `names`, then one that is, or the blank line.
-
-    Group 1, the name, and group 2, the value, are set when the run stopped at a field of interest;
-    both are unset when it stopped at the blank line that ends the section. `prefixes` name whole
-    families of fields. Lines whose first byte begins no name are told apart by that byte alone.
-    """
-    names = list(names)
-    prefixes = list(prefixes)
-    wanted = b"|".join(
-        [_any_case(name) for name in names]
-        + [_any_case(prefix) + rb"[" + TCHAR + rb"]*+" for prefix in prefixes]
-    )
-    initials = {name[:1].lower() for name in names + prefixes}
-    letters = b"abcdefghijklmnopqrstuvwxyz"
-    others = b"".join(
-        letters[i : i + 1] + letters[i : i + 1].upper()
-        for i in range(26)
-        if letters[i : i + 1] not in initials
-    )
-    plain = rb"[!#$%&'*+\-.^_`|~0-9" + others + rb"][" + TCHAR + rb"]*+:" + FIELD_BYTE + rb"*+\r\n"
-    lookalike = rb"(?!(?:" + wanted + rb"):)" + FIELD_LINE
-    stop = rb"\r\n|(" + wanted + rb"):[ \t]*+(" + FIELD_BYTE + rb"*+)\r\n"
-    return rb"(?>(?:" + plain + rb"|" + lookalike + rb")*)(?:" + stop + rb")"

@@ -1,20 +1,28 @@
 """The bytes of a head: where it ends, which lines are valid, which a rule is interested in.
 
-A pattern eats the lines that no rule is interested in and stops at one that is, so that the work in
-Python grows with those only, and every byte is validated on the way.
+Every byte of a line is validated when it is read for the first time. What it says is a function of
+its bytes, so it is remembered, and a head that is new costs little more than its new lines.
 """
 
 import re
 from typing import Final
 
-from cmux_proxy.http1.grammar import BLANK_LINE, REQUEST_LINE, STATUS_LINE, field_run
+from cmux_proxy.http1.grammar import BLANK_LINE, FIELD, REQUEST_LINE, STATUS_LINE
 
 _REQUEST_LINE: Final = re.compile(REQUEST_LINE)
 _STATUS_LINE: Final = re.compile(STATUS_LINE)
+_FIELD: Final = re.compile(FIELD)
+
+# Enough for the peers of a development machine; in all at most half a megabyte.
+_REMEMBERED: Final = 2048
+_LONGEST: Final = 256
 
 # A field of interest: kind, lower-case name (of a family's member, else empty), value without
 # surrounding white space, and where its line starts and ends.
 FieldLine = tuple[int, bytes, bytes, int, int]
+# What a line says: kind, name and value as above; the kind is -1 where no rule is interested.
+Said = tuple[int, bytes, bytes]
+_OF_NO_INTEREST: Final[Said] = (-1, b"", b"")
 
 
 def head_end(buffer: bytes, searched: int) -> int:
@@ -55,26 +63,48 @@ class FieldLines:
     Names are in lower case; a family's members are of kind 0.
     """
 
-    __slots__ = ("_kinds", "_run")
+    __slots__ = ("_family", "_kinds", "_known")
 
     def __init__(self, kinds: dict[bytes, int], family: bytes) -> None:
         self._kinds = kinds
-        self._run = re.compile(field_run(kinds, [family] if family else []))
+        self._family = family
+        # What valid lines say: peers repeat most of their lines, if not all of them.
+        self._known: dict[bytes, Said] = {}
 
     def find(self, block: bytes) -> list[FieldLine] | None:
         """Return them, in order; None unless the block is valid lines up to its one blank line."""
+        lines = block.split(b"\r\n")
+        if len(lines) < 2 or lines.pop() or lines.pop():
+            return None
+        known = self._known
         found: list[FieldLine] = []
-        run = self._run.match
-        position = 0
-        while True:
-            match = run(block, position)
-            if match is None:
-                return None
-            position = match.end()
-            name, value = match.groups()
-            if name is None:
-                return found if position == len(block) else None
-            name = name.lower()
-            kind = self._kinds.get(name, 0)
-            value = value.rstrip(b" \t")
-            found.append((kind, b"" if kind else name, value, match.start(1), position))
+        start = 0
+        for line in lines:
+            said = known.get(line)
+            if said is None:
+                said = self._read(line)
+                if said is None:
+                    return None
+            end = start + len(line) + 2
+            kind, name, value = said
+            if kind >= 0:
+                found.append((kind, name, value, start, end))
+            start = end
+        return found
+
+    def _read(self, line: bytes) -> Said | None:
+        match = _FIELD.fullmatch(line)
+        if match is None:
+            return None
+        name, value = match.groups()
+        name = name.lower()
+        kind = self._kinds.get(name, -1)
+        said = (kind, b"", value.rstrip(b" \t"))
+        if kind < 0:
+            is_member = self._family != b"" and name.startswith(self._family)
+            said = (0, name, said[2]) if is_member else _OF_NO_INTEREST
+        if len(line) <= _LONGEST:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[line] = said
+        return said
