@@ -333,13 +333,17 @@ async def _load(
     while True:
         try:
             wire = await Wire.to("127.0.0.1", proxy.port)
-        except ConnectionRefusedError:
+            await wire.send(request)
+            first = await later(wire.receive())
+        except ConnectionError:
+            # Refused; or the kernel had it, and nobody could accept it any more: it is reset by the
+            # kernel, which is not what a drain does that loses a request.
             return
         with wire:
             is_last = False
             while not is_last:
-                await wire.send(request)
-                data = b""
+                data = first or await later(wire.receive())
+                first = b""
                 while not data.endswith(b"hello"):
                     piece = await later(wire.receive())
                     assert piece, data
@@ -347,6 +351,8 @@ async def _load(
                 assert data.startswith(b"HTTP/1.1 200 "), data
                 is_last = b"\r\nConnection: close\r\n" in data
                 answered.release()
+                if not is_last:
+                    await wire.send(request)
 
 
 @pytest.mark.parametrize(
