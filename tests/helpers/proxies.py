@@ -12,6 +12,7 @@ from typing import Any, Final
 from cmux_proxy import Address, Config
 from tests.helpers.loops import descriptors
 from tests.helpers.timing import SOON, later, soon
+from tests.helpers.wire import Wire
 
 MODULE: Final = (sys.executable, "-m", "cmux_proxy")
 
@@ -155,3 +156,13 @@ async def proxy_process(
     finally:
         proxy.kill()
         await proxy.ended()
+
+
+async def is_served(wire: Wire) -> None:
+    """Fail unless the proxy answers on this connection."""
+    await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    data = b""
+    while b"missing required header" not in data:
+        piece = await later(wire.receive())
+        assert piece, data
+        data += piece

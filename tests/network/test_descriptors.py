@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from tests.helpers.proxies import ProxyProcess, proxy_process
+from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import later, soon
 from tests.helpers.wire import Wire, WireListener
@@ -21,16 +21,6 @@ async def connect(proxy: ProxyProcess, count: int, stack: contextlib.ExitStack) 
     return wires
 
 
-async def served(wire: Wire) -> None:
-    """Fail unless the proxy answers on this connection."""
-    await wire.send(head("GET / HTTP/1.1", "Host: a"))
-    data = b""
-    while b"missing required header" not in data:
-        piece = await later(wire.receive())
-        assert piece, data
-        data += piece
-
-
 async def test_more_clients_than_descriptors_are_served_one_after_the_other(
     loop_name: str,
 ) -> None:
@@ -43,7 +33,7 @@ async def test_more_clients_than_descriptors_are_served_one_after_the_other(
                 assert (await later(wire.receive_all())).startswith(b"HTTP/1.1 400 ")
                 wire.close()
         with await Wire.to("127.0.0.1", proxy.port) as wire:
-            await served(wire)
+            await is_served(wire)
         await proxy.stop()
 
 
@@ -51,15 +41,15 @@ async def test_clients_that_wait_for_a_place_get_it_when_others_leave(loop_name:
     async with proxy_process(loop_name, descriptor_limit=LIMIT) as proxy:
         with contextlib.ExitStack() as stack:
             wires = await connect(proxy, CLIENTS, stack)
-            await served(wires[0])
+            await is_served(wires[0])
             await proxy.rests()
             assert wires[-1].take_arrived() == b""
             for wire in wires[: -LIMIT // 4]:
                 wire.close()
             for wire in wires[-LIMIT // 4 :]:
-                await served(wire)
+                await is_served(wire)
         with await Wire.to("127.0.0.1", proxy.port) as wire:
-            await served(wire)
+            await is_served(wire)
         await proxy.stop()
 
 
@@ -86,7 +76,7 @@ async def test_descriptors_that_idle_upstreams_hold_do_not_end_the_proxy(loop_na
             for upstream in upstreams:
                 upstream.close()
         with await Wire.to("127.0.0.1", proxy.port) as wire:
-            await served(wire)
+            await is_served(wire)
         proxy.signal()
         status, errors = await proxy.ended()
         assert status == 0
@@ -109,7 +99,7 @@ async def test_clients_and_upstreams_together_may_exhaust_the_descriptors(loop_n
                     assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 503 ")), answer
                     wire.close()
             with await Wire.to("127.0.0.1", proxy.port) as wire:
-                await served(wire)
+                await is_served(wire)
         finally:
             answering.cancel()
             await asyncio.gather(answering, return_exceptions=True)

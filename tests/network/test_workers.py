@@ -11,7 +11,7 @@ import pytest
 
 from tests.helpers.loops import descriptors
 from tests.helpers.origins import Visit, answer, answering, origin
-from tests.helpers.proxies import MODULE, ProxyProcess, environment, proxy_process
+from tests.helpers.proxies import MODULE, ProxyProcess, environment, is_served, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import later, soon
 from tests.helpers.tools import finish
@@ -31,16 +31,6 @@ async def clients(proxy: ProxyProcess, count: int = CLIENTS) -> AsyncIterator[li
         for wire in wires:
             await is_served(wire)
         yield wires
-
-
-async def is_served(wire: Wire) -> None:
-    """Fail unless the proxy answers on this connection."""
-    await wire.send(head("GET / HTTP/1.1", "Host: a"))
-    data = b""
-    while b"missing required header" not in data:
-        piece = await later(wire.receive())
-        assert piece, data
-        data += piece
 
 
 async def asks(proxy: ProxyProcess, port: int, *fields: str) -> Wire:
@@ -316,17 +306,23 @@ async def test_no_request_fails_when_it_drains_under_load(
         proxy_process(loop_name, "--workers", "2") as proxy,
     ):
         everybody = asyncio.Semaphore(0)
+        ends = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for _ in range(CLIENTS):
-                group.create_task(_load(proxy, upstream.port, fields, everybody))
+                group.create_task(_load(proxy, upstream.port, fields, everybody, ends))
             for _ in range(3 * CLIENTS):
                 await soon(everybody.acquire())
+            ends.set()
             proxy.signal()
         assert await proxy.ended() == (0, "")
 
 
 async def _load(
-    proxy: ProxyProcess, port: int, fields: list[str], answered: asyncio.Semaphore
+    proxy: ProxyProcess,
+    port: int,
+    fields: list[str],
+    answered: asyncio.Semaphore,
+    ends: asyncio.Event,
 ) -> None:
     """Ask again and again until nobody listens any more; fail when an answer does."""
     request = head("GET / HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {port}", *fields)
@@ -338,6 +334,7 @@ async def _load(
         except ConnectionError:
             # Refused; or the kernel had it, and nobody could accept it any more: it is reset by the
             # kernel, which is not what a drain does that loses a request.
+            assert ends.is_set()
             return
         with wire:
             is_last = False

@@ -77,6 +77,16 @@ def test_they_agree_on_every_byte_in_every_place(byte: int) -> None:
             assert_response_read_alike(response[:at] + one + response[end:], limits)
 
 
+@pytest.mark.parametrize(
+    "host",
+    [b"a:12345", b"a:123456", b"a:", b":1", b"a:1x", b"a:1:2", b"a..-_~!$&'()*+;=", b"[::1]:12345",
+     b"[::1]:123456", b"[::1", b"[::1]a", b"[]", b"[g]", b"[v1.a]", b"::1", b"a]", b"%20", b"a,b"],
+)  # fmt: skip
+def test_they_agree_on_hosts(host: bytes) -> None:
+    data = b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
+    assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x-cmux-", b"-internal"))
+
+
 def test_they_agree_where_readers_disagree() -> None:
     for data in CONTESTED_REQUESTS:
         assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x-cmux-", b"-internal"))
