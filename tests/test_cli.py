@@ -5,62 +5,80 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from operator import attrgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 import pytest
 
-from cmux_proxy import Address, Config, ConfigError, ListenError, __version__, cli
+from cmux_proxy import Access, Address, Config, ConfigError, ListenError, __version__, cli
 from cmux_proxy._build import build_name
 from tests.helpers.proxies import MODULE, environment
 from tests.helpers.timing import LATER
 
 
 class Option(NamedTuple):
-    """A flag, its variable, its default as shown, two values, and what Config makes of them."""
+    """A flag, its default as shown, the field it sets, two values, and what these become."""
 
     flag: str
-    variable: str
     default: str
+    field: str
     values: tuple[str, str]
-    read: Callable[[Config], object]
     expected: tuple[object, object]
+
+    @property
+    def variable(self) -> str:
+        """The variable that belongs to the flag."""
+        return "CMUX_" + self.flag[2:].replace("-", "_").upper()
+
+    def read(self, config: Config) -> object:
+        """Return what a configuration has in the field."""
+        return attrgetter(self.field)(config)
 
 
 OPTIONS = [
-    Option(
-        "--listen", "CMUX_LISTEN", "(0.0.0.0:8080,127.0.0.1:8080)", ("[::1]:1", "127.0.0.1:0"),
-        lambda config: config.listen, (("[::1]:1",), ("127.0.0.1:0",)),
-    ),
-    Option(
-        "--upstream-host", "CMUX_UPSTREAM_HOST", "(127.0.0.1, and where that refuses ::1)",
-        ("localhost", "[::1]"), lambda config: config.upstream_host, ("localhost", "::1"),
-    ),
-    Option(
-        "--connect-timeout", "CMUX_CONNECT_TIMEOUT", "5.0", ("0.5", "60"),
-        lambda config: config.timeouts.connect, (0.5, 60.0),
-    ),
-    Option(
-        "--drain-timeout", "CMUX_DRAIN_TIMEOUT", "10.0", ("0", "2.5"),
-        lambda config: config.timeouts.drain, (0.0, 2.5),
-    ),
-    Option(
-        "--loop", "CMUX_LOOP", "auto", ("asyncio", "uvloop"),
-        lambda config: config.loop, ("asyncio", "uvloop"),
-    ),
-    Option(
-        "--busy-poll", "CMUX_BUSY_POLL", "(0, off)", ("50us", "1.5ms"),
-        lambda config: config.busy_poll, (pytest.approx(50e-6), pytest.approx(1.5e-3)),
-    ),
-    Option(
-        "--log-level", "CMUX_LOG_LEVEL", "info", ("debug", "error"),
-        lambda config: config.log_level, ("debug", "error"),
-    ),
-    Option(
-        "--workers", "CMUX_WORKERS", "1", ("2", "03"),
-        lambda config: config.workers, (2, 3),
-    ),
+    Option("--listen", "(0.0.0.0:8080,127.0.0.1:8080)", "listen",
+           ("[::1]:1", "127.0.0.1:0"), (("[::1]:1",), ("127.0.0.1:0",))),
+    Option("--upstream-host", "(127.0.0.1, and where that refuses ::1)", "upstream_host",
+           ("localhost", "[::1]"), ("localhost", "::1")),
+    Option("--allow-port", "(all)", "access.allow_ports",
+           ("3000", "1-9, 80"), (("3000",), ("1-9", "80"))),
+    Option("--deny-port", "(none)", "access.deny_ports",
+           ("22", "1-1023,65535"), (("22",), ("1-1023", "65535"))),
+    Option("--allow-host", "(all)", "access.allow_hosts",
+           ("*.example", "localhost,[::1]"), (("*.example",), ("localhost", "[::1]"))),
+    Option("--allow-client", "(all)", "access.allow_clients",
+           ("::1", "10.0.0.0/8, 127.0.0.1"), (("::1",), ("10.0.0.0/8", "127.0.0.1"))),
+    Option("--connect-timeout", "(5s)", "timeouts.connect", ("0.5", "1m"), (0.5, 60.0)),
+    Option("--head-timeout", "(15s)", "timeouts.head", ("off", "2s"), (None, 2.0)),
+    Option("--idle-timeout", "(75s)", "timeouts.idle", ("0", "1h"), (None, 3600.0)),
+    Option("--body-timeout", "(60s)", "timeouts.request_body", ("500ms", "off"), (0.5, None)),
+    Option("--response-timeout", "(off)", "timeouts.response_head", ("30", "1.5s"), (30.0, 1.5)),
+    Option("--response-idle-timeout", "(off)", "timeouts.response_body", ("2m", "9"), (120.0, 9.0)),
+    Option("--tunnel-timeout", "(off)", "timeouts.tunnel", ("1h", "10"), (3600.0, 10.0)),
+    Option("--drain-timeout", "(10s)", "timeouts.drain", ("0", "2.5"), (0.0, 2.5)),
+    Option("--max-request-line", "(16k)", "limits.request_line", ("100", "8k"), (100, 8192)),
+    Option("--max-header-section", "(64k)", "limits.header_section", ("1m", "2KiB"),
+           (1048576, 2048)),
+    Option("--max-header-fields", "(256)", "limits.header_fields", ("1", "0999"), (1, 999)),
+    Option("--max-response-head", "(128k)", "limits.response_head", ("1K", "1MiB"),
+           (1024, 1048576)),
+    Option("--max-response-fields", "(1024)", "limits.response_fields", ("2", "3"), (2, 3)),
+    Option("--max-chunk-extensions", "(16k)", "limits.chunk_extensions", ("1", "2k"), (1, 2048)),
+    Option("--max-trailers", "(16k)", "limits.trailers", ("1", "2k"), (1, 2048)),
+    Option("--max-buffer", "(256k)", "limits.buffer", ("16k", "100000"), (16384, 100000)),
+    Option("--max-clients", "(40% of the file descriptors)", "limits.clients",
+           ("10", "off"), (10, None)),
+    Option("--max-clients-per-address", "(off)", "limits.clients_per_address",
+           ("10", "off"), (10, None)),
+    Option("--max-upstream-connections", "(off)", "limits.upstream_connections",
+           ("10", "off"), (10, None)),
+    Option("--workers", "(1)", "workers", ("2", "03"), (2, 3)),
+    Option("--loop", "(auto)", "loop", ("asyncio", "uvloop"), ("asyncio", "uvloop")),
+    Option("--busy-poll", "(off)", "busy_poll", ("50us", "1.5ms"),
+           (pytest.approx(50e-6), pytest.approx(1.5e-3))),
+    Option("--log-level", "(info)", "log_level", ("debug", "error"), ("debug", "error")),
 ]  # fmt: skip
 every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.flag)
 
@@ -90,6 +108,8 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     """Let the command line do all but serve; there are no variables."""
     for option in OPTIONS:
         monkeypatch.delenv(option.variable, raising=False)
+    for variable in ("CMUX_AUTH_TOKEN", "CMUX_AUTH_TOKEN_FILE"):
+        monkeypatch.delenv(variable, raising=False)
     stub = Ran()
     monkeypatch.setattr(cli, "run", stub)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
@@ -183,6 +203,65 @@ def test_auto_is_a_worker_for_each_cpu_that_may_be_used(
     assert ran.config(*arguments).workers == 1
 
 
+# Tokens
+
+
+def token_file(folder: Path, content: bytes) -> str:
+    path = folder / "tokens"
+    path.write_bytes(content)
+    return str(path)
+
+
+def test_every_line_of_the_token_file_is_a_token(ran: Ran, tmp_path: Path) -> None:
+    path = token_file(tmp_path, b"one\n\n  two \r\nthree")
+    assert ran.config("--auth-token-file", path).access.tokens == ("one", "two", "three")
+
+
+def test_a_token_may_come_in_a_variable_which_the_file_beats(
+    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CMUX_AUTH_TOKEN", "of-the-variable")
+    assert ran.config().access.tokens == ("of-the-variable",)
+    monkeypatch.setenv("CMUX_AUTH_TOKEN_FILE", token_file(tmp_path, b"of-the-file\n"))
+    assert ran.config().access.tokens == ("of-the-file",)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\n \n", "has no token in it"),
+        (b"na\xc3\xafve\n", "has bytes that are not ASCII"),
+        (b"one two\n", "a token is at least one visible ASCII character, without blanks"),
+    ],
+    ids=["missing", "empty", "not ASCII", "a blank inside"],
+)
+def test_a_token_file_without_tokens_is_refused(
+    content: bytes | None, says: str,
+    ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    path = str(tmp_path / "none") if content is None else token_file(tmp_path, content)
+    status, line = complaint(capsys, "--auth-token-file", path)
+    assert (status, ran.configs) == (2, [])
+    assert "--auth-token-file" in line
+    assert line.endswith(says)
+
+
+def test_a_malformed_token_is_not_told(
+    ran: Ran, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CMUX_AUTH_TOKEN", "very secret")
+    status, line = complaint(capsys)
+    assert (status, ran.configs) == (2, [])
+    assert "CMUX_AUTH_TOKEN" in line
+    assert "secret" not in line
+
+
+def test_a_token_is_in_no_text_of_the_configuration(ran: Ran, tmp_path: Path) -> None:
+    config = ran.config("--auth-token-file", token_file(tmp_path, b"hush"))
+    assert "hush" not in repr(config)
+
+
 # Errors
 
 
@@ -200,6 +279,16 @@ def test_auto_is_a_worker_for_each_cpu_that_may_be_used(
         ("--workers", "9" * 5000),
         ("--loop", "trio"),
         ("--log-level", "loud"),
+        *[("--connect-timeout", text) for text in ["off", "5 s", "5d", "1e3", "1_0", "\u0665"]],
+        *[("--head-timeout", text) for text in ["-1", "never", "OFF", "s"]],
+        *[("--max-trailers", text) for text in ["-1", "1g", "1.5k", "k", "0x10", "1 k", "\u0665"]],
+        *[("--max-buffer", text) for text in ["16383", "262145"]],
+        *[("--max-header-fields", text) for text in ["0", "off", "1k", "-1", "1.0"]],
+        *[("--max-clients", text) for text in ["0", "all", "-1", "1.0"]],
+        *[("--allow-port", text) for text in ["0", "65536", "9-1", "1-", "-1", "http", "80;81"]],
+        *[("--deny-port", text) for text in ["80,", "80,81-", "8 0", "1--2", "+80"]],
+        *[("--allow-host", text) for text in ["a:80", "*", "a.*", "*a", "a b", "http://a", "::1"]],
+        *[("--allow-client", text) for text in ["10.0.0.1/8", "10.0.0", "localhost", "::1/129"]],
         *[("--busy-poll", text) for text in ["50", "0.001", "-1us", "1e3us", "5 us", "us", "nan"]],
         *[("--busy-poll", text) for text in ["\u0665us", "10.1ms", "1s", "1m"]],
     ],
@@ -233,6 +322,8 @@ def test_a_malformed_command_line_is_2_and_one_line_that_names_it(
     [
         (ListenError("[::1]:80", "no"), (1, "cannot listen on [::1]:80: no")),
         (ConfigError("upstream_host", "no"), (2, "Invalid value for '--upstream-host': no")),
+        (ConfigError("limits.buffer", "no"), (2, "Invalid value for '--max-buffer': no")),
+        (ConfigError("pool.idle", "no"), (2, "Invalid value for 'pool.idle': no")),
         (click.Abort(), (1, "interrupted")),
         (click.ClickException("two\nlines"), (1, "two lines")),
     ],
@@ -260,7 +351,7 @@ def test_the_help_lists_every_flag_with_its_variable_and_default(
     assert cli.main([flag]) == 0
     out = " ".join(capsys.readouterr().out.split())
     mine = out.partition(f"{option.flag} ")[2].partition(" --")[0]
-    assert f"env var: {option.variable}" in mine
+    assert f"env var: {option.variable};" in mine
     assert f"default: {option.default}" in mine
 
 
@@ -270,7 +361,8 @@ def test_the_status_is_that_of_the_run(ran: Ran) -> None:
 
 
 def test_it_says_how_many_workers_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    cli._announce(3, [Address("::1", 80), Address("127.0.0.1", 80)], "asyncio")
+    config = Config(workers=3)
+    cli._announce(config, [Address("::1", 80), Address("127.0.0.1", 80)], "asyncio")
     assert capsys.readouterr().out.splitlines() == [
         "listening on [::1]:80",
         "listening on 127.0.0.1:80",
@@ -278,13 +370,25 @@ def test_it_says_how_many_workers_there_are(capsys: pytest.CaptureFixture[str]) 
     ]
 
 
+def test_it_warns_of_an_address_that_everybody_reaches(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    addresses = [Address("0.0.0.0", 80), Address("::1", 80)]
+    cli._announce(Config(), addresses, "asyncio")
+    assert len(caplog.messages) == 1
+    assert "0.0.0.0:80" in caplog.messages[0]
+    assert "--auth-token-file" in caplog.messages[0]
+    cli._announce(Config(access=Access(deny_ports=["22"])), addresses, "asyncio")
+    assert len(caplog.messages) == 1
+
+
 def test_it_says_where_it_listens_and_ends_well_on_a_signal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     announced = cli._announce
 
-    def told(workers: int, addresses: list[Address], loop_name: str) -> None:
-        announced(workers, addresses, loop_name)
+    def told(config: Config, addresses: list[Address], loop_name: str) -> None:
+        announced(config, addresses, loop_name)
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(cli, "_announce", told)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from cmux_proxy.config import Address, Config, Limits, PoolLimits, Timeouts
+from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError
+from cmux_proxy.settings import Access, Limits, PoolLimits, Timeouts
 
 
 def refusal(**values: Any) -> str:
@@ -97,10 +98,23 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         response_fields=1024,
         chunk_extensions=16384,
         trailers=16384,
+        buffer=262144,
+        clients=None,
+        clients_per_address=None,
+        upstream_connections=None,
     )
     assert config.timeouts == Timeouts(
-        connect=5.0, head=15.0, idle=75.0, response_head=None, linger=5.0, drain=10.0
+        connect=5.0,
+        head=15.0,
+        idle=75.0,
+        request_body=60.0,
+        response_head=None,
+        response_body=None,
+        tunnel=None,
+        linger=5.0,
+        drain=10.0,
     )
+    assert config.access == Access((), (), (), (), ())
     assert config.pool == PoolLimits(per_target=256, total=1024, idle=4.0)
     assert (config.loop, config.busy_poll, config.log_level) == ("auto", 0.0, "info")
     assert config.workers == 1
@@ -203,7 +217,7 @@ def test_busy_polling_is_never_long(wrong: object) -> None:
 
 
 NUMBERS: list[tuple[Any, str, str, int]] = [
-    *[(Limits, "limits", name.name, 1) for name in fields(Limits)],
+    *[(Limits, "limits", name.name, 1) for name in fields(Limits) if name.name != "buffer"],
     *[(PoolLimits, "pool", name.name, 0) for name in fields(PoolLimits)],
     *[(Timeouts, "timeouts", name.name, 0) for name in fields(Timeouts)],
 ]
@@ -220,6 +234,42 @@ def test_every_number_has_a_least_value(kind: Any, group: str, name: str, least:
         assert caught.value.reason == f"{wrong!r} is not a number of at least {least}"
 
 
+@pytest.mark.parametrize("wrong", [16383, 262145, "16k", None])
+def test_what_is_held_has_a_least_and_a_most_value(wrong: Any) -> None:
+    assert (Limits(buffer=16384).buffer, Limits(buffer=262144).buffer) == (16384, 262144)
+    with pytest.raises(ConfigError) as caught:
+        Limits(buffer=wrong)
+    assert str(caught.value) == (f"limits.buffer: {wrong!r} is not a number from 16384 to 262144")
+
+
+# Access
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("allow_ports", "80-"),
+        ("deny_ports", "0"),
+        ("allow_hosts", "a:80"),
+        ("allow_clients", "10.0.0.1/8"),
+    ],
+)
+def test_every_entry_of_a_list_is_checked(name: str, wrong: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Access(**{name: ["1", wrong]} if "ports" in name else {name: [wrong]})
+    assert caught.value.field == f"access.{name}"
+    assert repr(wrong) in caught.value.reason
+
+
+@pytest.mark.parametrize("name", [name.name for name in fields(Access)])
+def test_access_takes_lists_of_strings(name: str) -> None:
+    assert getattr(Access(**{name: []}), name) == ()
+    wrong: Any
+    for wrong in ("80", [80]):
+        with pytest.raises(ConfigError, match=f"access.{name}: needs a list of strings"):
+            Access(**{name: wrong})
+
+
 def test_connecting_takes_some_time() -> None:
     assert Timeouts(connect=0.001).connect == 0.001
     with pytest.raises(ConfigError) as caught:
@@ -230,16 +280,27 @@ def test_connecting_takes_some_time() -> None:
 @pytest.mark.parametrize("name", [name.name for name in fields(Timeouts)])
 def test_some_timeouts_may_be_for_ever(name: str) -> None:
     values: dict[str, Any] = {name: None}
-    if name in ("head", "idle", "response_head"):
+    if name not in ("connect", "linger", "drain"):
         assert getattr(Timeouts(**values), name) is None
     else:
         with pytest.raises(ConfigError, match=f"timeouts.{name}: None is not a number"):
             Timeouts(**values)
 
 
+UNLIMITED = ("clients", "clients_per_address", "upstream_connections")
+
+
+@pytest.mark.parametrize("name", UNLIMITED)
+def test_what_may_come_need_not_be_limited(name: str) -> None:
+    values: dict[str, Any] = {name: None}
+    assert getattr(Limits(**values), name) is None
+
+
 @pytest.mark.parametrize("kind", [Limits, PoolLimits])
-def test_limits_are_never_without_end(kind: Any) -> None:
+def test_other_limits_are_never_without_end(kind: Any) -> None:
     for name in fields(kind):
+        if name.name in UNLIMITED:
+            continue
         with pytest.raises(ConfigError, match="None is not a number"):
             kind(**{name.name: None})
 

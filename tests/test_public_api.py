@@ -10,6 +10,7 @@ import cmux_proxy
 from cmux_proxy import _build
 
 DOCUMENTED = {
+    "Access": "who may come in and where to",
     "Address": "the address a proxy listens on",
     "CmuxProxyError": "the base of the exceptions",
     "Config": "everything a proxy needs to know",
@@ -28,14 +29,19 @@ DOCUMENTED = {
 }
 CONFIGURATION = {
     "Config": [
-        "listen", "upstream_host", "limits", "timeouts", "pool", "loop", "busy_poll", "log_level",
-        "workers",
+        "listen", "upstream_host", "limits", "timeouts", "pool", "access", "loop", "busy_poll",
+        "log_level", "workers",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
-        "chunk_extensions", "trailers",
+        "chunk_extensions", "trailers", "buffer", "clients", "clients_per_address",
+        "upstream_connections",
     ],
-    "Timeouts": ["connect", "head", "idle", "response_head", "linger", "drain"],
+    "Timeouts": [
+        "connect", "head", "idle", "request_body", "response_head", "response_body", "tunnel",
+        "linger", "drain",
+    ],
+    "Access": ["allow_ports", "deny_ports", "allow_hosts", "allow_clients", "tokens"],
     "PoolLimits": ["per_target", "total", "idle"],
     "Address": ["host", "port"],
 }  # fmt: skip
@@ -45,7 +51,7 @@ SIGNATURES = {
     "Proxy.start": ["self", "sockets"],
     "Router": ["upstream_host"],
     "Router.route": ["self", "method", "host", "fields"],
-    "RouteRefused": ["status", "text", "error"],
+    "RouteRefused": ["status", "text", "error", "fields"],
     "Target": ["host", "port"],
     "run": ["config", "on_start"],
 }

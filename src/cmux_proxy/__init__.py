@@ -1,7 +1,7 @@
 """A header-routed reverse proxy: one port in front of every local port."""
 
 from cmux_proxy._build import __version__
-from cmux_proxy.config import Address, Config, Limits, PoolLimits, Timeouts
+from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import (
     CmuxProxyError,
     ConfigError,
@@ -13,8 +13,10 @@ from cmux_proxy.routing.router import Router
 from cmux_proxy.routing.target import Target
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.supervisor import run
+from cmux_proxy.settings import Access, Limits, PoolLimits, Timeouts
 
 __all__ = [
+    "Access",
     "Address",
     "CmuxProxyError",
     "Config",

@@ -1,6 +1,8 @@
-"""What can be configured, frozen and validated; nothing here reads argv, files or variables."""
+"""What can be configured, frozen and validated; nothing here reads argv, files or variables.
 
-import math
+Its parts are in `settings.py`.
+"""
+
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,6 +10,7 @@ from ipaddress import ip_address
 from typing import Literal, get_args
 
 from cmux_proxy.errors import ConfigError
+from cmux_proxy.settings import Access, Limits, PoolLimits, Timeouts, check_number
 
 LoopName = Literal["auto", "uvloop", "asyncio"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -48,57 +51,6 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a message may measure, in bytes where nothing else is said."""
-
-    request_line: int = 16 * 1024
-    header_section: int = 64 * 1024
-    header_fields: int = 256
-    response_head: int = 128 * 1024
-    response_fields: int = 1024
-    chunk_extensions: int = 16 * 1024
-    trailers: int = 16 * 1024
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            _check_number(f"limits.{name}", getattr(self, name), least=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long to wait, in seconds; None waits for ever."""
-
-    connect: float = 5.0
-    head: float | None = 15.0
-    idle: float | None = 75.0
-    response_head: float | None = None
-    linger: float = 5.0
-    drain: float = 10.0
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            value = getattr(self, name)
-            if value is None and name in ("head", "idle", "response_head"):
-                continue
-            _check_number(f"timeouts.{name}", value, least=0)
-        if self.connect == 0:
-            raise ConfigError("timeouts.connect", "0 leaves no time to connect")
-
-
-@dataclass(frozen=True, slots=True)
-class PoolLimits:
-    """How many idle upstream connections are kept, and for how many seconds."""
-
-    per_target: int = 256
-    total: int = 1024
-    idle: float = 4.0
-
-    def __post_init__(self) -> None:
-        for name in self.__slots__:
-            _check_number(f"pool.{name}", getattr(self, name), least=0)
-
-
-@dataclass(frozen=True, slots=True)
 class Config:
     """Everything a proxy needs to know; raises ConfigError, which names the field.
 
@@ -113,6 +65,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: PoolLimits = field(default_factory=PoolLimits)
+    access: Access = field(default_factory=Access)
     loop: LoopName = "auto"
     busy_poll: float = 0.0
     log_level: LogLevel = "info"
@@ -126,7 +79,7 @@ class Config:
         object.__setattr__(self, "listen", tuple(self.listen))
         if self.upstream_host is not None:
             object.__setattr__(self, "upstream_host", _upstream_host(self.upstream_host))
-        _check_number("busy_poll", self.busy_poll, least=0, most=MOST_BUSY_POLL)
+        check_number("busy_poll", self.busy_poll, least=0, most=MOST_BUSY_POLL)
         if self.loop not in get_args(LoopName):
             raise ConfigError(
                 "loop", f"{self.loop!r} is not one of {', '.join(get_args(LoopName))}"
@@ -153,15 +106,3 @@ def _upstream_host(text: str) -> str:
     if inner is text and _HOST_NAME.fullmatch(text) and not re.fullmatch(r"[0-9.]+", text):
         return text
     raise ConfigError("upstream_host", f"{text!r} is not a host name or an IP address")
-
-
-def _check_number(name: str, value: object, least: int, most: float = math.inf) -> None:
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and least <= value <= most
-        and value < math.inf
-    ):
-        return
-    bounds = f"of at least {least}" if most == math.inf else f"from {least} to {most:g}"
-    raise ConfigError(name, f"{value!r} is not a number {bounds}")

@@ -34,18 +34,21 @@ class RouteRefused(CmuxProxyError):
     """A request gets this answer instead of a target.
 
     `status` is an HTTP status, `text` one line for the client, `error` a Proxy-Status error type
-    (RFC 9209 section 2.3).
+    (RFC 9209 section 2.3), `fields` are further whole header lines of the answer.
     """
 
-    def __init__(self, status: int, text: str, error: str = "http_request_error") -> None:
+    def __init__(
+        self, status: int, text: str, error: str = "http_request_error", fields: bytes = b""
+    ) -> None:
         super().__init__(text)
         self.status = status
         self.text = text
         self.error = error
+        self.fields = fields
 
 
 class UpstreamUnavailable(CmuxProxyError):
-    """No connection to the upstream came about; fields as in RouteRefused."""
+    """No connection to the upstream came about; attributes as in RouteRefused."""
 
     def __init__(self, status: int, text: str, error: str) -> None:
         super().__init__(text)

@@ -281,7 +281,9 @@ class FakeDial(Dial):
     def succeeds(self) -> FakeTransport:
         """Let the connection come about."""
         self.is_over = True
-        connection = UpstreamConnection(self.target, self._world.context.pool)
+        connection = UpstreamConnection(
+            self.target, self._world.context.pool, self._world.context.read_size
+        )
         connection.owner = self._told
         transport = FakeTransport(self._world, "upstream")
         transport.set_protocol(cast(asyncio.BaseProtocol, connection))
@@ -325,7 +327,7 @@ class World:
         )
         self.context.dialer = FakeDialer(self)
         # The transports are like asyncio's.
-        self.context.sets_read_size = True
+        self.context.read_size.is_told = True
         self.dials: list[FakeDial] = []
         self.clients: list[FakeTransport] = []
         self.upstreams: list[FakeTransport] = []

@@ -68,6 +68,7 @@ harmless_lines = st.one_of(
         lambda name: field_lines(name, values)
     ),
     field_lines(b"x-cmux-other-internal", values),
+    field_lines(b"x-cmux-token", values),
     st.sampled_from([b"Set-Cookie: a=1\r\n", b"set-cookie: b=2\r\n", b"Cookie: a\r\n"]),
 )
 

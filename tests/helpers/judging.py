@@ -20,10 +20,13 @@ from cmux_proxy.http1.target import (
     check_host,
     forward_target,
 )
+from cmux_proxy.relay.access import TOKEN_FIELD
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from tests.helpers.feeding import feed_pieces, scan_pieces
 
-REQUESTS = RequestScanner(HeadLimits(16384, 65536, 256), FAMILY_PREFIX, FAMILY_SUFFIX)
+REQUESTS = RequestScanner(
+    HeadLimits(16384, 65536, 256), FAMILY_PREFIX, FAMILY_SUFFIX, (TOKEN_FIELD,)
+)
 RESPONSES = ResponseScanner(HeadLimits(131072, 131072, 131072))
 CHUNKS = ChunkRules(16384, 16384, 16384, FAMILY_PREFIX)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.fields import FieldReader, Section, without
+from cmux_proxy.http1.fields import FieldReader, Section, field_values, without
 from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, HeadLimits
 from tests.helpers.feeding import known
 
@@ -320,6 +320,31 @@ def test_what_is_remembered_is_bounded() -> None:
     assert again is not first
     assert again is not None
     assert again.kept == blocks[0]
+
+
+# Further names
+
+
+def test_fields_of_further_names_are_cut_and_not_reported() -> None:
+    names = (b"x-test-token", b"other")
+    block = b"A: 1\r\nX-TEST-Token: t\r\nOther: o\r\nOthers: 2\r\nX-Test-A-Secret: s\r\n\r\n"
+    section = FieldReader(LIMITS, b"x-test-", b"-secret", names).read(block)
+    assert section is not None
+    assert section.kept == b"A: 1\r\nOthers: 2\r\n\r\n"
+    assert section.fields.reported == ((b"x-test-a-secret", b"s"),)
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        (b"\r\n", []),
+        (b"Token:a\r\n\r\n", [b"a"]),
+        (b"A: 1\r\ntOKEN:\t a b \t\r\nB: 2\r\nToken:\r\n\r\n", [b"a b", b""]),
+        (b"Tokens: a\r\nAToken: b\r\nA: Token: c\r\nToken : d\r\n\r\n", []),
+    ],
+)
+def test_the_values_of_one_name_are_found(section: bytes, values: list[bytes]) -> None:
+    assert field_values(section, b"token") == values
 
 
 # Cutting

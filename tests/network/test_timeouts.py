@@ -4,6 +4,8 @@ The timeouts are short and real here; what the clock decides in detail is tested
 the test's own, in tests/relay/test_deadlines.py and tests/relay/test_client.py.
 """
 
+import asyncio
+
 import pytest
 
 from cmux_proxy import PoolLimits, Timeouts
@@ -11,6 +13,7 @@ from tests.helpers.proxies import local_config
 from tests.helpers.script import ROUTE, UPGRADE, get, head, stage
 from tests.helpers.timing import MS
 from tests.helpers.wire import deaf_port
+from tests.network.test_back_pressure import SMALL, upload
 
 SHORT = 50 * MS
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
@@ -92,6 +95,98 @@ async def test_an_answer_that_has_begun_may_take_its_time() -> None:
             other.closes()
         await upstream.says(b"ok")
         await slow.gets(b"ok")
+
+
+POST = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4")
+SENT = head("POST / HTTP/1.1", "Host: a", "Content-Length: 4")
+
+
+async def test_a_body_that_makes_no_progress_gets_408() -> None:
+    async with stage(local_config(timeouts=Timeouts(request_body=SHORT))) as on:
+        client, upstream = await on.pair(POST)
+        await upstream.gets(SENT)
+        text = await client.gets_error(408, "http_request_error", closes=True)
+        assert text == "the request body did not arrive in time"
+        assert await upstream.gets_cut() == b""
+
+
+async def test_a_body_that_makes_progress_may_take_its_time() -> None:
+    async with stage(local_config(timeouts=Timeouts(request_body=1000))) as on:
+        client, upstream = await on.pair(POST)
+        await upstream.gets(SENT)
+        ticker = on.proxy._context.ticker  # type: ignore[union-attr]
+        for byte in (b"b", b"o", b"d"):
+            ticker.walk(ticker.now + 900)
+            await client.says(byte)
+            await upstream.gets(byte)
+        await client.says(b"y")
+        await upstream.gets(b"y")
+        # From now on it is the answer that is waited for, for ever.
+        ticker.walk(ticker.now + 1e9)
+        await upstream.says(OK)
+        await client.gets(OK)
+
+
+async def test_an_upstream_that_does_not_read_the_body_is_a_504() -> None:
+    config = local_config(timeouts=Timeouts(request_body=SHORT))
+    async with stage(config, buffer=SMALL) as on:
+        client, upstream = await upload(on, "Content-Length: 1000000000")
+        sending = asyncio.get_running_loop().create_task(
+            client.says_until_cut(bytes(range(256)) * 256)
+        )
+        text = await client.gets_error(504, "connection_write_timeout", closes=True)
+        assert text == f"127.0.0.1:{on.port} did not read the request body in time"
+        upstream.ignores_the_rest()
+        client.closes()
+        await asyncio.gather(sending, return_exceptions=True)
+
+
+async def test_an_answer_keeps_a_body_alive_that_is_still_under_way() -> None:
+    async with stage(local_config(timeouts=Timeouts(request_body=1000))) as on:
+        client, upstream = await on.pair(POST)
+        await upstream.gets(SENT)
+        await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 9"))
+        await client.gets(head("HTTP/1.1 200 OK", "Content-Length: 9"))
+        ticker = on.proxy._context.ticker  # type: ignore[union-attr]
+        for byte in (b"a", b"b", b"c"):
+            ticker.walk(ticker.now + 900)
+            await upstream.says(byte)
+            await client.gets(byte)
+        ticker.walk(ticker.now + 1001)
+        assert await client.gets_cut() == b""
+        assert await upstream.gets_cut() == b""
+
+
+async def test_a_response_body_that_makes_no_progress_is_broken_off() -> None:
+    async with stage(local_config(timeouts=Timeouts(response_body=SHORT))) as on:
+        client, upstream = await on.pair()
+        await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 4") + b"bo")
+        await client.gets(head("HTTP/1.1 200 OK", "Content-Length: 4") + b"bo")
+        assert await client.gets_cut() == b""
+        assert await upstream.gets_cut() == b""
+        await on.nothing_reached_upstream()
+
+
+async def test_a_tunnel_that_is_silent_in_both_directions_is_dropped() -> None:
+    async with stage(local_config(timeouts=Timeouts(tunnel=SHORT))) as on:
+        for client, upstream in (await on.tunnel(), await on.websocket()):
+            assert await client.gets_cut() == b""
+            assert await upstream.gets_cut() == b""
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+async def test_a_tunnel_lives_as_long_as_something_goes_through_it(up: bool) -> None:
+    async with stage(local_config(timeouts=Timeouts(tunnel=1000))) as on:
+        client, upstream = await on.tunnel()
+        sender, reader = (client, upstream) if up else (upstream, client)
+        ticker = on.proxy._context.ticker  # type: ignore[union-attr]
+        for byte in (b"a", b"b", b"c"):
+            ticker.walk(ticker.now + 900)
+            await sender.says(byte)
+            await reader.gets(byte)
+        ticker.walk(ticker.now + 1001)
+        assert await client.gets_cut() == b""
+        assert await upstream.gets_cut() == b""
 
 
 async def test_an_upstream_that_does_not_take_the_connection_is_a_504() -> None:

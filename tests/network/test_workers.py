@@ -129,6 +129,7 @@ async def test_every_worker_refuses_a_request_to_any_address_of_the_proxy(loop_n
             route = f"X-Cmux-Port-Internal: {proxy.addresses[number % 2].port}"
             await wire.send(head("GET / HTTP/1.1", "Host: a", route))
             assert (await soon(wire.receive())).startswith(b"HTTP/1.1 508 ")
+        assert "whoever reaches 0.0.0.0" in await proxy.complaint()
         await proxy.stop()
 
 

@@ -7,11 +7,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.pool import Pool
+from cmux_proxy.upstream.reading import ReadSize
+from tests.helpers.fakes import World
 
 TARGETS = [Target("127.0.0.1", 1), Target("127.0.0.1", 2), Target("::1", 1)]
 LIMITS = st.integers(0, 4)
 targets = st.sampled_from(TARGETS)
 numbers = st.integers(0, 30)
+READ_SIZE: ReadSize = World().context.read_size
 
 
 class PoolModel(RuleBasedStateMachine):
@@ -36,7 +39,7 @@ class PoolModel(RuleBasedStateMachine):
 
     @rule(to=targets)
     def dial(self, to: Target) -> None:
-        self.in_use.append(UpstreamConnection(to, self.pool))
+        self.in_use.append(UpstreamConnection(to, self.pool, READ_SIZE))
 
     @rule(to=targets)
     def lease(self, to: Target) -> None:

@@ -52,7 +52,8 @@ def name_of(field: bytes) -> bytes:
 
 def is_internal(field: bytes) -> bool:
     name = name_of(field)
-    return name.startswith(b"x-cmux-") and name.endswith(b"-internal")
+    is_routing = name.startswith(b"x-cmux-") and name.endswith(b"-internal")
+    return is_routing or name == b"x-cmux-token"
 
 
 def whole(*lines: bytes) -> bytes:

@@ -3,7 +3,7 @@
 import pytest
 
 from cmux_proxy import Config, Timeouts
-from cmux_proxy.relay.client_side import READ_LIMIT
+from cmux_proxy.relay.client_side import EARLY_LIMIT
 from tests.helpers.fakes import FakeTransport, World
 from tests.helpers.script import head
 
@@ -22,7 +22,7 @@ def answers(client: FakeTransport) -> list[int]:
 
 def test_a_client_is_read_in_measured_pieces_and_holds_back_one_write() -> None:
     client = World().client()
-    assert client.max_size == READ_LIMIT
+    assert client.max_size == 256 * 1024 - EARLY_LIMIT
     client.stops_reading()
     client.arrives(REFUSED + REFUSED)
     # The first answer does not leave, so the second request is not even begun.

@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from cmux_proxy import Config, Limits, PoolLimits, Router, Timeouts
+from cmux_proxy.relay.client_side import EARLY_LIMIT
 from cmux_proxy.relay.context import Context
 from tests.helpers.fakes import World
 from tests.helpers.script import head
@@ -40,7 +41,8 @@ def test_only_transports_of_asyncio_are_told_how_much_to_read(is_asyncio: bool) 
     loop = asyncio.new_event_loop() if is_asyncio else pytest.importorskip("uvloop").Loop()
     try:
         context = Context(Config(), loop, Router("127.0.0.1"), lambda _host, _port: False, 0)
-        assert context.sets_read_size == is_asyncio
+        assert context.read_size.is_told == is_asyncio
+        assert context.read_size.most + EARLY_LIMIT == 256 * 1024
     finally:
         loop.close()
 

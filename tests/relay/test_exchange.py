@@ -25,7 +25,9 @@ class Scene:
     """A client with a request under way, and its upstream, if it is there."""
 
     def __init__(self, request: bytes, answer: bytes | None) -> None:
-        timeouts = Timeouts(response_head=10, idle=None, head=None)
+        timeouts = Timeouts(
+            request_body=10, response_head=10, response_body=10, idle=None, head=None
+        )
         self.world = World(Config(timeouts=timeouts))
         self.client = self.world.client()
         self.client.arrives(request)
@@ -143,7 +145,7 @@ TABLE = {
         "upstream sends more": "502, unavailable, client lingers, upstream dropped",
         "upstream ends": "502, unavailable, client lingers, upstream closed",
         "upstream is lost": "502, unavailable, client lingers, upstream closed",
-        "time passes": "504, unavailable, client lingers, upstream dropped",
+        "time passes": "408, refused, client lingers, upstream dropped",
         "the proxy closes": "client gone, client closed, upstream dropped",
     },
     "half a head": {
@@ -165,7 +167,7 @@ TABLE = {
         "upstream sends more": "200, complete, client open, upstream pooled",
         "upstream ends": "200, broken off, client closed, upstream closed",
         "upstream is lost": "200, broken off, client closed, upstream closed",
-        "time passes": "200, under way, client open, upstream open",
+        "time passes": "200, broken off, client closed, upstream dropped",
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
     "answer begun, body open": {
@@ -176,7 +178,7 @@ TABLE = {
         "upstream sends more": "200, under way, client open, upstream open",
         "upstream ends": "200, broken off, client closed, upstream closed",
         "upstream is lost": "200, broken off, client closed, upstream closed",
-        "time passes": "200, under way, client open, upstream open",
+        "time passes": "200, broken off, client closed, upstream dropped",
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
     "answer until close": {
@@ -187,7 +189,7 @@ TABLE = {
         "upstream sends more": "200, under way, client open, upstream open",
         "upstream ends": "200, complete, client open, upstream closed",
         "upstream is lost": "200, broken off, client closed, upstream closed",
-        "time passes": "200, under way, client open, upstream open",
+        "time passes": "200, broken off, client closed, upstream dropped",
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
     "answer until close, body open": {
@@ -198,7 +200,7 @@ TABLE = {
         "upstream sends more": "200, under way, client open, upstream open",
         "upstream ends": "200, complete, client lingers, upstream closed",
         "upstream is lost": "200, broken off, client closed, upstream closed",
-        "time passes": "200, under way, client open, upstream open",
+        "time passes": "200, broken off, client closed, upstream dropped",
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
     "answer whole, body open": {
@@ -209,7 +211,7 @@ TABLE = {
         "upstream sends more": "200, complete, client lingers, upstream dropped",
         "upstream ends": "200, complete, client lingers, upstream closed",
         "upstream is lost": "200, complete, client lingers, upstream closed",
-        "time passes": "200, under way, client open, upstream open",
+        "time passes": "200, complete, client lingers, upstream dropped",
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
 }

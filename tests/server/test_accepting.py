@@ -11,7 +11,7 @@ import pytest
 
 from cmux_proxy.config import Address
 from cmux_proxy.server import accepting
-from cmux_proxy.server.accepting import Acceptor, ReaderAcceptor, ServerAcceptor, acceptor
+from cmux_proxy.server.accepting import Acceptor, Arrivals, ReaderAcceptor, ServerAcceptor, acceptor
 from cmux_proxy.server.listener import bind
 from tests.helpers.timing import MS, soon
 from tests.helpers.wire import Wire
@@ -43,6 +43,10 @@ def bound() -> Iterator[socket.socket]:
         yield sock
 
 
+def arrivals(accepted: Accepted) -> Arrivals:
+    return Arrivals(asyncio.get_running_loop(), accepted, lambda _coming: True)
+
+
 async def turns(number: int = 20) -> None:
     for _ in range(number):
         await asyncio.sleep(0)
@@ -59,7 +63,7 @@ async def visit(sock: socket.socket) -> tuple[str, int]:
 @pytest.mark.parametrize("bursts", [True, False])
 async def test_each_loop_accepts_in_the_way_that_suits_it(loop_name: str, bursts: bool) -> None:
     with bound() as sock:
-        each = acceptor(asyncio.get_running_loop(), sock, Accepted(), bursts)
+        each = acceptor(arrivals(Accepted()), sock, bursts)
     kind = ServerAcceptor if loop_name == "uvloop" and bursts else ReaderAcceptor
     assert type(each) is kind
 
@@ -70,7 +74,7 @@ async def test_connections_are_accepted_from_the_start_to_the_stop(
 ) -> None:
     accepted = Accepted()
     with bound() as sock:
-        each: Acceptor = kind(asyncio.get_running_loop(), sock, accepted)
+        each: Acceptor = kind(arrivals(accepted), sock)
         await each.start()
         await each.start()
         for _ in range(3):
@@ -88,7 +92,7 @@ async def test_a_connection_made_while_stopped_waits_and_is_accepted_later(
 ) -> None:
     accepted = Accepted()
     with bound() as sock:
-        each: Acceptor = kind(asyncio.get_running_loop(), sock, accepted)
+        each: Acceptor = kind(arrivals(accepted), sock)
         await each.start()
         each.stop()
         with await Wire.to(*sock.getsockname()) as wire:
@@ -105,7 +109,7 @@ async def test_many_that_wait_are_accepted_all(
 ) -> None:
     accepted = Accepted()
     with bound() as sock, contextlib.ExitStack() as stack:
-        each: Acceptor = kind(asyncio.get_running_loop(), sock, accepted)
+        each: Acceptor = kind(arrivals(accepted), sock)
         wires = [stack.enter_context(await Wire.to(*sock.getsockname())) for _ in range(50)]
         await each.start()
         peers = {await soon(accepted.peers.get()) for _ in wires}
@@ -119,7 +123,7 @@ async def test_the_finish_accepts_who_has_connected_by_then_and_nobody_else(
 ) -> None:
     accepted = Accepted()
     with bound() as sock, contextlib.ExitStack() as stack:
-        each: Acceptor = kind(asyncio.get_running_loop(), sock, accepted)
+        each: Acceptor = kind(arrivals(accepted), sock)
         await each.start()
         each.stop()
         wires = [stack.enter_context(await Wire.to(*sock.getsockname())) for _ in range(50)]
@@ -152,7 +156,7 @@ class Sock:
 
 
 def reader(sock: Sock, accepted: Accepted) -> ReaderAcceptor:
-    return ReaderAcceptor(asyncio.get_running_loop(), cast(socket.socket, sock), accepted)
+    return ReaderAcceptor(arrivals(accepted), cast(socket.socket, sock))
 
 
 async def test_a_reader_takes_a_few_at_a_time() -> None:
@@ -242,12 +246,13 @@ class Servers:
 
 
 def server(happens: Callable[[], None], sock: socket.socket, accepted: Accepted) -> ServerAcceptor:
-    return ServerAcceptor(cast(asyncio.AbstractEventLoop, Servers(happens)), sock, accepted)
+    loop = cast(asyncio.AbstractEventLoop, Servers(happens))
+    return ServerAcceptor(Arrivals(loop, accepted, lambda _coming: True), sock)
 
 
 async def test_a_server_that_cannot_be_made_says_so_and_may_be_started_again() -> None:
     def fails() -> None:
-        each._loop = asyncio.get_running_loop()
+        each._arrivals.loop = asyncio.get_running_loop()
         raise OSError(errno.EMFILE, "")
 
     accepted = Accepted()

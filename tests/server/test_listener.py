@@ -13,7 +13,7 @@ import pytest
 from cmux_proxy.config import Address
 from cmux_proxy.errors import ListenError
 from cmux_proxy.server import listener as listening
-from cmux_proxy.server.accepting import Factory
+from cmux_proxy.server.accepting import Arrivals, Factory
 from cmux_proxy.server.listener import (
     Listener,
     adopt,
@@ -322,6 +322,10 @@ class Stub:
         self.calls.append("finish")
 
 
+def arrivals(factory: Factory) -> Arrivals:
+    return Arrivals(asyncio.get_running_loop(), factory, lambda _coming: True)
+
+
 class Stubs:
     """A listener over two stubs, and what it asked of them."""
 
@@ -329,13 +333,12 @@ class Stubs:
         self.calls: list[str] = []
         self.failures: list[OSError] = []
 
-        def stub(_loop: object, _sock: object, _factory: Factory, _bursts: bool) -> Stub:
+        def stub(_arrivals: object, _sock: object, _bursts: bool) -> Stub:
             return Stub(self.calls, self.failures)
 
         monkeypatch.setattr(listening, "acceptor", stub)
-        loop = asyncio.get_running_loop()
         self.sockets = [socket.socket(), socket.socket()]
-        self.listener = Listener(loop, self.sockets, asyncio.Protocol, True)
+        self.listener = Listener(arrivals(asyncio.Protocol), self.sockets, True)
 
     def __enter__(self) -> Self:
         return self
@@ -457,7 +460,7 @@ async def test_a_paused_listener_leaves_connections_in_the_queue() -> None:
             accepted.put_nowait(transport)
 
     with bound_sockets() as sockets, socket.socket() as client:
-        listener = Listener(loop, sockets, Accepted, True)
+        listener = Listener(arrivals(Accepted), sockets, True)
         await listener.start()
         listener.pause()
         client.setblocking(False)
@@ -475,7 +478,7 @@ async def test_a_paused_listener_leaves_connections_in_the_queue() -> None:
 async def test_closing_frees_the_address() -> None:
     with bound_sockets() as sockets:
         address = bound_address(sockets[0])
-        listener = Listener(asyncio.get_running_loop(), sockets, asyncio.Protocol, True)
+        listener = Listener(arrivals(asyncio.Protocol), sockets, True)
         await listener.start()
         listener.close()
         await turns()

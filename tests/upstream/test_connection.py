@@ -14,8 +14,11 @@ from cmux_proxy.upstream import dial
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.dial import Dial, Dialer
 from cmux_proxy.upstream.pool import Pool
+from cmux_proxy.upstream.reading import ReadSize
 from tests.helpers.timing import SOON, soon
 from tests.helpers.wire import Wire, WireListener, closed_port, deaf_port
+
+READ = 256 * 1024
 
 
 class Both:
@@ -35,7 +38,8 @@ async def connected(pool: Pool[UpstreamConnection]) -> AsyncIterator[Both]:
     """Connect to an upstream; nobody owns the connection."""
     loop = asyncio.get_running_loop()
     with contextlib.closing(WireListener()) as listener:
-        connection = UpstreamConnection(Target("127.0.0.1", listener.port), pool)
+        target = Target("127.0.0.1", listener.port)
+        connection = UpstreamConnection(target, pool, ReadSize(loop, READ))
         await loop.create_connection(
             lambda: cast(asyncio.BaseProtocol, connection), "127.0.0.1", listener.port
         )
@@ -159,8 +163,16 @@ class Dialled(asyncio.Protocol):
     owner: Owner
     is_open = True
 
-    def __init__(self, target: Target, _pool: object) -> None:
+    def __init__(self, target: Target, _pool: object, _read_size: object) -> None:
         self.target = target
+        self.is_counted = False
+
+    def count(self) -> bool:
+        self.is_counted = True
+        return True
+
+    def uncount(self) -> None:
+        self.is_counted = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -187,7 +199,7 @@ class Wrapping:
 
 def start(target: Target, owner: Owner, happens: Callable[[], object] = lambda: None) -> Dial:
     loop = cast(asyncio.AbstractEventLoop, Wrapping(happens))
-    dialer = Dialer(loop, Pool(1, 1, 1.0), SOON, False, lambda *_: False)
+    dialer = Dialer(loop, Pool(1, 1, 1.0), SOON, False, lambda *_: False, ReadSize(loop, READ))
     return dialer.start(target, cast(UpstreamOwner, owner))
 
 

@@ -15,6 +15,7 @@ from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream import dial
 from cmux_proxy.upstream.dial import Dialer
 from cmux_proxy.upstream.pool import Pool
+from cmux_proxy.upstream.reading import ReadSize
 from tests.helpers.timing import MS, SOON, soon
 from tests.helpers.wire import WireListener, closed_port, deaf_port
 
@@ -57,7 +58,7 @@ def dialer(
     is_own: Callable[[str, int], bool] = lambda *_: False,
 ) -> Dialer:
     loop = cast(asyncio.AbstractEventLoop, machine)
-    return Dialer(loop, Pool(1, 1, 1.0), timeout, both, is_own)
+    return Dialer(loop, Pool(1, 1, 1.0), timeout, both, is_own, ReadSize(loop, 256 * 1024))
 
 
 async def failure(of: Dialer, host: str, port: int) -> tuple[int, str, str]:

@@ -61,9 +61,12 @@ _REMEMBERED_SIZE: Final = 2048
 _SEEN: Final = 4096
 
 
-def names_of_interest(prefix: bytes) -> dict[bytes, int]:
-    """Return the kinds of the fields that a FieldReader with this prefix looks at, by name."""
-    return {name: kind for name, kind in _KINDS.items() if prefix or name not in _REQUEST_ONLY}
+def names_of_interest(prefix: bytes, cut: tuple[bytes, ...] = ()) -> dict[bytes, int]:
+    """Return the kinds of the fields that a FieldReader of these names looks at, by name."""
+    kinds = {name: kind for name, kind in _KINDS.items() if prefix or name not in _REQUEST_ONLY}
+    for name in cut:
+        kinds[name] = _HOP_BY_HOP
+    return kinds
 
 
 class Section:
@@ -81,13 +84,15 @@ class FieldReader(SpanFinder):
     """Reads header sections; with a `prefix`, of requests, else of responses.
 
     A field whose name begins with `prefix` and ends with `suffix`, both in lower case, is reported
-    and cut.
+    and cut; those with the lower-case names `cut` are just cut.
     """
 
     __slots__ = ("_limits", "_lines", "_memory", "_prefix", "_seen", "_suffix")
 
-    def __init__(self, limits: HeadLimits, prefix: bytes, suffix: bytes) -> None:
-        self._lines = FieldLines(names_of_interest(prefix), prefix)
+    def __init__(
+        self, limits: HeadLimits, prefix: bytes, suffix: bytes, cut: tuple[bytes, ...] = ()
+    ) -> None:
+        self._lines = FieldLines(names_of_interest(prefix, cut), prefix)
         self._limits = limits
         self._prefix = prefix
         self._suffix = suffix
@@ -156,6 +161,16 @@ class FieldReader(SpanFinder):
             if match.group(1).lower() in wanted:
                 cuts.add(match.span())
         spans.cuts = tuple(sorted(cuts))
+
+
+def field_values(section: bytes, name: bytes) -> list[bytes]:
+    """Return the values of all lines of that lower-case name, in a section that was read."""
+    size = len(name)
+    return [
+        line[size + 1 :].strip(b" \t")
+        for line in section.split(b"\r\n")
+        if line[size : size + 1] == b":" and line[:size].lower() == name
+    ]
 
 
 def without(block: bytes, cuts: Iterable[tuple[int, int]]) -> bytes:

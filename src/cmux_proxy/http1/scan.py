@@ -29,13 +29,15 @@ class Scanner:
 
     __slots__ = ("_limits", "_reader", "_shortcut")
 
-    def __init__(self, limits: HeadLimits, prefix: bytes, suffix: bytes) -> None:
+    def __init__(
+        self, limits: HeadLimits, prefix: bytes, suffix: bytes, cut: tuple[bytes, ...] = ()
+    ) -> None:
         self._limits = limits
-        self._reader = FieldReader(limits, prefix, suffix)
+        self._reader = FieldReader(limits, prefix, suffix, cut)
         self._shortcut: Shortcut | None = None
         if HAS_SHORTCUT:
             numbers = (limits.start_line, limits.section, limits.fields)
-            names = names_of_interest(prefix)
+            names = names_of_interest(prefix, cut)
             self._shortcut = Shortcut(names, OPTIONS, numbers, prefix, suffix)
 
 
@@ -43,7 +45,7 @@ class RequestScanner(Scanner):
     """Scans request heads; built once, with the family of fields to report and cut.
 
     A field whose name begins with `prefix` and ends with `suffix`, in any case, is reported in
-    `Fields.reported` and cut. Both are given in lower case.
+    `Fields.reported` and cut; those with the names `cut` are just cut. All are in lower case.
     """
 
     __slots__ = ()

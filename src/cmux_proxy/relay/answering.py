@@ -87,6 +87,9 @@ class Answering(Sides):
             self._response_done()
         else:
             self._response_body = body
+            if self._request_side == REQUEST_DONE:
+                self._patience = self._context.response_idle
+            self._expect_progress()
 
     def _send_with_rest(self, start: bytes, head: ResponseHead, arrived: int) -> None:
         """Send the head with all that came behind it."""
@@ -103,6 +106,7 @@ class Answering(Sides):
         if body is None:
             return
         out = body.feed(data, 0)
+        self._expect_progress()
         if out:
             self._client.transport.write(rewrite.chunk(out) if self._how & WRAP else out)
         if body.is_done:

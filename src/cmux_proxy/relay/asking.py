@@ -18,7 +18,14 @@ from cmux_proxy.http1.target import (
 from cmux_proxy.relay import bulk, failures
 from cmux_proxy.relay.answering import Answering
 from cmux_proxy.relay.closing import send_end
-from cmux_proxy.relay.sides import REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD, RESPONSE_DONE
+from cmux_proxy.relay.sides import (
+    REQUEST_BODY,
+    REQUEST_DONE,
+    REQUEST_HEAD,
+    RESPONSE_DONE,
+    WAITING,
+)
+from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection
 
 
@@ -48,9 +55,7 @@ class Asking(Answering):
         check_authority_form(request)
         check_expectation(request)
         context = self._context
-        self._target = context.router.route(
-            request.method, request.fields.host, request.fields.reported
-        )
+        self._target = self._find_target(request.fields.host)
         self._request_side = REQUEST_DONE
         self._client.keep_early(request.buffer[request.end :])
         # A connection of its own, and first of all: 200 says that the upstream has taken it.
@@ -66,7 +71,7 @@ class Asking(Answering):
             self._upgrade = asks_upgrade(request)
         tail = self._take_first_body(framing)
         context = self._context
-        target = context.router.route(request.method, request.fields.host, request.fields.reported)
+        target = self._find_target(request.fields.host if to is None else to.authority)
         self._target = target
         if to is None and request.minor and not self._upgrade:
             self._outgoing = rewrite.plain_request(request, tail)
@@ -81,6 +86,18 @@ class Asking(Answering):
             self._send(upstream)
             if self.takes_body and self._client.has_ended:
                 self._client.body_wanted()
+
+    def _find_target(self, host: bytes | None) -> Target:
+        """Return where the request may go; `host` is the one that it means, if any."""
+        context = self._context
+        request = self._request
+        access = context.access
+        if access is not None:
+            access.check_request(request, host)
+        target = context.router.route(request.method, request.fields.host, request.fields.reported)
+        if access is not None:
+            access.check_target(target)
+        return target
 
     def _take_first_body(self, framing: int) -> bytes:
         """Return what came of the body with the head; what lies behind it is for later."""
@@ -107,9 +124,12 @@ class Asking(Answering):
         if self._request_side != REQUEST_DONE:
             self.takes_body = True
             self._outgoing = b""
+            self._patience = self._context.body_timeout
+        else:
+            self._patience = self._context.response_timeout
         if self._client.has_ended:
             self._pass_end_on()
-        self._client.deadline = self._context.ticker.now + self._context.response_timeout
+        self._expect_progress()
 
     def client_data(self, data: bytes) -> None:
         """Take bytes from the client; only while `takes_body`."""
@@ -128,10 +148,19 @@ class Asking(Answering):
             self._request_side = REQUEST_DONE
             self.takes_body = False
             self._client.keep_early(body.rest)
+            self._patience = self._response_patience()
             if self._response_side == RESPONSE_DONE:
                 self._complete()
+                return
         elif len(data) >= bulk.LARGE_READ:
             bulk.begin(self._context.conduit, self._client.transport, upstream.transport, body)
+        self._expect_progress()
+
+    def _response_patience(self) -> float:
+        """Return how long the response may not move once the request is whole."""
+        context = self._context
+        is_waiting = self._response_side == WAITING
+        return context.response_timeout if is_waiting else context.response_idle
 
     def _pass_end_on(self) -> None:
         """Let the upstream see what it would see without a proxy: its client sends no more."""

@@ -35,9 +35,9 @@ class Conduit:
     The same goes for `piece`, into which a `Bulk` has its connection read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_wanted: bool = True) -> None:
         self.piece = memoryview(bytearray(PIECE))
-        self.is_able = sys.platform == "linux"
+        self.is_able = is_wanted and sys.platform == "linux"
         self._ends: tuple[int, int] | None = None
 
     def move(self, source: int, sink: int, most: int) -> tuple[int, bytes]:

@@ -13,7 +13,8 @@ from cmux_proxy.http1.replies import error_reply
 from cmux_proxy.http1.rewrite import ADD_CLOSE
 from cmux_proxy.http1.scan import without_empty_lines
 from cmux_proxy.relay import failures
-from cmux_proxy.relay.client_side import EARLY_LIMIT, READ_LIMIT, ClientSide
+from cmux_proxy.relay.admission import Admission
+from cmux_proxy.relay.client_side import EARLY_LIMIT, ClientSide
 from cmux_proxy.relay.closing import LingeringClose, reset
 from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.deadlines import NEVER
@@ -41,13 +42,14 @@ class ClientConnection(ClientSide):
         self.transport = transport
         transport.set_write_buffer_limits(high=0)
         context = self._context
-        if context.sets_read_size:
-            transport.max_size = READ_LIMIT  # type: ignore[attr-defined]
+        context.read_size.begin(transport, self)
         context.clients.add(self)
         self._idle()
         context.changed()
         if context.is_refusing:
             self._close()
+        elif context.admission is not None:
+            self._ask_admission(context.admission)
 
     def data_received(self, data: bytes) -> None:
         """Pass on the body of the exchange under way, or keep the bytes for what comes next."""
@@ -84,6 +86,8 @@ class ClientConnection(ClientSide):
         self._is_closing = True
         context = self._context
         context.clients.discard(self)
+        if context.admission is not None:
+            context.admission.leave(self.transport)
         exchange = self._exchange
         if exchange is not None:
             self._exchange = None
@@ -184,6 +188,16 @@ class ClientConnection(ClientSide):
             self.exchange_done(True)
         else:
             self.linger()
+
+    def _ask_admission(self, admission: Admission) -> None:
+        """Turn away whom nobody here serves; where many are, without an answer."""
+        failure = admission.enter(self.transport)
+        if failure is None:
+            return
+        if admission.is_crowded():
+            self.transport.abort()
+        else:
+            self.reply(failure, True, False)
 
     def _idle(self) -> None:
         self.deadline = self._context.ticker.now + self._context.idle_timeout

@@ -6,9 +6,8 @@ from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.pacing import EARLY_FULL, PacedConnection
 
 # With fewer early bytes the client is still read, so that its leaving is noticed. With one read on
-# top, what is held stays within 256 KiB.
+# top, what is held stays within `limits.buffer`.
 EARLY_LIMIT: Final = 4096
-READ_LIMIT: Final = 256 * 1024 - EARLY_LIMIT
 
 
 class ClientSide(PacedConnection):

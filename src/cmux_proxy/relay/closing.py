@@ -47,7 +47,7 @@ class LingeringClose(Timed):
         self.deadline = now + context.linger
         self._last = now + context.linger * _LONGEST
         context.clients.add(self)
-        transport.set_protocol(self)  # type: ignore[arg-type]
+        context.read_size.install(transport, self)
         send_end(transport)
         transport.resume_reading()
 
@@ -61,8 +61,11 @@ class LingeringClose(Timed):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Be gone."""
-        self._context.clients.discard(self)
-        self._context.changed()
+        context = self._context
+        context.clients.discard(self)
+        if context.admission is not None:
+            context.admission.leave(self._transport)
+        context.changed()
 
     def pause_writing(self) -> None:
         """Nothing more is written."""

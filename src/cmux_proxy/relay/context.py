@@ -9,19 +9,27 @@ from cmux_proxy.http1.body import ChunkRules
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.observe.outcome import Tally
+from cmux_proxy.relay.access import TOKEN_FIELD, RequestAccess
+from cmux_proxy.relay.admission import Admission
 from cmux_proxy.relay.bulk import Conduit
+from cmux_proxy.relay.client_side import EARLY_LIMIT
 from cmux_proxy.relay.deadlines import NEVER, Ticker, Timed
 from cmux_proxy.relay.polling import BusyPoll
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
+from cmux_proxy.settings import MOST_BUFFER, Access
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.dial import Dialer
 from cmux_proxy.upstream.pool import Pool
+from cmux_proxy.upstream.reading import ReadSize
 
 
 class Context:
     """The scanners, router, pool, dialer and clock of one worker, and who is connected."""
 
     __slots__ = (
+        "access",
+        "admission",
+        "body_timeout",
         "busy_poll",
         "chunk_rules",
         "clients",
@@ -36,13 +44,15 @@ class Context:
         "most_clients",
         "on_change",
         "pool",
+        "read_size",
         "request_scanner",
+        "response_idle",
         "response_scanner",
         "response_timeout",
         "router",
-        "sets_read_size",
         "tally",
         "ticker",
+        "tunnel_idle",
         "tunnels",
     )
 
@@ -59,6 +69,7 @@ class Context:
             HeadLimits(limits.request_line, limits.header_section, limits.header_fields),
             FAMILY_PREFIX,
             FAMILY_SUFFIX,
+            (TOKEN_FIELD,),
         )
         self.response_scanner = ResponseScanner(
             HeadLimits(limits.response_head, limits.response_head, limits.response_fields)
@@ -68,28 +79,40 @@ class Context:
         )
         self.router = router
         self.pool: Pool[UpstreamConnection] = Pool(
-            config.pool.per_target, most_idle, config.pool.idle
+            config.pool.per_target, most_idle, config.pool.idle, limits.upstream_connections
         )
         timeouts = config.timeouts
         self.head_timeout = _seconds(timeouts.head)
         self.idle_timeout = _seconds(timeouts.idle)
+        self.body_timeout = _seconds(timeouts.request_body)
         self.response_timeout = _seconds(timeouts.response_head)
+        self.response_idle = _seconds(timeouts.response_body)
+        self.tunnel_idle = _seconds(timeouts.tunnel)
         self.linger = timeouts.linger
+        self.read_size = ReadSize(loop, limits.buffer - EARLY_LIMIT)
         self.dialer = Dialer(
-            loop, self.pool, timeouts.connect, config.upstream_host is None, is_own
+            loop,
+            self.pool,
+            timeouts.connect,
+            config.upstream_host is None,
+            is_own,
+            self.read_size,
         )
-        self.conduit = Conduit()
+        # A pipe holds as much as it holds.
+        self.conduit = Conduit(limits.buffer >= MOST_BUFFER)
+        # None where they are off, so that a request or a connection pays for one comparison.
+        self.access = None if config.access == Access() else RequestAccess(config.access)
+        self.admission = Admission.of(config)
         self.tally = Tally()
         self.clients: set[Timed] = set()
         self.tunnels: set[Timed] = set()
-        self.ticker = Ticker(loop, self.clients, self.pool)
+        timed = [self.clients] if timeouts.tunnel is None else [self.clients, self.tunnels]
+        self.ticker = Ticker(loop, timed, self.pool)
         # None where it is off, so that a read pays for one comparison.
         self.busy_poll = BusyPoll(loop, config.busy_poll) if config.busy_poll else None
         # The next answer on a connection is its last; a little later, requests are not begun.
         self.is_draining = False
         self.is_refusing = False
-        # asyncio reads as much at a time as its transport is told; uvloop up to 256,000 bytes.
-        self.sets_read_size = isinstance(loop, asyncio.BaseEventLoop)
         # The server paces accepting and draining by these.
         self.most_clients = NEVER
         self.is_full = False
@@ -98,10 +121,14 @@ class Context:
     def changed(self) -> None:
         """Tell whoever watches when there is no room for connections, room again, or none left."""
         count = len(self.clients) + len(self.tunnels)
-        is_full = count >= self.most_clients
+        is_full = not self.has_room(0)
         if self.on_change is not None and (is_full != self.is_full or not count):
             self.is_full = is_full
             self.on_change()
+
+    def has_room(self, coming: int) -> bool:
+        """Return whether one more client may be accepted on top of those that are coming."""
+        return len(self.clients) + len(self.tunnels) + coming < self.most_clients
 
     def date(self) -> bytes:
         """Return the time of day as an IMF-fixdate (RFC 9110 section 5.6.7)."""

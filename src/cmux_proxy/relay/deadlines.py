@@ -4,7 +4,7 @@ A deadline is met up to half a second late, which no peer can tell from a slow n
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from cmux_proxy.upstream.connection import UpstreamConnection
@@ -42,7 +42,7 @@ class Ticker:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        timed: Collection[Timed],
+        timed: Sequence[Collection[Timed]],
         pool: Pool[UpstreamConnection],
     ) -> None:
         self._loop = loop
@@ -64,8 +64,9 @@ class Ticker:
     def walk(self, now: float) -> None:
         """Take `now` for the time and act on every deadline that has passed."""
         self.now = now
-        for due in [one for one in self._timed if one.deadline <= now]:
-            due.deadline_passed()
+        for timed in self._timed:
+            for due in [one for one in timed if one.deadline <= now]:
+                due.deadline_passed()
         for connection in self._pool.expired(now):
             connection.close()
 

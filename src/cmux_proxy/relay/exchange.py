@@ -133,9 +133,16 @@ class Exchange(Asking):
             self._break_off()
 
     def deadline_passed(self) -> None:
-        """The upstream has not begun to answer in time."""
-        if self._response_side == WAITING:
+        """Nothing has moved for too long: the request body, the response's head or its body."""
+        if self._request_side == REQUEST_DONE:
+            # Amid the response, it is broken off.
             self._fail(failures.response_timeout(self._target))
+        elif self._response_side == RESPONSE_DONE:
+            self._leave_request_unread()
+        elif self._client.is_held(PEER_FULL):
+            self._fail(failures.write_timeout(self._target))
+        else:
+            self._fail(failures.BODY_TIMEOUT)
 
     def _lose_upstream(self) -> None:
         if self._upstream is not None:
@@ -209,7 +216,7 @@ class Exchange(Asking):
             return
         upstream.set_reading(True)
         upstream.owner = None
-        tunnel = Tunnel(self._context, client.transport, upstream.transport)
+        tunnel = Tunnel(self._context, client.transport, upstream.transport, self._target)
         from_client = client.early
         client.leave()
         self._finish(Outcome.TUNNELLED)

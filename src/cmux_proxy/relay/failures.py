@@ -23,17 +23,20 @@ class Failure(NamedTuple):
 
 
 _REQUEST_ERROR: Final = "http_request_error"
-_RETRY_SOON: Final = b"Retry-After: 1\r\n"
+RETRY_SOON: Final = b"Retry-After: 1\r\n"
 
 HEAD_TIMEOUT: Final = Failure(
     408, "the request head did not arrive in time", _REQUEST_ERROR, Outcome.REFUSED
+)
+BODY_TIMEOUT: Final = Failure(
+    408, "the request body did not arrive in time", _REQUEST_ERROR, Outcome.REFUSED
 )
 DRAINING: Final = Failure(
     503,
     "the proxy is shutting down; try again soon",
     "proxy_internal_response",
     Outcome.REFUSED,
-    _RETRY_SOON,
+    RETRY_SOON,
 )
 
 
@@ -44,12 +47,12 @@ def bad_request(error: BadMessage) -> Failure:
 
 def refused(error: RouteRefused) -> Failure:
     """The request has no target."""
-    return Failure(error.status, error.text, error.error, Outcome.REFUSED)
+    return Failure(error.status, error.text, error.error, Outcome.REFUSED, error.fields)
 
 
 def unavailable(error: UpstreamUnavailable) -> Failure:
     """The upstream could not be connected to."""
-    fields = _RETRY_SOON if error.status == 503 else b""
+    fields = RETRY_SOON if error.status == 503 else b""
     return Failure(error.status, error.text, error.error, Outcome.UNAVAILABLE, fields)
 
 
@@ -72,3 +75,9 @@ def response_timeout(target: Target) -> Failure:
     """The upstream has taken too long to begin its answer."""
     text = f"{target.authority()} did not answer in time"
     return Failure(504, text, "http_response_timeout", Outcome.UNAVAILABLE)
+
+
+def write_timeout(target: Target) -> Failure:
+    """The upstream has not read the request for too long."""
+    text = f"{target.authority()} did not read the request body in time"
+    return Failure(504, text, "connection_write_timeout", Outcome.UNAVAILABLE)

@@ -27,6 +27,10 @@ class PacedConnection(Timed):
         self.is_write_paused = False
         self.transport: asyncio.Transport
 
+    def is_held(self, reason: int) -> bool:
+        """Return whether reading is stopped for this reason."""
+        return self._holds & reason != 0
+
     def hold_reading(self, reason: int) -> None:
         """Stop reading; idempotent."""
         if not self._holds and not self.transport.is_closing():

@@ -10,6 +10,7 @@ from cmux_proxy.http1.body import Body
 from cmux_proxy.http1.head import RequestHead, ResponseHead
 from cmux_proxy.relay.client_side import ClientSide
 from cmux_proxy.relay.context import Context
+from cmux_proxy.relay.deadlines import NEVER
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
@@ -38,6 +39,7 @@ class Sides(UpstreamOwner):
         "_how",
         "_is_reused",
         "_outgoing",
+        "_patience",
         "_request",
         "_request_body",
         "_request_side",
@@ -73,6 +75,12 @@ class Sides(UpstreamOwner):
         self._searched = 0
         # How the response is delivered: the bits of `http1/delivery.py`.
         self._how = 0
+        # For how many seconds nothing may move, in the phase that the exchange is in.
+        self._patience = NEVER
+
+    def _expect_progress(self) -> None:
+        """Something has moved: wait anew."""
+        self._client.deadline = self._context.ticker.now + self._patience
 
     def _response_done(self) -> None:
         """The last byte of the response has left."""

@@ -9,9 +9,10 @@ import asyncio
 from cmux_proxy.relay import bulk
 from cmux_proxy.relay.closing import reset, send_end
 from cmux_proxy.relay.context import Context
-from cmux_proxy.relay.deadlines import Timed
+from cmux_proxy.relay.deadlines import NEVER, Timed
 from cmux_proxy.relay.pacing import ENDED, PEER_FULL, PacedConnection
 from cmux_proxy.relay.polling import FROM_CLIENT, FROM_UPSTREAM
+from cmux_proxy.routing.target import Target
 
 
 class TunnelSide(PacedConnection):
@@ -38,6 +39,8 @@ class TunnelSide(PacedConnection):
         context = self._context
         if context.busy_poll is not None:
             context.busy_poll.note(self._sender)
+        if context.tunnel_idle != NEVER and self._tunnel is not None:
+            self._tunnel.deadline = context.ticker.now + context.tunnel_idle
         self._sink.write(data)
         if len(data) >= bulk.LARGE_READ:
             bulk.begin(context.conduit, self.transport, self._sink, None)
@@ -86,13 +89,19 @@ class TunnelSide(PacedConnection):
 class Tunnel(Timed):
     """Both sides of a tunnel."""
 
-    __slots__ = ("_client", "_upstream", "context")
+    __slots__ = ("_client", "_target", "_upstream", "context")
 
     def __init__(
-        self, context: Context, client: asyncio.Transport, upstream: asyncio.Transport
+        self,
+        context: Context,
+        client: asyncio.Transport,
+        upstream: asyncio.Transport,
+        target: Target,
     ) -> None:
         super().__init__()
         self.context = context
+        self._target = target
+        self.deadline = context.ticker.now + context.tunnel_idle
         self._client = TunnelSide(self, FROM_CLIENT, client, upstream)
         self._upstream = TunnelSide(self, FROM_UPSTREAM, upstream, client)
         self._client.peer = self._upstream
@@ -105,8 +114,8 @@ class Tunnel(Timed):
         client = self._client.transport
         upstream = self._upstream.transport
         self.context.tunnels.add(self)
-        client.set_protocol(self._client)  # type: ignore[arg-type]
-        upstream.set_protocol(self._upstream)  # type: ignore[arg-type]
+        self.context.read_size.install(client, self._client)
+        self.context.read_size.install(upstream, self._upstream)
         if not client_has_ended:
             client.resume_reading()
         client.write(answer + from_upstream)
@@ -122,10 +131,14 @@ class Tunnel(Timed):
 
     def closed(self) -> None:
         """Both sides are gone."""
+        context = self.context
+        if context.admission is not None:
+            context.admission.leave(self._client.transport)
+        context.pool.closed(self._target)
         self._client.part()
         self._upstream.part()
-        self.context.tunnels.discard(self)
-        self.context.changed()
+        context.tunnels.discard(self)
+        context.changed()
 
     def abort(self) -> None:
         """Drop both sides at once."""

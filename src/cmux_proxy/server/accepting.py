@@ -16,6 +16,8 @@ _AT_ONCE: Final = 8
 _RETRY_AFTER: Final = 1.0
 
 Factory = Callable[[], asyncio.BaseProtocol]
+# Is there room for one more client, when so many that were accepted are not counted yet?
+HasRoom = Callable[[int], bool]
 
 
 class Acceptor(Protocol):
@@ -31,27 +33,45 @@ class Acceptor(Protocol):
         """Stop, but accept what is in the kernel's queue by now."""
 
 
-def acceptor(
-    loop: asyncio.AbstractEventLoop, sock: socket.socket, factory: Factory, bursts: bool
-) -> Acceptor:
+class Arrivals:
+    """What the acceptors of one proxy share: what comes out, and those that are on their way."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, factory: Factory, has_room: HasRoom
+    ) -> None:
+        self.loop = loop
+        self.factory = factory
+        self._has_room = has_room
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def has_room(self) -> bool:
+        """Return whether one more may be accepted."""
+        return self._has_room(len(self._tasks))
+
+    def take(self, connection: socket.socket) -> None:
+        """Make a client of an accepted connection."""
+        connection.setblocking(False)
+        task = self.loop.create_task(self.loop.connect_accepted_socket(self.factory, connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def acceptor(arrivals: Arrivals, sock: socket.socket, bursts: bool) -> Acceptor:
     """Return what suits the event loop, and whether bursts may be taken; does not own `sock`."""
-    if isinstance(loop, asyncio.BaseEventLoop) or not bursts:
-        return ReaderAcceptor(loop, sock, factory)
-    return ServerAcceptor(loop, sock, factory)
+    if isinstance(arrivals.loop, asyncio.BaseEventLoop) or not bursts:
+        return ReaderAcceptor(arrivals, sock)
+    return ServerAcceptor(arrivals, sock)
 
 
 class ServerAcceptor:
     """Accepts with the loop's own server."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, factory: Factory
-    ) -> None:
-        self._loop = loop
+    def __init__(self, arrivals: Arrivals, sock: socket.socket) -> None:
+        self._arrivals = arrivals
         self._sock = sock
-        self._factory = factory
         self._server: asyncio.AbstractServer | None = None
         self._is_wanted = False
-        self._rest = ReaderAcceptor(loop, sock, factory)
+        self._rest = ReaderAcceptor(arrivals, sock)
 
     async def start(self) -> None:
         """Accept from now on."""
@@ -71,7 +91,8 @@ class ServerAcceptor:
 
     async def _serve(self, sock: socket.socket) -> asyncio.AbstractServer:
         try:
-            return await self._loop.create_server(self._factory, sock=sock, backlog=BACKLOG)
+            loop = self._arrivals.loop
+            return await loop.create_server(self._arrivals.factory, sock=sock, backlog=BACKLOG)
         except OSError:
             sock.close()
             raise
@@ -92,15 +113,12 @@ class ServerAcceptor:
 class ReaderAcceptor:
     """Accepts whenever the socket can be read."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, factory: Factory
-    ) -> None:
-        self._loop = loop
+    def __init__(self, arrivals: Arrivals, sock: socket.socket) -> None:
+        self._arrivals = arrivals
+        self._loop = arrivals.loop
         self._sock = sock
-        self._factory = factory
         self._is_on = False
         self._retry: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[object]] = set()
 
     async def start(self) -> None:
         """Accept from now on."""
@@ -131,6 +149,9 @@ class ReaderAcceptor:
 
     def _accept(self) -> None:
         for _ in range(_AT_ONCE):
+            if not self._arrivals.has_room():
+                # Who is on the way will be counted in a moment, and that stops this.
+                return
             try:
                 self._accept_one()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -143,7 +164,4 @@ class ReaderAcceptor:
 
     def _accept_one(self) -> None:
         connection, _address = self._sock.accept()
-        connection.setblocking(False)
-        task = self._loop.create_task(self._loop.connect_accepted_socket(self._factory, connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._arrivals.take(connection)

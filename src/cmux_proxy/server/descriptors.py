@@ -4,6 +4,7 @@ When a connection cannot be accepted for want of a descriptor, the event loops d
 so accepting pauses well before.
 """
 
+import math
 import resource
 from typing import Final, NamedTuple
 
@@ -29,14 +30,19 @@ class Budget(NamedTuple):
     bursts: bool
 
 
-def budget(idle: int) -> Budget:
-    """Return what RLIMIT_NOFILE allows, at most `idle` idle upstream connections among it."""
+def budget(idle: int, clients: int | None = None) -> Budget:
+    """Return what RLIMIT_NOFILE allows, with at most so many idle upstreams and clients.
+
+    A limit on clients is to be met exactly, so it leaves no room for bursts.
+    """
+    most = math.inf if clients is None else clients
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if descriptors == resource.RLIM_INFINITY:
-        return Budget(float("inf"), idle, True)
+        return Budget(most, idle, clients is None)
     idle = min(idle, descriptors // 8)
-    clients = min(descriptors * _SHARE_OF_CLIENTS, (descriptors - _RESERVE - idle) / 2)
-    return Budget(max(1.0, clients), idle, descriptors * _SHARE_OF_REST >= BACKLOG)
+    room = min(descriptors * _SHARE_OF_CLIENTS, (descriptors - _RESERVE - idle) / 2)
+    bursts = clients is None and descriptors * _SHARE_OF_REST >= BACKLOG
+    return Budget(min(most, max(1.0, room)), idle, bursts)
 
 
 def raise_limit() -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from cmux_proxy.config import Address
 from cmux_proxy.errors import ListenError
-from cmux_proxy.server.accepting import Factory, acceptor
+from cmux_proxy.server.accepting import Arrivals, acceptor
 from cmux_proxy.server.descriptors import BACKLOG
 from cmux_proxy.upstream.tcp import tune
 
@@ -159,14 +159,13 @@ class Listener:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        arrivals: Arrivals,
         sockets: Sequence[socket.socket],
-        factory: Factory,
         bursts: bool,
     ) -> None:
-        self._loop = loop
+        self._loop = arrivals.loop
         self._sockets = list(sockets)
-        self._acceptors = [acceptor(loop, sock, factory, bursts) for sock in sockets]
+        self._acceptors = [acceptor(arrivals, sock, bursts) for sock in sockets]
         self._is_accepting = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None

@@ -4,6 +4,7 @@ Runs in whatever event loop it is started in and touches neither signals nor log
 """
 
 import asyncio
+import logging
 import socket
 from collections.abc import Sequence
 from functools import partial
@@ -14,10 +15,12 @@ from cmux_proxy.config import DEFAULT_UPSTREAM_HOST, Address, Config
 from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
 from cmux_proxy.routing.router import Router
-from cmux_proxy.server.accepting import Factory
+from cmux_proxy.server.accepting import Arrivals, Factory
 from cmux_proxy.server.descriptors import budget
 from cmux_proxy.server.listener import Listener, adopt, bind, bound_address, is_dual_stack
 from cmux_proxy.server.own import OwnAddresses
+
+_log = logging.getLogger("cmux_proxy")
 
 # What a client has sent before it could know of the drain arrives within so many seconds.
 _ON_ITS_WAY: Final = 0.05
@@ -55,17 +58,15 @@ class Proxy:
         sockets = bind(self._config.addresses()) if sockets is None else adopt(sockets)
         self._addresses = [bound_address(sock) for sock in sockets]
         own = OwnAddresses(self._addresses, is_dual_stack())
-        allowed = budget(self._config.pool.total)
+        allowed = budget(self._config.pool.total, self._config.limits.clients)
         context = Context(self._config, loop, self._router, own.covers, allowed.idle)
         context.most_clients = allowed.clients
         context.on_change = self._pace_accepting
         self._context = context
         # A protocol does not inherit asyncio.Protocol: that would cost every connection a dict.
+        factory = cast(Factory, partial(ClientConnection, context))
         self._listener = Listener(
-            loop,
-            sockets,
-            cast(Factory, partial(ClientConnection, context)),
-            allowed.bursts,
+            Arrivals(loop, factory, context.has_room), sockets, allowed.bursts
         )
         try:
             await self._listener.start()
@@ -88,7 +89,7 @@ class Proxy:
                 await self._begin_drain(context, min(wait, _ON_ITS_WAY))
                 await self._emptiness(context)
         except TimeoutError:
-            pass
+            _tell_what_is_cut(context, wait)
         await self.close()
 
     async def close(self) -> None:
@@ -162,3 +163,14 @@ class Proxy:
             listener.resume()
         if not context.clients and not context.tunnels:
             self._emptied.set()
+
+
+def _tell_what_is_cut(context: Context, wait: float) -> None:
+    """Say what a drain ends that has not ended by itself."""
+    if context.clients or context.tunnels:
+        _log.info(
+            "%d clients and %d tunnels were still there after %g s of draining, and are cut",
+            len(context.clients),
+            len(context.tunnels),
+            wait,
+        )

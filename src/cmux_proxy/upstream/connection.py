@@ -6,13 +6,11 @@ the pool, and whatever happens then ends it. Neighbours: `dial.py` makes it, `po
 
 import asyncio
 import os
-from typing import Final
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.pool import Idle, Pool
-
-_MOST_READ_OUT: Final = 256 * 1024
+from cmux_proxy.upstream.reading import ReadSize
 
 
 class UpstreamOwner:
@@ -52,10 +50,24 @@ class UpstreamOwner:
 class UpstreamConnection(Idle):
     """A connection to `target`; idle in `pool` while `owner` is None."""
 
-    __slots__ = ("_is_reading", "_pool", "has_served", "is_open", "owner", "target", "transport")
+    __slots__ = (
+        "_is_counted",
+        "_is_reading",
+        "_pool",
+        "_read_size",
+        "has_served",
+        "is_open",
+        "owner",
+        "target",
+        "transport",
+    )
 
-    def __init__(self, target: Target, pool: "Pool[UpstreamConnection]") -> None:
+    def __init__(
+        self, target: Target, pool: "Pool[UpstreamConnection]", read_size: ReadSize
+    ) -> None:
         super().__init__()
+        self._is_counted = False
+        self._read_size = read_size
         self.target = target
         self.owner: UpstreamOwner | None = None
         self.has_served = False
@@ -69,6 +81,7 @@ class UpstreamConnection(Idle):
         self.transport = transport
         self.is_open = True
         transport.set_write_buffer_limits(high=0)
+        self._read_size.begin(transport, self)
         if self.owner is not None:
             self.owner.upstream_connected(self)
 
@@ -84,6 +97,7 @@ class UpstreamConnection(Idle):
     def eof_received(self) -> bool:
         """Tell the owner; never keep a half-open connection."""
         owner = self.owner
+        self.uncount()
         if owner is None:
             self._pool.discard(self.target, self)
         else:
@@ -97,10 +111,22 @@ class UpstreamConnection(Idle):
             self._read_out()
         owner = self.owner
         self.owner = None
+        self.uncount()
         if owner is None:
             self._pool.discard(self.target, self)
         else:
             owner.upstream_lost(error)
+
+    def count(self) -> bool:
+        """Take one of the places that the target has; return whether there was one."""
+        self._is_counted = self._pool.may_open(self.target)
+        return self._is_counted
+
+    def uncount(self) -> None:
+        """Make room for another connection to the target; idempotent."""
+        if self._is_counted:
+            self._is_counted = False
+            self._pool.closed(self.target)
 
     def _read_out(self) -> None:
         """Hand over what came before the connection broke.
@@ -110,9 +136,10 @@ class UpstreamConnection(Idle):
         """
         sock = self.transport.get_extra_info("socket")
         taken = 0
-        while self.owner is not None and sock is not None and taken < _MOST_READ_OUT:
+        most = self._read_size.most
+        while self.owner is not None and sock is not None and taken < most:
             try:
-                data = os.read(sock.fileno(), _MOST_READ_OUT - taken)
+                data = os.read(sock.fileno(), most - taken)
             except OSError:
                 return
             if not data:
@@ -151,9 +178,11 @@ class UpstreamConnection(Idle):
     def close(self) -> None:
         """Close in order, without telling the owner."""
         self.owner = None
+        self.uncount()
         self.transport.close()
 
     def abort(self) -> None:
         """Drop the connection at once, without telling the owner."""
         self.owner = None
+        self.uncount()
         self.transport.abort()

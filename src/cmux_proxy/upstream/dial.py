@@ -17,6 +17,7 @@ from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.pool import Pool
+from cmux_proxy.upstream.reading import ReadSize
 from cmux_proxy.upstream.tcp import tune
 
 _BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
@@ -42,7 +43,7 @@ class Dialer:
     itself listens on an address and port.
     """
 
-    __slots__ = ("_answered", "_both", "_is_own", "_loop", "_pool", "_timeout")
+    __slots__ = ("_answered", "_both", "_is_own", "_loop", "_pool", "_read_size", "_timeout")
 
     def __init__(
         self,
@@ -51,9 +52,11 @@ class Dialer:
         timeout: float,
         tries_both_loopbacks: bool,
         is_own: Callable[[str, int], bool],
+        read_size: ReadSize,
     ) -> None:
         self._loop = loop
         self._pool = pool
+        self._read_size = read_size
         self._timeout = timeout
         self._both = tries_both_loopbacks
         self._is_own = is_own
@@ -61,7 +64,25 @@ class Dialer:
 
     def start(self, target: Target, owner: UpstreamOwner) -> "Dial":
         """Dial in the background; the owner is told how it went."""
-        return Dial(self, self._loop, UpstreamConnection(target, self._pool), owner)
+        connection = UpstreamConnection(target, self._pool, self._read_size)
+        return Dial(self, self._loop, connection, owner)
+
+    def find_place(self, connection: UpstreamConnection) -> None:
+        """Count the connection among those to its target; raise UpstreamUnavailable at the limit.
+
+        An idle one makes room: it is left over where a CONNECT wants a connection of its own.
+        """
+        if connection.count():
+            return
+        idle = self._pool.lease(connection.target)
+        if idle is not None:
+            idle.close()
+            if connection.count():
+                return
+        text = f"{connection.target.authority()} has as many connections as it may have"
+        raise UpstreamUnavailable(
+            503, f"{text} (--max-upstream-connections)", "connection_limit_reached"
+        )
 
     async def open_socket(self, target: Target) -> socket.socket:
         """Return a connected socket within the deadline; raise UpstreamUnavailable."""
@@ -155,17 +176,23 @@ class Dial:
             self._task.cancel()
 
     async def _run(self) -> None:
-        target = self._connection.target
+        connection = self._connection
         try:
-            sock = await self._dialer.open_socket(target)
+            self._dialer.find_place(connection)
+            sock = await self._dialer.open_socket(connection.target)
             self._is_opening = False
             # The connection itself tells its owner when it is made, so that no byte comes too soon.
-            self._connection.owner = self._owner
+            connection.owner = self._owner
             await self._wrap(sock)
         except UpstreamUnavailable as error:
+            connection.uncount()
             self._owner.upstream_unavailable(error)
         except OSError as error:
-            self._owner.upstream_unavailable(_unavailable(target, error))
+            connection.uncount()
+            self._owner.upstream_unavailable(_unavailable(connection.target, error))
+        except asyncio.CancelledError:
+            connection.uncount()
+            raise
 
     async def _wrap(self, sock: socket.socket) -> None:
         """Make the socket the connection's; never cancelled, or it might be closed twice."""

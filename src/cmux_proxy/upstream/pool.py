@@ -1,4 +1,4 @@
-"""Bookkeeping of idle upstream connections: lease, give back, evict.
+"""Bookkeeping of upstream connections: lease, give back, evict, and how many there are.
 
 Pure: knows neither sockets nor clocks. Whoever calls closes what is handed out to be closed, and
 tells the pool when an idle connection has died. Idle lists are oldest first and leases newest
@@ -23,16 +23,44 @@ C = TypeVar("C", bound=Idle)
 
 
 class Pool(Generic[C]):
-    """Idle connections by target, `per_target` of each and `total` in all, for `idle` seconds."""
+    """Idle connections by target, `per_target` of each and `total` in all, for `idle` seconds.
 
-    __slots__ = ("_count", "_idle", "_idle_seconds", "_per_target", "_total")
+    At most `most_open` connections to a target, idle or not, may be open at a time.
+    """
 
-    def __init__(self, per_target: int, total: int, idle: float) -> None:
+    __slots__ = (
+        "_count", "_idle", "_idle_seconds", "_most_open", "_open", "_per_target", "_total",
+    )  # fmt: skip
+
+    def __init__(
+        self, per_target: int, total: int, idle: float, most_open: int | None = None
+    ) -> None:
         self._per_target = per_target
         self._total = total
         self._idle_seconds = idle
         self._idle: dict[Target, list[C]] = {}
         self._count = 0
+        self._most_open = most_open
+        # How many are open, by target; those that nobody limits are not counted.
+        self._open: dict[Target, int] = {}
+
+    def may_open(self, target: Target) -> bool:
+        """Count a connection that is about to be opened; False when there are enough."""
+        if self._most_open is None:
+            return True
+        count = self._open.get(target, 0)
+        if count >= self._most_open:
+            return False
+        self._open[target] = count + 1
+        return True
+
+    def closed(self, target: Target) -> None:
+        """A connection that was counted is gone, or has not come about."""
+        count = self._open.get(target, 0)
+        if count > 1:
+            self._open[target] = count - 1
+        elif count:
+            del self._open[target]
 
     def lease(self, target: Target) -> C | None:
         """Take the newest idle connection to `target`, or None."""

@@ -1,0 +1,94 @@
+"""The entries of access lists, as they are written: port ranges, host patterns, client networks.
+
+Each parser raises ValueError with one clause that names what it was given.
+"""
+
+import re
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import NamedTuple, Self
+
+Network = IPv4Network | IPv6Network
+
+_RANGE = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?", re.ASCII)
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*", re.ASCII)
+
+
+class PortRange(NamedTuple):
+    """The ports from `first` to `last`, both included."""
+
+    first: int
+    last: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "3000" or "5000-5999"."""
+        match = _RANGE.fullmatch(text)
+        if match is not None:
+            first = int(match["first"])
+            last = int(match["last"] or first)
+            if 1 <= first <= last <= 65535:
+                return cls(first, last)
+        raise ValueError(f"{text!r} is neither a port from 1 to 65535 nor a range like 5000-5999")
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+
+class HostPattern(NamedTuple):
+    """A host in lower case and without brackets; with `is_suffix`, all names that end in it."""
+
+    host: str
+    is_suffix: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "app.example", "*.example", "127.0.0.1" or "[::1]"."""
+        lower = text.lower()
+        is_suffix = lower.startswith("*.")
+        bare = lower.removeprefix("*.")
+        if lower.startswith("[") and lower.endswith("]"):
+            try:
+                return cls(str(IPv6Address(lower[1:-1])), False)
+            except ValueError:
+                pass
+        elif _NAME.fullmatch(bare) is not None:
+            return cls("." + bare if is_suffix else bare, is_suffix)
+        raise ValueError(f"{text!r} is neither a host without a port nor a pattern like *.example")
+
+    def matches(self, host: str) -> bool:
+        """Return whether a host, in the form of `plain_host`, is meant."""
+        return host.endswith(self.host) if self.is_suffix else host == self.host
+
+
+def plain_host(value: bytes) -> str:
+    """Return the host of a valid Host value: lower case, no port, brackets or dot at the end."""
+    text = value.decode("latin-1").lower()
+    if text.startswith("["):
+        inner = text[1 : text.index("]")]
+        try:
+            return str(IPv6Address(inner))
+        except ValueError:
+            return inner
+    return text.partition(":")[0].removesuffix(".")
+
+
+def client_network(text: str) -> Network:
+    """Read "10.0.0.0/8", "192.0.2.7" or "fd00::/8"."""
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP address or a network like 10.0.0.0/8") from None
+
+
+def client_address(host: str) -> IPv4Address | IPv6Address:
+    """Return the address of a peer; one of IPv4 that comes over an IPv6 socket is of IPv4."""
+    address = ip_address(host.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,99 @@
+"""May this request be carried out? Tokens, the Host that was meant, the port it goes to.
+
+Asked for every request where anything of it is configured, by whatever router it is routed. Knows
+nothing of connections: `admission.py` decides who may connect.
+"""
+
+import binascii
+import hmac
+from collections.abc import Sequence
+from typing import Final
+
+from cmux_proxy.access_lists import HostPattern, PortRange, plain_host
+from cmux_proxy.errors import RouteRefused
+from cmux_proxy.http1.fields import field_values
+from cmux_proxy.http1.head import RequestHead
+from cmux_proxy.routing.target import Target
+from cmux_proxy.settings import Access
+
+# Cut from every request, whether tokens are asked for or not.
+TOKEN_FIELD: Final = b"x-cmux-token"
+
+_PROXY_FIELD: Final = b"proxy-authorization"
+_DENIED: Final = "http_request_denied"
+_CHALLENGE: Final = b'WWW-Authenticate: Cmux-Token realm="cmux-proxy"\r\n'
+_PROXY_CHALLENGE: Final = (
+    b'Proxy-Authenticate: Basic realm="cmux-proxy"\r\n'
+    b'Proxy-Authenticate: Bearer realm="cmux-proxy"\r\n'
+)
+
+
+class RequestAccess:
+    """The rules for requests of one proxy; raises RouteRefused for what they forbid."""
+
+    __slots__ = ("_allows_all", "_allowed", "_denied", "_hosts", "_tokens")
+
+    def __init__(self, access: Access) -> None:
+        self._tokens = [token.encode("ascii") for token in access.tokens]
+        self._hosts = [HostPattern.parse(text) for text in access.allow_hosts]
+        self._allows_all = not access.allow_ports
+        self._allowed = _ports(access.allow_ports)
+        self._denied = _ports(access.deny_ports)
+
+    def check_request(self, request: RequestHead, host: bytes | None) -> None:
+        """Refuse a request without a token, or for a host that nobody here goes by.
+
+        `host` is the valid Host that the request means, the one of its target if that has one.
+        """
+        if self._tokens and not self._has_token(request):
+            if request.method == b"CONNECT":
+                text = "a token is needed: Proxy-Authorization or X-Cmux-Token"
+                raise RouteRefused(407, text, _DENIED, _PROXY_CHALLENGE)
+            text = "a token is needed: X-Cmux-Token or Proxy-Authorization"
+            raise RouteRefused(401, text, _DENIED, _CHALLENGE)
+        # The host of a CONNECT is that of its target, which has no meaning here.
+        if self._hosts and request.method != b"CONNECT":
+            name = "" if host is None else plain_host(host)
+            if not any(pattern.matches(name) for pattern in self._hosts):
+                raise RouteRefused(421, "this host is not served here (--allow-host)", _DENIED)
+
+    def check_target(self, target: Target) -> None:
+        """Refuse a port that is not to be reached."""
+        port = target.port
+        if port in self._denied:
+            raise RouteRefused(403, f"port {port} is denied here (--deny-port)", _DENIED)
+        if not self._allows_all and port not in self._allowed:
+            raise RouteRefused(403, f"port {port} is not allowed here (--allow-port)", _DENIED)
+
+    def _has_token(self, request: RequestHead) -> bool:
+        """Return whether the one token that a request carries, if any, is one of ours."""
+        section = request.section()
+        given = field_values(section, TOKEN_FIELD)
+        if not given:
+            given = [_credentials(value) for value in field_values(section, _PROXY_FIELD)]
+        if len(given) != 1:
+            return False
+        # Compared with all of them, so that the time tells nothing.
+        return True in [hmac.compare_digest(given[0], token) for token in self._tokens]
+
+
+def _ports(texts: Sequence[str]) -> frozenset[int]:
+    ports: set[int] = set()
+    for text in texts:
+        first, last = PortRange.parse(text)
+        ports.update(range(first, last + 1))
+    return frozenset(ports)
+
+
+def _credentials(value: bytes) -> bytes:
+    """Return the token of a Bearer, or the password of a Basic (RFC 6750, RFC 7617), or b""."""
+    scheme, _, rest = value.partition(b" ")
+    rest = rest.strip(b" ")
+    if scheme.lower() == b"bearer":
+        return rest
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        return binascii.a2b_base64(rest, strict_mode=True).partition(b":")[2]
+    except binascii.Error:
+        return b""

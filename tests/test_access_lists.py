@@ -1,0 +1,108 @@
+"""Entries of access lists: what they may be, and what they match."""
+
+from ipaddress import ip_address
+
+import pytest
+
+from cmux_proxy.access_lists import (
+    HostPattern,
+    PortRange,
+    client_address,
+    client_network,
+    plain_host,
+)
+
+# Ports
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("1", (1, 1)), ("65535", (65535, 65535)), ("5000-5999", (5000, 5999)), ("08-8", (8, 8))],
+)
+def test_a_port_range_has_both_its_ends(text: str, expected: tuple[int, int]) -> None:
+    assert PortRange.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "65536", "0-9", "1-65536", "9-1", "1-", "-1", "1-2-3", "+1", "1_0", " 1", "1\n",
+     "\u0661", "http", "000001"],
+)  # fmt: skip
+def test_nothing_else_is_a_port_range(text: str) -> None:
+    with pytest.raises(ValueError, match="neither a port from 1 to 65535 nor a range") as caught:
+        PortRange.parse(text)
+    assert repr(text) in str(caught.value)
+
+
+# Hosts
+
+
+@pytest.mark.parametrize(
+    ("pattern", "host", "matches"),
+    [
+        ("app.example", b"app.example", True),
+        ("App.Example", b"APP.example:8080", True),
+        ("app.example", b"app.example.", True),
+        ("app.example", b"xapp.example", False),
+        ("app.example", b"app.example.evil", False),
+        ("*.example", b"a.example", True),
+        ("*.example", b"a.b.EXAMPLE:1", True),
+        ("*.example", b"example", False),
+        ("*.example", b"aexample", False),
+        ("*.example", b".example", True),
+        ("localhost", b"localhost:3000", True),
+        ("localhost", b"evil.localhost", False),
+        ("127.0.0.1", b"127.0.0.1:80", True),
+        ("127.0.0.1", b"127.0.0.11", False),
+        ("[::1]", b"[::1]:80", True),
+        ("[0::1]", b"[::0:1]", True),
+        ("[::1]", b"[::2]", False),
+        ("v1", b"[v1.x]", False),
+    ],
+)
+def test_a_pattern_means_a_host_whatever_its_case_and_port(
+    pattern: str, host: bytes, matches: bool
+) -> None:
+    assert HostPattern.parse(pattern).matches(plain_host(host)) is matches
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "*", "*.", "a.*", "*a.b", "*.*.a", "a:80", "[::1]:80", "::1", "[::g]", "[a]", "a b",
+     "http://a", "a/", "u@a", ".a", "a.", "-a", "a" * 64, "\u00e4", "a\n"],
+)  # fmt: skip
+def test_nothing_else_is_a_pattern(text: str) -> None:
+    with pytest.raises(ValueError, match="neither a host without a port nor a pattern"):
+        HostPattern.parse(text)
+
+
+# Clients
+
+
+@pytest.mark.parametrize(
+    ("network", "peer", "is_in"),
+    [
+        ("10.0.0.0/8", "10.255.0.1", True),
+        ("10.0.0.0/8", "11.0.0.1", False),
+        ("192.0.2.7", "192.0.2.7", True),
+        ("192.0.2.7", "192.0.2.8", False),
+        ("fd00::/8", "fd12::1", True),
+        ("::1", "::1", True),
+        ("127.0.0.0/8", "::ffff:127.0.0.1", True),
+        ("127.0.0.0/8", "::1", False),
+        ("fe80::/10", "fe80::1%lo", True),
+    ],
+)
+def test_a_network_has_its_addresses(network: str, peer: str, is_in: bool) -> None:
+    assert (client_address(peer) in client_network(network)) is is_in
+
+
+@pytest.mark.parametrize("text", ["", "10.0.0.1/8", "10.0.0", "localhost", "::1/129", "1.2.3.4 "])
+def test_nothing_else_is_a_network(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an IP address or a network"):
+        client_network(text)
+
+
+def test_an_address_is_an_address() -> None:
+    assert client_address("::ffff:192.0.2.1") == ip_address("192.0.2.1")
+    assert client_address("::1") == ip_address("::1")

@@ -1,0 +1,31 @@
+"""Limits, timeouts, pool and access are tested with the configuration, in `test_config.py`."""
+
+import pytest
+
+from cmux_proxy.errors import ConfigError
+from cmux_proxy.settings import Access, check_number
+
+
+@pytest.mark.parametrize("token", ["a", "~!#", "0" * 4096])
+def test_a_token_is_visible_ascii(token: str) -> None:
+    assert Access(tokens=[token]).tokens == (token,)
+
+
+@pytest.mark.parametrize("token", ["", " ", "a b", "a\tb", "a\n", "\u00e4", "\x7f"])
+def test_a_token_is_nothing_else_and_what_it_was_is_not_told(token: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Access(tokens=["good", token])
+    assert caught.value.field == "access.tokens"
+    assert token == "" or repr(token) not in str(caught.value)
+
+
+def test_an_access_does_not_show_its_tokens() -> None:
+    assert "hush" not in repr(Access(tokens=["hush"]))
+
+
+def test_a_number_is_checked_at_both_ends() -> None:
+    for fine in (1, 2.5, 3):
+        check_number("x", fine, 1, 3)
+    for wrong in (0.99, 3.01):
+        with pytest.raises(ConfigError, match="is not a number from 1 to 3"):
+            check_number("x", wrong, 1, 3)
