@@ -129,6 +129,11 @@ class FakeTransport(asyncio.Transport):
         """The peer takes nothing more."""
         self._peer_reads = False
 
+    def reads_a_little(self) -> None:
+        """The peer takes one byte of what is held."""
+        self.got += bytes(self.held[:1])
+        del self.held[:1]
+
     def reads_again(self) -> None:
         """The peer takes everything again."""
         self._peer_reads = True

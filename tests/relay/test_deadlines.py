@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmux_proxy import Target
+from cmux_proxy import Config, Target, Timeouts
 from cmux_proxy.relay.deadlines import NEVER, TICK, Timed
 from cmux_proxy.upstream.connection import UpstreamOwner
 from tests.helpers.fakes import FakeLoop, FakeTransport, World
@@ -123,3 +123,146 @@ def test_a_pool_knows_nothing_of_owners() -> None:
     assert connection.owner is None
     assert connection.target == Target("127.0.0.1", 80)
     assert not isinstance(connection, UpstreamOwner)
+
+
+# Bodies and tunnels
+
+SLOW = Config(timeouts=Timeouts(request_body=10, response_body=10, response_head=20, tunnel=10))
+POST = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 100")
+BODY = head("HTTP/1.1 200 OK", "Content-Length: 100")
+
+
+def upload(answer: bytes = b"") -> tuple[World, FakeTransport, FakeTransport]:
+    """Return a client that sends a body, and its upstream."""
+    world = World(SLOW)
+    client = world.client()
+    client.arrives(POST + b"one")
+    upstream = world.dial().succeeds()
+    upstream.arrives(answer)
+    return world, client, upstream
+
+
+def download() -> tuple[World, FakeTransport, FakeTransport]:
+    """Return a client that gets a body, and its upstream."""
+    world = World(SLOW)
+    client = world.client()
+    client.arrives(GET)
+    upstream = world.dial().succeeds()
+    upstream.arrives(BODY + b"one")
+    return world, client, upstream
+
+
+def tunnel() -> tuple[World, FakeTransport, FakeTransport]:
+    """Return a client that has a tunnel, and its upstream."""
+    world = World(SLOW)
+    client = world.client()
+    client.arrives(head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE))
+    return world, client, world.dial().succeeds()
+
+
+def test_every_byte_of_a_body_grants_more_time() -> None:
+    world, client, upstream = upload()
+    for _ in range(5):
+        world.walk(9)
+        client.arrives(b"x")
+    world.walk(9.9)
+    assert not client.got
+    world.walk(0.2)
+    assert client.got.startswith(b"HTTP/1.1 408 ")
+    assert upstream.was_aborted()
+
+
+def test_the_answer_is_waited_for_from_the_last_byte_of_the_request() -> None:
+    world, client, upstream = upload()
+    world.walk(9)
+    client.arrives(bytes(97))
+    world.walk(19.9)
+    assert not client.got
+    world.walk(0.2)
+    assert client.got.startswith(b"HTTP/1.1 504 ")
+    assert upstream.was_aborted()
+
+
+def test_an_upstream_that_reads_nothing_is_told_from_one_that_reads_slowly() -> None:
+    world, client, upstream = upload()
+    upstream.stops_reading()
+    client.arrives(b"waits here")
+    for _ in range(5):
+        world.walk(9.9)
+        upstream.reads_a_little()
+        world.walk(0.2)
+        assert not client.got
+    world.walk(10.1)
+    assert client.got.startswith(b"HTTP/1.1 504 ")
+    assert b"did not read the request body in time" in client.got
+
+
+def test_an_upstream_that_has_read_all_has_no_bonus() -> None:
+    world, client, upstream = upload()
+    upstream.stops_reading()
+    client.arrives(b"waits here")
+    upstream.reads_again()
+    world.run()
+    world.walk(10.1)
+    assert client.got.startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_response_that_makes_no_progress_is_broken_off() -> None:
+    world, client, upstream = download()
+    for _ in range(5):
+        world.walk(9)
+        upstream.arrives(b"x")
+    world.walk(10.1)
+    world.run()
+    assert client.got == BODY + b"onexxxxx"
+    assert client.is_over()
+    assert upstream.was_aborted()
+
+
+def test_a_client_that_reads_slowly_gets_its_answer() -> None:
+    world, client, upstream = download()
+    client.stops_reading()
+    upstream.arrives(b"waits here")
+    for _ in range(5):
+        world.walk(9.9)
+        client.reads_a_little()
+        world.walk(0.2)
+        assert not client.is_over()
+    world.walk(10.1)
+    assert client.is_over()
+
+
+def test_an_answer_that_goes_on_keeps_the_request_alive() -> None:
+    world, client, upstream = upload(BODY)
+    for _ in range(5):
+        world.walk(9)
+        upstream.arrives(b"x")
+    assert not client.is_over()
+    world.walk(10.1)
+    assert client.is_over()
+
+
+@pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
+def test_a_tunnel_whose_reader_is_slow_is_not_silent(up: bool) -> None:
+    world, client, upstream = tunnel()
+    sender, reader = (client, upstream) if up else (upstream, client)
+    reader.stops_reading()
+    sender.arrives(b"waits here")
+    for _ in range(5):
+        world.walk(9.9)
+        reader.reads_a_little()
+        world.walk(0.2)
+        assert not client.is_over()
+    world.walk(10.1)
+    world.run()
+    assert client.is_lost()
+    assert upstream.is_lost()
+    assert not world.context.tunnels
+
+
+def test_a_tunnel_has_no_deadline_unless_it_is_set() -> None:
+    world = World()
+    world.client().arrives(head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE))
+    world.dial().succeeds()
+    world.walk(1e9)
+    assert len(world.context.tunnels) == 1

@@ -56,11 +56,13 @@ class Exchange(Asking):
 
     def client_paused(self) -> None:
         """The client does not read: nor do we."""
+        self._unsent = self._count_unsent()
         if self._upstream is not None:
             self._upstream.set_reading(False)
 
     def client_resumed(self) -> None:
         """The client reads again."""
+        self._unsent = 0
         if self._upstream is not None:
             self._upstream.set_reading(True)
 
@@ -88,10 +90,12 @@ class Exchange(Asking):
 
     def upstream_paused(self) -> None:
         """The upstream does not read: nor do we."""
+        self._unsent = self._count_unsent()
         self._client.hold_reading(PEER_FULL)
 
     def upstream_resumed(self) -> None:
         """The upstream reads again."""
+        self._unsent = 0
         self._client.release_reading(PEER_FULL)
 
     def upstream_data(self, data: bytes) -> None:
@@ -133,8 +137,13 @@ class Exchange(Asking):
             self._break_off()
 
     def deadline_passed(self) -> None:
-        """Nothing has moved for too long: the request body, the response's head or its body."""
-        if self._request_side == REQUEST_DONE:
+        """Nothing has come for too long: of the request body, the response's head or its body."""
+        unsent = self._count_unsent()
+        if unsent < self._unsent:
+            # Who reads slowly reads all the same.
+            self._unsent = unsent
+            self._expect_progress()
+        elif self._request_side == REQUEST_DONE:
             # Amid the response, it is broken off.
             self._fail(failures.response_timeout(self._target))
         elif self._response_side == RESPONSE_DONE:

@@ -47,6 +47,7 @@ class Sides(UpstreamOwner):
         "_response_side",
         "_searched",
         "_target",
+        "_unsent",
         "_upgrade",
         "_upstream",
         "_upstream_persists",
@@ -77,10 +78,18 @@ class Sides(UpstreamOwner):
         self._how = 0
         # For how many seconds nothing may move, in the phase that the exchange is in.
         self._patience = NEVER
+        # How much waited for a peer to read when it was looked at last.
+        self._unsent = 0
 
     def _expect_progress(self) -> None:
         """Something has moved: wait anew."""
         self._client.deadline = self._context.ticker.now + self._patience
+
+    def _count_unsent(self) -> int:
+        """Return how much waits for either peer to read."""
+        upstream = self._upstream
+        to_upstream = 0 if upstream is None else upstream.transport.get_write_buffer_size()
+        return to_upstream + self._client.transport.get_write_buffer_size()
 
     def _response_done(self) -> None:
         """The last byte of the response has left."""

@@ -72,6 +72,8 @@ class TunnelSide(PacedConnection):
 
     def pause_writing(self) -> None:
         """This side does not keep up: do not read the other."""
+        if self._tunnel is not None:
+            self._tunnel.note_unsent()
         if self.peer is not None:
             self.peer.hold_reading(PEER_FULL)
 
@@ -89,7 +91,7 @@ class TunnelSide(PacedConnection):
 class Tunnel(Timed):
     """Both sides of a tunnel."""
 
-    __slots__ = ("_client", "_target", "_upstream", "context")
+    __slots__ = ("_client", "_target", "_unsent", "_upstream", "context")
 
     def __init__(
         self,
@@ -102,6 +104,8 @@ class Tunnel(Timed):
         self.context = context
         self._target = target
         self.deadline = context.ticker.now + context.tunnel_idle
+        # How much waited for a side to read when it was looked at last.
+        self._unsent = 0
         self._client = TunnelSide(self, FROM_CLIENT, client, upstream)
         self._upstream = TunnelSide(self, FROM_UPSTREAM, upstream, client)
         self._client.peer = self._upstream
@@ -145,6 +149,17 @@ class Tunnel(Timed):
         self._client.transport.abort()
         self._upstream.transport.abort()
 
+    def note_unsent(self) -> bool:
+        """Take note of how much waits for a side to read; return whether it has become less."""
+        client = self._client.transport
+        before = self._unsent
+        self._unsent = client.get_write_buffer_size()
+        self._unsent += self._upstream.transport.get_write_buffer_size()
+        return self._unsent < before
+
     def deadline_passed(self) -> None:
-        """Drop the tunnel."""
-        self.abort()
+        """Drop the tunnel, unless a side that reads slowly has read."""
+        if self.note_unsent():
+            self.deadline = self.context.ticker.now + self.context.tunnel_idle
+        else:
+            self.abort()
