@@ -373,10 +373,10 @@ def test_it_says_how_many_workers_there_are(capsys: pytest.CaptureFixture[str]) 
 def test_it_warns_of_an_address_that_everybody_reaches(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    addresses = [Address("0.0.0.0", 80), Address("::1", 80)]
+    addresses = [Address("0.0.0.0", 80), Address("::1", 80), Address("::", 81)]
     cli._announce(Config(), addresses, "asyncio")
     assert len(caplog.messages) == 1
-    assert "0.0.0.0:80" in caplog.messages[0]
+    assert "0.0.0.0:80, [::]:81 reaches" in caplog.messages[0]
     assert "--auth-token-file" in caplog.messages[0]
     cli._announce(Config(access=Access(deny_ports=["22"])), addresses, "asyncio")
     assert len(caplog.messages) == 1

@@ -81,11 +81,12 @@ def _command(**values: Any) -> int:
 def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> None:
     for address in addresses:
         click.echo(f"listening on {address}")
-    for address in reachable_by_all(addresses, config.access):
+    exposed = reachable_by_all(addresses, config.access)
+    if exposed:
         _log.warning(
             "whoever reaches %s reaches every port of this machine; restrict that with "
             "--auth-token-file, --allow-port or --allow-client, or listen on 127.0.0.1",
-            address,
+            ", ".join(map(str, exposed)),
         )
     several = f", {config.workers} workers" if config.workers > 1 else ""
     click.echo(f"cmux-proxy {__version__} ({build_name()}, {loop_name}{several})")
