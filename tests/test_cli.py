@@ -42,6 +42,10 @@ OPTIONS = [
            ("[::1]:1", "127.0.0.1:0"), (("[::1]:1",), ("127.0.0.1:0",))),
     Option("--upstream-host", "(127.0.0.1, and where that refuses ::1)", "upstream_host",
            ("localhost", "[::1]"), ("localhost", "::1")),
+    Option("--workspace-host", "(a loopback address for each)", "routing.workspace_host",
+           ("{workspace}.a.example", "w-{workspace}"), ("{workspace}.a.example", "w-{workspace}")),
+    Option("--host-suffix", "(none)", "routing.host_suffixes",
+           ("Example.dev", "a.b,c.d.e"), (("example.dev",), ("a.b", "c.d.e"))),
     Option("--allow-port", "(all)", "access.allow_ports",
            ("3000", "1-9, 80"), (("3000",), ("1-9", "80"))),
     Option("--deny-port", "(none)", "access.deny_ports",
@@ -147,6 +151,13 @@ def test_an_empty_variable_is_none_at_all(
 ) -> None:
     monkeypatch.setenv(option.variable, "")
     assert ran.config() == Config()
+
+
+def test_hosts_may_be_ignored(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not ran.config().routing.ignore_hosts
+    assert ran.config("--no-host-routing").routing.ignore_hosts
+    monkeypatch.setenv("CMUX_NO_HOST_ROUTING", "1")
+    assert ran.config().routing.ignore_hosts
 
 
 def test_listen_may_be_repeated_and_have_commas(ran: Ran) -> None:
@@ -285,6 +296,9 @@ def test_a_token_is_in_no_text_of_the_configuration(ran: Ran, tmp_path: Path) ->
         *[("--max-buffer", text) for text in ["16383", "262145"]],
         *[("--max-header-fields", text) for text in ["0", "off", "1k", "-1", "1.0"]],
         *[("--max-clients", text) for text in ["0", "all", "-1", "1.0"]],
+        *[("--workspace-host", text) for text in ["a", "{name}.a", "{workspace}.{workspace}"]],
+        *[("--workspace-host", text) for text in ["{workspace}:80", "{workspace}.-a", "{}"]],
+        *[("--host-suffix", text) for text in ["dev", ".dev", "*.a.b", "a.b:80", "a..b", "a b.c"]],
         *[("--allow-port", text) for text in ["0", "65536", "9-1", "1-", "-1", "http", "80;81"]],
         *[("--deny-port", text) for text in ["80,", "80,81-", "8 0", "1--2", "+80"]],
         *[("--allow-host", text) for text in ["a:80", "*", "a.*", "*a", "a b", "http://a", "::1"]],

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import pytest
 
-from cmux_proxy.access_lists import PortRange
+from cmux_proxy.entries import PortRange
 from cmux_proxy.flag_types import BusyPoll, Count, Duration, List, Size, WorkerCount
 
 

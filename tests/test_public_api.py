@@ -21,16 +21,18 @@ DOCUMENTED = {
     "Proxy": "the proxy itself",
     "RouteRefused": "a router's answer in place of a target",
     "Router": "what an embedder replaces",
+    "Routing": "how a request says where it goes",
     "Target": "where a request goes",
     "Timeouts": "how long to wait",
     "UpstreamUnavailable": "no connection came about",
     "__version__": "which version it is",
     "run": "serve until a signal comes",
+    "workspace_ip": "the address of a workspace",
 }
 CONFIGURATION = {
     "Config": [
-        "listen", "upstream_host", "limits", "timeouts", "pool", "access", "loop", "busy_poll",
-        "log_level", "workers",
+        "listen", "upstream_host", "routing", "limits", "timeouts", "pool", "access", "loop",
+        "busy_poll", "log_level", "workers",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
@@ -42,6 +44,7 @@ CONFIGURATION = {
         "linger", "drain",
     ],
     "Access": ["allow_ports", "deny_ports", "allow_hosts", "allow_clients", "tokens"],
+    "Routing": ["workspace_host", "host_suffixes", "ignore_hosts"],
     "PoolLimits": ["per_target", "total", "idle"],
     "Address": ["host", "port"],
 }  # fmt: skip
@@ -49,11 +52,12 @@ SIGNATURES = {
     "Proxy": ["config", "router"],
     "Proxy.drain": ["self", "timeout"],
     "Proxy.start": ["self", "sockets"],
-    "Router": ["upstream_host"],
+    "Router": ["upstream_host", "workspace_host", "host_suffixes"],
     "Router.route": ["self", "method", "host", "fields"],
     "RouteRefused": ["status", "text", "error", "fields"],
     "Target": ["host", "port"],
     "run": ["config", "on_start"],
+    "workspace_ip": ["name"],
 }
 
 

@@ -1,9 +1,11 @@
 """Limits, timeouts, pool and access are tested with the configuration, in `test_config.py`."""
 
+from typing import Any
+
 import pytest
 
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.settings import Access, check_number
+from cmux_proxy.settings import Access, Routing, check_number
 
 
 @pytest.mark.parametrize("token", ["a", "~!#", "0" * 4096])
@@ -29,3 +31,27 @@ def test_a_number_is_checked_at_both_ends() -> None:
     for wrong in (0.99, 3.01):
         with pytest.raises(ConfigError, match="is not a number from 1 to 3"):
             check_number("x", wrong, 1, 3)
+
+
+# Routing
+
+
+def test_hosts_below_localhost_and_the_suffixes_name_ports() -> None:
+    assert Routing().suffixes() == ["localhost"]
+    assert Routing(host_suffixes=["Example.DEV"]).suffixes() == ["localhost", "example.dev"]
+    assert Routing(host_suffixes=["a.b"], ignore_hosts=True).suffixes() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"host_suffixes": ["dev"]}, "host_suffixes"),
+        ({"host_suffixes": "a.b"}, "host_suffixes"),
+        ({"workspace_host": "{name}.a"}, "workspace_host"),
+        ({"ignore_hosts": 1}, "ignore_hosts"),
+    ],
+)
+def test_what_cannot_route_is_refused(values: Any, field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Routing(**values)
+    assert caught.value.field == f"routing.{field}"

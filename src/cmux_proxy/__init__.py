@@ -11,9 +11,10 @@ from cmux_proxy.errors import (
 )
 from cmux_proxy.routing.router import Router
 from cmux_proxy.routing.target import Target
+from cmux_proxy.routing.workspace import workspace_ip
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.supervisor import run
-from cmux_proxy.settings import Access, Limits, PoolLimits, Timeouts
+from cmux_proxy.settings import Access, Limits, PoolLimits, Routing, Timeouts
 
 __all__ = [
     "Access",
@@ -27,9 +28,11 @@ __all__ = [
     "Proxy",
     "RouteRefused",
     "Router",
+    "Routing",
     "Target",
     "Timeouts",
     "UpstreamUnavailable",
     "__version__",
     "run",
+    "workspace_ip",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from cmux_proxy._build import __version__, build_name
+from cmux_proxy.commands.workspace_ip import workspace_ip_command
 from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError, ListenError
 from cmux_proxy.flags import FLAGS, GROUPS, Flag, blamed, config_from, default_of, shown_default
@@ -20,8 +21,8 @@ _EXIT_FAILURE = 1
 _log = logging.getLogger("cmux_proxy")
 
 
-class _GroupedCommand(click.Command):
-    """Lists its flags under the headings that they have in the table."""
+class _Proxy(click.Group):
+    """Serves where no subcommand is named; lists its flags under the headings of the table."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section for each group."""
@@ -31,6 +32,7 @@ class _GroupedCommand(click.Command):
         for title, names in groups.items():
             with formatter.section(title):
                 formatter.write_dl([record for name in names if (record := records[name])])
+        self.format_commands(ctx, formatter)
 
 
 _NAMES = {flag.parameter for flag in FLAGS}
@@ -41,6 +43,7 @@ def _option(flag: Flag) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return click.option(
         f"--{flag.name}",
         type=flag.kind,
+        is_flag=isinstance(default, bool),
         multiple=flag.is_list,
         default=(list(default) or None) if isinstance(default, tuple) else default,
         envvar=flag.variable,
@@ -57,18 +60,23 @@ def _options(function: Callable[..., int]) -> Callable[..., Any]:
     return function
 
 
-@click.command(
-    cls=_GroupedCommand,
+@click.group(
+    cls=_Proxy,
+    invoke_without_command=True,
+    subcommand_metavar="[COMMAND]",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Every flag beats its variable, and the variable beats the default.",
 )
 @_options
 @click.version_option(__version__, "--version", message=f"cmux-proxy %(version)s ({build_name()})")
-def _command(**values: Any) -> int:
+@click.pass_context
+def _command(context: click.Context, /, **values: Any) -> int:
     """One port in front of every local port.
 
     A request names the port it is for: X-Cmux-Port-Internal: 3000
     """
+    if context.invoked_subcommand is not None:
+        return 0
     config = config_from(values)
     logging.basicConfig(
         level=config.log_level.upper(),
@@ -76,6 +84,9 @@ def _command(**values: Any) -> int:
         stream=sys.stderr,
     )
     return run(config, partial(_announce, config))
+
+
+_command.add_command(workspace_ip_command)
 
 
 def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple, get_args
 
 import click
 
-from cmux_proxy.access_lists import HostPattern, PortRange, client_network
 from cmux_proxy.config import DEFAULT_LISTEN, Address, Config, LogLevel, LoopName
+from cmux_proxy.entries import HostPattern, PortRange, client_network, domain
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.flag_types import (
     OFF,
@@ -22,12 +22,18 @@ from cmux_proxy.flag_types import (
     TokenFile,
     WorkerCount,
 )
-from cmux_proxy.settings import Access, Limits, PoolLimits, Timeouts
+from cmux_proxy.settings import Access, Limits, PoolLimits, Routing, Timeouts
 
 TOKEN_VARIABLE: Final = "CMUX_AUTH_TOKEN"  # noqa: S105
 
 _KIB: Final = 1024
-_PARTS: Final = {"limits": Limits, "timeouts": Timeouts, "pool": PoolLimits, "access": Access}
+_PARTS: Final = {
+    "access": Access,
+    "limits": Limits,
+    "pool": PoolLimits,
+    "routing": Routing,
+    "timeouts": Timeouts,
+}
 
 
 class Flag(NamedTuple):
@@ -57,13 +63,21 @@ class Flag(NamedTuple):
 
 
 GROUPS: Final[dict[str, list[Flag]]] = {
-    "Addresses": [
+    "Addresses and routes": [
         Flag("listen", "listen", List("ADDRESS", Address.parse),
              "Address to listen on, IPv4:PORT or [IPv6]:PORT; repeatable, or comma-separated. "
              "Port 0 lets the system choose.", ",".join(DEFAULT_LISTEN)),
         Flag("upstream-host", "upstream_host", click.STRING,
              "Host whose ports are served, a name or an IP address.",
              "127.0.0.1, and where that refuses ::1"),
+        Flag("workspace-host", "routing.workspace_host", click.STRING,
+             "Name of a workspace's machine, such as {workspace}.example.",
+             "a loopback address for each"),
+        Flag("host-suffix", "routing.host_suffixes", List("DOMAIN", domain),
+             "Domain below which a host names a port, as in 3000.example.dev, besides localhost; "
+             "repeatable.", "none"),
+        Flag("no-host-routing", "routing.ignore_hosts", click.BOOL,
+             "Let no host name a port."),
     ],
     "Access": [
         Flag("auth-token-file", "access.tokens", TokenFile(),
@@ -148,7 +162,7 @@ def shown_default(flag: Flag) -> str:
     value = default_of(flag)
     if flag.shown:
         return flag.shown
-    if value is None:
+    if value is None or value is False:
         return OFF
     if isinstance(flag.kind, Duration):
         return f"{value:g}s"

@@ -6,10 +6,19 @@ Knows what a value may be, not what it does.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from cmux_proxy.access_lists import HostPattern, PortRange, client_network
+from cmux_proxy.entries import (
+    HostPattern,
+    PortRange,
+    client_network,
+    domain,
+    host_template,
+)
 from cmux_proxy.errors import ConfigError
 
+# Below it every name is this machine, for browsers above all (RFC 6761 section 6.3).
+LOCALHOST = "localhost"
 LEAST_BUFFER = 16 * 1024
 MOST_BUFFER = 256 * 1024
 
@@ -80,6 +89,35 @@ class PoolLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """How a request says where it goes, besides the port field.
+
+    `workspace_host` makes the name of a workspace's machine, such as "{workspace}.svc.example";
+    without it a workspace has a loopback address. `host_suffixes` are domains below which a host
+    names a port, besides localhost; `ignore_hosts` turns that off for all of them.
+    """
+
+    workspace_host: str | None = None
+    host_suffixes: Sequence[str] = ()
+    ignore_hosts: bool = False
+
+    def __post_init__(self) -> None:
+        check_list("routing.host_suffixes", self.host_suffixes, domain)
+        object.__setattr__(self, "host_suffixes", tuple(map(str.lower, self.host_suffixes)))
+        if self.workspace_host is not None:
+            try:
+                host_template(self.workspace_host)
+            except ValueError as error:
+                raise ConfigError("routing.workspace_host", str(error)) from None
+        if type(self.ignore_hosts) is not bool:
+            raise ConfigError("routing.ignore_hosts", f"{self.ignore_hosts!r} is not a boolean")
+
+    def suffixes(self) -> list[str]:
+        """Return all domains below which a host names a port."""
+        return [] if self.ignore_hosts else [LOCALHOST, *self.host_suffixes]
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """Who may come in and where to; what is empty does not restrict.
 
@@ -95,28 +133,35 @@ class Access:
     tokens: Sequence[str] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        self._check("allow_ports", PortRange.parse)
-        self._check("deny_ports", PortRange.parse)
-        self._check("allow_hosts", HostPattern.parse)
-        self._check("allow_clients", client_network)
-        self._check("tokens", _token)
-
-    def _check(self, name: str, parse: Callable[[str], object]) -> None:
-        texts = getattr(self, name)
-        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-            raise ConfigError(f"access.{name}", "needs a list of strings")
-        for text in texts:
-            try:
-                parse(text)
-            except ValueError as error:
-                raise ConfigError(f"access.{name}", str(error)) from None
-        object.__setattr__(self, name, tuple(texts))
+        for name, parse in _ENTRIES.items():
+            check_list(f"access.{name}", getattr(self, name), parse)
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
 def _token(text: str) -> None:
     if not text.isascii() or not text.isprintable() or " " in text or not text:
         # What it was is not told: it may be a secret all the same.
         raise ValueError("a token is at least one visible ASCII character, without blanks")
+
+
+_ENTRIES: Final[dict[str, Callable[[str], object]]] = {
+    "allow_ports": PortRange.parse,
+    "deny_ports": PortRange.parse,
+    "allow_hosts": HostPattern.parse,
+    "allow_clients": client_network,
+    "tokens": _token,
+}
+
+
+def check_list(name: str, texts: Sequence[str], parse: Callable[[str], object]) -> None:
+    """Raise ConfigError unless these are strings of which `parse` can make something."""
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise ConfigError(name, "needs a list of strings")
+    for text in texts:
+        try:
+            parse(text)
+        except ValueError as error:
+            raise ConfigError(name, str(error)) from None
 
 
 def check_number(name: str, value: object, least: float, most: float = math.inf) -> None:

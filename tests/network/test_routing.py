@@ -165,7 +165,7 @@ async def test_no_other_field_of_the_family_reaches_the_upstream() -> None:
             head(
                 "GET / HTTP/1.1",
                 "Host: a",
-                "X-Cmux-Workspace-Internal: w",
+                "X-Cmux-Later-Internal: w",
                 "X-Cmux-Public: yes",
                 ROUTE,
                 "x-cmux-anything-at-all-internal: 1",

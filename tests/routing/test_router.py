@@ -73,5 +73,99 @@ def test_more_ports_than_are_remembered_are_routed_all_the_same() -> None:
     assert again is not first
 
 
+# Workspaces
+
+WORKSPACE = b"x-cmux-workspace-internal"
+
+
+def test_a_workspace_has_a_host_of_its_own() -> None:
+    assert route((WORKSPACE, b"ws-2"), (PORT, b"80")) == Target("127.18.0.2", 80)
+    router = Router("h", "{workspace}.svc")
+    assert router.route(b"CONNECT", b"a:1", ((PORT, b"80"), (WORKSPACE, b"WS-2"))) == Target(
+        "ws-2.svc", 80
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "clause"),
+    [
+        (b"", "is empty"),
+        (b"a/", "is empty"),
+        (b"ws-65537", "ends with a number above 65535"),
+        (b"\xc3\xa4", "has characters that are not printable ASCII"),
+    ],
+)
+def test_a_malformed_workspace_is_refused_every_time(value: bytes, clause: str) -> None:
+    text = f"invalid header: X-Cmux-Workspace-Internal {clause}"
+    router = Router("h", None, ["localhost"])
+    for host in (b"80.localhost", None, b"80.localhost"):
+        with pytest.raises(RouteRefused) as caught:
+            router.route(b"GET", host, ((PORT, b"80"), (WORKSPACE, value)))
+        assert caught.value.text == text
+    assert router.route(b"GET", b"80.localhost", ()) == Target("h", 80)
+    with pytest.raises(RouteRefused) as caught:
+        router.route(b"GET", b"80.localhost", ((WORKSPACE, value),))
+    assert caught.value.text == text
+
+
+def test_a_workspace_may_not_come_twice_nor_without_a_port() -> None:
+    twice = ((WORKSPACE, b"w"), (PORT, b"1"), (WORKSPACE, b"w"))
+    assert refusal(*twice) == "header given more than once: X-Cmux-Workspace-Internal"
+    assert refusal((WORKSPACE, b"w")) == "missing required header: X-Cmux-Port-Internal"
+    assert refusal((WORKSPACE, b"w"), (PORT, b"x")).startswith("invalid header: X-Cmux-Port")
+
+
+# Hosts
+
+
+@pytest.fixture
+def by_host() -> Router:
+    return Router("h", None, ["localhost", "example.dev"])
+
+
+def test_a_host_names_a_port_where_no_field_does(by_host: Router) -> None:
+    assert by_host.route(b"GET", b"3000.localhost:8080", ()) == Target("h", 3000)
+    assert by_host.route(b"GET", b"WS-3-80.example.dev", ()) == Target("127.18.0.3", 80)
+
+
+def test_the_fields_win_over_the_host(by_host: Router) -> None:
+    host = b"ws-1-3000.localhost"
+    assert by_host.route(b"GET", host, ((PORT, b"80"),)) == Target("h", 80)
+    assert by_host.route(b"GET", host, ((WORKSPACE, b"ws-2"),)) == Target("127.18.0.2", 3000)
+    assert by_host.route(b"GET", host, ()) == Target("127.18.0.1", 3000)
+    for _ in range(2):
+        with pytest.raises(RouteRefused):
+            by_host.route(b"GET", host, ((PORT, b""),))
+
+
+@pytest.mark.parametrize("host", [None, b"a", b"localhost", b"ws.localhost", b"80.localhost.test"])
+def test_another_host_names_none(by_host: Router, host: bytes | None) -> None:
+    with pytest.raises(RouteRefused, match="missing required header"):
+        by_host.route(b"GET", host, ())
+
+
+def test_the_host_of_a_connect_names_none(by_host: Router) -> None:
+    assert by_host.route(b"GET", b"80.localhost", ()).port == 80
+    with pytest.raises(RouteRefused, match="missing required header"):
+        by_host.route(b"CONNECT", b"80.localhost", ())
+
+
+def test_the_workspace_in_a_host_is_as_strict(by_host: Router) -> None:
+    with pytest.raises(RouteRefused) as caught:
+        by_host.route(b"GET", b"ws-65536-80.localhost", ())
+    assert caught.value.text == "invalid host: its workspace ends with a number above 65535"
+
+
+def test_no_host_names_a_port_unless_there_are_suffixes() -> None:
+    with pytest.raises(RouteRefused, match="missing required header"):
+        Router("h").route(b"GET", b"80.localhost", ())
+
+
+def test_more_hosts_than_are_remembered_are_routed_all_the_same(by_host: Router) -> None:
+    for port in range(1, 5000):
+        assert by_host.route(b"GET", b"%d.localhost" % port, ()).port == port
+    assert len(by_host._rare) <= 4096
+
+
 def test_the_family_is_that_of_all_internal_fields() -> None:
     assert (FAMILY_PREFIX, FAMILY_SUFFIX) == (b"x-cmux-", b"-internal")

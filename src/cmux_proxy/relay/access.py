@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Sequence
 from typing import Final
 
-from cmux_proxy.access_lists import HostPattern, PortRange, plain_host
+from cmux_proxy.entries import HostPattern, PortRange, plain_host
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1.fields import field_values
 from cmux_proxy.http1.head import RequestHead

@@ -6,8 +6,8 @@ Asked once for each connection, where either is configured.
 import asyncio
 from typing import Final
 
-from cmux_proxy.access_lists import client_address, client_network
 from cmux_proxy.config import Config
+from cmux_proxy.entries import client_address, client_network
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.relay.failures import RETRY_SOON, Failure
 

@@ -94,7 +94,7 @@ class Asking(Answering):
         access = context.access
         if access is not None:
             access.check_request(request, host)
-        target = context.router.route(request.method, request.fields.host, request.fields.reported)
+        target = context.router.route(request.method, host, request.fields.reported)
         if access is not None:
             access.check_target(target)
         return target

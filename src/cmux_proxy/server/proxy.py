@@ -34,7 +34,7 @@ class Proxy:
 
     def __init__(self, config: Config | None = None, router: Router | None = None) -> None:
         self._config = Config() if config is None else config
-        self._router = router or Router(self._config.upstream_host or DEFAULT_UPSTREAM_HOST)
+        self._router = router or _default_router(self._config)
         self._addresses: list[Address] = []
         self._context: Context | None = None
         self._listener: Listener | None = None
@@ -163,6 +163,14 @@ class Proxy:
             listener.resume()
         if not context.clients and not context.tunnels:
             self._emptied.set()
+
+
+def _default_router(config: Config) -> Router:
+    return Router(
+        config.upstream_host or DEFAULT_UPSTREAM_HOST,
+        config.routing.workspace_host,
+        config.routing.suffixes(),
+    )
 
 
 def _tell_what_is_cut(context: Context, wait: float) -> None:

@@ -4,11 +4,13 @@ from ipaddress import ip_address
 
 import pytest
 
-from cmux_proxy.access_lists import (
+from cmux_proxy.entries import (
     HostPattern,
     PortRange,
     client_address,
     client_network,
+    domain,
+    host_template,
     plain_host,
 )
 
@@ -106,3 +108,32 @@ def test_nothing_else_is_a_network(text: str) -> None:
 def test_an_address_is_an_address() -> None:
     assert client_address("::ffff:192.0.2.1") == ip_address("192.0.2.1")
     assert client_address("::1") == ip_address("::1")
+
+
+# Domains
+
+
+@pytest.mark.parametrize("text", ["example.dev", "A.B.example", "xn--a.b", "a-b.c_d"])
+def test_a_domain_has_several_labels(text: str) -> None:
+    assert domain(text) == text.lower()
+
+
+@pytest.mark.parametrize("text", ["", "dev", "localhost", ".a.b", "a.b.", "a..b", "*.a.b", "a.b:1"])
+def test_nothing_else_is_a_domain(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a domain like example\.dev"):
+        domain(text)
+
+
+@pytest.mark.parametrize("text", ["{workspace}", "{workspace}.a", "w-{workspace}-x.a.b"])
+def test_a_template_has_one_place_for_the_workspace(text: str) -> None:
+    assert host_template(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "{workspace}{workspace}", "{Workspace}.a", "{other}.{workspace}", "{workspace}:80",
+     "{workspace}.", "-{workspace}", "http://{workspace}"],
+)  # fmt: skip
+def test_nothing_else_is_a_template(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a host name with \{workspace\} in it"):
+        host_template(text)

@@ -1,4 +1,4 @@
-"""The entries of access lists, as they are written: port ranges, host patterns, client networks.
+"""What stands in lists of a configuration: port ranges, host patterns, networks, domains.
 
 Each parser raises ValueError with one clause that names what it was given.
 """
@@ -15,6 +15,9 @@ from ipaddress import (
 from typing import NamedTuple, Self
 
 Network = IPv4Network | IPv6Network
+
+# Where the workspace's name stands in a template.
+WORKSPACE = "{workspace}"
 
 _RANGE = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?", re.ASCII)
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -78,6 +81,21 @@ def plain_host(value: bytes) -> str:
         except ValueError:
             return inner
     return text.partition(":")[0].removesuffix(".")
+
+
+def domain(text: str) -> str:
+    """Read "example.dev", a name of several labels; return it in lower case."""
+    lower = text.lower()
+    if "." not in lower or _NAME.fullmatch(lower) is None:
+        raise ValueError(f"{text!r} is not a domain like example.dev")
+    return lower
+
+
+def host_template(text: str) -> str:
+    """Read "{workspace}.example", a name of DNS in which the workspace's stands once."""
+    if text.count(WORKSPACE) == 1 and _NAME.fullmatch(text.replace(WORKSPACE, "w")) is not None:
+        return text
+    raise ValueError(f"{text!r} is not a host name with {WORKSPACE} in it")
 
 
 def client_network(text: str) -> Network:

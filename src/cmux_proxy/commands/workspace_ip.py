@@ -1,0 +1,15 @@
+"""cmux-proxy workspace-ip NAME: which address is a workspace's own?"""
+
+import click
+
+from cmux_proxy.routing.workspace import workspace_ip
+
+
+@click.command("workspace-ip")
+@click.argument("name")
+def workspace_ip_command(name: str) -> None:
+    """Print the loopback address of a workspace."""
+    try:
+        click.echo(workspace_ip(name))
+    except ValueError as error:
+        raise click.BadParameter(f"{name!r} {error}", param_hint="NAME") from None

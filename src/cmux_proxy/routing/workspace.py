@@ -1,0 +1,80 @@
+"""X-Cmux-Workspace-Internal -> the loopback address that is the workspace's own.
+
+Every workspace has an address in 127.18.0.0/16, so that servers on the same port in different
+workspaces do not meet.
+"""
+
+import re
+from typing import Final
+
+from cmux_proxy.entries import WORKSPACE
+
+WORKSPACE_FIELD: Final = "X-Cmux-Workspace-Internal"
+
+
+_NUMBER: Final = re.compile(r"[0-9]+\Z", re.ASCII)
+_MOST: Final = 0xFFFF
+# RFC 1123 section 2.1
+_DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+# The 32-bit FNV-1a hash.
+_OFFSET: Final = 0x811C9DC5
+_PRIME: Final = 0x01000193
+
+
+def workspace_label(name: str) -> str:
+    """Return the last component of a workspace's path, in lower case.
+
+    Raises ValueError, with one clause, where that is empty or has bytes that no name has.
+    """
+    label = name.rpartition("/")[2]
+    if not label:
+        raise ValueError("is empty")
+    if not label.isascii() or not label.isprintable():
+        raise ValueError("has characters that are not printable ASCII")
+    return label.lower()
+
+
+def workspace_ip(name: str) -> str:
+    """Return the address of a workspace, by the number that its name ends with, else by a hash.
+
+    "workspace-1" has 127.18.0.1, "workspace-256" 127.18.1.0. Of a path, the last component counts.
+    Raises ValueError, with one clause, for what is no name and for numbers above 65535.
+    """
+    label = workspace_label(name)
+    match = _NUMBER.search(label)
+    number = _hash(label) & _MOST if match is None else _small(match[0])
+    return f"127.18.{number >> 8}.{number & 0xFF}"
+
+
+def _small(digits: str) -> int:
+    # Wrapped around, two workspaces would share an address without anybody's asking for it.
+    significant = digits.lstrip("0") or "0"
+    if len(significant) > len(str(_MOST)) or int(significant) > _MOST:
+        raise ValueError(f"ends with a number above {_MOST}")
+    return int(significant)
+
+
+def _hash(label: str) -> int:
+    value = _OFFSET
+    for byte in label.encode("ascii"):
+        value = (value ^ byte) * _PRIME & 0xFFFFFFFF
+    return value
+
+
+class WorkspaceHosts:
+    """The hosts of workspaces: loopback addresses, or the names that a template makes of them."""
+
+    def __init__(self, template: str | None) -> None:
+        self._template = template
+
+    def host_of(self, name: str) -> str:
+        """Return the host of a workspace; raise ValueError, with one clause, where it has none."""
+        if self._template is None:
+            return workspace_ip(name)
+        return self._template.replace(WORKSPACE, _dns_label(workspace_label(name)))
+
+
+def _dns_label(label: str) -> str:
+    if _DNS_LABEL.fullmatch(label) is None:
+        raise ValueError("is not a name that DNS can have: letters, digits and inner dashes")
+    return label

@@ -1,0 +1,128 @@
+"""Workspaces and hosts that name ports, through real sockets."""
+
+import pytest
+
+from cmux_proxy import Config, Routing, workspace_ip
+from tests.helpers.origins import answering, echo, origin
+from tests.helpers.proxies import local_config
+from tests.helpers.script import ESTABLISHED, ROUTE, UPGRADE, Stage, get, head, stage
+from tests.helpers.tools import finish, tool
+from tests.helpers.wire import WireListener
+
+WORKSPACE = "X-Cmux-Workspace-Internal: agent-7"
+
+
+async def both_on_one_port(on: Stage) -> Stage:
+    """Return a stage whose upstream listens on the same port, in workspace 7."""
+    return Stage(on.proxy, WireListener(workspace_ip("agent-7"), on.port))
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "sent"),
+    [
+        (get(), head("GET / HTTP/1.1", "Host: a")),
+        (UPGRADE, UPGRADE.replace(ROUTE.encode() + b"\r\n", b"")),
+    ],
+    ids=["plain", "upgrade"],
+)
+async def test_two_servers_share_a_port(request_bytes: bytes, sent: bytes) -> None:
+    async with stage() as on:
+        other = await both_on_one_port(on)
+        client = await on.client()
+        await client.says(request_bytes[:-2] + f"{WORKSPACE}\r\n\r\n".encode())
+        await (await other.upstream()).gets(sent)
+        second = await on.client()
+        await second.says(request_bytes)
+        await (await on.upstream()).gets(sent)
+        other.close()
+
+
+async def test_a_tunnel_leads_into_a_workspace() -> None:
+    async with stage() as on:
+        other = await both_on_one_port(on)
+        client = await on.client()
+        await client.says(head("CONNECT a:1 HTTP/1.1", "Host: a:1", ROUTE, WORKSPACE))
+        upstream = await other.upstream()
+        await client.gets(ESTABLISHED)
+        await upstream.says(b"in here")
+        await client.gets(b"in here")
+        other.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_workspace_is_never_served_from_another_address(host: str) -> None:
+    async with stage(upstream_host=host) as on:
+        client = await on.client()
+        await client.says(head("GET / HTTP/1.1", "Host: a", ROUTE, WORKSPACE))
+        text = await client.gets_error(502, "connection_refused")
+        assert text.startswith(f"nothing listens on 127.18.0.7:{on.port};")
+        await client.says(head("GET / HTTP/1.1", f"Host: agent-7-{on.port}.localhost"))
+        await client.gets_error(502, "connection_refused")
+
+
+async def test_a_malformed_workspace_reaches_nobody() -> None:
+    async with stage() as on:
+        client = await on.client()
+        await client.says(
+            head("GET / HTTP/1.1", "Host: a", ROUTE, "X-Cmux-Workspace-Internal: agent-65537")
+        )
+        text = await client.gets_error(400, "http_request_error")
+        assert text == "invalid header: X-Cmux-Workspace-Internal ends with a number above 65535"
+        await on.nothing_reached_upstream()
+
+
+# Hosts
+
+
+def by_host(on: Stage, request: bytes = UPGRADE) -> bytes:
+    """Return a request for the upstream's port in which only the host tells that."""
+    return request.replace(ROUTE.encode() + b"\r\n", b"").replace(
+        b"Host: a", b"Host: %d.localhost" % on.port
+    )
+
+
+@pytest.mark.parametrize("request_bytes", [get(), UPGRADE], ids=["plain", "upgrade"])
+async def test_a_host_names_a_port_and_is_forwarded_as_it_came(request_bytes: bytes) -> None:
+    async with stage() as on:
+        client = await on.client()
+        await client.says(by_host(on, request_bytes))
+        await (await on.upstream()).gets(by_host(on, request_bytes))
+
+
+async def test_the_host_of_the_target_counts_rather_than_the_field() -> None:
+    async with stage() as on:
+        client = await on.client()
+        target = f"http://{on.port}.localhost/x"
+        await client.says(head(f"GET {target} HTTP/1.1", "Host: 1.localhost"))
+        await (await on.upstream()).gets(head("GET /x HTTP/1.1", f"Host: {on.port}.localhost"))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        local_config(routing=Routing(ignore_hosts=True)),
+        local_config(routing=Routing(ignore_hosts=True, host_suffixes=["localhost.test"])),
+    ],
+    ids=["localhost", "a suffix"],
+)
+async def test_hosts_may_be_ignored(config: Config) -> None:
+    async with stage(config) as on:
+        client = await on.client()
+        await client.says(by_host(on))
+        await client.gets_error(400, "http_request_error")
+
+
+async def test_a_domain_of_ones_own_names_ports_too() -> None:
+    async with stage(local_config(routing=Routing(host_suffixes=["dev.test"]))) as on:
+        client = await on.client()
+        request = head("GET / HTTP/1.1", f"Host: {on.port}.Dev.Test:8080")
+        await client.says(request)
+        await (await on.upstream()).gets(request)
+
+
+async def test_curl_finds_a_name_below_localhost_by_itself() -> None:
+    async with origin(answering(echo)) as upstream, stage() as on:
+        url = f"http://{upstream.port}.localhost:{on.address.port}/"
+        done = await finish(tool("curl"), "-q", "-sSf", "--noproxy", "*", url)
+        assert (done.status, done.errors) == (0, b"")
+        assert upstream.asked[0].field("host") == url[len("http://") : -1]

@@ -1,0 +1,91 @@
+"""Workspaces and their addresses."""
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmux_proxy.routing.workspace import WorkspaceHosts, workspace_ip, workspace_label
+
+ADDRESSES = {
+    "workspace-1": "127.18.0.1",
+    "workspace-0": "127.18.0.0",
+    "workspace-255": "127.18.0.255",
+    "workspace-256": "127.18.1.0",
+    "workspace-65535": "127.18.255.255",
+    "workspace-007": "127.18.0.7",
+    "w000000000000000000000001": "127.18.0.1",
+    "1": "127.18.0.1",
+    "a/b/workspace-2": "127.18.0.2",
+    "/workspace-2": "127.18.0.2",
+    "65537/workspace-2": "127.18.0.2",
+    "v1.2": "127.18.0.2",
+    # The hash is FNV-1a of 32 bits: 0xE40C292C for "a", 0xBF9CF968 for "foobar".
+    "a": "127.18.41.44",
+    "A": "127.18.41.44",
+    "foobar": "127.18.249.104",
+    "x/FooBar": "127.18.249.104",
+}
+
+
+@pytest.mark.parametrize(("name", "address"), ADDRESSES.items(), ids=ADDRESSES)
+def test_a_name_has_an_address(name: str, address: str) -> None:
+    assert workspace_ip(name) == address
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("", "is empty"),
+        ("/", "is empty"),
+        ("a/", "is empty"),
+        ("workspace-65536", "ends with a number above 65535"),
+        ("workspace-65537", "ends with a number above 65535"),
+        ("w" + "9" * 5000, "ends with a number above 65535"),
+        ("\u00e4", "has characters that are not printable ASCII"),
+        ("w\u0661", "has characters that are not printable ASCII"),
+        ("a\x00", "has characters that are not printable ASCII"),
+        ("a\n", "has characters that are not printable ASCII"),
+        ("a\t1", "has characters that are not printable ASCII"),
+    ],
+)
+def test_what_is_no_name_has_none(name: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^{reason}$"):
+        workspace_ip(name)
+
+
+@given(st.text())
+def test_any_text_has_an_address_of_the_network_or_none(name: str) -> None:
+    try:
+        address = workspace_ip(name)
+    except ValueError:
+        return
+    assert ipaddress.ip_address(address) in ipaddress.ip_network("127.18.0.0/16")
+    assert workspace_ip(name.upper() if name.isascii() else name) == address
+    assert workspace_label(name) in name.lower()
+
+
+# Hosts
+
+
+def test_without_a_template_the_host_is_the_address() -> None:
+    assert WorkspaceHosts(None).host_of("a/workspace-3") == "127.18.0.3"
+
+
+@pytest.mark.parametrize(
+    ("template", "name", "host"),
+    [
+        ("{workspace}.sandboxes.svc", "a/WS-1", "ws-1.sandboxes.svc"),
+        ("dev-{workspace}", "x" * 63, "dev-" + "x" * 63),
+        ("{workspace}", "65536", "65536"),
+    ],
+)
+def test_a_template_makes_a_name_of_it(template: str, name: str, host: str) -> None:
+    assert WorkspaceHosts(template).host_of(name) == host
+
+
+@pytest.mark.parametrize("name", ["a.b", "-a", "a-", "a_b", "a b", "x" * 64, "a:80", "{workspace}"])
+def test_a_name_of_dns_is_strict(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^is not a name that DNS can have"):
+        WorkspaceHosts("{workspace}.svc").host_of(name)
