@@ -69,11 +69,12 @@ async def test_a_second_start_is_refused_even_after_the_end_and_the_first_goes_o
 
 
 async def test_an_address_in_use_leaves_nothing_bound_and_may_be_tried_again() -> None:
-    with contextlib.closing(WireListener()) as taken:
-        proxy = Proxy(local_config(listen=["127.0.0.1:0", f"127.0.0.1:{taken.port}"]))
+    # An address that nobody else takes a free port of in the meantime.
+    with contextlib.closing(WireListener("127.0.0.99")) as taken:
+        proxy = Proxy(local_config(listen=["127.0.0.1:0", f"127.0.0.99:{taken.port}"]))
         with pytest.raises(ListenError) as caught:
             await proxy.start()
-        assert caught.value.address == f"127.0.0.1:{taken.port}"
+        assert caught.value.address == f"127.0.0.99:{taken.port}"
         assert proxy.addresses == []
     async with proxy:
         assert proxy.addresses[1].port == taken.port
