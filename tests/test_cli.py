@@ -55,6 +55,8 @@ OPTIONS = [
     Option("--allow-client", "(all)", "access.allow_clients",
            ("::1", "10.0.0.0/8, 127.0.0.1"), (("::1",), ("10.0.0.0/8", "127.0.0.1"))),
     Option("--connect-timeout", "(5s)", "timeouts.connect", ("0.5", "1m"), (0.5, 60.0)),
+    Option("--connect-retry", "(0s)", "timeouts.connect_retry", ("500ms", "0"), (0.5, 0.0)),
+    Option("--max-wait", "(60s)", "timeouts.most_wait", ("0", "5m"), (0.0, 300.0)),
     Option("--head-timeout", "(15s)", "timeouts.head", ("off", "2s"), (None, 2.0)),
     Option("--idle-timeout", "(75s)", "timeouts.idle", ("0", "1h"), (None, 3600.0)),
     Option("--body-timeout", "(60s)", "timeouts.request_body", ("500ms", "off"), (0.5, None)),

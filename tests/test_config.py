@@ -105,6 +105,8 @@ def test_the_defaults_are_those_that_are_documented() -> None:
     )
     assert config.timeouts == Timeouts(
         connect=5.0,
+        connect_retry=0.0,
+        most_wait=60.0,
         head=15.0,
         idle=75.0,
         request_body=60.0,
@@ -281,7 +283,7 @@ def test_connecting_takes_some_time() -> None:
 @pytest.mark.parametrize("name", [name.name for name in fields(Timeouts)])
 def test_some_timeouts_may_be_for_ever(name: str) -> None:
     values: dict[str, Any] = {name: None}
-    if name not in ("connect", "linger", "drain"):
+    if name not in ("connect", "connect_retry", "most_wait", "linger", "drain"):
         assert getattr(Timeouts(**values), name) is None
     else:
         with pytest.raises(ConfigError, match=f"timeouts.{name}: None is not a number"):

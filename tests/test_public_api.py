@@ -40,8 +40,8 @@ CONFIGURATION = {
         "upstream_connections",
     ],
     "Timeouts": [
-        "connect", "head", "idle", "request_body", "response_head", "response_body", "tunnel",
-        "linger", "drain",
+        "connect", "connect_retry", "most_wait", "head", "idle", "request_body",
+        "response_head", "response_body", "tunnel", "linger", "drain",
     ],
     "Access": ["allow_ports", "deny_ports", "allow_hosts", "allow_clients", "tokens"],
     "Routing": ["workspace_host", "host_suffixes", "ignore_hosts"],

@@ -95,6 +95,10 @@ GROUPS: Final[dict[str, list[Flag]]] = {
     "Timeouts": [
         Flag("connect-timeout", "timeouts.connect", Duration(),
              "How long a connection to an upstream may take to come about."),
+        Flag("connect-retry", "timeouts.connect_retry", Duration(),
+             "How long to dial again while a port refuses."),
+        Flag("max-wait", "timeouts.most_wait", Duration(),
+             "How long a request may ask for that, in X-Cmux-Wait; 0 lets none."),
         Flag("head-timeout", "timeouts.head", Duration(may_be_off=True),
              "How long a request head may take, from its first byte."),
         Flag("idle-timeout", "timeouts.idle", Duration(may_be_off=True),

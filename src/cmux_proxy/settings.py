@@ -51,11 +51,16 @@ class Limits:
             check_number(f"limits.{name}", value, least, most)
 
 
+_MAY_BE_NONE = ("head", "idle", "request_body", "response_head", "response_body", "tunnel")
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long to wait, in seconds; None waits for ever."""
 
     connect: float = 5.0
+    connect_retry: float = 0.0
+    most_wait: float = 60.0
     head: float | None = 15.0
     idle: float | None = 75.0
     request_body: float | None = 60.0
@@ -68,7 +73,7 @@ class Timeouts:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             value = getattr(self, name)
-            if value is None and name not in ("connect", "linger", "drain"):
+            if value is None and name in _MAY_BE_NONE:
                 continue
             check_number(f"timeouts.{name}", value, least=0)
         if self.connect == 0:

@@ -267,8 +267,11 @@ class FakeTransport(asyncio.Transport):
 class FakeDial(Dial):
     """A connection attempt that is under way until the test says how it ends."""
 
-    def __init__(self, world: "World", target: Target, owner: UpstreamOwner) -> None:
+    def __init__(
+        self, world: "World", target: Target, owner: UpstreamOwner, patience: float
+    ) -> None:
         self.target = target
+        self.patience = patience
         self.is_over = False
         self._world = world
         self._told = owner
@@ -278,6 +281,10 @@ class FakeDial(Dial):
         """Nobody wants it any more; too late when the socket is open already."""
         if self._is_opening:
             self.is_over = True
+
+    def hurry(self) -> None:
+        """Be patient no more."""
+        self.patience = 0.0
 
     def opens(self) -> None:
         """Let the socket be open, but not yet a connection."""
@@ -308,9 +315,9 @@ class FakeDialer(Dialer):
     def __init__(self, world: "World") -> None:
         self._world = world
 
-    def start(self, target: Target, owner: UpstreamOwner) -> Dial:
+    def start(self, target: Target, owner: UpstreamOwner, patience: float = 0.0) -> Dial:
         """Begin a dial."""
-        dial = FakeDial(self._world, target, owner)
+        dial = FakeDial(self._world, target, owner, patience)
         self._world.dials.append(dial)
         return dial
 

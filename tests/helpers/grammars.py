@@ -69,6 +69,7 @@ harmless_lines = st.one_of(
     ),
     field_lines(b"x-cmux-other-internal", values),
     field_lines(b"x-cmux-token", values),
+    field_lines(b"x-cmux-wait", values),
     st.sampled_from([b"Set-Cookie: a=1\r\n", b"set-cookie: b=2\r\n", b"Cookie: a\r\n"]),
 )
 

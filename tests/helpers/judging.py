@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from cmux_proxy.http1 import rewrite
 from cmux_proxy.http1.body import Body, ChunkRules, new_body
 from cmux_proxy.http1.delivery import UNWRAP, additions, delivery
+from cmux_proxy.http1.fields import Family
 from cmux_proxy.http1.framing import request_framing, response_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.persistence import client_wants_more, upstream_allows_more
@@ -21,11 +22,12 @@ from cmux_proxy.http1.target import (
     forward_target,
 )
 from cmux_proxy.relay.access import TOKEN_FIELD
+from cmux_proxy.relay.wishes import WISHES
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from tests.helpers.feeding import feed_pieces, scan_pieces
 
 REQUESTS = RequestScanner(
-    HeadLimits(16384, 65536, 256), FAMILY_PREFIX, FAMILY_SUFFIX, (TOKEN_FIELD,)
+    HeadLimits(16384, 65536, 256), Family(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,))
 )
 RESPONSES = ResponseScanner(HeadLimits(131072, 131072, 131072))
 CHUNKS = ChunkRules(16384, 16384, 16384, FAMILY_PREFIX)

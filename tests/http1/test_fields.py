@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.fields import FieldReader, Section, field_values, without
+from cmux_proxy.http1.fields import Family, FieldReader, Section, field_values, without
 from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, HeadLimits
 from tests.helpers.feeding import known
 
@@ -13,7 +13,7 @@ LIMITS = HeadLimits(start_line=100, section=4000, fields=100)
 
 
 def reader(prefix: bytes = b"x-test-", suffix: bytes = b"-secret") -> FieldReader:
-    return FieldReader(LIMITS, prefix, suffix)
+    return FieldReader(LIMITS, Family(prefix, suffix))
 
 
 class Read:
@@ -325,13 +325,14 @@ def test_what_is_remembered_is_bounded() -> None:
 # Further names
 
 
-def test_fields_of_further_names_are_cut_and_not_reported() -> None:
-    names = (b"x-test-token", b"other")
-    block = b"A: 1\r\nX-TEST-Token: t\r\nOther: o\r\nOthers: 2\r\nX-Test-A-Secret: s\r\n\r\n"
-    section = FieldReader(LIMITS, b"x-test-", b"-secret", names).read(block)
+def test_fields_of_further_names_are_cut_and_some_of_them_are_reported() -> None:
+    family = Family(b"x-test-", b"-secret", (b"x-test-wish",), (b"x-test-token", b"other"))
+    block = b"A: 1\r\nX-TEST-Token: t\r\nOther: o\r\nOthers: 2\r\nX-Test-A-Secret: s\r\n"
+    block += b"X-Test-Wish: w\r\nX-Test-Wishes: 3\r\n\r\n"
+    section = FieldReader(LIMITS, family).read(block)
     assert section is not None
-    assert section.kept == b"A: 1\r\nOthers: 2\r\n\r\n"
-    assert section.fields.reported == ((b"x-test-a-secret", b"s"),)
+    assert section.kept == b"A: 1\r\nOthers: 2\r\nX-Test-Wishes: 3\r\n\r\n"
+    assert section.fields.reported == ((b"x-test-a-secret", b"s"), (b"x-test-wish", b"w"))
 
 
 @pytest.mark.parametrize(

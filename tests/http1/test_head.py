@@ -3,7 +3,7 @@
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.fields import FieldReader
+from cmux_proxy.http1.fields import NO_FAMILY, FieldReader
 from cmux_proxy.http1.head import (
     CLOSE,
     KEEP_ALIVE,
@@ -34,7 +34,7 @@ def test_fields_know_nothing_before_they_are_read() -> None:
 
 def test_a_head_keeps_what_it_is_given() -> None:
     buffer = b"GET / HTTP/1.1\r\nTE:\r\n\r\nbehind"
-    finder = FieldReader(HeadLimits(100, 100, 10), b"", b"")
+    finder = FieldReader(HeadLimits(100, 100, 10), NO_FAMILY)
     fields = Fields(content_length=5)
     request = RequestHead(finder, buffer, 16, 23, b"GET", b"/", 1, b"plain", fields)
     assert (request.end, request.section(), request.plain) == (23, b"TE:\r\n\r\n", b"plain")

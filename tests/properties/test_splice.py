@@ -53,7 +53,7 @@ def name_of(field: bytes) -> bytes:
 def is_internal(field: bytes) -> bool:
     name = name_of(field)
     is_routing = name.startswith(b"x-cmux-") and name.endswith(b"-internal")
-    return is_routing or name == b"x-cmux-token"
+    return is_routing or name in (b"x-cmux-token", b"x-cmux-wait")
 
 
 def whole(*lines: bytes) -> bytes:

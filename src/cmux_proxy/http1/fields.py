@@ -23,6 +23,7 @@ from cmux_proxy.http1.head import (
 )
 from cmux_proxy.http1.lines import FieldLines
 
+_REPORTED: Final = 0
 _HOP_BY_HOP: Final = 1
 _HOST: Final = 2
 _EXPECT: Final = 3
@@ -61,11 +62,39 @@ _REMEMBERED_SIZE: Final = 2048
 _SEEN: Final = 4096
 
 
-def names_of_interest(prefix: bytes, cut: tuple[bytes, ...] = ()) -> dict[bytes, int]:
-    """Return the kinds of the fields that a FieldReader of these names looks at, by name."""
-    kinds = {name: kind for name, kind in _KINDS.items() if prefix or name not in _REQUEST_ONLY}
-    for name in cut:
+class Family:
+    """Fields that are the proxy's own: no peer has them forwarded. All names are in lower case.
+
+    Those whose names begin with `prefix` and end with `suffix`, and those in `reported`, are
+    reported; those in `cut` are not. Without a prefix there is no family.
+    """
+
+    __slots__ = ("cut", "prefix", "reported", "suffix")
+
+    def __init__(
+        self,
+        prefix: bytes,
+        suffix: bytes,
+        reported: tuple[bytes, ...] = (),
+        cut: tuple[bytes, ...] = (),
+    ) -> None:
+        self.prefix = prefix
+        self.suffix = suffix
+        self.reported = reported
+        self.cut = cut
+
+
+NO_FAMILY: Final = Family(b"", b"")
+
+
+def names_of_interest(family: Family) -> dict[bytes, int]:
+    """Return the kinds of the fields that a FieldReader with this family looks at, by name."""
+    is_request = family.prefix != b""
+    kinds = {name: kind for name, kind in _KINDS.items() if is_request or name not in _REQUEST_ONLY}
+    for name in family.cut:
         kinds[name] = _HOP_BY_HOP
+    for name in family.reported:
+        kinds[name] = _REPORTED
     return kinds
 
 
@@ -81,21 +110,14 @@ class Section:
 
 
 class FieldReader(SpanFinder):
-    """Reads header sections; with a `prefix`, of requests, else of responses.
+    """Reads header sections; with a family, of requests, else of responses."""
 
-    A field whose name begins with `prefix` and ends with `suffix`, both in lower case, is reported
-    and cut; those with the lower-case names `cut` are just cut.
-    """
+    __slots__ = ("_family", "_limits", "_lines", "_memory", "_seen")
 
-    __slots__ = ("_limits", "_lines", "_memory", "_prefix", "_seen", "_suffix")
-
-    def __init__(
-        self, limits: HeadLimits, prefix: bytes, suffix: bytes, cut: tuple[bytes, ...] = ()
-    ) -> None:
-        self._lines = FieldLines(names_of_interest(prefix, cut), prefix)
+    def __init__(self, limits: HeadLimits, family: Family) -> None:
+        self._lines = FieldLines(names_of_interest(family), family.prefix)
         self._limits = limits
-        self._prefix = prefix
-        self._suffix = suffix
+        self._family = family
         self._memory: dict[bytes, Section] = {}
         self._seen: set[int] = set()
 
@@ -143,7 +165,7 @@ class FieldReader(SpanFinder):
                 _note_length(fields, value)
             elif kind:
                 _note(fields, spans, kind, value, (start, end))
-            elif name.endswith(self._suffix):
+            elif name.endswith(self._family.suffix) or name in self._family.reported:
                 spans.cuts += ((start, end),)
                 fields.reported += ((name, value),)
         if spans.nominated:
@@ -154,7 +176,8 @@ class FieldReader(SpanFinder):
         """Add the fields that Connection nominates to the cuts; refuse those it may not name."""
         wanted = frozenset(spans.nominated)
         for name in wanted:
-            if name in _NEVER_NOMINATED or (self._prefix and name.startswith(self._prefix)):
+            prefix = self._family.prefix
+            if name in _NEVER_NOMINATED or (prefix and name.startswith(prefix)):
                 raise BadMessage(f"Connection may not name {name.decode('ascii')}")
         cuts = set(spans.cuts)
         for match in NAMED_FIELD_LINE.finditer(block):

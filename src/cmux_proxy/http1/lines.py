@@ -60,7 +60,7 @@ def response_head(buffer: bytes, end: int) -> tuple[int, int, int, bytes] | None
 class FieldLines:
     """Finds the fields of interest: the names in `kinds`, and with `family` all that begin so.
 
-    Names are in lower case; a family's members are of kind 0.
+    Names are in lower case; a family's members, and other names to report, are of kind 0.
     """
 
     __slots__ = ("_family", "_kinds", "_known")
@@ -99,7 +99,7 @@ class FieldLines:
         name, value = match.groups()
         name = name.lower()
         kind = self._kinds.get(name, -1)
-        said = (kind, b"", value.rstrip(b" \t"))
+        said = (kind, b"" if kind else name, value.rstrip(b" \t"))
         if kind < 0:
             is_member = self._family != b"" and name.startswith(self._family)
             said = (0, name, said[2]) if is_member else _OF_NO_INTEREST

@@ -11,7 +11,7 @@ from cmux_proxy.http1.explain import (
     explain_request,
     explain_response,
 )
-from cmux_proxy.http1.fields import OPTIONS, FieldReader, names_of_interest
+from cmux_proxy.http1.fields import NO_FAMILY, OPTIONS, Family, FieldReader, names_of_interest
 from cmux_proxy.http1.grammar import EMPTY_LINES
 from cmux_proxy.http1.head import Fields, HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.lines import head_end, request_head, response_head
@@ -29,24 +29,18 @@ class Scanner:
 
     __slots__ = ("_limits", "_reader", "_shortcut")
 
-    def __init__(
-        self, limits: HeadLimits, prefix: bytes, suffix: bytes, cut: tuple[bytes, ...] = ()
-    ) -> None:
+    def __init__(self, limits: HeadLimits, family: Family) -> None:
         self._limits = limits
-        self._reader = FieldReader(limits, prefix, suffix, cut)
+        self._reader = FieldReader(limits, family)
         self._shortcut: Shortcut | None = None
         if HAS_SHORTCUT:
             numbers = (limits.start_line, limits.section, limits.fields)
-            names = names_of_interest(prefix, cut)
-            self._shortcut = Shortcut(names, OPTIONS, numbers, prefix, suffix)
+            names = names_of_interest(family)
+            self._shortcut = Shortcut(names, OPTIONS, numbers, family.prefix, family.suffix)
 
 
 class RequestScanner(Scanner):
-    """Scans request heads; built once, with the family of fields to report and cut.
-
-    A field whose name begins with `prefix` and ends with `suffix`, in any case, is reported in
-    `Fields.reported` and cut; those with the names `cut` are just cut. All are in lower case.
-    """
+    """Scans request heads; built once, with the family of fields to report and cut."""
 
     __slots__ = ()
 
@@ -94,7 +88,7 @@ class ResponseScanner(Scanner):
     __slots__ = ()
 
     def __init__(self, limits: HeadLimits) -> None:
-        super().__init__(limits, b"", b"")
+        super().__init__(limits, NO_FAMILY)
 
     def scan(self, buffer: bytes, searched: int) -> ResponseHead | None:
         """As RequestScanner.scan, for a response."""

@@ -25,6 +25,7 @@ from cmux_proxy.relay.sides import (
     RESPONSE_DONE,
     WAITING,
 )
+from cmux_proxy.relay.wishes import WISHES, Wishes
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection
 
@@ -59,7 +60,7 @@ class Asking(Answering):
         self._request_side = REQUEST_DONE
         self._client.keep_early(request.buffer[request.end :])
         # A connection of its own, and first of all: 200 says that the upstream has taken it.
-        self._dialling = context.dialer.start(self._target, self)
+        self._dialling = context.dialer.start(self._target, self, self._dial_patience)
 
     def _start_request(self) -> None:
         request = self._request
@@ -80,7 +81,7 @@ class Asking(Answering):
             self._outgoing = rewrite.other_request(request, to, self._upgrade, host, tail)
         upstream = context.pool.lease(target)
         if upstream is None:
-            self._dialling = context.dialer.start(target, self)
+            self._dialling = context.dialer.start(target, self, self._dial_patience)
         else:
             upstream.owner = self
             self._send(upstream)
@@ -94,7 +95,14 @@ class Asking(Answering):
         access = context.access
         if access is not None:
             access.check_request(request, host)
-        target = context.router.route(request.method, host, request.fields.reported)
+        reported = request.fields.reported
+        self._dial_patience = context.connect_retry
+        # Mostly there is just the port.
+        if len(reported) > 1 or (reported and reported[0][0] in WISHES):
+            wait = Wishes(reported).wait
+            if wait is not None and context.most_wait:
+                self._dial_patience = min(wait, context.most_wait)
+        target = context.router.route(request.method, host, reported)
         if access is not None:
             access.check_target(target)
         return target

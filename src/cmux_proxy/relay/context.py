@@ -6,6 +6,7 @@ from email.utils import formatdate
 
 from cmux_proxy.config import Config
 from cmux_proxy.http1.body import ChunkRules
+from cmux_proxy.http1.fields import Family
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.observe.outcome import Tally
@@ -15,6 +16,7 @@ from cmux_proxy.relay.bulk import Conduit
 from cmux_proxy.relay.client_side import EARLY_LIMIT
 from cmux_proxy.relay.deadlines import NEVER, Ticker, Timed
 from cmux_proxy.relay.polling import BusyPoll
+from cmux_proxy.relay.wishes import WISHES
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from cmux_proxy.settings import MOST_BUFFER, Access
 from cmux_proxy.upstream.connection import UpstreamConnection
@@ -34,6 +36,7 @@ class Context:
         "chunk_rules",
         "clients",
         "conduit",
+        "connect_retry",
         "dialer",
         "head_timeout",
         "idle_timeout",
@@ -42,6 +45,7 @@ class Context:
         "is_refusing",
         "linger",
         "most_clients",
+        "most_wait",
         "on_change",
         "pool",
         "read_size",
@@ -67,9 +71,7 @@ class Context:
         limits = config.limits
         self.request_scanner = RequestScanner(
             HeadLimits(limits.request_line, limits.header_section, limits.header_fields),
-            FAMILY_PREFIX,
-            FAMILY_SUFFIX,
-            (TOKEN_FIELD,),
+            Family(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,)),
         )
         self.response_scanner = ResponseScanner(
             HeadLimits(limits.response_head, limits.response_head, limits.response_fields)
@@ -89,6 +91,8 @@ class Context:
         self.response_idle = _seconds(timeouts.response_body)
         self.tunnel_idle = _seconds(timeouts.tunnel)
         self.linger = timeouts.linger
+        self.connect_retry = timeouts.connect_retry
+        self.most_wait = timeouts.most_wait
         self.read_size = ReadSize(loop, limits.buffer - EARLY_LIMIT)
         self.dialer = Dialer(
             loop,

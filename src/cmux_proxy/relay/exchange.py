@@ -42,6 +42,7 @@ class Exchange(Asking):
         """The client sends nothing more: after a complete request, it still gets its answer."""
         if self._dialling is not None:
             # The rest of the request may have come early; `body_wanted` will tell.
+            self._dialling.hurry()
             return
         if self._request_side != REQUEST_DONE:
             self.client_gone()
@@ -166,7 +167,7 @@ class Exchange(Asking):
         if self._is_reused and is_safe and not self._held:
             self._is_reused = False
             self._upstream_persists = True
-            self._dialling = self._context.dialer.start(self._target, self)
+            self._dialling = self._context.dialer.start(self._target, self, self._dial_patience)
         else:
             self._fail(failures.broke(self._target, self._held != b""))
 

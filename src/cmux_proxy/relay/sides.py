@@ -34,6 +34,7 @@ class Sides(UpstreamOwner):
     __slots__ = (
         "_client",
         "_context",
+        "_dial_patience",
         "_dialling",
         "_held",
         "_how",
@@ -66,6 +67,8 @@ class Sides(UpstreamOwner):
         # The head and first body bytes, while they may have to be sent (again).
         self._outgoing = b""
         self._dialling: Dial | None = None
+        # For how many seconds a port that refuses is dialled again.
+        self._dial_patience = 0.0
         self._upstream: UpstreamConnection | None = None
         self._upstream_persists = True
         self._is_reused = False

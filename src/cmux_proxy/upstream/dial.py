@@ -1,15 +1,14 @@
 """Opens one connection to a target within a deadline; the only place that connects.
 
-Knows which addresses a target has and in which order they are tried, and what their errors mean
-to a client. Neighbours: `connection.py` is what comes out, `relay` is who asks.
+Knows which addresses a target has, in which order and for how long they are tried. Neighbours:
+`connection.py` is what comes out, `unavailable.py` says why nothing does, `relay` is who asks.
 """
 
 import asyncio
-import errno
 import socket
 from collections.abc import Callable
 from ipaddress import ip_address
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
 
 import aiohappyeyeballs
 
@@ -19,20 +18,14 @@ from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
 from cmux_proxy.upstream.tcp import tune
+from cmux_proxy.upstream.unavailable import REFUSED, unavailable
 
 _BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
 # RFC 8305 section 5
 _NEXT_ADDRESS_AFTER: Final = 0.25
-_UNROUTABLE: Final = frozenset(
-    [errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EACCES]
-)
-_EXHAUSTED: Final = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL])
-
-
-class _Refusal(NamedTuple):
-    status: int
-    error: str
-    says: str
+# While a port refuses, it is tried again after so many seconds, then after twice as many.
+_FIRST_PAUSE: Final = 0.025
+_LONGEST_PAUSE: Final = 0.25
 
 
 class Dialer:
@@ -62,10 +55,13 @@ class Dialer:
         self._is_own = is_own
         self._answered: dict[int, str] = {}
 
-    def start(self, target: Target, owner: UpstreamOwner) -> "Dial":
-        """Dial in the background; the owner is told how it went."""
+    def start(self, target: Target, owner: UpstreamOwner, patience: float = 0.0) -> "Dial":
+        """Dial in the background; the owner is told how it went.
+
+        While the port refuses, it is dialled again, for `patience` seconds.
+        """
         connection = UpstreamConnection(target, self._pool, self._read_size)
-        return Dial(self, self._loop, connection, owner)
+        return Dial(self, self._loop, connection, owner, patience)
 
     def find_place(self, connection: UpstreamConnection) -> None:
         """Count the connection among those to its target; raise UpstreamUnavailable at the limit.
@@ -93,7 +89,7 @@ class Dialer:
             text = f"no connection to {target.authority()} within {self._timeout:g} s"
             raise UpstreamUnavailable(504, text, "connection_timeout") from None
         except (OSError, UnicodeError, RuntimeError) as error:
-            raise _unavailable(target, error) from None
+            raise unavailable(target, error) from None
         return sock
 
     async def _connect(self, target: Target) -> socket.socket:
@@ -154,7 +150,9 @@ class Dialer:
 class Dial:
     """One dial under way, for an owner that may lose interest in it."""
 
-    __slots__ = ("_connection", "_dialer", "_is_opening", "_loop", "_owner", "_task")
+    __slots__ = (
+        "_connection", "_dialer", "_is_opening", "_loop", "_owner", "_patience", "_pause", "_task",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -162,8 +160,11 @@ class Dial:
         loop: asyncio.AbstractEventLoop,
         connection: UpstreamConnection,
         owner: UpstreamOwner,
+        patience: float,
     ) -> None:
         self._dialer = dialer
+        self._patience = patience
+        self._pause: asyncio.Future[None] | None = None
         self._loop = loop
         self._connection = connection
         self._owner = owner
@@ -179,7 +180,7 @@ class Dial:
         connection = self._connection
         try:
             self._dialer.find_place(connection)
-            sock = await self._dialer.open_socket(connection.target)
+            sock = await self._open(connection.target)
             self._is_opening = False
             # The connection itself tells its owner when it is made, so that no byte comes too soon.
             connection.owner = self._owner
@@ -189,10 +190,38 @@ class Dial:
             self._owner.upstream_unavailable(error)
         except OSError as error:
             connection.uncount()
-            self._owner.upstream_unavailable(_unavailable(connection.target, error))
+            self._owner.upstream_unavailable(unavailable(connection.target, error))
         except asyncio.CancelledError:
             connection.uncount()
             raise
+
+    def hurry(self) -> None:
+        """Dial no more if the port refuses: nobody may be waiting for it."""
+        self._patience = 0.0
+        if self._pause is not None and not self._pause.done():
+            self._pause.set_result(None)
+
+    async def _open(self, target: Target) -> socket.socket:
+        """Return a connected socket, and be patient with a port that refuses."""
+        begun = self._loop.time()
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._dialer.open_socket(target)
+            except UpstreamUnavailable as error:
+                left = begun + self._patience - self._loop.time()
+                if error.error != REFUSED or left <= 0:
+                    raise
+            await self._wait(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _wait(self, seconds: float) -> None:
+        self._pause = self._loop.create_future()
+        timer = self._loop.call_later(seconds, _end, self._pause)
+        try:
+            await self._pause
+        finally:
+            timer.cancel()
 
     async def _wrap(self, sock: socket.socket) -> None:
         """Make the socket the connection's; never cancelled, or it might be closed twice."""
@@ -206,29 +235,6 @@ class Dial:
             sock.detach()
 
 
-def _unavailable(
-    target: Target, error: OSError | UnicodeError | RuntimeError
-) -> UpstreamUnavailable:
-    refusal = _refusal(error)
-    return UpstreamUnavailable(
-        refusal.status, refusal.says.format(target.authority()), refusal.error
-    )
-
-
-def _refusal(error: OSError | UnicodeError | RuntimeError) -> _Refusal:
-    if isinstance(error, socket.gaierror | UnicodeError):
-        return _Refusal(502, "dns_error", "the host of {} is not known")
-    if isinstance(error, ConnectionRefusedError):
-        says = "nothing listens on {}; start the service or check the port"
-        return _Refusal(502, "connection_refused", says)
-    if not isinstance(error, OSError):
-        # uvloop may raise RuntimeError where a connection attempt fails in an unusual way.
-        return _Refusal(502, "connection_terminated", "the connection to {} failed")
-    if error.errno in _UNROUTABLE:
-        return _Refusal(502, "destination_ip_unroutable", "{} is unreachable")
-    if error.errno in _EXHAUSTED:
-        says = "no resources left for a connection to {}; try again soon"
-        return _Refusal(503, "connection_limit_reached", says)
-    if error.errno == errno.ETIMEDOUT:
-        return _Refusal(504, "connection_timeout", "{} did not answer the connection attempt")
-    return _Refusal(502, "connection_terminated", "the connection to {} failed")
+def _end(pause: "asyncio.Future[None]") -> None:
+    if not pause.done():
+        pause.set_result(None)

@@ -1,0 +1,49 @@
+"""Why no connection came about -> what the client is told (RFC 9209 section 2.3)."""
+
+import errno
+import socket
+from typing import Final, NamedTuple
+
+from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.routing.target import Target
+
+REFUSED: Final = "connection_refused"
+
+_UNROUTABLE: Final = frozenset(
+    [errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EACCES]
+)
+_EXHAUSTED: Final = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL])
+
+
+class _Refusal(NamedTuple):
+    status: int
+    error: str
+    says: str
+
+
+def unavailable(
+    target: Target, error: OSError | UnicodeError | RuntimeError
+) -> UpstreamUnavailable:
+    refusal = _refusal(error)
+    return UpstreamUnavailable(
+        refusal.status, refusal.says.format(target.authority()), refusal.error
+    )
+
+
+def _refusal(error: OSError | UnicodeError | RuntimeError) -> _Refusal:
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return _Refusal(502, "dns_error", "the host of {} is not known")
+    if isinstance(error, ConnectionRefusedError):
+        says = "nothing listens on {}; start the service or check the port"
+        return _Refusal(502, REFUSED, says)
+    if not isinstance(error, OSError):
+        # uvloop may raise RuntimeError where a connection attempt fails in an unusual way.
+        return _Refusal(502, "connection_terminated", "the connection to {} failed")
+    if error.errno in _UNROUTABLE:
+        return _Refusal(502, "destination_ip_unroutable", "{} is unreachable")
+    if error.errno in _EXHAUSTED:
+        says = "no resources left for a connection to {}; try again soon"
+        return _Refusal(503, "connection_limit_reached", says)
+    if error.errno == errno.ETIMEDOUT:
+        return _Refusal(504, "connection_timeout", "{} did not answer the connection attempt")
+    return _Refusal(502, "connection_terminated", "the connection to {} failed")
