@@ -46,6 +46,12 @@ OPTIONS = [
            ("{workspace}.a.example", "w-{workspace}"), ("{workspace}.a.example", "w-{workspace}")),
     Option("--host-suffix", "(none)", "routing.host_suffixes",
            ("Example.dev", "a.b,c.d.e"), (("example.dev",), ("a.b", "c.d.e"))),
+    Option("--host-header", "(preserve)", "rewriting.host_header",
+           ("upstream", "App.example:80"), ("upstream", "App.example:80")),
+    Option("--forwarded", "(preserve)", "rewriting.forwarded",
+           ("append", "strip"), ("append", "strip")),
+    Option("--trusted-proxy", "(none)", "rewriting.trusted_proxies",
+           ("::1", "10.0.0.0/8,fd00::/8"), (("::1",), ("10.0.0.0/8", "fd00::/8"))),
     Option("--allow-port", "(all)", "access.allow_ports",
            ("3000", "1-9, 80"), (("3000",), ("1-9", "80"))),
     Option("--deny-port", "(none)", "access.deny_ports",
@@ -155,11 +161,22 @@ def test_an_empty_variable_is_none_at_all(
     assert ran.config() == Config()
 
 
-def test_hosts_may_be_ignored(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not ran.config().routing.ignore_hosts
-    assert ran.config("--no-host-routing").routing.ignore_hosts
-    monkeypatch.setenv("CMUX_NO_HOST_ROUTING", "1")
-    assert ran.config().routing.ignore_hosts
+@pytest.mark.parametrize(
+    ("flag", "field"),
+    [
+        ("--no-host-routing", "routing.ignore_hosts"),
+        ("--rewrite-origin", "rewriting.rewrite_origin"),
+        ("--forwarded-rfc7239", "rewriting.forwarded_rfc7239"),
+    ],
+)
+def test_some_flags_are_switches(
+    flag: str, field: str, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = attrgetter(field)
+    assert read(ran.config()) is False
+    assert read(ran.config(flag)) is True
+    monkeypatch.setenv("CMUX_" + flag[2:].replace("-", "_").upper(), "1")
+    assert read(ran.config()) is True
 
 
 def test_listen_may_be_repeated_and_have_commas(ran: Ran) -> None:
@@ -301,6 +318,12 @@ def test_a_token_is_in_no_text_of_the_configuration(ran: Ran, tmp_path: Path) ->
         *[("--workspace-host", text) for text in ["a", "{name}.a", "{workspace}.{workspace}"]],
         *[("--workspace-host", text) for text in ["{workspace}:80", "{workspace}.-a", "{}"]],
         *[("--host-suffix", text) for text in ["dev", ".dev", "*.a.b", "a.b:80", "a..b", "a b.c"]],
+        *[
+            ("--host-header", text)
+            for text in ["a b", "a:0", "a:65536", "[::1", "a/", "u@a", "::1"]
+        ],
+        *[("--forwarded", text) for text in ["on", "Append"]],
+        *[("--trusted-proxy", text) for text in ["10.0.0.1/8", "localhost"]],
         *[("--allow-port", text) for text in ["0", "65536", "9-1", "1-", "-1", "http", "80;81"]],
         *[("--deny-port", text) for text in ["80,", "80,81-", "8 0", "1--2", "+80"]],
         *[("--allow-host", text) for text in ["a:80", "*", "a.*", "*a", "a b", "http://a", "::1"]],

@@ -7,7 +7,7 @@ import pytest
 
 from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.settings import Access, Limits, PoolLimits, Routing, Timeouts
+from cmux_proxy.settings import Access, Limits, PoolLimits, Rewriting, Routing, Timeouts
 
 
 def refusal(**values: Any) -> str:
@@ -117,6 +117,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
         drain=10.0,
     )
     assert config.routing == Routing(None, (), False)
+    assert config.rewriting == Rewriting("preserve", False, "preserve", False, ())
     assert config.access == Access((), (), (), (), ())
     assert config.pool == PoolLimits(per_target=256, total=1024, idle=4.0)
     assert (config.loop, config.busy_poll, config.log_level) == ("auto", 0.0, "info")

@@ -11,6 +11,7 @@ from cmux_proxy.entries import (
     client_network,
     domain,
     host_template,
+    host_value,
     plain_host,
 )
 
@@ -137,3 +138,20 @@ def test_a_template_has_one_place_for_the_workspace(text: str) -> None:
 def test_nothing_else_is_a_template(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a host name with \{workspace\} in it"):
         host_template(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "App.example", "a:1", "a:65535", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:80"]
+)
+def test_a_host_value_is_a_host_and_perhaps_a_port(text: str) -> None:
+    assert host_value(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":80", "a:", "a:0", "a:65536", "a:000080", "a:b", "::1", "[::1", "[::1]80", "[a]", "a b",
+     "a/", "u@a", "a,b", "[fe80::1%lo]", "a:\u0661", "a:80\n"],
+)  # fmt: skip
+def test_nothing_else_is_a_host_value(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a host, with or without a port"):
+        host_value(text)

@@ -19,6 +19,7 @@ DOCUMENTED = {
     "ListenError": "an address that cannot be bound",
     "PoolLimits": "how many idle connections are kept",
     "Proxy": "the proxy itself",
+    "Rewriting": "which fields change on the way",
     "RouteRefused": "a router's answer in place of a target",
     "Router": "what an embedder replaces",
     "Routing": "how a request says where it goes",
@@ -31,8 +32,8 @@ DOCUMENTED = {
 }
 CONFIGURATION = {
     "Config": [
-        "listen", "upstream_host", "routing", "limits", "timeouts", "pool", "access", "loop",
-        "busy_poll", "log_level", "workers",
+        "listen", "upstream_host", "routing", "rewriting", "limits", "timeouts", "pool", "access",
+        "loop", "busy_poll", "log_level", "workers",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
@@ -45,6 +46,9 @@ CONFIGURATION = {
     ],
     "Access": ["allow_ports", "deny_ports", "allow_hosts", "allow_clients", "tokens"],
     "Routing": ["workspace_host", "host_suffixes", "ignore_hosts"],
+    "Rewriting": [
+        "host_header", "rewrite_origin", "forwarded", "forwarded_rfc7239", "trusted_proxies",
+    ],
     "PoolLimits": ["per_target", "total", "idle"],
     "Address": ["host", "port"],
 }  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.settings import Access, Routing, check_number
+from cmux_proxy.settings import Access, Rewriting, Routing, check_number
 
 
 @pytest.mark.parametrize("token", ["a", "~!#", "0" * 4096])
@@ -55,3 +55,23 @@ def test_what_cannot_route_is_refused(values: Any, field: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Routing(**values)
     assert caught.value.field == f"routing.{field}"
+
+
+# Rewriting
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"host_header": "a b"}, "host_header"),
+        ({"host_header": 1}, "host_header"),
+        ({"rewrite_origin": "yes"}, "rewrite_origin"),
+        ({"forwarded": "on"}, "forwarded"),
+        ({"forwarded_rfc7239": None}, "forwarded_rfc7239"),
+        ({"trusted_proxies": ["10.0.0.1/8"]}, "trusted_proxies"),
+    ],
+)
+def test_what_cannot_rewrite_is_refused(values: Any, field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Rewriting(**values)
+    assert caught.value.field == f"rewriting.{field}"

@@ -14,7 +14,7 @@ from cmux_proxy.routing.target import Target
 from cmux_proxy.routing.workspace import workspace_ip
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.supervisor import run
-from cmux_proxy.settings import Access, Limits, PoolLimits, Routing, Timeouts
+from cmux_proxy.settings import Access, Limits, PoolLimits, Rewriting, Routing, Timeouts
 
 __all__ = [
     "Access",
@@ -26,6 +26,7 @@ __all__ = [
     "ListenError",
     "PoolLimits",
     "Proxy",
+    "Rewriting",
     "RouteRefused",
     "Router",
     "Routing",

@@ -10,7 +10,15 @@ from ipaddress import ip_address
 from typing import Literal, get_args
 
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.settings import Access, Limits, PoolLimits, Routing, Timeouts, check_number
+from cmux_proxy.settings import (
+    Access,
+    Limits,
+    PoolLimits,
+    Rewriting,
+    Routing,
+    Timeouts,
+    check_number,
+)
 
 LoopName = Literal["auto", "uvloop", "asyncio"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -63,6 +71,7 @@ class Config:
     listen: Sequence[str] = DEFAULT_LISTEN
     upstream_host: str | None = None
     routing: Routing = field(default_factory=Routing)
+    rewriting: Rewriting = field(default_factory=Rewriting)
     limits: Limits = field(default_factory=Limits)
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: PoolLimits = field(default_factory=PoolLimits)

@@ -20,6 +20,7 @@ Network = IPv4Network | IPv6Network
 WORKSPACE = "{workspace}"
 
 _RANGE = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?", re.ASCII)
+_PORTED = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*", re.ASCII)
 
@@ -57,18 +58,26 @@ class HostPattern(NamedTuple):
         lower = text.lower()
         is_suffix = lower.startswith("*.")
         bare = lower.removeprefix("*.")
-        if lower.startswith("[") and lower.endswith("]"):
-            try:
-                return cls(str(IPv6Address(lower[1:-1])), False)
-            except ValueError:
-                pass
-        elif _NAME.fullmatch(bare) is not None:
+        if _is_bracketed(lower):
+            return cls(str(IPv6Address(lower[1:-1])), False)
+        if _NAME.fullmatch(bare) is not None:
             return cls("." + bare if is_suffix else bare, is_suffix)
         raise ValueError(f"{text!r} is neither a host without a port nor a pattern like *.example")
 
     def matches(self, host: str) -> bool:
         """Return whether a host, in the form of `plain_host`, is meant."""
         return host.endswith(self.host) if self.is_suffix else host == self.host
+
+
+def _is_bracketed(text: str) -> bool:
+    """Return whether it is an IPv6 address in brackets."""
+    if not (text.startswith("[") and text.endswith("]")):
+        return False
+    try:
+        IPv6Address(text[1:-1])
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def plain_host(value: bytes) -> str:
@@ -96,6 +105,15 @@ def host_template(text: str) -> str:
     if text.count(WORKSPACE) == 1 and _NAME.fullmatch(text.replace(WORKSPACE, "w")) is not None:
         return text
     raise ValueError(f"{text!r} is not a host name with {WORKSPACE} in it")
+
+
+def host_value(text: str) -> str:
+    """Read a value of Host: "app.example", "127.0.0.1:3000" or "[::1]:3000"."""
+    host, colon, port = text.rpartition(":") if _PORTED.search(text) else (text, "", "")
+    is_host = _NAME.fullmatch(host.lower()) is not None or _is_bracketed(host)
+    if is_host and (not colon or 1 <= int(port) <= 65535):
+        return text
+    raise ValueError(f"{text!r} is not a host, with or without a port")
 
 
 def client_network(text: str) -> Network:

@@ -22,7 +22,15 @@ from cmux_proxy.flag_types import (
     TokenFile,
     WorkerCount,
 )
-from cmux_proxy.settings import Access, Limits, PoolLimits, Routing, Timeouts
+from cmux_proxy.settings import (
+    Access,
+    ForwardedMode,
+    Limits,
+    PoolLimits,
+    Rewriting,
+    Routing,
+    Timeouts,
+)
 
 TOKEN_VARIABLE: Final = "CMUX_AUTH_TOKEN"  # noqa: S105
 
@@ -31,6 +39,7 @@ _PARTS: Final = {
     "access": Access,
     "limits": Limits,
     "pool": PoolLimits,
+    "rewriting": Rewriting,
     "routing": Routing,
     "timeouts": Timeouts,
 }
@@ -78,6 +87,19 @@ GROUPS: Final[dict[str, list[Flag]]] = {
              "repeatable.", "none"),
         Flag("no-host-routing", "routing.ignore_hosts", click.BOOL,
              "Let no host name a port."),
+    ],
+    "Rewriting": [
+        Flag("host-header", "rewriting.host_header", click.STRING,
+             "Host that upstreams get: preserve it, upstream for localhost and the port, or a host "
+             "of your own.", "", "preserve|upstream|HOST"),
+        Flag("rewrite-origin", "rewriting.rewrite_origin", click.BOOL,
+             "Have Origin and Referer follow a Host that changes."),
+        Flag("forwarded", "rewriting.forwarded", click.Choice(get_args(ForwardedMode)),
+             "What becomes of X-Forwarded-For, -Host, -Proto and Forwarded."),
+        Flag("forwarded-rfc7239", "rewriting.forwarded_rfc7239", click.BOOL,
+             "With --forwarded append, tell it in Forwarded too."),
+        Flag("trusted-proxy", "rewriting.trusted_proxies", List("NETWORKS", client_network),
+             "Addresses and networks whose forwarded fields are believed; repeatable.", "none"),
     ],
     "Access": [
         Flag("auth-token-file", "access.tokens", TokenFile(),

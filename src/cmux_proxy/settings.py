@@ -6,7 +6,7 @@ Knows what a value may be, not what it does.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal, get_args
 
 from cmux_proxy.entries import (
     HostPattern,
@@ -14,8 +14,11 @@ from cmux_proxy.entries import (
     client_network,
     domain,
     host_template,
+    host_value,
 )
 from cmux_proxy.errors import ConfigError
+
+ForwardedMode = Literal["preserve", "append", "strip"]
 
 # Below it every name is this machine, for browsers above all (RFC 6761 section 6.3).
 LOCALHOST = "localhost"
@@ -114,12 +117,37 @@ class Routing:
                 host_template(self.workspace_host)
             except ValueError as error:
                 raise ConfigError("routing.workspace_host", str(error)) from None
-        if type(self.ignore_hosts) is not bool:
-            raise ConfigError("routing.ignore_hosts", f"{self.ignore_hosts!r} is not a boolean")
+        check_boolean("routing.ignore_hosts", self.ignore_hosts)
 
     def suffixes(self) -> list[str]:
         """Return all domains below which a host names a port."""
         return [] if self.ignore_hosts else [LOCALHOST, *self.host_suffixes]
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """Which fields of a request change on the way; what is not named here stays as it came.
+
+    `host_header` is "preserve", "upstream", which is localhost and the port, or a host. With
+    `rewrite_origin` Origin and Referer follow a Host that changes. `forwarded` is "preserve",
+    "append" or "strip"; only `trusted_proxies`, IP addresses or networks, are believed.
+    """
+
+    host_header: str = "preserve"
+    rewrite_origin: bool = False
+    forwarded: ForwardedMode = "preserve"
+    forwarded_rfc7239: bool = False
+    trusted_proxies: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        check_list("rewriting.host_header", [self.host_header], host_value)
+        check_list("rewriting.trusted_proxies", self.trusted_proxies, client_network)
+        object.__setattr__(self, "trusted_proxies", tuple(self.trusted_proxies))
+        if self.forwarded not in get_args(ForwardedMode):
+            names = ", ".join(get_args(ForwardedMode))
+            raise ConfigError("rewriting.forwarded", f"{self.forwarded!r} is not one of {names}")
+        for name in ("rewrite_origin", "forwarded_rfc7239"):
+            check_boolean(f"rewriting.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +184,12 @@ _ENTRIES: Final[dict[str, Callable[[str], object]]] = {
     "allow_clients": client_network,
     "tokens": _token,
 }
+
+
+def check_boolean(name: str, value: object) -> None:
+    """Raise ConfigError unless it is True or False."""
+    if type(value) is not bool:
+        raise ConfigError(name, f"{value!r} is neither True nor False")
 
 
 def check_list(name: str, texts: Sequence[str], parse: Callable[[str], object]) -> None:

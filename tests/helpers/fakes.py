@@ -260,7 +260,9 @@ class FakeTransport(asyncio.Transport):
         return len(self.held)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return the socket."""
+        """Return the socket, or the peer's address where the test has given it one."""
+        if name == "peername" and self._world.peer:
+            return (self._world.peer, 1)
         return self.socket if name == "socket" else default
 
 
@@ -343,6 +345,8 @@ class World:
         self.dials: list[FakeDial] = []
         self.clients: list[FakeTransport] = []
         self.upstreams: list[FakeTransport] = []
+        # Where clients come from.
+        self.peer = ""
         # The most that a transport has ever held back.
         self.most_held = 0
         self._queue: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()

@@ -4,7 +4,7 @@ import pytest
 
 from cmux_proxy import Config, Timeouts
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.relay.wishes import WISHES, Wishes
+from cmux_proxy.relay.wishes import Wishes
 from tests.helpers.fakes import World
 from tests.helpers.script import head
 
@@ -37,7 +37,25 @@ def test_a_wait_may_not_come_twice() -> None:
 
 def test_who_wishes_nothing_gets_nothing() -> None:
     assert Wishes((PORT,)).wait is None
-    assert WISHES == (b"x-cmux-wait",)
+    assert Wishes((PORT,)).host is None
+
+
+@pytest.mark.parametrize("value", [b"a", b"App.example:3000", b"[::1]:80", b"127.0.0.1"])
+def test_a_host_may_be_asked_for(value: bytes) -> None:
+    assert Wishes(((b"x-cmux-host-override", value), PORT)).host == value
+
+
+@pytest.mark.parametrize("value", [b"", b"a b", b"a@b", b"a, b", b"a/b", b"a:b", b"a:80:80"])
+def test_nothing_else_is_a_host(value: bytes) -> None:
+    with pytest.raises(RouteRefused) as caught:
+        Wishes(((b"x-cmux-host-override", value),))
+    assert caught.value.status == 400
+    assert caught.value.text.startswith("invalid header: X-Cmux-Host-Override must be a host")
+
+
+def test_a_host_may_not_come_twice() -> None:
+    with pytest.raises(RouteRefused, match="given more than once: X-Cmux-Host-Override"):
+        Wishes(((b"x-cmux-host-override", b"a"), (b"x-cmux-host-override", b"a")))
 
 
 def patience(timeouts: Timeouts, *lines: str) -> float:

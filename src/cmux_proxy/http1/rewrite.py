@@ -7,7 +7,8 @@ A head and the first bytes of its body leave as one piece, so `tail` is passed t
 from typing import Final
 
 from cmux_proxy.http1.fields import without
-from cmux_proxy.http1.head import RequestHead, ResponseHead
+from cmux_proxy.http1.grammar import NAMED_FIELD_LINE
+from cmux_proxy.http1.head import RequestHead, ResponseHead, Span
 from cmux_proxy.http1.target import ForwardTarget
 
 ADD_CLOSE: Final = b"Connection: close\r\n"
@@ -17,18 +18,43 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 _ADD_UPGRADE: Final = b"Connection: upgrade\r\n"
 
 
+class Edits:
+    """Changes to a request head besides its cuts.
+
+    `host` is the new Host, None where it stays; `drop` are lower-case names whose lines go, and
+    `added` whole new lines.
+    """
+
+    __slots__ = ("added", "drop", "host")
+
+    def __init__(self, host: bytes | None) -> None:
+        self.host = host
+        self.drop: tuple[bytes, ...] = ()
+        self.added = b""
+
+    def replace(self, name: bytes, value: bytes) -> None:
+        """Have one line of that name, whatever was there; the value has to be a valid one."""
+        self.drop += (name.lower(),)
+        self.added += name + b": " + value + b"\r\n"
+
+
 def plain_request(head: RequestHead, tail: bytes) -> bytes:
     """Return an HTTP/1.1 request in origin form that asks for no upgrade, ready to send."""
     return head.plain + tail if tail else head.plain
 
 
 def other_request(
-    head: RequestHead, to: ForwardTarget | None, upgrade: bool, host: bytes, tail: bytes
+    head: RequestHead,
+    to: ForwardTarget | None,
+    upgrade: bool,
+    host: bytes,
+    tail: bytes,
+    edits: Edits | None = None,
 ) -> bytes:
     """Return a request that needs more than cuts, ready to send.
 
     `to` replaces the target and the Host value (RFC 9112 section 3.2.2), `host` is the Host for
-    an HTTP/1.0 request that has none, which HTTP/1.1 does not allow.
+    an HTTP/1.0 request that has none, which HTTP/1.1 does not allow; `edits` come on top.
     """
     section = head.section()
     spans = head.spans()
@@ -43,12 +69,18 @@ def other_request(
         cuts = [span for span in cuts if span not in kept]
     path = head.target if to is None else to.path
     line = head.method + b" " + path + b" HTTP/1.1\r\n"
-    if to is not None:
+    new_host = None if to is None else to.authority
+    if edits is not None:
+        new_host = edits.host or new_host
+        additions += edits.added
+        cuts += _spans_of(section, edits.drop)
+    if new_host is None and head.fields.host is None:
+        new_host = host
+    if new_host is not None:
+        line += b"Host: " + new_host + b"\r\n"
         if head.fields.host is not None:
-            cuts = sorted([*cuts, spans.host])
-        line += b"Host: " + to.authority + b"\r\n"
-    elif head.fields.host is None:
-        line += b"Host: " + host + b"\r\n"
+            cuts.append(spans.host)
+    cuts = sorted(set(cuts))
     return line + _with(without(section, cuts), additions) + tail
 
 
@@ -77,6 +109,15 @@ def chunk(data: bytes) -> bytes:
 def _with(section: bytes, lines: bytes) -> bytes:
     """Return a section, or a head, with more lines before its blank line."""
     return section[:-2] + lines + b"\r\n"
+
+
+def _spans_of(section: bytes, names: tuple[bytes, ...]) -> list[Span]:
+    """Return where the lines with these lower-case names stand."""
+    return [
+        match.span()
+        for match in NAMED_FIELD_LINE.finditer(section)
+        if match.group(1).lower() in names
+    ]
 
 
 def _begins_with_u(section: bytes, span: tuple[int, int]) -> bool:

@@ -14,7 +14,8 @@ _FORBIDDEN: Final = frozenset(
     b"authentication-info proxy-authentication-info cookie set-cookie cache-control expect "
     b"max-forwards pragma range if-match if-none-match if-modified-since if-unmodified-since "
     b"if-range age date expires location retry-after vary warning content-encoding content-type "
-    b"content-range content-disposition forwarded".split()
+    b"content-range content-disposition forwarded x-forwarded-for x-forwarded-host "
+    b"x-forwarded-proto".split()
 )
 
 

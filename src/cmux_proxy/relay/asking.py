@@ -72,13 +72,17 @@ class Asking(Answering):
             self._upgrade = asks_upgrade(request)
         tail = self._take_first_body(framing)
         context = self._context
-        target = self._find_target(request.fields.host if to is None else to.authority)
+        edits: rewrite.Edits | None = None
+        asked_host = request.fields.host if to is None else to.authority
+        target = self._find_target(asked_host)
         self._target = target
-        if to is None and request.minor and not self._upgrade:
+        if context.rewriter is not None or self._wished_host is not None:
+            edits = self._edit(asked_host)
+        if to is None and request.minor and not self._upgrade and edits is None:
             self._outgoing = rewrite.plain_request(request, tail)
         else:
             host = target.authority().encode("ascii")
-            self._outgoing = rewrite.other_request(request, to, self._upgrade, host, tail)
+            self._outgoing = rewrite.other_request(request, to, self._upgrade, host, tail, edits)
         upstream = context.pool.lease(target)
         if upstream is None:
             self._dialling = context.dialer.start(target, self, self._dial_patience)
@@ -99,13 +103,23 @@ class Asking(Answering):
         self._dial_patience = context.connect_retry
         # Mostly there is just the port.
         if len(reported) > 1 or (reported and reported[0][0] in WISHES):
-            wait = Wishes(reported).wait
-            if wait is not None and context.most_wait:
-                self._dial_patience = min(wait, context.most_wait)
+            wishes = Wishes(reported)
+            self._wished_host = wishes.host
+            if wishes.wait is not None and context.most_wait:
+                self._dial_patience = min(wishes.wait, context.most_wait)
         target = context.router.route(request.method, host, reported)
         if access is not None:
             access.check_target(target)
         return target
+
+    def _edit(self, host: bytes | None) -> rewrite.Edits:
+        """Return what changes in the request besides its cuts; `host` is the one that it means."""
+        rewriter = self._context.rewriter
+        if rewriter is None:
+            return rewrite.Edits(self._wished_host)
+        peer = self._client.transport.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        return rewriter.edits(self._request, host, self._target, self._wished_host, address)
 
     def _take_first_body(self, framing: int) -> bytes:
         """Return what came of the body with the head; what lies behind it is for later."""

@@ -16,9 +16,10 @@ from cmux_proxy.relay.bulk import Conduit
 from cmux_proxy.relay.client_side import EARLY_LIMIT
 from cmux_proxy.relay.deadlines import NEVER, Ticker, Timed
 from cmux_proxy.relay.polling import BusyPoll
+from cmux_proxy.relay.rewriting import Rewriter
 from cmux_proxy.relay.wishes import WISHES
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
-from cmux_proxy.settings import MOST_BUFFER, Access
+from cmux_proxy.settings import MOST_BUFFER, Access, Rewriting
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.dial import Dialer
 from cmux_proxy.upstream.pool import Pool
@@ -53,6 +54,7 @@ class Context:
         "response_idle",
         "response_scanner",
         "response_timeout",
+        "rewriter",
         "router",
         "tally",
         "ticker",
@@ -107,6 +109,7 @@ class Context:
         # None where they are off, so that a request or a connection pays for one comparison.
         self.access = None if config.access == Access() else RequestAccess(config.access)
         self.admission = Admission.of(config)
+        self.rewriter = None if config.rewriting == Rewriting() else Rewriter(config.rewriting)
         self.tally = Tally()
         self.clients: set[Timed] = set()
         self.tunnels: set[Timed] = set()

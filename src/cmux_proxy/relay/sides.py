@@ -52,6 +52,7 @@ class Sides(UpstreamOwner):
         "_upgrade",
         "_upstream",
         "_upstream_persists",
+        "_wished_host",
         "takes_body",
     )
 
@@ -69,6 +70,8 @@ class Sides(UpstreamOwner):
         self._dialling: Dial | None = None
         # For how many seconds a port that refuses is dialled again.
         self._dial_patience = 0.0
+        # What the request asks to have for its Host.
+        self._wished_host: bytes | None = None
         self._upstream: UpstreamConnection | None = None
         self._upstream_persists = True
         self._is_reused = False

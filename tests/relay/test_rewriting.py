@@ -1,0 +1,185 @@
+"""Host, Origin and forwarded fields: what a request says when it leaves; without sockets."""
+
+from typing import Any
+
+import pytest
+
+from cmux_proxy import Config, Rewriting
+from tests.helpers.fakes import World
+from tests.helpers.script import head
+
+ROUTE = "X-Cmux-Port-Internal: 80"
+PEER = "192.0.2.9"
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
+
+
+def sent(
+    lines: tuple[str, ...], start: str = "GET / HTTP/1.1", peer: str = PEER, **rules: Any
+) -> list[str]:
+    """Return the lines of the request that reaches the upstream, its start line left out."""
+    world = World(Config(rewriting=Rewriting(**rules)))
+    world.peer = peer
+    client = world.client()
+    client.arrives(head(start, ROUTE, *lines))
+    assert not client.got, client.got
+    received = bytes(world.dial().succeeds().got).decode("ascii")
+    first, *rest = received.removesuffix("\r\n\r\n").split("\r\n")
+    assert first == "GET / HTTP/1.1"
+    return rest
+
+
+def test_nothing_changes_unless_it_is_asked_for() -> None:
+    assert World().context.rewriter is None
+    lines = ("X-Forwarded-For: a", "Host: h", "Origin: http://h", "Forwarded: for=x")
+    assert sent(lines) == list(lines)
+
+
+# Host
+
+
+@pytest.mark.parametrize("more", [(), UPGRADE], ids=["plain", "upgrade"])
+@pytest.mark.parametrize(
+    ("rule", "expected"), [("upstream", "localhost:80"), ("app.test:1", "app.test:1")]
+)
+def test_a_host_of_our_own_replaces_the_one_that_came(
+    rule: str, expected: str, more: tuple[str, ...]
+) -> None:
+    lines = ("A: 1", "hOST: web.dev", "B: 2", *more)
+    assert sent(lines, host_header=rule) == [f"Host: {expected}", "A: 1", "B: 2", *more]
+
+
+@pytest.mark.parametrize("more", [(), UPGRADE], ids=["plain", "upgrade"])
+@pytest.mark.parametrize("rule", ["preserve", "upstream", "app.test"])
+def test_the_request_itself_has_the_last_word(rule: str, more: tuple[str, ...]) -> None:
+    lines = ("Host: web.dev", "X-Cmux-Host-Override: localhost:5173", *more)
+    assert sent(lines, host_header=rule) == ["Host: localhost:5173", *more]
+
+
+def test_the_host_of_the_target_is_replaced_too() -> None:
+    start = "GET http://web.dev/ HTTP/1.1"
+    assert sent(("Host: x",), start, host_header="upstream") == ["Host: localhost:80"]
+    assert sent(("Host: x", "X-Cmux-Host-Override: o"), start) == ["Host: o"]
+
+
+def test_a_client_of_http10_without_a_host_gets_one() -> None:
+    assert sent((), "GET / HTTP/1.0", host_header="upstream") == ["Host: localhost:80"]
+    assert sent((), "GET / HTTP/1.0", forwarded="strip") == ["Host: 127.0.0.1:80"]
+
+
+# Origin
+
+
+@pytest.mark.parametrize("more", [(), UPGRADE], ids=["plain", "upgrade"])
+def test_origin_and_referer_follow_the_host(more: tuple[str, ...]) -> None:
+    lines = ("Host: Web.dev:8080", "Origin: https://web.DEV:8080",
+             "Referer: https://web.dev:8080/a?b=https://web.dev:8080/", *more)  # fmt: skip
+    assert sent(lines, host_header="upstream", rewrite_origin=True) == [
+        "Host: localhost:80", *more, "Origin: http://localhost:80",
+        "Referer: http://localhost:80/a?b=https://web.dev:8080/",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Origin: http://evil.test", "Origin: null", "Origin: http://web.dev.evil.test", "Origin:",
+     "Origin: http://web.dev:8080", "Origin: http://evil@web.dev", "Origin: web.dev",
+     "Referer: http://web.dev/"],
+)  # fmt: skip
+def test_an_origin_of_another_host_stays_what_it_is(line: str) -> None:
+    lines = ("Host: web.dev", line)
+    assert sent(lines, host_header="upstream", rewrite_origin=True) == ["Host: localhost:80", line]
+
+
+def test_a_referer_of_another_host_stays_what_it_is() -> None:
+    lines = ("Host: web.dev", "Origin: http://web.dev", "Referer: http://other.test/")
+    assert sent(lines, host_header="a.test", rewrite_origin=True) == [
+        "Host: a.test", "Referer: http://other.test/", "Origin: http://a.test",
+    ]  # fmt: skip
+
+
+def test_two_origins_stay_what_they_are() -> None:
+    lines = ("Host: web.dev", "Origin: http://web.dev", "Origin: http://web.dev")
+    assert sent(lines, host_header="a.test", rewrite_origin=True) == ["Host: a.test", *lines[1:]]
+
+
+def test_an_origin_does_not_change_with_a_host_that_stays() -> None:
+    lines = ("Host: web.dev", "Origin: http://web.dev")
+    assert sent(lines, rewrite_origin=True) == list(lines)
+    assert sent(lines, host_header="a.test") == ["Host: a.test", lines[1]]
+
+
+# Forwarded
+
+GIVEN = (
+    "Host: web.dev",
+    "X-Forwarded-For: 1.1.1.1",
+    "x-forwarded-for: 2.2.2.2, 3.3.3.3",
+    "X-Forwarded-Host: edge.dev",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Port: 443",
+    "X-Real-IP: 1.1.1.1",
+    "Forwarded: for=1.1.1.1",
+    "X-Forwarded: stays",
+)
+OURS = [f"X-Forwarded-For: {PEER}", "X-Forwarded-Host: web.dev", "X-Forwarded-Proto: http"]
+
+
+@pytest.mark.parametrize("more", [(), UPGRADE], ids=["plain", "upgrade"])
+def test_stripping_leaves_nothing_that_tells_of_others(more: tuple[str, ...]) -> None:
+    assert sent((*GIVEN, *more), forwarded="strip") == [
+        "Host: web.dev",
+        "X-Forwarded: stays",
+        *more,
+    ]
+
+
+@pytest.mark.parametrize("more", [(), UPGRADE], ids=["plain", "upgrade"])
+def test_who_is_not_trusted_is_not_believed(more: tuple[str, ...]) -> None:
+    lines = sent((*GIVEN, *more), forwarded="append", trusted_proxies=["10.0.0.0/8"])
+    assert lines == ["Host: web.dev", "X-Forwarded: stays", *more, *OURS]
+
+
+@pytest.mark.parametrize("more", [(), UPGRADE], ids=["plain", "upgrade"])
+def test_who_is_trusted_is_believed(more: tuple[str, ...]) -> None:
+    lines = sent((*GIVEN, *more), forwarded="append", trusted_proxies=["192.0.2.0/24"])
+    assert lines == [
+        "Host: web.dev", "X-Forwarded-Host: edge.dev", "X-Forwarded-Proto: https",
+        "X-Forwarded-Port: 443", "X-Real-IP: 1.1.1.1", "Forwarded: for=1.1.1.1",
+        "X-Forwarded: stays", *more,
+        f"X-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, {PEER}",
+    ]  # fmt: skip
+
+
+def test_the_host_that_came_is_told_whatever_it_becomes() -> None:
+    lines = sent(("Host: web.dev",), forwarded="append", host_header="upstream")
+    assert lines == ["Host: localhost:80", *OURS]
+
+
+@pytest.mark.parametrize(
+    ("peer", "node"),
+    [
+        (PEER, f"for={PEER}"),
+        ("2001:db8::1", 'for="[2001:db8::1]"'),
+        ("fe80::1%eth0", 'for="[fe80::1]"'),
+        (f"::ffff:{PEER}", f"for={PEER}"),
+        ("", "for=unknown"),
+    ],
+)
+def test_the_standard_field_names_the_peer(peer: str, node: str) -> None:
+    rules: Any = {"forwarded": "append", "forwarded_rfc7239": True}
+    lines = sent(("Host: web.dev:80",), peer=peer, **rules)
+    assert lines[-1] == f'Forwarded: {node};host="web.dev:80";proto=http'
+
+
+def test_the_standard_field_goes_on_where_it_is_believed() -> None:
+    rules: Any = {"forwarded": "append", "forwarded_rfc7239": True, "trusted_proxies": [PEER]}
+    lines = sent(("Host: h", "Forwarded: for=a", "Forwarded: for=b, for=c"), **rules)
+    assert lines[-1] == f'Forwarded: for=a, for=b, for=c, for={PEER};host="h";proto=http'
+
+
+def test_lines_that_connection_names_and_lines_of_ours_do_not_meet() -> None:
+    lines = ("Host: h", "Connection: X-Forwarded-For, Upgrade", "Upgrade: w", "X-Forwarded-For: 1")
+    assert sent(lines, forwarded="append") == [
+        "Host: h", "Upgrade: w", "Connection: upgrade", f"X-Forwarded-For: {PEER}",
+        "X-Forwarded-Host: h", "X-Forwarded-Proto: http",
+    ]  # fmt: skip
