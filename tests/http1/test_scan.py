@@ -156,6 +156,14 @@ def test_a_start_line_that_never_ends_is_refused_at_the_limit() -> None:
     assert scan_refused(REQUESTS, b"GET /" + b"a" * 36).status == 414
 
 
+def test_a_line_that_is_all_method_is_not_refused_for_its_target() -> None:
+    scan_unfinished(REQUESTS, b"a" * 40)
+    for line in (b"a" * 41, b"a" * 41 + b" / HTTP/1.1\r\n\r\n", b"a" * 41 + b"\r\n\r\n"):
+        refused = scan_refused(REQUESTS, line)
+        assert refused.status == 400
+    assert scan_refused(REQUESTS, b"a" * 41).reason == "the method is too long"
+
+
 def test_a_section_that_never_ends_is_refused_at_the_limit() -> None:
     start = b"GET / HTTP/1.1\r\nA:"
     scan_unfinished(REQUESTS, start + b"a" * 58)

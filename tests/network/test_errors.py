@@ -87,6 +87,8 @@ LIMITS = local_config(limits=Limits(request_line=100, header_section=1000, heade
     ("request_bytes", "status"),
     [
         pytest.param(b"GET /" + b"a" * 200, 414, id="an open request line"),
+        pytest.param(b"a" * 200, 400, id="an open method"),
+        pytest.param(head("a" * 200 + " / HTTP/1.1", "Host: a", ROUTE), 400, id="a method"),
         pytest.param(get("/" + "a" * 200), 414, id="a request line"),
         pytest.param(get("/", "A: " + "a" * 2000), 431, id="a long field"),
         pytest.param(get("/", "A: 1", "B: 2", "C: 3", "D: 4"), 431, id="many fields"),

@@ -99,7 +99,7 @@ async def test_a_malformed_request_line_gets_400_and_reaches_nobody(line: str, t
         await on.nothing_reached_upstream()
 
 
-@pytest.mark.parametrize("version", ["0.9", "1.2", "1.10", "2.0", "2", "3", "9.9"])
+@pytest.mark.parametrize("version", ["0.9", "1.2", "2.0", "3.0", "9.9"])
 async def test_another_version_of_http_gets_505(version: str) -> None:
     async with stage() as on:
         client = await on.client()

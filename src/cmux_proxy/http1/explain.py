@@ -20,7 +20,9 @@ _REQUEST_LINE = re.compile(REQUEST_LINE)
 _STATUS_LINE = re.compile(STATUS_LINE)
 _FIELD_LINE = re.compile(FIELD_LINE)
 _FIRST_BYTE = re.compile(rb"[" + TCHAR + rb"]")
-_VERSION = re.compile(rb"HTTP/[0-9]+(?:\.[0-9]+)?")
+# RFC 9112 section 2.3: what is not spelled like this is no version at all, but for what people
+# call the later ones.
+_VERSION = re.compile(rb"HTTP/(?:[0-9]\.[0-9]|[23])")
 _PREFACE = b"PRI * HTTP/2.0\r\n"
 _TLS_HANDSHAKE = 0x16
 
@@ -35,6 +37,17 @@ def explain_response(buffer: bytes) -> BadMessage:
     """Return the refusal for a response head that did not match."""
     line, fields = _parts(buffer)
     return _status_line_fault(line) or _fields_fault(fields)
+
+
+def check_method(buffer: bytes, most: int) -> None:
+    """Raise BadMessage where a request line of up to `most` bytes would be all method.
+
+    Any other line that is too long is so for its target (RFC 9112 section 3).
+    """
+    if len(buffer) > most:
+        method = TOKEN_ONLY.match(buffer, 0, most + 1)
+        if method is not None and method.end() > most:
+            raise BadMessage("the method is too long")
 
 
 def check_request_start(buffer: bytes, searched: int) -> None:

@@ -6,6 +6,7 @@ for all of them, and the only one that refuses. Neighbours: `fields.py` reads th
 """
 
 from cmux_proxy.http1.explain import (
+    check_method,
     check_request_start,
     check_response_start,
     explain_request,
@@ -65,6 +66,7 @@ class RequestScanner(Scanner):
         """As scan, without the shortcut."""
         end = head_end(buffer, searched)
         if not end:
+            check_method(buffer, self._limits.start_line)
             self._limits.check_unfinished(buffer)
             check_request_start(buffer, searched)
             return None
@@ -72,6 +74,7 @@ class RequestScanner(Scanner):
         if parts is None:
             raise explain_request(buffer)
         method, target, minor, line_end, block = parts
+        check_method(buffer, self._limits.start_line)
         self._limits.check_line(line_end)
         section = self._reader.read(block)
         if section is None:
