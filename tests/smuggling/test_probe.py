@@ -1,0 +1,100 @@
+"""Every usable case of Http11Probe, through the proxy, to an upstream that would fall for it."""
+
+from collections import Counter
+
+import pytest
+
+from tests.helpers.lenient import Taste
+from tests.helpers.timing import soon
+from tests.smuggling.probe import NOT_USABLE, Probe, Verdict
+from tests.smuggling.probe_framing import FRAMING
+from tests.smuggling.probe_syntax import SYNTAX
+from tests.smuggling.world import World, asking, statuses, world
+
+CASES = [*FRAMING, *SYNTAX]
+ROUTE = b"X-Cmux-Port-Internal: 1\r\n"
+# The corpus prefers a refusal, and RFC 9110 or the contract has us pass these on.
+PASSED_ON = {
+    "SMUG-CL-LEADING-ZEROS",
+    "SMUG-CL-TRAILING-SPACE",
+    "SMUG-CL-EXTRA-LEADING-SP",
+    "SMUG-CL-DOUBLE-ZERO",
+    "SMUG-CL-LEADING-ZEROS-OCTAL",
+    "MAL-CL-TAB-BEFORE-VALUE",
+    "NORM-UNDERSCORE-CL",
+    "NORM-UNDERSCORE-TE",
+    "COMP-LEADING-CRLF",
+    "COMP-GET-WITH-CL-BODY",
+    "COMP-HTTP10-NO-HOST",
+    "COMP-HTTP12-VERSION",
+    "COMP-DUPLICATE-CT",
+    "MAL-URL-PERCENT-NULL",
+    "MAL-URL-PERCENT-CRLF",
+}
+
+
+def ids(case: Probe) -> str:
+    return case.name
+
+
+async def outcome(on: World, case: Probe) -> tuple[list[int], bool]:
+    """Return the statuses that the case got, and whether the connection was closed behind it."""
+    data = b"".join(case.sent(b"a.example", ROUTE))
+    behind = b"" if case.may_wait else asking(b"/behind")
+    with await on.connect() as wire:
+        await soon(wire.send(on.routed(data + behind)))
+        wire.end()
+        got = statuses(await soon(wire.receive_all()))
+    is_served = any(asked.target == "/behind" for asked in on.upstream.asked)
+    return (got[:-1] if is_served else got), not is_served
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+async def test_a_case_of_the_public_corpus_passes(case: Probe) -> None:
+    async with world(Taste()) as on:
+        got, is_closed = await outcome(on, case)
+        verdict = case.verdict(got, is_closed)
+        assert verdict is (Verdict.WARN if case.name in PASSED_ON else Verdict.PASS), got
+        if case.content is not None:
+            assert on.upstream.asked[0].body == case.content
+        await on.other(b"/after")
+
+
+@pytest.mark.parametrize("case", CASES, ids=ids)
+async def test_what_a_case_hides_is_seen_by_no_upstream(case: Probe) -> None:
+    async with world(Taste()) as on:
+        got, is_closed = await outcome(on, case)
+        is_refused = not got or got[0] >= 400
+        most = 0 if is_refused and not case.may_wait else 1
+        targets = [asked.target for asked in on.upstream.asked]
+        assert len(targets) <= most + (not is_closed)
+        await on.other(b"/after")
+
+
+def test_the_corpus_is_complete() -> None:
+    """It scores 164 cases; those that are left out have their reason."""
+    names = Counter(case.name for case in CASES)
+    assert names.most_common(1)[0][1] == 1
+    assert len(CASES) == 151
+    assert len(names.keys() | NOT_USABLE.keys()) == 164
+
+
+@pytest.mark.parametrize(
+    ("case", "answers", "is_closed", "verdict"),
+    [
+        (Probe("a", "", ()), [400], True, Verdict.PASS),
+        (Probe("a", "", ()), [200], False, Verdict.FAIL),
+        (Probe("a", "", ()), [], True, Verdict.PASS),
+        (Probe("a", "", ()), [], False, Verdict.FAIL),
+        (Probe("a", "", (), may_close=False), [], True, Verdict.FAIL),
+        (Probe("a", "", (), may_wait=True), [], False, Verdict.PASS),
+        (Probe("a", "", (), warns=(200,)), [200], False, Verdict.WARN),
+        (Probe("a", "", (), one_answer=True), [200], False, Verdict.FAIL),
+        (Probe("a", "", (), one_answer=True), [200], True, Verdict.PASS),
+        (Probe("a", "", (), one_answer=True), [200, 200], True, Verdict.FAIL),
+    ],
+)
+def test_an_outcome_has_its_worth(
+    case: Probe, answers: list[int], is_closed: bool, verdict: Verdict
+) -> None:
+    assert case.verdict(answers, is_closed) is verdict
