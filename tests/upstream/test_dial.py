@@ -28,8 +28,16 @@ class Machine:
     def __init__(self, error: OSError | None = None, found: list[tuple[str, int]] | None = None):
         self.tried: list[str] = []
         self.dialling = asyncio.Event()
+        self.asked = 0
         self._error = error
         self._found = found
+        self._is_gone = False
+
+    def moves(self, found: list[tuple[str, int]]) -> None:
+        self._found = found
+
+    def goes(self) -> None:
+        self._is_gone = True
 
     def __getattr__(self, name: str) -> Any:
         return getattr(asyncio.get_running_loop(), name)
@@ -42,6 +50,9 @@ class Machine:
         await asyncio.get_running_loop().sock_connect(sock, address)
 
     async def getaddrinfo(self, host: str, port: int, **options: Any) -> list[Any]:
+        self.asked += 1
+        if self._is_gone:
+            raise socket.gaierror(socket.EAI_NONAME, "not known")
         if self._found is None:
             return await asyncio.get_running_loop().getaddrinfo(host, port, **options)
         return [
@@ -216,25 +227,58 @@ async def test_every_error_of_the_system_has_its_meaning(
 
 
 async def test_the_next_address_is_tried_when_one_is_refused() -> None:
-    with contextlib.closing(WireListener()) as listener, closed_port() as closed:
-        of = dialer(Machine(found=[("127.0.0.1", closed), ("127.0.0.1", listener.port)]))
-        assert await peer_port(of, "some.example", 80) == listener.port
+    with contextlib.closing(WireListener("127.0.0.2")) as listener:
+        of = dialer(Machine(found=[("127.0.0.1", 0), ("127.0.0.2", 0)]))
+        assert await peer_port(of, "some.example", listener.port) == listener.port
 
 
 async def test_an_address_that_does_not_answer_does_not_hold_up_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dial, "_NEXT_ADDRESS_AFTER", 1 * MS)
-    with contextlib.closing(WireListener("::1")) as listener:
-        async with deaf_port() as deaf:
-            of = dialer(Machine(found=[("127.0.0.1", deaf), ("::1", listener.port)]))
-            assert await peer_port(of, "some.example", 80) == listener.port
+    async with deaf_port() as port:
+        with contextlib.closing(WireListener("::1", port)):
+            of = dialer(Machine(found=[("127.0.0.1", 0), ("::1", 0)]))
+            assert await peer_port(of, "some.example", port) == port
 
 
 async def test_a_name_all_of_whose_addresses_refuse_is_refused() -> None:
-    with closed_port() as one, closed_port("::1") as other:
-        of = dialer(Machine(found=[("127.0.0.1", one), ("::1", other)]))
-        assert (await failure(of, "some.example", 80))[:2] == (502, "connection_refused")
+    with closed_port() as port:
+        of = dialer(Machine(found=[("127.0.0.1", 0), ("::1", 0)]))
+        assert (await failure(of, "some.example", port))[:2] == (502, "connection_refused")
+
+
+async def test_a_name_that_has_moved_is_followed() -> None:
+    with contextlib.closing(WireListener("127.0.0.2")) as listener:
+        machine = Machine(found=[("127.0.0.2", 0)])
+        of = dialer(machine)
+        assert await peer_port(of, "some.example", listener.port) == listener.port
+        machine.moves([("127.0.0.3", 0)])
+        # What is known still answers, so nobody asks.
+        assert await peer_port(of, "some.example", listener.port) == listener.port
+        port = listener.port
+    with contextlib.closing(WireListener("127.0.0.3", port)):
+        assert await peer_port(of, "some.example", port) == port
+        assert machine.asked == 2
+
+
+async def test_a_name_that_has_gone_is_not_known() -> None:
+    with closed_port() as port:
+        machine = Machine(found=[("127.0.0.1", 0)])
+        of = dialer(machine)
+        assert (await failure(of, "some.example", port))[1] == "connection_refused"
+        machine.goes()
+        assert (await failure(of, "some.example", port))[1] == "dns_error"
+        assert (await failure(of, "some.example", port))[1] == "dns_error"
+
+
+async def test_a_name_that_still_has_its_addresses_is_not_tried_twice() -> None:
+    with closed_port() as port:
+        machine = Machine(found=[("127.0.0.1", 0)])
+        of = dialer(machine)
+        for count in (1, 2):
+            assert (await failure(of, "some.example", port))[1] == "connection_refused"
+            assert machine.asked == count
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "some.example"])

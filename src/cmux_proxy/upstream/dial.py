@@ -15,6 +15,7 @@ import aiohappyeyeballs
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
+from cmux_proxy.upstream.names import AddressInfo, Names
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
 from cmux_proxy.upstream.tcp import tune
@@ -36,7 +37,9 @@ class Dialer:
     itself listens on an address and port.
     """
 
-    __slots__ = ("_answered", "_both", "_is_own", "_loop", "_pool", "_read_size", "_timeout")
+    __slots__ = (
+        "_answered", "_both", "_is_own", "_loop", "_names", "_pool", "_read_size", "_timeout",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -54,6 +57,7 @@ class Dialer:
         self._both = tries_both_loopbacks
         self._is_own = is_own
         self._answered: dict[int, str] = {}
+        self._names = Names(loop)
 
     def start(self, target: Target, owner: UpstreamOwner, patience: float = 0.0) -> "Dial":
         """Dial in the background; the owner is told how it went.
@@ -127,12 +131,24 @@ class Dialer:
         return sock
 
     async def _connect_name(self, target: Target) -> socket.socket:
-        """Try a name's addresses as RFC 8305 says: by turns, without waiting for the slow ones."""
-        found = await self._loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        for info in found:
-            self._refuse_own(str(info[4][0]), target.port)
+        """Try a name's addresses; where they are not new and fail, those that it has now."""
+        found = await self._names.find(target.host, target.port)
+        try:
+            return await self._connect_any(found.infos, target.port)
+        except OSError:
+            if found.is_new:
+                raise
+            new = await self._names.find_anew(target.host, target.port)
+            if new.infos == found.infos:
+                raise
+        return await self._connect_any(new.infos, target.port)
+
+    async def _connect_any(self, infos: list[AddressInfo], port: int) -> socket.socket:
+        """Try addresses as RFC 8305 says: by turns, without waiting for the slow ones."""
+        for info in infos:
+            self._refuse_own(str(info[4][0]), port)
         sock = await aiohappyeyeballs.start_connection(
-            found, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=self._loop
+            infos, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=self._loop
         )
         try:
             tune(sock, str(sock.getpeername()[0]))
