@@ -177,6 +177,18 @@ def test_the_standard_field_goes_on_where_it_is_believed() -> None:
     assert lines[-1] == f'Forwarded: for=a, for=b, for=c, for={PEER};host="h";proto=http'
 
 
+def test_an_origin_that_connection_names_stays_away() -> None:
+    lines = ("Host: h", "Connection: origin", "Origin: http://h")
+    assert sent(lines, host_header="a", rewrite_origin=True) == ["Host: a"]
+
+
+def test_entries_that_connection_names_do_not_come_back() -> None:
+    lines = ("Host: h", "Connection: X-Forwarded-For, x-forwarded-host",
+             "X-Forwarded-For: 1.1.1.1", "X-Forwarded-Host: edge")  # fmt: skip
+    assert sent(lines, forwarded="append", trusted_proxies=[PEER]) == ["Host: h", *OURS[:1],
+        "X-Forwarded-Host: h", "X-Forwarded-Proto: http"]  # fmt: skip
+
+
 def test_lines_that_connection_names_and_lines_of_ours_do_not_meet() -> None:
     lines = ("Host: h", "Connection: X-Forwarded-For, Upgrade", "Upgrade: w", "X-Forwarded-For: 1")
     assert sent(lines, forwarded="append") == [

@@ -103,14 +103,18 @@ class Asking(Answering):
         self._dial_patience = context.connect_retry
         # Mostly there is just the port.
         if len(reported) > 1 or (reported and reported[0][0] in WISHES):
-            wishes = Wishes(reported)
-            self._wished_host = wishes.host
-            if wishes.wait is not None and context.most_wait:
-                self._dial_patience = min(wishes.wait, context.most_wait)
+            self._hear_wishes(reported)
         target = context.router.route(request.method, host, reported)
         if access is not None:
             access.check_target(target)
         return target
+
+    def _hear_wishes(self, reported: tuple[tuple[bytes, bytes], ...]) -> None:
+        wishes = Wishes(reported)
+        most_wait = self._context.most_wait
+        self._wished_host = wishes.host
+        if wishes.wait is not None and most_wait:
+            self._dial_patience = min(wishes.wait, most_wait)
 
     def _edit(self, host: bytes | None) -> rewrite.Edits:
         """Return what changes in the request besides its cuts; `host` is the one that it means."""

@@ -70,10 +70,8 @@ class Rewriter:
     def _append(
         self, edits: Edits, request: RequestHead, host: bytes | None, peer: str, is_trusted: bool
     ) -> None:
-        section = request.section()
-
         def known(name: bytes) -> list[bytes]:
-            return field_values(section, name) if is_trusted else []
+            return _values(request, name) if is_trusted else []
 
         address = peer.encode("ascii") or b"unknown"
         edits.replace(b"X-Forwarded-For", b", ".join([*known(b"x-forwarded-for"), address]))
@@ -103,8 +101,7 @@ def _element(peer: str, host: bytes | None) -> bytes:
 
 def _follow(edits: Edits, request: RequestHead, host: bytes) -> None:
     """Have Origin and Referer follow a new Host, if Origin is that of the old one."""
-    section = request.section()
-    origins = field_values(section, b"origin")
+    origins = _values(request, b"origin")
     if len(origins) != 1 or edits.host is None:
         return
     if _authority(origins[0]) != host.lower():
@@ -112,10 +109,17 @@ def _follow(edits: Edits, request: RequestHead, host: bytes) -> None:
     # The upstream is spoken to in plain HTTP, so that is the scheme which it takes for its own.
     origin = b"http://" + edits.host
     edits.replace(b"Origin", origin)
-    given = field_values(section, b"referer")
+    given = _values(request, b"referer")
     if len(given) == 1 and _authority(given[0]) == host.lower():
         path = given[0].partition(b"://")[2].partition(b"/")[2]
         edits.replace(b"Referer", origin + b"/" + path)
+
+
+def _values(request: RequestHead, name: bytes) -> list[bytes]:
+    """Return the values of the lines of that name which travel on."""
+    if name in request.spans().nominated:
+        return []
+    return field_values(request.section(), name)
 
 
 def _authority(url: bytes) -> bytes:
