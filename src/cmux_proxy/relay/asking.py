@@ -25,7 +25,8 @@ from cmux_proxy.relay.sides import (
     RESPONSE_DONE,
     WAITING,
 )
-from cmux_proxy.relay.wishes import WISHES, Wishes
+from cmux_proxy.relay.wishes import Wishes
+from cmux_proxy.routing.router import PORT_NAME
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection
 
@@ -102,7 +103,7 @@ class Asking(Answering):
         reported = request.fields.reported
         self._dial_patience = context.connect_retry
         # Mostly there is just the port.
-        if len(reported) > 1 or (reported and reported[0][0] in WISHES):
+        if len(reported) > 1 or (reported and reported[0][0] != PORT_NAME):
             self._hear_wishes(reported)
         target = context.router.route(request.method, host, reported)
         if access is not None:

@@ -18,7 +18,7 @@ from cmux_proxy.routing.workspace import WORKSPACE_FIELD, WorkspaceHosts
 FAMILY_PREFIX: Final = b"x-cmux-"
 FAMILY_SUFFIX: Final = b"-internal"
 
-_PORT: Final = b"x-cmux-port-internal"
+PORT_NAME: Final = b"x-cmux-port-internal"
 _WORKSPACE: Final = b"x-cmux-workspace-internal"
 _REMEMBERED: Final = 4096
 
@@ -57,7 +57,7 @@ class Router:
         port: bytes | None = None
         workspace: bytes | None = None
         for name, value in fields:
-            if name == _PORT:
+            if name == PORT_NAME:
                 if port is not None:
                     raise RouteRefused(400, f"header given more than once: {PORT_FIELD}")
                 port = value
