@@ -104,8 +104,10 @@ def framed(draw: DrawFn, codings: bool = True) -> tuple[bytes, bytes]:
     """Return the field line that frames a body, and the body."""
     kind = draw(st.sampled_from(["none", "length", "chunked" if codings else "length"]))
     if kind == "chunked":
-        line = draw(field_lines(b"transfer-encoding", in_any_case(b"chunked")))
-        return line, draw(chunked_bodies())
+        # White space around the coding is taken before it, and only blanks.
+        name, value = draw(in_any_case(b"transfer-encoding")), draw(in_any_case(b"chunked"))
+        blanks = draw(st.sampled_from([b"", b" ", b"  "]))
+        return name + b":" + blanks + value + b"\r\n", draw(chunked_bodies())
     if kind == "length":
         content = draw(contents)
         digits = draw(st.sampled_from(["%d", "%03d"])) % len(content)
@@ -149,7 +151,8 @@ def responses(draw: DrawFn) -> bytes:
 _FRAMING_LINES = (
     b"Content-Length: 5", b"content-length:0028", b"Content-Length: 0", b"Content-Length: 5\x00",
     b"Content-Length: 5, 5", b"Content-Length: +5", b"Content-Length : 5", b"Content-Length:",
-    b"Transfer-Encoding: Chunked", b"transfer-encoding:\tchunked", b"Transfer-Encoding: identity",
+    b"Transfer-Encoding: Chunked", b"transfer-encoding:\tchunked", b"Transfer-Encoding: chunked\t",
+    b"Transfer-Encoding: identity", b"transfer-encoding:chunked", b"Transfer-Encoding: chunked ",
     b"Transfer-Encoding: chunked,", b"Transfer-Encoding: x, chunked", b"Transfer-Encoding\x00: x",
     b"Transfer-Encoding : chunked", b"Transfer-Encoding: \x0bchunked", b"Transfer-Encoding:",
     b"Transfer-Encoding:\r\n chunked", b"A: 1\nContent-Length: 5", b"Connection: content-length",

@@ -82,10 +82,16 @@ def test_a_coding_is_noted_with_its_span_and_kept() -> None:
     assert fields.kept == fields.block
 
 
+@pytest.mark.parametrize("value", [b"\tchunked", b"\t chunked", b"chunked ", b"chunked\t", b"\t"])
+def test_a_coding_keeps_the_white_space_that_it_may_not_have(value: bytes) -> None:
+    assert read(b"Transfer-Encoding:  " + value + b"\r\n").transfer_encoding == value
+    assert read(b"Transfer-Encoding:  chunked\r\n").transfer_encoding == b"chunked"
+
+
 @pytest.mark.parametrize("name", ["transfer_encoding", "expect", "upgrade"])
 def test_values_of_several_lines_are_joined_with_a_comma(name: str) -> None:
     field = name.replace("_", "-").encode()
-    fields = read(b"%b: a\r\nX: 1\r\n%b:\r\n%b: b \r\n" % (field, field.upper(), field))
+    fields = read(b"%b: a\r\nX: 1\r\n%b:\r\n%b: b\r\n" % (field, field.upper(), field))
     assert getattr(fields, name) == b"a, , b"
 
 

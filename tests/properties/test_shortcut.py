@@ -65,6 +65,14 @@ def test_they_agree_on_values(value: bytes, name: bytes) -> None:
     assert_response_read_alike(b"HTTP/1.1 200 OK\r\n" + section, limits)
 
 
+@given(st.text(" \t", max_size=3), st.text(" \t", max_size=3))
+def test_they_agree_on_white_space_around_a_coding(before: str, behind: str) -> None:
+    section = f"Transfer-Encoding:{before}chunked{behind}\r\n\r\n".encode()
+    limits = HeadLimits(100, 100, 10)
+    assert_request_read_alike(b"GET / HTTP/1.1\r\n" + section, limits, (b"x-cmux-", b"-internal"))
+    assert_response_read_alike(b"HTTP/1.1 200 OK\r\n" + section, limits)
+
+
 @pytest.mark.parametrize("byte", range(256))
 def test_they_agree_on_every_byte_in_every_place(byte: int) -> None:
     one = bytes([byte])

@@ -30,6 +30,9 @@ BOTH_FRAMINGS = {
 CODINGS = {
     "upper case name, two values": b"TRANSFER-ENCODING: x, chunked\r\n",
     "vertical tab": b"Transfer-Encoding: \x0bchunked\r\n",
+    "tab": b"Transfer-Encoding:\tchunked\r\n",
+    "tab behind": b"Transfer-Encoding: chunked\t\r\n",
+    "blank behind": b"Transfer-Encoding: chunked \r\n",
     "form feed": b"Transfer-Encoding:\x0cchunked\r\n",
     "no-break space": b"Transfer-Encoding: \xa0chunked\r\n",
     "NUL behind": b"Transfer-Encoding: chunked\x00\r\n",

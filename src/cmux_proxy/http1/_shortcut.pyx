@@ -4,8 +4,9 @@
 Compiled builds only. `scan.py` and `fields.py` are the rule, and this is a shortcut to the very
 same facts: None, for a head that is incomplete, malformed, past a limit or merely not simple,
 means that they have to look. Not simple is a field of interest that comes twice, a Connection that
-is not one known option, a Host with an escape. So no head is refused here, and every byte of one
-that is taken has been looked up in a table of classes.
+is not one known option, a Host with an escape, a Transfer-Encoding with white space that is not
+the usual. So no head is refused here, and every byte of one that is taken has been looked up in a
+table of classes.
 
 Nothing is read past a length that was checked: a bytes object ends in a NUL byte, which belongs to
 no class, so that every loop over a class stops there at the latest.
@@ -161,6 +162,17 @@ cdef inline bint _is_word(const unsigned char* at, Word* word) noexcept:
 cdef struct Piece:
     const unsigned char* start
     const unsigned char* end
+
+
+cdef inline bint _is_bare(
+    const unsigned char* start, Piece value, const unsigned char* end
+) noexcept:
+    """Return whether nothing but blanks stands before a value, and nothing behind it."""
+    while start < value.start:
+        if start[0] != 0x20:
+            return False
+        start += 1
+    return value.end == end
 
 
 cdef inline bytes _bytes(Piece piece):
@@ -343,6 +355,8 @@ cdef class Shortcut:
         """Take note of a field of interest; return whether it is simple."""
         if kind == HOST or kind == EXPECT or kind == TRANSFER_ENCODING:
             found.values[kind] = value
+            if kind == TRANSFER_ENCODING:
+                return _is_bare(name.end + 1, value, line_end - 2)
             return kind != HOST or _is_host(value.start, value.end)
         if kind == CONTENT_LENGTH:
             found.length = _number(value.start, value.end)

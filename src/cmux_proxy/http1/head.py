@@ -21,8 +21,8 @@ class Fields:
     """What the fields of one header section say; never changed once it has been read.
 
     `connection` has the bits above. `reported` holds the fields of the reported family as
-    (lower-case name, value), in order. Values are without surrounding white space; of several
-    lines, joined with a comma.
+    (lower-case name, value), in order. Values are without surrounding white space, but for what no
+    Transfer-Encoding may have; of several lines, joined with a comma.
     """
 
     __slots__ = (
