@@ -53,8 +53,8 @@ http {{
 
 
 @contextlib.asynccontextmanager
-async def nginx(folder: Path) -> AsyncIterator[int]:
-    """Run nginx; return its port."""
+async def nginx(folder: Path, text: str = CONFIG) -> AsyncIterator[int]:
+    """Run nginx with a configuration, which names folder, port and user; return its port."""
     files = folder / "files"
     files.mkdir()
     (files / "file.txt").write_bytes(FILE)
@@ -66,7 +66,7 @@ async def nginx(folder: Path) -> AsyncIterator[int]:
         config = folder / "nginx.conf"
         # What runs as root would give up the right to read the folder.
         user = "user root;" if os.geteuid() == 0 else ""
-        config.write_text(CONFIG.format(folder=folder, port=port, user=user))
+        config.write_text(text.format(folder=folder, port=port, user=user))
         sock.set_inheritable(True)
         process = await asyncio.create_subprocess_exec(
             *(tool("nginx"), "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")),
