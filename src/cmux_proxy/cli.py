@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from cmux_proxy._build import __version__, build_name
+from cmux_proxy.commands.connect import connect_command
+from cmux_proxy.commands.forward import forward_command
 from cmux_proxy.commands.workspace_ip import workspace_ip_command
 from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError, ListenError
@@ -86,7 +88,8 @@ def _command(context: click.Context, /, **values: Any) -> int:
     return run(config, partial(_announce, config))
 
 
-_command.add_command(workspace_ip_command)
+for _subcommand in (connect_command, forward_command, workspace_ip_command):
+    _command.add_command(_subcommand)
 
 
 def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> None:

@@ -1,0 +1,111 @@
+"""Opens a tunnel to a port behind a proxy, by CONNECT (RFC 9110 section 9.3.6)."""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from cmux_proxy.client.proxy_url import ProxyUrl
+
+_LARGEST_HEAD: Final = 64 * 1024
+_MOST_SHOWN: Final = 300
+
+
+class TunnelError(Exception):
+    """There is no tunnel; the message is one line for the user."""
+
+
+class TunnelTimeout(TunnelError):
+    """There is no tunnel yet."""
+
+
+class Wanted(NamedTuple):
+    """What to ask for: a port, perhaps of a workspace, with further whole header lines."""
+
+    port: int
+    workspace: str | None = None
+    lines: Sequence[str] = ()
+
+    def head(self) -> bytes:
+        """Return the request."""
+        authority = f"127.0.0.1:{self.port}"
+        lines = [
+            f"CONNECT {authority} HTTP/1.1",
+            f"Host: {authority}",
+            f"X-Cmux-Port-Internal: {self.port}",
+        ]
+        if self.workspace is not None:
+            lines.append(f"X-Cmux-Workspace-Internal: {self.workspace}")
+        return "\r\n".join([*lines, *self.lines, "", ""]).encode("latin-1")
+
+
+class Tunnel(NamedTuple):
+    """Both directions of an open tunnel; bytes that came early can be read like all others."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+async def open_tunnel(url: ProxyUrl, wanted: Wanted, timeout: float) -> Tunnel:
+    """Return a tunnel; raise TunnelError, or TunnelTimeout after `timeout` seconds."""
+    try:
+        async with asyncio.timeout(timeout):
+            return await _open(url, wanted)
+    except TimeoutError:
+        raise TunnelTimeout(f"{url} has not opened a tunnel within {timeout:g} s") from None
+
+
+async def _open(url: ProxyUrl, wanted: Wanted) -> Tunnel:
+    reader, writer = await _connect(url)
+    try:
+        writer.write(wanted.head())
+        await _read_answer(url, reader)
+    except BaseException:
+        writer.transport.abort()
+        raise
+    return Tunnel(reader, writer)
+
+
+async def _connect(url: ProxyUrl) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    context = ssl.create_default_context() if url.is_tls else None
+    try:
+        return await asyncio.open_connection(url.host, url.port, ssl=context, limit=_LARGEST_HEAD)
+    except ssl.SSLCertVerificationError as error:
+        raise TunnelError(f"the certificate of {url} is not good: {error.verify_message}") from None
+    except ssl.SSLError as error:
+        raise TunnelError(f"{url} does not speak TLS: {error.reason}") from None
+    except OSError as error:
+        raise TunnelError(f"cannot connect to {url}: {error.strerror or error}") from None
+
+
+async def _read_answer(url: ProxyUrl, reader: asyncio.StreamReader) -> None:
+    """Read the answer's head; raise TunnelError unless it opens the tunnel."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        said = "without an answer" if not error.partial else "amid its answer"
+        raise TunnelError(f"{url} closed the connection {said}; is it a proxy?") from None
+    except asyncio.LimitOverrunError:
+        raise TunnelError(f"{url} does not answer like a proxy") from None
+    except OSError as error:
+        raise TunnelError(f"{url} broke the connection: {error.strerror or error}") from None
+    status = head.partition(b"\r\n")[0].split(b" ", 2)
+    if len(status) < 2 or not status[0].startswith(b"HTTP/1.") or not status[1].isdigit():
+        raise TunnelError(f"{url} does not answer like a proxy")
+    if not status[1].startswith(b"2"):
+        reason = await _reason(reader, head)
+        raise TunnelError(f"{url} answered {status[1].decode('ascii')}: {reason}")
+
+
+async def _reason(reader: asyncio.StreamReader, head: bytes) -> str:
+    """Return the first line of an answer's body, or else its reason phrase."""
+    phrase = head.partition(b"\r\n")[0].split(b" ", 2)[2:]
+    is_text = b"\r\ncontent-type: text/plain" in head.lower()
+    try:
+        async with asyncio.timeout(1):
+            text = await reader.read(_MOST_SHOWN) if is_text else b""
+    except (TimeoutError, OSError):
+        text = b""
+    first = text.partition(b"\n")[0].strip() or b" ".join(phrase)
+    printable = first.decode("utf-8", "replace")
+    return "".join(one if one.isprintable() else "?" for one in printable) or "no reason given"

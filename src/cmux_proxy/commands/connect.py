@@ -1,0 +1,91 @@
+"""cmux-proxy connect PORT URL: standard input and output become the two ends of a tunnel."""
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from cmux_proxy.client.flags import Url, lines_of, way_in
+from cmux_proxy.client.opening import Tunnel, TunnelError, TunnelTimeout, Wanted, open_tunnel
+from cmux_proxy.client.proxy_url import ProxyUrl
+
+TIMED_OUT: Final = 124
+_PIECE: Final = 64 * 1024
+
+
+@click.command("connect")
+@click.argument("port", type=click.IntRange(1, 65535))
+@click.argument("url", type=Url())
+@way_in
+def connect_command(
+    port: int,
+    url: ProxyUrl,
+    workspace: str | None,
+    headers: Sequence[str],
+    token_file: Sequence[str] | None,
+    timeout: float,
+) -> int:
+    """Join standard input and output to a port behind the proxy at URL.
+
+    For ssh: -o ProxyCommand='cmux-proxy connect %p http://vm:8080'
+    """
+    wanted = Wanted(port, workspace, lines_of(headers, token_file))
+    try:
+        asyncio.run(_run(url, wanted, timeout))
+    except TunnelTimeout as error:
+        click.echo(f"cmux-proxy: error: {error}", err=True)
+        return TIMED_OUT
+    except TunnelError as error:
+        raise click.ClickException(str(error)) from None
+    except (BrokenPipeError, ConnectionError) as error:
+        raise click.ClickException(f"the connection broke: {error.strerror or error}") from None
+    return 0
+
+
+async def _run(url: ProxyUrl, wanted: Wanted, timeout: float) -> None:
+    tunnel = await open_tunnel(url, wanted, timeout)
+    # A thread, since standard input may be a file, which no event loop waits for; and one that
+    # ends with the process, since nothing else ends its reading.
+    reading = threading.Thread(
+        target=_send_input, args=(tunnel, asyncio.get_running_loop()), daemon=True
+    )
+    reading.start()
+    while data := await tunnel.reader.read(_PIECE):
+        await asyncio.to_thread(_write_all, data)
+    tunnel.writer.transport.abort()
+
+
+def _send_input(tunnel: Tunnel, loop: asyncio.AbstractEventLoop) -> None:
+    """Send standard input up to its end; nothing more is read than has left."""
+    while data := os.read(sys.stdin.fileno(), _PIECE):
+        if not _has_left(tunnel, loop, data):
+            return
+    _has_left(tunnel, loop, b"")
+
+
+def _has_left(tunnel: Tunnel, loop: asyncio.AbstractEventLoop, data: bytes) -> bool:
+    try:
+        return asyncio.run_coroutine_threadsafe(_send(tunnel, data), loop).result()
+    except (OSError, RuntimeError):
+        # The tunnel, or the loop, is gone; whoever reads from it says so.
+        return False
+
+
+async def _send(tunnel: Tunnel, data: bytes) -> bool:
+    if data:
+        tunnel.writer.write(data)
+        await tunnel.writer.drain()
+    elif tunnel.writer.can_write_eof():
+        tunnel.writer.write_eof()
+    return True
+
+
+def _write_all(data: bytes) -> None:
+    output = sys.stdout.fileno()
+    view = memoryview(data)
+    while view:
+        view = view[os.write(output, view) :]

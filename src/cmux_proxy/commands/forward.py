@@ -1,0 +1,154 @@
+"""cmux-proxy forward 16379:6379 URL: local ports, each of whose connections gets a tunnel."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple, Self
+
+import click
+
+from cmux_proxy.client.flags import Url, lines_of, way_in
+from cmux_proxy.client.joining import join
+from cmux_proxy.client.opening import TunnelError, Wanted, open_tunnel
+from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.entries import PortRange
+
+
+class Forward(NamedTuple):
+    """A local port, and the port behind the proxy that it leads to; 0 lets the system choose."""
+
+    local: int
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read "16379:6379" or "5432"; raise ValueError with one clause."""
+        left, colon, right = text.rpartition(":")
+        try:
+            port = PortRange.parse(right)
+            local = port if not colon else PortRange(0, 0) if left == "0" else PortRange.parse(left)
+        except ValueError:
+            local = port = PortRange(0, 1)
+        if local.first != local.last or port.first != port.last:
+            raise ValueError(f"{text!r} is neither a port nor LOCAL:PORT, such as 16379:6379")
+        return cls(local.first, port.first)
+
+
+class _ForwardType(click.ParamType[Forward]):
+    name = "[LOCAL:]PORT"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Forward:
+        try:
+            return Forward.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command("forward")
+@click.argument("forwards", type=_ForwardType(), nargs=-1, required=True)
+@click.argument("url", type=Url())
+@click.option("--bind", default="127.0.0.1", show_default=True, help="Local address to listen on.")
+@way_in
+def forward_command(
+    forwards: Sequence[Forward],
+    url: ProxyUrl,
+    bind: str,
+    workspace: str | None,
+    headers: Sequence[str],
+    token_file: Sequence[str] | None,
+    timeout: float,
+) -> None:
+    """Listen on local ports and lead each connection to a port behind the proxy at URL."""
+    lines = lines_of(headers, token_file)
+    forwarder = Forwarder(url, timeout, sys.stderr.isatty())
+    wanted = [(each.local, Wanted(each.port, workspace, lines)) for each in forwards]
+    asyncio.run(_run(forwarder, bind, wanted))
+
+
+async def _run(forwarder: "Forwarder", bind: str, wanted: Sequence[tuple[int, Wanted]]) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    for local, each in wanted:
+        try:
+            await forwarder.listen(bind, local, each)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise click.ClickException(f"cannot listen on {bind}:{local}: {reason}") from None
+    await stop.wait()
+    forwarder.close()
+
+
+class Forwarder:
+    """Leads connections through tunnels of one proxy, and tells how many and how much."""
+
+    def __init__(self, url: ProxyUrl, timeout: float, shows_progress: bool) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._shows_progress = shows_progress
+        self._servers: list[asyncio.Server] = []
+        self._open = 0
+        self._done = 0
+        self._sent = 0
+        self._received = 0
+
+    async def listen(self, bind: str, local: int, wanted: Wanted) -> None:
+        """Listen for connections to a port; raise OSError."""
+        server = await asyncio.start_server(partial(self._serve, wanted), bind, local)
+        self._servers.append(server)
+        host, port = server.sockets[0].getsockname()[:2]
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._say(f"forwarding {shown} to port {wanted.port} at {self._url}", err=False)
+
+    def close(self) -> None:
+        """Listen no more; what is open ends with the process."""
+        for server in self._servers:
+            server.close()
+        if self._shows_progress:
+            click.echo(err=True)
+
+    async def _serve(
+        self, wanted: Wanted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._open += 1
+        self._show()
+        try:
+            tunnel = await open_tunnel(self._url, wanted, self._timeout)
+            await join(reader, writer, *tunnel, self._count_sent, self._count_received)
+        except TunnelError as error:
+            writer.transport.abort()
+            self._say(f"cmux-proxy: error: {error}")
+        finally:
+            self._open -= 1
+            self._done += 1
+            self._show()
+
+    def _count_sent(self, count: int) -> None:
+        self._sent += count
+
+    def _count_received(self, count: int) -> None:
+        self._received += count
+
+    def _say(self, line: str, err: bool = True) -> None:
+        click.echo(f"\r\033[K{line}" if self._shows_progress and err else line, err=err)
+        self._show()
+
+    def _show(self) -> None:
+        """Show how things are, where somebody is looking."""
+        if self._shows_progress:
+            text = f"{self._open} open, {self._done} done, {_amount(self._sent)} sent"
+            click.echo(f"\r\033[K{text}, {_amount(self._received)} received", err=True, nl=False)
+
+
+def _amount(count: int) -> str:
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"

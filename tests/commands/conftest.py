@@ -1,0 +1,16 @@
+"""Coroutines are tests here; programs of their own do not care about the loop of the test."""
+
+import inspect
+
+import pytest
+
+from tests.helpers.loops import LOOPS, pytest_pyfunc_call
+
+__all__ = ["pytest_generate_tests", "pytest_pyfunc_call"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give coroutines one event loop."""
+    if inspect.iscoroutinefunction(metafunc.function):
+        metafunc.fixturenames.append("loop_name")
+        metafunc.parametrize("loop_name", LOOPS[:1])

@@ -1,0 +1,139 @@
+"""cmux-proxy connect, as a program between a pipe and a tunnel."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from cmux_proxy import Access
+from cmux_proxy.commands.connect import TIMED_OUT
+from tests.helpers.proxies import MODULE, environment, local_config
+from tests.helpers.script import Peer, Stage, stage
+from tests.helpers.timing import later
+from tests.helpers.tools import finish
+from tests.helpers.wire import WireListener, closed_port
+
+
+def command(on: Stage, *flags: str, port: int | None = None) -> tuple[str, ...]:
+    return (*MODULE, "connect", *flags, str(port or on.port), f"http://{on.address}")
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    on: Stage, *flags: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, Peer]]:
+    """Run the command; yield its process and the upstream that it has reached."""
+    process = await asyncio.create_subprocess_exec(
+        *command(on, *flags),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+    )
+    try:
+        yield process, await on.upstream()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_both_ends_of_the_pipe_are_those_of_the_tunnel() -> None:
+    async with stage() as on, connected(on) as (process, upstream):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        await upstream.says(b"hello")
+        assert await later(process.stdout.readexactly(5)) == b"hello"
+        process.stdin.write(b"bye")
+        await process.stdin.drain()
+        await upstream.gets(b"bye")
+        process.stdin.close()
+        await upstream.gets_end()
+        # The other direction flows on.
+        await upstream.says(b"last")
+        upstream.ends()
+        assert await later(process.stdout.read()) == b"last"
+        assert await later(process.wait()) == 0
+
+
+async def test_it_ends_with_the_tunnel_whatever_is_still_to_be_typed() -> None:
+    async with stage() as on, connected(on) as (process, upstream):
+        upstream.closes()
+        assert await later(process.wait()) == 0
+
+
+async def test_a_file_is_sent_whole_and_the_answer_is_read_whole(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 20_000
+    path = tmp_path / "content"
+    path.write_bytes(content)
+    async with stage() as on:
+        with path.open("rb") as file:
+            process = await asyncio.create_subprocess_exec(
+                *command(on), stdin=file, stdout=asyncio.subprocess.PIPE, env=environment()
+            )
+        upstream = await on.upstream()
+        assert await upstream.gets_bytes(len(content)) == content
+        await upstream.gets_end()
+        sending = asyncio.get_running_loop().create_task(upstream.wire.send(content))
+        assert process.stdout is not None
+        assert await later(process.stdout.readexactly(len(content))) == content
+        await sending
+        upstream.ends()
+        assert await later(process.wait()) == 0
+
+
+async def test_workspace_token_and_headers_are_sent(tmp_path: Path) -> None:
+    tokens = tmp_path / "token"
+    tokens.write_text("secret\n")
+    config = local_config(access=Access(tokens=["secret"]))
+    flags = ("--workspace", "agent-9", "--token-file", str(tokens), "--header", "A: 1")
+    async with stage(config) as on:
+        on.listener.close()
+        on.listener = WireListener("127.18.0.9", on.port)
+        async with connected(on, *flags) as (process, upstream):
+            upstream.ends()
+            assert await later(process.wait()) == 0
+        refused = await finish(*command(on), variables=environment())
+        assert refused.status == 1
+        assert b"answered 407: a token is needed" in refused.errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (("0", "http://a"), 2, "0 is not in the range"),
+        (("22",), 2, "Missing argument 'URL'"),
+        (("22", "a:80"), 2, "'a:80' is not a URL like http://host:8080"),
+        (("22", "http://a", "--header", "x"), 2, "'x' is not a header line"),
+        (("22", "http://a.invalid"), 1, "cannot connect to http://a.invalid:80"),
+        (("22", "http://127.0.0.1:1"), 1, "cannot connect to http://127.0.0.1:1"),
+    ],
+)
+async def test_what_goes_wrong_is_one_line(
+    arguments: tuple[str, ...], status: int, says: str
+) -> None:
+    done = await finish(*MODULE, "connect", *arguments, variables=environment())
+    assert done.status == status
+    assert done.errors.startswith(b"cmux-proxy: error: ")
+    assert says in done.errors.decode()
+    assert done.errors.count(b"\n") == 1
+    assert done.out == b""
+
+
+async def test_a_port_on_which_nothing_listens_is_told_in_the_words_of_the_proxy() -> None:
+    async with stage() as on:
+        with closed_port() as port:
+            done = await finish(*command(on, port=port), variables=environment())
+        assert done.status == 1
+        assert f"answered 502: nothing listens on 127.0.0.1:{port};".encode() in done.errors
+
+
+async def test_a_proxy_that_says_nothing_is_124() -> None:
+    listener = WireListener()
+    url = f"http://127.0.0.1:{listener.port}"
+    done = await finish(*MODULE, "connect", "--timeout", "100ms", "22", url)
+    assert done.status == TIMED_OUT
+    assert b"has not opened a tunnel within 0.1 s" in done.errors
+    listener.close()

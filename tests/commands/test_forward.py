@@ -1,0 +1,150 @@
+"""cmux-proxy forward, as a program; redis-cli through it is in tests/network/test_real_redis.py."""
+
+import asyncio
+import contextlib
+import re
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cmux_proxy.commands.forward import Forward
+from tests.helpers.proxies import MODULE, environment
+from tests.helpers.script import Stage, stage
+from tests.helpers.timing import later, soon
+from tests.helpers.tools import finish
+from tests.helpers.wire import Wire, closed_port
+
+
+class Forwarding:
+    """A running `cmux-proxy forward`; `ports` are the local ones, in their order."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.ports: list[int] = []
+
+    async def complaint(self) -> str:
+        """Return the next line on standard error."""
+        assert self.process.stderr is not None
+        return (await later(self.process.stderr.readline())).decode()
+
+
+@contextlib.asynccontextmanager
+async def forwarding(on: Stage, *forwards: str) -> AsyncIterator[Forwarding]:
+    process = await asyncio.create_subprocess_exec(
+        *MODULE, "forward", *forwards, f"http://{on.address}",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+    )  # fmt: skip
+    running = Forwarding(process)
+    try:
+        assert process.stdout is not None
+        for _ in forwards:
+            line = (await later(process.stdout.readline())).decode()
+            match = re.fullmatch(r"forwarding 127\.0\.0\.1:(\d+) to port \d+ at http://\S+\n", line)
+            assert match is not None, line
+            running.ports.append(int(match[1]))
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("5432", (5432, 5432)), ("16379:6379", (16379, 6379)), ("0:22", (0, 22))],
+)
+def test_a_forward_is_a_port_or_two(text: str, expected: tuple[int, int]) -> None:
+    assert Forward.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "1:", ":1", "1:0", "1:2:3", "a", "1-2", "1:2-3", "65536", "-1:2", "00:1"]
+)
+def test_nothing_else_is_a_forward(text: str) -> None:
+    with pytest.raises(ValueError, match="is neither a port nor LOCAL:PORT"):
+        Forward.parse(text)
+
+
+async def test_each_connection_gets_a_tunnel_with_half_closes() -> None:
+    async with stage() as on, forwarding(on, f"0:{on.port}", f"0:{on.port}") as running:
+        assert len(set(running.ports)) == 2
+        for port in [*running.ports, running.ports[0]]:
+            with await Wire.to("127.0.0.1", port) as near:
+                upstream = await on.upstream()
+                await near.send(b"question")
+                near.end()
+                await upstream.gets(b"question")
+                await upstream.gets_end()
+                await upstream.says(b"answer")
+                upstream.ends()
+                assert await soon(near.receive_all()) == b"answer"
+
+
+async def test_a_hundred_at_once_get_their_own() -> None:
+    async with stage() as on, forwarding(on, f"0:{on.port}") as running:
+        wires = [await Wire.to("127.0.0.1", running.ports[0]) for _ in range(100)]
+        for number, wire in enumerate(wires):
+            await wire.send(b"%d" % number)
+        upstreams = [await on.upstream() for _ in range(100)]
+        for upstream in upstreams:
+            said = await later(upstream.wire.receive())
+            await upstream.says(b"you are " + said)
+            upstream.ends()
+        for number, wire in enumerate(wires):
+            assert await later(wire.receive_all()) == b"you are %d" % number
+            wire.close()
+        for upstream in upstreams:
+            upstream.ignores_the_rest()
+
+
+async def test_a_connection_without_a_tunnel_is_cut_and_the_next_one_may_have_one() -> None:
+    async with stage() as on:
+        with closed_port() as port:
+            async with forwarding(on, f"0:{port}", f"0:{on.port}") as running:
+                with await Wire.to("127.0.0.1", running.ports[0]) as near:
+                    assert await soon(near.receive()) == b""
+                assert "answered 502: nothing listens on" in await running.complaint()
+                with await Wire.to("127.0.0.1", running.ports[1]) as near:
+                    upstream = await on.upstream()
+                    await near.send(b"x")
+                    await upstream.gets(b"x")
+                await upstream.gets_cut()
+
+
+async def test_a_reset_reaches_the_other_end() -> None:
+    async with stage() as on, forwarding(on, f"0:{on.port}") as running:
+        near = await Wire.to("127.0.0.1", running.ports[0])
+        upstream = await on.upstream()
+        await near.send(b"x")
+        await upstream.gets(b"x")
+        near.reset()
+        await upstream.gets_cut()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_well(number: signal.Signals) -> None:
+    async with stage() as on, forwarding(on, f"0:{on.port}") as running:
+        running.process.send_signal(number)
+        assert await later(running.process.wait()) == 0
+        assert await running.complaint() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (("http://a",), 2, "Missing argument"),
+        (("a", "http://a"), 2, "'a' is neither a port nor LOCAL:PORT"),
+        (("1", "b"), 2, "'b' is not a URL like"),
+        (("0:1", "http://a", "--bind", "192.0.2.1"), 1, "cannot listen on 192.0.2.1:0"),
+    ],
+)
+async def test_what_goes_wrong_is_one_line(
+    arguments: tuple[str, ...], status: int, says: str
+) -> None:
+    done = await finish(*MODULE, "forward", *arguments, variables=environment())
+    assert done.status == status
+    assert done.errors.startswith(b"cmux-proxy: error: ")
+    assert says in done.errors.decode()
+    assert done.errors.count(b"\n") == 1
