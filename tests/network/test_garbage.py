@@ -2,25 +2,15 @@
 
 import asyncio
 import gc
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
+from tests.helpers.leftovers import left
 from tests.helpers.proxies import local_config
 from tests.helpers.script import Stage, head, stage
-from tests.helpers.wire import closed_port
+from tests.helpers.wire import closed_port, deaf_port
 
-KINDS = {
-    "Bulk",
-    "ClientConnection",
-    "Dial",
-    "Exchange",
-    "LingeringClose",
-    "Tunnel",
-    "TunnelSide",
-    "UpstreamConnection",
-}
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
@@ -30,12 +20,6 @@ def _without_collector() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-
-
-def left() -> Counter[str]:
-    """Return how many there are of what lives no longer than a connection."""
-    names = Counter(type(one).__name__ for one in gc.get_objects())
-    return Counter({name: names[name] for name in KINDS if names[name]})
 
 
 async def exchange(on: Stage) -> None:
@@ -58,6 +42,15 @@ async def failed_dial(on: Stage) -> None:
         await client.says(head("GET / HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {port}"))
         await client.gets_error(502, "connection_refused")
     client.closes()
+
+
+async def abandoned_dial(on: Stage) -> None:
+    client = await on.client()
+    async with deaf_port() as port:
+        await client.says(head("GET / HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {port}"))
+        await on.serves()
+        client.resets()
+        await on.serves()
 
 
 async def tunnel(on: Stage) -> None:
@@ -94,6 +87,7 @@ async def upstream_that_breaks_off(on: Stage) -> None:
         exchange,
         refusal,
         failed_dial,
+        abandoned_dial,
         tunnel,
         broken_tunnel,
         client_that_leaves,

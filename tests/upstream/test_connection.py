@@ -244,10 +244,13 @@ async def test_a_dial_that_is_abandoned_tells_nobody() -> None:
     owner = Owner()
     async with deaf_port() as port:
         dialling = start(Target("127.0.0.1", port), owner)
+        task = dialling._task
+        assert task is not None
         await asyncio.sleep(0)
         dialling.abandon()
+        dialling.abandon()
         with pytest.raises(asyncio.CancelledError):
-            await soon(dialling._task)
+            await soon(task)
     assert owner.told.empty()
 
 

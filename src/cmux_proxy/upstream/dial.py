@@ -185,12 +185,15 @@ class Dial:
         self._connection = connection
         self._owner = owner
         self._is_opening = True
-        self._task = loop.create_task(self._run())
+        self._task: asyncio.Task[None] | None = loop.create_task(self._run())
 
     def abandon(self) -> None:
         """Give up; an owner that is told of a connection all the same has to drop it."""
-        if self._is_opening:
+        if self._is_opening and self._task is not None:
             self._task.cancel()
+            # The exception that ends it keeps us, so it must not be kept: the exchange and its
+            # client would wait for the garbage collector.
+            self._task = None
 
     async def _run(self) -> None:
         connection = self._connection
