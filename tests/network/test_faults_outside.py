@@ -1,0 +1,58 @@
+"""The same faults as seen from outside: a proxy process that has met them has the descriptors and
+about the memory that it had before, sleeps, serves the next client, and has nothing to complain
+about."""
+
+import sys
+from collections.abc import Mapping
+from typing import Final
+
+import pytest
+
+from tests.helpers.proxies import proxy_process
+from tests.helpers.timing import MS
+from tests.network.faults.ground import Fault, ground
+from tests.network.faults.table import OF_CLIENTS, OF_UPSTREAMS
+from tests.network.mixed_load.memory import footprint, passing, settled_footprint
+
+MOST_GROWTH: Final = 8 * 1024 * 1024
+FLAGS: Final = {
+    "head": "--head-timeout",
+    "request_body": "--body-timeout",
+    "response_head": "--response-timeout",
+    "response_body": "--response-idle-timeout",
+}
+ALL: Final = {
+    **{f"an upstream that {name}": fault for name, fault in OF_UPSTREAMS.items()},
+    **{f"a client that {name}": fault for name, fault in OF_CLIENTS.items()},
+}
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+async def test_a_process_that_has_met_all_faults_at_once_is_as_it_was(loop_name: str) -> None:
+    together = {name: fault for name, fault in ALL.items() if not fault.is_alone}
+    await met(loop_name, together, 2000 * MS, times=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ALL)
+async def test_a_process_is_as_it_was_after(loop_name: str, fault: str) -> None:
+    await met(loop_name, {fault: ALL[fault]}, 800 * MS)
+
+
+async def met(
+    loop_name: str, faults: Mapping[str, Fault], patience: float, times: int | None = None
+) -> None:
+    timeouts = {fault.timeout for fault in faults.values() if fault.timeout is not None}
+    flags = [text for name in timeouts for text in (FLAGS[name], f"{patience}s")]
+    async with proxy_process(loop_name, *flags) as proxy:
+        before = footprint(proxy)
+        async with ground(proxy.port) as on:
+            await on.meets(faults, times)
+        # With the service gone, nothing is left in the pool either.
+        after = await settled_footprint(proxy, before)
+        print(f"before: {before}; after: {after}")
+        assert passing(after.descriptors, before.descriptors) == before.descriptors
+        assert after.resident < before.resident + MOST_GROWTH
+        await proxy.rests()
+        await proxy.stop()
