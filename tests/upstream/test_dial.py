@@ -103,6 +103,30 @@ async def test_a_port_that_nobody_listens_on_is_refused(host: str, shown: str) -
         assert await failure(dialer(Machine()), host, port) == (502, "connection_refused", text)
 
 
+class SamePort(Machine):
+    """A machine that gives a new connection the very port that is dialled, which is as free as any
+    other where nobody listens. Then both ends are the same socket."""
+
+    async def sock_connect(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        sock.bind(address)
+        await super().sock_connect(sock, address)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+async def test_a_port_is_refused_if_it_is_only_its_own_dial_that_answers(host: str) -> None:
+    address = "::1" if host == "::1" else "127.0.0.1"
+    family = socket.AF_INET6 if host == "::1" else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.bind((address, 0))
+        port = sock.getsockname()[1]
+    of = dialer(SamePort(found=[(address, port)]))
+    status, error, _ = await failure(of, host, port)
+    assert (status, error) == (502, "connection_refused")
+    # And the port is free for a service that starts now.
+    with socket.socket(family) as sock:
+        sock.bind((address, port))
+
+
 # Both loopbacks
 
 

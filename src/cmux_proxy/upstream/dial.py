@@ -18,7 +18,7 @@ from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.names import AddressInfo, Names
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
-from cmux_proxy.upstream.tcp import tune
+from cmux_proxy.upstream.tcp import refuse_itself, tune
 from cmux_proxy.upstream.unavailable import REFUSED, unavailable
 
 _BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
@@ -125,6 +125,7 @@ class Dialer:
             sock.setblocking(False)
             tune(sock, host)
             await self._loop.sock_connect(sock, (host, port))
+            refuse_itself(sock, port)
         except BaseException:
             sock.close()
             raise
@@ -152,6 +153,7 @@ class Dialer:
         )
         try:
             tune(sock, str(sock.getpeername()[0]))
+            refuse_itself(sock, port)
         except OSError:
             sock.close()
             raise

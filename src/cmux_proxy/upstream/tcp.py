@@ -1,6 +1,7 @@
-"""The options that every TCP connection of the proxy has, on either side."""
+"""The options that every TCP connection of the proxy has, on either side, and what is none."""
 
 import socket
+import struct
 from typing import Final
 
 KEEP_ALIVE_IDLE: Final = 20
@@ -13,6 +14,7 @@ _IDLE_OPTION: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_
 _CONGESTION_OPTION: Final[int | None] = getattr(socket, "TCP_CONGESTION", None)
 _SIMPLEST: Final = b"reno"
 _LOOPBACK: Final = ("127.", "::ffff:127.")
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 def tune(sock: socket.socket, host: str) -> None:
@@ -41,3 +43,14 @@ def spare_pacing(sock: socket.socket, host: str) -> None:
     except OSError:
         # A kernel that was built without it, or a connection that was reset just now.
         return
+
+
+def refuse_itself(sock: socket.socket, port: int) -> None:
+    """Raise ConnectionRefusedError if a connection to `port` has the same socket at both ends.
+
+    The system may give a connection to a port of this machine that very port, if nobody has it.
+    """
+    if sock.getsockname()[1] == port and sock.getsockname() == sock.getpeername():
+        # With a reset the port is free at once, for the service that is missed.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        raise ConnectionRefusedError
