@@ -1,0 +1,145 @@
+"""A name that cannot be looked up, for now or for long, and one whose address changes."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import pytest
+
+from cmux_proxy import Timeouts
+from tests.helpers.proxies import local_config
+from tests.helpers.script import ROUTE, Stage, get, head, stage
+from tests.helpers.timing import MS, later
+from tests.helpers.wire import Wire, WireListener
+
+OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+class Names:
+    """What the loop's look-ups find: `address`, a failure where it is None, and nothing for as
+    long as `is_silent`."""
+
+    def __init__(self) -> None:
+        self.address: str | None = None
+        self.is_silent = False
+        self.asked = 0
+        self._others = asyncio.get_running_loop().getaddrinfo
+
+    async def getaddrinfo(self, host: str, port: int, **options: Any) -> list[Any]:
+        if host != "service.test":
+            return await self._others(host, port, **options)
+        self.asked += 1
+        if self.is_silent:
+            await asyncio.Event().wait()
+        if self.address is None:
+            raise socket.gaierror(socket.EAI_AGAIN, "as the test says")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, port))]
+
+
+@contextlib.asynccontextmanager
+async def named(timeouts: Timeouts | None = None) -> AsyncIterator[tuple[Stage, Names]]:
+    """Set up a proxy whose services are on a machine with a name."""
+    names = Names()
+    config = local_config(upstream_host="service.test", timeouts=timeouts or Timeouts())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
+        async with stage(config) as on:
+            yield on, names
+
+
+async def serve(accepted: Awaitable[Wire]) -> Wire:
+    """Have a service that is asked answer; return its connection."""
+    wire = await later(accepted)
+    await wire.receive()
+    await wire.send(OK)
+    return wire
+
+
+async def test_a_look_up_that_fails_is_told_and_the_next_one_may_succeed() -> None:
+    async with named() as (on, names):
+        client = await on.client()
+        for _ in range(3):
+            await client.says(get())
+            told = await client.gets_error(502, "dns_error")
+            assert told == f"the host of service.test:{on.port} is not known"
+        names.address = "127.0.0.1"
+        await client.says(get())
+        with await serve(on.listener.accept()):
+            await client.gets(OK)
+        assert names.asked == 4
+
+
+async def test_a_look_up_without_an_answer_is_given_up_and_holds_nobody_up() -> None:
+    async with named(Timeouts(connect=300 * MS)) as (on, names):
+        names.address = "127.0.0.1"
+        served = await on.client()
+        await served.says(get())
+        with await serve(on.listener.accept()) as upstream:
+            await served.gets(OK)
+            names.is_silent = True
+            clients = [await on.client() for _ in range(20)]
+            for client in clients:
+                await client.says(head("CONNECT a:1 HTTP/1.1", "Host: a:1", ROUTE))
+            # Its service has a connection already, and needs no look-up.
+            await served.says(get())
+            await upstream.receive()
+            await upstream.send(OK)
+            await served.gets(OK)
+            for client in clients:
+                await client.gets_error(504, "connection_timeout", closes=True)
+
+
+async def test_a_client_that_leaves_during_a_look_up_leaves_nothing_behind() -> None:
+    async with named() as (on, names):
+        names.is_silent = True
+        for _ in range(20):
+            client = await on.client()
+            await client.says(get())
+            await on.serves()
+            client.resets()
+        await on.serves()
+        names.is_silent = False
+        names.address = "127.0.0.1"
+        client = await on.client()
+        await client.says(get())
+        with await serve(on.listener.accept()):
+            await client.gets(OK)
+
+
+async def test_an_address_that_changes_is_noticed_at_the_next_dial() -> None:
+    async with named() as (on, names):
+        names.address = "127.0.0.1"
+        moved = WireListener("127.0.0.2", on.port)
+        first, second = await on.client(), await on.client()
+        with contextlib.closing(moved):
+            await first.says(get())
+            with await serve(on.listener.accept()) as old:
+                await first.gets(OK)
+                names.address = "127.0.0.2"
+                # A connection that is kept is used for as long as it lives.
+                await first.says(get())
+                await old.receive()
+                await second.says(get())
+                with await serve(moved.accept()):
+                    await second.gets(OK)
+                    await old.send(OK)
+                    await first.gets(OK)
+
+
+async def test_once_the_old_address_is_gone_all_requests_reach_the_new_one() -> None:
+    async with named() as (on, names):
+        names.address = "127.0.0.1"
+        moved = WireListener("127.0.0.2", on.port)
+        client = await on.client()
+        with contextlib.closing(moved):
+            await client.says(get())
+            with await serve(on.listener.accept()):
+                await client.gets(OK)
+            on.listener.close()
+            names.address = "127.0.0.2"
+            # Whether the proxy has noticed the end by now or not: this may be sent again.
+            await client.says(get())
+            with await serve(moved.accept()):
+                await client.gets(OK)
