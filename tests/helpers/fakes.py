@@ -323,6 +323,11 @@ class FakeDialer(Dialer):
         self._world.dials.append(dial)
         return dial
 
+    def still_there(self, leased: UpstreamConnection) -> UpstreamConnection | None:
+        """Say that no name leads any more to where it did."""
+        leased.close()
+        return None
+
 
 class _Nobody(asyncio.Protocol):
     """Ignores everything."""

@@ -1,8 +1,11 @@
 """The request half of an exchange: refused, routed, sent, and sent once more; without sockets."""
 
+from typing import cast
+
 import pytest
 
 from cmux_proxy import Config, Timeouts
+from cmux_proxy.upstream.connection import UpstreamConnection
 from tests.helpers.fakes import FakeTransport, World
 from tests.helpers.script import head
 
@@ -76,6 +79,15 @@ def test_a_connection_of_the_pool_is_preferred_to_a_dial() -> None:
     assert upstream.got == SENT
     assert len(world.context.pool) == 0
     assert all(dial.is_over for dial in world.dials)
+
+
+def test_a_connection_to_where_its_name_no_longer_leads_is_not_used() -> None:
+    world = World()
+    client, upstream = pooled(world)
+    cast(UpstreamConnection, upstream.get_protocol()).address = "192.0.2.1"
+    client.arrives(GET)
+    assert (upstream.got, upstream.is_closing()) == (b"", True)
+    assert world.dial().succeeds().got == SENT
 
 
 def test_connect_dials_even_where_the_pool_has_a_connection() -> None:

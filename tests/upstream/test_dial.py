@@ -13,6 +13,7 @@ import pytest
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream import dial
+from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.dial import Dialer
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
@@ -31,13 +32,16 @@ class Machine:
         self.asked = 0
         self._error = error
         self._found = found
-        self._is_gone = False
+        self._failure: int | None = None
 
     def moves(self, found: list[tuple[str, int]]) -> None:
         self._found = found
 
     def goes(self) -> None:
-        self._is_gone = True
+        self.fails(socket.EAI_NONAME)
+
+    def fails(self, number: int) -> None:
+        self._failure = number
 
     def __getattr__(self, name: str) -> Any:
         return getattr(asyncio.get_running_loop(), name)
@@ -51,8 +55,8 @@ class Machine:
 
     async def getaddrinfo(self, host: str, port: int, **options: Any) -> list[Any]:
         self.asked += 1
-        if self._is_gone:
-            raise socket.gaierror(socket.EAI_NONAME, "not known")
+        if self._failure is not None:
+            raise socket.gaierror(self._failure, "as the test says")
         if self._found is None:
             return await asyncio.get_running_loop().getaddrinfo(host, port, **options)
         return [
@@ -69,7 +73,7 @@ def dialer(
     is_own: Callable[[str, int], bool] = lambda *_: False,
 ) -> Dialer:
     loop = cast(asyncio.AbstractEventLoop, machine)
-    return Dialer(loop, Pool(1, 1, 1.0), timeout, both, is_own, ReadSize(loop, 256 * 1024))
+    return Dialer(loop, Pool(9, 9, 1.0), timeout, both, is_own, ReadSize(loop, 256 * 1024))
 
 
 async def failure(of: Dialer, host: str, port: int) -> tuple[int, str, str]:
@@ -190,7 +194,10 @@ async def test_a_machine_without_the_other_loopback_tells_of_the_first() -> None
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 64], ids=["unknown", "not encodable"])
 async def test_a_name_that_cannot_be_resolved_is_unknown(host: str) -> None:
-    told = await failure(dialer(Machine()), host, 80)
+    machine = Machine()
+    if host == "nowhere.invalid":
+        machine.goes()
+    told = await failure(dialer(machine), host, 80)
     assert told == (502, "dns_error", f"the host of {host}:80 is not known")
 
 
@@ -303,6 +310,72 @@ async def test_a_name_that_still_has_its_addresses_is_not_tried_twice() -> None:
         for count in (1, 2):
             assert (await failure(of, "some.example", port))[1] == "connection_refused"
             assert machine.asked == count
+
+
+async def test_the_order_of_addresses_is_no_news() -> None:
+    with closed_port() as port:
+        machine = Machine(found=[("127.0.0.1", 0), ("::1", 0)])
+        of = dialer(machine)
+        await failure(of, "some.example", port)
+        machine.tried.clear()
+        machine.moves([("::1", 0), ("127.0.0.1", 0)])
+        assert (await failure(of, "some.example", port))[1] == "connection_refused"
+        assert (machine.asked, len(machine.tried)) == (2, 2)
+
+
+async def test_what_is_refused_is_refused_though_the_resolver_fails_meanwhile() -> None:
+    with closed_port() as port:
+        machine = Machine(found=[("127.0.0.1", 0)])
+        of = dialer(machine)
+        await failure(of, "some.example", port)
+        machine.fails(socket.EAI_AGAIN)
+        assert (await failure(of, "some.example", port))[1] == "connection_refused"
+
+
+async def test_a_resolver_that_fails_is_not_a_name_that_nobody_knows() -> None:
+    machine = Machine()
+    machine.fails(socket.EAI_AGAIN)
+    text = "the host of a.test:80 could not be looked up; is there a name server that answers?"
+    assert await failure(dialer(machine), "a.test", 80) == (502, "dns_error", text)
+
+
+# Connections of the pool
+
+
+class Leased(UpstreamConnection):
+    """An idle connection that says whether it was closed."""
+
+    def __init__(self, host: str, pool: Pool[UpstreamConnection], address: str | None) -> None:
+        loop = cast(asyncio.AbstractEventLoop, Machine())
+        super().__init__(Target(host, 80), pool, ReadSize(loop, 256 * 1024))
+        self.address = address
+        self.is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+async def test_connections_to_where_a_name_no_longer_leads_are_closed() -> None:
+    machine = Machine(found=[("127.0.0.2", 0)])
+    of = dialer(machine)
+    pool = of._pool
+    with contextlib.closing(WireListener("127.0.0.2")) as listener:
+        await peer_port(of, "some.example", listener.port)
+    addresses = ["127.0.0.2", "127.0.0.1", "127.0.0.3"]
+    idle = [Leased("some.example", pool, address) for address in addresses]
+    for one in idle[:2]:
+        pool.give_back(one.target, one, 0.0)
+    assert of.still_there(idle[2]) is idle[0]
+    assert [one.is_closed for one in idle] == [False, True, True]
+    assert of.still_there(Leased("gone.example", pool, "127.0.0.2")) is None
+
+
+async def test_connections_to_an_address_are_not_looked_up() -> None:
+    machine = Machine()
+    of = dialer(machine)
+    leased = Leased("127.0.0.2", of._pool, None)
+    assert of.still_there(leased) is leased
+    assert machine.asked == 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "some.example"])

@@ -1,15 +1,18 @@
 """What is known of a name, for how long, and who asks; the clock is the test's."""
 
 import asyncio
+import contextlib
 import socket
 from typing import Any, cast
 
 import pytest
 
-from cmux_proxy.upstream.names import GOOD_FOR, Names
+from cmux_proxy.upstream.names import GOOD_FOR, Names, is_name, is_unknown, named_address
 from tests.helpers.timing import soon
+from tests.helpers.wire import Wire, WireListener
 
 HOST = "some.example"
+UNSURE = socket.gaierror(socket.EAI_AGAIN, "no resolver answers")
 
 
 class Resolver:
@@ -20,6 +23,7 @@ class Resolver:
         self.address = "192.0.2.1"
         self.error: Exception | None = None
         self.asked: list[str] = []
+        self.is_asked = asyncio.Event()
         self.answer = asyncio.Event()
         self.answer.set()
 
@@ -31,6 +35,7 @@ class Resolver:
 
     async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
         self.asked.append(host)
+        self.is_asked.set()
         await self.answer.wait()
         if self.error is not None:
             raise self.error
@@ -48,7 +53,7 @@ async def address(known: Names, host: str = HOST) -> str:
 
 async def until_idle(known: Names) -> None:
     while known._searches:
-        await soon(asyncio.wait(list(known._searches.values())))
+        await soon(asyncio.wait([search.task for search in known._searches.values()]))
         await asyncio.sleep(0)
 
 
@@ -73,10 +78,10 @@ async def test_an_ipv6_address_keeps_its_scope() -> None:
     assert (await soon(known.find(HOST, 80))).infos[0][4] == ("fe80::1", 80, 0, 7)
 
 
-async def test_an_old_answer_is_given_while_a_new_one_is_on_its_way() -> None:
+async def test_a_name_in_use_is_looked_up_again_before_its_answer_is_too_old() -> None:
     resolver, known = names()
     assert await address(known) == "192.0.2.1"
-    resolver.now += GOOD_FOR - 0.1
+    resolver.now += GOOD_FOR / 2 - 0.1
     assert await address(known) == "192.0.2.1"
     assert len(resolver.asked) == 1
     resolver.now += 0.1
@@ -92,19 +97,27 @@ async def test_an_old_answer_is_given_while_a_new_one_is_on_its_way() -> None:
     assert len(resolver.asked) == 2
 
 
-async def test_an_answer_that_is_much_too_old_is_not_given() -> None:
+async def test_an_answer_that_is_too_old_is_not_given() -> None:
     resolver, known = names()
     await address(known)
-    resolver.now += 60
+    resolver.now += GOOD_FOR
     resolver.address = "192.0.2.2"
     assert await address(known) == "192.0.2.2"
 
 
-@pytest.mark.parametrize("error", [socket.gaierror(-2, "gone"), UnicodeError("label too long")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        socket.gaierror(socket.EAI_NONAME, "gone"),
+        socket.gaierror(socket.EAI_NODATA, "no address"),
+        UnicodeError("label too long"),
+    ],
+    ids=["unknown", "without an address", "not encodable"],
+)
 async def test_a_name_that_is_gone_is_forgotten(error: Exception) -> None:
     resolver, known = names()
     await address(known)
-    resolver.now += GOOD_FOR
+    resolver.now += GOOD_FOR / 2
     resolver.error = error
     assert await address(known) == "192.0.2.1"
     await until_idle(known)
@@ -113,6 +126,125 @@ async def test_a_name_that_is_gone_is_forgotten(error: Exception) -> None:
             await address(known)
     resolver.error = None
     assert await address(known) == "192.0.2.1"
+
+
+# A resolver that fails
+
+
+async def test_a_resolver_that_fails_takes_no_address_away() -> None:
+    resolver, known = names()
+    await address(known)
+    resolver.error = UNSURE
+    for _ in range(3):
+        resolver.now += GOOD_FOR
+        assert await address(known) == "192.0.2.1"
+    # It is not asked for every request either.
+    assert len(resolver.asked) == 4
+    assert known.has(HOST, "192.0.2.1")
+    await address(known)
+    assert len(resolver.asked) == 4
+    resolver.error = None
+    resolver.address = "192.0.2.2"
+    resolver.now += GOOD_FOR
+    assert await address(known) == "192.0.2.2"
+
+
+async def test_an_answer_does_for_a_minute_at_most() -> None:
+    resolver, known = names()
+    await address(known)
+    resolver.error = UNSURE
+    for _ in range(11):
+        resolver.now += GOOD_FOR
+        await address(known)
+    resolver.now += GOOD_FOR
+    for _ in range(2):
+        with pytest.raises(socket.gaierror):
+            await address(known)
+
+
+async def test_a_name_that_fails_at_once_is_not_known() -> None:
+    resolver, known = names()
+    resolver.error = UNSURE
+    with pytest.raises(socket.gaierror):
+        await address(known)
+    assert not known.has(HOST, "192.0.2.1")
+
+
+async def test_a_resolver_that_takes_its_time_holds_nobody_up_who_has_an_answer() -> None:
+    resolver, known = names()
+    await address(known)
+    resolver.answer.clear()
+    resolver.is_asked.clear()
+    resolver.now += GOOD_FOR
+    waiting = asyncio.get_running_loop().create_task(known.find(HOST, 80))
+    await soon(resolver.is_asked.wait())
+    # It has been waited for long enough by now.
+    resolver.now += 1
+    found = await soon(known.find(HOST, 80))
+    assert (found.infos[0][4][0], found.is_new) == ("192.0.2.1", False)
+    resolver.address = "192.0.2.2"
+    resolver.answer.set()
+    await soon(waiting)
+    await until_idle(known)
+    assert await address(known) == "192.0.2.2"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, ""), True),
+        (socket.gaierror(socket.EAI_AGAIN, ""), False),
+        (UnicodeError(), True),
+        (OSError(socket.EAI_NONAME, ""), False),
+    ],
+    ids=["no name", "try again", "not encodable", "no error of the resolver"],
+)
+def test_some_errors_say_that_there_is_no_name(error: Exception, expected: bool) -> None:
+    assert is_unknown(error) is expected
+
+
+# Who has an address
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("some.example", True), ("localhost", True), ("127.0.0.1", False), ("::1", False)],
+)
+def test_a_host_is_a_name_or_an_address(host: str, expected: bool) -> None:
+    assert is_name(host) is expected
+
+
+@pytest.mark.parametrize(("host", "expected"), [(HOST, "127.0.0.1"), ("127.0.0.1", None)])
+async def test_a_connection_tells_where_its_name_has_led(host: str, expected: str | None) -> None:
+    with contextlib.closing(WireListener()) as listener:
+        wire = await Wire.to("127.0.0.1", listener.port)
+        with wire:
+            assert named_address(host, wire.sock) == expected
+
+
+def test_a_connection_that_was_reset_is_no_names() -> None:
+    with socket.socket() as sock:
+        assert named_address(HOST, sock) == ""
+
+
+async def test_an_address_is_a_names_as_long_as_it_is_known_to_be() -> None:
+    resolver, known = names()
+    assert not known.has(HOST, "192.0.2.1")
+    await address(known)
+    assert known.has(HOST, "192.0.2.1")
+    assert not known.has(HOST, "192.0.2.2")
+    # To ask for it is to use the name.
+    resolver.now += GOOD_FOR / 2
+    resolver.address = "192.0.2.2"
+    assert known.has(HOST, "192.0.2.1")
+    await until_idle(known)
+    assert not known.has(HOST, "192.0.2.1")
+    assert known.has(HOST, "192.0.2.2")
+    resolver.now += GOOD_FOR
+    assert not known.has(HOST, "192.0.2.2")
+
+
+# Who asks
 
 
 async def test_who_asks_at_the_same_time_gets_the_same_answer() -> None:
@@ -151,8 +283,13 @@ async def test_to_ask_anew_is_to_ask() -> None:
     assert await address(known) == "192.0.2.2"
 
 
-async def test_what_is_known_is_bounded() -> None:
-    _resolver, known = names()
-    for number in range(3000):
+async def test_what_is_known_is_bounded_and_the_oldest_goes_first() -> None:
+    resolver, known = names()
+    for number in range(1024):
         await address(known, f"host-{number}.example")
-    assert len(known._known) <= 1024
+    resolver.now += GOOD_FOR
+    await address(known, "host-0.example")
+    await address(known, "one-more.example")
+    assert len(known._known) == 1024
+    assert "host-1.example" not in known._known
+    assert "host-0.example" in known._known

@@ -85,6 +85,8 @@ class Asking(Answering):
             host = target.authority().encode("ascii")
             self._outgoing = rewrite.other_request(request, to, self._upgrade, host, tail, edits)
         upstream = context.pool.lease(target)
+        if upstream is not None and upstream.address is not None:
+            upstream = context.dialer.still_there(upstream)
         if upstream is None:
             self._dialling = context.dialer.start(target, self, self._dial_patience)
         else:

@@ -55,6 +55,7 @@ class UpstreamConnection(Idle):
         "_is_reading",
         "_pool",
         "_read_size",
+        "address",
         "has_served",
         "is_open",
         "owner",
@@ -69,6 +70,8 @@ class UpstreamConnection(Idle):
         self._is_counted = False
         self._read_size = read_size
         self.target = target
+        # What the target's name has led to; None where the target is an address itself.
+        self.address: str | None = None
         self.owner: UpstreamOwner | None = None
         self.has_served = False
         self.is_open = False

@@ -7,7 +7,6 @@ Knows which addresses a target has, in which order and for how long they are tri
 import asyncio
 import socket
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Final, cast
 
 import aiohappyeyeballs
@@ -15,7 +14,7 @@ import aiohappyeyeballs
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
-from cmux_proxy.upstream.names import AddressInfo, Names
+from cmux_proxy.upstream.names import AddressInfo, Names, is_name, named_address
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
 from cmux_proxy.upstream.tcp import refuse_itself, tune
@@ -84,6 +83,17 @@ class Dialer:
             503, f"{text} (--max-upstream-connections)", "connection_limit_reached"
         )
 
+    def still_there(self, leased: UpstreamConnection) -> UpstreamConnection | None:
+        """Return a leased connection, or the next one, that leads where its name still does."""
+        target = leased.target
+        connection: UpstreamConnection | None = leased
+        while connection is not None and connection.address is not None:
+            if self._names.has(target.host, connection.address):
+                break
+            connection.close()
+            connection = self._pool.lease(target)
+        return connection
+
     async def open_socket(self, target: Target) -> socket.socket:
         """Return a connected socket within the deadline; raise UpstreamUnavailable."""
         try:
@@ -99,9 +109,7 @@ class Dialer:
     async def _connect(self, target: Target) -> socket.socket:
         if self._both and target.host == _BOTH_LOOPBACKS[0]:
             return await self._connect_loopback(target.port)
-        try:
-            ip_address(target.host)
-        except ValueError:
+        if is_name(target.host):
             return await self._connect_name(target)
         return await self._connect_address(target.host, target.port)
 
@@ -140,7 +148,8 @@ class Dialer:
             if found.is_new:
                 raise
             new = await self._names.find_anew(target.host, target.port)
-            if new.infos == found.infos:
+            # Resolvers change the order from answer to answer.
+            if set(new.infos) == set(found.infos):
                 raise
         return await self._connect_any(new.infos, target.port)
 
@@ -203,6 +212,7 @@ class Dial:
             self._dialer.find_place(connection)
             sock = await self._open(connection.target)
             self._is_opening = False
+            connection.address = named_address(connection.target.host, sock)
             # The connection itself tells its owner when it is made, so that no byte comes too soon.
             connection.owner = self._owner
             await self._wrap(sock)

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
+from cmux_proxy.upstream.names import is_unknown
 
 REFUSED: Final = "connection_refused"
 
@@ -31,8 +32,11 @@ def unavailable(
 
 
 def _refusal(error: OSError | UnicodeError | RuntimeError) -> _Refusal:
-    if isinstance(error, socket.gaierror | UnicodeError):
+    if is_unknown(error):
         return _Refusal(502, "dns_error", "the host of {} is not known")
+    if isinstance(error, socket.gaierror):
+        says = "the host of {} could not be looked up; is there a name server that answers?"
+        return _Refusal(502, "dns_error", says)
     if isinstance(error, ConnectionRefusedError):
         says = "nothing listens on {}; start the service or check the port"
         return _Refusal(502, REFUSED, says)
