@@ -125,7 +125,9 @@ def test_nothing_else_is_a_domain(text: str) -> None:
         domain(text)
 
 
-@pytest.mark.parametrize("text", ["{workspace}", "{workspace}.a", "w-{workspace}-x.a.b"])
+@pytest.mark.parametrize(
+    "text", ["{workspace}", "{workspace}.a", "w-{workspace}-x.a.b", "{workspace}.a.b."]
+)
 def test_a_template_has_one_place_for_the_workspace(text: str) -> None:
     assert host_template(text) == text
 
@@ -133,7 +135,7 @@ def test_a_template_has_one_place_for_the_workspace(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "a", "{workspace}{workspace}", "{Workspace}.a", "{other}.{workspace}", "{workspace}:80",
-     "{workspace}.", "-{workspace}", "http://{workspace}"],
+     "{workspace}..", ".", "-{workspace}", "http://{workspace}"],
 )  # fmt: skip
 def test_nothing_else_is_a_template(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a host name with \{workspace\} in it"):

@@ -101,8 +101,12 @@ def domain(text: str) -> str:
 
 
 def host_template(text: str) -> str:
-    """Read "{workspace}.example", a name of DNS in which the workspace's stands once."""
-    if text.count(WORKSPACE) == 1 and _NAME.fullmatch(text.replace(WORKSPACE, "w")) is not None:
+    """Read "{workspace}.example", a name of DNS in which the workspace's stands once.
+
+    A dot at the end keeps the resolver from trying the name below domains of its own.
+    """
+    name = text.replace(WORKSPACE, "w").removesuffix(".")
+    if text.count(WORKSPACE) == 1 and _NAME.fullmatch(name) is not None:
         return text
     raise ValueError(f"{text!r} is not a host name with {WORKSPACE} in it")
 
