@@ -103,6 +103,7 @@ class Proxy:
             connection.abort()
         await self._emptiness(context)
         self._close_idle_upstreams(context)
+        context.dialer.close()
         context.conduit.close()
 
     async def __aenter__(self) -> Self:

@@ -66,6 +66,10 @@ class Dialer:
         connection = UpstreamConnection(target, self._pool, self._read_size)
         return Dial(self, self._loop, connection, owner, patience)
 
+    def close(self) -> None:
+        """Give up looking up names; dials are for their owners to abandon."""
+        self._names.close()
+
     def find_place(self, connection: UpstreamConnection) -> None:
         """Count the connection among those to its target; raise UpstreamUnavailable at the limit.
 

@@ -113,6 +113,11 @@ class Names:
             return Found(_with_port(search.task.result(), port), True)
         return Found(_with_port(entry.infos, port), False)
 
+    def close(self) -> None:
+        """Give up what is being looked up."""
+        for search in list(self._searches.values()):
+            search.task.cancel()
+
     def _good(self, host: str) -> _Entry | None:
         """Return what is known and good; see to it in time that it stays so."""
         entry = self._known.get(host)
