@@ -1,1 +1,4 @@
-"""Measurements: `load` puts whole proxies under load, `micro` times single steps."""
+"""Measurements: `load` puts whole proxies under load, `micro` times single steps.
+
+`probe` puts the cases of a public corpus of malformed and ambiguous requests to several proxies.
+"""

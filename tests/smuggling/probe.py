@@ -46,7 +46,8 @@ class Probe:
         if not statuses:
             silent = self.may_close if is_closed else self.may_wait
             return Verdict.PASS if silent else Verdict.FAIL
-        if self.one_answer and 200 <= statuses[0] < 300:
+        is_taken = 200 <= statuses[0] < 300
+        if self.one_answer and statuses[0] != 400 and (is_taken or 400 in self.passes):
             is_last = is_closed and len(statuses) == 1
             return Verdict.PASS if is_last else Verdict.FAIL
         if statuses[0] in self.passes:
