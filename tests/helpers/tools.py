@@ -1,10 +1,14 @@
 """Programs that tests run: found, or the test is skipped; where CI is true, missing ones fail."""
 
 import asyncio
+import contextlib
 import os
+import re
 import shutil
-from collections.abc import Mapping
-from typing import Final
+import signal
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Final, NoReturn
 
 import pytest
 
@@ -18,11 +22,15 @@ def tool(name: str) -> str:
     """Return the path of a program; skip the test, or fail it in CI, when it is not installed."""
     path = shutil.which(name, path=_PATH)
     if path is None:
-        text = f"{name} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(text)
-        pytest.skip(text)
+        missing(f"{name} is not installed")
     return path
+
+
+def missing(text: str) -> NoReturn:
+    """Skip the test, or fail it in CI, since something is not there that it needs."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(text)
+    pytest.skip(text)
 
 
 class Finished:
@@ -53,3 +61,39 @@ async def finish(
         raise
     assert process.returncode is not None
     return Finished(process.returncode, out, errors)
+
+
+@contextlib.asynccontextmanager
+async def program(
+    *command: str, folder: Path, variables: Mapping[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a program in a folder, for as long as the block; whatever it starts ends with it.
+
+    What it says, and complains about, is its standard output.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=folder,
+        env={**os.environ, **(variables or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await later(process.communicate())
+
+
+async def says(process: asyncio.subprocess.Process, pattern: str) -> str:
+    """Return the first group of a pattern, once the program says something that matches."""
+    assert process.stdout is not None
+    said = ""
+    while line := await later(process.stdout.readline()):
+        said += line.decode("utf-8", "replace")
+        if match := re.search(pattern, said):
+            return match[1]
+    raise AssertionError(f"it ended, and said: {said}")

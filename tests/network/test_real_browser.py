@@ -1,0 +1,87 @@
+"""Chromium, which cannot send fields of ours: the host tells where a page lives."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.http11 import Request, Response
+
+from cmux_proxy import workspace_ip
+from tests.helpers.browser import chromium
+from tests.helpers.script import stage
+
+PAGE: Final = """<!doctype html>
+<link rel="icon" href="data:,">
+<script type="module" src="/main.js"></script>
+"""
+MAIN: Final = """
+import { greeting } from "./greeting.js";
+const before = document.cookie;
+document.cookie = "seen=" + location.host;
+const socket = new WebSocket(`ws://${location.host}/echo`);
+socket.onopen = () => socket.send(greeting);
+socket.onmessage = (event) => tell(JSON.stringify([event.data, before, isSecureContext]));
+"""
+FILES: Final = {
+    "/": ("text/html", PAGE),
+    "/main.js": ("text/javascript", MAIN),
+    "/greeting.js": ("text/javascript", 'export const greeting = "hello";'),
+}
+
+
+class Site:
+    """A page with modules and a WebSocket that answers; `asked` are paths, hosts and origins."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked: list[tuple[str, str, str | None]] = []
+
+    def page(self, _connection: ServerConnection, request: Request) -> Response | None:
+        """Answer what is no WebSocket."""
+        fields = request.headers
+        self.asked.append((request.path, fields["Host"], fields.get("Origin")))
+        if request.path not in FILES:
+            return None
+        kind, text = FILES[request.path]
+        body = text.encode()
+        headers = Headers([("Content-Type", kind), ("Content-Length", str(len(body)))])
+        return Response(200, "OK", headers, body)
+
+    async def echo(self, connection: ServerConnection) -> None:
+        """Send back what comes, and who does it."""
+        async for message in connection:
+            await connection.send(f"{self.name}: {message!s}")
+
+
+@contextlib.asynccontextmanager
+async def running(site: Site, host: str, port: int = 0) -> AsyncIterator[int]:
+    """Run a site; return its port."""
+    server: Server
+    async with serve(site.echo, host, port, process_request=site.page) as server:
+        yield next(iter(server.sockets)).getsockname()[1]
+
+
+async def test_a_page_with_its_modules_and_its_websocket_is_reached_by_its_host(
+    tmp_path: Path,
+) -> None:
+    workspace, default = Site("workspace"), Site("default")
+    async with (
+        running(workspace, workspace_ip("ws-1")) as port,
+        running(default, "127.0.0.1", port),
+        stage() as on,
+        chromium(tmp_path) as browser,
+    ):
+        for site, name in ((workspace, f"ws-1-{port}"), (default, str(port))):
+            host = f"{name}.localhost:{on.address.port}"
+            assert await browser.open(f"http://{host}/") == 200
+            # Each host is an origin of its own, which has its own cookies.
+            told = [f"{site.name}: hello", "", True]
+            assert json.loads(await browser.told()) == told
+            assert site.asked == [("/", host, None)] + [
+                (path, host, f"http://{host}") for path in ("/main.js", "/greeting.js", "/echo")
+            ]
+            assert browser.sockets.pop() == f"ws://{host}/echo"
