@@ -1,0 +1,107 @@
+"""Vite and webpack, with a page in Chromium under a host that they have never heard of."""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from cmux_proxy import Rewriting, Routing
+from tests.helpers.browser import Browser, chromium
+from tests.helpers.proxies import local_config
+from tests.helpers.script import stage
+from tests.helpers.tools import missing, program, says, tool
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+SOURCES: Final = Path(__file__).parents[1] / "devservers"
+COMMANDS: Final = {
+    "vite": ("node", "../node_modules/vite/bin/vite.js"),
+    "webpack": ("node", "serve.js"),
+}
+REFUSALS: Final = {
+    "vite": 'Blocked request. This host ("{name}") is not allowed.',
+    "webpack": "Invalid Host header",
+}
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the servers; return the folder in which their sites are."""
+    folder = tmp_path_factory.mktemp("devservers") / "sites"
+    shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns("node_modules"))
+    command = [tool("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        missing(f"npm cannot install the servers: {done.stderr}")
+    return folder
+
+
+@pytest.fixture
+def site(installed: Path, server: str) -> Path:
+    """Return a folder with the site of a server as it is at first."""
+    folder = installed / server
+    shutil.copy(SOURCES / server / "word.js", folder)
+    return folder
+
+
+@contextlib.asynccontextmanager
+async def reached(
+    site: Path, folder: Path, suffix: str, **rules: Any
+) -> AsyncIterator[tuple[Browser, str]]:
+    """Run the server, a browser, and a proxy with these rules; give the host of the site."""
+    routing = Routing(host_suffixes=["dev.test"])
+    config = local_config(rewriting=Rewriting(**rules), routing=routing)
+    async with (
+        program(*COMMANDS[site.name], folder=site, variables={"NO_COLOR": "1"}) as process,
+        stage(config) as on,
+        chromium(folder, "*.dev.test") as browser,
+    ):
+        port = await says(process, r"http://localhost:([0-9]+)/")
+        yield browser, f"{port}.{suffix}:{on.address.port}"
+
+
+async def follows_a_change(browser: Browser, host: str, site: Path) -> None:
+    """Fail unless a page gets what changes in the site, over a WebSocket with its own host."""
+    assert await browser.open(f"http://{host}/") == 200
+    assert await browser.told() == "first"
+    await browser.hears()
+    # Of the same length, so that the file is never seen empty.
+    with (site / "word.js").open("r+") as file:
+        file.write('export const word = "other";')
+    assert await browser.told() == "other"
+    assert [socket.split("/")[2] for socket in browser.sockets] == [host]
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+async def test_hot_reload_works_under_a_foreign_host(site: Path, tmp_path: Path) -> None:
+    rules = {"host_header": "upstream", "rewrite_origin": True}
+    async with reached(site, tmp_path, "dev.test", **rules) as (browser, host):
+        await follows_a_change(browser, host, site)
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+async def test_a_foreign_host_is_refused_without_the_flags(site: Path, tmp_path: Path) -> None:
+    async with reached(site, tmp_path, "dev.test") as (browser, host):
+        assert await browser.open(f"http://{host}/") == 403
+        refusal = REFUSALS[site.name].format(name=host.partition(":")[0])
+        assert refusal in await browser.evaluate("document.body.innerText")
+
+
+@pytest.mark.parametrize("server", ["webpack"])
+async def test_a_foreign_origin_is_refused_where_only_the_host_is_ours(
+    site: Path, tmp_path: Path
+) -> None:
+    async with reached(site, tmp_path, "dev.test", host_header="upstream") as (browser, host):
+        assert await browser.open(f"http://{host}/") == 200
+        assert await browser.told() == "first"
+        assert "Invalid Host/Origin header" in await browser.hears()
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+async def test_a_host_below_localhost_needs_no_flags(site: Path, tmp_path: Path) -> None:
+    async with reached(site, tmp_path, "localhost") as (browser, host):
+        await follows_a_change(browser, host, site)
