@@ -74,8 +74,12 @@ class Wire:
 
     def reset(self) -> None:
         """Close with a TCP reset."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        self.reset_on_close()
         self.close()
+
+    def reset_on_close(self) -> None:
+        """Have the close, whenever it comes, be a TCP reset."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def close(self) -> None:
         """Close, as a process that exits does."""

@@ -41,11 +41,11 @@ class Client:
         # At first every client does something else, so that all is done in any case.
         for turn in itertools.count():
             use = _USES[self._number % len(_USES)] if not turn else self._random.choice(_USES)
+            since = clock()
             try:
                 await later(self._use_connection(use))
             except Exception as error:
-                doing = " ".join(map(str, self._doing))
-                self._world.problem(f"client {self._number}, {use}, {doing}", repr(error))
+                self._world.failed(f"client {self._number}, {use}", self._doing, error, since)
             if clock() >= until:
                 return
 

@@ -21,6 +21,12 @@ class Upstream:
         self._world = world
         self._listener = listener
         self._port = listener.port
+        self._wires: set[LeanWire] = set()
+
+    def reset_on_close(self) -> None:
+        """Have every connection end with a reset once `serve` is cancelled."""
+        for wire in self._wires:
+            wire.reset_on_close()
 
     async def serve(self) -> None:
         """Serve whoever comes, until cancelled."""
@@ -31,6 +37,7 @@ class Upstream:
     async def _receive(self, wire: LeanWire) -> None:
         """Serve one connection; nothing that goes wrong may end the others."""
         plan: Plan | None = None
+        self._wires.add(wire)
         try:
             with wire:
                 reader = Reader(wire)
@@ -42,8 +49,10 @@ class Upstream:
         except Exception as error:
             # Between two requests the proxy may close as it likes.
             is_break = isinstance(error, EOFError | OSError) and not isinstance(error, TimeoutError)
-            if not is_break or (plan is not None and not plan.is_aborted):
+            if not is_break or (plan is not None and not self._world.may_break(plan)):
                 self._world.problem(f"upstream, {plan}", repr(error))
+        finally:
+            self._wires.discard(wire)
 
     async def _serve(self, reader: Reader, head: Message, plan: Plan) -> bool:
         """Do what the plan says; return whether the connection may go on."""

@@ -44,6 +44,14 @@ class World:
             return self.fresh_port
         return self.ports[int(plan.key[1:]) % len(self.ports)]
 
+    def may_break(self, plan: Plan) -> bool:
+        """Return whether an upstream may lose a request before it is done with it."""
+        return plan.is_aborted
+
+    def failed(self, who: str, doing: Sequence[object], error: Exception, _since: float) -> None:
+        """Note what has gone wrong for a client that did this since then, by the loop's clock."""
+        self.problem(f"{who}, {' '.join(map(str, doing))}", repr(error))
+
     def problem(self, who: str, error: object) -> None:
         """Note what must not happen."""
         self.problem_count += 1
@@ -51,17 +59,32 @@ class World:
             self.problems.append(f"{who}: {error}")
 
 
+class Mismatch(AssertionError):
+    """Other bytes than those that had to come; `what` they are, "head" or some content."""
+
+    def __init__(self, plan: Plan, what: str, got: bytes, wanted: bytes) -> None:
+        self.plan = plan
+        self.what = what
+        self.got = got
+        self.wanted = wanted
+        super().__init__(self._difference())
+
+    def _difference(self) -> str:
+        got, wanted = self.got, self.wanted
+        pairs = enumerate(zip(got, wanted, strict=False))
+        at = next((at for at, (one, other) in pairs if one != other), min(len(got), len(wanted)))
+        start = max(0, at - _SHOWN // 2)
+        return (
+            f"{self.plan}: {self.what}: {len(got)} bytes instead of {len(wanted)}, "
+            f"other from {at} on:\n"
+            f"{got[start : start + _SHOWN]!r}\ninstead of\n{wanted[start : start + _SHOWN]!r}"
+        )
+
+
 def expect(plan: Plan, what: str, got: bytes, wanted: bytes) -> None:
     """Fail unless both are the same."""
-    if got == wanted:
-        return
-    pairs = enumerate(zip(got, wanted, strict=False))
-    at = next((at for at, (one, other) in pairs if one != other), min(len(got), len(wanted)))
-    start = max(0, at - _SHOWN // 2)
-    raise AssertionError(
-        f"{plan}: {what}: {len(got)} bytes instead of {len(wanted)}, other from {at} on:\n"
-        f"{got[start : start + _SHOWN]!r}\ninstead of\n{wanted[start : start + _SHOWN]!r}"
-    )
+    if got != wanted:
+        raise Mismatch(plan, what, got, wanted)
 
 
 def _size(random: Random, most: int) -> int:
