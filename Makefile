@@ -25,7 +25,7 @@ FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-slow test-compiled coverage lint types
-.PHONY: bench bench-full bench-workers bench-micro chart build clean
+.PHONY: bench bench-full bench-workers bench-micro chart soak build clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -75,6 +75,9 @@ bench-workers: $(RUN_VENV)/run.stamp ## one worker, two and four, and how evenly
 
 chart: $(RUN_VENV)/run.stamp ## draw docs/assets/bench.svg from the newest result
 	@$(RUN_PY) -m bench.load.chart $(ARGS)
+
+soak: $(RUN_VENV)/run.stamp ## 10,000 WebSockets, 500 aborts a second, mixed traffic: 20 minutes
+	@exec $(RUN_PY) -m bench.soak $(ARGS)
 
 bench-micro: $(RUN_VENV)/run.stamp ## time single steps: scan, rewrite, bodies
 	@exec $(RUN_PY) -m bench.micro.run $(ARGS)

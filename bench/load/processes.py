@@ -128,10 +128,18 @@ class Process:
         if status is not None:
             raise BenchError(f"ended with status {status}: {self.last_words()}")
 
+    def printed(self) -> list[str]:
+        """Return the lines that the process has printed."""
+        return self._log.read_text(errors="replace").strip().splitlines()
+
     def last_words(self) -> str:
         """Return the end of what the process has printed."""
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        return " | ".join(lines[-3:]) or "it printed nothing"
+        return " | ".join(self.printed()[-3:]) or "it printed nothing"
+
+    def end(self, timeout: float) -> int:
+        """Have the process end in order; return its status, which is -9 where it did not."""
+        self._stop(timeout)
+        return self._child.returncode
 
     def cpu_time(self) -> CpuTime:
         """Return what the process has used so far."""
@@ -172,11 +180,11 @@ class Process:
                 return
         raise BenchError(f"does not listen on port {self.port}: {self.last_words()}")
 
-    def _stop(self) -> None:
+    def _stop(self, timeout: float = _STOP_TIMEOUT) -> None:
         self._child.terminate()
         self.resume()
         try:
-            self._child.wait(_STOP_TIMEOUT)
+            self._child.wait(timeout)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()

@@ -21,12 +21,17 @@ class Upstream:
         self._world = world
         self._listener = listener
         self._port = listener.port
-        self._wires: set[LeanWire] = set()
+        self._wires: dict[LeanWire, Plan | None] = {}
 
     def reset_on_close(self) -> None:
         """Have every connection end with a reset once `serve` is cancelled."""
         for wire in self._wires:
             wire.reset_on_close()
+
+    def is_answering(self, name: str, least: int) -> bool:
+        """Return whether an answer of a kind, with so much content, is under way."""
+        plans = [plan for plan in self._wires.values() if plan is not None]
+        return any(plan.name == name and plan.down >= least for plan in plans)
 
     async def serve(self) -> None:
         """Serve whoever comes, until cancelled."""
@@ -37,22 +42,22 @@ class Upstream:
     async def _receive(self, wire: LeanWire) -> None:
         """Serve one connection; nothing that goes wrong may end the others."""
         plan: Plan | None = None
-        self._wires.add(wire)
+        self._wires[wire] = None
         try:
             with wire:
                 reader = Reader(wire)
                 while (head := await reader.head()) is not None:
-                    plan = Plan.parse(head.target)
+                    plan = self._wires[wire] = Plan.parse(head.target)
                     if not await self._serve(reader, head, plan):
                         break
-                    plan = None
+                    plan = self._wires[wire] = None
         except Exception as error:
             # Between two requests the proxy may close as it likes.
             is_break = isinstance(error, EOFError | OSError) and not isinstance(error, TimeoutError)
             if not is_break or (plan is not None and not self._world.may_break(plan)):
                 self._world.problem(f"upstream, {plan}", repr(error))
         finally:
-            self._wires.discard(wire)
+            del self._wires[wire]
 
     async def _serve(self, reader: Reader, head: Message, plan: Plan) -> bool:
         """Do what the plan says; return whether the connection may go on."""

@@ -19,16 +19,19 @@ class World:
     The upstream on the last port closes behind its answers without a word, so that a request may
     meet a connection which is about to go. It gets requests that may be sent again, no others.
     That on the port before keeps no connection, so that requests to it come in while one is made.
+    Keys count from `first` on.
     """
 
-    def __init__(self, proxy_port: int, ports: Sequence[int], closed_port: int) -> None:
+    def __init__(
+        self, proxy_port: int, ports: Sequence[int], closed_port: int, first: int = 0
+    ) -> None:
         self.proxy_port = proxy_port
         *self.ports, self.fresh_port, self.vanishing_port = ports
         self.closed_port = closed_port
         self.done: Counter[str] = Counter()
         self.problem_count = 0
         self.problems: list[str] = []
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(first)
 
     def plan(self, name: str, random: Random, most: int = 400_000) -> Plan:
         """Return a request of this kind with a key of its own."""

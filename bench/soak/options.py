@@ -1,0 +1,88 @@
+"""The command line, and whether the machine allows what it asks for."""
+
+import argparse
+import resource
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.load.processes import BenchError
+
+RESULTS: Final = Path(__file__).parents[1] / "results" / "soak"
+# The proxy accepts so many clients per descriptor that it may have (`server/descriptors.py`).
+_SHARE_OF_CLIENTS: Final = 0.4
+# Sockets of their own share connections out by chance: never as unevenly as this.
+_UNEVEN: Final = 1.15
+# Aborts that are under way, and probes.
+_OTHERS: Final = 600
+_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog="soak", description=__doc__ and "Many idle WebSockets, aborts and mixed traffic."
+    )
+    number = parser.add_argument
+    number("--seconds", type=float, default=1200, help="how long there is traffic (default 1200)")
+    number("--warm-up", type=float, default=60, help="so much of it before the first reading (60)")
+    number("--websockets", type=int, default=10_000, help="idle WebSockets (default 10000)")
+    number("--aborts", type=int, default=500, help="aborts a second (default 500)")
+    number("--clients", type=int, default=64, help="clients with mixed traffic (default 64)")
+    number("--workers", type=int, default=1, help="workers of the proxy (default 1)")
+    number("--loop", choices=("auto", "uvloop", "asyncio"), default="auto")
+    number("--seed", default="cmux", help="chooses another mixture")
+    number("--every", type=float, default=5, help="seconds between two samples (default 5)")
+    number(
+        "--in-turns",
+        action="store_true",
+        help="traffic first and aborts afterwards, instead of both at once",
+    )
+    number(
+        "--most-growth",
+        type=float,
+        metavar="MIB",
+        help="of resident memory (default: 2 MiB, or 5 %% where that is more)",
+    )
+    number("--output", type=Path, default=RESULTS, help="directory for the JSON")
+    number("--no-save", action="store_true", help="print the result and keep nothing")
+    options = parser.parse_args(arguments)
+    if not 0 < options.warm_up < options.seconds or options.every <= 0 or options.workers < 1:
+        parser.error("needs 0 < --warm-up < --seconds, 0 < --every and 1 <= --workers")
+    if min(options.websockets, options.aborts, options.clients) < 0:
+        parser.error("there is no less than 0")
+    return options
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raise BenchError, with the remedy, where this machine does not allow what is asked for."""
+    if not sys.platform.startswith("linux"):
+        raise BenchError("needs Linux: what processes hold is read from /proc")
+    uneven = _UNEVEN if options.workers > 1 else 1
+    each = options.websockets * uneven / options.workers + options.clients
+    needed = int((each + (_OTHERS if options.aborts else 0)) / _SHARE_OF_CLIENTS) + 1
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit < needed:
+        raise BenchError(
+            f"{options.websockets} WebSockets and {options.workers} workers need {needed} "
+            f"descriptors per process, and the limit is {limit}: raise it (ulimit -Hn), "
+            "or give --workers more or --websockets less"
+        )
+
+
+def fixed_ports(count: int) -> list[int]:
+    """Return free ports that no connection gets by chance while their service restarts."""
+    found: list[int] = []
+    # Below the range from which the system takes the ports of connections.
+    for port in range(int(_RANGE.read_text().split()[0]) - 1, 1024, -1):
+        if len(found) == count:
+            break
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+    return found

@@ -1,0 +1,134 @@
+"""Starts the proxy and everything around it, and says what is wrong.
+
+    make soak ARGS="--seconds 180 --workers 2"
+
+Resident memory and descriptors are compared at two moments: after the warm-up, and at the end. At
+both, traffic and aborts are over, all connections but the WebSockets are closed, and what the proxy
+keeps for a while has gone; so what it holds is what the WebSockets need, and whatever else stayed.
+After everything, with the WebSockets closed too, the descriptors have to be those of the start.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from bench.load.machine import builds, commit, machine, versions
+from bench.load.processes import BenchError, Process, free_port
+from bench.load.programs import OURS
+from bench.load.results import save
+from bench.load.rounds import tell
+from bench.load.run import raise_file_limit
+from bench.soak.options import check, parse
+from bench.soak.stages import Soak, finished
+from bench.soak.verdict import Readings, judge, tolerance
+
+_MIB: Final = 1 << 20
+_ENDED_WITHIN: Final = 30.0
+_CANNOT_RUN: Final = 2
+
+
+def main() -> int:
+    """Run, print and save; the status is 1 when something is wrong, 2 when it cannot be run."""
+    options = parse()
+    when = datetime.now(UTC)
+    raise_file_limit()
+    try:
+        check(options)
+    except BenchError as error:
+        tell(f"soak: {error}")
+        return _CANNOT_RUN
+    try:
+        data = asyncio.run(soak(options))
+    except (BenchError, OSError) as error:
+        # The proxy has ended, or not even the WebSockets could be opened.
+        tell(f"soak: {error}")
+        return 1
+    print(summary(data))
+    if not options.no_save:
+        print(f"kept in {keep(options, data, when)}")
+    if problems := data["problems"]:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        tell(f"soak: {problems[0]!r}{more}")
+    return int(bool(data["problems"]))
+
+
+async def soak(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what has come of it."""
+    port = free_port()
+    command = [sys.executable, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{port}"]
+    command += ["--workers", str(options.workers), "--loop", options.loop]
+    with tempfile.TemporaryDirectory() as name:
+        cores = frozenset(os.sched_getaffinity(0))
+        with Process(OURS, command, port, cores, Path(name)) as proxy:
+            run = Soak(options, proxy)
+            readings = await run.run()
+            status = proxy.end(_ENDED_WITHIN)
+            said = [line for line in proxy.printed() if not _is_expected(line)]
+    problems = [*run.problems, *judge(readings, options.websockets, options.most_growth)]
+    if status:
+        problems.append(f"the proxy has ended with status {status}")
+    if said:
+        problems.append(f"the proxy has printed {len(said)} lines: {' | '.join(said)[-2000:]}")
+    return {
+        "problems": problems,
+        "readings": readings_data(readings),
+        "most_growth": tolerance(readings.first, options.most_growth),
+        "done": run.done,
+        "samples": run.samples,
+    }
+
+
+def _is_expected(line: str) -> bool:
+    return line.startswith(("listening on ", "cmux-proxy "))
+
+
+def readings_data(readings: Readings) -> dict[str, Any]:
+    """Return the readings as JSON has them."""
+    return {
+        "start": readings.start.data(),
+        "first": readings.first.data(),
+        "last": readings.last.data(),
+        "closed": readings.closed.data(),
+    }
+
+
+def summary(data: dict[str, Any]) -> str:
+    """Return what there is to say, in a few lines."""
+    lines = [
+        f"{name:7} {reading['resident'] / _MIB:8.1f} MiB resident   "
+        + "  ".join(f"{kind} {count}" for kind, count in reading["descriptors"].items())
+        for name, reading in data["readings"].items()
+    ]
+    for name, done in data["done"].items():
+        excused = sum(count for kind, count in done.items() if kind.startswith("excused"))
+        spoilt = f", {excused} of them spoilt by {done['restarts']} restarts" if excused else ""
+        lines.append(f"{name}: {finished(done):,}{spoilt}")
+    return "\n".join(lines)
+
+
+def keep(options: argparse.Namespace, data: dict[str, Any], when: datetime) -> Path:
+    """Write everything down; return where."""
+    at = commit()
+    said = versions()
+    method = {name: value for name, value in vars(options).items() if name not in _NOT_METHOD}
+    everything = {
+        "date": when.isoformat(timespec="seconds"),
+        "commit": at,
+        "builds": {OURS: builds().get(OURS, "")},
+        "machine": machine(),
+        "versions": {name: said.get(name, "") for name in ("python", "uvloop")},
+        "method": method,
+        **data,
+    }
+    dirty = "-dirty" if at["dirty"] else ""
+    path: Path = options.output / f"{when:%Y-%m-%dT%H%M}-{str(at['hash'])[:7]}{dirty}.json"
+    save(path, everything)
+    return path
+
+
+_NOT_METHOD: Final = ("output", "no_save")

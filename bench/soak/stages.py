@@ -1,0 +1,168 @@
+"""What runs when: the WebSockets all the time, traffic and aborts before and after the reading."""
+
+import argparse
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from bench.load.processes import BenchError, Process
+from bench.soak.children import Child, child
+from bench.soak.footprint import Footprint, footprint, settled
+from bench.soak.jobs import Job
+from bench.soak.options import fixed_ports
+from bench.soak.verdict import Readings
+
+_ECHO_PORTS: Final = 4
+_LOAD_PORTS: Final = 6
+_OPENED_PER_SECOND: Final = 100
+_FIRST_IN_STAGE: Final = 10**10
+# Several pipelined requests are counted each, too.
+_COUNTED_BESIDES: Final = ("restarts", "pipelined")
+# Often enough for the rates of samples.
+_TOLD_EVERY: Final = 0.25
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Programs that run side by side for so many seconds."""
+
+    names: tuple[str, ...]
+    seconds: float
+
+
+class Soak:
+    """One run; `samples`, `done` and `problems` are what has come of it."""
+
+    def __init__(self, options: argparse.Namespace, proxy: Process) -> None:
+        self._options = options
+        self._proxy = proxy
+        self._loop = asyncio.get_running_loop()
+        self._begun = self._loop.time()
+        self._stages = 0
+        self._running: list[Child] = []
+        self.samples: list[dict[str, Any]] = []
+        self.done: dict[str, dict[str, int]] = {"traffic": {}, "aborts": {}, "idle": {}}
+        self.problems: list[str] = []
+        ports = fixed_ports(_ECHO_PORTS + 2 * _LOAD_PORTS)
+        self._echo_ports = tuple(ports[:_ECHO_PORTS])
+        self._ports = {
+            "traffic": tuple(ports[_ECHO_PORTS:-_LOAD_PORTS]),
+            "aborts": tuple(ports[-_LOAD_PORTS:]),
+        }
+
+    async def run(self) -> Readings:
+        """Go through all stages, and read in between."""
+        options = self._options
+        # Whoever looked whether the proxy listens is gone by then, and all workers accept.
+        await asyncio.sleep(1)
+        start = footprint(self._proxy.pid)
+        wanted = start.sockets + 2 * options.websockets
+        async with AsyncExitStack() as stack:
+            if options.websockets:
+                await self._open_websockets(stack)
+            first = await self._load(options.warm_up, wanted)
+            last = await self._load(options.seconds - options.warm_up, wanted)
+        for each in self._running:
+            self._settle(each)
+        closed = await settled(self._proxy.pid, start.sockets, rest=0)
+        return Readings(start, first, last, closed)
+
+    async def _open_websockets(self, stack: AsyncExitStack) -> None:
+        options = self._options
+        job = Job(self._proxy.port, self._echo_ports, options.websockets, options.seed, _TOLD_EVERY)
+        echo = await stack.enter_async_context(child("echo", job))
+        await echo.ready(30)
+        idle = await stack.enter_async_context(child("idle", job))
+        self._running += [echo, idle]
+        await idle.ready(60 + options.websockets / _OPENED_PER_SECOND)
+        if idle.told.get("open") != options.websockets:
+            raise BenchError(f"not all WebSockets open: {'; '.join(idle.problems())}")
+
+    async def _load(self, seconds: float, sockets: int) -> Footprint:
+        """Have traffic and aborts for some seconds, and return what is held once they are over."""
+        for stage in stages(self._options, seconds):
+            await self._run_stage(stage)
+        return await settled(self._proxy.pid, sockets)
+
+    async def _run_stage(self, stage: Stage) -> None:
+        self._stages += 1
+        options = self._options
+        job = Job(self._proxy.port, (), 0, f"{options.seed} {self._stages}", _TOLD_EVERY)
+        job = replace(job, seconds=stage.seconds)
+        counts = {"traffic": options.clients, "aborts": options.aborts}
+        async with AsyncExitStack() as stack:
+            load = []
+            for number, name in enumerate(stage.names):
+                first = (2 * self._stages + number) * _FIRST_IN_STAGE
+                its = replace(job, ports=self._ports[name], count=counts[name], first=first)
+                load.append(await stack.enter_async_context(child(name, its)))
+            await self._over(load)
+        for each in load:
+            self._settle(each)
+
+    async def _over(self, load: Sequence[Child]) -> None:
+        """Take samples until the load is over; raise BenchError when the proxy ends before."""
+        sampling = self._loop.create_task(self._keep_sampling(load))
+        running = self._loop.create_task(_all_over(load))
+        try:
+            await asyncio.wait([running, sampling], return_when=asyncio.FIRST_COMPLETED)
+            if sampling.done():
+                sampling.result()
+        finally:
+            sampling.cancel()
+            running.cancel()
+            await asyncio.gather(sampling, running, return_exceptions=True)
+
+    def _settle(self, program: Child) -> None:
+        """Note what has come of a program that is over."""
+        self.problems += program.problems()
+        total = self.done.setdefault(program.name, {})
+        for kind, count in program.done.items():
+            total[kind] = total.get(kind, 0) + count
+
+    async def _keep_sampling(self, load: Sequence[Child]) -> None:
+        programs = [*load, *(each for each in self._running if each.name == "idle")]
+        before, then = _counts(programs), self._loop.time()
+        while True:
+            await asyncio.sleep(self._options.every)
+            self._proxy.check()
+            now, counts = self._loop.time(), _counts(programs)
+            rates = {
+                f"{name}_per_second": round((count - before[name]) / (now - then), 1)
+                for name, count in counts.items()
+            }
+            self.samples.append(self._sample(now) | rates)
+            before, then = counts, now
+
+    def _sample(self, now: float) -> dict[str, Any]:
+        held = footprint(self._proxy.pid)
+        return {
+            "after": round(now - self._begun, 1),
+            "resident": held.resident,
+            "descriptors": sum(held.descriptors.values()),
+        }
+
+
+async def _all_over(load: Sequence[Child]) -> None:
+    await asyncio.gather(*(each.over() for each in load))
+
+
+def _counts(programs: Sequence[Child]) -> dict[str, int]:
+    return {each.name: finished(each.done) for each in programs}
+
+
+def finished(done: dict[str, int]) -> int:
+    """Return how many exchanges, echoes or aborts there were, without what was counted besides."""
+    return sum(count for kind, count in done.items() if kind not in _COUNTED_BESIDES)
+
+
+def stages(options: argparse.Namespace, seconds: float) -> list[Stage]:
+    """Return what runs in so many seconds: traffic and aborts at once, or in turns."""
+    names = [
+        name for name, count in (("traffic", options.clients), ("aborts", options.aborts)) if count
+    ]
+    if options.in_turns:
+        return [Stage((name,), seconds / len(names)) for name in names]
+    return [Stage(tuple(names), seconds)]
