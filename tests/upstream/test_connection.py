@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
@@ -184,11 +185,13 @@ class Wrapping:
 
     def __init__(self, happens: Callable[[], object]) -> None:
         self._happens = happens
+        self.sock: socket.socket | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(asyncio.get_running_loop(), name)
 
     async def create_connection(self, factory: Any, *, sock: Any) -> Any:
+        self.sock = sock
         try:
             self._happens()
         except OSError:
@@ -198,7 +201,11 @@ class Wrapping:
 
 
 def start(target: Target, owner: Owner, happens: Callable[[], object] = lambda: None) -> Dial:
-    loop = cast(asyncio.AbstractEventLoop, Wrapping(happens))
+    return start_in(Wrapping(happens), target, owner)
+
+
+def start_in(wrapping: Wrapping, target: Target, owner: Owner) -> Dial:
+    loop = cast(asyncio.AbstractEventLoop, wrapping)
     dialer = Dialer(loop, Pool(1, 1, 1.0), SOON, False, lambda *_: False, ReadSize(loop, READ))
     return dialer.start(target, cast(UpstreamOwner, owner))
 
@@ -238,6 +245,28 @@ async def test_a_dial_whose_socket_cannot_be_used_tells_its_owner_why() -> None:
     with contextlib.closing(WireListener()) as listener:
         start(Target("127.0.0.1", listener.port), owner, fails)
         assert (await soon(owner.told.get())).error == "connection_limit_reached"
+
+
+async def test_a_connection_that_is_lost_before_its_dial_is_over_is_not_closed_twice() -> None:
+    """As that of a tunnel, of whose end the connection itself is not told."""
+
+    class Losing(Owner):
+        def __init__(self) -> None:
+            super().__init__()
+            self.upstream_connected = self.lose
+
+        def lose(self, item: Any) -> None:
+            item.transport.abort()
+
+    owner = Losing()
+    wrapping = Wrapping(lambda: None)
+    with contextlib.closing(WireListener()) as listener:
+        task = start_in(wrapping, Target("127.0.0.1", listener.port), owner)._task
+        assert task is not None
+        await soon(task)
+    # Its number may be another connection's by now.
+    assert wrapping.sock is not None
+    assert wrapping.sock.fileno() == -1
 
 
 async def test_a_dial_that_is_abandoned_tells_nobody() -> None:

@@ -17,7 +17,7 @@ from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.names import AddressInfo, Names, is_name, named_address
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
-from cmux_proxy.upstream.tcp import refuse_itself, tune
+from cmux_proxy.upstream.tcp import leave_closed, refuse_itself, tune
 from cmux_proxy.upstream.unavailable import REFUSED, unavailable
 
 _BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
@@ -261,13 +261,10 @@ class Dial:
     async def _wrap(self, sock: socket.socket) -> None:
         """Make the socket the connection's; never cancelled, or it might be closed twice."""
         connection = self._connection
-        await self._loop.create_connection(
+        transport, _ = await self._loop.create_connection(
             lambda: cast(asyncio.BaseProtocol, connection), sock=sock
         )
-        if not connection.is_open:
-            # Dropped at once. uvloop gives the transport its socket only now, after the descriptor
-            # was closed: the number may be another connection's, so nobody may close it again.
-            sock.detach()
+        leave_closed(sock, transport)
 
 
 def _end(pause: "asyncio.Future[None]") -> None:

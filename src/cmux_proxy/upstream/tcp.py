@@ -1,5 +1,6 @@
 """The options that every TCP connection of the proxy has, on either side, and what is none."""
 
+import asyncio
 import socket
 import struct
 from typing import Final
@@ -54,3 +55,15 @@ def refuse_itself(sock: socket.socket, port: int) -> None:
         # With a reset the port is free at once, for the service that is missed.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         raise ConnectionRefusedError
+
+
+def leave_closed(sock: socket.socket, transport: asyncio.BaseTransport) -> None:
+    """Have a socket forget its descriptor if the transport that was made of it has closed it.
+
+    uvloop hands the socket to the transport last of all. Where the connection is lost before, the
+    descriptor is closed by then, and its number may be another connection's: nobody may close it
+    again, as the socket would once nothing refers to it.
+    """
+    current = transport.get_extra_info("socket")
+    if current is None or current.fileno() < 0:
+        sock.detach()
