@@ -21,13 +21,18 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-def send_end(transport: asyncio.Transport) -> None:
-    """End our half of the connection, behind what is still to be sent."""
+def send_end(transport: asyncio.Transport) -> bool:
+    """End our half of the connection, behind what is still to be sent.
+
+    Return False where it turns out that the peer has reset it, and drop the connection then.
+    """
     try:
         transport.write_eof()
     except OSError:
         # asyncio shuts the socket down at once, which fails where the peer has just reset it.
         transport.abort()
+        return False
+    return True
 
 
 class LingeringClose(Timed):

@@ -51,9 +51,10 @@ class TunnelSide(PacedConnection):
         if not self._has_ended and peer is not None:
             self._has_ended = True
             self._holds |= ENDED
-            if not self._sink.is_closing():
-                send_end(self._sink)
-            if peer._has_ended:
+            if not self._sink.is_closing() and not send_end(self._sink):
+                # The transport that is dropped does not tell why it is lost.
+                reset(self.transport)
+            elif peer._has_ended:
                 self._sink.close()
                 self.transport.close()
         return True
