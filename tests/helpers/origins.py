@@ -96,9 +96,11 @@ class Origin:
 
 
 @contextlib.asynccontextmanager
-async def origin(behaviour: Behaviour, host: str = "127.0.0.1") -> AsyncIterator[Origin]:
-    """Run an upstream."""
-    listener = WireListener(host)
+async def origin(
+    behaviour: Behaviour, host: str = "127.0.0.1", port: int = 0
+) -> AsyncIterator[Origin]:
+    """Run an upstream, on a port of its own unless one is given."""
+    listener = WireListener(host, port)
     upstream = Origin(behaviour, listener)
     task = asyncio.get_running_loop().create_task(upstream.serve())
     try:
