@@ -65,6 +65,16 @@ class Machine:
         ]
 
 
+@pytest.fixture(autouse=True)
+def _connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have addresses connected to by the machine, as those of names are."""
+
+    async def connect(machine: Machine, sock: socket.socket, host: str, port: int) -> None:
+        await machine.sock_connect(sock, (host, port))
+
+    monkeypatch.setattr(dial, "connect", connect)
+
+
 def dialer(
     machine: Machine,
     *,

@@ -13,6 +13,7 @@ import aiohappyeyeballs
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
+from cmux_proxy.upstream.connecting import connect
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.names import AddressInfo, Names, is_name, named_address
 from cmux_proxy.upstream.pool import Pool
@@ -136,7 +137,7 @@ class Dialer:
         try:
             sock.setblocking(False)
             tune(sock, host)
-            await self._loop.sock_connect(sock, (host, port))
+            await connect(self._loop, sock, host, port)
             refuse_itself(sock, port)
         except BaseException:
             sock.close()

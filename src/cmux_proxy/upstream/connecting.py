@@ -1,0 +1,40 @@
+"""Connects one socket to one IP address, for which nobody has to be asked.
+
+Knows the event loop and nothing of targets. Neighbour: `dial.py`, which picks the address.
+"""
+
+import asyncio
+import errno
+import os
+import socket
+
+
+async def connect(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, host: str, port: int
+) -> None:
+    """Connect a socket that does not block; raise OSError.
+
+    The loops have a method for it, but uvloop's has the address looked up once more, by one of the
+    few threads that look names up: it takes twice as long, and where all of them wait for a name
+    server that does not answer, nobody could be connected to.
+    """
+    error = sock.connect_ex((host, port))
+    if error == errno.EINPROGRESS:
+        await _writable(loop, sock.fileno())
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+async def _writable(loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
+    done = loop.create_future()
+    loop.add_writer(descriptor, _end, done)
+    try:
+        await done
+    finally:
+        loop.remove_writer(descriptor)
+
+
+def _end(done: "asyncio.Future[None]") -> None:
+    if not done.done():
+        done.set_result(None)
