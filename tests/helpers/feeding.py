@@ -68,6 +68,24 @@ def facts(head: Head) -> dict[str, object]:
     return {**line, **known(head.fields), **known(head.spans()), "head": head.buffer[: head.end]}
 
 
+def assert_sound(head: Head) -> None:
+    """The cuts are whole lines, in order, apart from each other; what is kept is the rest."""
+    block = head.section()
+    spans = head.spans()
+    lines = block.split(b"\r\n")
+    assert lines[-2:] == [b"", b""]
+    position = 0
+    kept = b""
+    for start, end in spans.cuts:
+        assert position <= start < end <= len(block) - 2
+        assert start == 0 or block[start - 2 : start] == b"\r\n"
+        assert block.index(b"\r\n", start) + 2 == end
+        kept += block[position:start]
+        position = end
+    assert head.plain == head.buffer[: head.line_end] + kept + block[position:]
+    assert set(spans.handshake) <= set(spans.cuts)
+
+
 def attributes(facts_object: object) -> list[str]:
     """Return the names of its attributes, in either build: compiled classes have no slots."""
     names: dict[str, None] = {}

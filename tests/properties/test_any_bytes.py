@@ -9,8 +9,7 @@ from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1.body import ChunkedBody
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.explain import explain_request, explain_response
-from cmux_proxy.http1.head import RequestHead, ResponseHead
-from tests.helpers.feeding import scan_pieces
+from tests.helpers.feeding import assert_sound, scan_pieces
 from tests.helpers.grammars import chunked_bodies, cut_up, mutated, requests, responses
 from tests.helpers.judging import (
     CHUNKS,
@@ -36,24 +35,6 @@ def refusal(action: Callable[[], object]) -> BadMessage | RouteRefused | None:
     except (BadMessage, RouteRefused) as error:
         return error
     return None
-
-
-def assert_sound(head: RequestHead | ResponseHead) -> None:
-    """The cuts are whole lines, in order, apart from each other; what is kept is the rest."""
-    block = head.section()
-    spans = head.spans()
-    lines = block.split(b"\r\n")
-    assert lines[-2:] == [b"", b""]
-    position = 0
-    kept = b""
-    for start, end in spans.cuts:
-        assert position <= start < end <= len(block) - 2
-        assert start == 0 or block[start - 2 : start] == b"\r\n"
-        assert block.index(b"\r\n", start) + 2 == end
-        kept += block[position:start]
-        position = end
-    assert head.plain == head.buffer[: head.line_end] + kept + block[position:]
-    assert set(spans.handshake) <= set(spans.cuts)
 
 
 @given(ANY_REQUEST)
