@@ -5,6 +5,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# For how many seconds `make fuzz` runs, all in all.
+SECONDS ?= 60
 # COVERAGE=1 makes `test` and `test-slow` measure branch coverage for `make coverage`.
 COVERAGE ?=
 
@@ -24,7 +26,7 @@ PYTEST := $(PY) -m $(if $(COVERAGE),coverage run -m )pytest
 FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-slow test-compiled coverage lint types
+.PHONY: help run demo test test-slow test-compiled fuzz coverage lint types
 .PHONY: bench bench-full bench-workers bench-micro chart soak build clean
 
 help: ## list the verbs
@@ -46,6 +48,9 @@ test-slow: $(VENV)/dev.stamp ## run the tests that take long or move much data
 
 test-compiled: $(RUN_VENV)/compiled.stamp ## run the tests on the compiled package
 	$(RUN_PY) -m pytest -m "not slow" $(ARGS)
+
+fuzz: $(RUN_VENV)/fuzz.stamp ## a minute of any bytes and any events (Linux); SECONDS=3600 for longer
+	@exec $(RUN_PY) -m fuzz.run --seconds $(SECONDS) $(ARGS)
 
 coverage: $(VENV)/dev.stamp ## check the coverage that `make test COVERAGE=1` measured
 	@if ls .coverage.* >/dev/null 2>&1; then $(PY) -m coverage combine --quiet; fi
@@ -89,8 +94,8 @@ build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
 
 clean: ## remove everything the other verbs have made
 	rm -rf $(VENV) $(RUN_VENV) $(BENCH_VENV) build dist src/*.egg-info .coverage .coverage.*
-	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	find src tests bench examples -type d -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache fuzz/.work
+	find src tests bench examples fuzz -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Set-up. A stamp is made last, so that what was interrupted is done again.
 
@@ -112,6 +117,10 @@ $(RUN_VENV)/run.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
 $(RUN_VENV)/compiled.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
 	@CMUX_PROXY_COMPILE=1 $(RUN_PY) $(PIP_INSTALL) ".[dev]"
 	@touch $@ $(RUN_VENV)/run.stamp
+
+$(RUN_VENV)/fuzz.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
+	@CMUX_PROXY_COMPILE=1 $(RUN_PY) $(PIP_INSTALL) ".[dev,fuzz]"
+	@touch $@ $(RUN_VENV)/run.stamp $(RUN_VENV)/compiled.stamp
 
 $(VENV)/dev.stamp: pyproject.toml setup.py | $(VENV)/venv.stamp
 	@CMUX_PROXY_COMPILE=0 $(PY) $(PIP_INSTALL) -e ".[dev]"

@@ -1,0 +1,1 @@
+"""Fuzzing: parsers with any bytes, guided by coverage, and a running proxy with any events."""

@@ -1,0 +1,1 @@
+"""A running proxy, its clients and its upstreams, and everything that may happen between them."""

@@ -1,0 +1,1 @@
+"""What the harnesses feed: loaded twice, once with each build (`fuzz/builds.py`)."""

@@ -1,0 +1,234 @@
+"""Whole messages, through all of http1 and routing: requests, responses, chunked bodies, trailers.
+
+Each function takes any bytes, asserts what has to hold, and returns all that was found out about
+them as plain values, which the other build has to find too.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from cmux_proxy.http1 import rewrite
+from cmux_proxy.http1.body import ChunkedBody, ChunkRules
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.fields import Family
+from cmux_proxy.http1.framing import request_framing
+from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
+from cmux_proxy.http1.switching import asks_upgrade
+from cmux_proxy.http1.target import forward_target
+from cmux_proxy.http1.trailers import may_forward_trailer
+from cmux_proxy.relay.access import TOKEN_FIELD
+from cmux_proxy.relay.rewriting import Rewriter
+from cmux_proxy.relay.wishes import WISHES
+from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX
+from cmux_proxy.routing.target import Target
+from cmux_proxy.settings import Rewriting
+from fuzz.parsers.cuts import Pieces, is_refusal, outcome, same_in_every_way
+from tests.helpers.feeding import Scanner, assert_sound, facts, feed_pieces, scan_pieces
+from tests.helpers.judging import (
+    CHUNKS,
+    REQUESTS,
+    RESPONSES,
+    JudgedRequest,
+    judge_request,
+    judge_response,
+    request_head,
+)
+from tests.helpers.one_reading import LaxReader, check_request, check_response
+
+# Small enough for short inputs to reach them.
+_SMALL: Final = HeadLimits(start_line=40, section=120, fields=5)
+_USUAL: Final = HeadLimits(16384, 65536, 256)
+_LARGE: Final = HeadLimits(131072, 131072, 131072)
+_FAMILY: Final = Family(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,))
+_SMALL_REQUESTS: Final = RequestScanner(_SMALL, _FAMILY)
+_SMALL_RESPONSES: Final = ResponseScanner(_SMALL)
+_SMALL_CHUNKS: Final = ChunkRules(line=8, extensions=12, trailers=40, family=b"x-cmux-")
+
+_ASKED: Final = {
+    "GET": request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
+    "HEAD": request_head(b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
+    "old": request_head(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
+    "upgrade": request_head(
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket, a/1\r\n\r\n"
+    ),
+}
+_REWRITER: Final = Rewriter(
+    Rewriting(
+        host_header="upstream",
+        rewrite_origin=True,
+        forwarded="append",
+        forwarded_rfc7239=True,
+        trusted_proxies=("127.0.0.0/8",),
+    )
+)
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]+)[^\r\n]*\r\n")
+
+Found = Mapping[str, object]
+AnyScanner = RequestScanner | ResponseScanner
+
+
+def request(data: bytes) -> object:
+    """Any bytes as a client's."""
+    found = same_in_every_way(data, _request, _is_complete)
+    if not is_refusal(found[0]) and found[0] is not None:
+        check_request(data)
+        _check_forwarded(data)
+    return (
+        found,
+        _scanned(REQUESTS, RequestScanner(_USUAL, _FAMILY), data),
+        _scanned_small(_SMALL_REQUESTS, data),
+    )
+
+
+def _request(pieces: Pieces) -> Found | None:
+    judged = judge_request(pieces)
+    return None if judged is None else request_found(judged)
+
+
+def request_found(judged: JudgedRequest) -> Found:
+    """Return what was found out about a request."""
+    return {
+        **head_found(judged.head),
+        "framing": judged.framing,
+        "asks_upgrade": judged.upgrade,
+        "persists": judged.persists,
+        "port": judged.port,
+        "forwarded": judged.forwarded,
+        "is_complete": judged.is_complete,
+        "behind": judged.behind,
+    }
+
+
+def head_found(head: RequestHead | ResponseHead) -> Found:
+    """Return the facts of a head that is sound."""
+    assert_sound(head)
+    assert head.buffer[: head.end].endswith(b"\r\n\r\n")
+    return {name: value for name, value in facts(head).items() if not name.startswith("_")}
+
+
+def _is_complete(found: object) -> bool:
+    return isinstance(found, Mapping) and bool(found["is_complete"])
+
+
+def _check_forwarded(data: bytes) -> None:
+    """What is sent on is a request with the same framing, and nothing is left to cut from it."""
+    judged = judge_request([data])
+    if judged is None or judged.head.method == b"CONNECT":
+        return
+    head = judged.head
+    target = Target("127.0.0.1", judged.port)
+    edits = _REWRITER.edits(head, head.fields.host, target, None, "127.0.0.1")
+    to = forward_target(head)
+    edited = rewrite.other_request(head, to, judged.upgrade, b"a", b"", edits)
+    for sent in (judged.forwarded, edited):
+        again = REQUESTS.scan(sent, 0)
+        assert again is not None
+        assert request_framing(again) == judged.framing
+        assert again.method == head.method
+        assert again.minor == 1
+        assert asks_upgrade(again) == judged.upgrade
+        spans = again.spans()
+        assert set(spans.cuts) <= set(spans.handshake if judged.upgrade else ())
+        assert len(LaxReader(sent[: again.end]).hosts) == 1
+
+
+def response(data: bytes) -> object:
+    """Any bytes as an upstream's, in answer to one request of each kind."""
+    found = [
+        same_in_every_way(data, partial(_response, asked), _is_complete)
+        for asked in _ASKED.values()
+    ]
+    for is_old in (False, True):
+        check_response(data, is_old)
+    return (
+        found,
+        _scanned(RESPONSES, ResponseScanner(_LARGE), data),
+        _scanned_small(_SMALL_RESPONSES, data),
+    )
+
+
+def _response(asked: RequestHead, pieces: Pieces) -> Found | None:
+    judged = judge_response(asked, pieces)
+    return None if judged is None else dict(vars(judged))
+
+
+def _scanned(scanner: AnyScanner, fresh: AnyScanner, data: bytes) -> object:
+    """Return the facts; a scanner that remembers nothing has to find them too, and no shortcut."""
+    found = outcome(partial(_scan, scanner, [data]))
+    assert outcome(partial(_scan, fresh, [data])) == found
+    assert outcome(partial(_scan_any, scanner, data)) == found
+    return found
+
+
+def _scan(scanner: Scanner[RequestHead | ResponseHead], pieces: Pieces) -> Found | None:
+    head, _ = scan_pieces(scanner, pieces)
+    return None if head is None else head_found(head)
+
+
+def _scan_any(scanner: AnyScanner, data: bytes) -> Found | None:
+    head = scanner.scan_any(data, 0)
+    return None if head is None else head_found(head)
+
+
+def _scanned_small(scanner: Scanner[RequestHead | ResponseHead], data: bytes) -> object:
+    return same_in_every_way(data, partial(_scan, scanner), lambda found: found is not None)
+
+
+def chunked(data: bytes) -> object:
+    """Any bytes as a chunked body, as it is and taken out of its chunks."""
+    return [_chunked(data, rules) for rules in (CHUNKS, _SMALL_CHUNKS)]
+
+
+def _chunked(data: bytes, rules: ChunkRules) -> object:
+    as_it_is = same_in_every_way(data, partial(_feed, rules, False), _is_done)
+    content = same_in_every_way(data, partial(_feed, rules, True), _is_done)
+    if is_refusal(as_it_is[0]):
+        assert content[0] == as_it_is[0]
+    elif _is_done(as_it_is[0]):
+        assert isinstance(as_it_is[0], tuple)
+        sent, _, behind = as_it_is[0]
+        assert content[0] == (_content(sent), True, behind)
+        assert _feed(rules, False, [sent]) == (sent, True, b"")
+    return as_it_is, content
+
+
+def _feed(rules: ChunkRules, unwrap: bool, pieces: Pieces) -> tuple[bytes, bool, bytes]:
+    fed = feed_pieces(ChunkedBody(rules, unwrap), pieces)
+    return (fed.out, fed.is_done, fed.rest)
+
+
+def _is_done(found: object) -> bool:
+    return isinstance(found, tuple) and found[1] is True
+
+
+def _content(sent: bytes) -> bytes:
+    """Return what a simple reader finds in a body that was sent on."""
+    content = b""
+    position = 0
+    while (line := _CHUNK.match(sent, position)) is not None and int(line[1], 16):
+        end = line.end() + int(line[1], 16)
+        content += sent[line.end() : end]
+        assert sent[end : end + 2] == b"\r\n"
+        position = end + 2
+    return content
+
+
+def trailers(data: bytes) -> object:
+    """Any bytes behind the last chunk."""
+    found = chunked(b"0\r\n" + data)
+    lines = [outcome(partial(may_forward_trailer, line, b"x-cmux-")) for line in _lines(data)]
+    fed = ChunkedBody(CHUNKS, unwrap=False)
+    try:
+        sent = fed.feed(b"0\r\n" + data, 0)
+    except BadMessage:
+        return found, lines
+    lax = LaxReader(sent)
+    assert lax.lengths + lax.codings + lax.hosts + lax.ports == [], sent
+    return found, lines
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return [line + b"\n" for line in data.split(b"\n")]

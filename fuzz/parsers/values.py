@@ -1,0 +1,148 @@
+"""Single values: targets, hosts, ports, lengths, protocols, and what a configuration may say.
+
+An input has its values in lines; a value has no LF, so that nothing is lost by that.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from cmux_proxy import entries
+from cmux_proxy.config import Address
+from cmux_proxy.http1.framing import request_framing, response_framing
+from cmux_proxy.http1.switching import asks_upgrade, check_switch
+from cmux_proxy.relay.wishes import Wishes
+from cmux_proxy.routing.port_field import parse_port
+from cmux_proxy.routing.router import FAMILY_PREFIX, Router
+from fuzz.parsers.cuts import REFUSED, is_refusal, outcome
+from fuzz.parsers.messages import Found, request_found
+from tests.helpers.judging import REQUESTS, RESPONSES, judge_request, request_head
+from tests.helpers.one_reading import check_request
+
+_PORT: Final = b"X-Cmux-Port-Internal: 3000\r\n"
+_GET: Final = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+_ROUTER: Final = Router("127.0.0.1", host_suffixes=["localhost", "example.dev"])
+_NAMED_ROUTER: Final = Router("10.0.0.1", "{workspace}.example", ["localhost"])
+_WORKSPACE_ADDRESS: Final = re.compile(r"127\.18\.\d+\.\d+|127\.0\.0\.1")
+_CONFIGURED: Final[list[Callable[[str], object]]] = [
+    Address.parse,
+    entries.PortRange.parse,
+    entries.HostPattern.parse,
+    entries.domain,
+    entries.host_template,
+    entries.host_value,
+    entries.client_network,
+]
+
+
+def _values(data: bytes, count: int) -> list[bytes]:
+    """Return so many lines."""
+    return [*data.split(b"\n", count - 1), *[b""] * count][:count]
+
+
+def target(data: bytes) -> object:
+    """Any method, request target and Host."""
+    method, to, host = _values(data, 3)
+    message = method + b" " + to + b" HTTP/1.1\r\nHost: " + host + b"\r\n" + _PORT + b"\r\n"
+    found = outcome(partial(_judge, message))
+    if not is_refusal(found):
+        check_request(message)
+    return found
+
+
+def _judge(message: bytes) -> Found | None:
+    judged = judge_request([message])
+    return None if judged is None else request_found(judged)
+
+
+def switching(data: bytes) -> object:
+    """Any Connection and Upgrade fields, asked for and granted."""
+    asked, protocols, granted, answer = _values(data, 4)
+    return outcome(partial(_switch, (asked, protocols), (granted, answer)))
+
+
+def _switch(asked: tuple[bytes, bytes], granted: tuple[bytes, bytes]) -> object:
+    request = REQUESTS.scan(b"GET / HTTP/1.1\r\nHost: a\r\n" + _handshake(*asked), 0)
+    response = RESPONSES.scan(b"HTTP/1.1 101 Switching\r\n" + _handshake(*granted), 0)
+    if request is None or response is None:
+        return None
+    is_asked = asks_upgrade(request)
+    check_switch(request, response, is_asked)
+    assert is_asked
+    assert request.fields.upgrade
+    assert response.fields.upgrade
+    return (request.fields.upgrade, response.fields.upgrade, response.fields.connection)
+
+
+def _handshake(connection: bytes, upgrade: bytes) -> bytes:
+    return b"Connection: " + connection + b"\r\nUpgrade: " + upgrade + b"\r\n\r\n"
+
+
+def routing(data: bytes) -> object:
+    """Any port, workspace, Host and wishes."""
+    port, workspace, host, wait, other = _values(data, 5)
+    fields = [(FAMILY_PREFIX + b"port-internal", port)] if port else []
+    fields += [(FAMILY_PREFIX + b"workspace-internal", workspace)] if workspace else []
+    wishes = ((FAMILY_PREFIX + b"wait", wait), (FAMILY_PREFIX + b"host-override", other))
+    routed = [
+        outcome(partial(_route, router, host, tuple(fields))) for router in (_ROUTER, _NAMED_ROUTER)
+    ]
+    if isinstance(routed[0], tuple) and routed[0][0] != REFUSED:
+        assert _WORKSPACE_ADDRESS.fullmatch(routed[0][0])
+    return _port(port), routed, outcome(partial(_wish, wishes))
+
+
+def _port(value: bytes) -> object:
+    found = outcome(partial(parse_port, value))
+    is_port = value.isdigit() and len(value) <= 5 and 0 < int(value) < 65536
+    assert found == int(value) if is_port else is_refusal(found)
+    return found
+
+
+def _route(router: Router, host: bytes, fields: tuple[tuple[bytes, bytes], ...]) -> object:
+    found = router.route(b"GET", host or None, fields)
+    assert 0 < found.port < 65536
+    return (found.host, found.port)
+
+
+def _wish(fields: tuple[tuple[bytes, bytes], ...]) -> object:
+    wishes = Wishes(fields)
+    assert wishes.wait is None or 0 <= wishes.wait < 1e12
+    return (wishes.wait, wishes.host)
+
+
+def length(data: bytes) -> object:
+    """Any Content-Length, of a request and of a response."""
+    field = b"Content-Length: " + data + b"\r\n\r\n"
+    found = outcome(partial(_length, field))
+    value = data.strip(b" \t")
+    if b"\n" not in data:
+        is_length = value.isdigit() and len(value) <= 18
+        number = int(value) if is_length else 0
+        assert found == (number, number) if is_length else is_refusal(found), found
+    return found
+
+
+def _length(field: bytes) -> object:
+    request = REQUESTS.scan(b"POST / HTTP/1.1\r\nHost: a\r\n" + field, 0)
+    response = RESPONSES.scan(b"HTTP/1.1 200 OK\r\n" + field, 0)
+    if request is None or response is None:
+        return None
+    return (request_framing(request), response_framing(response, b"GET"))
+
+
+def configured(data: bytes) -> object:
+    """Any text as an entry of a configuration: an address, a range, a pattern, a network."""
+    text = data.decode("utf-8", "surrogateescape")
+    return [_parsed(parse, text) for parse in _CONFIGURED]
+
+
+def _parsed(parse: Callable[[str], object], text: str) -> str:
+    try:
+        value = parse(text)
+    except ValueError as error:
+        return f"{REFUSED}: {error}"
+    if not isinstance(value, entries.HostPattern):
+        assert str(parse(str(value))) == str(value)
+    return str(value)

@@ -1,0 +1,147 @@
+"""Runs everything, one after the other, within some seconds: python -m fuzz.run --seconds 60.
+
+A line for each harness: executions, seconds, new entries of the corpus, crashes. Ends with status 1
+when something was found. What is found, learned and logged stays in `fuzz/.work`.
+"""
+
+import argparse
+import fnmatch
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from fuzz.seeds import write_seeds
+
+_HERE: Final = Path(__file__).parent
+_WORK: Final = _HERE / ".work"
+# Kept in the repository.
+_CORPUS: Final = _HERE / "corpus"
+_LONGEST_INPUT: Final = 2048
+# What it takes until the first input.
+_START: Final = 2.0
+
+# How much of the time each gets; whole messages get most.
+PARSERS: Final = {
+    "request": 6, "response": 5, "chunked": 5, "trailers": 2, "target": 3, "switching": 2,
+    "routing": 2, "length": 1, "configured": 1,
+}  # fmt: skip
+SOCKETS: Final = {
+    "sockets-uvloop-compiled": 6, "sockets-asyncio-compiled": 4,
+    "sockets-uvloop-pure": 4, "sockets-asyncio-pure": 4,
+}  # fmt: skip
+_WEIGHTS: Final = PARSERS | SOCKETS
+
+
+class Result(NamedTuple):
+    """How one harness went; `told` is what there is to tell of what it has found."""
+
+    executions: int
+    new: int
+    crashes: int
+    told: str
+
+
+def main() -> int:
+    """Run the harnesses that are wanted; return 1 if one of them has found something."""
+    options = _options()
+    wanted = [name for name in _WEIGHTS if any(fnmatch.fnmatch(name, p) for p in options.only)]
+    if not wanted:
+        sys.exit(f"nothing is called so; there are {', '.join(_WEIGHTS)}")
+    unit = (options.seconds - _START * len(wanted)) / sum(_WEIGHTS[name] for name in wanted)
+    failed = False
+    for name in wanted:
+        start = time.monotonic()
+        run = _run_parser if name in PARSERS else _run_sockets
+        result = run(name, max(1, round(unit * _WEIGHTS[name])), options.seed)
+        failed |= result.crashes > 0
+        print(
+            f"{name:25} {result.executions:9} executions {time.monotonic() - start:6.0f} s "
+            f"{result.new:6} new {result.crashes:3} crashes",
+            flush=True,
+        )
+        if result.told:
+            print(result.told, flush=True)
+    return 1 if failed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="fuzz", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=60.0, help="all in all")
+    parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000)
+    parser.add_argument("only", nargs="*", default=["*"], help="names or patterns of harnesses")
+    return parser.parse_args()
+
+
+def _run_parser(name: str, seconds: int, seed: int) -> Result:
+    learned, seeds, found = (_folder(kind, name) for kind in ("learned", "seeds", "found"))
+    write_seeds(seeds, name)
+    kept = [str(_CORPUS / name)] if (_CORPUS / name).is_dir() else []
+    status, log = _finish(name, [
+        "fuzz.harness", name, str(learned), *kept, str(seeds), f"-dict={_HERE / 'http.dict'}",
+        f"-max_len={_LONGEST_INPUT}", f"-max_total_time={seconds}", f"-seed={seed}",
+        f"-artifact_prefix={found}/", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1",
+    ])  # fmt: skip
+    executions = _number(r"stat::number_of_executed_units: ([0-9]+)", log)
+    new = _number(r"stat::new_units_added: +([0-9]+)", log)
+    if status == 0:
+        return Result(executions, new, 0, "")
+    return Result(executions, new, 1, _told(name, log))
+
+
+def _told(name: str, log: str) -> str:
+    """Return what was found, and how to see it again."""
+    fault = re.search(r"=== Uncaught Python exception: ===\n(.*)", log)
+    file = re.search(r"Test unit written to (\S+)", log)
+    lines = [fault[1][:2000] if fault else log[-2000:]]
+    if file:
+        again = os.path.relpath(file[1])
+        lines.append(f"again: {_python()} -m fuzz.harness {name} {again}")
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _run_sockets(name: str, seconds: int, seed: int) -> Result:
+    _, loop, build = name.split("-")
+    options = ["--loop", loop, "--build", build, "--seed", str(seed)]
+    status, log = _finish(name, ["fuzz.sockets", *options, "--seconds", str(seconds)])
+    executions = _number(r": ([0-9]+) steps of", log)
+    if status == 0:
+        return Result(executions, 0, 0, "")
+    again = f"again: {_python()} -m fuzz.sockets {' '.join(options)} --step NUMBER"
+    lines = [line[:3000] for line in [*log.splitlines(), again]]
+    crashes = max(1, _number(r", ([0-9]+) failures", log))
+    return Result(executions, 0, crashes, "\n".join(f"    {line}" for line in lines))
+
+
+def _finish(name: str, command: Sequence[str]) -> tuple[int, str]:
+    """Run one harness to its end; return its status and its log, which is kept as a file."""
+    path = _folder("logs") / f"{name}.log"
+    with path.open("wb") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
+        )  # fmt: skip
+    return done.returncode, path.read_text("utf-8", "replace")
+
+
+def _folder(*names: str) -> Path:
+    folder = _WORK.joinpath(*names)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _number(pattern: str, log: str) -> int:
+    match = re.search(pattern, log)
+    return int(match[1]) if match else 0
+
+
+def _python() -> str:
+    return os.path.relpath(sys.executable)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
