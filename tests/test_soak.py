@@ -71,7 +71,8 @@ EXCUSED: Final = {
     "broken off": EOFError(),
     "not connected any more": OSError(errno.ENOTCONN, "not connected"),
     "a shorter body until close": mismatch("until-close", "body", b"ab", b"abc"),
-    "a shorter conversation": mismatch("client-first", "bytes", b"", b"abc"),
+    "a shorter conversation": mismatch("client-first", "bytes", b"a", b"abc"),
+    "no conversation": mismatch("client-first", "bytes", b"", b"abc"),
 }
 NEVER: Final = {
     "another error": mismatch("echo", "head", refusal("502 X", "http_protocol_error"), b"a"),

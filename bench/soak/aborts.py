@@ -41,7 +41,10 @@ class AbortedWorld(World):
 
 
 class Aborts:
-    """Begins so many in a second."""
+    """Begins so many in a second, and at first as many at once as there ever are at a time.
+
+    So the proxy has had the most that it will have before it is looked at.
+    """
 
     def __init__(self, world: World, job: Job) -> None:
         self._world = world
@@ -53,7 +56,7 @@ class Aborts:
         """Begin one after the other until the job's time is over, and wait for them to end."""
         clock = asyncio.get_running_loop().time
         start = clock()
-        begun = 0
+        begun = -min(_MOST, self._job.count)
         async with asyncio.TaskGroup() as group:
             while (now := clock() - start) < self._job.seconds:
                 while begun < now * self._job.count:

@@ -30,6 +30,9 @@ from bench.soak.verdict import Readings, judge, tolerance
 _MIB: Final = 1 << 20
 _ENDED_WITHIN: Final = 30.0
 _CANNOT_RUN: Final = 2
+# Has glibc give large blocks back as they are freed. It keeps them otherwise, as many as there were
+# at the busiest moment so far, and how many that were differs from minute to minute.
+_ALLOCATOR: Final = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 def main() -> int:
@@ -62,6 +65,7 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
     port = free_port()
     command = [sys.executable, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{port}"]
     command += ["--workers", str(options.workers), "--loop", options.loop]
+    os.environ.update(_ALLOCATOR)
     with tempfile.TemporaryDirectory() as name:
         cores = frozenset(os.sched_getaffinity(0))
         with Process(OURS, command, port, cores, Path(name)) as proxy:
@@ -122,7 +126,7 @@ def keep(options: argparse.Namespace, data: dict[str, Any], when: datetime) -> P
         "builds": {OURS: builds().get(OURS, "")},
         "machine": machine(),
         "versions": {name: said.get(name, "") for name in ("python", "uvloop")},
-        "method": method,
+        "method": {**method, "allocator": _ALLOCATOR},
         **data,
     }
     dirty = "-dirty" if at["dirty"] else ""

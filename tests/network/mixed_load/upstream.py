@@ -35,14 +35,20 @@ class Upstream:
 
     async def serve(self) -> None:
         """Serve whoever comes, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            while True:
-                group.create_task(self._receive(await accept(self._listener)))
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    wire = await accept(self._listener)
+                    self._wires[wire] = None
+                    group.create_task(self._receive(wire))
+        finally:
+            # Those whose task had not begun yet.
+            for wire in self._wires:
+                wire.close()
 
     async def _receive(self, wire: LeanWire) -> None:
         """Serve one connection; nothing that goes wrong may end the others."""
         plan: Plan | None = None
-        self._wires[wire] = None
         try:
             with wire:
                 reader = Reader(wire)
