@@ -15,8 +15,10 @@ from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream import dial
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.dial import Dialer
+from cmux_proxy.upstream.names import Names
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
+from cmux_proxy.upstream.resolver import Resolver
 from tests.helpers.timing import MS, SOON, soon
 from tests.helpers.wire import WireListener, closed_port, deaf_port
 
@@ -53,12 +55,12 @@ class Machine:
             raise self._error
         await asyncio.get_running_loop().sock_connect(sock, address)
 
-    async def getaddrinfo(self, host: str, port: int, **options: Any) -> list[Any]:
+    async def look_up(self, host: str) -> list[Any]:
         self.asked += 1
         if self._failure is not None:
             raise socket.gaierror(self._failure, "as the test says")
         if self._found is None:
-            return await asyncio.get_running_loop().getaddrinfo(host, port, **options)
+            return await Resolver(asyncio.get_running_loop()).look_up(host)
         return [
             (socket.AF_INET6 if ":" in each[0] else socket.AF_INET, socket.SOCK_STREAM, 6, "", each)
             for each in self._found
@@ -83,7 +85,9 @@ def dialer(
     is_own: Callable[[str, int], bool] = lambda *_: False,
 ) -> Dialer:
     loop = cast(asyncio.AbstractEventLoop, machine)
-    return Dialer(loop, Pool(9, 9, 1.0), timeout, both, is_own, ReadSize(loop, 256 * 1024))
+    made = Dialer(loop, Pool(9, 9, 1.0), timeout, both, is_own, ReadSize(loop, 256 * 1024))
+    made._names = Names(loop, machine.look_up)
+    return made
 
 
 async def failure(of: Dialer, host: str, port: int) -> tuple[int, str, str]:

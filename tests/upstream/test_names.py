@@ -33,18 +33,18 @@ class Resolver:
     def time(self) -> float:
         return self.now
 
-    async def getaddrinfo(self, host: str, port: int, **_: Any) -> list[Any]:
+    async def look_up(self, host: str) -> list[Any]:
         self.asked.append(host)
         self.is_asked.set()
         await self.answer.wait()
         if self.error is not None:
             raise self.error
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, port))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, 0))]
 
 
 def names() -> tuple[Resolver, Names]:
     resolver = Resolver()
-    return resolver, Names(cast(asyncio.AbstractEventLoop, resolver))
+    return resolver, Names(cast(asyncio.AbstractEventLoop, resolver), resolver.look_up)
 
 
 async def address(known: Names, host: str = HOST) -> str:
@@ -69,12 +69,10 @@ async def test_a_name_is_looked_up_once_and_has_every_port() -> None:
 
 
 async def test_an_ipv6_address_keeps_its_scope() -> None:
-    resolver, known = names()
+    async def found(_host: str) -> list[Any]:
+        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 0, 0, 7))]
 
-    async def found(_host: str, port: int, **_: Any) -> list[Any]:
-        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", port, 0, 7))]
-
-    resolver.getaddrinfo = found  # type: ignore[method-assign, assignment]
+    known = Names(asyncio.get_running_loop(), found)
     assert (await soon(known.find(HOST, 80))).infos[0][4] == ("fe80::1", 80, 0, 7)
 
 

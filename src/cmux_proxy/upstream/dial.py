@@ -15,9 +15,10 @@ from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connecting import connect
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
-from cmux_proxy.upstream.names import AddressInfo, Names, is_name, named_address
+from cmux_proxy.upstream.names import Names, is_name, named_address
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
+from cmux_proxy.upstream.resolver import AddressInfo, Resolver
 from cmux_proxy.upstream.tcp import leave_closed, refuse_itself, tune
 from cmux_proxy.upstream.unavailable import REFUSED, unavailable
 
@@ -57,7 +58,7 @@ class Dialer:
         self._both = tries_both_loopbacks
         self._is_own = is_own
         self._answered: dict[int, str] = {}
-        self._names = Names(loop)
+        self._names = Names(loop, Resolver(loop).look_up)
 
     def start(self, target: Target, owner: UpstreamOwner, patience: float = 0.0) -> "Dial":
         """Dial in the background; the owner is told how it went.

@@ -7,8 +7,11 @@ waits for it. Where the resolver does not know for the moment, what it said last
 
 import asyncio
 import socket
+from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
+
+from cmux_proxy.upstream.resolver import AddressInfo
 
 GOOD_FOR: Final = 5.0
 # A name that is used after so many seconds is looked up again.
@@ -26,8 +29,7 @@ _NONE: Final = frozenset(
     if hasattr(socket, name)
 )
 
-# As getaddrinfo returns it, and as aiohappyeyeballs takes it.
-AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
+LookUp = Callable[[str], Coroutine[Any, Any, list[AddressInfo]]]
 
 
 class Found(NamedTuple):
@@ -78,10 +80,11 @@ def is_unknown(error: BaseException) -> bool:
 
 
 class Names:
-    """The names that one event loop has looked up."""
+    """The names that one event loop has looked up, which is what `look_up` does."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, look_up: LookUp) -> None:
         self._loop = loop
+        self._look_up = look_up
         self._known: dict[str, _Entry] = {}
         self._searches: dict[str, _Search] = {}
 
@@ -134,13 +137,10 @@ class Names:
         """Look a name up; whoever asks meanwhile gets the same answer."""
         search = self._searches.get(host)
         if search is None:
-            task = self._loop.create_task(self._ask(host))
+            task = self._loop.create_task(self._look_up(host))
             search = self._searches[host] = _Search(task, self._loop.time())
             task.add_done_callback(lambda done: self._finish(host, done))
         return search
-
-    async def _ask(self, host: str) -> list[AddressInfo]:
-        return list(await self._loop.getaddrinfo(host, 0, type=socket.SOCK_STREAM))
 
     def _finish(self, host: str, task: "asyncio.Task[list[AddressInfo]]") -> None:
         del self._searches[host]

@@ -1,0 +1,52 @@
+"""Asks the system's resolver, in threads of its own.
+
+A name server that does not answer blocks a thread for seconds. The loop's own threads are few: with
+uvloop no more than two may wait for the resolver, connections to names among them; with asyncio
+there are six, and the end waits for them. Ours are more, and nobody waits for them.
+"""
+
+import asyncio
+import socket
+import threading
+from typing import Any, Final
+
+# So many names are looked up at a time; the next ones wait.
+_MOST: Final = 32
+
+# As getaddrinfo returns it, and as aiohappyeyeballs takes it.
+AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
+_Answer = list[AddressInfo] | Exception
+
+
+class Resolver:
+    """The resolver of one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._places = asyncio.Semaphore(_MOST)
+
+    async def look_up(self, host: str) -> list[AddressInfo]:
+        """Return the addresses of a name, for TCP and port 0; raise OSError or UnicodeError."""
+        async with self._places:
+            answer: asyncio.Future[_Answer] = self._loop.create_future()
+            threading.Thread(target=self._ask, args=(host, answer), daemon=True).start()
+            told = await answer
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    def _ask(self, host: str, answer: "asyncio.Future[_Answer]") -> None:
+        told: _Answer
+        try:
+            told = list(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            told = error
+        try:
+            self._loop.call_soon_threadsafe(_settle, answer, told)
+        except RuntimeError:
+            return  # the loop is closed, and nobody asks any more
+
+
+def _settle(answer: "asyncio.Future[_Answer]", told: _Answer) -> None:
+    if not answer.done():
+        answer.set_result(told)
