@@ -100,7 +100,13 @@ async def origin(
     behaviour: Behaviour, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Origin]:
     """Run an upstream, on a port of its own unless one is given."""
-    listener = WireListener(host, port)
+    async with serving(behaviour, WireListener(host, port)) as upstream:
+        yield upstream
+
+
+@contextlib.asynccontextmanager
+async def serving(behaviour: Behaviour, listener: WireListener) -> AsyncIterator[Origin]:
+    """Run an upstream on a listener, and close that in the end."""
     upstream = Origin(behaviour, listener)
     task = asyncio.get_running_loop().create_task(upstream.serve())
     try:

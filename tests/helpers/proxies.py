@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from cmux_proxy import Address, Config
@@ -131,12 +131,14 @@ async def proxy_process(
     variables: Mapping[str, str] | None = None,
     descriptor_limit: int | None = None,
     has_group: bool = False,
+    within: Sequence[str] = (),
 ) -> AsyncIterator[ProxyProcess]:
     """Run a proxy as a process; it listens on a port of its own unless a flag says otherwise.
 
-    With `has_group` its id is that of a process group too.
+    With `has_group` its id is that of a process group too. `within` is a command that ends by
+    becoming the one behind it.
     """
-    command = [*MODULE, "--loop", loop_name, *flags]
+    command = [*within, *MODULE, "--loop", loop_name, *flags]
     if not any(flag.startswith("--listen") for flag in flags):
         command += ["--listen", "127.0.0.1:0"]
     if descriptor_limit is not None:
