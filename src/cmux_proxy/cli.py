@@ -11,7 +11,9 @@ import click
 from cmux_proxy._build import __version__, build_name
 from cmux_proxy.commands.connect import connect_command
 from cmux_proxy.commands.forward import forward_command
+from cmux_proxy.commands.run import run_command
 from cmux_proxy.commands.workspace_ip import workspace_ip_command
+from cmux_proxy.commands.workspaces import workspaces_command
 from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError, ListenError
 from cmux_proxy.flags import FLAGS, GROUPS, Flag, blamed, config_from, default_of, shown_default
@@ -88,7 +90,13 @@ def _command(context: click.Context, /, **values: Any) -> int:
     return run(config, partial(_announce, config))
 
 
-for _subcommand in (connect_command, forward_command, workspace_ip_command):
+for _subcommand in (
+    connect_command,
+    forward_command,
+    run_command,
+    workspace_ip_command,
+    workspaces_command,
+):
     _command.add_command(_subcommand)
 
 

@@ -5,8 +5,9 @@ import inspect
 import pytest
 
 from tests.helpers.loops import LOOPS, pytest_pyfunc_call
+from tests.helpers.workspaces import registry, way
 
-__all__ = ["pytest_generate_tests", "pytest_pyfunc_call"]
+__all__ = ["pytest_generate_tests", "pytest_pyfunc_call", "registry", "way"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -93,11 +93,17 @@ class Wire:
 
 
 class WireListener:
-    """A listening socket on a port of its own."""
+    """A listening socket on a port of its own; `sock` may be of another network namespace."""
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, buffer: int | None = None) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        buffer: int | None = None,
+        sock: socket.socket | None = None,
+    ) -> None:
         self.host = host
-        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.sock = sock or socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.sock.setblocking(False)
         if buffer is not None:
             # Accepted connections inherit both.

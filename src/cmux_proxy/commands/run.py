@@ -1,0 +1,62 @@
+"""cmux-proxy run --workspace NAME -- COMMAND...: becomes the command, inside the workspace."""
+
+import os
+import signal
+from typing import NoReturn
+
+import click
+
+from cmux_proxy.isolation.entering import enter_workspace
+from cmux_proxy.isolation.errors import IsolationError
+from cmux_proxy.routing.workspace import workspace_ip, workspace_label
+
+# The exit statuses are those of `env` and of shells.
+
+
+class _Failed(click.ClickException):
+    exit_code = 125
+
+
+class _NotRunnable(click.ClickException):
+    exit_code = 126
+
+
+class _NotFound(click.ClickException):
+    exit_code = 127
+
+
+@click.command("run", context_settings={"allow_interspersed_args": False})
+@click.option("--workspace", required=True, metavar="NAME", help="The workspace to run it in.")
+@click.option("--no-outbound", is_flag=True, help="Give the workspace nothing but its loopback.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run_command(workspace: str, no_outbound: bool, command: tuple[str, ...]) -> NoReturn:
+    """Run a command whose loopback is its workspace's own (Linux).
+
+    What listens on 127.0.0.1:3000 in there is reached through the proxy alone, with
+    X-Cmux-Workspace-Internal. Commands of one workspace share it; with the last one it ends.
+    """
+    try:
+        address = workspace_ip(workspace)
+    except ValueError as error:
+        raise click.BadParameter(f"{workspace!r} {error}", param_hint="--workspace") from None
+    try:
+        no_way_out = enter_workspace(workspace_label(workspace), address, not no_outbound)
+    except IsolationError as error:
+        raise _Failed(str(error)) from None
+    if no_way_out is not None:
+        text = f"only the loopback is reached from this workspace: {no_way_out} (--no-outbound)"
+        click.echo(f"cmux-proxy: WARNING: {text}", err=True)
+    _become(command)
+
+
+def _become(command: tuple[str, ...]) -> NoReturn:
+    # Python ignores these; its children should not.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvp(command[0], command)  # noqa: S606
+    except (FileNotFoundError, NotADirectoryError):
+        raise _NotFound(f"{command[0]}: command not found") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise _NotRunnable(f"{command[0]}: {reason}") from None

@@ -1,0 +1,1 @@
+"""Isolated workspaces: a network namespace each, which a keeper holds and a registry knows."""

@@ -1,0 +1,100 @@
+"""Lets this process into a workspace: finds its keeper, or starts one, and asks it.
+
+What becomes of the process afterwards is its own affair; the keeper watches it until it ends.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from typing import Final
+
+from cmux_proxy.isolation import outbound
+from cmux_proxy.isolation.errors import IsolationError
+from cmux_proxy.isolation.messages import receive, send
+from cmux_proxy.isolation.namespace import enter, net_namespace, require_linux
+from cmux_proxy.isolation.registry import Registry
+from cmux_proxy.isolation.status import statuses
+
+_KEEPER: Final = "cmux_proxy.isolation.keeper"
+# A keeper answers at once, but for the first time, when it has a namespace to make.
+_ANSWERS_WITHIN: Final = 30.0
+
+
+def enter_workspace(name: str, address: str, wants_outbound: bool) -> str | None:
+    """Move this process, which must have one thread, into the namespace of a workspace.
+
+    Returns why there is no way out, where one is wanted and nobody has been in the workspace
+    before. Raises IsolationError.
+    """
+    require_linux()
+    try:
+        with Registry.open() as registry:
+            _refuse_nesting(registry, address)
+            with registry.lock():
+                return _enter(registry, name, address, wants_outbound)
+    except TimeoutError:
+        raise IsolationError(f"the keeper of {address} does not answer") from None
+    except (EOFError, ConnectionError):
+        raise IsolationError(f"the keeper of {address} has ended") from None
+    except OSError as error:
+        raise IsolationError(f"the workspace cannot be entered: {error}") from None
+
+
+def _refuse_nesting(registry: Registry, address: str) -> None:
+    here = net_namespace()
+    for status in statuses(registry):
+        if status.namespace == here and status.address != address:
+            text = f"this is inside the workspace of {status.address}; workspaces do not nest"
+            raise IsolationError(text)
+
+
+def _enter(registry: Registry, name: str, address: str, wants_outbound: bool) -> str | None:
+    channel = registry.connect(address, _ANSWERS_WITHIN)
+    if channel is not None:
+        _join(channel, name)
+        return None
+    missing = outbound.missing() if wants_outbound else None
+    starting = _start(registry, address, wants_outbound and missing is None)
+    try:
+        channel = registry.connect(address, _ANSWERS_WITHIN)
+        if channel is None:
+            raise EOFError
+        note = _join(channel, name)
+    finally:
+        # It hands over to the keeper, which is nobody's child: the command has none.
+        starting.wait()
+    return missing or note
+
+
+def _start(registry: Registry, address: str, wants_outbound: bool) -> "subprocess.Popen[bytes]":
+    """Start a keeper as a program of its own, which has nothing of ours but the socket."""
+    with registry.listen(address) as listener:
+        mode = "outbound" if wants_outbound else "loopback"
+        return subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-m", _KEEPER, address, str(listener.fileno()), mode],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[listener.fileno()],
+            start_new_session=True,
+        )
+
+
+def _join(channel: socket.socket, name: str) -> str | None:
+    """Enter; from here on the keeper counts this process. Return why it has no way out."""
+    with channel:
+        pidfd = os.pidfd_open(os.getpid())
+        try:
+            send(channel, {"ask": "join", "name": name, "pid": os.getpid()}, [pidfd])
+        finally:
+            os.close(pidfd)
+        answer = receive(channel)
+    try:
+        if "error" in answer.fields:
+            raise IsolationError(str(answer.fields["error"]))
+        enter(answer.descriptors)
+    finally:
+        answer.close()
+    note: str | None = answer.fields["note"]
+    return note

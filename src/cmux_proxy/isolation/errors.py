@@ -1,0 +1,5 @@
+"""The one exception of this room."""
+
+
+class IsolationError(Exception):
+    """A workspace cannot be isolated, or not be entered; the text says why, and what helps."""

@@ -1,0 +1,54 @@
+"""What the keepers of all isolated workspaces say about them."""
+
+import socket
+from typing import Any, Final, NamedTuple
+
+from cmux_proxy.isolation.messages import receive, send
+from cmux_proxy.isolation.registry import Registry
+
+# A keeper that has been stopped is left out, rather than waited for.
+_ANSWERS_WITHIN: Final = 2.0
+
+
+class Command(NamedTuple):
+    """A command of a workspace: its process, and the name under which it entered."""
+
+    pid: int
+    workspace: str
+
+
+class Status(NamedTuple):
+    """An isolated workspace: who is in it, what is listened on, and its namespace's number."""
+
+    address: str
+    commands: list[Command]
+    ports: list[int]
+    namespace: int
+
+
+def statuses(registry: Registry) -> list[Status]:
+    """Return those of the workspaces that are there now, in the order of their addresses."""
+    found = [_status(registry, address) for address in registry.addresses()]
+    return [status for status in found if status is not None]
+
+
+def _status(registry: Registry, address: str) -> Status | None:
+    try:
+        channel = registry.connect(address, _ANSWERS_WITHIN)
+        if channel is None:
+            return None
+        with channel:
+            said = _ask(channel)
+    except (OSError, EOFError, ValueError):
+        return None  # it is just leaving
+    if "error" in said:
+        return None
+    commands = [Command(pid, name) for pid, name in said["commands"]]
+    return Status(address, commands, said["ports"], said["namespace"])
+
+
+def _ask(channel: socket.socket) -> dict[str, Any]:
+    send(channel, {"ask": "status"})
+    message = receive(channel)
+    message.close()
+    return message.fields

@@ -1,0 +1,238 @@
+"""cmux-proxy run: a command in a workspace is the same command elsewhere, but for its network."""
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cmux_proxy import cli
+from tests.helpers.proxies import environment
+from tests.helpers.timing import LATER
+from tests.helpers.workspaces import (
+    ending,
+    finish_quietly,
+    in_workspace,
+    keeper,
+    listed,
+    need_namespaces,
+    run,
+    running,
+)
+
+# Someone who may make no namespace of either kind.
+FORBIDDEN = (
+    "unshare", "--user", "--map-root-user", "--net",
+    "sh", "-c", 'echo 0 >/proc/sys/user/max_user_namespaces; exec "$@"', "sh",
+    "setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin",
+)  # fmt: skip
+
+
+@pytest.fixture
+def allowed(registry: Path) -> Path:
+    """Return the registry, where namespaces can be made."""
+    need_namespaces(())
+    return registry
+
+
+# What the command gets, and what becomes of it
+
+
+def test_it_has_nothing_but_its_own_loopback(registry: Path, way: tuple[str, ...]) -> None:
+    done = run("a-1", "cat", "/proc/net/dev", way=way)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split(":")[0].strip() for line in done.stdout.splitlines()[2:]] == ["lo"]
+
+
+def test_it_is_the_same_user_with_the_same_files(
+    registry: Path, way: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = run("a-1", "sh", "-c", "id -u; id -g; pwd; touch here", way=way, cwd=tmp_path)
+    assert done.stdout.split() == [str(os.geteuid()), str(os.getegid()), str(tmp_path)]
+    assert (tmp_path / "here").stat().st_uid == os.geteuid()
+
+
+@pytest.mark.parametrize("status", [0, 7, 255])
+def test_its_exit_status_is_passed_on(allowed: Path, status: int) -> None:
+    assert run("a-1", "sh", "-c", f"exit {status}").returncode == status
+
+
+def test_its_input_and_output_are_those_of_run(allowed: Path) -> None:
+    done = run("a-1", "sh", "-c", "cat; echo errors >&2", input="words")
+    assert (done.stdout, done.stderr) == ("words", "errors\n")
+
+
+def test_it_is_run_itself_so_that_signals_reach_it(allowed: Path) -> None:
+    with running("a-1", "sleep", "60") as process:
+        assert listed()[0][3:] == [str(process.pid), "sleep 60"]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LATER) == -signal.SIGTERM
+
+
+def test_ctrl_c_on_its_terminal_interrupts_it(allowed: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        command = in_workspace("a-1", "sh", "-c", "tty; exec sleep 60")
+        os.execvpe(command[0], command, environment())
+    try:
+        said = b""
+        while b"\n" not in said:
+            said += os.read(terminal, 1024)
+        assert said.startswith(b"/dev/pts/")
+        os.write(terminal, b"\x03")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGINT
+    finally:
+        os.close(terminal)
+
+
+def test_no_signal_is_ignored_and_no_descriptor_left_open(allowed: Path) -> None:
+    done = run("a-1", "sh", "-c", "grep SigIgn /proc/self/status; ls /proc/self/fd")
+    _title, ignored, *descriptors = done.stdout.split()
+    assert int(ignored, 16) == 0
+    # The last one is the directory that `ls` reads.
+    assert descriptors == ["0", "1", "2", "3"]
+
+
+def test_it_has_no_children_that_it_has_not_started(allowed: Path) -> None:
+    script = "cat /proc/$$/task/$$/children; exit"
+    assert len(run("a-1", "sh", "-c", script).stdout.split()) == 1
+
+
+def test_run_in_the_same_workspace_inside_it_shares_it(
+    registry: Path, way: tuple[str, ...]
+) -> None:
+    # Both names have one address, which is what counts.
+    again = in_workspace("other-1", "readlink", "/proc/self/ns/net")
+    done = run("a-1", "sh", "-c", 'readlink /proc/self/ns/net; exec "$@"', "sh", *again, way=way)
+    first, second = done.stdout.split()
+    assert first == second != os.readlink("/proc/self/ns/net")
+
+
+def test_flags_behind_the_command_are_its_own(allowed: Path) -> None:
+    command = [*in_workspace("a-1")[:-1], "echo", "--workspace", "b-2", "--", "-h"]
+    assert finish_quietly(command).stdout == "--workspace b-2 -- -h\n"
+
+
+# What goes wrong is one line
+
+
+def complaint(done: "subprocess.CompletedProcess[str]") -> tuple[int, str]:
+    """Return the status, and the only line on standard error without its beginning."""
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1), done
+    assert done.stderr.startswith("cmux-proxy: error: ")
+    return done.returncode, done.stderr[19:-1]
+
+
+def test_a_command_that_is_not_there_is_127_and_leaves_nothing(allowed: Path) -> None:
+    assert complaint(run("a-1", "no-such-program")) == (127, "no-such-program: command not found")
+    assert listed() == []
+
+
+def test_a_command_that_cannot_be_run_is_126(allowed: Path) -> None:
+    assert complaint(run("a-1", "/etc/passwd")) == (126, "/etc/passwd: Permission denied")
+
+
+def test_another_workspace_inside_a_workspace_is_refused(
+    registry: Path, way: tuple[str, ...]
+) -> None:
+    done = run("a-1", *in_workspace("b-2", "true"), way=way)
+    says = "this is inside the workspace of 127.18.0.1; workspaces do not nest"
+    assert complaint(done) == (125, says)
+
+
+def test_where_namespaces_are_forbidden_it_says_what_helps(registry: Path) -> None:
+    need_namespaces(())
+    status, says = complaint(run("a-1", "true", way=FORBIDDEN))
+    assert status == 125
+    assert says.startswith("no network namespace can be made: No space left on device; run it as ")
+    assert "user.max_user_namespaces" in says
+    assert list(registry.iterdir()) == []
+
+
+def test_a_directory_that_others_may_change_is_not_used(registry: Path) -> None:
+    registry.mkdir(mode=0o755)
+    status, says = complaint(run("a-1", "true"))
+    assert (status, says) == (125, f"{registry} is not this user's alone (mode 0700); remove it")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--workspace", "a-65537", "true"], "'a-65537' ends with a number above 65535"),
+        (["--workspace", "a/", "true"], "'a/' is empty"),
+        (["true"], "Missing option '--workspace'."),
+        (["--workspace", "a"], "Missing argument 'COMMAND...'."),
+        (["--workspace", "a", "--"], "Missing argument 'COMMAND...'."),
+    ],
+)
+def test_what_is_no_name_and_no_command_is_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", *arguments]) == 2
+    out, errors = capsys.readouterr()
+    assert (out, errors.count("\n")) == ("", 1)
+    assert errors.endswith(f"{says}\n")
+
+
+def test_elsewhere_than_on_linux_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert cli.main(["run", "--workspace", "a-1", "true"]) == 125
+    assert re.fullmatch(
+        r"cmux-proxy: error: isolated workspaces need Linux; .*\n", capsys.readouterr().err
+    )
+
+
+# How long a workspace lives
+
+
+def test_commands_share_a_workspace_and_the_last_one_out_removes_it(
+    registry: Path, way: tuple[str, ...]
+) -> None:
+    with (
+        running("/home/a-1", "sleep", "60", way=way) as first,
+        ending(keeper(registry)),
+        running("A-1", "sleep", "61", way=way) as second,
+    ):
+        assert len({os.readlink(f"/proc/{each.pid}/ns/net") for each in (first, second)}) == 1
+        assert listed() == [
+            ["a-1", "127.18.0.1", "-", str(first.pid), "sleep 60"],
+            ["a-1", "127.18.0.1", "-", str(second.pid), "sleep 61"],
+        ]
+        first.kill()
+        first.wait()
+        assert [row[3] for row in listed()] == [str(second.pid)]
+    assert (listed(), list(registry.iterdir())) == ([], [])
+
+
+def test_of_many_at_once_all_share_one_keeper(registry: Path, way: tuple[str, ...]) -> None:
+    command = in_workspace("a-1", "sh", "-c", "readlink /proc/self/ns/net; read end", way=way)
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+        for _ in range(4)
+    ]
+    try:
+        spaces = {each.stdout.readline() for each in processes if each.stdout is not None}
+        assert len(spaces) == 1
+        with ending(keeper(registry)):
+            for each in processes:
+                each.communicate(b"\n", LATER)
+    finally:
+        for each in processes:
+            each.kill()
+            each.communicate()
+    assert list(registry.iterdir()) == []
+
+
+def test_a_keeper_that_is_killed_is_replaced(registry: Path, way: tuple[str, ...]) -> None:
+    with running("a-1", "sleep", "60", way=way):
+        with ending(pid := keeper(registry)):
+            os.kill(pid, signal.SIGKILL)
+        assert (listed(), len(list(registry.iterdir()))) == ([], 1)
+        with running("a-1", "sleep", "61", way=way) as process:
+            assert [row[3] for row in listed()] == [str(process.pid)]

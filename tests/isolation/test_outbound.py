@@ -1,0 +1,160 @@
+"""The way out, from a workspace on a machine that has one address and one nameserver to reach.
+
+The machine is a namespace too, so that nothing leaves the one that runs the tests.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cmux_proxy.isolation import outbound
+from tests.helpers.proxies import MODULE, environment
+from tests.helpers.timing import LATER
+from tests.helpers.tools import tool
+from tests.helpers.workspaces import (
+    ending,
+    finish_quietly,
+    in_workspace,
+    keeper,
+    need_namespaces,
+    running,
+)
+
+# A machine with 192.0.2.1 and a nameserver on 127.0.0.53, which knows one name.
+MACHINE = """
+ip link set lo up
+ip address add 192.0.2.1/32 dev lo
+ip route add default dev lo
+mount --bind "$1" /etc/resolv.conf
+shift
+exec "$@"
+"""
+SERVE = """
+import socket, subprocess, sys, threading
+
+def name(sock):
+    while True:
+        question, asker = sock.recvfrom(512)
+        is_address = question[-4:-2] == b"\\0\\1"
+        answer = bytes([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 1]) * is_address
+        counts = bytes([0, 1, 0, is_address, 0, 0, 0, 0])
+        end = question.index(b"\\0", 12) + 5
+        sock.sendto(question[:2] + b"\\x81\\x80" + counts + question[12:end] + answer, asker)
+
+def greet(listener):
+    while True:
+        sock, _ = listener.accept()
+        with sock:
+            sock.sendall(b"outside")
+
+names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+names.bind(("127.0.0.53", 53))
+threading.Thread(target=name, args=(names,), daemon=True).start()
+for address in ("192.0.2.1", "127.0.0.1"):
+    listener = socket.create_server((address, 8000))
+    threading.Thread(target=greet, args=(listener,), daemon=True).start()
+sys.exit(subprocess.run(sys.argv[1:]).returncode)
+"""
+ASK = """
+import socket, sys
+try:
+    with socket.create_connection((sys.argv[1], 8000), timeout=float(sys.argv[2])) as sock:
+        print(sock.recv(100).decode())
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
+def on_a_machine(tmp_path: Path, *command: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command there to its end."""
+    if os.geteuid() != 0:
+        pytest.skip("not root")
+    need_namespaces(())
+    resolv_conf = tmp_path / "resolv.conf"
+    resolv_conf.write_text("nameserver 127.0.0.53\noptions attempts:1 timeout:5\n")
+    machine = [tool("unshare"), "--net", "--mount", "sh", "-ec", MACHINE, "sh", str(resolv_conf)]
+    return finish_quietly([*machine, sys.executable, "-c", SERVE, *command])
+
+
+def need_a_way_out() -> None:
+    """Skip the test where the program is not, in CI fail."""
+    tool(outbound.PROGRAM)
+    if not os.path.exists("/dev/net/tun"):
+        pytest.skip("there is no /dev/net/tun")
+
+
+def asks(host: str) -> list[str]:
+    return [sys.executable, "-c", ASK, host, str(LATER)]
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "name.test"])
+def test_the_machine_and_its_names_are_reached_from_inside(
+    registry: Path, way: tuple[str, ...], tmp_path: Path, host: str
+) -> None:
+    need_a_way_out()
+    done = on_a_machine(tmp_path, *in_workspace("a-1", *asks(host), way=way, flags=()))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "outside\n", "")
+
+
+def test_the_loopback_of_the_machine_is_not_reached(registry: Path, tmp_path: Path) -> None:
+    need_a_way_out()
+    for host in ("127.0.0.1", "10.0.2.2"):
+        done = on_a_machine(tmp_path, *in_workspace("a-1", *asks(host), flags=()))
+        assert done.stdout.strip() in ("ConnectionRefusedError", "OSError", "TimeoutError"), done
+
+
+def test_without_a_way_out_only_the_loopback_is_reached(registry: Path, tmp_path: Path) -> None:
+    done = on_a_machine(tmp_path, *in_workspace("a-1", *asks("192.0.2.1")))
+    assert (done.stdout, done.stderr) == ("OSError\n", "")
+
+
+def test_the_program_ends_with_its_keeper_however_that_ends(registry: Path) -> None:
+    need_a_way_out()
+    need_namespaces(())
+    for number in (None, signal.SIGKILL):
+        with running("a-1", "sleep", "600", flags=()) as process:
+            pid = keeper(registry)
+            (program,) = processes_with(f"/proc/{pid}/ns/net")
+            with ending(program), ending(pid):
+                if number is None:
+                    process.kill()
+                else:
+                    os.kill(pid, number)
+
+
+def processes_with(word: str) -> list[int]:
+    """Return the ids of the processes that have a word on their command line."""
+    found = []
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            words = Path(f"/proc/{name}/cmdline").read_text("utf-8").split("\0")
+            if word in words:
+                found.append(int(name))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [(None, "slirp4netns is not installed"), ("exit 1", "slirp4netns has failed")],
+    ids=["missing", "failing"],
+)
+def test_where_there_is_none_a_line_says_so_and_the_command_runs(
+    registry: Path, tmp_path: Path, program: str | None, says: str
+) -> None:
+    need_namespaces(())
+    if program is not None:
+        (tmp_path / outbound.PROGRAM).write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / outbound.PROGRAM).chmod(0o755)
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    command = [*MODULE, "run", "--workspace", "a-1", "sh", "-c", "echo run"]
+    done = subprocess.run(
+        command, env={**environment(), "PATH": str(tmp_path)},
+        capture_output=True, text=True, timeout=LATER, check=False,
+    )  # fmt: skip
+    warning = f"only the loopback is reached from this workspace: {says} (--no-outbound)"
+    assert (done.stdout, done.stderr) == ("run\n", f"cmux-proxy: WARNING: {warning}\n")
