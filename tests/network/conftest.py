@@ -1,5 +1,6 @@
 """Coroutines are tests here, run on every event loop."""
 
 from tests.helpers.loops import pytest_generate_tests, pytest_pyfunc_call
+from tests.helpers.workspaces import registry, way
 
-__all__ = ["pytest_generate_tests", "pytest_pyfunc_call"]
+__all__ = ["pytest_generate_tests", "pytest_pyfunc_call", "registry", "way"]

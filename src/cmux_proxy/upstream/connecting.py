@@ -8,6 +8,22 @@ import errno
 import os
 import socket
 
+from cmux_proxy.upstream.tcp import refuse_itself, tune
+
+
+async def connect_tuned(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, host: str, port: int
+) -> None:
+    """Connect a new socket to an IP address, with our options; close it where that fails."""
+    try:
+        sock.setblocking(False)
+        tune(sock, host)
+        await connect(loop, sock, host, port)
+        refuse_itself(sock, port)
+    except BaseException:
+        sock.close()
+        raise
+
 
 async def connect(
     loop: asyncio.AbstractEventLoop, sock: socket.socket, host: str, port: int

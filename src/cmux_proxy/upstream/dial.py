@@ -1,7 +1,8 @@
 """Opens one connection to a target within a deadline; the only place that connects.
 
 Knows which addresses a target has, in which order and for how long they are tried. Neighbours:
-`connection.py` is what comes out, `unavailable.py` says why nothing does, `relay` is who asks.
+`inside.py` reaches into isolated workspaces, `connection.py` is what comes out, `unavailable.py`
+says why nothing does, `relay` is who asks.
 """
 
 import asyncio
@@ -13,8 +14,9 @@ import aiohappyeyeballs
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
-from cmux_proxy.upstream.connecting import connect
+from cmux_proxy.upstream.connecting import connect_tuned
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
+from cmux_proxy.upstream.inside import connect_inside, may_be_isolated
 from cmux_proxy.upstream.names import Names, is_name, named_address
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
@@ -117,6 +119,10 @@ class Dialer:
             return await self._connect_loopback(target.port)
         if is_name(target.host):
             return await self._connect_name(target)
+        if may_be_isolated(target.host):
+            inside = await connect_inside(self._loop, target.host, target.port)
+            if inside is not None:
+                return inside
         return await self._connect_address(target.host, target.port)
 
     async def _connect_loopback(self, port: int) -> socket.socket:
@@ -135,14 +141,7 @@ class Dialer:
     async def _connect_address(self, host: str, port: int) -> socket.socket:
         self._refuse_own(host, port)
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            sock.setblocking(False)
-            tune(sock, host)
-            await connect(self._loop, sock, host, port)
-            refuse_itself(sock, port)
-        except BaseException:
-            sock.close()
-            raise
+        await connect_tuned(self._loop, sock, host, port)
         return sock
 
     async def _connect_name(self, target: Target) -> socket.socket:

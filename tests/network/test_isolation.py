@@ -1,0 +1,182 @@
+"""Isolated workspaces: what is in one is reached through the proxy and from nowhere else."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from cmux_proxy import Timeouts, workspace_ip
+from tests.helpers.proxies import local_config, proxy_process
+from tests.helpers.script import Stage, get, head, stage
+from tests.helpers.timing import LATER, later
+from tests.helpers.tools import finish, tool
+from tests.helpers.wire import WireListener
+from tests.helpers.workspaces import (
+    busybox,
+    ending,
+    in_workspace,
+    keeper,
+    listener_inside,
+    need_namespaces,
+    running,
+)
+
+ADDRESS = workspace_ip("a-7")
+
+
+# Real servers
+
+
+def servers(folder: Path) -> dict[str, list[str]]:
+    """Return two servers for one port: a program linked statically, and Python's."""
+    for name in ("a-1", "b-2"):
+        (folder / name).mkdir()
+        (folder / name / "name").write_text(name)
+    return {
+        "a-1": [busybox(), "httpd", "-f", "-p", "127.0.0.1:3000", "-h", str(folder / "a-1")],
+        "b-2": [
+            *(sys.executable, "-m", "http.server", "3000", "--bind", "127.0.0.1"),
+            *("--directory", str(folder / "b-2")),
+        ],
+    }
+
+
+async def asked_from_inside(name: str, url: str, way: tuple[str, ...]) -> tuple[int, bytes]:
+    """Return curl's status and what it gets when it asks from inside a workspace."""
+    curl = (tool("curl"), "-q", "-sS", "--noproxy", "*", "--max-time", str(LATER), url)
+    done = await finish(*in_workspace(name, *curl, way=way))
+    return done.status, done.out
+
+
+async def test_two_servers_on_one_port_are_both_reached_and_do_not_see_each_other(
+    loop_name: str, registry: Path, way: tuple[str, ...], tmp_path: Path
+) -> None:
+    async with proxy_process(loop_name, "--connect-retry", str(LATER)) as proxy:
+        with contextlib.ExitStack() as stack:
+            for name, command in servers(tmp_path).items():
+                stack.enter_context(running(name, *command, way=way))
+            for name in ("a-1", "b-2", "a-1"):
+                url = f"http://{name}-3000.localhost:{proxy.port}/name"
+                done = await finish(tool("curl"), "-q", "-sSf", "--noproxy", "*", url)
+                assert (done.status, done.out) == (0, name.encode()), done.errors
+            refused = 7
+            for name, other in (("a-1", "b-2"), ("b-2", "a-1")):
+                url = "http://127.0.0.1:3000/name"
+                assert await asked_from_inside(name, url, way) == (0, name.encode())
+                url = f"http://{workspace_ip(other)}:3000/name"
+                assert (await asked_from_inside(name, url, way))[0] == refused
+            done = await finish(tool("curl"), "-q", "-s", f"http://{workspace_ip('a-1')}:3000/")
+            assert done.status == refused
+        await proxy.stop()
+
+
+# All kinds of requests, on a listener of the test's own inside
+
+
+@pytest.fixture
+def inside(registry: Path) -> Iterator[None]:
+    """Have workspace a-7 be there."""
+    need_namespaces(())
+    with running("a-7", "sleep", "600"):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def stage_inside(
+    host: str = "127.0.0.1", timeouts: Timeouts | None = None
+) -> AsyncIterator[Stage]:
+    """Set up a proxy and an upstream in workspace a-7, which is where all requests go."""
+    config = local_config(upstream_host=ADDRESS, timeouts=timeouts or Timeouts())
+    async with stage(config) as outside:
+        on = Stage(outside.proxy, listener_inside(ADDRESS, host))
+        try:
+            yield on
+            on.check()
+        finally:
+            on.close()
+            on.listener.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::", ADDRESS])
+async def test_whatever_of_its_own_a_server_listens_on_is_found(inside: None, host: str) -> None:
+    async with stage_inside(host) as on:
+        client, upstream = await on.pair()
+        await upstream.says(head("HTTP/1.1 204 No Content"))
+        await client.gets(head("HTTP/1.1 204 No Content"))
+
+
+@pytest.mark.parametrize("kind", ["connect", "upgrade"])
+async def test_ends_and_resets_pass_as_anywhere(inside: None, kind: str) -> None:
+    async with stage_inside() as on:
+        client, upstream = await (on.tunnel() if kind == "connect" else on.websocket())
+        await client.says(b"last words")
+        client.ends()
+        await upstream.gets(b"last words")
+        await upstream.gets_end()
+        await upstream.says(b"still here")
+        await client.gets(b"still here")
+        upstream.resets()
+        await client.gets_reset()
+
+
+async def test_an_isolated_workspace_is_never_served_from_outside(inside: None) -> None:
+    async with stage_inside() as on:
+        on.listener.close()
+        with contextlib.closing(WireListener(ADDRESS, on.port)):
+            client = await on.client()
+            await client.says(get())
+            text = await client.gets_error(502, "connection_refused")
+            assert text.startswith(f"nothing listens on {ADDRESS}:{on.port};")
+
+
+async def test_a_port_inside_may_be_waited_for(inside: None) -> None:
+    async with stage_inside(timeouts=Timeouts(connect_retry=LATER)) as on:
+        on.listener.close()
+        client = await on.client()
+        await client.says(get())
+        on.listener = listener_inside(ADDRESS, port=on.port)
+        upstream = await on.upstream()
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
+
+
+async def test_a_server_inside_may_have_the_port_of_the_proxy(inside: None) -> None:
+    async with stage(local_config(listen=["0.0.0.0:0"])) as on:
+        port = on.address.port
+        listener = listener_inside(ADDRESS, port=port)
+        with contextlib.closing(listener):
+            client = await on.client()
+            route = f"X-Cmux-Port-Internal: {port}"
+            await client.says(
+                head("GET / HTTP/1.1", "Host: a", route, "X-Cmux-Workspace-Internal: a-7")
+            )
+            (await later(listener.accept())).close()
+            await client.gets_error(502, "connection_terminated")
+
+
+async def test_hundreds_of_connections_at_once_find_their_way(inside: None) -> None:
+    async with stage_inside() as on:
+        clients = [await on.client() for _ in range(200)]
+        await asyncio.gather(*(client.says(get()) for client in clients))
+        for _ in clients:
+            upstream = await on.upstream()
+            await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
+            await upstream.says(head("HTTP/1.1 204 No Content"))
+        for client in clients:
+            await client.gets(head("HTTP/1.1 204 No Content"))
+
+
+async def test_once_the_workspace_is_gone_its_address_is_the_machines_again(
+    registry: Path,
+) -> None:
+    need_namespaces(())
+    with running("a-7", "sleep", "600") as process, ending(keeper(registry)):
+        process.kill()
+    async with stage(local_config(upstream_host=ADDRESS)) as on:
+        with contextlib.closing(WireListener(ADDRESS, on.port)) as listener:
+            client = await on.client()
+            await client.says(get())
+            (await later(listener.accept())).close()
+            await client.gets_error(502, "connection_terminated")
