@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cmux_proxy.upstream.connecting import connect
+from cmux_proxy.upstream.connecting import connect, connect_tuned
 from tests.helpers.timing import soon
 from tests.helpers.wire import Wire, WireListener, closed_port, deaf_port
 
@@ -68,3 +68,16 @@ async def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(loop, "getaddrinfo", never)
     with contextlib.closing(WireListener()) as listener, unconnected() as sock:
         await soon(connect(loop, sock, "127.0.0.1", listener.port))
+
+
+async def test_a_socket_is_connected_with_our_options_or_closed() -> None:
+    loop = asyncio.get_running_loop()
+    with contextlib.closing(WireListener()) as listener, socket.socket() as sock:
+        await soon(connect_tuned(loop, sock, "127.0.0.1", listener.port))
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getpeername()[1] == listener.port
+    with closed_port() as port:
+        sock = socket.socket()
+        with pytest.raises(ConnectionRefusedError):
+            await soon(connect_tuned(loop, sock, "127.0.0.1", port))
+        assert sock.fileno() == -1

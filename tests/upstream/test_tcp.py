@@ -1,16 +1,12 @@
 """The options of every TCP connection."""
 
-import asyncio
-import contextlib
 import socket
 import sys
 
 import pytest
 
 from cmux_proxy.upstream import tcp
-from cmux_proxy.upstream.tcp import connect_tuned, tune
-from tests.helpers.timing import soon
-from tests.helpers.wire import WireListener, closed_port
+from cmux_proxy.upstream.tcp import tune
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
@@ -61,16 +57,3 @@ def test_a_kernel_without_it_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) 
         tune(sock, "127.0.0.1")
         assert congestion_control(sock) == default
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-
-
-async def test_a_socket_is_connected_with_these_options_or_closed() -> None:
-    loop = asyncio.get_running_loop()
-    with contextlib.closing(WireListener()) as listener, socket.socket() as sock:
-        await soon(connect_tuned(loop, sock, "127.0.0.1", listener.port))
-        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert sock.getpeername()[1] == listener.port
-    with closed_port() as port:
-        sock = socket.socket()
-        with pytest.raises(ConnectionRefusedError):
-            await soon(connect_tuned(loop, sock, "127.0.0.1", port))
-        assert sock.fileno() == -1
