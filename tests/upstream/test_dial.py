@@ -12,7 +12,7 @@ import pytest
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
-from cmux_proxy.upstream import dial
+from cmux_proxy.upstream import connecting, dial
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.dial import Dialer
 from cmux_proxy.upstream.names import Names
@@ -74,7 +74,7 @@ def _connecting(monkeypatch: pytest.MonkeyPatch) -> None:
     async def connect(machine: Machine, sock: socket.socket, host: str, port: int) -> None:
         await machine.sock_connect(sock, (host, port))
 
-    monkeypatch.setattr(dial, "connect", connect)
+    monkeypatch.setattr(connecting, "connect", connect)
 
 
 def dialer(
