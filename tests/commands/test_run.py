@@ -1,5 +1,6 @@
 """cmux-proxy run: a command in a workspace is the same command elsewhere, but for its network."""
 
+import contextlib
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy import cli
+from cmux_proxy.isolation.registry import Registry
 from tests.helpers.proxies import environment
 from tests.helpers.timing import LATER
 from tests.helpers.workspaces import (
@@ -227,6 +229,24 @@ def test_of_many_at_once_all_share_one_keeper(registry: Path, way: tuple[str, ..
             each.kill()
             each.communicate()
     assert list(registry.iterdir()) == []
+
+
+def test_nobody_enters_while_somebody_else_may_be_starting_a_keeper(allowed: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(Registry.open())
+        with opened.lock():
+            process = subprocess.Popen(in_workspace("a-1", "true"), env=environment())
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            while not waits_for_a_lock(process.pid):
+                assert process.poll() is None, "it has not asked for the lock"
+            assert opened.addresses() == []
+        assert process.wait(LATER) == 0
+
+
+def waits_for_a_lock(pid: int) -> bool:
+    rows = [line.split() for line in Path("/proc/locks").read_text("ascii").splitlines()]
+    return any(row[1] == "->" and row[5] == str(pid) for row in rows)
 
 
 def test_a_keeper_that_is_killed_is_replaced(registry: Path, way: tuple[str, ...]) -> None:
