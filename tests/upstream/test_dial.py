@@ -19,6 +19,7 @@ from cmux_proxy.upstream.names import Names
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
 from cmux_proxy.upstream.resolver import Resolver
+from tests.helpers.fakes import FakeTransport, World
 from tests.helpers.timing import MS, SOON, soon
 from tests.helpers.wire import WireListener, closed_port, deaf_port
 
@@ -356,17 +357,13 @@ async def test_a_resolver_that_fails_is_not_a_name_that_nobody_knows() -> None:
 # Connections of the pool
 
 
-class Leased(UpstreamConnection):
-    """An idle connection that says whether it was closed."""
-
-    def __init__(self, host: str, pool: Pool[UpstreamConnection], address: str | None) -> None:
-        loop = cast(asyncio.AbstractEventLoop, Machine())
-        super().__init__(Target(host, 80), pool, ReadSize(loop, 256 * 1024))
-        self.address = address
-        self.is_closed = False
-
-    def close(self) -> None:
-        self.is_closed = True
+def leased(host: str, pool: Pool[UpstreamConnection], address: str | None) -> UpstreamConnection:
+    """Return an idle connection that leads to an address."""
+    world = World()
+    connection = UpstreamConnection(Target(host, 80), pool, world.context.read_size)
+    connection.address = address
+    connection.transport = FakeTransport(world, "upstream")
+    return connection
 
 
 async def test_connections_to_where_a_name_no_longer_leads_are_closed() -> None:
@@ -376,19 +373,19 @@ async def test_connections_to_where_a_name_no_longer_leads_are_closed() -> None:
     with contextlib.closing(WireListener("127.0.0.2")) as listener:
         await peer_port(of, "some.example", listener.port)
     addresses = ["127.0.0.2", "127.0.0.1", "127.0.0.3"]
-    idle = [Leased("some.example", pool, address) for address in addresses]
+    idle = [leased("some.example", pool, address) for address in addresses]
     for one in idle[:2]:
         pool.give_back(one.target, one, 0.0)
     assert of.still_there(idle[2]) is idle[0]
-    assert [one.is_closed for one in idle] == [False, True, True]
-    assert of.still_there(Leased("gone.example", pool, "127.0.0.2")) is None
+    assert [one.transport.is_closing() for one in idle] == [False, True, True]
+    assert of.still_there(leased("gone.example", pool, "127.0.0.2")) is None
 
 
 async def test_connections_to_an_address_are_not_looked_up() -> None:
     machine = Machine()
     of = dialer(machine)
-    leased = Leased("127.0.0.2", of._pool, None)
-    assert of.still_there(leased) is leased
+    connection = leased("127.0.0.2", of._pool, None)
+    assert of.still_there(connection) is connection
     assert machine.asked == 0
 
 
