@@ -1,6 +1,8 @@
 """What the soak calls wrong, and what it excuses."""
 
+import contextlib
 import errno
+import socket
 from dataclasses import replace
 from typing import Final
 
@@ -8,6 +10,7 @@ import pytest
 
 from bench.soak import websocket
 from bench.soak.footprint import Footprint
+from bench.soak.options import FixedPorts
 from bench.soak.restarts import excuse
 from bench.soak.verdict import Readings, judge
 from tests.network.mixed_load.plans import Plan
@@ -113,3 +116,18 @@ def test_the_handshake_is_that_of_the_rfc() -> None:
     # RFC 6455 section 1.3 has this pair.
     response = websocket.response("dGhlIHNhbXBsZSBub25jZQ==")
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in response
+
+
+def test_a_port_that_is_held_is_for_one_service_after_the_other_and_for_nobody_else() -> None:
+    one, other = FixedPorts(3), FixedPorts(3)
+    with contextlib.closing(one), contextlib.closing(other):
+        assert len({*one.numbers, *other.numbers}) == 6
+        address = ("127.0.0.1", one.numbers[0])
+        for _ in range(2):
+            with socket.socket() as listening:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind(address)
+                listening.listen()
+                socket.create_connection(address).close()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(address)

@@ -72,17 +72,34 @@ def check(options: argparse.Namespace) -> None:
         )
 
 
-def fixed_ports(count: int) -> list[int]:
-    """Return free ports that no connection gets by chance while their service restarts."""
-    found: list[int] = []
-    # Below the range from which the system takes the ports of connections.
-    for port in range(int(_RANGE.read_text().split()[0]) - 1, 1024, -1):
-        if len(found) == count:
-            break
-        with socket.socket() as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-    return found
+class FixedPorts:
+    """Free ports that nobody gets, neither another program nor a connection, until they are closed.
+
+    Services may listen on them, one after the other, as those that restart do; in between, whoever
+    connects is refused.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._held: list[socket.socket] = []
+        # Below the range from which the system takes the ports of connections.
+        for port in range(int(_RANGE.read_text().split()[0]) - 1, 1024, -1):
+            if len(self._held) == count:
+                break
+            self._hold(port)
+        self.numbers: list[int] = [sock.getsockname()[1] for sock in self._held]
+
+    def _hold(self, port: int) -> None:
+        sock = socket.socket()
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            sock.close()
+            return
+        # Not before, or two programs would hold the same port; those that listen have it too.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.append(sock)
+
+    def close(self) -> None:
+        """Let go of all."""
+        for sock in self._held:
+            sock.close()

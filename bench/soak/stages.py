@@ -11,7 +11,7 @@ from bench.load.processes import BenchError, Process
 from bench.soak.children import Child, child
 from bench.soak.footprint import Footprint, footprint, settled
 from bench.soak.jobs import Job
-from bench.soak.options import fixed_ports
+from bench.soak.options import FixedPorts
 from bench.soak.verdict import Readings
 
 _ECHO_PORTS: Final = 4
@@ -45,7 +45,8 @@ class Soak:
         self.samples: list[dict[str, Any]] = []
         self.done: dict[str, dict[str, int]] = {"traffic": {}, "aborts": {}, "idle": {}}
         self.problems: list[str] = []
-        ports = fixed_ports(_ECHO_PORTS + 2 * _LOAD_PORTS)
+        self._held = FixedPorts(_ECHO_PORTS + 2 * _LOAD_PORTS)
+        ports = self._held.numbers
         self._echo_ports = tuple(ports[:_ECHO_PORTS])
         self._ports = {
             "traffic": tuple(ports[_ECHO_PORTS:-_LOAD_PORTS]),
@@ -67,6 +68,7 @@ class Soak:
         for each in self._running:
             self._settle(each)
         closed = await settled(self._proxy.pid, start.sockets, rest=0)
+        self._held.close()
         return Readings(start, first, last, closed)
 
     async def _open_websockets(self, stack: AsyncExitStack) -> None:
