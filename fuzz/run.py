@@ -22,6 +22,8 @@ _WORK: Final = _HERE / ".work"
 # Kept in the repository.
 _CORPUS: Final = _HERE / "corpus"
 _LONGEST_INPUT: Final = 2048
+# So much is told of what was found.
+_SHOWN: Final = 2000
 # What it takes until the first input.
 _START: Final = 2.0
 
@@ -96,8 +98,10 @@ def _run_parser(name: str, seconds: int, seed: int) -> Result:
 def _told(name: str, log: str) -> str:
     """Return what was found, and how to see it again."""
     fault = re.search(r"=== Uncaught Python exception: ===\n(.*)", log)
+    places = re.findall(r'File "(.*)", line ([0-9]+), in .*\n( .*)', log)
     file = re.search(r"Test unit written to (\S+)", log)
-    lines = [fault[1][:2000] if fault else log[-2000:]]
+    lines = [fault[1][:_SHOWN] if fault else log[-_SHOWN:]]
+    lines += [f"{os.path.relpath(path)}:{number}:{line}" for path, number, line in places[-1:]]
     if file:
         again = os.path.relpath(file[1])
         lines.append(f"again: {_python()} -m fuzz.harness {name} {again}")
@@ -112,7 +116,7 @@ def _run_sockets(name: str, seconds: int, seed: int) -> Result:
     if status == 0:
         return Result(executions, 0, 0, "")
     again = f"again: {_python()} -m fuzz.sockets {' '.join(options)} --step NUMBER"
-    lines = [line[:3000] for line in [*log.splitlines(), again]]
+    lines = [line[:_SHOWN] for line in [*log.splitlines(), again]]
     crashes = max(1, _number(r", ([0-9]+) failures", log))
     return Result(executions, 0, crashes, "\n".join(f"    {line}" for line in lines))
 

@@ -56,6 +56,7 @@ def _check_whole(record: Record) -> None:
 
 def _check_beginnings(record: Record) -> None:
     """What somebody's leaving leaves is a beginning, or is followed by an answer of ours."""
+    _check_not_sent_twice(record)
     expected = record.expected(UPSTREAM)
     starts = [0]
     for turn in record.step.dialogue.turns:
@@ -70,6 +71,15 @@ def _check_beginnings(record: Record) -> None:
         expected = record.expected(CLIENT)
         raise Failure(f"the client hears {_shown(heard)}\nand not {_shown(expected)}")
     _check_not_taken_for_whole(record, heard)
+
+
+def _check_not_sent_twice(record: Record) -> None:
+    """Only what is safe is asked again, once, and only on another connection than the first."""
+    asked = b"".join(bytes(upstream.heard[:4]) for upstream in record.upstreams)
+    if asked.count(b"POST") > 1 or len(record.upstreams) > 2 * len(record.step.dialogue.turns):
+        raise Failure(
+            f"a request is sent again that must not be: {record.heard(UPSTREAM)[:_SHOWN]!r}"
+        )
 
 
 def _may_be_left(record: Record, heard: bytes) -> bool:

@@ -39,12 +39,17 @@ class Turn:
 
 @dataclass(frozen=True)
 class Dialogue:
-    """Turns one after the other; where it `is_wrapped`, the client gets the answer in chunks."""
+    """Turns one after the other.
+
+    Where it `is_wrapped`, the client gets the answer in chunks; where it `spoils` the upstream's
+    connection, the proxy has to close that.
+    """
 
     name: str
     turns: tuple[Turn, ...]
     is_wrapped: bool = False
     is_tunnel: bool = False
+    spoils: bool = False
 
     def heard(self, who: str) -> bytes:
         """Return all that this side hears."""
@@ -160,6 +165,7 @@ DIALOGUES: Final = [
         _same(CLIENT, b"there " + MARK),
         _same(UPSTREAM, b"and back " + MARK),
     ), is_tunnel=True),
+    Dialogue("too-much", (_GET, Turn(UPSTREAM, _OK + _OK, _OK)), spoils=True),
     Dialogue("not-upgraded", (_asks(f"GET /{_NAME} HTTP/1.1", *_UPGRADE), _answers(_OK))),
     Dialogue("connect", (
         _CONNECT,

@@ -63,7 +63,7 @@ class Peer:
         """End, close or reset the connection."""
         self.has_left = True
         sock = self.wire.sock
-        if how == FIN and not self.is_over:
+        if how == FIN and sock.fileno() >= 0:
             try:
                 sock.shutdown(socket.SHUT_WR)
             except OSError:

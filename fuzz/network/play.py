@@ -11,10 +11,12 @@ from fuzz.network.steps import BYTEWISE, CLOSE, FIN, Step, mark, with_mark
 from tests.helpers.timing import SOON
 from tests.helpers.wire import Wire
 
+# Less than the least timeout of the proxy, which might make good what has gone wrong.
+_PATIENCE: Final = 0.3 * SOON
 # So many bytes are said one by one.
 _BYTEWISE: Final = 32
-# After so many turns of the proxy's loop in which nothing comes, nothing will.
-_QUIET_TURNS: Final = 3
+# After so many turns of the proxy's loop in which nothing comes, nothing will; to connect takes six.
+_QUIET_TURNS: Final = 10
 
 
 async def play(slot: Slot, step: Step, number: int) -> None:
@@ -40,7 +42,7 @@ class _Play:
         self._step = record.step
         self._slot = slot
         self._has_left = {CLIENT: False, UPSTREAM: False}
-        self._until = time.monotonic() + SOON
+        self._until = time.monotonic() + _PATIENCE
 
     async def run(self) -> None:
         """Have everybody speak in turn, and then both sides end."""
@@ -63,12 +65,25 @@ class _Play:
         await self._turn()
         for leaving in self._step.leaving:
             self._leave(leaving.who, leaving.how)
+        if self._step.is_reset_amid:
+            await self._pass_reset_on()
         if self._step.pacing == BYTEWISE:
             for at in range(min(_BYTEWISE, len(rest))):
                 await self._say(who, rest[at : at + 1])
                 await self._turn()
             rest = rest[_BYTEWISE:]
         await self._say(who, rest)
+
+    async def _pass_reset_on(self) -> None:
+        """Wait until whoever is left is let go; in a tunnel, by a reset too."""
+        record = self.record
+        [leaving] = self._step.leaving
+        left = [record.client] if leaving.who == UPSTREAM else record.upstreams
+        while not all(peer.is_over for peer in left):
+            await self._turn(f"the reset of the {leaving.who} has its effect")
+        is_open = record.heard(CLIENT).startswith((b"HTTP/1.1 101", b"HTTP/1.1 200 Conn"))
+        if self._step.dialogue.is_tunnel and is_open and any(peer.has_end for peer in left):
+            raise Failure(f"the {leaving.who} resets a tunnel, and the other side hears an end")
 
     async def _say(self, who: str, data: bytes) -> None:
         """Say it all, if there is anybody who listens."""
@@ -112,6 +127,8 @@ class _Play:
     async def _finish(self) -> None:
         """End both sides, and wait until the proxy does too."""
         client = self.record.client
+        if self._step.is_whole:
+            await self._end_as_told()
         if self._step.first_out == UPSTREAM:
             self._close_upstreams()
             await self._turn()
@@ -127,9 +144,28 @@ class _Play:
             await self._quiet()
             self._close_upstreams()
 
+    async def _end_as_told(self) -> None:
+        """See that an end is passed on where it has to be."""
+        dialogue = self._step.dialogue
+        upstream = self.record.upstreams[-1] if self.record.upstreams else None
+        if upstream is None:
+            return
+        while dialogue.spoils and not upstream.is_over:
+            await self._turn("the upstream is let go, which has said too much")
+        if dialogue.is_tunnel:
+            first, second = self.record.client, upstream
+            if self._step.first_out == UPSTREAM and not self._has_left[CLIENT]:
+                first, second = second, first
+            for one, other in ((first, second), (second, first)):
+                one.leave(FIN)
+                while not other.has_end:
+                    await self._turn("an end comes through the tunnel")
+
     def _stays(self) -> bool:
         """Return whether the upstream's connection may be used again."""
-        return self._step.keeps and self._step.is_whole and not self._step.dialogue.is_tunnel
+        dialogue = self._step.dialogue
+        is_usable = not dialogue.is_tunnel and not dialogue.spoils
+        return self._step.keeps and self._step.is_whole and is_usable
 
     def _close_upstreams(self) -> None:
         if self._stays():

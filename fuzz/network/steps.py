@@ -62,6 +62,16 @@ class Step:
             return False
         return not self.leaving or self._leaves_after_all()
 
+    @property
+    def is_reset_amid(self) -> bool:
+        """Whether one side alone resets its connection while the other one needs it."""
+        turn = self.dialogue.turns[self.turn]
+        is_amid = turn.who == UPSTREAM and self.at < min(len(turn.says), len(turn.hears))
+        resets = [(Leaving(CLIENT, RESET),)]
+        if self.dialogue.is_tunnel and self.turn > 1:
+            resets.append((Leaving(UPSTREAM, RESET),))
+        return is_amid and self.leaving in resets
+
     def _leaves_after_all(self) -> bool:
         """Return whether it is the client alone, which has said all and still listens."""
         last = max(i for i, turn in enumerate(self.dialogue.turns) if turn.who == CLIENT)
