@@ -294,4 +294,5 @@ async def test_machines_are_reached_while_the_name_server_does_not_answer(
         async with undisturbed(on, *ADDRESSES):
             on.names.freeze()
             for _ in range(3):
-                assert (await connect(on, "m4")).status == 504
+                # Whichever comes first, our deadline or the resolver's.
+                assert (await connect(on, "m4")).status in (502, 504)
