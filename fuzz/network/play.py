@@ -15,7 +15,7 @@ from tests.helpers.wire import Wire
 _PATIENCE: Final = 0.3 * SOON
 # So many bytes are said one by one.
 _BYTEWISE: Final = 32
-# After so many turns of the proxy's loop in which nothing comes, nothing will; to connect takes six.
+# After so many turns of the loop in which nothing comes, nothing will; to connect takes six.
 _QUIET_TURNS: Final = 10
 
 
