@@ -128,6 +128,12 @@ def test_a_host_names_a_port_where_no_field_does(by_host: Router) -> None:
     assert by_host.route(b"GET", b"WS-3-80.example.dev", ()) == Target("127.18.0.3", 80)
 
 
+def test_the_target_of_a_host_or_a_workspace_is_made_once(by_host: Router) -> None:
+    for host, fields in ((b"ws-1-80.localhost", ()), (None, ((PORT, b"80"), (WORKSPACE, b"w")))):
+        first = by_host.route(b"GET", host, fields)
+        assert by_host.route(b"GET", host, fields) is first
+
+
 def test_the_fields_win_over_the_host(by_host: Router) -> None:
     host = b"ws-1-3000.localhost"
     assert by_host.route(b"GET", host, ((PORT, b"80"),)) == Target("h", 80)
