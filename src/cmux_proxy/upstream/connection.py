@@ -110,7 +110,8 @@ class UpstreamConnection(Idle):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the owner, or leave the pool."""
         self.is_open = False
-        if error is not None and self.owner is not None:
+        # Where something else went wrong, bytes may be missing before those that are left.
+        if isinstance(error, OSError) and self.owner is not None:
             self._read_out()
         owner = self.owner
         self.owner = None

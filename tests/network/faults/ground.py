@@ -81,6 +81,10 @@ class Ground:
             await later(visit.is_over.wait())
         await self.serves()
 
+    def does(self, kind: str, happens: Happens) -> None:
+        """Have the service do that with requests of this kind."""
+        self._happens[kind] = happens
+
     async def serves(self) -> None:
         """Fail unless a new client is served."""
         async with self.client() as reader:
@@ -139,7 +143,7 @@ class Ground:
         async with asyncio.TaskGroup() as group:
             for number, fault in enumerate(faults.values()):
                 kind = f"fault-{number}"
-                self._happens[kind] = fault.service or answers
+                self.does(kind, fault.service or answers)
                 rounds = iter(range(times or fault.times))
                 for _ in range(1 if fault.is_alone else AT_ONCE):
                     group.create_task(self._play(kind, fault, rounds))
