@@ -213,6 +213,13 @@ def test_what_a_peer_or_the_machine_did_is_one_line(caplog: pytest.LogCaptureFix
     assert record.exc_info is None
 
 
+def test_a_lack_of_memory_is_one_line_too(caplog: pytest.LogCaptureFixture) -> None:
+    record = logged(caplog, exception=MemoryError())
+    assert record.levelno == logging.WARNING
+    assert record.getMessage() == "it went wrong: no memory is left"
+    assert record.exc_info is None
+
+
 def test_a_defect_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     error = ZeroDivisionError("a defect")
     record = logged(caplog, exception=error)

@@ -134,5 +134,7 @@ def _log_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     error = context.get("exception")
     if isinstance(error, OSError):
         _log.warning("%s: %s", context.get("message"), error)
+    elif isinstance(error, MemoryError):
+        _log.warning("%s: no memory is left", context.get("message"))
     else:
         _log.error("%s", context.get("message"), exc_info=error)
