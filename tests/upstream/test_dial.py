@@ -29,7 +29,7 @@ BOTH = ["127.0.0.1", "::1"]
 class Machine:
     """The running loop, but for what the test says; `tried` are the addresses that were dialled."""
 
-    def __init__(self, error: OSError | None = None, found: list[tuple[str, int]] | None = None):
+    def __init__(self, error: Exception | None = None, found: list[tuple[str, int]] | None = None):
         self.tried: list[str] = []
         self.dialling = asyncio.Event()
         self.asked = 0
@@ -246,6 +246,12 @@ async def test_without_descriptors_the_client_is_told_to_come_back() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert told[:2] == (503, "connection_limit_reached")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "some.example"])
+async def test_without_memory_the_client_is_told_to_come_back(host: str) -> None:
+    of = dialer(Machine(MemoryError(), found=[("192.0.2.1", 80)]))
+    assert (await failure(of, host, 80))[:2] == (503, "connection_limit_reached")
 
 
 @pytest.mark.parametrize(

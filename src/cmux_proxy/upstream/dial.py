@@ -110,7 +110,7 @@ class Dialer:
         except TimeoutError:
             text = f"no connection to {target.authority()} within {self._timeout:g} s"
             raise UpstreamUnavailable(504, text, "connection_timeout") from None
-        except (OSError, UnicodeError, RuntimeError) as error:
+        except (OSError, UnicodeError, RuntimeError, MemoryError) as error:
             raise unavailable(target, error) from None
         return sock
 
@@ -224,7 +224,7 @@ class Dial:
         except UpstreamUnavailable as error:
             connection.uncount()
             self._owner.upstream_unavailable(error)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             connection.uncount()
             self._owner.upstream_unavailable(unavailable(connection.target, error))
         except asyncio.CancelledError:

@@ -14,6 +14,9 @@ _UNROUTABLE: Final = frozenset(
     [errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EACCES]
 )
 _EXHAUSTED: Final = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL])
+_NOTHING_LEFT: Final = "no resources left for a connection to {}; try again soon"
+
+_Error = OSError | UnicodeError | RuntimeError | MemoryError
 
 
 class _Refusal(NamedTuple):
@@ -22,16 +25,14 @@ class _Refusal(NamedTuple):
     says: str
 
 
-def unavailable(
-    target: Target, error: OSError | UnicodeError | RuntimeError
-) -> UpstreamUnavailable:
+def unavailable(target: Target, error: _Error) -> UpstreamUnavailable:
     refusal = _refusal(error)
     return UpstreamUnavailable(
         refusal.status, refusal.says.format(target.authority()), refusal.error
     )
 
 
-def _refusal(error: OSError | UnicodeError | RuntimeError) -> _Refusal:
+def _refusal(error: _Error) -> _Refusal:
     if is_unknown(error):
         return _Refusal(502, "dns_error", "the host of {} is not known")
     if isinstance(error, socket.gaierror):
@@ -40,14 +41,15 @@ def _refusal(error: OSError | UnicodeError | RuntimeError) -> _Refusal:
     if isinstance(error, ConnectionRefusedError):
         says = "nothing listens on {}; start the service or check the port"
         return _Refusal(502, REFUSED, says)
+    if isinstance(error, MemoryError):
+        return _Refusal(503, "connection_limit_reached", _NOTHING_LEFT)
     if not isinstance(error, OSError):
         # uvloop may raise RuntimeError where a connection attempt fails in an unusual way.
         return _Refusal(502, "connection_terminated", "the connection to {} failed")
     if error.errno in _UNROUTABLE:
         return _Refusal(502, "destination_ip_unroutable", "{} is unreachable")
     if error.errno in _EXHAUSTED:
-        says = "no resources left for a connection to {}; try again soon"
-        return _Refusal(503, "connection_limit_reached", says)
+        return _Refusal(503, "connection_limit_reached", _NOTHING_LEFT)
     if error.errno == errno.ETIMEDOUT:
         return _Refusal(504, "connection_timeout", "{} did not answer the connection attempt")
     return _Refusal(502, "connection_terminated", "the connection to {} failed")
