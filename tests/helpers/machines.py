@@ -75,7 +75,9 @@ class Network:
         """Switch it on."""
         await self.switch.set_up(
             "link set lo up",
-            "link add switch type bridge",
+            # With one of its ports' it would be another whenever a machine comes or goes, and
+            # whoever has just asked the name server would not be heard.
+            "link add switch address 02:00:00:00:00:01 type bridge",
             f"addr add {NAME_SERVER}/24 dev switch",
             "link set switch up",
         )
