@@ -298,13 +298,14 @@ async def test_a_signal_to_the_whole_group_is_one_signal(loop_name: str) -> None
         assert await proxy.ended() == (0, "")
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("fields", [["Connection: close"], []], ids=["new", "reused"])
 async def test_no_request_fails_when_it_drains_under_load(
-    loop_name: str, fields: list[str]
+    loop_name: str, fields: list[str], workers: str
 ) -> None:
     async with (
         origin(answering(lambda _asked: GREETING)) as upstream,
-        proxy_process(loop_name, "--workers", "2") as proxy,
+        proxy_process(loop_name, "--workers", workers) as proxy,
     ):
         everybody = asyncio.Semaphore(0)
         ends = asyncio.Event()
