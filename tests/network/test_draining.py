@@ -3,10 +3,13 @@
 import asyncio
 import signal
 import socket
+import time
+from collections.abc import Callable
 
 import pytest
 
 from cmux_proxy import Proxy
+from cmux_proxy.server.proxy import _ON_ITS_WAY
 from tests.helpers.proxies import proxy_process
 from tests.helpers.script import ROUTE, Stage, get, head, stage
 from tests.helpers.timing import MS, later, soon
@@ -145,6 +148,48 @@ async def test_a_request_on_its_way_over_a_used_connection_is_answered() -> None
         await client.gets(OK_CLOSE)
         await client.gets_end()
         await soon(drain)
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "used"])
+async def test_who_asks_while_the_loop_is_busy_with_others_is_answered(is_new: bool) -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await upstream.says(OK)
+        await client.gets(OK)
+        address = on.proxy.addresses[0]
+        sock = socket.create_connection((address.host, address.port)) if is_new else None
+        drain = begin_drain(on.proxy)
+        await busy_while((sock or client.wire.sock).send, request_for(on), 2 * _ON_ITS_WAY)
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
+        await upstream.says(OK)
+        if sock is None:
+            await client.gets(OK_CLOSE)
+        else:
+            with Wire(sock) as wire:
+                assert await soon(wire.receive_all()) == OK_CLOSE
+        await soon(drain)
+
+
+async def busy_while(does: Callable[[bytes], int], data: bytes, seconds: float) -> None:
+    """Have the loop be told of something else, which happens and keeps it for so long."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    reader, writer = socket.socketpair()
+
+    def keep() -> None:
+        loop.remove_reader(reader)
+        does(data)
+        time.sleep(seconds)
+        told.set()
+
+    with reader, writer:
+        loop.add_reader(reader, keep)
+        writer.send(b"x")
+        await told.wait()
+
+
+def request_for(on: Stage) -> bytes:
+    return get().replace(b"<port>", b"%d" % on.listener.port)
 
 
 @pytest.mark.parametrize("kind", ["connect", "upgrade"])

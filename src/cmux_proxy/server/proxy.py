@@ -22,8 +22,11 @@ from cmux_proxy.server.own import OwnAddresses
 
 _log = logging.getLogger("cmux_proxy")
 
-# What a client has sent before it could know of the drain arrives within so many seconds.
+# What a client has sent before it could know of the drain arrives within so many seconds. Then it
+# takes some turns of the event loop to be read, more for a new connection; a loop that had no time
+# for them is late with both.
 _ON_ITS_WAY: Final = 0.05
+_TURNS: Final = 10
 
 
 class Proxy:
@@ -132,10 +135,14 @@ class Proxy:
                 self._listener.finish()
             # A callback of its own, since a coroutine would go on before what has just arrived
             # is read.
-            loop.call_later(delay, self._close_idle, context, self._drain_begun)
+            loop.call_later(delay, self._close_idle, context, self._drain_begun, _TURNS)
         await asyncio.shield(self._drain_begun)
 
-    def _close_idle(self, context: Context, begun: "asyncio.Future[None]") -> None:
+    def _close_idle(self, context: Context, begun: "asyncio.Future[None]", turns: int) -> None:
+        if turns:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._close_idle, context, begun, turns - 1)
+            return
         context.is_refusing = True
         for connection in list(context.clients):
             connection.drain()
