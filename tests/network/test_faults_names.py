@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any
 
 import pytest
 
 from cmux_proxy import Timeouts
+from cmux_proxy.upstream.resolver import AddressInfo, Resolver
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ROUTE, Stage, get, head, stage
 from tests.helpers.timing import MS, later
@@ -18,7 +18,7 @@ OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
 class Names:
-    """What the loop's look-ups find: `address`, a failure where it is None, and nothing for as
+    """What look-ups find: `address`, a failure where it is None, and nothing for as
     long as `is_silent`."""
 
     def __init__(self) -> None:
@@ -26,22 +26,20 @@ class Names:
         self.is_silent = False
         self.asked = 0
         self._speaks = asyncio.Event()
-        self._others = asyncio.get_running_loop().getaddrinfo
 
     def speak(self) -> None:
         """Answer, those who have waited too."""
         self.is_silent = False
         self._speaks.set()
 
-    async def getaddrinfo(self, host: str, port: int, **options: Any) -> list[Any]:
-        if host != "service.test":
-            return await self._others(host, port, **options)
+    async def look_up(self, _resolver: Resolver, host: str) -> list[AddressInfo]:
+        assert host == "service.test"
         self.asked += 1
         if self.is_silent:
             await self._speaks.wait()
         if self.address is None:
             raise socket.gaierror(socket.EAI_AGAIN, "as the test says")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, port))]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, 0))]
 
 
 @contextlib.asynccontextmanager
@@ -50,7 +48,7 @@ async def named(timeouts: Timeouts | None = None) -> AsyncIterator[tuple[Stage, 
     names = Names()
     config = local_config(upstream_host="service.test", timeouts=timeouts or Timeouts())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asyncio.get_running_loop(), "getaddrinfo", names.getaddrinfo)
+        patch.setattr(Resolver, "look_up", lambda *asked: names.look_up(*asked))
         async with stage(config) as on:
             yield on, names
 
