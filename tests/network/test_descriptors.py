@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 
+import pytest
+
 from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import later, soon
@@ -21,12 +23,14 @@ async def connect(proxy: ProxyProcess, count: int, stack: contextlib.ExitStack) 
     return wires
 
 
+@pytest.mark.parametrize(("limit", "clients"), [(LIMIT, CLIENTS), (256, 400)])
 async def test_more_clients_than_descriptors_are_served_one_after_the_other(
-    loop_name: str,
+    loop_name: str, limit: int, clients: int
 ) -> None:
-    async with proxy_process(loop_name, descriptor_limit=LIMIT) as proxy:
+    async with proxy_process(loop_name, descriptor_limit=limit) as proxy:
         with contextlib.ExitStack() as stack:
-            wires = await connect(proxy, CLIENTS, stack)
+            wires = await connect(proxy, clients, stack)
+            await proxy.rests()
             for wire in wires:
                 await wire.send(head("GET / HTTP/1.1", "Host: a", "Connection: close"))
             for wire in wires:
