@@ -1,0 +1,190 @@
+"""What 500 clients that never finish a head cost everybody else: both p99s, and their ratio.
+
+    python -m bench.slowloris --rounds 5
+
+Each slow client sends one byte of a head now and then, is told 408 when its time is up, and comes
+again. Proxy, upstream, slow clients and those who are measured are processes of their own, and
+rounds with and without the slow ones take turns.
+"""
+
+import argparse
+import asyncio
+import itertools
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from bench.load.processes import free_port
+
+_HEAD = "GET / HTTP/1.1\r\nHost: a\r\nX-Cmux-Port-Internal: {}\r\n\r\n"
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+_SECONDS_PER_TICK = 1 / os.sysconf("SC_CLK_TCK")
+_CLIENTS_MEASURED = 4
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    options = _options(arguments)
+    if options.role == "upstream":
+        asyncio.run(_upstream(options.port))
+    elif options.role == "slow":
+        asyncio.run(_slow_clients(options.port, options.clients, options.every))
+    else:
+        _measure(options)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.slowloris")
+    parser.add_argument("--clients", type=int, default=500, help="how many slow clients")
+    parser.add_argument("--every", type=float, default=1.0, help="seconds between two bytes")
+    parser.add_argument("--head-timeout", type=float, default=2.0, help="the proxy's, in seconds")
+    parser.add_argument("--requests", type=int, default=2000, help="measured in each round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--loop", default="uvloop", choices=["uvloop", "asyncio"])
+    parser.add_argument("--role", choices=["upstream", "slow"], help=argparse.SUPPRESS)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    port, upstream = free_port(), free_port()
+    slow = ["--role", "slow", "--port", str(port)]
+    slow += ["--clients", str(options.clients), "--every", str(options.every)]
+    proxy = ["-m", "cmux_proxy", "--listen", f"127.0.0.1:{port}", "--loop", options.loop]
+    proxy += ["--head-timeout", f"{options.head_timeout}s"]
+    alone: list[float] = []
+    beside: list[float] = []
+    with ExitStack() as stack:
+        us = stack.enter_context(_process("-m", __spec__.name, "--role", "upstream", "--port",
+                                          str(upstream)))  # fmt: skip
+        pid = stack.enter_context(_process(*proxy)).pid
+        _await(us, upstream)
+        _await(us, port)
+        asyncio.run(_latencies(port, upstream, options.requests))
+        for number in range(options.rounds):
+            alone.append(_round("alone", number, port, upstream, options.requests))
+            with _process("-m", __spec__.name, *slow):
+                share = _share(pid, options.head_timeout + 1)
+                beside.append(_round("beside", number, port, upstream, options.requests))
+            print(f"round {number + 1}: the slow clients take {100 * share:.1f} % of a CPU")
+    first, second = statistics.median(alone), statistics.median(beside)
+    print(f"p99 alone {1e3 * first:.2f} ms, beside {options.clients} slow clients "
+          f"{1e3 * second:.2f} ms, ratio {second / first:.2f}")  # fmt: skip
+
+
+def _round(name: str, number: int, port: int, upstream: int, requests: int) -> float:
+    """Return the p99 of one round, in seconds."""
+    times = sorted(asyncio.run(_latencies(port, upstream, requests)))
+    p99 = times[int(len(times) * 0.99)]
+    p50 = times[len(times) // 2]
+    print(f"round {number + 1}, {name}: p50 {1e3 * p50:.2f} ms, p99 {1e3 * p99:.2f} ms")
+    return p99
+
+
+async def _latencies(port: int, upstream: int, requests: int) -> list[float]:
+    left = itertools.repeat(None, requests)
+    several = (_ask(port, upstream, left) for _ in range(_CLIENTS_MEASURED))
+    return list(itertools.chain(*await asyncio.gather(*several)))
+
+
+async def _ask(port: int, upstream: int, left: Iterator[None]) -> list[float]:
+    """Ask one request after the other over one connection; return how long each took."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    request = _HEAD.format(upstream).encode()
+    times = []
+    for _ in left:
+        begun = time.perf_counter()
+        writer.write(request)
+        answer = await reader.readexactly(len(_ANSWER))
+        times.append(time.perf_counter() - begun)
+        if answer != _ANSWER:
+            raise SystemExit(f"another answer than expected: {answer!r}")
+    writer.close()
+    return times
+
+
+# The other processes
+
+
+@contextmanager
+def _process(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _await(process: "subprocess.Popen[bytes]", port: int) -> None:
+    """Wait until somebody listens."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            asyncio.run(_connect(port))
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    raise SystemExit(f"nobody listens on {port}")
+
+
+async def _connect(port: int) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+
+
+def _share(pid: int, seconds: float) -> float:
+    """Return how much of a CPU a process uses."""
+    before = _cpu(pid)
+    time.sleep(seconds)
+    return (_cpu(pid) - before) / seconds
+
+
+def _cpu(pid: int) -> float:
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * _SECONDS_PER_TICK
+
+
+async def _upstream(port: int) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(_ANSWER)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", port)
+    await server.serve_forever()
+
+
+async def _slow_clients(port: int, count: int, every: float) -> None:
+    async with asyncio.TaskGroup() as group:
+        for _ in range(count):
+            group.create_task(_slow_client(port, every))
+
+
+async def _slow_client(port: int, every: float) -> None:
+    head = _HEAD.format(1).encode()[:-4] + b"\r\nX-Slow: " + b"x" * 10_000
+    await asyncio.sleep(random.random() * every)
+    while True:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        told = asyncio.get_running_loop().create_task(reader.read())
+        for at in range(len(head)):
+            writer.write(head[at : at + 1])
+            done, _ = await asyncio.wait([told], timeout=every)
+            if done:
+                break
+        writer.close()
+        await asyncio.wait([told])
+        told.exception()
+
+
+if __name__ == "__main__":
+    main()
