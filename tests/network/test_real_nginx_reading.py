@@ -82,7 +82,9 @@ def accepted(data: bytes) -> JudgedRequest | None:
         return None
     if judged is None or not judged.is_complete or judged.upgrade:
         return None
-    return None if judged.head.method == b"CONNECT" or ROUTE not in data else judged
+    # A workspace's port is another upstream's, and so may be the port of what was spoiled.
+    is_elsewhere = ROUTE not in data or len(judged.head.fields.reported) != 1
+    return None if judged.head.method == b"CONNECT" or is_elsewhere else judged
 
 
 def meant(judged: JudgedRequest, data: bytes, port: int) -> Understood:
