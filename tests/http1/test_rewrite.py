@@ -7,6 +7,7 @@ from cmux_proxy.http1.rewrite import (
     ADD_CLOSE,
     ADD_KEEP_ALIVE,
     LAST_CHUNK,
+    Edits,
     chunk,
     other_request,
     plain_request,
@@ -165,6 +166,23 @@ def test_chunks_are_read_as_what_they_were_made_of() -> None:
     )
     assert body.is_done
     assert body.rest == b""
+
+
+def test_edits_replace_lines_and_the_host_and_leave_all_else() -> None:
+    edits = Edits(b"new")
+    edits.replace(b"Origin", b"http://new")
+    edits.drop += (b"x-a", b"te")
+    head = request_head(
+        GET + b"A: 1\r\norigin: x\r\nX-A: 1\r\nHost: old\r\nTE: x\r\nx-a: 2\r\nX-AB: 3\r\n\r\n"
+    )
+    lines = b"A: 1\r\nX-AB: 3\r\nOrigin: http://new\r\n\r\n"
+    assert other_request(head, None, False, b"", b"body", edits) == (
+        GET + b"Host: new\r\n" + lines + b"body"
+    )
+    to = ForwardTarget(b"/t", b"of-target")
+    assert other_request(head, to, False, b"", b"", edits) == (
+        b"GET /t HTTP/1.1\r\nHost: new\r\n" + lines
+    )
 
 
 def test_facts_are_not_changed_by_what_is_made_of_them() -> None:
