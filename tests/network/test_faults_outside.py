@@ -15,6 +15,7 @@ from tests.network.faults.table import OF_CLIENTS, OF_UPSTREAMS
 from tests.network.mixed_load.memory import footprint, passing, settled_footprint
 
 MOST_GROWTH: Final = 8 * 1024 * 1024
+PATIENCE: Final = 800 * MS
 FLAGS: Final = {
     "head": "--head-timeout",
     "request_body": "--body-timeout",
@@ -30,21 +31,22 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 
 async def test_a_process_that_has_met_all_faults_at_once_is_as_it_was(loop_name: str) -> None:
-    together = {name: fault for name, fault in ALL.items() if not fault.is_alone}
-    await met(loop_name, together, 2000 * MS, times=2)
+    # Without deadlines, since a busy machine would miss them with so much at once.
+    together = {
+        name: fault for name, fault in ALL.items() if not fault.is_alone and fault.timeout is None
+    }
+    await met(loop_name, together, times=2)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ALL)
 async def test_a_process_is_as_it_was_after(loop_name: str, fault: str) -> None:
-    await met(loop_name, {fault: ALL[fault]}, 800 * MS)
+    await met(loop_name, {fault: ALL[fault]})
 
 
-async def met(
-    loop_name: str, faults: Mapping[str, Fault], patience: float, times: int | None = None
-) -> None:
+async def met(loop_name: str, faults: Mapping[str, Fault], times: int | None = None) -> None:
     timeouts = {fault.timeout for fault in faults.values() if fault.timeout is not None}
-    flags = [text for name in timeouts for text in (FLAGS[name], f"{patience}s")]
+    flags = [text for name in timeouts for text in (FLAGS[name], f"{PATIENCE}s")]
     async with proxy_process(loop_name, *flags) as proxy:
         before = footprint(proxy)
         async with ground(proxy.port) as on:
