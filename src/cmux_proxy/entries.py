@@ -128,7 +128,7 @@ def client_network(text: str) -> Network:
         raise ValueError(f"{text!r} is not an IP address or a network like 10.0.0.0/8") from None
 
 
-def client_address(host: str) -> IPv4Address | IPv6Address:
-    """Return the address of a peer; one of IPv4 that comes over an IPv6 socket is of IPv4."""
+def plain_address(host: str) -> IPv4Address | IPv6Address:
+    """Return the address without its scope; one of IPv4 that an IPv6 socket shows is of IPv4."""
     address = ip_address(host.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address

@@ -7,7 +7,7 @@ import asyncio
 from typing import Final
 
 from cmux_proxy.config import Config
-from cmux_proxy.entries import client_address, client_network
+from cmux_proxy.entries import client_network, plain_address
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.relay.failures import RETRY_SOON, Failure
 
@@ -83,5 +83,5 @@ class Admission:
         if not host:
             # Already gone, or a peer that has no address.
             return False
-        address = client_address(host)
+        address = plain_address(host)
         return any(address in network for network in self._networks)

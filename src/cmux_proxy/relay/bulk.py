@@ -13,6 +13,7 @@ import sys
 from typing import Final, cast
 
 from cmux_proxy.http1.body import Body, LengthBody, UntilCloseBody
+from cmux_proxy.upstream.reading import InFront
 from cmux_proxy.upstream.tcp import spare_pacing
 
 # A read of so many bytes begins a large transfer; smaller ones cost nothing but this comparison.
@@ -102,7 +103,7 @@ class Conduit:
             self._ends = None
 
 
-class Bulk(asyncio.BufferedProtocol):
+class Bulk(InFront):
     """What a connection reports to while much comes from it, instead of its own protocol."""
 
     def __init__(
@@ -112,19 +113,15 @@ class Bulk(asyncio.BufferedProtocol):
         sink: asyncio.Transport,
         body: LengthBody | None,
     ) -> None:
+        super().__init__(conduit.piece, cast(asyncio.Protocol, source.get_protocol()))
         self._conduit = conduit
         self._source = source
         self._sink = sink
         self._body = body
-        self._protocol = cast(asyncio.Protocol, source.get_protocol())
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where to read a piece."""
-        return self._conduit.piece
 
     def buffer_updated(self, count: int) -> None:
-        """Pass the piece on as if it had been read as ever, and move what has come besides."""
-        self._protocol.data_received(bytes(self._conduit.piece[:count]))
+        """Pass the piece on, and move what has come besides."""
+        super().buffer_updated(count)
         if (count < PIECE or not self._move()) and self._source.get_protocol() is self:
             self._source.set_protocol(self._protocol)
 
@@ -145,22 +142,6 @@ class Bulk(asyncio.BufferedProtocol):
         if rest:
             sink.write(rest)
         return taken >= WORTHWHILE
-
-    def eof_received(self) -> bool | None:
-        """Tell the protocol."""
-        return self._protocol.eof_received()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the protocol."""
-        self._protocol.connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """Tell the protocol."""
-        self._protocol.pause_writing()
-
-    def resume_writing(self) -> None:
-        """Tell the protocol."""
-        self._protocol.resume_writing()
 
 
 def begin(

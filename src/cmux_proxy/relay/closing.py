@@ -1,14 +1,12 @@
 """Closes that plain `close` does not offer: by reset, by half, after the client has read."""
 
 import asyncio
-import socket
-import struct
 from typing import Final
 
 from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.deadlines import Timed
+from cmux_proxy.upstream.tcp import reset_on_close
 
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 # A peer that keeps sending is listened to for so many times the linger timeout.
 _LONGEST: Final = 6
 
@@ -17,7 +15,7 @@ def reset(transport: asyncio.Transport) -> None:
     """Close at once with a TCP reset, so that the peer cannot take it for an orderly end."""
     sock = transport.get_extra_info("socket")
     if sock is not None and not transport.is_closing():
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        reset_on_close(sock)
     transport.abort()
 
 

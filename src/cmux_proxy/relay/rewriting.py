@@ -7,7 +7,7 @@ Asked only where something of it is configured or wished for. Knows what the lin
 from ipaddress import ip_address
 from typing import Final
 
-from cmux_proxy.entries import client_address, client_network
+from cmux_proxy.entries import client_network, plain_address
 from cmux_proxy.http1.fields import field_values
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http1.rewrite import Edits
@@ -46,7 +46,7 @@ class Rewriter:
         address that it comes from, if it has one.
         """
         if peer:
-            peer = str(client_address(peer))
+            peer = str(plain_address(peer))
         edits = Edits(wished or self._new_host(target))
         if self._rules.rewrite_origin and edits.host is not None and host is not None:
             _follow(edits, request, host)

@@ -1,9 +1,9 @@
 """Who can reach the proxy: is an address bound for everybody, with nothing that keeps them out?"""
 
 from collections.abc import Sequence
-from ipaddress import ip_address
 
 from cmux_proxy.config import Address
+from cmux_proxy.entries import plain_address
 from cmux_proxy.settings import Access
 
 
@@ -11,4 +11,4 @@ def reachable_by_all(addresses: Sequence[Address], access: Access) -> list[Addre
     """Return those that other machines reach, unless a token, ports or clients are asked for."""
     if access.tokens or access.allow_ports or access.deny_ports or access.allow_clients:
         return []
-    return [one for one in addresses if not ip_address(one.host.partition("%")[0]).is_loopback]
+    return [one for one in addresses if not plain_address(one.host).is_loopback]

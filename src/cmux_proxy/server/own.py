@@ -5,6 +5,7 @@ import socket
 from collections.abc import Sequence
 
 from cmux_proxy.config import Address
+from cmux_proxy.entries import plain_address
 
 
 class OwnAddresses:
@@ -19,7 +20,7 @@ class OwnAddresses:
         """Return whether a connection to this IP address and port would come to the proxy."""
         if port not in self._ports:
             return False
-        wanted = _unmapped(host)
+        wanted = str(plain_address(host))
         return any(
             self._reaches(address.host, wanted)
             for address in self._addresses
@@ -38,12 +39,6 @@ class OwnAddresses:
         if bound == "::":
             return (is_v6 or self._dual_stack) and _is_local(wanted)
         return bound == "0.0.0.0" and not is_v6 and _is_local(wanted)  # noqa: S104
-
-
-def _unmapped(host: str) -> str:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
 
 
 def _is_local(host: str) -> bool:

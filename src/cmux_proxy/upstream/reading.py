@@ -30,23 +30,23 @@ class ReadSize:
     def install(self, transport: asyncio.Transport, protocol: object) -> None:
         """Make `protocol` the transport's, with that bound."""
         if self._piece is not None:
-            protocol = _Pieces(self._piece, cast(asyncio.Protocol, protocol))
+            protocol = InFront(self._piece, cast(asyncio.Protocol, protocol))
         transport.set_protocol(cast(asyncio.BaseProtocol, protocol))
 
 
-class _Pieces(asyncio.BufferedProtocol):
-    """Reads into a small buffer for a protocol that takes bytes."""
+class InFront(asyncio.BufferedProtocol):
+    """Reads in its own way for the protocol behind it, which is told all else as ever."""
 
     def __init__(self, piece: memoryview, protocol: asyncio.Protocol) -> None:
         self._piece = piece
         self._protocol = protocol
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where to read."""
+        """Return where to read a piece."""
         return self._piece
 
     def buffer_updated(self, count: int) -> None:
-        """Pass on what was read."""
+        """Pass the piece on as if it had been read as ever."""
         self._protocol.data_received(bytes(self._piece[:count]))
 
     def eof_received(self) -> bool | None:

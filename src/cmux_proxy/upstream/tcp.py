@@ -53,8 +53,13 @@ def refuse_itself(sock: socket.socket, port: int) -> None:
     """
     if sock.getsockname()[1] == port and sock.getsockname() == sock.getpeername():
         # With a reset the port is free at once, for the service that is missed.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        reset_on_close(sock)
         raise ConnectionRefusedError
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Have the close of a connection be a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
 def leave_closed(sock: socket.socket, transport: asyncio.BaseTransport) -> None:
