@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 # subclassed or replaced by users, what runs once, and what tests replace.
 HOT_PATH = {
     "http1": [
-        "body", "delivery", "fields", "framing", "head", "persistence", "rewrite", "scan",
+        "body", "delivery", "family", "fields", "framing", "head", "persistence", "rewrite", "scan",
         "switching", "target", "trailers",
     ],
     "observe": ["outcome"],

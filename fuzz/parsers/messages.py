@@ -12,7 +12,7 @@ from typing import Final
 from cmux_proxy.http1 import rewrite
 from cmux_proxy.http1.body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.fields import Family
+from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.framing import request_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner

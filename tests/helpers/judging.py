@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from cmux_proxy.http1 import rewrite
 from cmux_proxy.http1.body import Body, ChunkRules, new_body
 from cmux_proxy.http1.delivery import UNWRAP, additions, delivery
-from cmux_proxy.http1.fields import Family
+from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.framing import request_framing, response_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.persistence import client_wants_more, upstream_allows_more

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.fields import Family, FieldReader, Section, field_values, without
+from cmux_proxy.http1.family import Family
+from cmux_proxy.http1.fields import FieldReader, Section, without
 from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, HeadLimits
 from tests.helpers.feeding import known
 
@@ -339,19 +340,6 @@ def test_fields_of_further_names_are_cut_and_some_of_them_are_reported() -> None
     assert section is not None
     assert section.kept == b"A: 1\r\nOthers: 2\r\nX-Test-Wishes: 3\r\n\r\n"
     assert section.fields.reported == ((b"x-test-a-secret", b"s"), (b"x-test-wish", b"w"))
-
-
-@pytest.mark.parametrize(
-    ("section", "values"),
-    [
-        (b"\r\n", []),
-        (b"Token:a\r\n\r\n", [b"a"]),
-        (b"A: 1\r\ntOKEN:\t a b \t\r\nB: 2\r\nToken:\r\n\r\n", [b"a b", b""]),
-        (b"Tokens: a\r\nAToken: b\r\nA: Token: c\r\nToken : d\r\n\r\n", []),
-    ],
-)
-def test_the_values_of_one_name_are_found(section: bytes, values: list[bytes]) -> None:
-    assert field_values(section, b"token") == values
 
 
 # Cutting

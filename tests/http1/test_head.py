@@ -3,7 +3,8 @@
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.fields import NO_FAMILY, FieldReader
+from cmux_proxy.http1.family import NO_FAMILY
+from cmux_proxy.http1.fields import FieldReader
 from cmux_proxy.http1.head import (
     CLOSE,
     KEEP_ALIVE,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cmux_proxy.http1.lines import FieldLines, head_end, request_head, response_head
+from cmux_proxy.http1.lines import FieldLines, field_values, head_end, request_head, response_head
 
 KINDS = {b"host": 1, b"te": 2, b"content-length": 3}
 
@@ -127,3 +127,16 @@ def test_what_is_remembered_of_lines_is_bounded() -> None:
             assert finder.find(line + b"\r\n\r\n") == []
         assert longest in known._known
         assert longer not in known._known
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        (b"\r\n", []),
+        (b"Token:a\r\n\r\n", [b"a"]),
+        (b"A: 1\r\ntOKEN:\t a b \t\r\nB: 2\r\nToken:\r\n\r\n", [b"a b", b""]),
+        (b"Tokens: a\r\nAToken: b\r\nA: Token: c\r\nToken : d\r\n\r\n", []),
+    ],
+)
+def test_the_values_of_one_name_are_found(section: bytes, values: list[bytes]) -> None:
+    assert field_values(section, b"token") == values

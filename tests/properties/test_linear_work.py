@@ -10,7 +10,7 @@ from cmux_proxy.http1 import body as bodies
 from cmux_proxy.http1 import explain, fields, lines
 from cmux_proxy.http1.body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.fields import Family
+from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from tests.helpers.feeding import byte_by_byte

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.grammar import CONTENT_LENGTH, HOST, NAMED_FIELD_LINE, TOKEN_ONLY
 from cmux_proxy.http1.head import (
     CLOSE,
@@ -60,31 +61,6 @@ _NEVER_NOMINATED: Final = frozenset([b"content-length", b"transfer-encoding", b"
 _REMEMBERED: Final = 256
 _REMEMBERED_SIZE: Final = 2048
 _SEEN: Final = 4096
-
-
-class Family:
-    """Fields that are the proxy's own: no peer has them forwarded. All names are in lower case.
-
-    Those whose names begin with `prefix` and end with `suffix`, and those in `reported`, are
-    reported; those in `cut` are not. Without a prefix there is no family.
-    """
-
-    __slots__ = ("cut", "prefix", "reported", "suffix")
-
-    def __init__(
-        self,
-        prefix: bytes,
-        suffix: bytes,
-        reported: tuple[bytes, ...] = (),
-        cut: tuple[bytes, ...] = (),
-    ) -> None:
-        self.prefix = prefix
-        self.suffix = suffix
-        self.reported = reported
-        self.cut = cut
-
-
-NO_FAMILY: Final = Family(b"", b"")
 
 
 def names_of_interest(family: Family) -> dict[bytes, int]:
@@ -186,16 +162,6 @@ class FieldReader(SpanFinder):
             if match.group(1).lower() in wanted:
                 cuts.add(match.span())
         spans.cuts = tuple(sorted(cuts))
-
-
-def field_values(section: bytes, name: bytes) -> list[bytes]:
-    """Return the values of all lines of that lower-case name, in a section that was read."""
-    size = len(name)
-    return [
-        line[size + 1 :].strip(b" \t")
-        for line in section.split(b"\r\n")
-        if line[size : size + 1] == b":" and line[:size].lower() == name
-    ]
 
 
 def without(block: bytes, cuts: Iterable[tuple[int, int]]) -> bytes:

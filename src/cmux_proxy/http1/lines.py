@@ -57,6 +57,16 @@ def response_head(buffer: bytes, end: int) -> tuple[int, int, int, bytes] | None
     return int(status), 1 if minor == b"1" else 0, line_end, buffer[line_end:end]
 
 
+def field_values(section: bytes, name: bytes) -> list[bytes]:
+    """Return the values of all lines of that lower-case name, in a section that was read."""
+    size = len(name)
+    return [
+        line[size + 1 :].strip(b" \t")
+        for line in section.split(b"\r\n")
+        if line[size : size + 1] == b":" and line[:size].lower() == name
+    ]
+
+
 class FieldLines:
     """Finds the fields of interest: the names in `kinds`, and with `family` all that begin so.
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from cmux_proxy.entries import HostPattern, PortRange, plain_host
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.http1.fields import field_values
 from cmux_proxy.http1.head import RequestHead
+from cmux_proxy.http1.lines import field_values
 from cmux_proxy.routing.target import Target
 from cmux_proxy.settings import Access
 

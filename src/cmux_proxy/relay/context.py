@@ -6,7 +6,7 @@ from email.utils import formatdate
 
 from cmux_proxy.config import Config
 from cmux_proxy.http1.body import ChunkRules
-from cmux_proxy.http1.fields import Family
+from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.observe.outcome import Tally

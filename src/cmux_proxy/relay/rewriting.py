@@ -8,8 +8,8 @@ from ipaddress import ip_address
 from typing import Final
 
 from cmux_proxy.entries import client_network, plain_address
-from cmux_proxy.http1.fields import field_values
 from cmux_proxy.http1.head import RequestHead
+from cmux_proxy.http1.lines import field_values
 from cmux_proxy.http1.rewrite import Edits
 from cmux_proxy.routing.target import Target
 from cmux_proxy.settings import Rewriting
