@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from cmux_proxy import Config, Target, Timeouts
-from cmux_proxy.upstream.dial import Dialer
+from cmux_proxy.upstream.addresses import Addresses
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ESTABLISHED, ROUTE, UPGRADE, Peer, Stage, get, head, stage
 from tests.helpers.timing import MS, later
@@ -31,16 +31,16 @@ REFUSALS = Refusals()
 
 @pytest.fixture(autouse=True)
 def _watch_dials(monkeypatch: pytest.MonkeyPatch) -> None:
-    connect = Dialer._connect
+    connect = Addresses._connect
 
-    async def watched(self: Dialer, target: Target) -> socket.socket:
+    async def watched(self: Addresses, target: Target) -> socket.socket:
         try:
             return await connect(self, target)
         except ConnectionRefusedError:
             REFUSALS.seen.set()
             raise
 
-    monkeypatch.setattr(Dialer, "_connect", watched)
+    monkeypatch.setattr(Addresses, "_connect", watched)
 
 
 async def refused_once(on: Stage, request: bytes) -> Peer:

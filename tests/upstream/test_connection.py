@@ -12,6 +12,7 @@ import pytest
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream import dial
+from cmux_proxy.upstream.addresses import Addresses
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.dial import Dial, Dialer
 from cmux_proxy.upstream.pool import Pool
@@ -206,7 +207,8 @@ def start(target: Target, owner: Owner, happens: Callable[[], object] = lambda: 
 
 def start_in(wrapping: Wrapping, target: Target, owner: Owner) -> Dial:
     loop = cast(asyncio.AbstractEventLoop, wrapping)
-    dialer = Dialer(loop, Pool(1, 1, 1.0), SOON, False, lambda *_: False, ReadSize(loop, READ))
+    addresses = Addresses(loop, SOON, False, lambda *_: False)
+    dialer = Dialer(loop, Pool(1, 1, 1.0), addresses, ReadSize(loop, READ))
     return dialer.start(target, cast(UpstreamOwner, owner))
 
 

@@ -20,6 +20,7 @@ from cmux_proxy.relay.rewriting import Rewriter
 from cmux_proxy.relay.wishes import WISHES
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from cmux_proxy.settings import MOST_BUFFER, Access, Rewriting
+from cmux_proxy.upstream.addresses import Addresses
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.dial import Dialer
 from cmux_proxy.upstream.pool import Pool
@@ -96,14 +97,8 @@ class Context:
         self.connect_retry = timeouts.connect_retry
         self.most_wait = timeouts.most_wait
         self.read_size = ReadSize(loop, limits.buffer - EARLY_LIMIT)
-        self.dialer = Dialer(
-            loop,
-            self.pool,
-            timeouts.connect,
-            config.upstream_host is None,
-            is_own,
-            self.read_size,
-        )
+        addresses = Addresses(loop, timeouts.connect, config.upstream_host is None, is_own)
+        self.dialer = Dialer(loop, self.pool, addresses, self.read_size)
         # A pipe holds as much as it holds.
         self.conduit = Conduit(limits.buffer >= MOST_BUFFER)
         # None where they are off, so that a request or a connection pays for one comparison.

@@ -1,66 +1,45 @@
-"""Opens one connection to a target within a deadline; the only place that connects.
+"""Dials: opens one connection to a target in the background, or tells why there is none.
 
-Knows which addresses a target has, in which order and for how long they are tried. Neighbours:
-`inside.py` reaches into isolated workspaces, `connection.py` is what comes out, `unavailable.py`
-says why nothing does, `relay` is who asks.
+Knows for how long a port that refuses is tried, and how many connections a target may have.
+Neighbours: `addresses.py` finds an address that answers, `connection.py` is what comes out, `relay`
+is who asks.
 """
 
 import asyncio
 import socket
-from collections.abc import Callable
 from typing import Final, cast
-
-import aiohappyeyeballs
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
-from cmux_proxy.upstream.connecting import connect_tuned
+from cmux_proxy.upstream.addresses import Addresses
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
-from cmux_proxy.upstream.inside import connect_inside, may_be_isolated
-from cmux_proxy.upstream.names import Names, is_name, named_address
+from cmux_proxy.upstream.names import named_address
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
-from cmux_proxy.upstream.resolver import AddressInfo, Resolver
-from cmux_proxy.upstream.tcp import leave_closed, refuse_itself, tune
+from cmux_proxy.upstream.tcp import leave_closed
 from cmux_proxy.upstream.unavailable import REFUSED, unavailable
 
-_BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
-# RFC 8305 section 5
-_NEXT_ADDRESS_AFTER: Final = 0.25
 # While a port refuses, it is tried again after so many seconds, then after twice as many.
 _FIRST_PAUSE: Final = 0.025
 _LONGEST_PAUSE: Final = 0.25
 
 
 class Dialer:
-    """Dials targets, one deadline for each dial.
+    """Begins dials, and judges connections of the pool by what it knows."""
 
-    With `tries_both_loopbacks`, a target on 127.0.0.1 that refuses is tried on ::1 and the one
-    that answered is tried first the next time, port by port. `is_own` tells whether the proxy
-    itself listens on an address and port.
-    """
-
-    __slots__ = (
-        "_answered", "_both", "_is_own", "_loop", "_names", "_pool", "_read_size", "_timeout",
-    )  # fmt: skip
+    __slots__ = ("_addresses", "_loop", "_pool", "_read_size")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         pool: Pool[UpstreamConnection],
-        timeout: float,
-        tries_both_loopbacks: bool,
-        is_own: Callable[[str, int], bool],
+        addresses: Addresses,
         read_size: ReadSize,
     ) -> None:
         self._loop = loop
         self._pool = pool
+        self._addresses = addresses
         self._read_size = read_size
-        self._timeout = timeout
-        self._both = tries_both_loopbacks
-        self._is_own = is_own
-        self._answered: dict[int, str] = {}
-        self._names = Names(loop, Resolver(loop).look_up)
 
     def start(self, target: Target, owner: UpstreamOwner, patience: float = 0.0) -> "Dial":
         """Dial in the background; the owner is told how it went.
@@ -68,11 +47,11 @@ class Dialer:
         While the port refuses, it is dialled again, for `patience` seconds.
         """
         connection = UpstreamConnection(target, self._pool, self._read_size)
-        return Dial(self, self._loop, connection, owner, patience)
+        return Dial(self, self._addresses, self._loop, connection, owner, patience)
 
     def close(self) -> None:
         """Give up looking up names; dials are for their owners to abandon."""
-        self._names.close()
+        self._addresses.close()
 
     def find_place(self, connection: UpstreamConnection) -> None:
         """Count the connection among those to its target; raise UpstreamUnavailable at the limit.
@@ -96,105 +75,32 @@ class Dialer:
         target = leased.target
         connection: UpstreamConnection | None = leased
         while connection is not None and connection.address is not None:
-            if self._names.has(target.host, connection.address):
+            if self._addresses.has(target, connection.address):
                 break
             connection.close()
             connection = self._pool.lease(target)
         return connection
-
-    async def open_socket(self, target: Target) -> socket.socket:
-        """Return a connected socket within the deadline; raise UpstreamUnavailable."""
-        try:
-            async with asyncio.timeout(self._timeout):
-                sock = await self._connect(target)
-        except TimeoutError:
-            text = f"no connection to {target.authority()} within {self._timeout:g} s"
-            raise UpstreamUnavailable(504, text, "connection_timeout") from None
-        except (OSError, UnicodeError, RuntimeError, MemoryError) as error:
-            raise unavailable(target, error) from None
-        return sock
-
-    async def _connect(self, target: Target) -> socket.socket:
-        if self._both and target.host == _BOTH_LOOPBACKS[0]:
-            return await self._connect_loopback(target.port)
-        if is_name(target.host):
-            return await self._connect_name(target)
-        if may_be_isolated(target.host):
-            inside = await connect_inside(self._loop, target.host, target.port)
-            if inside is not None:
-                return inside
-        return await self._connect_address(target.host, target.port)
-
-    async def _connect_loopback(self, port: int) -> socket.socket:
-        first = self._answered.get(port, _BOTH_LOOPBACKS[0])
-        second = _BOTH_LOOPBACKS[1] if first == _BOTH_LOOPBACKS[0] else _BOTH_LOOPBACKS[0]
-        try:
-            return await self._connect_address(first, port)
-        except ConnectionRefusedError as refused:
-            try:
-                sock = await self._connect_address(second, port)
-            except OSError:
-                raise refused from None
-        self._answered[port] = second
-        return sock
-
-    async def _connect_address(self, host: str, port: int) -> socket.socket:
-        self._refuse_own(host, port)
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        await connect_tuned(self._loop, sock, host, port)
-        return sock
-
-    async def _connect_name(self, target: Target) -> socket.socket:
-        """Try a name's addresses; where they are not new and fail, those that it has now."""
-        found = await self._names.find(target.host, target.port)
-        try:
-            return await self._connect_any(found.infos, target.port)
-        except OSError:
-            if found.is_new:
-                raise
-            new = await self._names.find_anew(target.host, target.port)
-            # Resolvers change the order from answer to answer.
-            if set(new.infos) == set(found.infos):
-                raise
-        return await self._connect_any(new.infos, target.port)
-
-    async def _connect_any(self, infos: list[AddressInfo], port: int) -> socket.socket:
-        """Try addresses as RFC 8305 says: by turns, without waiting for the slow ones."""
-        for info in infos:
-            self._refuse_own(str(info[4][0]), port)
-        sock = await aiohappyeyeballs.start_connection(
-            infos, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=self._loop
-        )
-        try:
-            tune(sock, str(sock.getpeername()[0]))
-            refuse_itself(sock, port)
-        except OSError:
-            sock.close()
-            raise
-        return sock
-
-    def _refuse_own(self, host: str, port: int) -> None:
-        if self._is_own(host, port):
-            text = f"port {port} is the proxy itself; name the port of the service behind it"
-            raise UpstreamUnavailable(508, text, "proxy_loop_detected")
 
 
 class Dial:
     """One dial under way, for an owner that may lose interest in it."""
 
     __slots__ = (
-        "_connection", "_dialer", "_is_opening", "_loop", "_owner", "_patience", "_pause", "_task",
+        "_addresses", "_connection", "_dialer", "_is_opening", "_loop", "_owner", "_patience",
+        "_pause", "_task",
     )  # fmt: skip
 
     def __init__(
         self,
         dialer: Dialer,
+        addresses: Addresses,
         loop: asyncio.AbstractEventLoop,
         connection: UpstreamConnection,
         owner: UpstreamOwner,
         patience: float,
     ) -> None:
         self._dialer = dialer
+        self._addresses = addresses
         self._patience = patience
         self._pause: asyncio.Future[None] | None = None
         self._loop = loop
@@ -243,7 +149,7 @@ class Dial:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await self._dialer.open_socket(target)
+                return await self._addresses.open_socket(target)
             except UpstreamUnavailable as error:
                 left = begun + self._patience - self._loop.time()
                 if error.error != REFUSED or left <= 0:

@@ -8,6 +8,7 @@ waits for it. Where the resolver does not know for the moment, what it said last
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 
@@ -52,6 +53,7 @@ class _Search(NamedTuple):
     since: float
 
 
+@lru_cache(_MOST)
 def is_name(host: str) -> bool:
     """Return whether a host has to be looked up."""
     try:

@@ -1,0 +1,135 @@
+"""Which addresses a target has, and which of them answers: a socket to one, within a deadline.
+
+Knows their order and the deadline, and what the proxy itself listens on. Neighbours: `names.py` has
+the addresses of names, `inside.py` reaches into isolated workspaces, `connecting.py` connects one
+socket, `unavailable.py` says why nothing answers, `dial.py` makes a connection of the socket.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Final
+
+import aiohappyeyeballs
+
+from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.routing.target import Target
+from cmux_proxy.upstream.connecting import connect_tuned
+from cmux_proxy.upstream.inside import connect_inside, may_be_isolated
+from cmux_proxy.upstream.names import Names, is_name
+from cmux_proxy.upstream.resolver import AddressInfo, Resolver
+from cmux_proxy.upstream.tcp import refuse_itself, tune
+from cmux_proxy.upstream.unavailable import unavailable
+
+_BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
+# RFC 8305 section 5
+_NEXT_ADDRESS_AFTER: Final = 0.25
+
+
+class Addresses:
+    """Tries the addresses of targets, one deadline for each target.
+
+    With `tries_both_loopbacks`, a target on 127.0.0.1 that refuses is tried on ::1 and the one
+    that answered is tried first the next time, port by port. `is_own` tells whether the proxy
+    itself listens on an address and port.
+    """
+
+    __slots__ = ("_answered", "_both", "_is_own", "_loop", "_names", "_timeout")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        timeout: float,
+        tries_both_loopbacks: bool,
+        is_own: Callable[[str, int], bool],
+    ) -> None:
+        self._loop = loop
+        self._timeout = timeout
+        self._both = tries_both_loopbacks
+        self._is_own = is_own
+        self._answered: dict[int, str] = {}
+        self._names = Names(loop, Resolver(loop).look_up)
+
+    def close(self) -> None:
+        """Give up looking up names; who waits for a socket has to stop that."""
+        self._names.close()
+
+    def has(self, target: Target, address: str) -> bool:
+        """Return whether the target's name still has an address."""
+        return self._names.has(target.host, address)
+
+    async def open_socket(self, target: Target) -> socket.socket:
+        """Return a connected socket within the deadline; raise UpstreamUnavailable."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                sock = await self._connect(target)
+        except TimeoutError:
+            text = f"no connection to {target.authority()} within {self._timeout:g} s"
+            raise UpstreamUnavailable(504, text, "connection_timeout") from None
+        except (OSError, UnicodeError, RuntimeError, MemoryError) as error:
+            raise unavailable(target, error) from None
+        return sock
+
+    async def _connect(self, target: Target) -> socket.socket:
+        if self._both and target.host == _BOTH_LOOPBACKS[0]:
+            return await self._connect_loopback(target.port)
+        if is_name(target.host):
+            return await self._connect_name(target)
+        if may_be_isolated(target.host):
+            inside = await connect_inside(self._loop, target.host, target.port)
+            if inside is not None:
+                return inside
+        return await self._connect_address(target.host, target.port)
+
+    async def _connect_loopback(self, port: int) -> socket.socket:
+        first = self._answered.get(port, _BOTH_LOOPBACKS[0])
+        second = _BOTH_LOOPBACKS[1] if first == _BOTH_LOOPBACKS[0] else _BOTH_LOOPBACKS[0]
+        try:
+            return await self._connect_address(first, port)
+        except ConnectionRefusedError as refused:
+            try:
+                sock = await self._connect_address(second, port)
+            except OSError:
+                raise refused from None
+        self._answered[port] = second
+        return sock
+
+    async def _connect_address(self, host: str, port: int) -> socket.socket:
+        self._refuse_own(host, port)
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        await connect_tuned(self._loop, sock, host, port)
+        return sock
+
+    async def _connect_name(self, target: Target) -> socket.socket:
+        """Try a name's addresses; where they are not new and fail, those that it has now."""
+        found = await self._names.find(target.host, target.port)
+        try:
+            return await self._connect_any(found.infos, target.port)
+        except OSError:
+            if found.is_new:
+                raise
+            new = await self._names.find_anew(target.host, target.port)
+            # Resolvers change the order from answer to answer.
+            if set(new.infos) == set(found.infos):
+                raise
+        return await self._connect_any(new.infos, target.port)
+
+    async def _connect_any(self, infos: list[AddressInfo], port: int) -> socket.socket:
+        """Try addresses as RFC 8305 says: by turns, without waiting for the slow ones."""
+        for info in infos:
+            self._refuse_own(str(info[4][0]), port)
+        sock = await aiohappyeyeballs.start_connection(
+            infos, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=self._loop
+        )
+        try:
+            tune(sock, str(sock.getpeername()[0]))
+            refuse_itself(sock, port)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _refuse_own(self, host: str, port: int) -> None:
+        if self._is_own(host, port):
+            text = f"port {port} is the proxy itself; name the port of the service behind it"
+            raise UpstreamUnavailable(508, text, "proxy_loop_detected")
