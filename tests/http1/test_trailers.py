@@ -11,7 +11,8 @@ FORBIDDEN = """
     Host If-Match If-Modified-Since If-None-Match If-Range If-Unmodified-Since Keep-Alive Location
     Max-Forwards Pragma Proxy-Authenticate Proxy-Authentication-Info Proxy-Authorization
     Proxy-Connection Range Retry-After Set-Cookie TE Trailer Transfer-Encoding Upgrade Vary Warning
-    WWW-Authenticate
+    WWW-Authenticate X-Forwarded-For X-Forwarded-Host X-Forwarded-Port X-Forwarded-Proto
+    X-Forwarded-Server X-Real-IP
 """
 
 

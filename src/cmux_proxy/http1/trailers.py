@@ -5,6 +5,17 @@ from typing import Final
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.grammar import NAMED_FIELD_LINE
 
+# Who a request comes from, and where it was sent, by RFC 7239 and by custom.
+FORWARDED: Final = (
+    b"forwarded",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-proto",
+    b"x-forwarded-server",
+    b"x-real-ip",
+)
+
 # RFC 9110 section 6.5.1: what frames, routes, authenticates, controls, or says how to read the
 # content must come before it. A recipient that merged such a trailer into the header section
 # would be told something the header section did not say.
@@ -14,9 +25,8 @@ _FORBIDDEN: Final = frozenset(
     b"authentication-info proxy-authentication-info cookie set-cookie cache-control expect "
     b"max-forwards pragma range if-match if-none-match if-modified-since if-unmodified-since "
     b"if-range age date expires location retry-after vary warning content-encoding content-type "
-    b"content-range content-disposition forwarded x-forwarded-for x-forwarded-host "
-    b"x-forwarded-proto".split()
-)
+    b"content-range content-disposition".split()
+) | frozenset(FORWARDED)
 
 
 def may_forward_trailer(line: bytes, family: bytes) -> bool:

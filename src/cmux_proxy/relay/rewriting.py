@@ -5,24 +5,14 @@ Asked only where something of it is configured or wished for. Knows what the lin
 """
 
 from ipaddress import ip_address
-from typing import Final
 
 from cmux_proxy.entries import client_network, plain_address
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http1.lines import field_values
 from cmux_proxy.http1.rewrite import Edits
+from cmux_proxy.http1.trailers import FORWARDED
 from cmux_proxy.routing.target import Target
 from cmux_proxy.settings import Rewriting
-
-_FORWARDED: Final = (
-    b"forwarded",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-forwarded-proto",
-    b"x-forwarded-server",
-    b"x-real-ip",
-)
 
 
 class Rewriter:
@@ -53,7 +43,7 @@ class Rewriter:
         if self._rules.forwarded != "preserve":
             is_trusted = self._rules.forwarded == "append" and self._is_trusted(peer)
             if not is_trusted:
-                edits.drop += _FORWARDED
+                edits.drop += FORWARDED
             if self._rules.forwarded == "append":
                 self._append(edits, request, host, peer, is_trusted)
         return edits
