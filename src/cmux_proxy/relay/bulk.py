@@ -13,7 +13,7 @@ import sys
 from typing import Final, cast
 
 from cmux_proxy.http1.body import Body, LengthBody, UntilCloseBody
-from cmux_proxy.upstream.reading import InFront
+from cmux_proxy.upstream.reading import Overlay
 from cmux_proxy.upstream.tcp import spare_pacing
 
 # A read of so many bytes begins a large transfer; smaller ones cost nothing but this comparison.
@@ -103,7 +103,7 @@ class Conduit:
             self._ends = None
 
 
-class Bulk(InFront):
+class Bulk(Overlay):
     """What a connection reports to while much comes from it, instead of its own protocol."""
 
     def __init__(
