@@ -18,14 +18,14 @@ from tests.network.faults.ground import Ground, Strike, ground
 from tests.network.mixed_load.bodies import content
 from tests.network.mixed_load.memory import footprint, passing, settled_footprint
 
-# All of them together would have the proxy hold up to 16 MB.
-CLIENTS: Final = 64
+# All of them together would have the proxy hold up to 32 MB.
+CLIENTS: Final = 128
 # No kernel holds so much, and so much shows that an answer goes on.
 SIZE: Final = 64 * 1024 * 1024
 SEEN: Final = 2 * 1024 * 1024
 BLOCK: Final = 65536
-COMPLAINTS: Final = 5
-ALLOWED: Final = 3 * 1024 * 1024
+COMPLAINTS: Final = 3
+ALLOWED: Final = 2 * 1024 * 1024
 # The kernel holds less than an answer.
 BUFFER: Final = 65536
 
