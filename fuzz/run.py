@@ -19,8 +19,6 @@ from fuzz.seeds import write_seeds
 
 _HERE: Final = Path(__file__).parent
 _WORK: Final = _HERE / ".work"
-# Kept in the repository.
-_CORPUS: Final = _HERE / "corpus"
 _LONGEST_INPUT: Final = 2048
 # So much is told of what was found.
 _SHOWN: Final = 2000
@@ -82,9 +80,8 @@ def _options() -> argparse.Namespace:
 def _run_parser(name: str, seconds: int, seed: int) -> Result:
     learned, seeds, found = (_folder(kind, name) for kind in ("learned", "seeds", "found"))
     write_seeds(seeds, name)
-    kept = [str(_CORPUS / name)] if (_CORPUS / name).is_dir() else []
     status, log = _finish(name, [
-        "fuzz.harness", name, str(learned), *kept, str(seeds), f"-dict={_HERE / 'http.dict'}",
+        "fuzz.harness", name, str(learned), str(seeds), f"-dict={_HERE / 'http.dict'}",
         f"-max_len={_LONGEST_INPUT}", f"-max_total_time={seconds}", f"-seed={seed}",
         f"-artifact_prefix={found}/", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1",
     ])  # fmt: skip
