@@ -19,12 +19,12 @@ HOT_PATH = {
         "body", "delivery", "family", "fields", "framing", "head", "persistence", "rewrite", "scan",
         "switching", "target", "trailers",
     ],
-    "observe": ["outcome"],
+    "observe": ["counts", "observer", "outcome", "ports", "record"],
     "routing": ["port_field", "router", "target"],
     "upstream": ["connection", "pool"],
     "relay": [
         "answering", "asking", "client", "client_side", "closing", "context", "deadlines",
-        "exchange", "failures", "pacing", "polling", "sides", "tunnel",
+        "exchange", "failures", "pacing", "polling", "sides", "telling", "tunnel",
     ],
 }  # fmt: skip
 SOURCE = Path("src/cmux_proxy")

@@ -17,6 +17,7 @@ DOCUMENTED = {
     "ConfigError": "a value in Config that cannot be used",
     "Limits": "what a message may measure",
     "ListenError": "an address that cannot be bound",
+    "Observing": "what is told of exchanges, and to whom",
     "PoolLimits": "how many idle connections are kept",
     "Proxy": "the proxy itself",
     "Rewriting": "which fields change on the way",
@@ -33,7 +34,7 @@ DOCUMENTED = {
 CONFIGURATION = {
     "Config": [
         "listen", "upstream_host", "routing", "rewriting", "limits", "timeouts", "pool", "access",
-        "loop", "busy_poll", "log_level", "workers",
+        "observing", "loop", "busy_poll", "log_level", "workers",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
@@ -50,6 +51,7 @@ CONFIGURATION = {
         "host_header", "rewrite_origin", "forwarded", "forwarded_rfc7239", "trusted_proxies",
     ],
     "PoolLimits": ["per_target", "total", "idle"],
+    "Observing": ["access_log", "log_format", "access_log_file"],
     "Address": ["host", "port"],
 }  # fmt: skip
 SIGNATURES = {
@@ -58,6 +60,7 @@ SIGNATURES = {
     "Proxy.start": ["self", "sockets"],
     "Router": ["upstream_host", "workspace_host", "host_suffixes"],
     "Router.route": ["self", "method", "host", "fields"],
+    "Router.workspace_of": ["self", "host", "fields"],
     "RouteRefused": ["status", "text", "error", "fields"],
     "Target": ["host", "port"],
     "run": ["config", "on_start"],

@@ -14,7 +14,15 @@ from cmux_proxy.routing.target import Target
 from cmux_proxy.routing.workspace import workspace_ip
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.supervisor import run
-from cmux_proxy.settings import Access, Limits, PoolLimits, Rewriting, Routing, Timeouts
+from cmux_proxy.settings import (
+    Access,
+    Limits,
+    Observing,
+    PoolLimits,
+    Rewriting,
+    Routing,
+    Timeouts,
+)
 
 __all__ = [
     "Access",
@@ -24,6 +32,7 @@ __all__ = [
     "ConfigError",
     "Limits",
     "ListenError",
+    "Observing",
     "PoolLimits",
     "Proxy",
     "Rewriting",

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal, get_args
 
+from cmux_proxy.checks import check_choice, check_number
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.settings import (
     Access,
     Limits,
+    Observing,
     PoolLimits,
     Rewriting,
     Routing,
     Timeouts,
-    check_number,
 )
 
 LoopName = Literal["auto", "uvloop", "asyncio"]
@@ -76,6 +77,7 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: PoolLimits = field(default_factory=PoolLimits)
     access: Access = field(default_factory=Access)
+    observing: Observing = field(default_factory=Observing)
     loop: LoopName = "auto"
     busy_poll: float = 0.0
     log_level: LogLevel = "info"
@@ -90,13 +92,8 @@ class Config:
         if self.upstream_host is not None:
             object.__setattr__(self, "upstream_host", _upstream_host(self.upstream_host))
         check_number("busy_poll", self.busy_poll, least=0, most=MOST_BUSY_POLL)
-        if self.loop not in get_args(LoopName):
-            raise ConfigError(
-                "loop", f"{self.loop!r} is not one of {', '.join(get_args(LoopName))}"
-            )
-        if self.log_level not in get_args(LogLevel):
-            names = ", ".join(get_args(LogLevel))
-            raise ConfigError("log_level", f"{self.log_level!r} is not one of {names}")
+        check_choice("loop", self.loop, get_args(LoopName))
+        check_choice("log_level", self.log_level, get_args(LogLevel))
         if type(self.workers) is not int or self.workers < 1:
             raise ConfigError("workers", f"{self.workers!r} is not a whole number of at least 1")
 

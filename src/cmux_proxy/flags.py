@@ -24,8 +24,11 @@ from cmux_proxy.flag_types import (
 )
 from cmux_proxy.settings import (
     Access,
+    AccessLogMode,
     ForwardedMode,
     Limits,
+    LogFormat,
+    Observing,
     PoolLimits,
     Rewriting,
     Routing,
@@ -38,6 +41,7 @@ _KIB: Final = 1024
 _PARTS: Final = {
     "access": Access,
     "limits": Limits,
+    "observing": Observing,
     "pool": PoolLimits,
     "rewriting": Rewriting,
     "routing": Routing,
@@ -158,6 +162,15 @@ GROUPS: Final[dict[str, list[Flag]]] = {
              "Most connections from one IP address at a time."),
         Flag("max-upstream-connections", "limits.upstream_connections", Count(may_be_off=True),
              "Most connections to one port at a time."),
+    ],
+    "Observation": [
+        Flag("access-log", "observing.access_log", click.Choice(get_args(AccessLogMode)),
+             "Which exchanges are logged; errors are those that the proxy answered by itself or "
+             "broke off."),
+        Flag("log-format", "observing.log_format", click.Choice(get_args(LogFormat)),
+             "How lines of the access log look."),
+        Flag("access-log-file", "observing.access_log_file", click.Path(dir_okay=False),
+             "File that the access log is appended to; SIGHUP opens it anew.", "standard error"),
     ],
     "Process": [
         Flag("workers", "workers", WorkerCount(),

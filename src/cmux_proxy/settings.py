@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
+from cmux_proxy.checks import check_boolean, check_choice, check_list, check_number
 from cmux_proxy.entries import (
     HostPattern,
     PortRange,
@@ -19,6 +20,8 @@ from cmux_proxy.entries import (
 from cmux_proxy.errors import ConfigError
 
 ForwardedMode = Literal["preserve", "append", "strip"]
+AccessLogMode = Literal["off", "errors", "all"]
+LogFormat = Literal["text", "json", "combined"]
 
 # Below it every name is this machine, for browsers above all (RFC 6761 section 6.3).
 LOCALHOST = "localhost"
@@ -143,9 +146,7 @@ class Rewriting:
         check_list("rewriting.host_header", [self.host_header], host_value)
         check_list("rewriting.trusted_proxies", self.trusted_proxies, client_network)
         object.__setattr__(self, "trusted_proxies", tuple(self.trusted_proxies))
-        if self.forwarded not in get_args(ForwardedMode):
-            names = ", ".join(get_args(ForwardedMode))
-            raise ConfigError("rewriting.forwarded", f"{self.forwarded!r} is not one of {names}")
+        check_choice("rewriting.forwarded", self.forwarded, get_args(ForwardedMode))
         for name in ("rewrite_origin", "forwarded_rfc7239"):
             check_boolean(f"rewriting.{name}", getattr(self, name))
 
@@ -171,6 +172,27 @@ class Access:
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
+@dataclass(frozen=True, slots=True)
+class Observing:
+    """What is told of exchanges, and to whom.
+
+    `access_log` is "off", "errors", which are those that the proxy answered by itself or broke off,
+    or "all"; its lines are "text", "json" or "combined". They go to `access_log_file`, which the
+    command `cmux-proxy` appends to, else to standard error; in other programs always to the
+    logger "cmux_proxy.access".
+    """
+
+    access_log: AccessLogMode = "errors"
+    log_format: LogFormat = "text"
+    access_log_file: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("observing.access_log", self.access_log, get_args(AccessLogMode))
+        check_choice("observing.log_format", self.log_format, get_args(LogFormat))
+        if self.access_log_file is not None and not isinstance(self.access_log_file, str):
+            raise ConfigError("observing.access_log_file", "needs a path, as a string")
+
+
 def _token(text: str) -> None:
     if not text.isascii() or not text.isprintable() or " " in text or not text:
         # What it was is not told: it may be a secret all the same.
@@ -184,33 +206,3 @@ _ENTRIES: Final[dict[str, Callable[[str], object]]] = {
     "allow_clients": client_network,
     "tokens": _token,
 }
-
-
-def check_boolean(name: str, value: object) -> None:
-    """Raise ConfigError unless it is True or False."""
-    if type(value) is not bool:
-        raise ConfigError(name, f"{value!r} is neither True nor False")
-
-
-def check_list(name: str, texts: Sequence[str], parse: Callable[[str], object]) -> None:
-    """Raise ConfigError unless these are strings of which `parse` can make something."""
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
-        raise ConfigError(name, "needs a list of strings")
-    for text in texts:
-        try:
-            parse(text)
-        except ValueError as error:
-            raise ConfigError(name, str(error)) from None
-
-
-def check_number(name: str, value: object, least: float, most: float = math.inf) -> None:
-    """Raise ConfigError unless `value` is a finite number from `least` to `most`."""
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and least <= value <= most
-        and value < math.inf
-    ):
-        return
-    bounds = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
-    raise ConfigError(name, f"{value!r} is not a number {bounds}")

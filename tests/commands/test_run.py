@@ -92,10 +92,14 @@ def test_ctrl_c_on_its_terminal_interrupts_it(allowed: Path) -> None:
         os.close(terminal)
 
 
-def test_no_signal_is_ignored_and_no_descriptor_left_open(allowed: Path) -> None:
+def test_no_more_signals_are_ignored_and_no_descriptor_left_open(allowed: Path) -> None:
+    # Whoever runs the tests may ignore some: nohup does.
+    ours = Path("/proc/self/status").read_text("ascii").partition("SigIgn:")[2].split()[0]
+    # The interpreter's own are not inherited.
+    own = 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1
     done = run("a-1", "sh", "-c", "grep SigIgn /proc/self/status; ls /proc/self/fd")
     _title, ignored, *descriptors = done.stdout.split()
-    assert int(ignored, 16) == 0
+    assert int(ignored, 16) == int(ours, 16) & ~own
     # The last one is the directory that `ls` reads.
     assert descriptors == ["0", "1", "2", "3"]
 

@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 from cmux_proxy import Config, Router, Target, UpstreamUnavailable
 from cmux_proxy.config import DEFAULT_UPSTREAM_HOST
+from cmux_proxy.observe.observer import Observer
 from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
@@ -336,13 +337,17 @@ class _Nobody(asyncio.Protocol):
 class World:
     """Everything that one worker has, with nothing real around it."""
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, observer: Observer | None = None) -> None:
         self.loop = FakeLoop()
         self.config = config or Config()
-        router = Router(self.config.upstream_host or DEFAULT_UPSTREAM_HOST)
+        router = Router(
+            self.config.upstream_host or DEFAULT_UPSTREAM_HOST,
+            host_suffixes=self.config.routing.suffixes(),
+        )
         loop = cast(asyncio.AbstractEventLoop, self.loop)
+        total = self.config.pool.total
         self.context = Context(
-            self.config, loop, router, lambda _host, _port: False, self.config.pool.total
+            self.config, loop, router, lambda _host, _port: False, total, observer
         )
         self.context.dialer = FakeDialer(self)
         # The transports are like asyncio's.

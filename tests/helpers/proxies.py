@@ -23,9 +23,12 @@ def local_config(**options: Any) -> Config:
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return this process's environment with no CMUX_ variable but those given."""
+    """Return this process's environment with no CMUX_ variable but those given.
+
+    What goes wrong is mostly meant to, so it is logged where a test asks for that.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CMUX_")}
-    return {**kept, "PYTHONUNBUFFERED": "1", **variables}
+    return {**kept, "PYTHONUNBUFFERED": "1", "CMUX_ACCESS_LOG": "off", **variables}
 
 
 class ProxyProcess:

@@ -191,16 +191,21 @@ class Pretended(Conduit):
 
 
 class Told(asyncio.Protocol):
-    """Keeps what it is told."""
+    """Keeps what it is told, and counts what it is told of."""
 
     def __init__(self) -> None:
         self.got = b""
+        self.moved = 0
         self.on_data: Callable[[], object] = lambda: None
 
     def data_received(self, data: bytes) -> None:
         """Keep it."""
         self.got += data
         self.on_data()
+
+    def note(self, count: int) -> None:
+        """Count it."""
+        self.moved += count
 
 
 class Open(FakeTransport):
@@ -220,7 +225,7 @@ def bulk(
     sink.set_protocol(Told())
     sink.set_write_buffer_limits(0)
     source.set_protocol(told)
-    made = Bulk(pipe, source, sink, body)
+    made = Bulk(pipe, source, sink, body, told.note)
     source.set_protocol(made)
     return made, told, source, sink, pipe
 
@@ -236,6 +241,7 @@ def test_a_piece_goes_the_usual_way_and_the_rest_by_the_pipe() -> None:
     piece(made, b"x" * PIECE)
     assert told.got == b"x" * PIECE
     assert pipe.asked == [MOST]
+    assert told.moved == MOST
     assert not sink.held
     assert source.get_protocol() is made
 
@@ -325,7 +331,7 @@ def test_the_protocol_hears_of_everything_else() -> None:
     world = World()
     source = Open(world)
     source.set_protocol(Listening())
-    made = Bulk(Pretended(0), source, Open(world), None)
+    made = Bulk(Pretended(0), source, Open(world), None, Told().note)
     made.pause_writing()
     made.resume_writing()
     assert made.eof_received()
@@ -349,7 +355,7 @@ def test_it_begins_where_enough_follows_that_nobody_looks_at(
     world = World()
     source = Open(world)
     source.set_protocol(Told())
-    begin(Conduit(), source, Open(world), body)
+    begin(Conduit(), source, Open(world), body, Told().note)
     assert isinstance(source.get_protocol(), Bulk) == begins
 
 
@@ -381,7 +387,7 @@ def test_congestion_is_left_to_others_on_a_network_and_refusal_does_no_harm(
     world = World()
     source, sink = Open(world), Afar(world, address)
     source.set_protocol(Told())
-    begin(Conduit(), source, sink, None)
+    begin(Conduit(), source, sink, None, Told().note)
     assert sink.options == options
     assert isinstance(source.get_protocol(), Bulk)
 
@@ -392,10 +398,10 @@ def test_it_does_not_begin_where_the_kernel_cannot_or_a_side_closes() -> None:
     told = Told()
     source.set_protocol(told)
     pipe.is_able = False
-    begin(pipe, source, sink, None)
+    begin(pipe, source, sink, None, told.note)
     pipe.is_able = True
     sink.abort()
-    begin(pipe, source, sink, None)
-    begin(pipe, source, FakeTransport(world, "closed"), None)
+    begin(pipe, source, sink, None, told.note)
+    begin(pipe, source, FakeTransport(world, "closed"), None, told.note)
     assert source.get_protocol() is told
     assert descriptor(sink) == -1

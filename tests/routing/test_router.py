@@ -115,6 +115,24 @@ def test_a_workspace_may_not_come_twice_nor_without_a_port() -> None:
     assert refusal((WORKSPACE, b"w"), (PORT, b"x")).startswith("invalid header: X-Cmux-Port")
 
 
+@pytest.mark.parametrize(
+    ("host", "fields", "workspace"),
+    [
+        (None, ((PORT, b"80"),), ""),
+        (None, ((PORT, b"80"), (WORKSPACE, b"d/ws-1")), "ws-1"),
+        (b"ws-2-80.localhost", (), "ws-2"),
+        (b"80.localhost", (), ""),
+        (b"ws-2-80.elsewhere", (), ""),
+        (b"ws-2-80.localhost", ((PORT, b"80"),), ""),
+        (b"ws-2-80.localhost", ((WORKSPACE, b"ws-1"),), "ws-1"),
+    ],
+)
+def test_the_workspace_that_is_named_can_be_told(
+    host: bytes | None, fields: tuple[tuple[bytes, bytes], ...], workspace: str
+) -> None:
+    assert Router("h", None, ["localhost"]).workspace_of(host, fields) == workspace
+
+
 # Hosts
 
 

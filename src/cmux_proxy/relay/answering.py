@@ -5,6 +5,7 @@ rest of the body follows as it arrives. What an end means for the request and fo
 is not known here: `exchange.py` decides that.
 """
 
+from time import monotonic
 from typing import Final
 
 from cmux_proxy.http1 import rewrite
@@ -14,13 +15,14 @@ from cmux_proxy.http1.framing import response_framing
 from cmux_proxy.http1.head import ResponseHead
 from cmux_proxy.http1.persistence import client_wants_more, upstream_allows_more
 from cmux_proxy.relay import bulk
-from cmux_proxy.relay.sides import REQUEST_DONE, RESPONSE_BODY, Sides
+from cmux_proxy.relay.sides import REQUEST_DONE, RESPONSE_BODY
+from cmux_proxy.relay.telling import Telling
 
 # Up to so many bytes, a copy costs less than to send from two places.
 _MOST_COPIED: Final = 8192
 
 
-class Answering(Sides):
+class Answering(Telling):
     """What an exchange does with the bytes of its upstream's answer."""
 
     __slots__ = ()
@@ -54,6 +56,10 @@ class Answering(Sides):
         """Send the head with what came of the body, in one write."""
         request = self._request
         framing = response_framing(head, request.method)
+        if self.started:
+            self._first_byte = monotonic()
+        self._status = head.status
+        self._sent = len(head.buffer)
         if self._upstream_persists and not upstream_allows_more(head, framing):
             self._upstream_persists = False
         may_persist = (
@@ -106,6 +112,7 @@ class Answering(Sides):
         if body is None:
             return
         out = body.feed(data, 0)
+        self._sent += len(data)
         self._expect_progress()
         if out:
             self._client.transport.write(rewrite.chunk(out) if self._how & WRAP else out)
@@ -114,7 +121,9 @@ class Answering(Sides):
             self._response_done()
         elif len(data) >= bulk.LARGE_READ and not self._how & WRAP and self._upstream is not None:
             upstream = self._upstream.transport
-            bulk.begin(self._context.conduit, upstream, self._client.transport, body)
+            bulk.begin(
+                self._context.conduit, upstream, self._client.transport, body, self._note_sent
+            )
 
     def _end_body(self, body: Body) -> None:
         # RFC 9112 section 9.2: bytes that nobody asked for spoil the connection, not the answer.

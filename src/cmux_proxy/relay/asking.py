@@ -104,12 +104,17 @@ class Asking(Answering):
             access.check_request(request, host)
         reported = request.fields.reported
         self._dial_patience = context.connect_retry
+        self._host = host
         # Mostly there is just the port.
         if len(reported) > 1 or (reported and reported[0][0] != PORT_NAME):
             self._hear_wishes(reported)
         target = context.router.route(request.method, host, reported)
         if access is not None:
             access.check_target(target)
+        self._is_routed = True
+        observer = context.observer
+        if observer is not None and observer.is_counting:
+            self._port = self._begin_at(observer, target)
         return target
 
     def _hear_wishes(self, reported: tuple[tuple[bytes, bytes], ...]) -> None:
@@ -124,9 +129,9 @@ class Asking(Answering):
         rewriter = self._context.rewriter
         if rewriter is None:
             return rewrite.Edits(self._wished_host)
-        peer = self._client.transport.get_extra_info("peername")
-        address = str(peer[0]) if peer else ""
-        return rewriter.edits(self._request, host, self._target, self._wished_host, address)
+        return rewriter.edits(
+            self._request, host, self._target, self._wished_host, self._client.address()
+        )
 
     def _take_first_body(self, framing: int) -> bytes:
         """Return what came of the body with the head; what lies behind it is for later."""
@@ -139,6 +144,7 @@ class Asking(Answering):
             return b""
         body = self._request_body = new_body(framing, self._context.chunk_rules, False)
         tail = body.feed(buffer, request.end)
+        self._received = len(buffer) - len(body.rest)
         self._request_side = REQUEST_BODY
         if body.is_done:
             self._request_side = REQUEST_DONE
@@ -171,9 +177,11 @@ class Asking(Answering):
         except BadMessage as error:
             self._fail(failures.bad_request(error))
             return
+        self._received += len(data)
         if out:
             upstream.transport.write(out)
         if body.is_done:
+            self._received -= len(body.rest)
             self._request_side = REQUEST_DONE
             self.takes_body = False
             self._client.keep_early(body.rest)
@@ -182,7 +190,10 @@ class Asking(Answering):
                 self._complete()
                 return
         elif len(data) >= bulk.LARGE_READ:
-            bulk.begin(self._context.conduit, self._client.transport, upstream.transport, body)
+            bulk.begin(
+                self._context.conduit, self._client.transport, upstream.transport, body,
+                self._note_received,
+            )  # fmt: skip
         self._expect_progress()
 
     def _response_patience(self) -> float:

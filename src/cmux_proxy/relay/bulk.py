@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 import sys
+from collections.abc import Callable
 from typing import Final, cast
 
 from cmux_proxy.http1.body import Body, LengthBody, UntilCloseBody
@@ -28,6 +29,8 @@ WORTHWHILE: Final = 32 * 1024
 
 # What a kernel, or a sandbox that stands in for one, says when it cannot move bytes.
 _UNABLE: Final = frozenset([errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM])
+
+Note = Callable[[int], None]
 
 
 class Conduit:
@@ -112,12 +115,14 @@ class Bulk(Overlay):
         source: asyncio.Transport,
         sink: asyncio.Transport,
         body: LengthBody | None,
+        note: Note,
     ) -> None:
         super().__init__(conduit.piece, cast(asyncio.Protocol, source.get_protocol()))
         self._conduit = conduit
         self._source = source
         self._sink = sink
         self._body = body
+        self._note = note
 
     def buffer_updated(self, count: int) -> None:
         """Pass the piece on, and move what has come besides."""
@@ -137,6 +142,7 @@ class Bulk(Overlay):
             # Nothing may overtake what waits. The source is not read again before it has left.
             return True
         taken, rest = self._conduit.move(descriptor(source), descriptor(sink), room)
+        self._note(taken)
         if body is not None:
             body.left -= taken
         if rest:
@@ -145,12 +151,16 @@ class Bulk(Overlay):
 
 
 def begin(
-    conduit: Conduit, source: asyncio.Transport, sink: asyncio.Transport, body: Body | None
+    conduit: Conduit,
+    source: asyncio.Transport,
+    sink: asyncio.Transport,
+    body: Body | None,
+    note: Note,
 ) -> None:
     """Let the kernel move what follows from source to sink, unless too little does.
 
     Without a body, everything that comes is for the sink. Called by the source's protocol when it
-    has written a large read to the sink.
+    has written a large read to the sink. `note` is told how many bytes have moved without it.
     """
     length = body if isinstance(body, LengthBody) else None
     if length is None:
@@ -161,7 +171,7 @@ def begin(
         peer = sink.get_extra_info("peername")
         # A client of a wildcard address is not known to be on the loopback before.
         spare_pacing(sink.get_extra_info("socket"), str(peer[0]) if peer else "")
-        source.set_protocol(Bulk(conduit, source, sink, length))
+        source.set_protocol(Bulk(conduit, source, sink, length, note))
 
 
 def descriptor(transport: asyncio.Transport) -> int:

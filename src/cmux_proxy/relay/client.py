@@ -22,6 +22,7 @@ from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.pacing import EARLY_FULL, ENDED, PEER_FULL
 from cmux_proxy.relay.polling import FROM_CLIENT
+from cmux_proxy.relay.telling import tell_unread
 
 
 class ClientConnection(ClientSide):
@@ -179,6 +180,8 @@ class ClientConnection(ClientSide):
 
     def reply(self, failure: Failure, with_body: bool, keep: bool) -> None:
         """Send the proxy's own answer; without `keep`, close once the client has read it."""
+        if self._exchange is None and self._context.observer is not None:
+            tell_unread(self._context.observer, self.address(), failure)
         fields = failure.fields if keep else failure.fields + ADD_CLOSE
         date = self._context.date()
         self.transport.write(

@@ -27,6 +27,11 @@ class ClientSide(PacedConnection):
         if len(data) > EARLY_LIMIT:
             self.hold_reading(EARLY_FULL)
 
+    def address(self) -> str:
+        """Return the client's IP address, or nothing where it has none."""
+        peer = self.transport.get_extra_info("peername")
+        return str(peer[0]) if peer else ""
+
     def body_wanted(self) -> None:
         """Hand over the body bytes that came early."""
         raise NotImplementedError

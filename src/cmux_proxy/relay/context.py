@@ -9,6 +9,7 @@ from cmux_proxy.http1.body import ChunkRules
 from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
+from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Tally
 from cmux_proxy.relay.access import TOKEN_FIELD, RequestAccess
 from cmux_proxy.relay.admission import Admission
@@ -48,6 +49,7 @@ class Context:
         "linger",
         "most_clients",
         "most_wait",
+        "observer",
         "on_change",
         "pool",
         "read_size",
@@ -70,6 +72,7 @@ class Context:
         router: Router,
         is_own: Callable[[str, int], bool],
         most_idle: int,
+        observer: Observer | None = None,
     ) -> None:
         limits = config.limits
         self.request_scanner = RequestScanner(
@@ -106,6 +109,7 @@ class Context:
         self.admission = Admission.of(config)
         self.rewriter = None if config.rewriting == Rewriting() else Rewriter(config.rewriting)
         self.tally = Tally()
+        self.observer = observer
         self.clients: set[Timed] = set()
         self.tunnels: set[Timed] = set()
         timed = [self.clients] if timeouts.tunnel is None else [self.clients, self.tunnels]

@@ -6,6 +6,7 @@ The request half is in `asking.py`, the response half in `answering.py`, what th
 `http1`, replies from `failures.py`; `docs/concepts/exchange.md` has the table of states.
 """
 
+from time import monotonic
 from typing import Final
 
 from cmux_proxy.errors import UpstreamUnavailable
@@ -17,6 +18,7 @@ from cmux_proxy.http1.replies import CONNECTION_ESTABLISHED
 from cmux_proxy.http1.rewrite import LAST_CHUNK
 from cmux_proxy.http1.switching import check_switch
 from cmux_proxy.observe.outcome import Outcome
+from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.asking import Asking
 from cmux_proxy.relay.failures import Failure
@@ -29,6 +31,7 @@ from cmux_proxy.upstream.connection import UpstreamConnection
 # RFC 9110 section 9.2.2: what may be sent once more when a connection dies under it.
 _IDEMPOTENT: Final = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"])
 _COMPLETE: Final[int] = Outcome.COMPLETE.value
+_TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 
 
 class Exchange(Asking):
@@ -75,6 +78,9 @@ class Exchange(Asking):
         if self._response_side == OVER:
             connection.abort()
             return
+        observer = self._context.observer
+        if observer is not None:
+            observer.counts.connects.add(connection.dialled_for)
         if self._request.method == b"CONNECT":
             self._upstream = connection
             self._switch(CONNECTION_ESTABLISHED, b"")
@@ -166,6 +172,8 @@ class Exchange(Asking):
         is_safe = self._outgoing != b"" and self._request.method in _IDEMPOTENT
         if self._is_reused and is_safe and not self._held:
             self._is_reused = False
+            if self._context.observer is not None:
+                self._context.observer.counts.retried += 1
             self._upstream_persists = True
             self._dialling = self._context.dialer.start(self._target, self, self._dial_patience)
         else:
@@ -207,6 +215,8 @@ class Exchange(Asking):
         """The response cannot be completed: make sure that nobody takes it for complete."""
         client = self._client
         body = self._response_body
+        if not self._error:
+            self._error = "http_response_incomplete"
         by_close = body is not None and body.ends_with_connection() and not self._how & WRAP
         self._drop_upstream()
         self._finish(Outcome.BROKEN_OFF)
@@ -226,7 +236,13 @@ class Exchange(Asking):
             return
         upstream.set_reading(True)
         upstream.owner = None
-        tunnel = Tunnel(self._context, client.transport, upstream.transport, self._target)
+        self._status = 200 if self._request.method == b"CONNECT" else 101
+        record: Record | None = None
+        if self.started:
+            self._first_byte = monotonic()
+            record = self.record(self._first_byte)
+            record.outcome = _TUNNELLED
+        tunnel = Tunnel(self._context, client.transport, upstream.transport, self._target, record)
         from_client = client.early
         client.leave()
         self._finish(Outcome.TUNNELLED)
@@ -234,9 +250,11 @@ class Exchange(Asking):
 
     def _fail(self, failure: Failure) -> None:
         """Answer with the failure, or cut the response if it has begun."""
+        self._error = failure.error
         if self._response_side == RESPONSE_BODY or self._response_side == RESPONSE_DONE:
             self._break_off()
             return
+        self._status = failure.status
         client = self._client
         request = self._request
         keep = (
@@ -264,3 +282,6 @@ class Exchange(Asking):
         self.takes_body = False
         self._upstream = None
         self._context.tally.add(outcome)
+        observer = self._context.observer
+        if observer is not None and (observer.wants_all or outcome != _COMPLETE):
+            self._tell(observer, outcome)

@@ -4,10 +4,12 @@ Two small enums, as constants; written only by `asking.py`, `answering.py` and `
 one method for each event.
 """
 
+from time import monotonic
 from typing import Final
 
 from cmux_proxy.http1.body import Body
 from cmux_proxy.http1.head import RequestHead, ResponseHead
+from cmux_proxy.observe.ports import PortActivity
 from cmux_proxy.relay.client_side import ClientSide
 from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.deadlines import NEVER
@@ -36,23 +38,32 @@ class Sides(UpstreamOwner):
         "_context",
         "_dial_patience",
         "_dialling",
+        "_error",
+        "_first_byte",
         "_held",
+        "_host",
         "_how",
         "_is_reused",
+        "_is_routed",
         "_outgoing",
         "_patience",
+        "_port",
+        "_received",
         "_request",
         "_request_body",
         "_request_side",
         "_response_body",
         "_response_side",
         "_searched",
+        "_sent",
+        "_status",
         "_target",
         "_unsent",
         "_upgrade",
         "_upstream",
         "_upstream_persists",
         "_wished_host",
+        "started",
         "takes_body",
     )
 
@@ -86,10 +97,26 @@ class Sides(UpstreamOwner):
         self._patience = NEVER
         # How much waited for a peer to read when it was looked at last.
         self._unsent = 0
+        # What is told at the end: when it began and when the answer did, in seconds of the
+        # monotonic clock, the status, what went wrong, and how many bytes came from either side.
+        self.started = 0.0 if context.observer is None else monotonic()
+        self._first_byte = 0.0
+        self._status = 0
+        self._error = ""
+        self._received = request.end
+        self._sent = 0
+        # The host that the request means, and whether it has a target.
+        self._host: bytes | None = None
+        self._is_routed = False
+        # The port's, while the exchange counts as one that is under way there.
+        self._port: PortActivity | None = None
 
     def _expect_progress(self) -> None:
         """Something has moved: wait anew."""
-        self._client.deadline = self._context.ticker.now + self._patience
+        now = self._context.ticker.now
+        self._client.deadline = now + self._patience
+        if self._port is not None:
+            self._port.last_byte = now
 
     def _count_unsent(self) -> int:
         """Return how much waits for either peer to read."""

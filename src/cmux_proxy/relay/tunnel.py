@@ -5,7 +5,11 @@ a reset; the other direction flows on. Knows nothing of how the tunnel came abou
 """
 
 import asyncio
+from time import monotonic
 
+from cmux_proxy.observe.observer import Observer
+from cmux_proxy.observe.ports import PortActivity
+from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import bulk
 from cmux_proxy.relay.closing import reset, send_end
 from cmux_proxy.relay.context import Context
@@ -18,7 +22,10 @@ from cmux_proxy.routing.target import Target
 class TunnelSide(PacedConnection):
     """One end of a tunnel; what it receives, its peer sends."""
 
-    __slots__ = ("_context", "_has_ended", "_is_lost", "_sender", "_sink", "_tunnel", "peer")
+    __slots__ = (
+        "_context", "_has_ended", "_is_lost", "_sender", "_sink", "_tunnel", "count", "heard",
+        "peer",
+    )  # fmt: skip
 
     def __init__(
         self, tunnel: "Tunnel", sender: int, transport: asyncio.Transport, sink: asyncio.Transport
@@ -33,17 +40,22 @@ class TunnelSide(PacedConnection):
         self.peer: TunnelSide | None = None
         self._has_ended = False
         self._is_lost = False
+        # How many bytes it has sent, and when it was heard of last.
+        self.count = 0
+        self.heard = tunnel.context.ticker.now
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on."""
         context = self._context
         if context.busy_poll is not None:
             context.busy_poll.note(self._sender)
+        self.count += len(data)
+        self.heard = context.ticker.now
         if context.tunnel_idle != NEVER and self._tunnel is not None:
             self._tunnel.deadline = context.ticker.now + context.tunnel_idle
         self._sink.write(data)
         if len(data) >= bulk.LARGE_READ:
-            bulk.begin(context.conduit, self.transport, self._sink, None)
+            bulk.begin(context.conduit, self.transport, self._sink, None, self._note_moved)
 
     def eof_received(self) -> bool:
         """Pass the end on; close both when both directions have ended."""
@@ -83,6 +95,10 @@ class TunnelSide(PacedConnection):
         if self.peer is not None:
             self.peer.release_reading(PEER_FULL)
 
+    def _note_moved(self, count: int) -> None:
+        """Bytes have passed without passing here."""
+        self.count += count
+
     def part(self) -> None:
         """Let go of the tunnel and the other side."""
         self._tunnel = None
@@ -92,7 +108,7 @@ class TunnelSide(PacedConnection):
 class Tunnel(Timed):
     """Both sides of a tunnel."""
 
-    __slots__ = ("_client", "_target", "_unsent", "_upstream", "context")
+    __slots__ = ("_client", "_port", "_target", "_unsent", "_upstream", "context", "record")
 
     def __init__(
         self,
@@ -100,10 +116,14 @@ class Tunnel(Timed):
         client: asyncio.Transport,
         upstream: asyncio.Transport,
         target: Target,
+        record: Record | None,
     ) -> None:
         super().__init__()
         self.context = context
         self._target = target
+        # What is to be told of it, where anybody wants to know.
+        self.record = record
+        self._port: PortActivity | None = None
         self.deadline = context.ticker.now + context.tunnel_idle
         # How much waited for a side to read when it was looked at last.
         self._unsent = 0
@@ -119,6 +139,10 @@ class Tunnel(Timed):
         client = self._client.transport
         upstream = self._upstream.transport
         self.context.tunnels.add(self)
+        observer = self.context.observer
+        if observer is not None and observer.is_counting:
+            self._port = observer.ports.of(self._target)
+            self._port.tunnels += 1
         self.context.read_size.install(client, self._client)
         self.context.read_size.install(upstream, self._upstream)
         if not client_has_ended:
@@ -140,10 +164,33 @@ class Tunnel(Timed):
         if context.admission is not None:
             context.admission.leave(self._client.transport)
         context.pool.closed(self._target)
+        if self.record is not None and context.observer is not None:
+            self._tell(context.observer, self.record)
         self._client.part()
         self._upstream.part()
         context.tunnels.discard(self)
         context.changed()
+
+    def moved(self) -> tuple[int, int]:
+        """Return how many bytes have come from the client, and from the upstream."""
+        return self._client.count, self._upstream.count
+
+    def heard(self) -> float:
+        """Return when either side was heard of last, in seconds of the loop's clock."""
+        return max(self._client.heard, self._upstream.heard)
+
+    def _tell(self, observer: Observer, record: Record) -> None:
+        received, sent = self.moved()
+        record.ended = monotonic()
+        record.received += received
+        record.sent += sent
+        if self._port is not None:
+            self._port.tunnel_ended(received, sent, self.heard())
+            self._port = None
+            observer.counts.received += received
+            observer.counts.sent += sent
+        if observer.wants(record.outcome):
+            observer.take(record)
 
     def abort(self) -> None:
         """Drop both sides at once."""

@@ -75,6 +75,20 @@ class Router:
             self._targets[port] = target
         return target
 
+    def workspace_of(self, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]) -> str:
+        """Return the workspace that a request names, for whoever is told of it; mostly none.
+
+        What `route` gets, but for `host`: None where it does not choose the upstream.
+        """
+        port: bytes | None = None
+        for name, value in fields:
+            if name == _WORKSPACE:
+                return value.decode("latin-1").rpartition("/")[2]
+            if name == PORT_NAME:
+                port = value
+        label = None if host is None or port is not None else self._suffixes.read(host)
+        return label.workspace or "" if label is not None else ""
+
     def _route_rarely(
         self, method: bytes, host: bytes | None, port: bytes | None, workspace: bytes | None
     ) -> Target:

@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Final, Self, cast
 
 from cmux_proxy.config import DEFAULT_UPSTREAM_HOST, Address, Config
+from cmux_proxy.observe.access_log import log
+from cmux_proxy.observe.observer import Observer
 from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
 from cmux_proxy.routing.router import Router
@@ -19,6 +21,7 @@ from cmux_proxy.server.accepting import Arrivals, Factory
 from cmux_proxy.server.descriptors import budget
 from cmux_proxy.server.listener import Listener, adopt, bind, bound_address, is_dual_stack
 from cmux_proxy.server.own import OwnAddresses
+from cmux_proxy.settings import Observing
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -62,7 +65,8 @@ class Proxy:
         self._addresses = [bound_address(sock) for sock in sockets]
         own = OwnAddresses(self._addresses, is_dual_stack())
         allowed = budget(self._config.pool.total, self._config.limits.clients)
-        context = Context(self._config, loop, self._router, own.covers, allowed.idle)
+        observer = _observer_of(self._config.observing)
+        context = Context(self._config, loop, self._router, own.covers, allowed.idle, observer)
         context.most_clients = allowed.clients
         context.on_change = self._pace_accepting
         self._context = context
@@ -171,6 +175,17 @@ class Proxy:
             listener.resume()
         if not context.clients and not context.tunnels:
             self._emptied.set()
+
+
+def _observer_of(observing: Observing) -> Observer | None:
+    """Return who is told of exchanges; None where nobody wants to know."""
+    if observing.access_log == "off":
+        return None
+    return Observer(
+        is_counting=False,
+        on_record=log if observing.access_log == "all" else None,
+        on_error=log if observing.access_log == "errors" else None,
+    )
 
 
 def _default_router(config: Config) -> Router:

@@ -17,9 +17,11 @@ from typing import Final
 from cmux_proxy.config import Config
 from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.server.listener import bind_shared, bound_address
+from cmux_proxy.server.log_writing import check_file
 from cmux_proxy.server.signals import SignalPipe
 from cmux_proxy.server.slot import Slot
 from cmux_proxy.server.worker import (
+    REOPEN_SIGNAL,
     STOP_SIGNALS,
     OnStart,
     loop_factory,
@@ -41,6 +43,7 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
     by ending the process, several with status 128 and the number of the signal.
     """
     config = Config() if config is None else config
+    check_file(config.observing)
     if config.workers == 1:
         run_alone(config, on_start)
         return 0
@@ -56,16 +59,26 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
         if on_start is not None:
             on_start(addresses, loop_name)
 
-    return Supervisor(groups, serve).run(on_accepting)
+    passed_on = () if config.observing.access_log_file is None else (REOPEN_SIGNAL,)
+    return Supervisor(groups, serve, passed_on).run(on_accepting)
 
 
 class Supervisor:
-    """Keeps one process for each group of sockets, all doing `serve`; owns the sockets."""
+    """Keeps one process for each group of sockets, all doing `serve`; owns the sockets.
 
-    def __init__(self, groups: Sequence[Sequence[socket.socket]], serve: Serve) -> None:
+    Signals in `passed_on` are the workers' business.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Sequence[socket.socket]],
+        serve: Serve,
+        passed_on: Sequence[signal.Signals] = (),
+    ) -> None:
         self._slots = [Slot(number, sockets) for number, sockets in enumerate(groups, start=1)]
         self._serve = serve
-        self._signals = SignalPipe(_SIGNALS)
+        self._signals = SignalPipe((*_SIGNALS, *passed_on))
+        self._passed_on = passed_on
         self._is_stopping = False
         self._killed_by = 0
 
@@ -133,7 +146,9 @@ class Supervisor:
         for number in self._signals.take():
             if number == signal.SIGCHLD:
                 continue
-            if not self._is_stopping:
+            if number in self._passed_on:
+                self._pass_on(number)
+            elif not self._is_stopping:
                 self._stop(number)
             else:
                 self._killed_by = 128 + number
@@ -145,6 +160,9 @@ class Supervisor:
         for slot in self._slots:
             # First, so that the addresses are free as soon as the workers stop accepting.
             slot.close()
+        self._pass_on(number)
+
+    def _pass_on(self, number: int) -> None:
         for slot in self._slots:
             slot.signal(number)
 

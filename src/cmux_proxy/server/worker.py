@@ -4,22 +4,26 @@ Alone, or one of several: then it has a lifeline, whose other end only the super
 """
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.server.descriptors import raise_limit
+from cmux_proxy.server.log_writing import access_log
 from cmux_proxy.server.proxy import Proxy
 
 _log = logging.getLogger("cmux_proxy")
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+# What has the file of the access log opened anew.
+REOPEN_SIGNAL: Final = signal.SIGHUP
 # What a worker says on its lifeline, once it accepts.
 ACCEPTING: Final = b"\0"
 # The interpreter would look for garbage whenever there are 700 more objects than before.
@@ -80,13 +84,14 @@ async def _serve_alone(config: Config, loop_name: str, on_start: OnStart | None)
         stop.set()
 
     _take_over(stop_or_exit)
-    proxy = Proxy(config)
-    await proxy.start()
-    if on_start is not None:
-        on_start(proxy.addresses, loop_name)
-    _spare_collector()
-    await stop.wait()
-    await proxy.drain()
+    with _logging(config):
+        proxy = Proxy(config)
+        await proxy.start()
+        if on_start is not None:
+            on_start(proxy.addresses, loop_name)
+        _spare_collector()
+        await stop.wait()
+        await proxy.drain()
 
 
 async def _serve_supervised(
@@ -98,17 +103,29 @@ async def _serve_supervised(
     # The supervisor says nothing, so what can be read is its end.
     loop.add_reader(lifeline, stop.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    proxy = Proxy(config)
-    await proxy.start(sockets)
-    try:
-        lifeline.send(ACCEPTING)
-    except OSError:
-        pass  # the supervisor has gone, and the reader will say so
-    _spare_collector()
-    await stop.wait()
-    loop.remove_reader(lifeline)
-    await proxy.drain()
+    with _logging(config):
+        proxy = Proxy(config)
+        await proxy.start(sockets)
+        try:
+            lifeline.send(ACCEPTING)
+        except OSError:
+            pass  # the supervisor has gone, and the reader will say so
+        _spare_collector()
+        await stop.wait()
+        loop.remove_reader(lifeline)
+        await proxy.drain()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+@contextlib.contextmanager
+def _logging(config: Config) -> Iterator[None]:
+    """Write the access log; where that is a file, SIGHUP opens it anew."""
+    with access_log(config.observing) as file:
+        if file is not None:
+            asyncio.get_running_loop().add_signal_handler(REOPEN_SIGNAL, file.reopen)
+            # The supervisor has it blocked until it can be dealt with.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [REOPEN_SIGNAL])
+        yield
 
 
 def _take_over(on_signal: Callable[[int], None]) -> None:

@@ -56,6 +56,7 @@ class UpstreamConnection(Idle):
         "_pool",
         "_read_size",
         "address",
+        "dialled_for",
         "has_served",
         "is_open",
         "owner",
@@ -74,6 +75,8 @@ class UpstreamConnection(Idle):
         self.address: str | None = None
         self.owner: UpstreamOwner | None = None
         self.has_served = False
+        # How many seconds it took to come about.
+        self.dialled_for = 0.0
         self.is_open = False
         self._pool = pool
         self._is_reading = True

@@ -86,8 +86,8 @@ class Dial:
     """One dial under way, for an owner that may lose interest in it."""
 
     __slots__ = (
-        "_addresses", "_connection", "_dialer", "_is_opening", "_loop", "_owner", "_patience",
-        "_pause", "_task",
+        "_addresses", "_begun", "_connection", "_dialer", "_is_opening", "_loop", "_owner",
+        "_patience", "_pause", "_task",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +102,8 @@ class Dial:
         self._dialer = dialer
         self._addresses = addresses
         self._patience = patience
+        # When the attempt that is under way began.
+        self._begun = 0.0
         self._pause: asyncio.Future[None] | None = None
         self._loop = loop
         self._connection = connection
@@ -123,6 +125,7 @@ class Dial:
             self._dialer.find_place(connection)
             sock = await self._open(connection.target)
             self._is_opening = False
+            connection.dialled_for = self._loop.time() - self._begun
             connection.address = named_address(connection.target.host, sock)
             # The connection itself tells its owner when it is made, so that no byte comes too soon.
             connection.owner = self._owner
@@ -145,7 +148,7 @@ class Dial:
 
     async def _open(self, target: Target) -> socket.socket:
         """Return a connected socket, and be patient with a port that refuses."""
-        begun = self._loop.time()
+        self._begun = begun = self._loop.time()
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -155,6 +158,7 @@ class Dial:
                 if error.error != REFUSED or left <= 0:
                     raise
             await self._wait(min(pause, left))
+            self._begun = self._loop.time()
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _wait(self, seconds: float) -> None:

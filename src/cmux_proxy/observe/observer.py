@@ -1,0 +1,56 @@
+"""Observer: what `relay` tells when an exchange or a tunnel has ended.
+
+There is none where nobody wants to know. Knows neither connections nor formats: the records go to
+whoever logs or exports them, the numbers wait in `counts.py` and `ports.py` to be asked for.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from cmux_proxy.observe.counts import Counts
+from cmux_proxy.observe.outcome import Outcome
+from cmux_proxy.observe.ports import Ports
+from cmux_proxy.observe.record import Record
+
+_MOST_RECENT: Final = 100
+_FINE: Final = (Outcome.COMPLETE, Outcome.TUNNELLED, Outcome.CLIENT_GONE)
+
+Sink = Callable[[Record], None]
+
+
+class Observer:
+    """Counts, if it is to, and passes records on to its sinks.
+
+    `on_record` gets every record, `on_error` those of exchanges that the proxy had to answer by
+    itself or to break off.
+    """
+
+    __slots__ = ("counts", "is_counting", "on_error", "on_record", "ports", "recent", "wants_all")
+
+    def __init__(
+        self, is_counting: bool, on_record: Sink | None = None, on_error: Sink | None = None
+    ) -> None:
+        self.is_counting = is_counting
+        self.on_record = on_record
+        self.on_error = on_error
+        # Whether it is told of exchanges that end as they should.
+        self.wants_all = is_counting or on_record is not None
+        self.counts = Counts()
+        self.ports = Ports()
+        # The last errors, for people who look.
+        self.recent: deque[Record] = deque(maxlen=_MOST_RECENT)
+
+    def wants(self, outcome: int) -> bool:
+        """Return whether anybody wants a record of what ended so."""
+        return self.on_record is not None or outcome not in _FINE
+
+    def take(self, record: Record) -> None:
+        """Pass a record on."""
+        if self.on_record is not None:
+            self.on_record(record)
+        if record.outcome not in _FINE:
+            if self.on_error is not None:
+                self.on_error(record)
+            if self.is_counting:
+                self.recent.append(record)

@@ -1,0 +1,84 @@
+"""Record: all that is told of one finished exchange or tunnel.
+
+`relay` fills it and hands it over; the access log, the lists of the admin listener and the spans
+are made of it. Never holds a query, a cookie or a token.
+"""
+
+from typing import Final
+
+from cmux_proxy.observe.outcome import Outcome
+
+# What kind of exchange it was.
+REQUEST: Final = "request"
+UPGRADE: Final = "upgrade"
+CONNECT: Final = "connect"
+
+_COMPLETE: Final[int] = Outcome.COMPLETE.value
+_QUERY: Final = b"?"
+
+
+class Record:
+    """One exchange, and the tunnel that it has become, if it has.
+
+    `started` and `ended` are seconds of the monotonic clock, `first_byte` too, or 0.0 where no
+    response has begun. `received` counts the bytes that came from the client, `sent` those that
+    went to it. `error` is a Proxy-Status error type (RFC 9209 section 2.3), or empty.
+    """
+
+    __slots__ = (
+        "client",
+        "ended",
+        "error",
+        "first_byte",
+        "host",
+        "is_reused",
+        "kind",
+        "method",
+        "minor",
+        "outcome",
+        "path",
+        "port",
+        "received",
+        "sent",
+        "started",
+        "status",
+        "workspace",
+    )
+
+    def __init__(self, kind: str, client: str, started: float) -> None:
+        self.kind = kind
+        self.client = client
+        self.started = started
+        self.ended = started
+        self.first_byte = 0.0
+        self.method = ""
+        self.path = ""
+        self.minor = 1
+        self.status = 0
+        self.host = ""
+        self.port = 0
+        self.workspace = ""
+        self.received = 0
+        self.sent = 0
+        self.is_reused = False
+        self.error = ""
+        self.outcome = _COMPLETE
+
+    def upstream(self) -> str:
+        """Return the upstream's host and port, or nothing where there was no route."""
+        if not self.port:
+            return ""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def duration(self) -> float:
+        """Return for how many seconds it lasted."""
+        return self.ended - self.started
+
+    def until_first_byte(self) -> float | None:
+        """Return after how many seconds the response began, None where it has not."""
+        return self.first_byte - self.started if self.first_byte else None
+
+
+def path_of(target: bytes) -> str:
+    """Return a request target without its query (RFC 9112 section 3.2)."""
+    return target.partition(_QUERY)[0].decode("latin-1")

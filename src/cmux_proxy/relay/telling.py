@@ -1,0 +1,110 @@
+"""What an exchange tells of itself when it has ended: numbers, and a record where one is wanted.
+
+Costs nothing but a comparison where there is no observer.
+"""
+
+from time import monotonic
+from typing import Final
+
+from cmux_proxy.observe.observer import Observer
+from cmux_proxy.observe.outcome import Outcome
+from cmux_proxy.observe.ports import PortActivity
+from cmux_proxy.observe.record import CONNECT, REQUEST, UPGRADE, Record, path_of
+from cmux_proxy.relay.failures import Failure
+from cmux_proxy.relay.sides import Sides
+from cmux_proxy.routing.target import Target
+
+# What nginx made of a client that left before its answer began; it is never sent.
+CLIENT_CLOSED: Final = 499
+
+_TUNNELLED: Final[int] = Outcome.TUNNELLED.value
+
+
+class Telling(Sides):
+    """An exchange as its observer sees it."""
+
+    __slots__ = ()
+
+    def _begin_at(self, observer: Observer, target: Target) -> PortActivity:
+        """Count a request that is under way to a port."""
+        port = observer.ports.of(target)
+        port.began(self._context.ticker.now)
+        if not port.workspace and (self._request.fields.reported or self._host):
+            port.workspace = self._workspace()
+        return port
+
+    def _note_received(self, count: int) -> None:
+        """Bytes have left the client without passing here."""
+        self._received += count
+
+    def _note_sent(self, count: int) -> None:
+        """Bytes have left the upstream without passing here."""
+        self._sent += count
+
+    def _tell(self, observer: Observer, outcome: int) -> None:
+        """The exchange is over: count it, and hand over its record if anybody wants it."""
+        now = monotonic()
+        if observer.is_counting:
+            self._count(observer, now)
+        # What has become a tunnel has its record when that is closed.
+        if outcome != _TUNNELLED and observer.wants(outcome):
+            record = self.record(now)
+            record.outcome = outcome
+            observer.take(record)
+
+    def _count(self, observer: Observer, now: float) -> None:
+        counts = observer.counts
+        status = self._status or CLIENT_CLOSED
+        seconds = now - self.started
+        series = counts.series(self._kind(), self._request.method, status)
+        series.durations.add(seconds)
+        if self._first_byte:
+            series.first_bytes.add(self._first_byte - self.started)
+        if self._error:
+            counts.failed(status, self._error)
+        counts.received += self._received
+        counts.sent += self._sent
+        counts.reused += self._is_reused
+        if self._port is not None:
+            self._port.ended(status, seconds, self._received, self._sent)
+            self._port = None
+
+    def record(self, now: float) -> Record:
+        """Return what there is to tell by now, in seconds of the monotonic clock."""
+        request = self._request
+        record = Record(self._kind(), self._client.address(), self.started)
+        record.ended = now
+        record.first_byte = self._first_byte
+        record.method = request.method.decode("latin-1")
+        record.path = path_of(request.target)
+        record.minor = request.minor
+        record.status = self._status or CLIENT_CLOSED
+        if self._is_routed:
+            record.host, record.port = self._target
+            record.workspace = self._workspace()
+        record.received = self._received
+        record.sent = self._sent
+        record.is_reused = self._is_reused
+        record.error = self._error
+        return record
+
+    def _workspace(self) -> str:
+        request = self._request
+        host = None if request.method == b"CONNECT" else self._host
+        return self._context.router.workspace_of(host, request.fields.reported)
+
+    def _kind(self) -> str:
+        if self._request.method == b"CONNECT":
+            return CONNECT
+        return UPGRADE if self._upgrade else REQUEST
+
+
+def tell_unread(observer: Observer, client: str, failure: Failure) -> None:
+    """Tell of an answer to a client whose request was not read."""
+    record = Record(REQUEST, client, monotonic())
+    record.status = failure.status
+    record.error = failure.error
+    record.outcome = failure.outcome
+    if observer.is_counting:
+        observer.counts.failed(failure.status, failure.error)
+    observer.take(record)

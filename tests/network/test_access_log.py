@@ -1,0 +1,116 @@
+"""The access log of the command, as whoever runs it sees it."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.origins import answer, answering, origin
+from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
+from tests.helpers.script import head
+from tests.helpers.timing import SOON, later
+from tests.helpers.wire import Wire, closed_port
+
+GREETING = answer(b"hello")
+# As if nobody had set anything.
+DEFAULTS = {"CMUX_ACCESS_LOG": "errors"}
+
+
+async def ask(proxy: ProxyProcess, port: int, target: str, *fields: str) -> bytes:
+    """Ask for a target at a port, on a connection of its own; return the answer's status line."""
+    with await Wire.to("127.0.0.1", proxy.port) as wire:
+        route = f"X-Cmux-Port-Internal: {port}"
+        close = "Connection: close"
+        await wire.send(head(f"GET {target} HTTP/1.1", "Host: a", route, close, *fields))
+        return (await later(wire.receive_all())).split(b"\r\n")[0]
+
+
+async def lines_of(proxy: ProxyProcess) -> list[str]:
+    """Have it drain; return what it wrote to standard error."""
+    proxy.signal()
+    status, errors = await proxy.ended()
+    assert status == 0
+    return errors.splitlines()
+
+
+async def test_errors_are_logged_where_nobody_says_otherwise(loop_name: str) -> None:
+    async with (
+        proxy_process(loop_name, variables=DEFAULTS) as proxy,
+        origin(answering(lambda _asked: GREETING)) as upstream,
+    ):
+        await ask(proxy, upstream.port, "/fine")
+        with closed_port() as port:
+            assert await ask(proxy, port, "/a?q=1") == b"HTTP/1.1 502 Bad Gateway"
+        [line] = await lines_of(proxy)
+    at, *parts = line.split()
+    assert at.startswith("20")
+    assert parts[:5] == ["127.0.0.1", "request", "GET", "/a", "502"]
+    assert f"port={port}" in parts
+    assert f"upstream=127.0.0.1:{port}" in parts
+    assert parts[-1] == "error=connection_refused"
+
+
+async def test_all_is_all_and_tells_no_secret(loop_name: str) -> None:
+    flags = ("--access-log", "all", "--log-format", "json")
+    variables = {"CMUX_AUTH_TOKEN": "hush-1"}
+    async with (
+        proxy_process(loop_name, *flags, variables=variables) as proxy,
+        origin(answering(lambda _asked: GREETING)) as upstream,
+    ):
+        secrets = ("X-Cmux-Token: hush-1", "Cookie: hush=2", "Referer: http://a/?hush=3")
+        await ask(proxy, upstream.port, "/a?hush=4", *secrets)
+        await ask(proxy, upstream.port, "/b?hush=5", "X-Cmux-Token: hush-6")
+        lines = await lines_of(proxy)
+    assert "hush" not in "".join(lines)
+    told = [json.loads(line) for line in lines]
+    assert [(each["path"], each["status"], each["port"]) for each in told] == [
+        ("/a", 200, upstream.port), ("/b", 401, None),
+    ]  # fmt: skip
+    assert told[0]["bytes_out"] == len(GREETING)
+
+
+async def test_off_is_silent(loop_name: str) -> None:
+    async with proxy_process(loop_name, "--access-log", "off") as proxy:
+        with closed_port() as port:
+            await ask(proxy, port, "/")
+        await proxy.stop()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_file_is_opened_anew_on_a_signal(
+    loop_name: str, workers: str, tmp_path: Path
+) -> None:
+    place = tmp_path / "access.log"
+    flags = ("--access-log", "all", "--access-log-file", str(place), "--workers", workers)
+    async with proxy_process(loop_name, *flags) as proxy:
+        with await Wire.to("127.0.0.1", proxy.port) as wire:
+            await serves_until_logged(wire, place)
+            os.replace(place, tmp_path / "old")
+            proxy.signal(signal.SIGHUP)
+            await serves_until_logged(wire, place)
+        await proxy.stop()
+    assert text_of(tmp_path / "old").endswith("error=http_request_error\n")
+    assert text_of(place).endswith("error=http_request_error\n")
+
+
+async def serves_until_logged(wire: Wire, place: Path) -> None:
+    """Ask again and again until a line is there."""
+    async with asyncio.timeout(SOON):
+        while not text_of(place):
+            await is_served(wire)
+
+
+def text_of(place: Path) -> str:
+    """Return what a file holds, nothing if it is not there."""
+    return place.read_text() if place.exists() else ""
+
+
+async def test_a_file_that_cannot_be_written_ends_it_with_a_line(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError) as caught:
+        async with proxy_process("auto", "--access-log-file", str(tmp_path), variables=DEFAULTS):
+            pass
+    assert "Invalid value for '--access-log-file'" in str(caught.value)
+    assert "Traceback" not in str(caught.value)

@@ -1,0 +1,98 @@
+"""Lines of the access log, in each format."""
+
+import json
+import logging
+import re
+
+import pytest
+
+from cmux_proxy.observe.access_log import LOGGER, AccessFormatter, log
+from cmux_proxy.observe.record import REQUEST, Record
+
+
+def full() -> Record:
+    """Return a record with something everywhere."""
+    record = Record(REQUEST, "192.0.2.1", 100.0)
+    record.first_byte, record.ended = 100.25, 101.5
+    record.method, record.path, record.minor = "GET", "/a", 0
+    record.status, record.error = 502, "connection_refused"
+    record.host, record.port, record.workspace = "::1", 3000, "ws-1"
+    record.received, record.sent = 10, 20
+    record.is_reused = True
+    return record
+
+
+def empty() -> Record:
+    """Return that of a client whose request was not read."""
+    record = Record(REQUEST, "", 100.0)
+    record.status = 400
+    return record
+
+
+def line(told: Record, name: str, caplog: pytest.LogCaptureFixture) -> str:
+    """Log a record, and return the line that comes of it, at 2026-11-25T10:00:00.5Z."""
+    with caplog.at_level(logging.INFO, LOGGER.name):
+        log(told)
+    [made] = caplog.records
+    made.created = 1795600800.5
+    return AccessFormatter(name).format(made)
+
+
+def test_text_has_everything_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    assert line(full(), "text", caplog) == (
+        "2026-11-25T10:00:00.500Z 192.0.2.1 request GET /a 502 port=3000 workspace=ws-1 "
+        "upstream=[::1]:3000 in=10 out=20 seconds=1.5000 first=0.2500 reused=yes "
+        "error=connection_refused"
+    )
+
+
+def test_text_has_a_dash_for_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    assert line(empty(), "text", caplog) == (
+        "2026-11-25T10:00:00.500Z - request - - 400 port=- workspace=- upstream=- in=0 out=0 "
+        "seconds=0.0000 first=- reused=no error=-"
+    )
+
+
+def test_json_has_the_same_and_null_for_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    assert json.loads(line(full(), "json", caplog)) == {
+        "time": "2026-11-25T10:00:00.500Z", "client": "192.0.2.1", "kind": "request",
+        "method": "GET", "path": "/a", "status": 502, "port": 3000, "workspace": "ws-1",
+        "upstream": "[::1]:3000", "bytes_in": 10, "bytes_out": 20, "seconds": 1.5,
+        "first_byte_seconds": 0.25, "reused": True, "error": "connection_refused",
+    }  # fmt: skip
+    caplog.clear()
+    told = json.loads(line(empty(), "json", caplog))
+    assert {name for name, value in told.items() if value is None} == {
+        "client", "method", "path", "port", "workspace", "upstream", "first_byte_seconds", "error",
+    }  # fmt: skip
+
+
+def test_combined_is_what_readers_of_such_logs_know(caplog: pytest.LogCaptureFixture) -> None:
+    told = full()
+    told.path = '/a"b\\c'
+    text = line(told, "combined", caplog)
+    assert text == (
+        '192.0.2.1 - - [25/Nov/2026:10:00:00 +0000] "GET /a\\"b\\\\c HTTP/1.0" 502 20 "-" "-"'
+    )
+    caplog.clear()
+    assert line(empty(), "combined", caplog) == (
+        '- - - [25/Nov/2026:10:00:00 +0000] "-" 400 0 "-" "-"'
+    )
+    assert re.fullmatch(r'\S+ \S+ \S+ \[[^]]+\] "(?:[^"\\]|\\.)*" \d+ \d+ "[^"]*" "[^"]*"', text)
+
+
+def test_nothing_is_made_where_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, LOGGER.name)
+    log(full())
+    assert not caplog.records
+
+
+def test_a_formatter_of_somebody_else_writes_the_text(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOGGER.name)
+    log(full())
+    assert caplog.records[0].getMessage().startswith("192.0.2.1 request GET /a 502 port=3000 ")
+
+
+def test_other_messages_stay_as_they_are() -> None:
+    made = logging.LogRecord("x", logging.INFO, "", 0, "%d lines", (3,), None)
+    assert AccessFormatter("json").format(made) == "3 lines"

@@ -1,0 +1,38 @@
+"""Records: what is worked out from what they hold."""
+
+import pytest
+
+from cmux_proxy.observe.record import REQUEST, Record, path_of
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "told"),
+    [("127.0.0.1", 80, "127.0.0.1:80"), ("::1", 3000, "[::1]:3000"), ("a.b", 1, "a.b:1"),
+     ("", 0, "")],
+)  # fmt: skip
+def test_an_upstream_is_told_as_one_would_write_it(host: str, port: int, told: str) -> None:
+    record = Record(REQUEST, "", 0.0)
+    record.host, record.port = host, port
+    assert record.upstream() == told
+
+
+def test_times_are_from_the_beginning() -> None:
+    record = Record(REQUEST, "", 10.0)
+    assert (record.duration(), record.until_first_byte()) == (0.0, None)
+    record.first_byte, record.ended = 10.5, 12.0
+    assert (record.duration(), record.until_first_byte()) == (2.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"/", "/"),
+        (b"/a?token=1", "/a"),
+        (b"/a?b?c", "/a"),
+        (b"http://h:1/a?b", "http://h:1/a"),
+        (b"*", "*"),
+        (b"h:1", "h:1"),
+    ],
+)
+def test_a_path_has_no_query(target: bytes, path: str) -> None:
+    assert path_of(target) == path

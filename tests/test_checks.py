@@ -1,0 +1,45 @@
+"""Checks of single values: what they let pass, and how they name what they do not."""
+
+import pytest
+
+from cmux_proxy.checks import check_boolean, check_choice, check_list, check_number
+from cmux_proxy.errors import ConfigError
+
+
+def test_a_number_is_checked_at_both_ends() -> None:
+    for fine in (1, 2.5, 3):
+        check_number("x", fine, 1, 3)
+    for wrong in (0.99, 3.01):
+        with pytest.raises(ConfigError, match="is not a number from 1 to 3"):
+            check_number("x", wrong, 1, 3)
+
+
+@pytest.mark.parametrize("wrong", [True, "1", None, float("nan"), float("inf")])
+def test_a_number_is_finite_and_no_boolean(wrong: object) -> None:
+    with pytest.raises(ConfigError, match="is not a number of at least 0"):
+        check_number("x", wrong, 0)
+
+
+def test_a_choice_is_one_of_its_words() -> None:
+    check_choice("x", "b", ["a", "b"])
+    for wrong in ("c", "", None, 1):
+        with pytest.raises(ConfigError, match="is not one of a, b"):
+            check_choice("x", wrong, ["a", "b"])
+
+
+def test_a_boolean_is_nothing_that_is_as_good_as_one() -> None:
+    check_boolean("x", True)
+    for wrong in (1, "true", None):
+        with pytest.raises(ConfigError, match="is neither True nor False"):
+            check_boolean("x", wrong)
+
+
+def test_a_list_is_of_strings_that_can_be_read() -> None:
+    check_list("x", ["1", "2"], int)
+    for wrong in ("12", [1], ["1", None]):
+        with pytest.raises(ConfigError, match="needs a list of strings"):
+            check_list("x", wrong, int)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError) as caught:
+        check_list("x.y", ["1", "one"], int)
+    assert caught.value.field == "x.y"
+    assert "one" in caught.value.reason
