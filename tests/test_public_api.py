@@ -20,6 +20,7 @@ DOCUMENTED = {
     "Observing": "what is told of exchanges, and to whom",
     "PoolLimits": "how many idle connections are kept",
     "Proxy": "the proxy itself",
+    "Record": "what is told of an exchange",
     "Rewriting": "which fields change on the way",
     "RouteRefused": "a router's answer in place of a target",
     "Router": "what an embedder replaces",
@@ -55,7 +56,7 @@ CONFIGURATION = {
     "Address": ["host", "port"],
 }  # fmt: skip
 SIGNATURES = {
-    "Proxy": ["config", "router"],
+    "Proxy": ["config", "router", "on_record"],
     "Proxy.drain": ["self", "timeout"],
     "Proxy.start": ["self", "sockets"],
     "Router": ["upstream_host", "workspace_host", "host_suffixes"],

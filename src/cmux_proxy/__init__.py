@@ -9,6 +9,7 @@ from cmux_proxy.errors import (
     RouteRefused,
     UpstreamUnavailable,
 )
+from cmux_proxy.observe.record import Record
 from cmux_proxy.routing.router import Router
 from cmux_proxy.routing.target import Target
 from cmux_proxy.routing.workspace import workspace_ip
@@ -35,6 +36,7 @@ __all__ = [
     "Observing",
     "PoolLimits",
     "Proxy",
+    "Record",
     "Rewriting",
     "RouteRefused",
     "Router",

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cmux_proxy.observe.access_log import LOGGER, AccessFormatter, log
+from cmux_proxy.observe.access_log import LOGGER, as_json, combined, log, text
 from cmux_proxy.observe.record import REQUEST, Record
 
 
@@ -29,56 +29,47 @@ def empty() -> Record:
     return record
 
 
-def line(told: Record, name: str, caplog: pytest.LogCaptureFixture) -> str:
-    """Log a record, and return the line that comes of it, at 2026-11-25T10:00:00.5Z."""
-    with caplog.at_level(logging.INFO, LOGGER.name):
-        log(told)
-    [made] = caplog.records
-    made.created = 1795600800.5
-    return AccessFormatter(name).format(made)
+# 2026-11-25T10:00:00.5Z
+AT = 1795600800.5
 
 
-def test_text_has_everything_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    assert line(full(), "text", caplog) == (
+def test_text_has_everything_in_one_line() -> None:
+    assert text(full(), AT) == (
         "2026-11-25T10:00:00.500Z 192.0.2.1 request GET /a 502 port=3000 workspace=ws-1 "
         "upstream=[::1]:3000 in=10 out=20 seconds=1.5000 first=0.2500 reused=yes "
         "error=connection_refused"
     )
 
 
-def test_text_has_a_dash_for_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    assert line(empty(), "text", caplog) == (
+def test_text_has_a_dash_for_nothing() -> None:
+    assert text(empty(), AT) == (
         "2026-11-25T10:00:00.500Z - request - - 400 port=- workspace=- upstream=- in=0 out=0 "
         "seconds=0.0000 first=- reused=no error=-"
     )
 
 
-def test_json_has_the_same_and_null_for_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    assert json.loads(line(full(), "json", caplog)) == {
+def test_json_has_the_same_and_null_for_nothing() -> None:
+    assert json.loads(as_json(full(), AT)) == {
         "time": "2026-11-25T10:00:00.500Z", "client": "192.0.2.1", "kind": "request",
         "method": "GET", "path": "/a", "status": 502, "port": 3000, "workspace": "ws-1",
         "upstream": "[::1]:3000", "bytes_in": 10, "bytes_out": 20, "seconds": 1.5,
         "first_byte_seconds": 0.25, "reused": True, "error": "connection_refused",
     }  # fmt: skip
-    caplog.clear()
-    told = json.loads(line(empty(), "json", caplog))
+    told = json.loads(as_json(empty(), AT))
     assert {name for name, value in told.items() if value is None} == {
         "client", "method", "path", "port", "workspace", "upstream", "first_byte_seconds", "error",
     }  # fmt: skip
 
 
-def test_combined_is_what_readers_of_such_logs_know(caplog: pytest.LogCaptureFixture) -> None:
+def test_combined_is_what_readers_of_such_logs_know() -> None:
     told = full()
     told.path = '/a"b\\c'
-    text = line(told, "combined", caplog)
-    assert text == (
+    line = combined(told, AT)
+    assert line == (
         '192.0.2.1 - - [25/Nov/2026:10:00:00 +0000] "GET /a\\"b\\\\c HTTP/1.0" 502 20 "-" "-"'
     )
-    caplog.clear()
-    assert line(empty(), "combined", caplog) == (
-        '- - - [25/Nov/2026:10:00:00 +0000] "-" 400 0 "-" "-"'
-    )
-    assert re.fullmatch(r'\S+ \S+ \S+ \[[^]]+\] "(?:[^"\\]|\\.)*" \d+ \d+ "[^"]*" "[^"]*"', text)
+    assert combined(empty(), AT) == ('- - - [25/Nov/2026:10:00:00 +0000] "-" 400 0 "-" "-"')
+    assert re.fullmatch(r'\S+ \S+ \S+ \[[^]]+\] "(?:[^"\\]|\\.)*" \d+ \d+ "[^"]*" "[^"]*"', line)
 
 
 def test_nothing_is_made_where_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
@@ -87,12 +78,7 @@ def test_nothing_is_made_where_nobody_listens(caplog: pytest.LogCaptureFixture) 
     assert not caplog.records
 
 
-def test_a_formatter_of_somebody_else_writes_the_text(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_program_that_embeds_the_proxy_has_the_text(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, LOGGER.name)
     log(full())
-    assert caplog.records[0].getMessage().startswith("192.0.2.1 request GET /a 502 port=3000 ")
-
-
-def test_other_messages_stay_as_they_are() -> None:
-    made = logging.LogRecord("x", logging.INFO, "", 0, "%d lines", (3,), None)
-    assert AccessFormatter("json").format(made) == "3 lines"
+    assert caplog.messages[0].startswith("192.0.2.1 request GET /a 502 port=3000 ")

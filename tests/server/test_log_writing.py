@@ -1,8 +1,7 @@
 """The thread that writes the access log: where lines go, and what happens when they cannot."""
 
-import logging
 import os
-import queue
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.observe.access_log import LOGGER, log
 from cmux_proxy.observe.record import REQUEST, Record
-from cmux_proxy.server.log_writing import LogFile, Queueing, access_log, check_file
+from cmux_proxy.server import log_writing
+from cmux_proxy.server.log_writing import LogWriter, check_file
 from cmux_proxy.settings import Observing
 
 
@@ -28,19 +27,17 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Iterator[None]:
-    before = (list(LOGGER.handlers), LOGGER.propagate, LOGGER.level, threading.active_count())
+def _no_thread_is_left() -> Iterator[None]:
+    before = threading.active_count()
     yield
-    assert before == (
-        LOGGER.handlers, LOGGER.propagate, LOGGER.level, threading.active_count(),
-    )  # fmt: skip
+    assert threading.active_count() == before
 
 
 def test_lines_are_appended_to_a_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place.write_text("before\n")
-    with access_log(Observing("all", "text", str(place))):
-        log(record("/a"))
-        log(record("/\xe9"))
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        log.put(record("/a"))
+        log.put(record("/\xe9"))
     first, second, third = place.read_text("ascii").splitlines()
     assert first == "before"
     assert " 192.0.2.1 request - /a " in second
@@ -49,71 +46,78 @@ def test_lines_are_appended_to_a_file(place: Path, capsys: pytest.CaptureFixture
 
 
 def test_lines_go_to_standard_error_else(capsys: pytest.CaptureFixture[str]) -> None:
-    with access_log(Observing("all", "json")):
-        log(record("/a"))
+    with LogWriter(Observing("all", "json")) as log:
+        log.put(record("/a"))
+        log.reopen()
     out, errors = capsys.readouterr()
     assert out == ""
     assert '"path":"/a"' in errors
+    assert not sys.stderr.closed
 
 
-def test_off_is_off(place: Path) -> None:
-    with access_log(Observing("off", "text", str(place))) as file:
-        assert file is None
-        log(record("/a"))
-    assert not place.exists()
+def test_many_lines_come_in_order_and_none_is_lost(place: Path) -> None:
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        for number in range(1000):
+            log.put(record(f"/{number}"))
+    paths = [line.split()[4] for line in place.read_text().splitlines()]
+    assert paths == [f"/{number}" for number in range(1000)]
 
 
 def test_a_file_that_was_moved_away_is_made_anew(place: Path) -> None:
-    with access_log(Observing("all", "text", str(place))) as file:
-        assert file is not None
-        log(record("/old"))
-        # Moved away between two lines, the old one of which may still wait to be written.
-        os.replace(place, place.with_suffix(".1"))
-        file.reopen()
-        log(record("/new"))
-    assert "/new" in place.read_text()
-    assert "/old" in place.read_text() + place.with_suffix(".1").read_text()
+    moved = place.with_suffix(".1")
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        log.put(record("/old"))
+        os.replace(place, moved)
+        log.reopen()
+        log.put(record("/new"))
+    assert [line.split()[4] for line in moved.read_text().splitlines()] == ["/old"]
+    assert [line.split()[4] for line in place.read_text().splitlines()] == ["/new"]
 
 
 def test_where_it_cannot_be_made_anew_the_old_one_goes_on(
     place: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with access_log(Observing("all", "text", str(place))) as file:
-        assert file is not None
-        moved = place.with_suffix(".1")
+    moved = place.with_suffix(".1")
+    with LogWriter(Observing("all", "text", str(place))) as log:
         os.replace(place, moved)
         place.mkdir()
-        file.reopen()
-        log(record("/new"))
+        log.reopen()
+        log.put(record("/new"))
     assert "/new" in moved.read_text()
     assert "the access log cannot be opened anew" in caplog.text
 
 
-def test_a_full_disk_is_told_in_a_line_and_nothing_ends(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_written_is_told_in_a_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("needs a device that is full")
-    file = LogFile("/dev/full")
-    file.handle(logging.LogRecord("x", logging.INFO, "", 0, "text", None, None))
+    with open("/dev/full", "w", encoding="ascii") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        with LogWriter(Observing("all")) as log:
+            log.put(record("/a"))
+        with pytest.raises(OSError, match="No space"):
+            full.close()
     assert caplog.messages == [
-        "a line of the access log is lost: [Errno 28] No space left on device"
+        "1 lines of the access log are lost: [Errno 28] No space left on device"
     ]
-    # What it holds cannot be written at its end either.
-    with pytest.raises(OSError, match="No space left"):
-        file.close()
 
 
-def test_a_full_queue_drops_lines_and_says_how_many() -> None:
-    waiting: queue.Queue[logging.LogRecord] = queue.Queue(2)
-    handler = Queueing(waiting)
-    made = [logging.LogRecord("x", logging.INFO, "", 0, str(at), None, None) for at in range(7)]
-    for each in made[:5]:
-        handler.handle(each)
-    assert [waiting.get().getMessage() for _ in range(2)] == ["0", "1"]
-    for each in made[5:]:
-        handler.handle(each)
-    assert [waiting.get().getMessage() for _ in range(2)] == [
-        "3 lines are missing here: the log was not written fast enough", "5",
-    ]  # fmt: skip
+def test_nobody_waits_for_who_does_not_read(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setattr(log_writing, "MOST_WAITING", 3)
+    os.mkfifo(place)
+    reader = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        long = record("/" + "x" * 1_000_000)
+        # The first of these fills the pipe, so that the thread waits; then the queue fills up.
+        while not log._dropped:
+            log.put(long)
+        os.set_blocking(reader, True)
+        got = b""
+        while b"lines are missing here" not in got:
+            got += os.read(reader, 1_000_000)
+        os.set_blocking(reader, False)
+    os.close(reader)
 
 
 @pytest.mark.parametrize("mode", ["errors", "all"])

@@ -1,11 +1,11 @@
 """Record -> one line of the access log: as text, as JSON or in the combined format.
 
-Lines go through the standard library's logging, as the message of "cmux_proxy.access", so that an
-embedder may send them anywhere. Knows neither files nor threads: `server/log_writing.py` does.
+Knows neither files nor threads: `server/log_writing.py` does.
 """
 
 import json
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,71 +15,39 @@ LOGGER: Final = logging.getLogger("cmux_proxy.access")
 
 _NOTHING: Final = "-"
 
+# A record, and the time of day at which it was told, in seconds since 1970.
+Format = Callable[[Record, float], str]
+
 
 def log(record: Record) -> None:
-    """Hand a record over to the logger, if anybody listens."""
+    """Tell the logger, for programs that embed the proxy; the time is the logger's business."""
     if LOGGER.isEnabledFor(logging.INFO):
-        # The long way would look up who has called.
-        LOGGER.handle(
-            logging.LogRecord(LOGGER.name, logging.INFO, "", 0, _Line(record), None, None)
-        )
+        LOGGER.info("%s", _text(record))
 
 
-class _Line:
-    """The message of a log record; without a formatter of ours it is the text."""
-
-    __slots__ = ("record",)
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-
-    def __str__(self) -> str:
-        return _text(self.record)
+def text(told: Record, at: float) -> str:
+    """Return a line for people, without its end."""
+    return f"{_time(at)} {_text(told)}"
 
 
-class AccessFormatter(logging.Formatter):
-    """Writes lines in one of the formats; other messages stay as they are."""
-
-    def __init__(self, name: str) -> None:
-        """Take "text", "json" or "combined"."""
-        super().__init__()
-        self._name = name
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
-        if not isinstance(record.msg, _Line):
-            return super().format(record)
-        told = record.msg.record
-        at = datetime.fromtimestamp(record.created, UTC)
-        if self._name == "combined":
-            return _combined(told, at)
-        time = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return _json(told, time) if self._name == "json" else f"{time} {_text(told)}"
+def as_json(told: Record, at: float) -> str:
+    """Return a line for programs."""
+    return json.dumps({"time": _time(at), **as_fields(told)}, separators=(",", ":"))
 
 
-def _text(told: Record) -> str:
-    first = told.until_first_byte()
-    parts = [
-        told.client or _NOTHING,
-        told.kind,
-        told.method or _NOTHING,
-        told.path or _NOTHING,
-        str(told.status),
-        f"port={told.port or _NOTHING}",
-        f"workspace={told.workspace or _NOTHING}",
-        f"upstream={told.upstream() or _NOTHING}",
-        f"in={told.received}",
-        f"out={told.sent}",
-        f"seconds={told.duration():.4f}",
-        f"first={_NOTHING if first is None else f'{first:.4f}'}",
-        f"reused={'yes' if told.is_reused else 'no'}",
-        f"error={told.error or _NOTHING}",
-    ]
-    return " ".join(parts)
+def combined(told: Record, at: float) -> str:
+    """Return a line of the combined format of Apache and nginx, without referrer and agent."""
+    time = datetime.fromtimestamp(at, UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
+    request = f"{told.method} {told.path} HTTP/1.{told.minor}" if told.method else _NOTHING
+    quoted = request.replace("\\", "\\\\").replace('"', '\\"')
+    return f'{told.client or _NOTHING} - - [{time}] "{quoted}" {told.status} {told.sent} "-" "-"'
+
+
+FORMATS: Final[dict[str, Format]] = {"text": text, "json": as_json, "combined": combined}
 
 
 def as_fields(told: Record) -> dict[str, object]:
-    """Return what a record tells, under the names that the JSON format has for it."""
+    """Return what a record tells, under the names that JSON has for it."""
     first = told.until_first_byte()
     return {
         "client": told.client or None,
@@ -99,13 +67,17 @@ def as_fields(told: Record) -> dict[str, object]:
     }
 
 
-def _json(told: Record, time: str) -> str:
-    return json.dumps({"time": time, **as_fields(told)}, separators=(",", ":"))
+def _text(told: Record) -> str:
+    first = told.until_first_byte()
+    return (
+        f"{told.client or _NOTHING} {told.kind} {told.method or _NOTHING} {told.path or _NOTHING} "
+        f"{told.status} port={told.port or _NOTHING} workspace={told.workspace or _NOTHING} "
+        f"upstream={told.upstream() or _NOTHING} in={told.received} out={told.sent} "
+        f"seconds={told.duration():.4f} first={_NOTHING if first is None else f'{first:.4f}'} "
+        f"reused={'yes' if told.is_reused else 'no'} error={told.error or _NOTHING}"
+    )
 
 
-def _combined(told: Record, at: datetime) -> str:
-    """Return a line of the combined format of Apache and nginx, without referrer and agent."""
-    time = at.strftime("%d/%b/%Y:%H:%M:%S +0000")
-    request = f"{told.method} {told.path} HTTP/1.{told.minor}" if told.method else _NOTHING
-    quoted = request.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{told.client or _NOTHING} - - [{time}] "{quoted}" {told.status} {told.sent} "-" "-"'
+def _time(at: float) -> str:
+    time = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+    return time.replace("+00:00", "Z")

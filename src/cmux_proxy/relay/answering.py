@@ -56,7 +56,8 @@ class Answering(Telling):
         """Send the head with what came of the body, in one write."""
         request = self._request
         framing = response_framing(head, request.method)
-        if self.started:
+        observer = self._context.observer
+        if observer is not None and observer.wants_all:
             self._first_byte = monotonic()
         self._status = head.status
         self._sent = len(head.buffer)

@@ -1,113 +1,113 @@
 """Writes the access log of one process, in a thread of its own: the event loop never waits for it.
 
-Lines wait in a queue; where it is full, they are dropped, and that is told. A file is opened anew
-on request, after somebody has moved it away.
+Records wait in a queue; where it is full they are dropped, and that is told. The thread takes all
+that are there and writes them at once, since what costs is to wake up. A file is opened anew on
+request, after somebody has moved it away.
 """
 
-import contextlib
 import logging
-import queue
 import sys
-from collections.abc import Iterator
-from logging.handlers import QueueHandler, QueueListener
-from typing import Any, Final
+import threading
+import time
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Final, Self, TextIO
 
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.observe.access_log import LOGGER, AccessFormatter
+from cmux_proxy.observe.access_log import FORMATS
+from cmux_proxy.observe.record import Record
 from cmux_proxy.settings import Observing
 
 MOST_WAITING: Final = 10_000
+# So many lines are written at once, so that other threads have their turn.
+_AT_ONCE: Final = 256
+# How many seconds the last lines may take.
+_MOST_PATIENCE: Final = 2.0
 
 _log = logging.getLogger("cmux_proxy")
 
 
-class LogFile(logging.FileHandler):
-    """A file that lines are appended to; raises OSError where it cannot be opened."""
+class LogWriter:
+    """Takes records while its `with` lasts; writes what waits before that ends."""
+
+    def __init__(self, observing: Observing) -> None:
+        self._path = observing.access_log_file
+        self._format = FORMATS[observing.log_format]
+        # Records with the time of day, files that lines go to from now on, and None for the end.
+        self._waiting: SimpleQueue[tuple[float, Record] | TextIO | None] = SimpleQueue()
+        self._dropped = 0
+        self._stream: TextIO = sys.stderr
+        # A daemon, since what nobody reads must not keep the process.
+        self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._path is not None:
+            self._stream = _open(self._path)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._waiting.put(None)
+        self._thread.join(_MOST_PATIENCE)
+
+    def put(self, record: Record) -> None:
+        """Have a record written; never waits."""
+        if self._waiting.qsize() < MOST_WAITING:
+            self._waiting.put((time.time(), record))
+        else:
+            self._dropped += 1
 
     def reopen(self) -> None:
         """Open the path again, which may have become another file; else go on with the old one."""
+        if self._path is not None:
+            try:
+                self._waiting.put(_open(self._path))
+            except OSError as error:
+                _log.warning("the access log cannot be opened anew: %s", error)
+
+    def _run(self) -> None:
+        lines: list[str] = []
+        while (item := self._waiting.get()) is not None:
+            if isinstance(item, tuple):
+                at, record = item
+                lines.append(self._format(record, at))
+                if len(lines) < _AT_ONCE and not self._waiting.empty():
+                    continue
+            self._write(lines)
+            lines.clear()
+            if not isinstance(item, tuple):
+                self._stream.close()
+                self._stream = item
+        self._write(lines)
+        if self._path is not None:
+            self._stream.close()
+
+    def _write(self, lines: list[str]) -> None:
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            lines.append(f"{dropped} lines are missing here: they came faster than written")
         try:
-            stream = self._open()
-        except OSError as error:
-            _log.warning("the access log cannot be opened anew: %s", error)
-            return
-        self.acquire()
-        try:
-            if self.stream is not None:
-                self.stream.close()
-            self.stream = stream
-        finally:
-            self.release()
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Tell of a full disk in one line."""
-        _log.warning("a line of the access log is lost: %s", sys.exc_info()[1])
-
-
-class Queueing(QueueHandler):
-    """Puts lines into the queue, or counts them where there is no room."""
-
-    def __init__(self, waiting: "queue.Queue[Any]") -> None:
-        super().__init__(waiting)
-        self._dropped = 0
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Leave it as it is: it is formatted where it is written."""
-        return record
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Never wait."""
-        try:
-            if self._dropped:
-                self.queue.put_nowait(_of_dropped(self._dropped))
-                self._dropped = 0
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self._dropped += 1
-
-
-def _of_dropped(count: int) -> logging.LogRecord:
-    text = "%d lines are missing here: the log was not written fast enough"
-    return logging.LogRecord(LOGGER.name, logging.WARNING, "", 0, text, (count,), None)
+            self._stream.write("".join([f"{line}\n" for line in lines]))
+            self._stream.flush()
+        except (OSError, ValueError) as error:
+            _log.warning("%d lines of the access log are lost: %s", len(lines), error)
 
 
 def check_file(observing: Observing) -> None:
-    """Raise ConfigError where the file cannot be written."""
-    if observing.access_log_file is not None and observing.access_log != "off":
-        _open(observing.access_log_file).close()
-
-
-@contextlib.contextmanager
-def access_log(observing: Observing) -> Iterator[LogFile | None]:
-    """Write lines while the context lasts; give the file, where they go to one."""
-    if observing.access_log == "off":
-        yield None
-        return
+    """Raise ConfigError where the file is wanted and cannot be written."""
     path = observing.access_log_file
-    file = None if path is None else _open(path)
-    target = logging.StreamHandler(sys.stderr) if file is None else file
-    target.setFormatter(AccessFormatter(observing.log_format))
-    waiting: queue.Queue[Any] = queue.Queue(MOST_WAITING)
-    listener = QueueListener(waiting, target)
-    handler = Queueing(waiting)
-    before = LOGGER.propagate, LOGGER.level
-    LOGGER.addHandler(handler)
-    LOGGER.propagate = False
-    LOGGER.setLevel(logging.INFO)
-    listener.start()
-    try:
-        yield file
-    finally:
-        LOGGER.removeHandler(handler)
-        LOGGER.propagate, level = before
-        LOGGER.setLevel(level)
-        listener.stop()
-        target.close()
+    if path is not None and observing.access_log != "off":
+        try:
+            _open(path).close()
+        except OSError as error:
+            reason = f"{path} cannot be opened: {error.strerror}"
+            raise ConfigError("observing.access_log_file", reason) from None
 
 
-def _open(path: str) -> LogFile:
-    try:
-        return LogFile(path, encoding="ascii", errors="backslashreplace")
-    except OSError as error:
-        reason = f"{path} cannot be opened: {error.strerror}"
-        raise ConfigError("observing.access_log_file", reason) from None
+def _open(path: str) -> TextIO:
+    return open(path, "a", encoding="ascii", errors="backslashreplace")

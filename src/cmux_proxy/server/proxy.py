@@ -13,7 +13,7 @@ from typing import Final, Self, cast
 
 from cmux_proxy.config import DEFAULT_UPSTREAM_HOST, Address, Config
 from cmux_proxy.observe.access_log import log
-from cmux_proxy.observe.observer import Observer
+from cmux_proxy.observe.observer import Observer, Sink
 from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
 from cmux_proxy.routing.router import Router
@@ -35,11 +35,19 @@ _TURNS: Final = 10
 class Proxy:
     """A proxy with the given configuration; `router` replaces the routing rules.
 
+    `on_record` is told of the exchanges that the access log is for, in place of the logger; it is
+    called in the event loop, and must neither wait nor raise.
     Use it as an asynchronous context manager, or call `start` and later `drain` or `close`.
     """
 
-    def __init__(self, config: Config | None = None, router: Router | None = None) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        router: Router | None = None,
+        on_record: Sink | None = None,
+    ) -> None:
         self._config = Config() if config is None else config
+        self._on_record = on_record or log
         self._router = router or _default_router(self._config)
         self._addresses: list[Address] = []
         self._context: Context | None = None
@@ -65,7 +73,7 @@ class Proxy:
         self._addresses = [bound_address(sock) for sock in sockets]
         own = OwnAddresses(self._addresses, is_dual_stack())
         allowed = budget(self._config.pool.total, self._config.limits.clients)
-        observer = _observer_of(self._config.observing)
+        observer = _observer_of(self._config.observing, self._on_record)
         context = Context(self._config, loop, self._router, own.covers, allowed.idle, observer)
         context.most_clients = allowed.clients
         context.on_change = self._pace_accepting
@@ -177,7 +185,7 @@ class Proxy:
             self._emptied.set()
 
 
-def _observer_of(observing: Observing) -> Observer | None:
+def _observer_of(observing: Observing, log: Sink) -> Observer | None:
     """Return who is told of exchanges; None where nobody wants to know."""
     if observing.access_log == "off":
         return None

@@ -15,8 +15,9 @@ from typing import Any, Final
 
 from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError
+from cmux_proxy.observe.observer import Sink
 from cmux_proxy.server.descriptors import raise_limit
-from cmux_proxy.server.log_writing import access_log
+from cmux_proxy.server.log_writing import LogWriter
 from cmux_proxy.server.proxy import Proxy
 
 _log = logging.getLogger("cmux_proxy")
@@ -84,8 +85,8 @@ async def _serve_alone(config: Config, loop_name: str, on_start: OnStart | None)
         stop.set()
 
     _take_over(stop_or_exit)
-    with _logging(config):
-        proxy = Proxy(config)
+    with _writing(config) as log:
+        proxy = Proxy(config, on_record=log)
         await proxy.start()
         if on_start is not None:
             on_start(proxy.addresses, loop_name)
@@ -103,8 +104,8 @@ async def _serve_supervised(
     # The supervisor says nothing, so what can be read is its end.
     loop.add_reader(lifeline, stop.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-    with _logging(config):
-        proxy = Proxy(config)
+    with _writing(config) as log:
+        proxy = Proxy(config, on_record=log)
         await proxy.start(sockets)
         try:
             lifeline.send(ACCEPTING)
@@ -118,14 +119,17 @@ async def _serve_supervised(
 
 
 @contextlib.contextmanager
-def _logging(config: Config) -> Iterator[None]:
-    """Write the access log; where that is a file, SIGHUP opens it anew."""
-    with access_log(config.observing) as file:
-        if file is not None:
-            asyncio.get_running_loop().add_signal_handler(REOPEN_SIGNAL, file.reopen)
+def _writing(config: Config) -> Iterator[Sink | None]:
+    """Write the access log, and give who takes it; where that is a file, SIGHUP opens it anew."""
+    if config.observing.access_log == "off":
+        yield None
+        return
+    with LogWriter(config.observing) as log:
+        if config.observing.access_log_file is not None:
+            asyncio.get_running_loop().add_signal_handler(REOPEN_SIGNAL, log.reopen)
             # The supervisor has it blocked until it can be dealt with.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [REOPEN_SIGNAL])
-        yield
+        yield log.put
 
 
 def _take_over(on_signal: Callable[[int], None]) -> None:
