@@ -6,6 +6,7 @@ whoever logs or exports them, the numbers wait in `counts.py` and `ports.py` to 
 
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 from cmux_proxy.observe.counts import Counts
@@ -26,11 +27,22 @@ class Observer:
     itself or to break off.
     """
 
-    __slots__ = ("counts", "is_counting", "on_error", "on_record", "ports", "recent", "wants_all")
+    __slots__ = (
+        "clock",
+        "counts",
+        "is_counting",
+        "on_error",
+        "on_record",
+        "ports",
+        "recent",
+        "wants_all",
+    )
 
     def __init__(
         self, is_counting: bool, on_record: Sink | None = None, on_error: Sink | None = None
     ) -> None:
+        # Seconds; kept here, since to look a function up in its module is dear.
+        self.clock: Callable[[], float] = monotonic
         self.is_counting = is_counting
         self.on_record = on_record
         self.on_error = on_error

@@ -5,7 +5,6 @@ rest of the body follows as it arrives. What an end means for the request and fo
 is not known here: `exchange.py` decides that.
 """
 
-from time import monotonic
 from typing import Final
 
 from cmux_proxy.http1 import rewrite
@@ -58,7 +57,7 @@ class Answering(Telling):
         framing = response_framing(head, request.method)
         observer = self._context.observer
         if observer is not None and observer.wants_all:
-            self._first_byte = monotonic()
+            self._first_byte = observer.clock()
         self._status = head.status
         self._sent = len(head.buffer)
         if self._upstream_persists and not upstream_allows_more(head, framing):

@@ -6,7 +6,6 @@ The request half is in `asking.py`, the response half in `answering.py`, what th
 `http1`, replies from `failures.py`; `docs/concepts/exchange.md` has the table of states.
 """
 
-from time import monotonic
 from typing import Final
 
 from cmux_proxy.errors import UpstreamUnavailable
@@ -238,8 +237,9 @@ class Exchange(Asking):
         upstream.owner = None
         self._status = 200 if self._request.method == b"CONNECT" else 101
         record: Record | None = None
-        if self.started:
-            self._first_byte = monotonic()
+        observer = self._context.observer
+        if observer is not None:
+            self._first_byte = observer.clock()
             record = self.record(self._first_byte)
             record.outcome = _TUNNELLED
         tunnel = Tunnel(self._context, client.transport, upstream.transport, self._target, record)

@@ -4,7 +4,6 @@ Two small enums, as constants; written only by `asking.py`, `answering.py` and `
 one method for each event.
 """
 
-from time import monotonic
 from typing import Final
 
 from cmux_proxy.http1.body import Body
@@ -99,7 +98,8 @@ class Sides(UpstreamOwner):
         self._unsent = 0
         # What is told at the end: when it began and when the answer did, in seconds of the
         # monotonic clock, the status, what went wrong, and how many bytes came from either side.
-        self.started = 0.0 if context.observer is None else monotonic()
+        observer = context.observer
+        self.started = 0.0 if observer is None else observer.clock()
         self._first_byte = 0.0
         self._status = 0
         self._error = ""

@@ -3,7 +3,6 @@
 Costs nothing but a comparison where there is no observer.
 """
 
-from time import monotonic
 from typing import Final
 
 from cmux_proxy.observe.observer import Observer
@@ -43,7 +42,7 @@ class Telling(Sides):
 
     def _tell(self, observer: Observer, outcome: int) -> None:
         """The exchange is over: count it, and hand over its record if anybody wants it."""
-        now = monotonic()
+        now = observer.clock()
         if observer.is_counting:
             self._count(observer, now)
         # What has become a tunnel has its record when that is closed.
@@ -101,7 +100,7 @@ class Telling(Sides):
 
 def tell_unread(observer: Observer, client: str, failure: Failure) -> None:
     """Tell of an answer to a client whose request was not read."""
-    record = Record(REQUEST, client, monotonic())
+    record = Record(REQUEST, client, observer.clock())
     record.status = failure.status
     record.error = failure.error
     record.outcome = failure.outcome

@@ -5,7 +5,6 @@ a reset; the other direction flows on. Knows nothing of how the tunnel came abou
 """
 
 import asyncio
-from time import monotonic
 
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.ports import PortActivity
@@ -181,7 +180,7 @@ class Tunnel(Timed):
 
     def _tell(self, observer: Observer, record: Record) -> None:
         received, sent = self.moved()
-        record.ended = monotonic()
+        record.ended = observer.clock()
         record.received += received
         record.sent += sent
         if self._port is not None:
