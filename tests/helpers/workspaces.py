@@ -32,6 +32,14 @@ WAYS: Final = {
     "in a user namespace": ("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"),
 }
 _PROBE: Final = "from cmux_proxy.isolation.namespace import make_namespace; make_namespace()"
+_LISTEN: Final = """
+import signal, socket, sys
+host, port = sys.argv[1:]
+family = socket.AF_INET6 if ":" in host else socket.AF_INET
+with socket.create_server((host, int(port)), family=family):
+    print("listening", flush=True)
+    signal.pause()
+"""
 _ENTERED: Final = ("sh", "-c", 'echo entered; exec "$@"', "sh")
 
 
@@ -118,6 +126,17 @@ def running(
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+@contextlib.contextmanager
+def serving(
+    name: str, host: str, port: int, way: Sequence[str] = ()
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Have a process listen in a workspace meanwhile."""
+    with running(name, sys.executable, "-c", _LISTEN, host, str(port), way=way) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"listening\n"
+        yield process
 
 
 def listed() -> list[list[str]]:

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmux_proxy.routing.workspace import WorkspaceHosts, workspace_ip, workspace_label
+from cmux_proxy.routing.workspace import (
+    WorkspaceHosts,
+    workspace_ip,
+    workspace_label,
+    workspace_number,
+)
 
 ADDRESSES = {
     "workspace-1": "127.18.0.1",
@@ -89,3 +94,13 @@ def test_a_template_makes_a_name_of_it(template: str, name: str, host: str) -> N
 def test_a_name_of_dns_is_strict(name: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a name that DNS can have"):
         WorkspaceHosts("{workspace}.svc").host_of(name)
+
+
+@given(st.integers(0, 0xFFFF))
+def test_a_number_and_its_address_belong_together(number: int) -> None:
+    assert workspace_number(workspace_ip(f"workspace-{number}")) == number
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.18.0", "127.180.0.1", "::1", "127.18.0.1.1"])
+def test_other_addresses_are_of_no_workspace(address: str) -> None:
+    assert workspace_number(address) is None

@@ -1,12 +1,13 @@
 """cmux-proxy workspaces: which workspaces are isolated, and what runs in them?"""
 
-from collections.abc import Sequence
 from typing import Final
 
 import click
 
+from cmux_proxy.commands.columns import print_table
 from cmux_proxy.isolation.registry import Registry
 from cmux_proxy.isolation.status import Command, Status, statuses
+from cmux_proxy.machine.processes import command_of
 
 _TITLES: Final = ("WORKSPACE", "ADDRESS", "PORTS", "PID", "COMMAND")
 
@@ -20,26 +21,15 @@ def workspaces_command() -> None:
     with registry:
         rows = [_row(status, each) for status in statuses(registry) for each in status.commands]
     if rows:
-        _print([_TITLES, *rows])
+        print_table([_TITLES, *rows])
 
 
 def _row(status: Status, command: Command) -> tuple[str, ...]:
     ports = ",".join(map(str, status.ports)) or "-"
-    return command.workspace, status.address, ports, str(command.pid), _words(command.pid)
-
-
-def _words(pid: int) -> str:
-    """Return the words of a process's command line, with nothing that a terminal would obey."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            text = file.read().rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
-    except OSError:
-        text = ""
-    return "".join(char if char.isprintable() else "?" for char in text) or "-"
-
-
-def _print(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+    return (
+        command.workspace,
+        status.address,
+        ports,
+        str(command.pid),
+        command_of(command.pid) or "-",
+    )

@@ -14,6 +14,7 @@ WORKSPACE_FIELD: Final = "X-Cmux-Workspace-Internal"
 
 _NUMBER: Final = re.compile(r"[0-9]+\Z", re.ASCII)
 _MOST: Final = 0xFFFF
+_OWN: Final = re.compile(r"127\.18\.([0-9]{1,3})\.([0-9]{1,3})", re.ASCII)
 # RFC 1123 section 2.1
 _DNS_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 # The 32-bit FNV-1a hash.
@@ -44,6 +45,12 @@ def workspace_ip(name: str) -> str:
     match = _NUMBER.search(label)
     number = _hash(label) & _MOST if match is None else _small(match[0])
     return f"127.18.{number >> 8}.{number & 0xFF}"
+
+
+def workspace_number(address: str) -> int | None:
+    """Return the number of the workspaces that have this address, None if no workspace has."""
+    match = _OWN.fullmatch(address)
+    return None if match is None else int(match[1]) << 8 | int(match[2])
 
 
 def _small(digits: str) -> int:

@@ -1,0 +1,44 @@
+"""Which namespaces there are, and where in them a service is looked for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cmux_proxy.machine import spaces as module
+from cmux_proxy.machine.spaces import Place, Space, place_of, spaces
+from tests.helpers.workspaces import running
+
+
+def test_without_workspaces_there_is_this_namespace_alone(registry: Path) -> None:
+    assert spaces() == [Space()]
+    assert not registry.exists()
+
+
+def test_a_workspace_is_a_namespace_with_a_process_in_it(
+    registry: Path, way: tuple[str, ...]
+) -> None:
+    with running("A-300", "sleep", "60", way=way) as process:
+        inside = Space(process.pid, "a-300", "127.18.1.44")
+        assert spaces() == [Space(), inside]
+        assert place_of("b-300") == Place(inside, ("127.0.0.1", "::1", "127.18.1.44"))
+        assert place_of("a-301") == Place(Space(), ("127.18.1.45",))
+        assert place_of(None) == Place(Space(), ("127.0.0.1", "::1"))
+    assert spaces() == [Space()]
+
+
+def test_inside_a_workspace_it_is_the_own_namespace(
+    registry: Path, way: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running("a-1", "sleep", "60", way=way) as process:
+        number = os.stat(f"/proc/{process.pid}/ns/net").st_ino
+        monkeypatch.setattr(module, "net_namespace", lambda: number)
+        here = Space(None, "a-1", "127.18.0.1")
+        assert spaces() == [here]
+        assert place_of(None) == Place(here, ("127.0.0.1", "::1"))
+        assert place_of("a-1") == Place(here, ("127.0.0.1", "::1", "127.18.0.1"))
+
+
+def test_what_is_no_name_has_no_place(registry: Path) -> None:
+    with pytest.raises(ValueError, match="is empty"):
+        place_of("a/")
