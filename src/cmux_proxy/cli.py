@@ -10,8 +10,11 @@ import click
 
 from cmux_proxy._build import __version__, build_name
 from cmux_proxy.commands.connect import connect_command
+from cmux_proxy.commands.doctor import doctor_command
 from cmux_proxy.commands.forward import forward_command
+from cmux_proxy.commands.ports import ports_command
 from cmux_proxy.commands.run import run_command
+from cmux_proxy.commands.wait import wait_command
 from cmux_proxy.commands.workspace_ip import workspace_ip_command
 from cmux_proxy.commands.workspaces import workspaces_command
 from cmux_proxy.config import Address, Config
@@ -92,8 +95,11 @@ def _command(context: click.Context, /, **values: Any) -> int:
 
 for _subcommand in (
     connect_command,
+    doctor_command,
     forward_command,
+    ports_command,
     run_command,
+    wait_command,
     workspace_ip_command,
     workspaces_command,
 ):

@@ -46,7 +46,7 @@ def way_in(function: F) -> F:
     for option in (
         click.option(
             "--timeout", type=Duration(), default=10.0, show_default="10s",
-            help="How long the proxy may take to open a tunnel.",
+            help="How long the proxy may take to answer.",
         ),
         click.option(
             "--token-file", type=TokenFile(),

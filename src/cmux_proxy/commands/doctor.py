@@ -1,0 +1,87 @@
+"""cmux-proxy doctor: does a route work from end to end, and what helps where it does not?"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import click
+
+from cmux_proxy.client.checks import Checks, check_proxy
+from cmux_proxy.client.flags import Url, lines_of, way_in
+from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.client.route import Route
+from cmux_proxy.client.verdicts import NOTE, OK, PROBLEM, Verdict
+from cmux_proxy.commands.columns import coloured
+from cmux_proxy.commands.connect import TIMED_OUT
+from cmux_proxy.entries import host_value
+from cmux_proxy.machine.listening import listening
+from cmux_proxy.machine.words import ports_told
+from cmux_proxy.routing.workspace import workspace_ip
+
+_FAILED: Final = 1
+_COLOURS: Final = {OK: "green", PROBLEM: "red", NOTE: None}
+
+
+@click.command("doctor")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the service.")
+@click.option("--host", help="Host to try, as a browser would send it; may name the port.")
+@click.option(
+    "--proxy", type=Url(), default="http://127.0.0.1:8080", show_default=True,
+    help="Where the proxy is.",
+)  # fmt: skip
+@click.option("--path", default="/", show_default=True, help="Path to ask for.")
+@way_in
+def doctor_command(
+    port: int | None,
+    host: str | None,
+    proxy: ProxyUrl,
+    path: str,
+    workspace: str | None,
+    headers: Sequence[str],
+    token_file: Sequence[str] | None,
+    timeout: float,
+) -> int:
+    """Check a route from the proxy to the service: one line for each step, with the remedy."""
+    extra = [_field(line) for line in lines_of(headers, token_file)]
+    _check_arguments(host, workspace, path)
+    if port is None and host is None:
+        route = Route.of(proxy, 1, None, None, path, extra)
+        return _print(_proxy_alone(route, timeout))
+    try:
+        route = Route.of(proxy, port, host, workspace, path, extra)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; give --port", param_hint="--host") from None
+    return _print(Checks(route, timeout).run())
+
+
+def _check_arguments(host: str | None, workspace: str | None, path: str) -> None:
+    try:
+        host_value(host or "localhost")
+        workspace_ip(workspace or "1")
+    except ValueError as error:
+        raise click.UsageError(f"Invalid host or workspace: {error}") from None
+    if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+        raise click.BadParameter(f"{path!r} is not a path like /events", param_hint="--path")
+
+
+def _field(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name, value.strip(" \t")
+
+
+def _proxy_alone(route: Route, timeout: float) -> Iterable[Verdict]:
+    found = listening() if route.is_of_this_machine else []
+    yield check_proxy(route, timeout, found)
+    ports = ports_told(found)
+    yield Verdict(NOTE, "bound", f"ports in use: {ports or 'none'}; check one with --port")
+
+
+def _print(verdicts: Iterable[Verdict]) -> int:
+    """Print each as it comes; return the exit status that the first problem has."""
+    status = 0
+    for each in verdicts:
+        remedy = f" -> {each.remedy}" if each.remedy else ""
+        kind = coloured(each.kind.ljust(7), _COLOURS[each.kind])
+        click.echo(f"{kind}  {each.name.ljust(9)}  {each.says}{remedy}")
+        if each.kind == PROBLEM and status == 0:
+            status = TIMED_OUT if each.is_timeout else _FAILED
+    return status

@@ -1,0 +1,116 @@
+"""cmux-proxy doctor, as a program: lines and exit statuses; tests/client has what is checked."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cmux_proxy import Access, cli
+from cmux_proxy.commands.connect import TIMED_OUT
+from tests.helpers.hosts import careful_server
+from tests.helpers.origins import length, origin, silent
+from tests.helpers.proxies import MODULE, environment, local_config
+from tests.helpers.script import Stage, stage
+from tests.helpers.tools import finish
+from tests.helpers.wire import closed_port
+
+
+async def examined(on: Stage, *flags: str) -> tuple[int, list[str]]:
+    """Return the exit status and the lines; there are no complaints."""
+    command = (*MODULE, "doctor", "--proxy", f"http://{on.address}", *flags)
+    done = await finish(*command, variables=environment())
+    assert done.errors == b""
+    return done.status, done.out.decode().splitlines()
+
+
+async def test_each_check_is_one_line() -> None:
+    async with stage() as on, origin(length(b"hello\n")) as upstream:
+        status, lines = await examined(on, "--port", str(upstream.port))
+    assert status == 0
+    assert [line[:18].split() for line in lines] == [
+        ["ok", "proxy"], ["ok", "bound"], ["ok", "route"],
+        ["ok", "host"], ["note", "websocket"], ["ok", "stream"],
+    ]  # fmt: skip
+
+
+async def test_a_problem_has_its_remedy_and_is_1() -> None:
+    with careful_server() as port:
+        async with stage() as on:
+            status, lines = await examined(on, "--port", str(port), "--host", "a.example")
+    assert status == 1
+    (line,) = [line for line in lines if line.startswith("problem")]
+    assert re.fullmatch(
+        r"problem  host       Host a\.example gets 403 .* -> start the proxy with --host-header .*",
+        line,
+    )
+
+
+async def test_nothing_listening_is_1() -> None:
+    async with stage() as on:
+        with closed_port() as port:
+            status, lines = await examined(on, "--port", str(port))
+    assert (status, [line[:7] for line in lines]) == (1, ["ok     ", "problem", "problem"])
+
+
+async def test_a_service_that_hangs_is_124() -> None:
+    async with stage() as on, origin(silent) as upstream:
+        status, _ = await examined(on, "--port", str(upstream.port), "--timeout", "100ms")
+    assert status == TIMED_OUT
+
+
+async def test_workspace_token_header_and_path_are_used(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    config = local_config(access=Access(tokens=["secret"]))
+    async with stage(config) as on, origin(length(b"hello\n"), "127.18.0.9") as upstream:
+        status, _ = await examined(
+            on, "--port", str(upstream.port), "--workspace", "a-9", "--path", "/x?y",
+            "--token-file", str(tmp_path / "token"), "--header", "A: 1",
+        )  # fmt: skip
+        first = upstream.asked[0]
+    assert status == 0
+    assert (first.target, first.field("a")) == ("/x?y", "1")
+
+
+async def test_without_a_port_the_proxy_alone_is_checked() -> None:
+    async with stage() as on:
+        status, lines = await examined(on)
+    assert status == 0
+    assert lines[0] == f"ok       proxy      http://{on.address} is a cmux-proxy"
+    assert re.fullmatch(r"note     bound      ports in use: .*; check one with --port", lines[1])
+
+
+async def test_a_host_may_name_the_port() -> None:
+    async with stage() as on, origin(length(b"hello\n")) as upstream:
+        status, lines = await examined(on, "--host", f"{upstream.port}.localhost")
+    assert (status, len(lines)) == (0, 6)
+
+
+async def test_no_proxy_is_1() -> None:
+    with closed_port() as port:
+        command = (*MODULE, "doctor", "--proxy", f"http://127.0.0.1:{port}")
+        done = await finish(*command, variables=environment())
+    assert (done.status, done.errors) == (1, b"")
+    assert done.out.startswith(
+        f"problem  proxy      cannot talk to http://127.0.0.1:{port}".encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--port", "0"], "0 is not in the range"),
+        (["--host", "a.example"], "'a.example' does not begin with a port"),
+        (["--port", "1", "--host", "a b"], "'a b' is not a host"),
+        (["--port", "1", "--workspace", "a/"], "is empty"),
+        (["--port", "1", "--path", "x"], "'x' is not a path"),
+        (["--port", "1", "--path", "/a b"], "'/a b' is not a path"),
+        (["--proxy", "vm"], "'vm' is not a URL"),
+    ],
+)
+def test_what_cannot_be_used_is_2(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["doctor", *arguments]) == 2
+    out, errors = capsys.readouterr()
+    assert (out, errors.count("\n")) == ("", 1)
+    assert says in errors

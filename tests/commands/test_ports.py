@@ -1,0 +1,149 @@
+"""cmux-proxy ports, at once and as it goes on."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cmux_proxy import cli
+from cmux_proxy.machine.processes import command_of
+from tests.helpers.proxies import MODULE, environment
+from tests.helpers.timing import LATER
+from tests.helpers.workspaces import finish_quietly, serving
+
+
+def listened(*flags: str) -> str:
+    done = finish_quietly([*MODULE, "ports", *flags])
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def row_of(port: int) -> list[str]:
+    """Return the only row of a port."""
+    titles, *rows = [line.split(maxsplit=5) for line in listened().splitlines()]
+    assert titles == ["PORT", "ADDRESS", "FAMILY", "WORKSPACE", "PID", "COMMAND"]
+    (row,) = [row for row in rows if row[0] == str(port)]
+    return row
+
+
+@contextlib.contextmanager
+def watching(*flags: str) -> Iterator["subprocess.Popen[str]"]:
+    """Have `ports --watch` run, and end by Ctrl-C without a complaint."""
+    process = subprocess.Popen(
+        [*MODULE, "ports", "--watch", *flags],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+    )  # fmt: skip
+    try:
+        yield process
+        process.send_signal(signal.SIGINT)
+        _out, errors = process.communicate(timeout=LATER)
+        assert (process.returncode, errors) == (0, "")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def next_line(process: "subprocess.Popen[str]", pattern: str) -> str:
+    """Return the next line in which the pattern is found; others may come before."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if re.search(pattern, line):
+            return line.rstrip("\n")
+    raise AssertionError(f"it ended without {pattern}")
+
+
+@pytest.mark.parametrize(
+    ("host", "family", "workspace"),
+    [("127.0.0.1", "IPv4", "-"), ("::1", "IPv6", "-"), ("127.18.1.44", "IPv4", "300")],
+)
+def test_a_row_tells_all_that_is_known(host: str, family: str, workspace: str) -> None:
+    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=kind) as sock:
+        port, pid = sock.getsockname()[1], os.getpid()
+        command = command_of(pid)
+        assert row_of(port) == [str(port), host, family, workspace, str(pid), command]
+
+
+def test_json_is_one_array_of_objects() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        (found,) = [each for each in json.loads(listened("--json")) if each["port"] == port]
+        assert found == {
+            "port": port, "address": "127.0.0.1", "family": "IPv4", "workspace": None,
+            "pid": os.getpid(), "command": command_of(os.getpid()),
+        }  # fmt: skip
+
+
+def test_what_listens_inside_a_workspace_is_told(registry: Path, way: tuple[str, ...]) -> None:
+    with serving("a-1", "::1", 3000, way=way) as process:
+        found = [each for each in json.loads(listened("--json")) if each["workspace"] == "a-1"]
+        assert [(each["port"], each["address"], each["pid"]) for each in found] == [
+            (3000, "::1", process.pid)
+        ]
+
+
+def test_where_nothing_listens_nothing_is_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("cmux_proxy.machine.listening.spaces", list)
+    assert cli.main(["ports"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert cli.main(["ports", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_changes_are_printed_as_they_come() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first, watching() as process:
+        titles = next_line(process, "PORT")
+        port = first.getsockname()[1]
+        shown = next_line(process, rf" {port} ")
+        assert shown.startswith(f"   {port} ")
+        # The columns stay where they are.
+        assert shown.index("127.0.0.1") == titles.index("ADDRESS")
+        assert shown.index(str(os.getpid())) == titles.index("PID")
+        with socket.create_server(("127.0.0.1", 0)) as second:
+            port = second.getsockname()[1]
+            assert next_line(process, rf" {port} ").startswith("+  ")
+        assert next_line(process, rf" {port} ").startswith("-  ")
+
+
+def test_changes_are_json_one_in_a_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first, watching("--json") as process:
+
+        def event(port: int) -> dict[str, Any]:
+            found = json.loads(next_line(process, rf'"port": {port},'))
+            assert isinstance(found, dict)
+            return found
+
+        known = event(first.getsockname()[1])
+        assert known == {
+            "event": "present", "port": first.getsockname()[1], "address": "127.0.0.1",
+            "family": "IPv4", "workspace": None, "pid": os.getpid(),
+            "command": command_of(os.getpid()),
+        }  # fmt: skip
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as second:
+            port = second.getsockname()[1]
+            assert event(port)["event"] == "opened"
+        assert event(port)["event"] == "closed"
+
+
+def test_what_listens_inside_a_workspace_comes_and_goes(
+    registry: Path, way: tuple[str, ...]
+) -> None:
+    with watching("--json") as process:
+        with serving("a-1", "127.0.0.1", 3000, way=way):
+            assert json.loads(next_line(process, '"a-1"'))["event"] == "opened"
+        assert json.loads(next_line(process, '"a-1"'))["event"] == "closed"
+
+
+def test_it_takes_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ports", "3000"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
