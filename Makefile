@@ -27,7 +27,7 @@ FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-slow test-compiled fuzz coverage lint types
-.PHONY: bench bench-full bench-workers bench-micro chart soak build clean
+.PHONY: bench bench-full bench-workers bench-micro chart soak pages build clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -87,6 +87,9 @@ soak: $(RUN_VENV)/run.stamp ## 10,000 WebSockets, 500 aborts a second, mixed tra
 bench-micro: $(RUN_VENV)/run.stamp ## time single steps: scan, rewrite, bodies
 	@exec $(RUN_PY) -m bench.micro.run $(ARGS)
 
+pages: $(VENV)/dev.stamp ## write the pages that are made of the code
+	@exec $(PY) -m pages
+
 build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
 	@rm -rf build dist
 	$(PY) -m build >/dev/null
@@ -95,7 +98,7 @@ build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
 clean: ## remove everything the other verbs have made
 	rm -rf $(VENV) $(RUN_VENV) $(BENCH_VENV) build dist src/*.egg-info .coverage .coverage.*
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache fuzz/.work
-	find src tests bench examples fuzz -type d -name __pycache__ -prune -exec rm -rf {} +
+	find src tests bench examples fuzz pages -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Set-up. A stamp is made last, so that what was interrupted is done again.
 

@@ -120,7 +120,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     """Let the command line do all but serve; there are no variables."""
     for option in OPTIONS:
         monkeypatch.delenv(option.variable, raising=False)
-    for variable in ("CMUX_AUTH_TOKEN", "CMUX_AUTH_TOKEN_FILE"):
+    for variable in ("CMUX_AUTH_TOKEN", "CMUX_AUTH_TOKEN_FILE", "CMUX_CONFIG"):
         monkeypatch.delenv(variable, raising=False)
     stub = Ran()
     monkeypatch.setattr(cli, "run", stub)

@@ -1,4 +1,4 @@
-"""argv and CMUX_* variables -> Config; exit codes; the only place that prints."""
+"""argv, CMUX_* variables and a file of flags -> Config; exit codes; the only place that prints."""
 
 import logging
 import sys
@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from cmux_proxy._build import __version__, build_name
 from cmux_proxy.commands.connect import connect_command
@@ -18,8 +19,9 @@ from cmux_proxy.commands.wait import wait_command
 from cmux_proxy.commands.workspace_ip import workspace_ip_command
 from cmux_proxy.commands.workspaces import workspaces_command
 from cmux_proxy.config import Address, Config
+from cmux_proxy.config_file import CONFIG_VARIABLE, ConfigFile, FileValues, bad_value, use_file
 from cmux_proxy.errors import ConfigError, ListenError
-from cmux_proxy.flags import FLAGS, GROUPS, Flag, blamed, config_from, default_of, shown_default
+from cmux_proxy.flags import FLAGS, GROUPS, Flag, config_from, default_of, flag_of, shown_default
 from cmux_proxy.server.exposure import reachable_by_all
 from cmux_proxy.server.supervisor import run
 
@@ -72,9 +74,20 @@ def _options(function: Callable[..., int]) -> Callable[..., Any]:
     invoke_without_command=True,
     subcommand_metavar="[COMMAND]",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every flag beats its variable, and the variable beats the default.",
+    epilog="Every flag beats its variable, the variable beats the file, and that the default.",
 )
 @_options
+@click.option(
+    "--config",
+    type=ConfigFile(),
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=use_file,
+    envvar=CONFIG_VARIABLE,
+    show_envvar=True,
+    help='TOML file that sets flags: listen = ["127.0.0.1:8080"].',
+)
 @click.version_option(__version__, "--version", message=f"cmux-proxy %(version)s ({build_name()})")
 @click.pass_context
 def _command(context: click.Context, /, **values: Any) -> int:
@@ -84,13 +97,30 @@ def _command(context: click.Context, /, **values: Any) -> int:
     """
     if context.invoked_subcommand is not None:
         return 0
-    config = config_from(values)
+    try:
+        return _serve(config_from(values))
+    except ConfigError as error:
+        raise _usage_error(context, error) from None
+
+
+def _serve(config: Config) -> int:
     logging.basicConfig(
         level=config.log_level.upper(),
         format="cmux-proxy: %(levelname)s: %(message)s",
         stream=sys.stderr,
     )
     return run(config, partial(_announce, config))
+
+
+def _usage_error(context: click.Context, error: ConfigError) -> click.UsageError:
+    """Return the error in the words of whoever has set the field."""
+    flag = flag_of(error.field)
+    if flag is None:
+        return click.UsageError(f"Invalid value for {error.field!r}: {error.reason}")
+    is_of_file = context.get_parameter_source(flag.parameter) is ParameterSource.DEFAULT_MAP
+    if is_of_file and isinstance(context.default_map, FileValues):
+        return bad_value(flag, error.reason, context.default_map.path)
+    return click.UsageError(f"Invalid value for {'--' + flag.name!r}: {error.reason}")
 
 
 for _subcommand in (
@@ -130,9 +160,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except click.ClickException as error:
         return _complain(error.format_message(), error.exit_code)
-    except ConfigError as error:
-        text = f"Invalid value for {blamed(error.field)!r}: {error.reason}"
-        return _complain(text, click.UsageError.exit_code)
     except ListenError as error:
         return _complain(str(error), _EXIT_FAILURE)
     except click.Abort:

@@ -1,6 +1,7 @@
 """What the values of flags look like: durations, sizes, counts, lists; text -> what Config takes.
 
-Each raises click's usage error with one clause that names the value.
+Each raises click's usage error with one clause that names the value. `numbers` of a kind are the
+types of TOML, besides strings, that a file may have for it.
 """
 
 import os
@@ -25,6 +26,7 @@ class Duration(click.ParamType[float | None]):
     """A time, in seconds where no unit is given; with `may_be_off`, off or 0 is none at all."""
 
     name = "DURATION"
+    numbers = (int, float)
 
     def __init__(self, may_be_off: bool = False) -> None:
         self._may_be_off = may_be_off
@@ -47,6 +49,7 @@ class BusyPoll(click.ParamType[float]):
     """A very short time with its unit, in seconds; only 0 needs no unit."""
 
     name = "DURATION"
+    numbers = (int, float)
 
     def convert(
         self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
@@ -69,6 +72,7 @@ class Size(click.ParamType[int]):
     """A number of bytes."""
 
     name = "SIZE"
+    numbers = (int,)
 
     def convert(
         self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
@@ -84,6 +88,7 @@ class Count(click.ParamType[int | None]):
     """A whole number of at least 1; with `may_be_off`, off is no limit."""
 
     name = "N"
+    numbers = (int,)
 
     def __init__(self, may_be_off: bool = False) -> None:
         self._may_be_off = may_be_off
@@ -105,6 +110,7 @@ class WorkerCount(click.ParamType[int]):
     """A number of processes, or as many as there are CPUs."""
 
     name = "COUNT"
+    numbers = (int,)
 
     def convert(
         self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
@@ -129,6 +135,7 @@ class List(click.ParamType[list[str]]):
     """Entries with commas between them, in a variable too; `parse` raises for what is no entry."""
 
     envvar_list_splitter = ","
+    numbers = (int,)
 
     def __init__(self, name: str, parse: Callable[[str], object]) -> None:
         self.name = name

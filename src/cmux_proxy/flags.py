@@ -233,9 +233,6 @@ def _token_of_environment() -> list[str]:
         raise ConfigError(TOKEN_VARIABLE, error.reason) from None
 
 
-def blamed(field: str) -> str:
-    """Return what a user calls a field of Config."""
-    for flag in FLAGS:
-        if flag.field == field:
-            return f"--{flag.name}"
-    return field
+def flag_of(field: str) -> Flag | None:
+    """Return the flag that sets a field of Config, if one does."""
+    return next((flag for flag in FLAGS if flag.field == field), None)

@@ -1,0 +1,22 @@
+"""python -m pages: writes all pages that are made of the code."""
+
+from pathlib import Path
+
+from pages.example import example
+
+ROOT = Path(__file__).parent.parent
+PAGES = {"examples/cmux-proxy.toml": example}
+
+
+def main() -> None:
+    """Write what has changed, and say what that is."""
+    for name, make in PAGES.items():
+        path, text = ROOT / name, make()
+        if not path.is_file() or path.read_text("utf-8") != text:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, "utf-8")
+            print(name)
+
+
+if __name__ == "__main__":
+    main()
