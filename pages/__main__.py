@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from pages.example import example
+from pages.man import man_page
 
 ROOT = Path(__file__).parent.parent
-PAGES = {"examples/cmux-proxy.toml": example}
+PAGES = {"docs/cmux-proxy.1": man_page, "examples/cmux-proxy.toml": example}
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from cmux_proxy._build import __version__, build_name
+from cmux_proxy.commands.completion import completion_command
 from cmux_proxy.commands.connect import connect_command
 from cmux_proxy.commands.doctor import doctor_command
 from cmux_proxy.commands.forward import forward_command
@@ -124,6 +125,7 @@ def _usage_error(context: click.Context, error: ConfigError) -> click.UsageError
 
 
 for _subcommand in (
+    completion_command,
     connect_command,
     doctor_command,
     forward_command,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import click
 
+from cmux_proxy.flag_types import FileToRead
 from cmux_proxy.flags import FLAGS, Flag, default_of
 
 CONFIG_VARIABLE: Final = "CMUX_CONFIG"
@@ -26,10 +27,8 @@ class FileValues(dict[str, Any]):
         self.path = path
 
 
-class ConfigFile(click.ParamType[FileValues]):
+class ConfigFile(FileToRead[FileValues]):
     """A file of flags."""
-
-    name = "FILE"
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
         """Return a variable as the one path that it is, blanks and all."""

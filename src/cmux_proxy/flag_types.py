@@ -7,9 +7,10 @@ types of TOML, besides strings, that a file may have for it.
 import os
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from cmux_proxy.config import MOST_BUSY_POLL
 from cmux_proxy.errors import ConfigError
@@ -20,6 +21,8 @@ _DURATION = re.compile(r"(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)(?P<unit>us|ms|s
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _SIZE = re.compile(r"(?P<number>[0-9]{1,12})(?P<unit>|k|kib|m|mib)", re.ASCII | re.IGNORECASE)
 _BYTES = {"": 1, "k": 1024, "m": 1024 * 1024}
+
+T = TypeVar("T")
 
 
 class Duration(click.ParamType[float | None]):
@@ -156,10 +159,20 @@ class List(click.ParamType[list[str]]):
         return texts
 
 
-class TokenFile(click.ParamType[list[str]]):
-    """A file with a token in each line; several are for the time of a change."""
+class FileToRead(click.ParamType[T]):
+    """A file of which something is made."""
 
     name = "FILE"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[Any]]:
+        """Leave it to the shell, which knows the files."""
+        return [CompletionItem(incomplete, type="file")]
+
+
+class TokenFile(FileToRead[list[str]]):
+    """A file with a token in each line; several are for the time of a change."""
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None

@@ -49,7 +49,7 @@ class _ForwardType(click.ParamType[Forward]):
 
 
 @click.command("forward")
-@click.argument("forwards", type=_ForwardType(), nargs=-1, required=True)
+@click.argument("forwards", type=_ForwardType(), nargs=-1, required=True, metavar="[LOCAL:]PORT...")
 @click.argument("url", type=Url())
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Local address to listen on.")
 @way_in
