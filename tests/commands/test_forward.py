@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import re
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from cmux_proxy.commands.forward import Forward
 from tests.helpers.proxies import MODULE, environment
 from tests.helpers.script import Stage, stage
+from tests.helpers.terminal import terminal
 from tests.helpers.timing import later, soon
 from tests.helpers.tools import finish
 from tests.helpers.wire import Wire, closed_port
@@ -30,18 +31,25 @@ class Forwarding:
 
 
 @contextlib.asynccontextmanager
-async def forwarding(on: Stage, *forwards: str) -> AsyncIterator[Forwarding]:
+async def forwarding(
+    on: Stage | str, *forwards: str, flags: Sequence[str] = (),
+    variables: dict[str, str] | None = None,
+) -> AsyncIterator[Forwarding]:  # fmt: skip
+    """Run the command for the proxy of a stage, or for one at a URL."""
+    url = on if isinstance(on, str) else f"http://{on.address}"
     process = await asyncio.create_subprocess_exec(
-        *MODULE, "forward", *forwards, f"http://{on.address}",
+        *MODULE, "forward", *flags, *forwards, url,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env=environment(),
+        env=variables or environment(),
     )  # fmt: skip
     running = Forwarding(process)
     try:
         assert process.stdout is not None
         for _ in forwards:
             line = (await later(process.stdout.readline())).decode()
-            match = re.fullmatch(r"forwarding 127\.0\.0\.1:(\d+) to port \d+ at http://\S+\n", line)
+            match = re.fullmatch(
+                r"forwarding 127\.0\.0\.1:(\d+) to port \d+ at https?://\S+\n", line
+            )
             assert match is not None, line
             running.ports.append(int(match[1]))
         yield running
@@ -148,3 +156,38 @@ async def test_what_goes_wrong_is_one_line(
     assert done.errors.startswith(b"cmux-proxy: error: ")
     assert says in done.errors.decode()
     assert done.errors.count(b"\n") == 1
+
+
+async def test_on_a_terminal_a_line_tells_how_many_and_how_much() -> None:
+    async with stage() as on:
+        command = (*MODULE, "forward", f"0:{on.port}", f"http://{on.address}")
+        async with terminal(*command, variables=environment()) as (screen, process):
+            await screen.shows("forwarding 127.0.0.1:")
+            await screen.shows(f" to port {on.port} at http://{on.address}")
+            await screen.shows("0 open, 0 done, 0 B sent, 0 B received")
+            port = int(screen.seen.partition("127.0.0.1:")[2].partition(" ")[0])
+            with await Wire.to("127.0.0.1", port) as near:
+                upstream = await on.upstream()
+                await screen.shows("1 open, 0 done, 0 B sent, 0 B received")
+                await near.send(b"x" * 2048)
+                await upstream.gets(b"x" * 2048)
+                await upstream.says(b"y")
+                upstream.ends()
+                assert await soon(near.receive_all()) == b"y"
+                near.end()
+            await upstream.gets_end()
+            await screen.shows("0 open, 1 done, 2.0 KiB sent, 1 B received")
+            screen.type("\x03")
+            assert await later(process.wait()) == 0
+
+
+async def test_a_signal_ends_it_well_amid_tunnels() -> None:
+    async with stage() as on, forwarding(on, f"0:{on.port}") as running:
+        with await Wire.to("127.0.0.1", running.ports[0]) as near:
+            upstream = await on.upstream()
+            await near.send(b"x")
+            await upstream.gets(b"x")
+            running.process.send_signal(signal.SIGTERM)
+            assert await later(running.process.wait()) == 0
+            assert await running.complaint() == ""
+        await upstream.gets_cut()

@@ -24,6 +24,7 @@ class Terminal:
         self._descriptor = descriptor
         self._changed = asyncio.Event()
         self._data = b""
+        self._seen = ""
         asyncio.get_running_loop().add_reader(descriptor, self._read)
 
     @property
@@ -35,6 +36,11 @@ class Terminal:
         """Press keys."""
         os.write(self._descriptor, text.encode())
 
+    @property
+    def seen(self) -> str:
+        """All that `shows` has waited for, and what came before that."""
+        return self._seen
+
     async def shows(self, *texts: str) -> None:
         """Wait until it has shown texts, wherever; forget all up to their ends."""
         try:
@@ -45,7 +51,9 @@ class Terminal:
         except TimeoutError:
             raise AssertionError(f"{missing} is not in {self.shown!r}") from None
         rests = [self.shown.partition(text)[2] for text in texts]
-        self._data = min(rests, key=len).encode()
+        rest = min(rests, key=len)
+        self._seen += self.shown.removesuffix(rest)
+        self._data = rest.encode()
 
     def close(self) -> None:
         """Hang up."""

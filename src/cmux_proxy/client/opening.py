@@ -9,6 +9,12 @@ from cmux_proxy.client.proxy_url import ProxyUrl
 
 _LARGEST_HEAD: Final = 64 * 1024
 _MOST_SHOWN: Final = 300
+# X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT and the three behind it: a chain that ends with nobody whom
+# OpenSSL knows.
+_UNKNOWN_AUTHORITY: Final = range(18, 22)
+_OWN_AUTHORITY: Final = (
+    "; SSL_CERT_FILE names a file with the certificates of an authority of your own"
+)
 
 
 class TunnelError(Exception):
@@ -71,7 +77,9 @@ async def _connect(url: ProxyUrl) -> tuple[asyncio.StreamReader, asyncio.StreamW
     try:
         return await asyncio.open_connection(url.host, url.port, ssl=context, limit=_LARGEST_HEAD)
     except ssl.SSLCertVerificationError as error:
-        raise TunnelError(f"the certificate of {url} is not good: {error.verify_message}") from None
+        remedy = _OWN_AUTHORITY if error.verify_code in _UNKNOWN_AUTHORITY else ""
+        reason = error.verify_message + remedy
+        raise TunnelError(f"the certificate of {url} is not good: {reason}") from None
     except ssl.SSLError as error:
         raise TunnelError(f"{url} does not speak TLS: {error.reason}") from None
     except OSError as error:

@@ -41,7 +41,7 @@ def connect_command(
         return TIMED_OUT
     except TunnelError as error:
         raise click.ClickException(str(error)) from None
-    except (BrokenPipeError, ConnectionError) as error:
+    except OSError as error:
         raise click.ClickException(f"the connection broke: {error.strerror or error}") from None
     return 0
 

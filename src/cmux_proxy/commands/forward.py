@@ -92,6 +92,7 @@ class Forwarder:
         self._timeout = timeout
         self._shows_progress = shows_progress
         self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._open = 0
         self._done = 0
         self._sent = 0
@@ -99,7 +100,7 @@ class Forwarder:
 
     async def listen(self, bind: str, local: int, wanted: Wanted) -> None:
         """Listen for connections to a port; raise OSError."""
-        server = await asyncio.start_server(partial(self._serve, wanted), bind, local)
+        server = await asyncio.start_server(partial(self._accept, wanted), bind, local)
         self._servers.append(server)
         host, port = server.sockets[0].getsockname()[:2]
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -111,6 +112,15 @@ class Forwarder:
             server.close()
         if self._shows_progress:
             click.echo(err=True)
+
+    def _accept(
+        self, wanted: Wanted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        # A task of our own: those that asyncio makes here complain, in Python 3.11, when they end
+        # with the process.
+        task = asyncio.get_running_loop().create_task(self._serve(wanted, reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _serve(
         self, wanted: Wanted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -1,0 +1,174 @@
+"""https:// proxies: HAProxy ends TLS in front of the proxy, with an authority of the test's own."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.commands.test_forward import Forwarding, forwarding
+from tests.helpers.authority import Authority
+from tests.helpers.proxies import MODULE, environment
+from tests.helpers.script import Stage, stage
+from tests.helpers.timing import SOON, later, soon
+from tests.helpers.tools import finish, tool
+from tests.helpers.wire import Wire, closed_port
+from tests.network.test_real_redis import redis_server
+
+# Asks for a header field too, as a gate in front of a proxy may.
+CONFIGURATION = """
+global
+    maxconn 200
+defaults
+    mode http
+    timeout connect {ms}
+    timeout client {ms}
+    timeout server {ms}
+    timeout tunnel {ms}
+frontend gate
+    bind 127.0.0.1:{port} ssl crt {certificate}
+    http-request return status 403 content-type text/plain string "no key" \
+        unless {{ req.hdr(X-Gate) open }}
+    default_backend proxy
+backend proxy
+    server proxy {address}
+"""
+KEY = ("--header", "X-Gate: open")
+
+
+class Gate(NamedTuple):
+    """A running HAProxy; `variables` let a program believe its certificate."""
+
+    port: int
+    variables: dict[str, str]
+
+
+@contextlib.asynccontextmanager
+async def gate(folder: Path, on: Stage, name: str = "127.0.0.1") -> AsyncIterator[Gate]:
+    """End TLS in front of the proxy of a stage, with a certificate for a name."""
+    authority = await Authority.make(folder)
+    certificate = await authority.issue(name)
+    with closed_port() as free:
+        port = free
+    path = folder / "haproxy.cfg"
+    path.write_text(
+        CONFIGURATION.format(
+            port=port, certificate=certificate, address=on.address, ms=int(SOON * 1000)
+        )
+    )
+    process = await asyncio.create_subprocess_exec(
+        tool("haproxy"), "-f", str(path), "-db", stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(SOON):
+            while not await accepts(port):
+                assert process.returncode is None
+        yield Gate(port, environment(SSL_CERT_FILE=str(authority.path)))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await later(process.communicate())
+
+
+def through(tls: Gate, port: int) -> contextlib.AbstractAsyncContextManager[Forwarding]:
+    """Run `forward` for a port behind the gate."""
+    url = f"https://127.0.0.1:{tls.port}"
+    return forwarding(url, f"0:{port}", flags=KEY, variables=tls.variables)
+
+
+async def accepts(port: int) -> bool:
+    """Return whether somebody listens."""
+    try:
+        (await Wire.to("127.0.0.1", port)).close()
+    except OSError:
+        await asyncio.sleep(0)
+        return False
+    return True
+
+
+async def test_connect_reaches_a_port_behind_a_verified_proxy(tmp_path: Path) -> None:
+    async with stage() as on, gate(tmp_path, on) as tls:
+        process = await asyncio.create_subprocess_exec(
+            *MODULE, "connect", *KEY, str(on.port), f"https://127.0.0.1:{tls.port}",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=tls.variables,
+        )  # fmt: skip
+        upstream = await on.upstream()
+        assert process.stdin is not None
+        process.stdin.write(b"question")
+        await upstream.gets(b"question")
+        await upstream.says(b"answer")
+        upstream.ends()
+        assert process.stdout is not None
+        assert await later(process.stdout.read()) == b"answer"
+        process.stdin.close()
+        assert await later(process.wait()) == 0
+        await upstream.gets_end()
+
+
+async def test_redis_cli_goes_through_forward_and_tls(tmp_path: Path) -> None:
+    (tmp_path / "gate").mkdir()
+    async with (
+        redis_server(tmp_path) as port,
+        stage() as on,
+        gate(tmp_path / "gate", on) as tls,
+        through(tls, port) as running,
+    ):
+        redis_cli = (tool("redis-cli"), "-p", str(running.ports[0]))
+        done = await finish(*redis_cli, "--pipe", stdin=b"SET a 1\r\n" * 10_000)
+        assert b"errors: 0, replies: 10000" in done.out
+        done = await finish(*redis_cli, "GET", "a")
+        assert (done.status, done.out) == (0, b"1\n")
+
+
+async def test_the_end_of_one_direction_ends_a_tunnel_in_tls(tmp_path: Path) -> None:
+    async with stage() as on, gate(tmp_path, on) as tls, through(tls, on.port) as running:
+        with await Wire.to("127.0.0.1", running.ports[0]) as near:
+            upstream = await on.upstream()
+            await near.send(b"last words")
+            near.end()
+            await upstream.gets(b"last words")
+            await upstream.gets_end()
+            upstream.ends()
+            assert await soon(near.receive()) == b""
+
+
+async def test_what_stands_before_the_proxy_says_why_it_refuses(tmp_path: Path) -> None:
+    async with stage() as on, gate(tmp_path, on) as tls:
+        url = f"https://127.0.0.1:{tls.port}"
+        done = await finish(*MODULE, "connect", str(on.port), url, variables=tls.variables)
+        assert (done.status, done.out) == (1, b"")
+        assert done.errors.decode() == f"cmux-proxy: error: {url} answered 403: no key\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "trusts", "says"),
+    [
+        (
+            "127.0.0.1", False,
+            "unable to get local issuer certificate; SSL_CERT_FILE names a file with the "
+            "certificates of an authority of your own",
+        ),
+        ("elsewhere.example", True, "certificate is not valid for '127.0.0.1'"),
+    ],
+    ids=["an unknown authority", "another name"],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["connect", "forward"])
+async def test_a_certificate_that_is_not_good_is_refused_and_nothing_is_sent(
+    command: str, name: str, trusts: bool, says: str, tmp_path: Path
+) -> None:
+    async with stage() as on, gate(tmp_path, on, name) as tls:
+        url = f"https://127.0.0.1:{tls.port}"
+        variables = tls.variables if trusts else environment(SSL_CERT_FILE="/dev/null")
+        if command == "connect":
+            done = await finish(*MODULE, "connect", *KEY, "22", url, variables=variables)
+            assert (done.status, done.out) == (1, b"")
+            line = done.errors.decode()
+        else:
+            async with forwarding(url, f"0:{on.port}", flags=KEY, variables=variables) as running:
+                with await Wire.to("127.0.0.1", running.ports[0]) as near:
+                    line = await running.complaint()
+                    assert await soon(near.receive()) == b""
+        assert line.startswith(f"cmux-proxy: error: the certificate of {url} is not good: ")
+        assert line.rstrip(".\n").endswith(says)
