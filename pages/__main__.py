@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+from pages.commands import cli_page
 from pages.example import example
 from pages.man import man_page
 
 ROOT = Path(__file__).parent.parent
-PAGES = {"docs/cmux-proxy.1": man_page, "examples/cmux-proxy.toml": example}
+PAGES = {
+    "docs/cmux-proxy.1": man_page,
+    "docs/reference/cli.md": cli_page,
+    "examples/cmux-proxy.toml": example,
+}
 
 
 def main() -> None:

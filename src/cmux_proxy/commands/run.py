@@ -27,7 +27,11 @@ class _NotFound(click.ClickException):
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
 @click.option("--workspace", required=True, metavar="NAME", help="The workspace to run it in.")
-@click.option("--no-outbound", is_flag=True, help="Give the workspace nothing but its loopback.")
+@click.option(
+    "--no-outbound",
+    is_flag=True,
+    help="Give the workspace nothing but its loopback, if this is its first command.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_command(workspace: str, no_outbound: bool, command: tuple[str, ...]) -> NoReturn:
     """Run a command whose loopback is its workspace's own (Linux).

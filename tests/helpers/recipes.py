@@ -1,0 +1,136 @@
+"""Recipes of the documentation: fenced blocks, pasted into a shell, with ports of the test's own.
+
+A recipe is one or more blocks of a page, in the order in which a reader comes to them. A block of
+Python whose first line is a file's name becomes that file; another one is a program to run.
+"""
+
+import contextlib
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.helpers.proxies import environment
+from tests.helpers.wire import closed_port
+
+ROOT: Final = Path(__file__).parent.parent.parent
+
+_BLOCK: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+_FILE: Final = re.compile(r"# (?P<name>[\w-]+\.py)\n")
+# Ports in the documentation's examples.
+_PORT: Final = re.compile(r"(?<![\d.])(?:8080|3000|3001|6379|16379)(?![\d.]*\d)")
+
+# What a reader waits for with a second of sleep has happened when something listens.
+_SLEEP: Final = """
+sleep() {{ {python} - {servers} <<'END'
+import socket, sys
+for server in sys.argv[1:]:
+    host, _, port = server.rpartition(":")
+    while socket.socket().connect_ex((host or "127.0.0.1", int(port))):
+        pass
+END
+}}
+"""
+
+
+_STATUS: Final = 'echo "status $?"'
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    page: str
+    language: str
+    text: str
+
+    @property
+    def first(self) -> str:
+        """Its first line, which is what tells it from others of its page."""
+        return self.text.partition("\n")[0]
+
+
+class Recipe(NamedTuple):
+    """Blocks by how they begin, and what has to be printed.
+
+    `servers` are the ports, or addresses, that they wait for; `needs` are those of services that
+    are to be there.
+    """
+
+    page: str
+    beginnings: tuple[str, ...]
+    prints: str
+    servers: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+def blocks() -> list[Block]:
+    """Return what can be pasted from the README and the guides."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
+    return [
+        Block(page.relative_to(ROOT).as_posix(), match["language"], match["text"])
+        for page in pages
+        for match in _BLOCK.finditer(page.read_text("utf-8"))
+        if match["language"] in ("sh", "python")
+    ]
+
+
+def block(page: str, beginning: str) -> Block:
+    """Return the one block of a page that begins so."""
+    [found] = [
+        each for each in blocks() if each.page == page and each.text.startswith(beginning)
+    ]  # fmt: skip
+    return found
+
+
+class Bench:
+    """Where a recipe is tried: its ports, and a folder with what it needs to find in the path."""
+
+    def __init__(self, folder: Path, ports: dict[str, int]) -> None:
+        self._folder = folder
+        self.ports = ports
+        programs = folder / "bin"
+        programs.mkdir(parents=True)
+        # A virtual environment in which everything is installed already.
+        module = f'exec {sys.executable} -m cmux_proxy "$@"'
+        python = f'[ "$2" = pip ] || exec {sys.executable} "$@"'
+        for name, line in {"cmux-proxy": module, "python3": python}.items():
+            (programs / name).write_text(f"#!/bin/sh\n{line}\n")
+            (programs / name).chmod(0o755)
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}{os.pathsep}/usr/sbin"
+        # Where the proxy listens if a recipe says nothing of it.
+        listen = f"127.0.0.1:{ports['8080']}"
+        self.variables = environment(PATH=path, HOME=str(folder), CMUX_LISTEN=listen)
+
+    def script(self, recipe: Recipe) -> str:
+        """Return what a shell is to do."""
+        servers = " ".join(map(self.mine, recipe.servers))
+        wait = _SLEEP.format(python=shlex.quote(sys.executable), servers=servers)
+        *before, last = [self._pasted(block(recipe.page, text)) for text in recipe.beginnings]
+        # A reader has waited for servers before pasting the next block.
+        return "\n".join([wait, *before, "sleep 1" if any(before) else "", last, _STATUS])
+
+    def mine(self, text: str) -> str:
+        """Return a text of the documentation with the test's own ports."""
+        return _PORT.sub(lambda match: str(self.ports[match[0]]), text)
+
+    def _pasted(self, one: Block) -> str:
+        text = self.mine(one.text)
+        name = _FILE.match(text)
+        if one.language == "sh":
+            return text
+        if name is not None:
+            (self._folder / name["name"]).write_text(text)
+            return ""
+        return f"python3 - <<'EOF'\n{text}EOF"
+
+
+@contextlib.contextmanager
+def bench(folder: Path) -> Iterator[Bench]:
+    """Choose ports for everything."""
+    names = ("8080", "3000", "3001", "6379", "16379")
+    with contextlib.ExitStack() as stack:
+        ports = {name: stack.enter_context(closed_port()) for name in names}
+    yield Bench(folder, ports)
