@@ -40,6 +40,7 @@ class Option(NamedTuple):
 OPTIONS = [
     Option("--listen", "(0.0.0.0:8080,127.0.0.1:8080)", "listen",
            ("[::1]:1", "127.0.0.1:0"), (("[::1]:1",), ("127.0.0.1:0",))),
+    Option("--unix-mode", "(up to the umask)", "unix_mode", ("660", "0777"), (0o660, 0o777)),
     Option("--upstream-host", "(127.0.0.1, and where that refuses ::1)", "upstream_host",
            ("localhost", "[::1]"), ("localhost", "::1")),
     Option("--workspace-host", "(a loopback address for each)", "routing.workspace_host",
@@ -300,6 +301,11 @@ def test_a_token_is_in_no_text_of_the_configuration(ran: Ran, tmp_path: Path) ->
     [
         *[("--listen", text) for text in ["8080", "a:80", "::1:80", "127.0.0.1:65536"]],
         ("--listen", "127.0.0.1:80,nonsense"),
+        *[("--listen", text) for text in ["unix:a", "fd://x"]],
+        *[
+            ("--unix-mode", text)
+            for text in ["8", "66", "1660", "0o660", "rw-rw----", "\u0666" * 3]
+        ],
         *[("--connect-timeout", text) for text in ["0", "-1", "soon"]],
         *[("--drain-timeout", text) for text in ["-1", "soon"]],
         *[("--connect-timeout", text) for text in ["nan", "inf"]],
@@ -419,6 +425,42 @@ def test_it_warns_of_an_address_that_everybody_reaches(
     assert "--auth-token-file" in caplog.messages[0]
     cli._announce(Config(access=Access(deny_ports=["22"])), addresses, "asyncio")
     assert len(caplog.messages) == 1
+
+
+def test_a_unix_socket_is_for_this_machine_alone(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    cli._announce(Config(), [Address.parse("unix:/run/a.sock")], "asyncio")
+    assert capsys.readouterr().out.splitlines()[0] == "listening on unix:/run/a.sock"
+    assert caplog.messages == []
+
+
+# Sockets that were passed
+
+
+def pass_sockets(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", str(count))
+
+
+def test_sockets_that_were_passed_are_instead_of_the_default(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pass_sockets(monkeypatch, 2)
+    assert ran.config().listen == ("fd://3", "fd://4")
+
+
+@pytest.mark.parametrize("by", ["flag", "variable"])
+def test_whoever_says_where_to_listen_is_told_what_is_left_out(
+    by: str, ran: Ran, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pass_sockets(monkeypatch, 2)
+    listen = "fd://4,127.0.0.1:1"
+    if by == "variable":
+        monkeypatch.setenv("CMUX_LISTEN", listen)
+    config = ran.config(*(["--listen", listen] if by == "flag" else []))
+    assert config.listen == ("fd://4", "127.0.0.1:1")
+    assert caplog.messages == ["a socket was passed that --listen does not name: fd://3"]
 
 
 def test_it_says_where_it_listens_and_ends_well_on_a_signal(

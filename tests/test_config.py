@@ -19,6 +19,8 @@ def refusal(**values: Any) -> str:
 
 # Addresses
 
+NO_ADDRESS = "is not IPv4:PORT, [IPv6]:PORT, unix:/PATH or fd://N"
+
 
 @pytest.mark.parametrize(
     ("text", "host", "port"),
@@ -63,13 +65,21 @@ def test_an_address_is_read_in_its_shortest_form(text: str, host: str, port: int
         "[::g]:80",
         "[[::1]]:80",
         "http://127.0.0.1:80",
+        "unix:",
+        "unix:a",
+        "unix:/a\0",
+        "unix:/a\n",
+        "unix:/a,b",
+        "unix//a",
+        "Unix:/a",
+        "fd://3",
     ],
 )
 def test_anything_else_is_no_address(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Address.parse(text)
     assert caught.value.field == "listen"
-    assert caught.value.reason == f"{text!r} is not IPv4:PORT or [IPv6]:PORT"
+    assert caught.value.reason == f"{text!r} {NO_ADDRESS}"
 
 
 def test_the_field_that_is_to_blame_can_be_named() -> None:
@@ -78,9 +88,18 @@ def test_the_field_that_is_to_blame_can_be_named() -> None:
     assert caught.value.field == "CMUX_LISTEN"
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:80", "[::1]:80", "0.0.0.0:0"])
+@pytest.mark.parametrize("text", ["127.0.0.1:80", "[::1]:80", "0.0.0.0:0", "unix:/a b/c:80"])
 def test_an_address_is_written_as_it_is_read(text: str) -> None:
     assert str(Address.parse(text)) == text
+
+
+def test_a_path_is_an_address_without_host_and_port() -> None:
+    assert Address.parse("unix:/run/a.sock") == Address("", 0, "/run/a.sock")
+
+
+@pytest.mark.parametrize("text", ["fd://", "fd://-1", "fd://+3", "fd://1234567", "fd://a", "fd:3"])
+def test_a_descriptor_is_a_number(text: str) -> None:
+    assert refusal(listen=[text]) == f"listen: {text!r} {NO_ADDRESS}"
 
 
 # Config
@@ -121,7 +140,7 @@ def test_the_defaults_are_those_that_are_documented() -> None:
     assert config.access == Access((), (), (), (), ())
     assert config.pool == PoolLimits(per_target=256, total=1024, idle=4.0)
     assert (config.loop, config.busy_poll, config.log_level) == ("auto", 0.0, "info")
-    assert config.workers == 1
+    assert (config.workers, config.unix_mode) == (1, None)
 
 
 def test_addresses_are_listed_in_their_order() -> None:
@@ -130,13 +149,25 @@ def test_addresses_are_listed_in_their_order() -> None:
     assert config.addresses() == [Address("::1", 2), Address("127.0.0.1", 1)]
 
 
+def test_addresses_and_descriptors_are_told_apart() -> None:
+    config = Config(listen=["fd://5", "unix:/a", "fd://3", "[::1]:2", "fd://05"])
+    assert config.addresses() == [Address.parse("unix:/a"), Address("::1", 2)]
+    assert config.descriptors() == [5, 3]
+
+
+@pytest.mark.parametrize("wrong", [-1, 0o1000, 384.0, "600", True])
+def test_a_mode_is_one_of_files(wrong: object) -> None:
+    assert (Config(unix_mode=0).unix_mode, Config(unix_mode=0o777).unix_mode) == (0, 0o777)
+    assert refusal(unix_mode=wrong) == f"unix_mode: {wrong!r} is not a mode from 0 to 0o777"
+
+
 @pytest.mark.parametrize("listen", ["127.0.0.1:80", "", [], ()])
 def test_listen_is_a_list_of_at_least_one(listen: object) -> None:
     assert refusal(listen=listen) == ("listen: needs at least one address, as a list of strings")
 
 
 def test_every_address_is_checked() -> None:
-    assert refusal(listen=["127.0.0.1:80", "x"]) == "listen: 'x' is not IPv4:PORT or [IPv6]:PORT"
+    assert refusal(listen=["127.0.0.1:80", "x"]) == f"listen: 'x' {NO_ADDRESS}"
 
 
 @pytest.mark.parametrize(

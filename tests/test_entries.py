@@ -6,11 +6,12 @@ import pytest
 
 from cmux_proxy.entries import (
     HostPattern,
+    Peers,
     PortRange,
-    client_network,
     domain,
     host_template,
     host_value,
+    peer_network,
     plain_address,
     plain_host,
 )
@@ -97,13 +98,26 @@ def test_nothing_else_is_a_pattern(text: str) -> None:
     ],
 )
 def test_a_network_has_its_addresses(network: str, peer: str, is_in: bool) -> None:
-    assert (plain_address(peer) in client_network(network)) is is_in
+    assert Peers([network]).include(peer) is is_in
 
 
-@pytest.mark.parametrize("text", ["", "10.0.0.1/8", "10.0.0", "localhost", "::1/129", "1.2.3.4 "])
+@pytest.mark.parametrize(
+    "text", ["", "10.0.0.1/8", "10.0.0", "localhost", "::1/129", "1.2.3.4 ", "unix", "unix:/a"]
+)
 def test_nothing_else_is_a_network(text: str) -> None:
-    with pytest.raises(ValueError, match="is not an IP address or a network"):
-        client_network(text)
+    with pytest.raises(ValueError, match="is not an IP address, a network like"):
+        peer_network(text)
+
+
+def test_peers_are_in_any_of_their_networks_or_come_through_a_unix_socket() -> None:
+    every_address = Peers(["0.0.0.0/0", "::/0"])
+    assert [every_address.include(peer) for peer in ("10.0.0.1", "::1", "unix:", "")] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    assert [Peers(["unix:"]).include(peer) for peer in ("10.0.0.1", "unix:", "")] == [
+        False, True, False,
+    ]  # fmt: skip
+    assert not Peers([]).include("unix:")
 
 
 def test_an_address_is_an_address() -> None:

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from cmux_proxy.entries import PortRange
-from cmux_proxy.flag_types import BusyPoll, Count, Duration, List, Size, WorkerCount
+from cmux_proxy.flag_types import BusyPoll, Count, Duration, List, Mode, Size, WorkerCount
 
 
 def read(kind: click.ParamType[Any], value: object) -> object:
@@ -39,6 +39,8 @@ def read(kind: click.ParamType[Any], value: object) -> object:
         (Count(), "1", 1),
         (Count(may_be_off=True), "off", None),
         (WorkerCount(), "7", 7),
+        (Mode(), "600", 0o600),
+        (Mode(), "0777", 0o777),
         (List("PORTS", PortRange.parse), "1, 2-3", ["1", "2-3"]),
     ],
 )
@@ -59,6 +61,7 @@ def test_a_default_is_not_read_again(kind: Callable[[], click.ParamType[Any]]) -
         *[(BusyPoll(), text) for text in ["", "off", "0m", "0h", "1", "11ms"]],
         *[(Size(), text) for text in ["", "k", "1.5k", "1g", "1kb", "-1", "1 k", "0x1", "1_0"]],
         *[(Count(), text) for text in ["", "0", "off", "-1", "1.0", "1k", "\u0661", "9" * 20]],
+        *[(Mode(), text) for text in ["", "7", "00", "1777", "0o600", "688", "\u0666" * 3]],
         *[(List("PORTS", PortRange.parse), text) for text in ["", "1,", ",1", "1,,2", "x"]],
     ],
 )

@@ -35,7 +35,7 @@ DOCUMENTED = {
 CONFIGURATION = {
     "Config": [
         "listen", "upstream_host", "routing", "rewriting", "limits", "timeouts", "pool", "access",
-        "observing", "loop", "busy_poll", "log_level", "workers",
+        "observing", "loop", "busy_poll", "log_level", "workers", "unix_mode",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
@@ -53,7 +53,7 @@ CONFIGURATION = {
     ],
     "PoolLimits": ["per_target", "total", "idle"],
     "Observing": ["access_log", "log_format", "access_log_file"],
-    "Address": ["host", "port"],
+    "Address": ["host", "port", "path"],
 }  # fmt: skip
 SIGNATURES = {
     "Proxy": ["config", "router", "on_record"],

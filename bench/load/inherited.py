@@ -8,8 +8,8 @@ What decision 0005 compares with; `bench.load.workers` starts it.
 import sys
 
 from cmux_proxy import cli
-from cmux_proxy.server import listener
+from cmux_proxy.server import binding
 
 if __name__ == "__main__":
-    listener._SPREADS = False  # type: ignore[misc]
+    binding._SPREADS = False  # type: ignore[misc]
     sys.exit(cli.main())

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from cmux_proxy import entries
-from cmux_proxy.config import Address
+from cmux_proxy.config import listen_entry
 from cmux_proxy.http1.framing import request_framing, response_framing
 from cmux_proxy.http1.switching import asks_upgrade, check_switch
 from cmux_proxy.relay.wishes import Wishes
@@ -26,13 +26,13 @@ _ROUTER: Final = Router("127.0.0.1", host_suffixes=["localhost", "example.dev"])
 _NAMED_ROUTER: Final = Router("10.0.0.1", "{workspace}.example", ["localhost"])
 _WORKSPACE_ADDRESS: Final = re.compile(r"127\.18\.\d+\.\d+|127\.0\.0\.1")
 _CONFIGURED: Final[list[Callable[[str], object]]] = [
-    Address.parse,
+    listen_entry,
     entries.PortRange.parse,
     entries.HostPattern.parse,
     entries.domain,
     entries.host_template,
     entries.host_value,
-    entries.client_network,
+    entries.peer_network,
 ]
 
 

@@ -1,6 +1,7 @@
 """argv, CMUX_* variables and a file of flags -> Config; exit codes; the only place that prints."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,6 +25,7 @@ from cmux_proxy.config_file import CONFIG_VARIABLE, ConfigFile, FileValues, bad_
 from cmux_proxy.errors import ConfigError, ListenError
 from cmux_proxy.flags import FLAGS, GROUPS, Flag, config_from, default_of, flag_of, shown_default
 from cmux_proxy.server.exposure import reachable_by_all
+from cmux_proxy.server.inherited import passed_descriptors
 from cmux_proxy.server.supervisor import run
 
 _EXIT_FAILURE = 1
@@ -98,6 +100,9 @@ def _command(context: click.Context, /, **values: Any) -> int:
     """
     if context.invoked_subcommand is not None:
         return 0
+    passed = passed_descriptors(os.environ)
+    if passed and context.get_parameter_source("listen") is ParameterSource.DEFAULT:
+        values["listen"] = [[f"fd://{number}" for number in passed]]
     try:
         return _serve(config_from(values))
     except ConfigError as error:
@@ -110,6 +115,8 @@ def _serve(config: Config) -> int:
         format="cmux-proxy: %(levelname)s: %(message)s",
         stream=sys.stderr,
     )
+    for number in set(passed).difference(config.descriptors()):
+        _log.warning("a socket was passed that --listen does not name: fd://%d", number)
     return run(config, partial(_announce, config))
 
 

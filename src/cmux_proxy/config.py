@@ -28,23 +28,34 @@ DEFAULT_LISTEN = ("0.0.0.0:8080", "127.0.0.1:8080")
 DEFAULT_UPSTREAM_HOST = "127.0.0.1"
 MOST_BUSY_POLL = 0.01
 
-_LISTEN = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[^:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
+_ADDRESS = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[^:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
+_PATH = re.compile(r"unix:(/[^,\0\n]+)")
+_DESCRIPTOR = re.compile(r"fd://([0-9]{1,6})", re.ASCII)
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IP address and a port, as bound or to be bound."""
+    """An IP address and a port, or the path of a Unix socket; as bound or to be bound.
+
+    Where there is a `path`, `host` is empty and `port` is 0.
+    """
 
     host: str
     port: int
+    path: str = ""
 
     @classmethod
     def parse(cls, text: str, field_name: str = "listen") -> "Address":
-        """Read "127.0.0.1:8080" or "[::1]:8080"; raise ConfigError for anything else."""
-        match = _LISTEN.fullmatch(text)
-        problem = ConfigError(field_name, f"{text!r} is not IPv4:PORT or [IPv6]:PORT")
+        """Read "127.0.0.1:8080", "[::1]:8080" or "unix:/run/a.sock"; raise ConfigError else."""
+        path = _PATH.fullmatch(text)
+        if path is not None:
+            return cls("", 0, path[1])
+        match = _ADDRESS.fullmatch(text)
+        problem = ConfigError(
+            field_name, f"{text!r} is not IPv4:PORT, [IPv6]:PORT, unix:/PATH or fd://N"
+        )
         if match is None or int(match["port"]) > 65535:
             raise problem
         try:
@@ -56,14 +67,24 @@ class Address:
         return cls(str(host), int(match["port"]))
 
     def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def listen_entry(text: str) -> Address | int:
+    """Read an entry of `listen`: an address, or the descriptor in "fd://3"; raise ConfigError."""
+    match = _DESCRIPTOR.fullmatch(text)
+    return Address.parse(text) if match is None else int(match[1])
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """Everything a proxy needs to know; raises ConfigError, which names the field.
 
-    `listen` takes strings such as "127.0.0.1:8080" or "[::1]:0". `upstream_host` is a name or an
+    `listen` takes strings such as "127.0.0.1:8080", "[::1]:0", "unix:/run/cmux-proxy.sock", or
+    "fd://3" for a socket that listens already. `unix_mode` are the permissions of the files of
+    Unix sockets, such as 0o660; None leaves them to the umask. `upstream_host` is a name or an
     IP address; None means 127.0.0.1, and where that refuses, ::1. `busy_poll` is for how many
     seconds the event loop may go on looking for events before it sleeps. Each of the `workers` is
     a proxy of its own, with the limits and the pool given here.
@@ -82,13 +103,16 @@ class Config:
     busy_poll: float = 0.0
     log_level: LogLevel = "info"
     workers: int = 1
+    unix_mode: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.listen, str) or not self.listen:
             raise ConfigError("listen", "needs at least one address, as a list of strings")
         for text in self.listen:
-            Address.parse(text)
+            listen_entry(text)
         object.__setattr__(self, "listen", tuple(self.listen))
+        if self.unix_mode is not None:
+            _check_mode(self.unix_mode)
         if self.upstream_host is not None:
             object.__setattr__(self, "upstream_host", _upstream_host(self.upstream_host))
         check_number("busy_poll", self.busy_poll, least=0, most=MOST_BUSY_POLL)
@@ -98,8 +122,18 @@ class Config:
             raise ConfigError("workers", f"{self.workers!r} is not a whole number of at least 1")
 
     def addresses(self) -> list[Address]:
-        """Return what to listen on, in the order given."""
-        return [Address.parse(text) for text in self.listen]
+        """Return the addresses to listen on, in the order given."""
+        return [entry for entry in map(listen_entry, self.listen) if isinstance(entry, Address)]
+
+    def descriptors(self) -> list[int]:
+        """Return the descriptors of sockets that listen already, in the order given, each once."""
+        numbers = [entry for entry in map(listen_entry, self.listen) if isinstance(entry, int)]
+        return list(dict.fromkeys(numbers))
+
+
+def _check_mode(mode: object) -> None:
+    if type(mode) is not int or not 0 <= mode <= 0o777:
+        raise ConfigError("unix_mode", f"{mode!r} is not a mode from 0 to 0o777")
 
 
 def _upstream_host(text: str) -> str:

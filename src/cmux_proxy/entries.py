@@ -4,6 +4,7 @@ Each parser raises ValueError with one clause that names what it was given.
 """
 
 import re
+from collections.abc import Iterable
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -12,9 +13,12 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 Network = IPv4Network | IPv6Network
+
+# A peer that comes through a Unix socket, and has no address.
+UNIX_PEER: Final = "unix:"
 
 # Where the workspace's name stands in a template.
 WORKSPACE = "{workspace}"
@@ -120,12 +124,32 @@ def host_value(text: str) -> str:
     raise ValueError(f"{text!r} is not a host, with or without a port")
 
 
-def client_network(text: str) -> Network:
-    """Read "10.0.0.0/8", "192.0.2.7" or "fd00::/8"."""
+def peer_network(text: str) -> Network | None:
+    """Read "10.0.0.0/8", "192.0.2.7" or "fd00::/8"; None stands for those of "unix:"."""
+    if text == UNIX_PEER:
+        return None
     try:
         return ip_network(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not an IP address or a network like 10.0.0.0/8") from None
+        raise ValueError(
+            f"{text!r} is not an IP address, a network like 10.0.0.0/8, or {UNIX_PEER}"
+        ) from None
+
+
+class Peers:
+    """Those who are in one of some networks, or come through a Unix socket if that is named."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._networks = [peer_network(text) for text in texts]
+
+    def include(self, peer: str) -> bool:
+        """Return whether an IP address, "unix:", or "" for an unknown peer, is one of them."""
+        if peer == UNIX_PEER:
+            return None in self._networks
+        if not peer:
+            return False
+        address = plain_address(peer)
+        return any(network is not None and address in network for network in self._networks)
 
 
 def plain_address(host: str) -> IPv4Address | IPv6Address:

@@ -109,6 +109,21 @@ class Count(click.ParamType[int | None]):
         return int(text)
 
 
+class Mode(click.ParamType[int]):
+    """The permissions of a file."""
+
+    name = "MODE"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        """Read "660" or "0660", in octal digits."""
+        text = str(value)
+        if not re.fullmatch(r"0?[0-7]{3}", text, re.ASCII):
+            self.fail(f"{text!r} is not a mode such as 660", param, ctx)
+        return int(text, 8)
+
+
 class WorkerCount(click.ParamType[int]):
     """A number of processes, or as many as there are CPUs."""
 

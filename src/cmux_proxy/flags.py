@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple, get_args
 
 import click
 
-from cmux_proxy.config import DEFAULT_LISTEN, Address, Config, LogLevel, LoopName
-from cmux_proxy.entries import HostPattern, PortRange, client_network, domain
+from cmux_proxy.config import DEFAULT_LISTEN, Config, LogLevel, LoopName, listen_entry
+from cmux_proxy.entries import HostPattern, PortRange, domain, peer_network
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.flag_types import (
     OFF,
@@ -18,6 +18,7 @@ from cmux_proxy.flag_types import (
     Count,
     Duration,
     List,
+    Mode,
     Size,
     TokenFile,
     WorkerCount,
@@ -77,9 +78,12 @@ class Flag(NamedTuple):
 
 GROUPS: Final[dict[str, list[Flag]]] = {
     "Addresses and routes": [
-        Flag("listen", "listen", List("ADDRESS", Address.parse),
-             "Address to listen on, IPv4:PORT or [IPv6]:PORT; repeatable, or comma-separated. "
-             "Port 0 lets the system choose.", ",".join(DEFAULT_LISTEN)),
+        Flag("listen", "listen", List("ADDRESS", listen_entry),
+             "Where to listen: IPv4:PORT, [IPv6]:PORT, unix:/PATH, or fd://N for a socket that was "
+             "passed; repeatable, or comma-separated. Port 0 lets the system choose.",
+             ",".join(DEFAULT_LISTEN)),
+        Flag("unix-mode", "unix_mode", Mode(),
+             "Permissions of the files of Unix sockets, such as 660.", "up to the umask"),
         Flag("upstream-host", "upstream_host", click.STRING,
              "Host whose ports are served, a name or an IP address.",
              "127.0.0.1, and where that refuses ::1"),
@@ -102,8 +106,9 @@ GROUPS: Final[dict[str, list[Flag]]] = {
              "What becomes of X-Forwarded-For, -Host, -Proto and Forwarded."),
         Flag("forwarded-rfc7239", "rewriting.forwarded_rfc7239", click.BOOL,
              "With --forwarded append, tell it in Forwarded too."),
-        Flag("trusted-proxy", "rewriting.trusted_proxies", List("NETWORKS", client_network),
-             "Addresses and networks whose forwarded fields are believed; repeatable.", "none"),
+        Flag("trusted-proxy", "rewriting.trusted_proxies", List("NETWORKS", peer_network),
+             "Addresses and networks whose forwarded fields are believed, and unix: for Unix "
+             "sockets; repeatable.", "none"),
     ],
     "Access": [
         Flag("auth-token-file", "access.tokens", TokenFile(),
@@ -115,8 +120,9 @@ GROUPS: Final[dict[str, list[Flag]]] = {
              "Ports that may not be reached, allowed or not; repeatable.", "none"),
         Flag("allow-host", "access.allow_hosts", List("HOSTS", HostPattern.parse),
              "Hosts that requests may be for, such as app.example,*.example; repeatable.", "all"),
-        Flag("allow-client", "access.allow_clients", List("NETWORKS", client_network),
-             "Addresses and networks that may connect, such as 10.0.0.0/8; repeatable.", "all"),
+        Flag("allow-client", "access.allow_clients", List("NETWORKS", peer_network),
+             "Addresses and networks that may connect, such as 10.0.0.0/8, and unix: for Unix "
+             "sockets; repeatable.", "all"),
     ],
     "Timeouts": [
         Flag("connect-timeout", "timeouts.connect", Duration(),

@@ -12,10 +12,10 @@ from cmux_proxy.checks import check_boolean, check_choice, check_list, check_num
 from cmux_proxy.entries import (
     HostPattern,
     PortRange,
-    client_network,
     domain,
     host_template,
     host_value,
+    peer_network,
 )
 from cmux_proxy.errors import ConfigError
 
@@ -144,7 +144,7 @@ class Rewriting:
 
     def __post_init__(self) -> None:
         check_list("rewriting.host_header", [self.host_header], host_value)
-        check_list("rewriting.trusted_proxies", self.trusted_proxies, client_network)
+        check_list("rewriting.trusted_proxies", self.trusted_proxies, peer_network)
         object.__setattr__(self, "trusted_proxies", tuple(self.trusted_proxies))
         check_choice("rewriting.forwarded", self.forwarded, get_args(ForwardedMode))
         for name in ("rewrite_origin", "forwarded_rfc7239"):
@@ -203,6 +203,6 @@ _ENTRIES: Final[dict[str, Callable[[str], object]]] = {
     "allow_ports": PortRange.parse,
     "deny_ports": PortRange.parse,
     "allow_hosts": HostPattern.parse,
-    "allow_clients": client_network,
+    "allow_clients": peer_network,
     "tokens": _token,
 }

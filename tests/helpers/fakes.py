@@ -11,10 +11,12 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Final, cast
 
 from cmux_proxy import Config, Router, Target, UpstreamUnavailable
 from cmux_proxy.config import DEFAULT_UPSTREAM_HOST
+from cmux_proxy.entries import UNIX_PEER
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
@@ -70,6 +72,8 @@ class _Handle:
 
 class FakeSocket:
     """Notes whether closing it would reset the connection."""
+
+    family = socket.AF_INET
 
     def __init__(self) -> None:
         self.resets_on_close = False
@@ -264,6 +268,8 @@ class FakeTransport(asyncio.Transport):
         """Return the socket, or the peer's address where the test has given it one."""
         if name == "peername" and self._world.peer:
             return (self._world.peer, 1)
+        if name == "socket" and self._world.peer == UNIX_PEER:
+            return SimpleNamespace(family=socket.AF_UNIX)
         return self.socket if name == "socket" else default
 
 

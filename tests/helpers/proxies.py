@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
@@ -14,6 +16,17 @@ from tests.helpers.loops import descriptors
 from tests.helpers.timing import SOON, later, soon
 from tests.helpers.wire import Wire
 
+# Above all that the process needs itself.
+_HIGH: Final = 100
+# What systemd does with sockets before it becomes the service.
+_PASS: Final = """
+import os, sys
+numbers, *command = sys.argv[1:]
+for to, number in enumerate(map(int, numbers.split(",")), start=3):
+    os.dup2(number, to)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(to - 2))
+os.execvp(command[0], command)
+"""
 MODULE: Final = (sys.executable, "-m", "cmux_proxy")
 
 
@@ -135,14 +148,18 @@ async def proxy_process(
     descriptor_limit: int | None = None,
     has_group: bool = False,
     within: Sequence[str] = (),
+    passed: Sequence[socket.socket] = (),
 ) -> AsyncIterator[ProxyProcess]:
     """Run a proxy as a process; it listens on a port of its own unless a flag says otherwise.
 
     With `has_group` its id is that of a process group too. `within` is a command that ends by
-    becoming the one behind it.
+    becoming the one behind it. Sockets are `passed` as systemd does it, in place of the port.
     """
     command = [*within, *MODULE, "--loop", loop_name, *flags]
-    if not any(flag.startswith("--listen") for flag in flags):
+    numbers = [fcntl.fcntl(sock, fcntl.F_DUPFD, _HIGH) for sock in passed]
+    if passed:
+        command = [sys.executable, "-c", _PASS, ",".join(map(str, numbers)), *command]
+    elif not any(flag.startswith("--listen") for flag in flags):
         command += ["--listen", "127.0.0.1:0"]
     if descriptor_limit is not None:
         command = ["sh", "-c", f'ulimit -n {descriptor_limit}; exec "$@"', "sh", *command]
@@ -153,7 +170,10 @@ async def proxy_process(
         stderr=asyncio.subprocess.PIPE,
         env=environment(**(variables or {})),
         start_new_session=has_group,
+        pass_fds=numbers,
     )
+    for number in numbers:
+        os.close(number)
     proxy = ProxyProcess(process)
     try:
         await proxy.started()

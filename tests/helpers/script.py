@@ -239,6 +239,8 @@ class Stage:
 
     async def client(self, buffer: int | None = None) -> Peer:
         """Connect a client."""
+        if self.address.path:
+            return self._add("client", await Wire.to_path(self.address.path))
         wire = await Wire.to(self.address.host, self.address.port, buffer)
         return self._add("client", wire)
 

@@ -42,6 +42,20 @@ class Wire:
             raise
         return cls(sock)
 
+    @classmethod
+    async def to_path(cls, path: str, name: str = "") -> Self:
+        """Connect to a Unix socket; with a name, the own end is bound to that path."""
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.setblocking(False)
+            if name:
+                sock.bind(name)
+            await soon(asyncio.get_running_loop().sock_connect(sock, path))
+        except BaseException:
+            sock.close()
+            raise
+        return cls(sock)
+
     async def send(self, data: bytes) -> None:
         """Send it all; waits for as long as that takes."""
         await self._loop.sock_sendall(self.sock, data)

@@ -1,6 +1,8 @@
 """Who may connect, without sockets."""
 
-from typing import Any, cast
+import socket
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 import pytest
 
@@ -9,6 +11,8 @@ from cmux_proxy.relay.admission import NOT_ALLOWED, TOO_MANY, Admission
 from tests.helpers.fakes import World
 from tests.helpers.script import head
 
+UNIX: Final = SimpleNamespace(family=socket.AF_UNIX)
+
 
 class Peer:
     """A transport of which nothing but the peer's address is known."""
@@ -16,8 +20,10 @@ class Peer:
     def __init__(self, host: str | None) -> None:
         self._host = host
 
-    def get_extra_info(self, _name: str) -> object:
-        return None if self._host is None else (self._host, 1)
+    def get_extra_info(self, name: str) -> object:
+        if self._host == "unix:" and name == "socket":
+            return UNIX
+        return None if self._host is None or name != "peername" else (self._host, 1)
 
 
 def admission(clients: list[str] | None = None, most: int | None = None) -> Admission:
@@ -44,12 +50,26 @@ def test_nobody_is_asked_where_everybody_is_welcome() -> None:
         ("::1", True),
         ("11.1.2.3", False),
         ("::2", False),
+        ("unix:", False),
         (None, False),
     ],
 )
 def test_only_the_networks_that_are_named_are_let_in(host: str | None, is_welcome: bool) -> None:
     door = admission(["10.0.0.0/8", "::1"])
     assert door.enter(peer(host)) == (None if is_welcome else NOT_ALLOWED)
+
+
+def test_unix_sockets_are_let_in_where_they_are_named() -> None:
+    door = admission(["unix:"])
+    assert door.enter(peer("unix:")) is None
+    assert door.enter(peer("10.0.0.1")) == NOT_ALLOWED
+    assert door.enter(peer(None)) == NOT_ALLOWED
+
+
+def test_whoever_has_no_address_is_not_counted() -> None:
+    door = admission(most=1)
+    assert [door.enter(peer("unix:")) for _ in range(3)] == [None] * 3
+    assert door._counts == {}
 
 
 def test_an_address_has_so_many_connections_and_no_more() -> None:

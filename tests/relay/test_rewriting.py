@@ -150,6 +150,15 @@ def test_who_is_trusted_is_believed(more: tuple[str, ...]) -> None:
     ]  # fmt: skip
 
 
+def test_a_unix_socket_is_trusted_where_it_is_named_and_has_no_address() -> None:
+    rules: Any = {"forwarded": "append", "trusted_proxies": ["unix:"]}
+    lines = ("Host: web.dev", "X-Forwarded-For: 1.1.1.1")
+    assert sent(lines, peer="unix:", **rules)[1] == "X-Forwarded-For: 1.1.1.1, unknown"
+    assert sent(lines, **rules)[1] == f"X-Forwarded-For: {PEER}"
+    rules["trusted_proxies"] = ["0.0.0.0/0"]
+    assert sent(lines, peer="unix:", **rules)[1] == "X-Forwarded-For: unknown"
+
+
 def test_the_host_that_came_is_told_whatever_it_becomes() -> None:
     lines = sent(("Host: web.dev",), forwarded="append", host_header="upstream")
     assert lines == ["Host: localhost:80", *OURS]
@@ -163,6 +172,7 @@ def test_the_host_that_came_is_told_whatever_it_becomes() -> None:
         ("fe80::1%eth0", 'for="[fe80::1]"'),
         (f"::ffff:{PEER}", f"for={PEER}"),
         ("", "for=unknown"),
+        ("unix:", "for=unknown"),
     ],
 )
 def test_the_standard_field_names_the_peer(peer: str, node: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from cmux_proxy.config import Address
 from cmux_proxy.server import accepting
 from cmux_proxy.server.accepting import Acceptor, Arrivals, ReaderAcceptor, ServerAcceptor, acceptor
-from cmux_proxy.server.listener import bind
+from cmux_proxy.server.binding import bind
 from tests.helpers.timing import MS, soon
 from tests.helpers.wire import Wire
 

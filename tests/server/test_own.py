@@ -12,7 +12,10 @@ FOREIGN = ("203.0.113.77", "2001:db8::77")
 
 
 def covers(bound: str, wanted: str, dual_stack: bool = True, port: int = 80) -> bool:
-    return OwnAddresses([Address(bound, 80)], dual_stack).covers(wanted, port)
+    reached = [Address(bound, 80)]
+    if bound == "::" and dual_stack:
+        reached.append(Address("0.0.0.0", 80))
+    return OwnAddresses(reached).covers(wanted, port)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.0.0.2", "::1", "0.0.0.0", "::"])
@@ -91,7 +94,7 @@ def test_an_address_of_this_machine_is_covered_by_its_wildcard(
 
 
 def test_each_port_counts_for_its_own_address_only() -> None:
-    own_addresses = OwnAddresses([Address("127.0.0.1", 1), Address("127.0.0.2", 2)], True)
+    own_addresses = OwnAddresses([Address("127.0.0.1", 1), Address("127.0.0.2", 2)])
     assert own_addresses.covers("127.0.0.1", 1)
     assert own_addresses.covers("127.0.0.2", 2)
     assert not own_addresses.covers("127.0.0.1", 2)
@@ -99,4 +102,4 @@ def test_each_port_counts_for_its_own_address_only() -> None:
 
 
 def test_nobody_owns_nothing() -> None:
-    assert not OwnAddresses([], True).covers("127.0.0.1", 80)
+    assert not OwnAddresses([]).covers("127.0.0.1", 80)

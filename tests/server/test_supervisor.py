@@ -48,7 +48,7 @@ def test_a_loop_that_is_not_there_is_one_too(monkeypatch: pytest.MonkeyPatch) ->
 
 PROGRAM = """
 import logging, os, signal, socket, sys
-from cmux_proxy.server.listener import bind_shared
+from cmux_proxy.server.binding import bind_shared
 from cmux_proxy.server.supervisor import Supervisor
 from cmux_proxy.config import Address
 

@@ -18,7 +18,7 @@ import uvloop
 
 from cmux_proxy import Address, ConfigError, ListenError, Proxy
 from cmux_proxy.server import worker
-from cmux_proxy.server.listener import bind
+from cmux_proxy.server.binding import bind
 from cmux_proxy.server.worker import ACCEPTING, loop_factory, run_alone, run_supervised
 from tests.helpers.proxies import environment, local_config
 from tests.helpers.script import head

@@ -7,9 +7,10 @@ import asyncio
 from typing import Final
 
 from cmux_proxy.config import Config
-from cmux_proxy.entries import client_network, plain_address
+from cmux_proxy.entries import UNIX_PEER, Peers
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.relay.failures import RETRY_SOON, Failure
+from cmux_proxy.relay.peers import peer_of
 
 NOT_ALLOWED: Final = Failure(
     403,
@@ -33,7 +34,8 @@ class Admission:
     """Counts the connections of each address; every transport that entered has to leave."""
 
     def __init__(self, config: Config) -> None:
-        self._networks = [client_network(text) for text in config.access.allow_clients]
+        self._welcome = Peers(config.access.allow_clients)
+        self._is_open = not config.access.allow_clients
         self._most = config.limits.clients_per_address
         self._addresses: dict[asyncio.BaseTransport, str] = {}
         self._counts: dict[str, int] = {}
@@ -48,12 +50,12 @@ class Admission:
 
     def enter(self, transport: asyncio.BaseTransport) -> Failure | None:
         """Let a connection in, or return what to answer it with."""
-        peer = transport.get_extra_info("peername")
-        host = str(peer[0]) if peer else ""
-        if not self._is_welcome(host):
+        host = peer_of(transport)
+        # Whoever is gone already has no address, and needs no place.
+        if not (self._is_open or self._welcome.include(host)):
             self._turned_away.add(transport)
             return NOT_ALLOWED
-        if self._most is not None:
+        if self._most is not None and host != UNIX_PEER:
             count = self._counts.get(host, 0)
             if count >= self._most:
                 self._turned_away.add(transport)
@@ -76,12 +78,3 @@ class Admission:
                 self._counts[host] = count
             else:
                 del self._counts[host]
-
-    def _is_welcome(self, host: str) -> bool:
-        if not self._networks:
-            return True
-        if not host:
-            # Already gone, or a peer that has no address.
-            return False
-        address = plain_address(host)
-        return any(address in network for network in self._networks)

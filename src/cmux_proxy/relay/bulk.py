@@ -3,7 +3,8 @@
 A connection that brings much gets a `Bulk` for its protocol. That reads a small piece as ever, for
 the protocol behind it, and has the kernel move what has come besides, uncopied and through a pipe
 (Linux's `splice`). So ends, losses and the last byte of a body are told as ever.
-Both connections are plain TCP. Knows of HTTP only how much of a body is left.
+Both connections are plain TCP, but for clients of Unix sockets. Knows of HTTP only how much of a
+body is left.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from cmux_proxy.http1.body import Body, LengthBody, UntilCloseBody
+from cmux_proxy.relay.peers import peer_of
 from cmux_proxy.upstream.reading import Overlay
 from cmux_proxy.upstream.tcp import spare_pacing
 
@@ -168,9 +170,8 @@ def begin(
     else:
         is_long = length.left >= LEAST_LEFT
     if is_long and conduit.is_able and descriptor(source) >= 0 and descriptor(sink) >= 0:
-        peer = sink.get_extra_info("peername")
         # A client of a wildcard address is not known to be on the loopback before.
-        spare_pacing(sink.get_extra_info("socket"), str(peer[0]) if peer else "")
+        spare_pacing(sink.get_extra_info("socket"), peer_of(sink))
         source.set_protocol(Bulk(conduit, source, sink, length, note))
 
 

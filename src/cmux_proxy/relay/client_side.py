@@ -4,6 +4,7 @@ from typing import Final
 
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.pacing import EARLY_FULL, PacedConnection
+from cmux_proxy.relay.peers import peer_of
 
 # With fewer early bytes the client is still read, so that its leaving is noticed. With one read on
 # top, what is held stays within `limits.buffer`.
@@ -28,9 +29,8 @@ class ClientSide(PacedConnection):
             self.hold_reading(EARLY_FULL)
 
     def address(self) -> str:
-        """Return the client's IP address, or nothing where it has none."""
-        peer = self.transport.get_extra_info("peername")
-        return str(peer[0]) if peer else ""
+        """Return who it is, as `peer_of` tells it."""
+        return peer_of(self.transport)
 
     def body_wanted(self) -> None:
         """Hand over the body bytes that came early."""

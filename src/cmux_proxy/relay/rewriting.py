@@ -4,9 +4,7 @@ Asked only where something of it is configured or wished for. Knows what the lin
 `http1/rewrite.py` puts them into the head.
 """
 
-from ipaddress import ip_address
-
-from cmux_proxy.entries import client_network, plain_address
+from cmux_proxy.entries import UNIX_PEER, Peers, plain_address
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http1.lines import field_values
 from cmux_proxy.http1.rewrite import Edits
@@ -20,7 +18,7 @@ class Rewriter:
 
     def __init__(self, rules: Rewriting) -> None:
         self._rules = rules
-        self._trusted = [client_network(text) for text in rules.trusted_proxies]
+        self._trusted = Peers(rules.trusted_proxies)
 
     def edits(
         self,
@@ -32,16 +30,14 @@ class Rewriter:
     ) -> Edits:
         """Return what changes in a request.
 
-        `host` is the Host that it means, `wished` the one that it asks for instead, `peer` the IP
-        address that it comes from, if it has one.
+        `host` is the Host that it means, `wished` the one that it asks for instead, `peer` whom it
+        comes from: an IP address, "unix:", or nothing where that is not known.
         """
-        if peer:
-            peer = str(plain_address(peer))
         edits = Edits(wished or self._new_host(target))
         if self._rules.rewrite_origin and edits.host is not None and host is not None:
             _follow(edits, request, host)
         if self._rules.forwarded != "preserve":
-            is_trusted = self._rules.forwarded == "append" and self._is_trusted(peer)
+            is_trusted = self._rules.forwarded == "append" and self._trusted.include(peer)
             if not is_trusted:
                 edits.drop += FORWARDED
             if self._rules.forwarded == "append":
@@ -54,15 +50,13 @@ class Rewriter:
             return None
         return f"localhost:{target.port}".encode("ascii") if rule == "upstream" else rule.encode()
 
-    def _is_trusted(self, peer: str) -> bool:
-        return peer != "" and any(ip_address(peer) in network for network in self._trusted)
-
     def _append(
         self, edits: Edits, request: RequestHead, host: bytes | None, peer: str, is_trusted: bool
     ) -> None:
         def known(name: bytes) -> list[bytes]:
             return _values(request, name) if is_trusted else []
 
+        peer = "" if peer in ("", UNIX_PEER) else str(plain_address(peer))
         address = peer.encode("ascii") or b"unknown"
         edits.replace(b"X-Forwarded-For", b", ".join([*known(b"x-forwarded-for"), address]))
         if host is not None and not known(b"x-forwarded-host"):
@@ -75,7 +69,7 @@ class Rewriter:
 
 
 def _element(peer: str, host: bytes | None) -> bytes:
-    """Return one element of a Forwarded field (RFC 7239 section 4)."""
+    """Return one element of a Forwarded field (RFC 7239 section 4); `peer` may be nothing."""
     if not peer:
         node = b"unknown"
     elif ":" in peer:

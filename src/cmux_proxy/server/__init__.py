@@ -1,6 +1,9 @@
 """Processes and sockets.
 
-listener     addresses -> bound sockets, one for each; accepting can pause
+binding      addresses and descriptors -> sockets that listen
+    unix_socket  those at paths
+    inherited    those that listen already
+listener     accepts on them; accepting can pause
     accepting    connections out of one bound socket
 own          is this address one of ours?
 proxy        Proxy, the object an embedder holds

@@ -1,8 +1,9 @@
 """Accepts connections from one bound socket; can stop and go on while the kernel keeps its queue.
 
 Two ways with one interface. uvloop accepts in C, and takes all that wait in one go. Where that may
-be too many, the socket is read here, a few connections at a time; always so with asyncio, whose
-own server asks nobody either, and logs a line for each connection once descriptors have run out.
+be too many, the socket is read here, a few connections at a time; always so for Unix sockets, and
+with asyncio, whose own server asks nobody either, and logs a line for each connection once
+descriptors have run out.
 """
 
 import asyncio
@@ -58,7 +59,8 @@ class Arrivals:
 
 def acceptor(arrivals: Arrivals, sock: socket.socket, bursts: bool) -> Acceptor:
     """Return what suits the event loop, and whether bursts may be taken; does not own `sock`."""
-    if isinstance(arrivals.loop, asyncio.BaseEventLoop) or not bursts:
+    is_tcp = sock.family != socket.AF_UNIX
+    if isinstance(arrivals.loop, asyncio.BaseEventLoop) or not (bursts and is_tcp):
         return ReaderAcceptor(arrivals, sock)
     return ServerAcceptor(arrivals, sock)
 

@@ -11,4 +11,4 @@ def reachable_by_all(addresses: Sequence[Address], access: Access) -> list[Addre
     """Return those that other machines reach, unless a token, ports or clients are asked for."""
     if access.tokens or access.allow_ports or access.deny_ports or access.allow_clients:
         return []
-    return [one for one in addresses if not plain_address(one.host).is_loopback]
+    return [one for one in addresses if not one.path and not plain_address(one.host).is_loopback]

@@ -9,12 +9,11 @@ from cmux_proxy.entries import plain_address
 
 
 class OwnAddresses:
-    """The bound addresses of one proxy."""
+    """The addresses at which one proxy is reached; "::" stands for those of IPv6 alone."""
 
-    def __init__(self, addresses: Sequence[Address], dual_stack: bool) -> None:
+    def __init__(self, addresses: Sequence[Address]) -> None:
         self._ports = {address.port for address in addresses}
         self._addresses = list(addresses)
-        self._dual_stack = dual_stack
 
     def covers(self, host: str, port: int) -> bool:
         """Return whether a connection to this IP address and port would come to the proxy."""
@@ -37,7 +36,7 @@ class OwnAddresses:
                 return True
         is_v6 = ":" in wanted
         if bound == "::":
-            return (is_v6 or self._dual_stack) and _is_local(wanted)
+            return is_v6 and _is_local(wanted)
         return bound == "0.0.0.0" and not is_v6 and _is_local(wanted)  # noqa: S104
 
 

@@ -18,8 +18,9 @@ from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
 from cmux_proxy.routing.router import Router
 from cmux_proxy.server.accepting import Arrivals, Factory
+from cmux_proxy.server.binding import adopt, bound_address, open_sockets, reached_addresses
 from cmux_proxy.server.descriptors import budget
-from cmux_proxy.server.listener import Listener, adopt, bind, bound_address, is_dual_stack
+from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.own import OwnAddresses
 from cmux_proxy.settings import Observing
 
@@ -69,9 +70,9 @@ class Proxy:
         if self._context is not None:
             raise RuntimeError("the proxy has been started already")
         loop = asyncio.get_running_loop()
-        sockets = bind(self._config.addresses()) if sockets is None else adopt(sockets)
+        sockets = open_sockets(self._config) if sockets is None else adopt(sockets)
         self._addresses = [bound_address(sock) for sock in sockets]
-        own = OwnAddresses(self._addresses, is_dual_stack())
+        own = OwnAddresses(reached_addresses(sockets))
         allowed = budget(self._config.pool.total, self._config.limits.clients)
         observer = _observer_of(self._config.observing, self._on_record)
         context = Context(self._config, loop, self._router, own.covers, allowed.idle, observer)

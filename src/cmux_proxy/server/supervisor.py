@@ -15,8 +15,8 @@ from functools import partial
 from typing import Final
 
 from cmux_proxy.config import Config
+from cmux_proxy.server.binding import bound_address, open_shared
 from cmux_proxy.server.descriptors import raise_limit
-from cmux_proxy.server.listener import bind_shared, bound_address
 from cmux_proxy.server.log_writing import check_file
 from cmux_proxy.server.signals import SignalPipe
 from cmux_proxy.server.slot import Slot
@@ -49,7 +49,7 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
         return 0
     loop_name, _ = loop_factory(config.loop)
     raise_limit()
-    groups = bind_shared(config.addresses(), config.workers)
+    groups = open_shared(config)
     addresses = [bound_address(sock) for sock in groups[0]]
 
     def serve(sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
