@@ -104,12 +104,12 @@ def _command(context: click.Context, /, **values: Any) -> int:
     if passed and context.get_parameter_source("listen") is ParameterSource.DEFAULT:
         values["listen"] = [[f"fd://{number}" for number in passed]]
     try:
-        return _serve(config_from(values))
+        return _serve(config_from(values), passed)
     except ConfigError as error:
         raise _usage_error(context, error) from None
 
 
-def _serve(config: Config) -> int:
+def _serve(config: Config, passed: Sequence[int]) -> int:
     logging.basicConfig(
         level=config.log_level.upper(),
         format="cmux-proxy: %(levelname)s: %(message)s",

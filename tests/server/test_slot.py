@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import os
 import select
 import signal
@@ -70,7 +71,7 @@ def test_an_empty_slot_is_due_at_once_and_nothing_can_be_done_to_it() -> None:
     slot = Slot(1, [])
     assert (slot.is_empty, slot.starts_at, slot.awaited(), slot.status) == (True, 0.0, None, 0)
     slot.signal(signal.SIGKILL)
-    slot.hear()
+    slot.hear(1.0)
     slot.reap(0.0, restarts=True)
     slot.hang_up()
     assert (slot.is_empty, slot.starts_at) == (True, 0.0)
@@ -182,8 +183,9 @@ def test_it_accepts_once_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         assert awaited is not None
         assert is_readable(awaited, 0)
         assert not slot.is_accepting
-        slot.hear()
-        assert (slot.is_accepting, slot.awaited()) == (True, None)
+        slot.hear(7.0)
+        assert (slot.is_accepting, slot.awaited(), slot.heard_at) == (True, awaited, 7.0)
+        assert not is_readable(awaited, 0)
         slot.hang_up()
         assert not slot.is_accepting
         assert lifeline.recv(1) == b""
@@ -194,8 +196,9 @@ def test_a_process_that_ends_before_it_accepts_is_heard_once(place: Place) -> No
     awaited = place.slot.awaited()
     assert awaited is not None
     assert is_readable(awaited, SOON)
-    place.slot.hear()
+    place.slot.hear(7.0)
     assert (place.slot.is_accepting, place.slot.awaited()) == (False, None)
+    assert place.slot.heard_at == -math.inf
 
 
 def test_closing_it_closes_the_sockets() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from cmux_proxy import Config, ConfigError, ListenError
 from cmux_proxy.server import supervisor
+from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.supervisor import run
 from cmux_proxy.server.worker import OnStart
 from tests.helpers.proxies import ProxyProcess, environment, local_config
@@ -49,6 +50,7 @@ def test_a_loop_that_is_not_there_is_one_too(monkeypatch: pytest.MonkeyPatch) ->
 PROGRAM = """
 import logging, os, signal, socket, sys
 from cmux_proxy.server.binding import bind_shared
+from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.supervisor import Supervisor
 from cmux_proxy.config import Address
 
@@ -70,7 +72,8 @@ def accepting():
     print("cmux-proxy is told", flush=True)
     {told}
 
-status = Supervisor(bind_shared([Address("127.0.0.1", 0)], {workers}), work).run(accepting)
+groups = bind_shared([Address("127.0.0.1", 0)], {workers})
+status = Supervisor(groups, work, Notifier()).run(accepting)
 print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
 sys.exit(status)
 """
@@ -158,7 +161,7 @@ async def test_an_error_of_the_caller_ends_the_workers_too() -> None:
 
 
 def test_the_time_to_wait_is_rounded_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = supervisor.Supervisor([[], []], lambda *_: None)
+    one = supervisor.Supervisor([[], []], lambda *_: None, Notifier())
     monkeypatch.setattr("time.monotonic", lambda: 10.0)
     first, second = one._slots
     first.starts_at, second.starts_at = 10.0101, None
@@ -166,4 +169,19 @@ def test_the_time_to_wait_is_rounded_up(monkeypatch: pytest.MonkeyPatch) -> None
     first.starts_at = 9.0
     assert one._patience() == 0
     first.starts_at = None
+    assert one._patience() is None
+
+
+def test_the_watchdog_is_waited_for_also_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = supervisor.Supervisor([[]], lambda *_: None, Notifier("", 4.0))
+    monkeypatch.setattr("time.monotonic", lambda: 10.0)
+    [slot] = one._slots
+    slot.starts_at = 15.0
+    assert one._patience() == 5000
+    one._watchdog.start(10.0)
+    assert one._patience() == 2000
+    one._is_stopping = True
+    assert one._patience() == 2000
+    # Late, because a worker is silent: only news can change that.
+    monkeypatch.setattr("time.monotonic", lambda: 13.0)
     assert one._patience() is None

@@ -5,6 +5,7 @@ the next one. Knows nothing of other slots, nor of what a worker does.
 """
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ MOST_DELAY: Final = 10.0
 LONG_LIFE: Final = 10.0
 
 _FAILURE: Final = 1
+_AT_ONCE: Final = 64
 _log = logging.getLogger("cmux_proxy")
 
 # What a new process does with its end of the lifeline, before it exits.
@@ -32,11 +34,13 @@ class Slot:
         self.sockets = sockets
         self.status = 0
         self.is_accepting = False
+        # When a process here has last said something; it may be another one by now.
+        self.heard_at = -math.inf
         # When the next process is due; None while there is one.
         self.starts_at: float | None = 0.0
         self._pid = 0
         self._lifeline: socket.socket | None = None
-        self._is_heard = False
+        self._is_deaf = False
         self._is_killed = False
         self._started_at = 0.0
         self._next_delay = FIRST_DELAY
@@ -66,22 +70,27 @@ class Slot:
             )  # fmt: skip
         else:
             self._lifeline = mine
-            self._is_heard = False
+            self._is_deaf = False
             self.starts_at = None
         finally:
             its.close()
 
     def awaited(self) -> int | None:
-        """Return the descriptor that can be read once the process accepts, or has ended."""
-        if self._lifeline is None or self._is_heard:
+        """Return the descriptor that can be read when the process says something, or has ended."""
+        if self._lifeline is None or self._is_deaf:
             return None
         return self._lifeline.fileno()
 
-    def hear(self) -> None:
-        """Take what has come from the process."""
-        if self._lifeline is not None:
-            self._is_heard = True
-            self.is_accepting = self._lifeline.recv(1) != b""
+    def hear(self, now: float) -> None:
+        """Take what has come from the process: that it accepts, and later that it still does."""
+        if self._lifeline is None:
+            return
+        if self._lifeline.recv(_AT_ONCE):
+            self.is_accepting = True
+            self.heard_at = now
+        else:
+            self._is_deaf = True
+            self.is_accepting = False
 
     def reap(self, now: float, restarts: bool) -> None:
         """See whether the process has ended; if so, say so, and put the next one off."""

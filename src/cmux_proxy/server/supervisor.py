@@ -1,11 +1,12 @@
 """One process or several: starts the workers, starts dead ones anew, passes signals on.
 
 The supervisor serves nobody and has neither threads nor an event loop, so that it can fork whenever
-a worker is missing. Its neighbours are `slot`, the place of one worker, and `worker`, which is what
-runs there.
+a worker is missing. It speaks to systemd for all of them. Its neighbours are `slot`, the place of
+one worker, and `worker`, which is what runs there.
 """
 
 import math
+import os
 import select
 import signal
 import socket
@@ -18,6 +19,7 @@ from cmux_proxy.config import Config
 from cmux_proxy.server.binding import bound_address, open_shared
 from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.server.log_writing import check_file
+from cmux_proxy.server.notify import Notifier, Watchdog
 from cmux_proxy.server.signals import SignalPipe
 from cmux_proxy.server.slot import Slot
 from cmux_proxy.server.worker import (
@@ -51,16 +53,18 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
     raise_limit()
     groups = open_shared(config)
     addresses = [bound_address(sock) for sock in groups[0]]
+    notifier = Notifier.from_environment(os.environ)
 
     def serve(sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
-        run_supervised(config, sockets, lifeline)
+        run_supervised(config, sockets, lifeline, notifier.beat)
 
     def on_accepting() -> None:
         if on_start is not None:
             on_start(addresses, loop_name)
+        notifier.ready(addresses)
 
     passed_on = () if config.observing.access_log_file is None else (REOPEN_SIGNAL,)
-    return Supervisor(groups, serve, passed_on).run(on_accepting)
+    return Supervisor(groups, serve, notifier, passed_on).run(on_accepting)
 
 
 class Supervisor:
@@ -73,8 +77,11 @@ class Supervisor:
         self,
         groups: Sequence[Sequence[socket.socket]],
         serve: Serve,
+        notifier: Notifier,
         passed_on: Sequence[signal.Signals] = (),
     ) -> None:
+        self._notifier = notifier
+        self._watchdog = Watchdog(notifier)
         self._slots = [Slot(number, sockets) for number, sockets in enumerate(groups, start=1)]
         self._serve = serve
         self._signals = SignalPipe((*_SIGNALS, *passed_on))
@@ -98,6 +105,8 @@ class Supervisor:
                     if not is_told and all(slot.is_accepting for slot in self._slots):
                         is_told = True
                         on_accepting()
+                        self._watchdog.start(time.monotonic())
+                    self._watch()
         finally:
             self._close()
         return self._killed_by or max(slot.status for slot in self._slots)
@@ -131,15 +140,25 @@ class Supervisor:
             poll.register(fd, select.POLLIN)
         for fd, _events in poll.poll(self._patience()):
             if fd in awaited:
-                awaited[fd].hear()
+                awaited[fd].hear(time.monotonic())
 
     def _patience(self) -> float | None:
-        """Return how many milliseconds there are until a worker has to be started."""
-        if self._is_stopping:
-            return None
-        dates = [slot.starts_at for slot in self._slots if slot.starts_at is not None]
+        """Return how many milliseconds there are until a worker, or the watchdog, wants something.
+
+        A worker that is silent is waited for without an end: it is heard when it comes back.
+        """
+        now = time.monotonic()
+        dates = [self._watchdog.date(now)]
+        if not self._is_stopping:
+            dates += [slot.starts_at for slot in self._slots]
+        soonest = min((date for date in dates if date is not None), default=None)
         # Rounded up: to wake up too early would be to spin.
-        return max(0, math.ceil((min(dates) - time.monotonic()) * 1000)) if dates else None
+        return None if soonest is None else max(0, math.ceil((soonest - now) * 1000))
+
+    def _watch(self) -> None:
+        """Have systemd told that all is well, if it is; at the end some may be gone."""
+        present = [slot for slot in self._slots if not (self._is_stopping and slot.is_empty)]
+        self._watchdog.look(time.monotonic(), [slot.heard_at for slot in present])
 
     def _obey(self) -> None:
         """Do what signals ask for; before reaping, since a worker may have got the same ones."""
@@ -157,6 +176,7 @@ class Supervisor:
 
     def _stop(self, number: int) -> None:
         self._is_stopping = True
+        self._notifier.stopping()
         for slot in self._slots:
             # First, so that the addresses are free as soon as the workers stop accepting.
             slot.close()

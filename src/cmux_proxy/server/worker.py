@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from cmux_proxy.config import Address, Config
@@ -18,6 +19,7 @@ from cmux_proxy.errors import ConfigError
 from cmux_proxy.observe.observer import Sink
 from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.server.log_writing import LogWriter
+from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
 
 _log = logging.getLogger("cmux_proxy")
@@ -25,7 +27,7 @@ _log = logging.getLogger("cmux_proxy")
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 # What has the file of the access log opened anew.
 REOPEN_SIGNAL: Final = signal.SIGHUP
-# What a worker says on its lifeline, once it accepts.
+# What a worker says on its lifeline once it accepts, and again as long as it does if that matters.
 ACCEPTING: Final = b"\0"
 # The interpreter would look for garbage whenever there are 700 more objects than before.
 _COLLECT_AFTER: Final = 10_000
@@ -63,17 +65,20 @@ def run_alone(config: Config, on_start: OnStart | None = None) -> None:
 
 
 def run_supervised(
-    config: Config, sockets: Sequence[socket.socket], lifeline: socket.socket
+    config: Config,
+    sockets: Sequence[socket.socket],
+    lifeline: socket.socket,
+    beat: float | None = None,
 ) -> None:
     """Serve on `sockets` until a signal or the end of the lifeline, then drain.
 
     Any number of signals is one, since whoever signals the whole group signals the supervisor too,
     and that one passes it on. They have to be blocked before, and are blocked afterwards, so that
-    none of them finds the process without a handler.
+    none of them finds the process without a handler. Every `beat` seconds it says that it is alive.
     """
     _, factory = loop_factory(config.loop)
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve_supervised(config, sockets, lifeline))
+        runner.run(_serve_supervised(config, sockets, lifeline, beat))
 
 
 async def _serve_alone(config: Config, loop_name: str, on_start: OnStart | None) -> None:
@@ -85,18 +90,26 @@ async def _serve_alone(config: Config, loop_name: str, on_start: OnStart | None)
         stop.set()
 
     _take_over(stop_or_exit)
+    notifier = Notifier.from_environment(os.environ)
     with _writing(config) as log:
         proxy = Proxy(config, on_record=log)
         await proxy.start()
         if on_start is not None:
             on_start(proxy.addresses, loop_name)
+        notifier.ready(proxy.addresses)
+        if notifier.watchdog is not None:
+            _repeat(notifier.watchdog / 2, notifier.alive)
         _spare_collector()
         await stop.wait()
+        notifier.stopping()
         await proxy.drain()
 
 
 async def _serve_supervised(
-    config: Config, sockets: Sequence[socket.socket], lifeline: socket.socket
+    config: Config,
+    sockets: Sequence[socket.socket],
+    lifeline: socket.socket,
+    beat: float | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -107,10 +120,11 @@ async def _serve_supervised(
     with _writing(config) as log:
         proxy = Proxy(config, on_record=log)
         await proxy.start(sockets)
-        try:
-            lifeline.send(ACCEPTING)
-        except OSError:
-            pass  # the supervisor has gone, and the reader will say so
+        # Nobody may wait for a supervisor that does not listen.
+        lifeline.setblocking(False)
+        _say_accepting(lifeline)
+        if beat is not None:
+            _repeat(beat, partial(_say_accepting, lifeline))
         _spare_collector()
         await stop.wait()
         loop.remove_reader(lifeline)
@@ -130,6 +144,19 @@ def _writing(config: Config) -> Iterator[Sink | None]:
             # The supervisor has it blocked until it can be dealt with.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [REOPEN_SIGNAL])
         yield log.put
+
+
+def _say_accepting(lifeline: socket.socket) -> None:
+    try:
+        lifeline.send(ACCEPTING)
+    except OSError:
+        pass  # the supervisor has gone, and the reader will say so; or it has not heard much more
+
+
+def _repeat(interval: float, action: Callable[[], None]) -> None:
+    """Do it from time to time, for as long as the running loop gets round to it."""
+    action()
+    asyncio.get_running_loop().call_later(interval, _repeat, interval, action)
 
 
 def _take_over(on_signal: Callable[[int], None]) -> None:
