@@ -67,6 +67,9 @@ def run(main: Coroutine[Any, Any, None], loop_name: str) -> list[str]:
         for name in _LOGGERS:
             logging.getLogger(name).removeHandler(log)
     gc.collect()
+    # What is left belongs to pytest and others, who keep more and more; looking through it again
+    # and again would take most of the time.
+    gc.freeze()
     assert not problems, "a callback or a task raised: " + "; ".join(problems)
     after = _settled_descriptors(before)
     assert after == before, f"descriptors are left over: {set(after.items()) ^ set(before.items())}"
