@@ -115,6 +115,8 @@ class Config:
             _check_mode(self.unix_mode)
         if self.upstream_host is not None:
             object.__setattr__(self, "upstream_host", _upstream_host(self.upstream_host))
+        if self.observing.admin is not None:
+            Address.parse(self.observing.admin, "observing.admin")
         check_number("busy_poll", self.busy_poll, least=0, most=MOST_BUSY_POLL)
         check_choice("loop", self.loop, get_args(LoopName))
         check_choice("log_level", self.log_level, get_args(LogLevel))

@@ -177,6 +177,10 @@ GROUPS: Final[dict[str, list[Flag]]] = {
              "How lines of the access log look."),
         Flag("access-log-file", "observing.access_log_file", click.Path(dir_okay=False),
              "File that the access log is appended to; SIGHUP opens it anew.", "standard error"),
+        Flag("admin", "observing.admin", click.STRING,
+             "Address for metrics, lists and a dashboard, such as 127.0.0.1:9179.", OFF, "ADDRESS"),
+        Flag("metrics-per-port", "observing.metrics_per_port", click.BOOL,
+             "Have metrics tell the first 100 ports apart."),
     ],
     "Process": [
         Flag("workers", "workers", WorkerCount(),

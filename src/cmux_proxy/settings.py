@@ -179,18 +179,22 @@ class Observing:
     `access_log` is "off", "errors", which are those that the proxy answered by itself or broke off,
     or "all"; its lines are "text", "json" or "combined". They go to `access_log_file`, which the
     command `cmux-proxy` appends to, else to standard error; in other programs always to the
-    logger "cmux_proxy.access".
+    logger "cmux_proxy.access". `admin` is the address of the command's admin listener; where it
+    is set, exchanges are counted. `metrics_per_port` has its metrics tell ports apart.
     """
 
     access_log: AccessLogMode = "errors"
     log_format: LogFormat = "text"
     access_log_file: str | None = None
+    admin: str | None = None
+    metrics_per_port: bool = False
 
     def __post_init__(self) -> None:
         check_choice("observing.access_log", self.access_log, get_args(AccessLogMode))
         check_choice("observing.log_format", self.log_format, get_args(LogFormat))
         if self.access_log_file is not None and not isinstance(self.access_log_file, str):
             raise ConfigError("observing.access_log_file", "needs a path, as a string")
+        check_boolean("observing.metrics_per_port", self.metrics_per_port)
 
 
 def _token(text: str) -> None:

@@ -23,7 +23,7 @@ class Place:
     """A slot in which programs are started in place of forks."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.slot = Slot(2, [])
+        self.slot = Slot("worker 2", [])
         self.pids: list[int] = []
         self._monkeypatch = monkeypatch
 
@@ -68,7 +68,7 @@ FOR_EVER = "import signal; signal.pause()"
 
 
 def test_an_empty_slot_is_due_at_once_and_nothing_can_be_done_to_it() -> None:
-    slot = Slot(1, [])
+    slot = Slot("worker 1", [])
     assert (slot.is_empty, slot.starts_at, slot.awaited(), slot.status) == (True, 0.0, None, 0)
     slot.signal(signal.SIGKILL)
     slot.hear(1.0)
@@ -170,7 +170,7 @@ def real(monkeypatch: pytest.MonkeyPatch, says: bytes) -> tuple[Slot, list[socke
         lifeline.sendall(says)
         kept.append(lifeline.dup())
 
-    slot = Slot(1, [])
+    slot = Slot("worker 1", [])
     monkeypatch.setattr(places, "fork", pretend)
     slot.start(work, 0.0)
     return slot, kept
@@ -203,7 +203,7 @@ def test_a_process_that_ends_before_it_accepts_is_heard_once(place: Place) -> No
 
 def test_closing_it_closes_the_sockets() -> None:
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
-        Slot(1, [one, other]).close()
+        Slot("worker 1", [one, other]).close()
         assert one.fileno() == other.fileno() == -1
 
 

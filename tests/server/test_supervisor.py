@@ -21,7 +21,7 @@ from tests.helpers.proxies import ProxyProcess, environment, local_config
 def test_one_worker_is_this_process_and_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple[Config, OnStart | None]] = []
     monkeypatch.setattr(
-        supervisor, "run_alone", lambda config, on_start: given.append((config, on_start))
+        supervisor, "run_alone", lambda config, on_start, _admin: given.append((config, on_start))
     )
     assert run() == 0
     assert run(Config(workers=1), print) == 0
@@ -43,6 +43,10 @@ def test_a_loop_that_is_not_there_is_one_too(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(supervisor, "loop_factory", missing)
     with pytest.raises(ConfigError):
         run(local_config(workers=2))
+
+
+def nothing(*_: object) -> None:
+    """Stand for what a process would do."""
 
 
 # Programs that supervise something else than proxies
@@ -73,7 +77,8 @@ def accepting():
     {told}
 
 groups = bind_shared([Address("127.0.0.1", 0)], {workers})
-status = Supervisor(groups, work, Notifier()).run(accepting)
+jobs = [(group, work) for group in groups]
+status = Supervisor(jobs, Notifier()).run(accepting)
 print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
 sys.exit(status)
 """
@@ -161,7 +166,7 @@ async def test_an_error_of_the_caller_ends_the_workers_too() -> None:
 
 
 def test_the_time_to_wait_is_rounded_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = supervisor.Supervisor([[], []], lambda *_: None, Notifier())
+    one = supervisor.Supervisor([([], nothing), ([], nothing)], Notifier())
     monkeypatch.setattr("time.monotonic", lambda: 10.0)
     first, second = one._slots
     first.starts_at, second.starts_at = 10.0101, None
@@ -173,7 +178,7 @@ def test_the_time_to_wait_is_rounded_up(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_watchdog_is_waited_for_also_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = supervisor.Supervisor([[]], lambda *_: None, Notifier("", 4.0))
+    one = supervisor.Supervisor([([], nothing)], Notifier("", 4.0))
     monkeypatch.setattr("time.monotonic", lambda: 10.0)
     [slot] = one._slots
     slot.starts_at = 15.0

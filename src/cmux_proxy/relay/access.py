@@ -70,11 +70,8 @@ class RequestAccess:
         section = request.section()
         given = field_values(section, TOKEN_FIELD)
         if not given:
-            given = [_credentials(value) for value in field_values(section, _PROXY_FIELD)]
-        if len(given) != 1:
-            return False
-        # Compared with all of them, so that the time tells nothing.
-        return True in [hmac.compare_digest(given[0], token) for token in self._tokens]
+            given = [credentials(value) for value in field_values(section, _PROXY_FIELD)]
+        return len(given) == 1 and is_one_of(given[0], self._tokens)
 
 
 def _ports(texts: Sequence[str]) -> frozenset[int]:
@@ -85,7 +82,7 @@ def _ports(texts: Sequence[str]) -> frozenset[int]:
     return frozenset(ports)
 
 
-def _credentials(value: bytes) -> bytes:
+def credentials(value: bytes) -> bytes:
     """Return the token of a Bearer, or the password of a Basic (RFC 6750, RFC 7617), or b""."""
     scheme, _, rest = value.partition(b" ")
     rest = rest.strip(b" ")
@@ -97,3 +94,9 @@ def _credentials(value: bytes) -> bytes:
         return binascii.a2b_base64(rest, strict_mode=True).partition(b":")[2]
     except binascii.Error:
         return b""
+
+
+def is_one_of(given: bytes, tokens: Sequence[bytes]) -> bool:
+    """Return whether it is one of the tokens."""
+    # Compared with all of them, so that the time tells nothing.
+    return True in [hmac.compare_digest(given, token) for token in tokens]

@@ -12,6 +12,7 @@ from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.replies import error_reply
 from cmux_proxy.http1.rewrite import ADD_CLOSE
 from cmux_proxy.http1.scan import without_empty_lines
+from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.admission import Admission
 from cmux_proxy.relay.client_side import EARLY_LIMIT, ClientSide
@@ -28,7 +29,7 @@ from cmux_proxy.relay.telling import tell_unread
 class ClientConnection(ClientSide):
     """A client's connection, from its first byte to its close or its becoming a tunnel."""
 
-    __slots__ = ("_context", "_exchange", "_is_advancing", "_is_closing", "_searched")
+    __slots__ = ("_context", "_exchange", "_is_advancing", "_is_closing", "_searched", "since")
 
     def __init__(self, context: Context) -> None:
         super().__init__()
@@ -37,6 +38,8 @@ class ClientConnection(ClientSide):
         self._searched = 0
         self._is_advancing = False
         self._is_closing = False
+        # When it came, in seconds of the loop's clock.
+        self.since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Take the transport; never let it hold more than one write back."""
@@ -45,6 +48,7 @@ class ClientConnection(ClientSide):
         context = self._context
         context.read_size.begin(transport, self)
         context.clients.add(self)
+        self.since = context.ticker.now
         self._idle()
         context.changed()
         if context.is_refusing:
@@ -118,6 +122,14 @@ class ClientConnection(ClientSide):
             self.reply(failures.HEAD_TIMEOUT, True, False)
         else:
             self.transport.abort()
+
+    def under_way(self, now: float) -> Record | None:
+        """Return what there is to tell of the exchange under way, if one is."""
+        return None if self._exchange is None else self._exchange.record(now)
+
+    def has_upstream(self) -> bool:
+        """Return whether an upstream is connected for it."""
+        return self._exchange is not None and self._exchange.has_upstream()
 
     def drain(self) -> None:
         """Close unless an exchange is under way or a request has begun to arrive."""

@@ -48,6 +48,7 @@ class Telling(Sides):
         # What has become a tunnel has its record when that is closed.
         if outcome != _TUNNELLED and observer.wants(outcome):
             record = self.record(now)
+            record.status = record.status or CLIENT_CLOSED
             record.outcome = outcome
             observer.take(record)
 
@@ -77,7 +78,7 @@ class Telling(Sides):
         record.method = request.method.decode("latin-1")
         record.path = path_of(request.target)
         record.minor = request.minor
-        record.status = self._status or CLIENT_CLOSED
+        record.status = self._status
         if self._is_routed:
             record.host, record.port = self._target
             record.workspace = self._workspace()
@@ -91,6 +92,10 @@ class Telling(Sides):
         request = self._request
         host = None if request.method == b"CONNECT" else self._host
         return self._context.router.workspace_of(host, request.fields.reported)
+
+    def has_upstream(self) -> bool:
+        """Return whether an upstream is connected for it."""
+        return self._upstream is not None
 
     def _kind(self) -> str:
         if self._request.method == b"CONNECT":

@@ -178,6 +178,11 @@ class Tunnel(Timed):
         """Return when either side was heard of last, in seconds of the loop's clock."""
         return max(self._client.heard, self._upstream.heard)
 
+    def note_activity(self) -> None:
+        """Have the port know how active it is."""
+        if self._port is not None:
+            self._port.last_byte = max(self._port.last_byte, self.heard())
+
     def _tell(self, observer: Observer, record: Record) -> None:
         received, sent = self.moved()
         record.ended = observer.clock()

@@ -22,6 +22,7 @@ from cmux_proxy.server.binding import adopt, bound_address, open_sockets, reache
 from cmux_proxy.server.descriptors import budget
 from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.own import OwnAddresses
+from cmux_proxy.server.snapshot import Snapshot, snapshot
 from cmux_proxy.settings import Observing
 
 _log = logging.getLogger("cmux_proxy")
@@ -72,7 +73,7 @@ class Proxy:
         loop = asyncio.get_running_loop()
         sockets = open_sockets(self._config) if sockets is None else adopt(sockets)
         self._addresses = [bound_address(sock) for sock in sockets]
-        own = OwnAddresses(reached_addresses(sockets))
+        own = OwnAddresses([*reached_addresses(sockets), *_admin_addresses(self._config)])
         allowed = budget(self._config.pool.total, self._config.limits.clients)
         observer = _observer_of(self._config.observing, self._on_record)
         context = Context(self._config, loop, self._router, own.covers, allowed.idle, observer)
@@ -121,6 +122,16 @@ class Proxy:
         self._close_idle_upstreams(context)
         context.dialer.close()
         context.conduit.close()
+
+    def snapshot(self, with_each: bool = False) -> Snapshot:
+        """Return what it does and has done, as plain data; `with_each` lists connections too.
+
+        Raises RuntimeError before the start, and where nothing is counted (`observing.admin`).
+        """
+        context = self._context
+        if context is None or context.observer is None or not context.observer.is_counting:
+            raise RuntimeError("nothing is counted")
+        return snapshot(context, context.observer, with_each)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -188,13 +199,23 @@ class Proxy:
 
 def _observer_of(observing: Observing, log: Sink) -> Observer | None:
     """Return who is told of exchanges; None where nobody wants to know."""
-    if observing.access_log == "off":
+    if observing.access_log == "off" and observing.admin is None:
         return None
     return Observer(
-        is_counting=False,
+        is_counting=observing.admin is not None,
         on_record=log if observing.access_log == "all" else None,
         on_error=log if observing.access_log == "errors" else None,
     )
+
+
+def _admin_addresses(config: Config) -> list[Address]:
+    """Return where the admin listener is reached, which is no upstream either."""
+    if config.observing.admin is None:
+        return []
+    address = Address.parse(config.observing.admin, "observing.admin")
+    if address.host == "::":
+        return [address, Address("0.0.0.0", address.port)]  # noqa: S104
+    return [] if address.path else [address]
 
 
 def _default_router(config: Config) -> Router:

@@ -29,8 +29,8 @@ Work = Callable[[socket.socket], None]
 class Slot:
     """A place for a worker; `status` is what the last process that ended there exited with."""
 
-    def __init__(self, number: int, sockets: Sequence[socket.socket]) -> None:
-        self.number = number
+    def __init__(self, name: str, sockets: Sequence[socket.socket]) -> None:
+        self.name = name
         self.sockets = sockets
         self.status = 0
         self.is_accepting = False
@@ -65,8 +65,7 @@ class Slot:
             mine.close()
             delay = self._put_off(now)
             _log.warning(
-                "worker %d cannot start (%s); tried again in %.1f s",
-                self.number, error.strerror, delay,
+                "%s cannot start (%s); tried again in %.1f s", self.name, error.strerror, delay,
             )  # fmt: skip
         else:
             self._lifeline = mine
@@ -106,7 +105,7 @@ class Slot:
         delay = self._put_off(now)
         if restarts or (code and not self._is_killed):
             how = _tell(code) + (f"; the next one starts in {delay:.1f} s" if restarts else "")
-            _log.warning("worker %d (pid %d) %s", self.number, pid, how)
+            _log.warning("%s (pid %d) %s", self.name, pid, how)
 
     def signal(self, number: int) -> None:
         """Send the process a signal, if there is one."""

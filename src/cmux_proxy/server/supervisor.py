@@ -16,7 +16,9 @@ from functools import partial
 from typing import Final
 
 from cmux_proxy.config import Config
+from cmux_proxy.server.administering import open_admin, run_admin
 from cmux_proxy.server.binding import bound_address, open_shared
+from cmux_proxy.server.channels import Channels
 from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.server.log_writing import check_file
 from cmux_proxy.server.notify import Notifier, Watchdog
@@ -33,6 +35,7 @@ from cmux_proxy.server.worker import (
 
 # What a worker does with its sockets and its lifeline.
 Serve = Callable[[Sequence[socket.socket], socket.socket], None]
+Job = tuple[Sequence[socket.socket], Serve]
 
 _SIGNALS: Final = (*STOP_SIGNALS, signal.SIGCHLD)
 
@@ -46,17 +49,24 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
     """
     config = Config() if config is None else config
     check_file(config.observing)
+    config, admin = open_admin(config)
     if config.workers == 1:
-        run_alone(config, on_start)
+        run_alone(config, on_start, admin)
         return 0
     loop_name, _ = loop_factory(config.loop)
     raise_limit()
     groups = open_shared(config)
     addresses = [bound_address(sock) for sock in groups[0]]
     notifier = Notifier.from_environment(os.environ)
+    channels = Channels(config.workers) if admin else None
 
-    def serve(sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
-        run_supervised(config, sockets, lifeline, notifier.beat)
+    def serve(number: int, sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
+        channel = None if channels is None else channels.take(number)
+        run_supervised(config, sockets, lifeline, notifier.beat, channel)
+
+    def answer(sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
+        if channels is not None:
+            run_admin(config, sockets, channels.paths, lifeline)
 
     def on_accepting() -> None:
         if on_start is not None:
@@ -64,26 +74,36 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
         notifier.ready(addresses)
 
     passed_on = () if config.observing.access_log_file is None else (REOPEN_SIGNAL,)
-    return Supervisor(groups, serve, notifier, passed_on).run(on_accepting)
+    jobs = [(sockets, partial(serve, number)) for number, sockets in enumerate(groups, start=1)]
+    last = (admin, answer) if admin else None
+    try:
+        return Supervisor(jobs, notifier, passed_on, last).run(on_accepting)
+    finally:
+        if channels is not None:
+            channels.close()
 
 
 class Supervisor:
-    """Keeps one process for each group of sockets, all doing `serve`; owns the sockets.
+    """Keeps a process for each job, a group of sockets and what to do with them; owns the sockets.
 
-    Signals in `passed_on` are the workers' business.
+    Signals in `passed_on` are the workers' business. The job `last` is none of theirs: its process
+    ends when all others have.
     """
 
     def __init__(
         self,
-        groups: Sequence[Sequence[socket.socket]],
-        serve: Serve,
+        jobs: Sequence[Job],
         notifier: Notifier,
         passed_on: Sequence[signal.Signals] = (),
+        last: Job | None = None,
     ) -> None:
         self._notifier = notifier
         self._watchdog = Watchdog(notifier)
-        self._slots = [Slot(number, sockets) for number, sockets in enumerate(groups, start=1)]
-        self._serve = serve
+        self._workers = [Slot(f"worker {n}", job[0]) for n, job in enumerate(jobs, start=1)]
+        self._last = None if last is None else Slot("the admin listener", last[0])
+        self._slots = self._workers if self._last is None else [*self._workers, self._last]
+        every_job = jobs if last is None else [*jobs, last]
+        self._serve = {slot.name: job[1] for slot, job in zip(self._slots, every_job, strict=True)}
         self._signals = SignalPipe((*_SIGNALS, *passed_on))
         self._passed_on = passed_on
         self._is_stopping = False
@@ -102,6 +122,7 @@ class Supervisor:
                     self._wait()
                     self._obey()
                     self._reap()
+                    self._end_last()
                     if not is_told and all(slot.is_accepting for slot in self._slots):
                         is_told = True
                         on_accepting()
@@ -109,7 +130,7 @@ class Supervisor:
                     self._watch()
         finally:
             self._close()
-        return self._killed_by or max(slot.status for slot in self._slots)
+        return self._killed_by or max(slot.status for slot in self._workers)
 
     def _start_missing(self) -> None:
         if self._is_stopping:
@@ -129,7 +150,7 @@ class Supervisor:
             for sock in slot.sockets:
                 if sock not in mine.sockets:
                     sock.close()
-        self._serve(mine.sockets, lifeline)
+        self._serve[mine.name](mine.sockets, lifeline)
 
     def _wait(self) -> None:
         """Wait for a signal, for news from a worker, or until one has to be started."""
@@ -157,7 +178,7 @@ class Supervisor:
 
     def _watch(self) -> None:
         """Have systemd told that all is well, if it is; at the end some may be gone."""
-        present = [slot for slot in self._slots if not (self._is_stopping and slot.is_empty)]
+        present = [slot for slot in self._workers if not (self._is_stopping and slot.is_empty)]
         self._watchdog.look(time.monotonic(), [slot.heard_at for slot in present])
 
     def _obey(self) -> None:
@@ -177,14 +198,21 @@ class Supervisor:
     def _stop(self, number: int) -> None:
         self._is_stopping = True
         self._notifier.stopping()
-        for slot in self._slots:
+        for slot in self._workers:
             # First, so that the addresses are free as soon as the workers stop accepting.
             slot.close()
         self._pass_on(number)
 
     def _pass_on(self, number: int) -> None:
-        for slot in self._slots:
+        for slot in self._workers:
             slot.signal(number)
+
+    def _end_last(self) -> None:
+        """End the process that is to see the others' end, once it has."""
+        last = self._last
+        if last is not None and self._is_stopping and all(slot.is_empty for slot in self._workers):
+            last.close()
+            last.signal(signal.SIGTERM)
 
     def _reap(self) -> None:
         now = time.monotonic()

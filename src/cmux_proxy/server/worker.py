@@ -17,10 +17,12 @@ from typing import Any, Final
 from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.observe.observer import Sink
+from cmux_proxy.server.administering import administered
 from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.server.log_writing import LogWriter
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
+from cmux_proxy.server.telling import OneWorker, tell_others
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -52,7 +54,9 @@ def loop_factory(name: str) -> tuple[str, LoopFactory]:
     return "asyncio", asyncio.new_event_loop
 
 
-def run_alone(config: Config, on_start: OnStart | None = None) -> None:
+def run_alone(
+    config: Config, on_start: OnStart | None = None, admin: Sequence[socket.socket] = ()
+) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
 
     Raises ListenError or ConfigError. `on_start` is called with the addresses and the name of the
@@ -61,7 +65,7 @@ def run_alone(config: Config, on_start: OnStart | None = None) -> None:
     name, factory = loop_factory(config.loop)
     raise_limit()
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve_alone(config, name, on_start))
+        runner.run(_serve_alone(config, name, on_start, admin))
 
 
 def run_supervised(
@@ -69,19 +73,23 @@ def run_supervised(
     sockets: Sequence[socket.socket],
     lifeline: socket.socket,
     beat: float | None = None,
+    channel: socket.socket | None = None,
 ) -> None:
     """Serve on `sockets` until a signal or the end of the lifeline, then drain.
 
     Any number of signals is one, since whoever signals the whole group signals the supervisor too,
     and that one passes it on. They have to be blocked before, and are blocked afterwards, so that
-    none of them finds the process without a handler. Every `beat` seconds it says that it is alive.
+    none of them finds the process without a handler. Every `beat` seconds it says that it is alive;
+    on `channel` it tells what it does.
     """
     _, factory = loop_factory(config.loop)
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve_supervised(config, sockets, lifeline, beat))
+        runner.run(_serve_supervised(config, sockets, lifeline, beat, channel))
 
 
-async def _serve_alone(config: Config, loop_name: str, on_start: OnStart | None) -> None:
+async def _serve_alone(
+    config: Config, loop_name: str, on_start: OnStart | None, admin: Sequence[socket.socket]
+) -> None:
     stop = asyncio.Event()
 
     def stop_or_exit(number: int) -> None:
@@ -94,15 +102,16 @@ async def _serve_alone(config: Config, loop_name: str, on_start: OnStart | None)
     with _writing(config) as log:
         proxy = Proxy(config, on_record=log)
         await proxy.start()
-        if on_start is not None:
-            on_start(proxy.addresses, loop_name)
-        notifier.ready(proxy.addresses)
-        if notifier.watchdog is not None:
-            _repeat(notifier.watchdog / 2, notifier.alive)
-        _spare_collector()
-        await stop.wait()
-        notifier.stopping()
-        await proxy.drain()
+        async with administered(config, admin, OneWorker(proxy.snapshot)):
+            if on_start is not None:
+                on_start(proxy.addresses, loop_name)
+            notifier.ready(proxy.addresses)
+            if notifier.watchdog is not None:
+                _repeat(notifier.watchdog / 2, notifier.alive)
+            _spare_collector()
+            await stop.wait()
+            notifier.stopping()
+            await proxy.drain()
 
 
 async def _serve_supervised(
@@ -110,6 +119,7 @@ async def _serve_supervised(
     sockets: Sequence[socket.socket],
     lifeline: socket.socket,
     beat: float | None,
+    channel: socket.socket | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -120,6 +130,7 @@ async def _serve_supervised(
     with _writing(config) as log:
         proxy = Proxy(config, on_record=log)
         await proxy.start(sockets)
+        server = None if channel is None else await tell_others(channel, proxy.snapshot)
         # Nobody may wait for a supervisor that does not listen.
         lifeline.setblocking(False)
         _say_accepting(lifeline)
@@ -129,6 +140,8 @@ async def _serve_supervised(
         await stop.wait()
         loop.remove_reader(lifeline)
         await proxy.drain()
+        if server is not None:
+            server.close()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 

@@ -7,6 +7,7 @@ is who asks.
 
 import asyncio
 import socket
+from time import monotonic
 from typing import Final, cast
 
 from cmux_proxy.errors import UpstreamUnavailable
@@ -102,7 +103,7 @@ class Dial:
         self._dialer = dialer
         self._addresses = addresses
         self._patience = patience
-        # When the attempt that is under way began.
+        # When the attempt that is under way began; the loop's clock is too coarse for that.
         self._begun = 0.0
         self._pause: asyncio.Future[None] | None = None
         self._loop = loop
@@ -125,7 +126,7 @@ class Dial:
             self._dialer.find_place(connection)
             sock = await self._open(connection.target)
             self._is_opening = False
-            connection.dialled_for = self._loop.time() - self._begun
+            connection.dialled_for = monotonic() - self._begun
             connection.address = named_address(connection.target.host, sock)
             # The connection itself tells its owner when it is made, so that no byte comes too soon.
             connection.owner = self._owner
@@ -148,7 +149,8 @@ class Dial:
 
     async def _open(self, target: Target) -> socket.socket:
         """Return a connected socket, and be patient with a port that refuses."""
-        self._begun = begun = self._loop.time()
+        begun = self._loop.time()
+        self._begun = monotonic()
         pause = _FIRST_PAUSE
         while True:
             try:
@@ -158,7 +160,7 @@ class Dial:
                 if error.error != REFUSED or left <= 0:
                     raise
             await self._wait(min(pause, left))
-            self._begun = self._loop.time()
+            self._begun = monotonic()
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _wait(self, seconds: float) -> None:

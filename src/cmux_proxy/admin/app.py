@@ -1,0 +1,166 @@
+"""The admin listener's pages: what each path answers, and to whom.
+
+Only reads. A browser that was tricked into asking under a foreign name is refused, and where the
+proxy has tokens, whoever has none sees no more than whether it lives.
+"""
+
+import asyncio
+import ipaddress
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.resources import files
+from typing import Any, Final, Protocol
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+
+from cmux_proxy.admin.answers import activity, connections, overview
+from cmux_proxy.admin.merging import Snapshot, merged
+from cmux_proxy.admin.metrics import PortLabels, registry_of
+from cmux_proxy.machine.listening import Survey
+from cmux_proxy.relay.access import credentials, is_one_of
+
+# So often the dashboard hears of news, in seconds.
+_INTERVAL: Final = 1.0
+_OPEN_TO_ALL: Final = ("/healthz", "/readyz")
+_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+_Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Source(Protocol):
+    """Where snapshots come from."""
+
+    async def snapshots(self, with_each: bool) -> list[Snapshot]:
+        """Return those of the workers that answer; `with_each` with their connections."""
+        ...
+
+
+class Pages:
+    """Answers from what `source` tells."""
+
+    def __init__(self, source: Source, tokens: Sequence[str], per_port: bool) -> None:
+        self._source = source
+        self._tokens = [token.encode("ascii") for token in tokens]
+        self._ports = PortLabels() if per_port else None
+        self._survey = Survey()
+        self._survey_lock = asyncio.Lock()
+
+    def app(self) -> web.Application:
+        """Return the application."""
+        app = web.Application(middlewares=[self._guard])
+        for path, answer in {
+            "/": self._dashboard,
+            "/healthz": self._health,
+            "/readyz": self._readiness,
+            "/metrics": self._metrics,
+            "/ports": self._listening,
+            "/connections": self._connections,
+            "/activity": self._activity,
+            "/events": self._events,
+        }.items():
+            app.router.add_get(path, answer)
+        return app
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: _Answer) -> web.StreamResponse:
+        """Refuse whom it is not for."""
+        if not _is_direct(request.host):
+            return _text(421, "this name is not one of the admin listener's; ask for its address")
+        is_open = not self._tokens or request.path in _OPEN_TO_ALL
+        if not is_open and not is_one_of(_token_of(request), self._tokens):
+            refusal = _text(401, "a token is needed: Authorization: Bearer")
+            refusal.headers["WWW-Authenticate"] = 'Basic realm="cmux-proxy"'
+            return refusal
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            return _text(error.status, error.reason.lower())
+        if not response.prepared:
+            response.headers.update(_HEADERS)
+        return response
+
+    async def _told(self, with_each: bool = False) -> Snapshot:
+        snapshots = await self._source.snapshots(with_each)
+        if not snapshots:
+            raise web.HTTPServiceUnavailable(reason="No worker answers")
+        return merged(snapshots)
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        await self._told()
+        return _text(200, "ok")
+
+    async def _readiness(self, _request: web.Request) -> web.Response:
+        told = await self._told()
+        return _text(503, "draining") if told["is_draining"] else _text(200, "ready")
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        body = encode(registry_of(await self._told(), self._ports))
+        return web.Response(body=body, headers={"Content-Type": kind})
+
+    async def _activity(self, _request: web.Request) -> web.Response:
+        return _json(activity(await self._told()))
+
+    async def _connections(self, _request: web.Request) -> web.Response:
+        return _json(connections(await self._told(with_each=True)))
+
+    async def _listening(self, _request: web.Request) -> web.Response:
+        return _json({"listening": await self._look()})
+
+    async def _look(self) -> list[Snapshot]:
+        """Return what listens on this machine; a thread looks, since that takes some time."""
+        async with self._survey_lock:
+            found = await asyncio.to_thread(self._survey.listening)
+        return [{**each._asdict(), "family": each.family} for each in found]
+
+    async def _dashboard(self, _request: web.Request) -> web.Response:
+        page = files("cmux_proxy.admin").joinpath("dashboard.html").read_text("utf-8")
+        return web.Response(text=page, content_type="text/html")
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """Tell news as they come, as Server-Sent Events, until the reader leaves."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **_HEADERS})
+        await response.prepare(request)
+        while True:
+            told = overview(await self._told(with_each=True), await self._look())
+            await response.write(f"data: {json.dumps(told)}\n\n".encode())
+            await asyncio.sleep(_INTERVAL)
+
+
+def _is_direct(host: str) -> bool:
+    """Return whether a Host is an address or this machine's own name, which nobody can rebind."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+    if name.lower().removesuffix(".") in ("", "localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _token_of(request: web.Request) -> bytes:
+    given = request.headers.get("X-Cmux-Token")
+    if given is not None:
+        return _as_bytes(given)
+    return credentials(_as_bytes(request.headers.get("Authorization", "")))
+
+
+def _as_bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
+
+
+def _text(status: int, text: str) -> web.Response:
+    return web.Response(status=status, text=f"{text}\n", headers=_HEADERS)
+
+
+def _json(told: Any) -> web.Response:
+    return web.json_response(told)

@@ -1,0 +1,38 @@
+"""The admin listener itself: sockets, and the application on them, in the running event loop."""
+
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from aiohttp import web
+
+from cmux_proxy.admin.app import Pages, Source
+
+# At the end, readers of events have so many seconds.
+_PATIENCE: Final = 0.1
+
+
+class AdminListener:
+    """Answers on sockets that listen, which are its own from now on."""
+
+    def __init__(
+        self, source: Source, sockets: Sequence[socket.socket], tokens: Sequence[str],
+        per_port: bool,
+    ) -> None:  # fmt: skip
+        self._sockets = sockets
+        self._runner = web.AppRunner(
+            Pages(source, tokens, per_port).app(),
+            handle_signals=False,
+            access_log=None,
+            shutdown_timeout=_PATIENCE,
+        )
+
+    async def start(self) -> None:
+        """Answer from now on."""
+        await self._runner.setup()
+        for sock in self._sockets:
+            await web.SockSite(self._runner, sock).start()
+
+    async def close(self) -> None:
+        """Answer no more."""
+        await self._runner.cleanup()

@@ -1,0 +1,80 @@
+"""The admin listener beside a proxy: in its process, or in one of its own beside several workers.
+
+What it needs is imported only where it is wanted.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from cmux_proxy.config import Address, Config
+from cmux_proxy.errors import ConfigError
+from cmux_proxy.server.binding import bind, bound_address
+from cmux_proxy.server.telling import OneWorker, SeveralWorkers
+
+_NEEDED: Final = ("aiohttp", "prometheus_client")
+
+
+def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
+    """Bind the admin listener, if one is wanted; raise ConfigError or ListenError.
+
+    Return the configuration with its real address, and its sockets.
+    """
+    admin = config.observing.admin
+    if admin is None:
+        return config, []
+    if not all(map(importlib.util.find_spec, _NEEDED)):
+        reason = "needs what is not installed: pip install 'cmux-proxy[admin]'"
+        raise ConfigError("observing.admin", reason)
+    sockets = bind([Address.parse(admin, "observing.admin")], config.unix_mode)
+    observing = replace(config.observing, admin=str(bound_address(sockets[0])))
+    return replace(config, observing=observing), sockets
+
+
+@contextlib.asynccontextmanager
+async def administered(
+    config: Config, sockets: Sequence[socket.socket], source: OneWorker | SeveralWorkers
+) -> AsyncIterator[None]:
+    """Answer on the admin listener's sockets, if there are any, while the context lasts."""
+    if not sockets:
+        yield
+        return
+    from cmux_proxy.admin.serving import AdminListener
+
+    tokens, per_port = config.access.tokens, config.observing.metrics_per_port
+    listener = AdminListener(source, sockets, tokens, per_port)
+    await listener.start()
+    try:
+        yield
+    finally:
+        await listener.close()
+
+
+def run_admin(
+    config: Config, sockets: Sequence[socket.socket], paths: Sequence[str], lifeline: socket.socket
+) -> None:
+    """In a process of its own: answer for the workers at `paths` until SIGTERM or the end."""
+    asyncio.run(_serve(config, sockets, paths, lifeline))
+
+
+async def _serve(
+    config: Config, sockets: Sequence[socket.socket], paths: Sequence[str], lifeline: socket.socket
+) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    # A terminal's interrupt goes to all processes, and this one ends last.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
+    loop.add_reader(lifeline, stop.set)
+    async with administered(config, sockets, SeveralWorkers(paths)):
+        with contextlib.suppress(OSError):
+            lifeline.send(b"\0")
+        await stop.wait()
+    loop.remove_reader(lifeline)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))

@@ -1,0 +1,76 @@
+"""Snapshots from this process and from others: who asks, connects and reads one to its end."""
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from cmux_proxy.server.snapshot import Snapshot
+
+# A worker that does not answer within so many seconds is left out.
+_PATIENCE: Final = 2.0
+_WITH_EACH: Final = b"each\n"
+_WITHOUT: Final = b"figures\n"
+
+_log = logging.getLogger("cmux_proxy")
+
+# Returns a snapshot, with a list of connections if that is True.
+Tell = Callable[[bool], Snapshot]
+
+
+class OneWorker:
+    """The worker of this very process."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
+    async def snapshots(self, with_each: bool) -> list[Snapshot]:
+        """Return its snapshot."""
+        return [self._tell(with_each)]
+
+
+class SeveralWorkers:
+    """Workers that listen at `paths`."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = paths
+
+    async def snapshots(self, with_each: bool) -> list[Snapshot]:
+        """Return the snapshots of those that answer in time."""
+        asked = await asyncio.gather(*(_ask(path, with_each) for path in self._paths))
+        return [told for told in asked if told is not None]
+
+
+async def _ask(path: str, with_each: bool) -> Snapshot | None:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            reader, writer = await asyncio.open_unix_connection(path)
+            try:
+                writer.write(_WITH_EACH if with_each else _WITHOUT)
+                told: Snapshot = json.loads(await reader.read())
+                return told
+            finally:
+                writer.close()
+    except (OSError, ValueError) as error:
+        # TimeoutError is an OSError: the worker is busy, or a new one is about to start.
+        _log.debug("a worker does not tell what it does: %r", error)
+        return None
+
+
+async def tell_others(sock: socket.socket, tell: Tell) -> asyncio.AbstractServer:
+    """Answer on a socket that listens; return the server, for the caller to close."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                asked = await reader.readline()
+                writer.write(json.dumps(tell(asked == _WITH_EACH)).encode())
+                await writer.drain()
+        except OSError:
+            pass  # whoever asked has gone
+        finally:
+            writer.close()
+
+    return await asyncio.start_unix_server(answer, sock=sock)
