@@ -61,7 +61,7 @@ def test_a_request_is_told_when_its_answer_has_left() -> None:
     assert (port.received, port.sent) == (len(GET), len(OK))
     counts = on.observer.counts
     assert (counts.received, counts.sent, counts.reused) == (len(GET), len(OK), 0)
-    assert sum(counts.connects.buckets) == 1
+    assert sum(counts.snapshot()["connects"]["buckets"]) == 1
 
 
 def test_a_second_request_says_that_the_connection_was_there() -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 BUCKETS: Final[list[float]] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ]  # fmt: skip
+_QUICK: Final = 0.001
 
 _METHODS: Final = frozenset(
     [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"]
@@ -20,24 +21,30 @@ OTHER: Final = "other"
 class Histogram:
     """How many durations fell into each bucket, and their sum in seconds."""
 
-    __slots__ = ("buckets", "total")
+    __slots__ = ("_buckets", "_quick", "total")
 
     def __init__(self) -> None:
-        self.buckets: list[int] = [0] * (len(BUCKETS) + 1)
+        self._buckets: list[int] = [0] * (len(BUCKETS) + 1)
+        # How many of the first bucket are not in the list yet: to count these is cheap.
+        self._quick = 0
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one."""
-        place = 0
-        # Most are in the first bucket or near it, so that a search from there is the fastest.
+        self.total += seconds
+        if seconds <= _QUICK:
+            self._quick += 1
+            return
+        place = 1
         while place < len(BUCKETS) and seconds > BUCKETS[place]:
             place += 1
-        self.buckets[place] += 1
-        self.total += seconds
+        self._buckets[place] += 1
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
-        return {"buckets": list(self.buckets), "total": self.total}
+        self._buckets[0] += self._quick
+        self._quick = 0
+        return {"buckets": list(self._buckets), "total": self.total}
 
 
 class Series:
@@ -54,6 +61,10 @@ class Counts:
     """All that is counted."""
 
     __slots__ = (
+        "_last",
+        "_last_kind",
+        "_last_method",
+        "_last_status",
         "_series",
         "connects",
         "errors",
@@ -65,6 +76,11 @@ class Counts:
 
     def __init__(self) -> None:
         self._series: dict[tuple[str, bytes, int], Series] = {}
+        # The one that was asked for last, which mostly is the next one too.
+        self._last = Series()
+        self._last_kind = ""
+        self._last_method = b""
+        self._last_status = 0
         # By status and Proxy-Status error type: the answers of the proxy's own, and breaks.
         self.errors: dict[tuple[int, str], int] = {}
         self.connects = Histogram()
@@ -75,6 +91,15 @@ class Counts:
 
     def series(self, kind: str, method: bytes, status: int) -> Series:
         """Return where exchanges of this kind are counted; methods that nobody knows are one."""
+        if status == self._last_status and method == self._last_method and kind == self._last_kind:
+            return self._last
+        self._last = self._find(kind, method, status)
+        self._last_kind = kind
+        self._last_method = method
+        self._last_status = status
+        return self._last
+
+    def _find(self, kind: str, method: bytes, status: int) -> Series:
         key = (kind, method, status)
         found = self._series.get(key)
         if found is None:

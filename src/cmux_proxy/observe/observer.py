@@ -15,9 +15,16 @@ from cmux_proxy.observe.ports import Ports
 from cmux_proxy.observe.record import Record
 
 _MOST_RECENT: Final = 100
-_FINE: Final = (Outcome.COMPLETE, Outcome.TUNNELLED, Outcome.CLIENT_GONE)
+_COMPLETE: Final[int] = Outcome.COMPLETE.value
+_TUNNELLED: Final[int] = Outcome.TUNNELLED.value
+_CLIENT_GONE: Final[int] = Outcome.CLIENT_GONE.value
 
 Sink = Callable[[Record], None]
+
+
+def is_error(outcome: int) -> bool:
+    """Return whether the proxy had to answer by itself, or to break off."""
+    return outcome != _COMPLETE and outcome != _TUNNELLED and outcome != _CLIENT_GONE
 
 
 class Observer:
@@ -55,13 +62,13 @@ class Observer:
 
     def wants(self, outcome: int) -> bool:
         """Return whether anybody wants a record of what ended so."""
-        return self.on_record is not None or outcome not in _FINE
+        return self.on_record is not None or is_error(outcome)
 
     def take(self, record: Record) -> None:
         """Pass a record on."""
         if self.on_record is not None:
             self.on_record(record)
-        if record.outcome not in _FINE:
+        if is_error(record.outcome):
             if self.on_error is not None:
                 self.on_error(record)
             if self.is_counting:

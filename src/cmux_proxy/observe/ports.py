@@ -86,13 +86,23 @@ class PortActivity:
 class Ports:
     """The ports that have been asked for, by host and port."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_last", "_last_target")
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], PortActivity] = {}
+        # By host and port. An object for the compiler: as a tuple it would be taken apart.
+        self._known: dict[Any, PortActivity] = {}
+        # What was asked for last, which mostly is the next one too.
+        self._last = PortActivity()
+        self._last_target: object = None
 
-    def of(self, target: tuple[str, int]) -> PortActivity:
-        """Return what is known of a port."""
+    def of(self, target: object) -> PortActivity:
+        """Return what is known of a port; `target` is a pair of host and port."""
+        if target is not self._last_target:
+            self._last = self._find(target)
+            self._last_target = target
+        return self._last
+
+    def _find(self, target: object) -> PortActivity:
         found = self._known.get(target)
         if found is None:
             if len(self._known) >= MOST_PORTS:
@@ -111,3 +121,4 @@ class Ports:
         ]
         for _, target in sorted(quiet)[: MOST_PORTS // 4]:
             del self._known[target]
+        self._last_target = None

@@ -27,9 +27,9 @@ class Telling(Sides):
     def _begin_at(self, observer: Observer, target: Target) -> PortActivity:
         """Count a request that is under way to a port."""
         port = observer.ports.of(target)
-        port.began(self._context.ticker.now)
-        if not port.workspace and (self._request.fields.reported or self._host):
+        if not port.count:
             port.workspace = self._workspace()
+        port.began(self._context.ticker.now)
         return port
 
     def _note_received(self, count: int) -> None:
