@@ -9,6 +9,8 @@ ARGS ?=
 SECONDS ?= 60
 # COVERAGE=1 makes `test` and `test-slow` measure branch coverage for `make coverage`.
 COVERAGE ?=
+# The one time that everything in a release has: that of the last commit.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --pretty=%ct 2>/dev/null)
 
 # .venv has the tools and the sources themselves, in pure Python; .venv-run has the package as its
 # users get it: compiled where there is a C compiler.
@@ -30,7 +32,8 @@ FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-slow test-compiled fuzz coverage lint types
-.PHONY: bench bench-full bench-workers bench-micro chart soak docs pages build clean
+.PHONY: bench bench-full bench-workers bench-micro chart soak
+.PHONY: docs pages build release reproducible release-check clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -67,6 +70,7 @@ lint: $(VENV)/dev.stamp ## check format, style, import contracts, spelling and m
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 types: $(VENV)/dev.stamp ## check the types
 	$(PY) -m mypy
@@ -102,10 +106,21 @@ build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
 	$(PY) -m build >/dev/null
 	@ls dist
 
+release: $(VENV)/build.stamp ## make the source archive, the pure wheel, the single file, sums
+	@rm -rf build dist
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(PY) -m release dist
+
+reproducible: $(VENV)/build.stamp ## build a release twice, in different places, and compare
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) exec $(PY) -m release.twice
+
+release-check: ## may this version be released? ARGS="v0.1.0" for its tag
+	@exec $(PYTHON) -m release.ready $(ARGS)
+
 clean: ## remove everything the other verbs have made
-	rm -rf $(VENV) $(RUN_VENV) $(BENCH_VENV) $(DOCS_VENV) build dist site src/*.egg-info .coverage .coverage.*
-	rm -rf .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache fuzz/.work
-	find src tests bench examples fuzz pages -type d -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) $(RUN_VENV) $(BENCH_VENV) $(DOCS_VENV) build dist site src/*.egg-info
+	rm -rf .coverage .coverage.* .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache fuzz/.work
+	find src tests bench examples fuzz pages release -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Set-up. A stamp is made last, so that what was interrupted is done again.
 

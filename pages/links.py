@@ -31,19 +31,22 @@ def beside_docs(pages: list[str]) -> list[str]:
     waiting = list(pages)
     while waiting:
         for target in targets(waiting.pop()):
-            if not target.startswith(DOCS) and (ROOT / target).is_file() and target not in found:
+            if not target.startswith(DOCS) and _is_shown(target) and target not in found:
                 found[target] = None
                 waiting += [target] if target.endswith(".md") else []
     return sorted(found)
 
 
 def for_site(page: str, text: str) -> str:
-    """Return a page's text with its links as the site needs them; what is a folder is no link."""
+    """Return a page's text with its links as the site needs them.
+
+    What the site cannot show, a folder or a hidden file, is no link.
+    """
     here = os.path.dirname(on_site(page))
 
     def replace(match: re.Match[str]) -> str:
         target = _resolved(page, match["path"])
-        if (ROOT / target).is_dir():
+        if (ROOT / target).exists() and not _is_shown(target):
             return ""
         return os.path.relpath(on_site(target), here or ".") + (match["anchor"] or "")
 
@@ -72,6 +75,10 @@ def _section(text: str) -> dict[str, object]:
         name, _, _rest = line.removeprefix("- ").partition(": [")
         entries += listed if name.startswith("[") or not listed else [{name: listed}]
     return {title.partition(":")[0]: entries}
+
+
+def _is_shown(path: str) -> bool:
+    return (ROOT / path).is_file() and not path.startswith(".")
 
 
 def _title(text: str) -> str:

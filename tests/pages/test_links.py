@@ -69,6 +69,7 @@ def test_what_stands_in_one_line_is_a_section_of_its_own() -> None:
         ("CONTRIBUTING.md", "[x](docs/a/b.md)", "[x](a/b.md)"),
         ("bench/results/README.md", "[x](../../docs/a.md)", "[x](../../a.md)"),
         ("docs/a/b.md", "see [`x`](../../deploy/kubernetes) there", "see `x` there"),
+        ("docs/a.md", "[the run](../.ci/run) does", "the run does"),
         ("docs/a.md", "[x](https://a.example/b#c) [y](#z)", "[x](https://a.example/b#c) [y](#z)"),
     ],
 )

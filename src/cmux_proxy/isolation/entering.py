@@ -78,7 +78,14 @@ def _start(registry: Registry, address: str, wants_outbound: bool) -> "subproces
             stderr=subprocess.DEVNULL,
             pass_fds=[listener.fileno()],
             start_new_session=True,
+            env=_variables(),
         )
+
+
+def _variables() -> dict[str, str]:
+    """Return variables with which another Python finds this package in a single file too."""
+    archive = getattr(__spec__.loader, "archive", None)
+    return {**os.environ, **({"PYTHONPATH": os.path.abspath(archive)} if archive else {})}
 
 
 def _join(channel: socket.socket, name: str) -> str | None:
