@@ -9,6 +9,9 @@ from cmux_proxy import __version__
 from release.ready import ROOT, notes, obstacles, version_of
 from tests.helpers.timing import LATER
 
+SOURCE = ROOT / "src" / "cmux_proxy" / "_build.py"
+in_checkout = pytest.mark.skipif(not SOURCE.is_file(), reason="the sources are not here")
+
 GOOD = """# Changelog
 
 ## [Unreleased]
@@ -55,12 +58,13 @@ def test_the_notes_are_the_section_of_the_version() -> None:
     assert notes(GOOD, "9.9.9") == ""
 
 
+@in_checkout
 def test_the_version_is_read_from_its_one_place() -> None:
-    source = (ROOT / "src" / "cmux_proxy" / "_build.py").read_text("utf-8")
-    assert version_of(source) == __version__
+    assert version_of(SOURCE.read_text("utf-8")) == __version__
     assert f'"{__version__}"' not in (ROOT / "pyproject.toml").read_text("utf-8")
 
 
+@in_checkout
 @pytest.mark.parametrize(("arguments", "status"), [(["v0.0.0"], 1), (["--notes"], 0)])
 def test_it_needs_nothing_but_python(arguments: list[str], status: int) -> None:
     done = subprocess.run(
