@@ -4,6 +4,8 @@ import json
 import textwrap
 from typing import Final
 
+import click
+
 from cmux_proxy.flags import GROUPS, Flag, default_of, shown_default
 
 _WIDTH: Final = 98
@@ -15,6 +17,7 @@ _HEAD: Final = """\
 
 # For flags whose default is nothing that one could write.
 _EXAMPLES: Final[dict[str, object]] = {
+    "unix-mode": "660",
     "upstream-host": "127.0.0.1",
     "workspace-host": "{workspace}.example",
     "host-suffix": ["example.dev"],
@@ -25,6 +28,8 @@ _EXAMPLES: Final[dict[str, object]] = {
     "allow-host": ["app.example", "*.example"],
     "allow-client": ["127.0.0.1", "10.0.0.0/8"],
     "max-clients": 1000,
+    "access-log-file": "/var/log/cmux-proxy.log",
+    "admin": "127.0.0.1:9179",
     "busy-poll": 0,
 }
 
@@ -52,9 +57,17 @@ def _value(flag: Flag) -> object:
     if isinstance(default, tuple) and default:
         return list(default)
     shown = shown_default(flag)
-    if not shown or default == ():
+    if default == () or (default is None and not _means_nothing(flag, shown)):
         raise LookupError(f"an example for {flag.name} is missing in pages/example.py")
     return int(shown) if shown.isdigit() else shown
+
+
+def _means_nothing(flag: Flag, shown: str) -> bool:
+    """Return whether one may write what the help shows of a default that is None."""
+    try:
+        return flag.kind.convert(shown, None, None) is None
+    except click.BadParameter:
+        return False
 
 
 def _written(value: object) -> str:

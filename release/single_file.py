@@ -1,6 +1,7 @@
 """A wheel -> one file that any Python runs: the package in pure Python, and what it needs.
 
-It lacks uvloop and the compiled hot path, which are machine code and cannot be run from a zip file.
+It lacks what is machine code and cannot be run from a zip file: the compiled hot path, uvloop, what
+--admin needs, and psutil, which lists processes on macOS.
 """
 
 import shutil

@@ -29,7 +29,9 @@ sleep() {{ {python} - {servers} <<'END'
 import socket, sys
 for server in sys.argv[1:]:
     host, _, port = server.rpartition(":")
-    while socket.socket().connect_ex((host or "127.0.0.1", int(port))):
+    address = server if "/" in server else (host or "127.0.0.1", int(port))
+    family = socket.AF_UNIX if "/" in server else socket.AF_INET
+    while socket.socket(family).connect_ex(address):
         pass
 END
 }}
@@ -55,8 +57,8 @@ class Block(NamedTuple):
 class Recipe(NamedTuple):
     """Blocks by how they begin, and what has to be printed.
 
-    `servers` are the ports, or addresses, that they wait for; `needs` are those of services that
-    are to be there.
+    `servers` are the ports, addresses or paths that they wait for; `needs` are those of services
+    that are to be there.
     """
 
     page: str
@@ -113,7 +115,8 @@ class Bench:
         return "\n".join([wait, *before, "sleep 1" if any(before) else "", last, _STATUS])
 
     def mine(self, text: str) -> str:
-        """Return a text of the documentation with the test's own ports."""
+        """Return a text of the documentation with the test's own ports, and files in its folder."""
+        text = text.replace("/tmp/", f"{self._folder}/")
         return _PORT.sub(lambda match: str(self.ports[match[0]]), text)
 
     def _pasted(self, one: Block) -> str:

@@ -3,10 +3,13 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from cmux_proxy import Config
+from cmux_proxy.flag_types import Count
 from cmux_proxy.flags import FLAGS, Flag
 from pages import example as page
 from pages.example import example
@@ -55,8 +58,18 @@ def test_all_but_the_examples_are_the_defaults(ran: Ran, tmp_path: Path) -> None
     assert load(ran, tmp_path, "\n".join(lines)) == Config()
 
 
-def test_a_flag_without_a_default_needs_an_example(monkeypatch: pytest.MonkeyPatch) -> None:
-    new = Flag("new-thing", "routing.host_suffixes", FLAGS[0].kind, "New.")
+@pytest.mark.parametrize(
+    ("field", "kind", "shown"),
+    [
+        ("routing.host_suffixes", FLAGS[0].kind, "none"),
+        ("upstream_host", click.STRING, "off"),
+        ("limits.clients", Count(may_be_off=True), "many"),
+    ],
+)
+def test_a_flag_without_a_default_needs_an_example(
+    field: str, kind: click.ParamType[Any], shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = Flag("new-thing", field, kind, "New.", shown)
     monkeypatch.setattr(page, "GROUPS", {"New": [new]})
     with pytest.raises(LookupError, match="an example for new-thing is missing"):
         example()

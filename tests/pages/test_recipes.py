@@ -39,6 +39,8 @@ ASKING: Final = [
 # These start a proxy themselves.
 STARTING: Final = [
     Recipe("README.md", ("import asyncio\n\nfrom cmux_proxy",), r"listening on 127\.0\.0\.1:\d+"),
+    Recipe(f"{G}ask-the-machine.md", ("cmux-proxy ports\n",), "PORT +ADDRESS +FAMILY"),
+    Recipe(f"{G}ask-the-machine.md", ("python3 -m http.server",), "Directory listing for /"),
     Recipe(f"{G}browsers.md", ("cmux-proxy --listen 127.0.0.1:8080 &",), "Directory listing for /"),
     Recipe(f"{G}browsers.md", ("cmux-proxy --listen 127.0.0.1:8080 --host-suffix",), LISTENING),
     Recipe(f"{G}busy-polling.md", ("cmux-proxy --listen",), LISTENING),
@@ -51,15 +53,21 @@ STARTING: Final = [
     Recipe(f"{G}run-it.md", ("cmux-proxy --listen 127.0.0.1:8080 --upstream",), LISTENING),
     Recipe(f"{G}run-it.md", ("cmux-proxy --listen 127.0.0.1:8080,",), LISTENING),
     Recipe(f"{G}run-it.md", ("cat > cmux-proxy.toml",), LISTENING),
+    Recipe(
+        f"{G}run-it.md", ("cmux-proxy --listen unix:",), "a page",
+        ("/tmp/cmux-proxy.sock",), ("3000",),
+    ),
     Recipe(f"{G}run-it.md", ("cmux-proxy --listen 127.0.0.1:8080 --workers 4",), LISTENING),
     Recipe(f"{G}run-it.md", ("head -c 24",), "a page", ("8080",), ("3000",)),
     Recipe(f"{G}workspaces.md", ("cmux-proxy --listen",), LISTENING),
-]
+]  # fmt: skip
 
 # Where else it is tried, or why it cannot be.
 ELSEWHERE: Final = {
     ("README.md", "python3 -m venv"): ".ci/packages installs",
     ("README.md", "make run"): ".ci/smoke",
+    (f"{G}ask-the-machine.md", "cmux-proxy ports --watch"): "tests/commands/test_ports.py",
+    (f"{G}ask-the-machine.md", "cmux-proxy doctor"): "tests/commands/test_doctor.py",
     (f"{G}cluster.md", "kubectl kustomize"): "tests/deploy",
     (f"{G}cluster.md", "CMUX_WORKSPACE_HOST"): "a variable alone",
     (f"{G}cluster.md", "echo '127.0.0.2"): "it changes /etc/hosts",
@@ -76,6 +84,8 @@ ELSEWHERE: Final = {
     (f"{G}reach-a-port.md", "ssh -o"): "tests/commands/test_real_programs.py",
     (f"{G}reach-a-port.md", "cmux-proxy forward"): "tests/commands/test_real_programs.py",
     (f"{G}reach-a-port.md", "SSL_CERT_FILE"): "tests/commands/test_real_tls.py",
+    (f"{G}run-it.md", "cmux-proxy --listen fd://3"): "a socket has to be passed",
+    (f"{G}see-what-it-does.md", "import asyncio"): "it says nothing before somebody comes",
     (f"{G}tcp-over-connect.md", "curl -k"): "a service that speaks TLS is not here",
     (f"{G}websockets.md", "npx wscat"): "a program that is not here",
     (f"{G}workspaces.md", "cmux-proxy run"): "tests/network/test_isolation.py",
