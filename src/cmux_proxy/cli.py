@@ -15,6 +15,7 @@ from cmux_proxy.commands.completion import completion_command
 from cmux_proxy.commands.connect import connect_command
 from cmux_proxy.commands.doctor import doctor_command
 from cmux_proxy.commands.forward import forward_command
+from cmux_proxy.commands.healthcheck import healthcheck_command
 from cmux_proxy.commands.ports import ports_command
 from cmux_proxy.commands.run import run_command
 from cmux_proxy.commands.wait import wait_command
@@ -136,6 +137,7 @@ for _subcommand in (
     connect_command,
     doctor_command,
     forward_command,
+    healthcheck_command,
     ports_command,
     run_command,
     wait_command,

@@ -1,0 +1,118 @@
+"""cmux-proxy healthcheck, as a program beside proxies of all kinds and what is none."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cmux_proxy import Access, Proxy
+from tests.helpers.origins import Visit, origin
+from tests.helpers.proxies import MODULE, environment, local_config
+from tests.helpers.script import head
+from tests.helpers.tools import finish
+from tests.helpers.wire import closed_port
+
+
+async def asked(*flags: str, listen: str = "") -> tuple[int, str]:
+    """Run the command; return its status and what it complains about."""
+    variables = environment(CMUX_LISTEN=listen)
+    done = await finish(*MODULE, "healthcheck", *flags, variables=variables)
+    assert done.out == b""
+    return done.status, done.errors.decode()
+
+
+def complaint(address: str, problem: str) -> tuple[int, str]:
+    return 1, f"cmux-proxy: error: {address} is not well: {problem}\n"
+
+
+@pytest.mark.parametrize(
+    "access",
+    [Access(), Access(tokens=["t"]), Access(allow_clients=["::2"]), Access(allow_hosts=["a"])],
+    ids=["open", "token", "clients", "hosts"],
+)
+async def test_a_proxy_that_answers_is_well_whatever_it_says(access: Access) -> None:
+    async with Proxy(local_config(access=access)) as proxy:
+        assert await asked(f"--listen={proxy.addresses[0]}") == (0, "")
+
+
+async def test_all_that_the_proxy_listens_on_is_asked(tmp_path: Path) -> None:
+    listen = ["127.0.0.1:0", "[::1]:0", f"unix:{tmp_path}/s"]
+    async with Proxy(local_config(listen=listen)) as proxy:
+        places = list(map(str, proxy.addresses))
+        assert await asked(listen=",".join(places)) == (0, "")
+        with closed_port() as port:
+            status, text = await asked("--listen", ",".join(places), f"--listen=127.0.0.1:{port}")
+            assert status == 1
+            assert text.startswith(f"cmux-proxy: error: 127.0.0.1:{port} is not well: ")
+            assert text.endswith("Connection refused\n")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
+async def test_a_wildcard_is_asked_on_the_loopback(host: str) -> None:
+    access = Access(tokens=["t"])
+    async with Proxy(local_config(listen=[f"{host}:0"], access=access)) as proxy:
+        assert await asked(listen=str(proxy.addresses[0])) == (0, "")
+
+
+async def test_what_the_file_of_the_proxy_says_is_asked(tmp_path: Path) -> None:
+    file = tmp_path / "proxy.toml"
+    async with Proxy(local_config()) as proxy:
+        file.write_text(f'listen = ["{proxy.addresses[0]}"]')
+        variables = environment(CMUX_CONFIG=str(file))
+        done = await finish(*MODULE, "healthcheck", variables=variables)
+        assert (done.status, done.errors) == (0, b"")
+
+
+async def test_a_path_that_is_not_there_is_not_well(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/s"
+    assert await asked(listen=address) == complaint(address, "[Errno 2] No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("says", "problem"),
+    [
+        (head("HTTP/1.1 200 OK", "Content-Length: 0"), "somebody else has answered"),
+        (head("HTTP/1.1 400 No", "Proxy-Status: other; error=x"), "somebody else has answered"),
+        (head("HTTP/1.1 503 Busy", "Proxy-Status: cmux-proxy; error=x"), "the answer is a 503"),
+        (b"SSH-2.0-x\r\n", "the answer is not HTTP"),
+        (b"", "Remote end closed connection without response"),
+    ],
+)
+async def test_whoever_answers_otherwise_is_not_well(says: bytes, problem: str) -> None:
+    async def behave(visit: Visit) -> None:
+        await visit.head()
+        await visit.say(says)
+
+    async with origin(behave) as other:
+        address = f"127.0.0.1:{other.port}"
+        assert await asked(listen=address) == complaint(address, problem)
+        [request] = other.asked
+        # There is no path in it that could be a service's, and no port.
+        assert (request.method, request.target) == ("OPTIONS", "*")
+        assert not request.field("x-cmux-port-internal")
+
+
+async def test_whoever_says_nothing_is_not_waited_for_any_longer() -> None:
+    async def behave(visit: Visit) -> None:
+        await visit.head()
+        await asyncio.Event().wait()
+
+    async with origin(behave) as other:
+        address = f"127.0.0.1:{other.port}"
+        assert await asked("--timeout=50ms", listen=address) == complaint(address, "timed out")
+
+
+@pytest.mark.parametrize("listen", ["fd://3", "127.0.0.1:0", "127.0.0.1:1,[::]:0"])
+async def test_what_has_no_address_cannot_be_asked(listen: str) -> None:
+    status, text = await asked(listen=listen)
+    entry = listen.rpartition(",")[2]
+    assert status == 2
+    assert text == (
+        f"cmux-proxy: error: Invalid value for --listen: {entry!r} is no place to ask\n"
+    )
+
+
+@pytest.mark.parametrize("flags", [["--timeout=0"], ["--timeout=off"], ["--listen=8080"]])
+async def test_a_flag_that_cannot_be_used_is_2(flags: list[Any]) -> None:
+    assert (await asked(*flags))[0] == 2
