@@ -32,7 +32,7 @@ FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-slow test-compiled fuzz coverage lint types
-.PHONY: bench bench-full bench-workers bench-micro chart soak
+.PHONY: bench bench-full bench-workers bench-restart bench-micro chart soak
 .PHONY: docs pages build release reproducible release-check clean
 
 help: ## list the verbs
@@ -84,6 +84,9 @@ bench-full: ## every scenario and rival, and both builds; takes over ten minutes
 
 bench-workers: $(RUN_VENV)/run.stamp ## one worker, two and four, and how evenly they share
 	@exec $(RUN_PY) -m bench.load.workers $(ARGS)
+
+bench-restart: $(RUN_VENV)/run.stamp ## restarts under load: no request may fail (Linux; wrk, nginx)
+	@exec $(RUN_PY) -m bench.restart $(ARGS)
 
 chart: $(RUN_VENV)/run.stamp ## draw docs/assets/bench.svg from the newest result
 	@$(RUN_PY) -m bench.load.chart $(ARGS)

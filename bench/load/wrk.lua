@@ -23,10 +23,10 @@ end
 function done(summary, latency)
    local errors = summary.errors
    io.write(string.format(
-      '\n{"count": %d, "microseconds": %d, "bytes": %d, "p50": %d, "p99": %d, ' ..
+      '\n{"count": %d, "microseconds": %d, "bytes": %d, "p50": %d, "p99": %d, "longest": %d, ' ..
       '"failed_connects": %d, "failed_reads": %d, "failed_writes": %d, ' ..
       '"timeouts": %d, "bad_statuses": %d}\n',
       summary.requests, summary.duration, summary.bytes,
-      latency:percentile(50), latency:percentile(99),
+      latency:percentile(50), latency:percentile(99), latency.max,
       errors.connect, errors.read, errors.write, errors.timeout, errors.status))
 end

@@ -1,0 +1,218 @@
+"""packaging/systemd: systemd accepts the units, they are hardened, and the proxy runs as they say.
+
+systemd itself does not run here: what it does with sockets is done by systemd-socket-activate, and
+what the filter of system calls would refuse is found out with strace.
+"""
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from cmux_proxy.flags import FLAGS
+from cmux_proxy.settings import Timeouts
+from tests.helpers.origins import answer, answering, origin
+from tests.helpers.proxies import MODULE, environment, is_served, proxy_process
+from tests.helpers.script import head
+from tests.helpers.systemd import Systemd
+from tests.helpers.timing import LATER, later
+from tests.helpers.tools import says, tool
+from tests.helpers.wire import Wire, closed_port
+
+ROOT: Final = Path(__file__).parent.parent.parent / "packaging" / "systemd"
+SERVICES: Final = ["cmux-proxy.service", "cmux-proxy@.service"]
+PROGRAM: Final = "/opt/cmux-proxy/bin/cmux-proxy"
+
+pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason="it is not part of the package")
+
+
+def unit(name: str) -> dict[str, dict[str, list[str]]]:
+    """Return the sections of a unit: the values of each setting, in their order."""
+    found: dict[str, dict[str, list[str]]] = {}
+    section: dict[str, list[str]] = {}
+    for line in (ROOT / name).read_text("utf-8").splitlines():
+        if match := re.fullmatch(r"\[(\w+)\]", line):
+            section = found.setdefault(match[1], {})
+        elif line and not line.startswith("#"):
+            key, _, value = line.partition("=")
+            section.setdefault(key, []).append(value)
+    return found
+
+
+def analyze(*arguments: str) -> str:
+    """Run systemd-analyze and return what it prints; fail if it complains."""
+    done = subprocess.run(
+        [tool("systemd-analyze"), *arguments],
+        capture_output=True, text=True, check=False, timeout=LATER,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    return done.stdout
+
+
+def installed(folder: Path) -> list[str]:
+    """Put the units into a folder, with a program that is there; return their paths."""
+    paths = []
+    for path in ROOT.iterdir():
+        copy = folder / path.name.replace("@.", "@a.")
+        copy.write_text(path.read_text("utf-8").replace(PROGRAM, sys.executable))
+        paths.append(str(copy))
+    return paths
+
+
+# The units
+
+
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    assert analyze("verify", "--man=no", *installed(tmp_path)) == ""
+
+
+def test_a_setting_that_systemd_does_not_know_is_found(tmp_path: Path) -> None:
+    paths = installed(tmp_path)
+    with open(paths[0], "a", encoding="utf-8") as file:
+        file.write("\n[Unit]\nProtectEverything=yes\n")
+    with pytest.raises(AssertionError, match="ProtectEverything"):
+        analyze("verify", "--man=no", *paths)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_systemd_finds_little_that_the_service_may_do(name: str, tmp_path: Path) -> None:
+    installed(tmp_path)
+    told = analyze("security", "--offline=true", str(tmp_path / name.replace("@.", "@a.")))
+    match = re.search(r"Overall exposure level for \S+: ([0-9.]+) OK", told)
+    assert match is not None, told
+    assert float(match[1]) <= 1.5
+
+
+def test_both_services_are_the_same_but_for_who_passes_the_sockets() -> None:
+    one, other = map(unit, SERVICES)
+    assert other["Service"].pop("Sockets") == ["cmux-proxy.socket"]
+    assert (one["Service"], one["Install"]) == (other["Service"], other["Install"])
+    for each in (one, other):
+        assert each["Unit"]["Requires"] == ["cmux-proxy.socket"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_service_says_where_it_listens_nowhere_and_has_time_to_drain(name: str) -> None:
+    service = unit(name)["Service"]
+    assert service["Type"] == ["notify"]
+    assert service["ExecStart"] == [PROGRAM]
+    assert float(service["TimeoutStopSec"][0]) > Timeouts().drain
+
+
+@pytest.mark.parametrize("name", [path.name for path in ROOT.glob("*")])
+def test_variables_that_are_named_are_those_of_flags(name: str) -> None:
+    named = set(re.findall(r"\bCMUX_[A-Z_]+", (ROOT / name).read_text("utf-8")))
+    assert named <= {flag.variable for flag in FLAGS}
+
+
+# The filter of system calls
+
+
+@cache
+def system_calls(group: str) -> frozenset[str]:
+    """Return the calls of one of systemd's groups, those of groups in it included."""
+    found: set[str] = set()
+    for line in analyze("syscall-filter", group).splitlines()[1:]:
+        word = line.strip()
+        if word.startswith("@"):
+            found |= system_calls(word)
+        elif word and not word.startswith("#"):
+            found.add(word)
+    return frozenset(found)
+
+
+def allowed() -> frozenset[str]:
+    [first, second] = unit("cmux-proxy.service")["Service"]["SystemCallFilter"]
+    assert second.startswith("~")
+    refused = [system_calls(group) for group in second[1:].split()]
+    return system_calls(first).difference(*refused)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_whatever_it_asks_of_the_system_is_allowed(
+    loop_name: str, workers: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "calls"
+    within = (tool("strace"), "-f", "-qq", "-o", str(log))
+    with Systemd.at(tmp_path) as systemd:
+        variables = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "400000"}
+        flags = ("--workers", workers, "--upstream-host", "localhost")
+        async with (
+            origin(answering(lambda _: answer(bytes(1_000_000)))) as upstream,
+            proxy_process(loop_name, *flags, variables=variables, within=within) as proxy,
+        ):
+            with await Wire.to("127.0.0.1", proxy.port) as client:
+                route = f"X-Cmux-Port-Internal: {upstream.port}"
+                await client.send(head("GET / HTTP/1.1", "Host: a", route, "Connection: close"))
+                assert len(await later(client.receive_all())) > 1_000_000
+            while "WATCHDOG=1" not in await systemd.hears():
+                pass
+            # strace passes no signals on; it is the parent of the proxy.
+            os.kill(proxy.workers()[0], signal.SIGTERM)
+            assert await proxy.ended() == (0, "")
+    calls = set(re.findall(r"^[0-9]+ +(\w+)\(", log.read_text("utf-8"), re.MULTILINE))
+    assert {"accept4", "connect", "sendto"} <= calls
+    # Made where much has come at once, which may not happen here.
+    calls.add("splice")
+    # The limit of descriptors, which LimitNOFILE= has set already there.
+    assert calls - allowed() <= {"setrlimit"}
+
+
+# Socket activation
+
+
+@asynccontextmanager
+async def activated(
+    loop_name: str, *flags: str, listen: Sequence[str], systemd: Systemd
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Have systemd-socket-activate listen, and start the proxy with whoever comes first."""
+    passed = [f"--listen={each}" for each in listen]
+    variables = {"PYTHONUNBUFFERED": "1", "NOTIFY_SOCKET": systemd.address}
+    given = [f"--setenv={name}={value}" for name, value in variables.items()]
+    command = [tool("systemd-socket-activate"), *passed, *given]
+    process = await asyncio.create_subprocess_exec(
+        *command, *MODULE, "--loop", loop_name, *flags,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=environment(),
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await later(process.communicate())
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_the_first_client_starts_the_proxy_and_is_served(
+    loop_name: str, workers: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "proxy.sock"
+    with closed_port() as port:
+        pass
+    listen = [f"127.0.0.1:{port}", str(path)]
+    with Systemd.at(tmp_path) as systemd:
+        flags = ("--workers", workers)
+        async with activated(loop_name, *flags, listen=listen, systemd=systemd) as process:
+            await says(process, r"(Listening on .*proxy\.sock)")
+            with await Wire.to("127.0.0.1", port) as first, await Wire.to_path(str(path)) as second:
+                await is_served(first)
+                await is_served(second)
+            status = f"STATUS=listening on 127.0.0.1:{port}, unix:{path}"
+            assert await systemd.hears() == ["READY=1", status]
+            process.send_signal(signal.SIGTERM)
+            assert await systemd.hears() == ["STOPPING=1", "STATUS=draining"]
+            assert await later(process.wait()) == 0
+        # The file is systemd's.
+        assert path.exists()
