@@ -116,7 +116,7 @@ def _serve(config: Config, passed: Sequence[int]) -> int:
         format="cmux-proxy: %(levelname)s: %(message)s",
         stream=sys.stderr,
     )
-    for number in set(passed).difference(config.descriptors()):
+    for number in sorted(set(passed).difference(config.descriptors())):
         _log.warning("a socket was passed that --listen does not name: fd://%d", number)
     return run(config, partial(_announce, config))
 

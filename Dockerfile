@@ -1,0 +1,29 @@
+# The proxy alone, compiled, as a user without rights:
+#
+#   docker build -t cmux-proxy .
+#
+# Settings are variables, such as CMUX_WORKERS; flags come behind the image's name.
+FROM python:3.13-slim AS build
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY LICENSE MANIFEST.in README.md pyproject.toml setup.py ./
+COPY docs/cmux-proxy.1 docs/
+COPY src src
+# Without pip in it, since nothing is installed later.
+RUN python -m venv --without-pip /opt/cmux-proxy \
+    && CMUX_PROXY_COMPILE=1 python -m pip --python /opt/cmux-proxy/bin/python \
+        install --no-cache-dir --no-compile ".[admin]"
+
+FROM python:3.13-slim
+COPY --from=build /opt/cmux-proxy /opt/cmux-proxy
+ENV PATH=/opt/cmux-proxy/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    CMUX_LISTEN=0.0.0.0:8080
+USER 10001:10001
+EXPOSE 8080
+# It asks where CMUX_LISTEN or the file of CMUX_CONFIG says; with --listen, it would ask in vain.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["cmux-proxy", "healthcheck"]
+ENTRYPOINT ["cmux-proxy"]

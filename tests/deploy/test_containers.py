@@ -1,0 +1,202 @@
+"""Dockerfile, compose.yaml and the feature for dev containers, as far as that goes without Docker.
+
+Linters and schemas read them; what they run is run here, in folders in place of images.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from cmux_proxy import Config
+from cmux_proxy.flags import FLAGS
+from tests.helpers.proxies import environment
+from tests.helpers.timing import LATER, later
+from tests.helpers.tools import finish, missing, program, says
+from tests.helpers.wire import closed_port
+
+ROOT: Final = Path(__file__).parent.parent.parent
+FEATURE: Final = ROOT / "packaging" / "devcontainer" / "src" / "cmux-proxy"
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "src").is_dir(), reason="the files are not part of the package"
+)
+
+
+def extra(name: str) -> str:
+    """Return a program of the extra `deploy`."""
+    path = Path(sys.executable).parent / name
+    if not path.is_file():
+        missing(f"{name} is not installed")
+    return str(path)
+
+
+def runs(*command: str | Path, variables: Mapping[str, str] | None = None, **more: Any) -> str:
+    """Run a program, and return what it prints; fail if it does."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=20 * LATER,
+        env=environment(**(variables or {})), **more,
+    )  # fmt: skip
+    out: str = done.stdout
+    assert done.returncode == 0, out + done.stderr
+    return out
+
+
+# The image
+
+
+def instructions(name: str) -> list[str]:
+    """Return what the Dockerfile tells of a kind, stage by stage, in one line each."""
+    text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text("utf-8"))
+    return re.findall(rf"^{name} (.*)$", text, re.MULTILINE)
+
+
+def image_variables() -> dict[str, str]:
+    [line] = instructions("ENV")
+    return dict(word.split("=", 1) for word in shlex.split(line))
+
+
+def test_the_linter_of_dockerfiles_has_nothing_to_say() -> None:
+    assert runs(extra("hadolint"), ROOT / "Dockerfile") == ""
+
+
+def test_the_image_runs_as_nobody_in_particular() -> None:
+    [user] = instructions("USER")
+    assert re.fullmatch(r"[1-9][0-9]{3,}:[1-9][0-9]{3,}", user)
+    # The same as in Kubernetes, where the cluster asks for one that is not root.
+    number = user.partition(":")[0]
+    assert f"runAsUser: {number}" in (ROOT / "deploy/kubernetes/tier/deployment.yaml").read_text()
+
+
+def test_the_image_listens_and_is_asked_where_its_variables_say() -> None:
+    variables = image_variables()
+    assert {name for name in variables if name.startswith("CMUX_")} <= {
+        flag.variable for flag in FLAGS
+    }
+    [address] = Config(listen=variables["CMUX_LISTEN"].split(",")).addresses()
+    assert instructions("EXPOSE") == [str(address.port)]
+    assert instructions("ENTRYPOINT") == ['["cmux-proxy"]']
+    [check] = instructions("HEALTHCHECK")
+    assert check.endswith(' CMD ["cmux-proxy", "healthcheck"]')
+
+
+def copied() -> list[str]:
+    """Return what the image is built from."""
+    lines = [line for line in instructions("COPY") if not line.startswith("--from")]
+    return [name for line in lines for name in line.split()[:-1]]
+
+
+def copy_sources(folder: Path) -> Path:
+    """Copy that, since pip leaves things behind where it builds."""
+    sources = folder / "src"
+    sources.mkdir()
+    for name in copied():
+        (sources / name).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, sources / name)
+    return sources
+
+
+def test_what_the_image_is_built_from_is_sent_to_docker_and_nothing_else() -> None:
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert lines[1] == "*"
+    assert [line[1:] for line in lines if line.startswith("!")] == copied()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_the_steps_of_the_image_make_a_proxy_that_is_healthy(tmp_path: Path) -> None:
+    sources, home = copy_sources(tmp_path), tmp_path / "opt"
+    install = next(line for line in instructions("RUN") if "venv" in line)
+    assert install.count("/opt/cmux-proxy") == 2
+    steps = install.replace("/opt/cmux-proxy", str(home)).replace("COMPILE=1", "COMPILE=0")
+    venv.create(tmp_path / "python", with_pip=True)
+    path = os.pathsep.join([str(tmp_path / "python" / "bin"), os.environ["PATH"]])
+    runs("sh", "-ec", steps, variables={"PATH": path}, cwd=sources)
+    with closed_port() as port:
+        pass
+    listen = {**image_variables(), "CMUX_LISTEN": f"0.0.0.0:{port}"}
+    listen |= environment(PATH=os.pathsep.join([str(home / "bin"), os.environ["PATH"]]))
+    command = str(home / "bin" / "cmux-proxy")
+    async with program(command, folder=tmp_path, variables=listen) as proxy:
+        await says(proxy, r"\ncmux-proxy ([0-9.]+) ")
+        assert (await finish(command, "healthcheck", variables=listen)).status == 0
+    # What it needs for --admin is there too.
+    runs(str(home / "bin" / "python"), "-c", "import cmux_proxy.admin.serving")
+    assert (await finish(command, "healthcheck", variables=listen)).status == 1
+
+
+# Compose
+
+
+def compose() -> Any:
+    try:
+        yaml = import_module("yaml")
+    except ImportError:
+        missing("PyYAML is not installed")
+    return yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+
+
+def test_the_schema_of_compose_has_nothing_to_say() -> None:
+    arguments = ("--builtin-schema", "vendor.compose-spec", ROOT / "compose.yaml")
+    assert "ok" in runs(extra("check-jsonschema"), *arguments)
+
+
+def test_the_example_configures_the_proxy_with_variables_that_it_has() -> None:
+    proxy = compose()["services"]["cmux-proxy"]
+    named = {flag.variable: flag for flag in FLAGS}
+    for variable, value in proxy["environment"].items():
+        named[variable].kind.convert(value, None, None)
+    assert float(proxy["stop_grace_period"].removesuffix("s")) > Config().timeouts.drain
+    # Without a token, only this machine may come.
+    assert all(port.startswith("127.0.0.1:") for port in proxy["ports"])
+
+
+# The feature for dev containers
+
+
+def feature() -> Any:
+    return json.loads((FEATURE / "devcontainer-feature.json").read_text("utf-8"))
+
+
+def test_the_feature_is_called_as_its_folder_and_its_options_are_those_of_its_script() -> None:
+    told = feature()
+    assert told["id"] == FEATURE.name
+    assert re.fullmatch(r"\d+\.\d+\.\d+", told["version"])
+    script = (FEATURE / "install.sh").read_text("utf-8")
+    for name, option in told["options"].items():
+        assert option["type"] == "string"
+        assert f'{name.upper()}="${{{name.upper()}:-{option["default"]}}}"' in script
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_the_feature_installs_and_starts_a_proxy_beside_the_command(tmp_path: Path) -> None:
+    folder, prefix = tmp_path / "feature", tmp_path / "prefix"
+    shutil.copytree(FEATURE, folder)
+    with closed_port() as port:
+        pass
+    sources = copy_sources(tmp_path)
+    variables = {
+        "PACKAGE": str(sources), "LISTEN": f"127.0.0.1:{port}", "PREFIX": str(prefix),
+        "CMUX_PROXY_COMPILE": "0", "TMPDIR": str(tmp_path),
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }  # fmt: skip
+    runs("sh", folder / "install.sh", variables=variables)
+    start = prefix / feature()["entrypoint"].removeprefix("/usr/local/")
+    command = str(prefix / "bin" / "cmux-proxy")
+    asks = f"until {command} healthcheck --listen 127.0.0.1:{port}; do :; done; exit 7"
+    async with program("sh", "-c", '"$@"; echo "status $?"; sleep 60', "sh", str(start),
+                       "sh", "-c", asks,
+                       folder=tmp_path, variables=variables) as box:  # fmt: skip
+        assert await later(says(box, r"status ([0-9]+)\n")) == "7"
