@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cmux_proxy import Access, Proxy
+from cmux_proxy.commands.healthcheck import _addresses
 from tests.helpers.origins import Visit, origin
 from tests.helpers.proxies import MODULE, environment, local_config
 from tests.helpers.script import head
@@ -46,6 +47,12 @@ async def test_all_that_the_proxy_listens_on_is_asked(tmp_path: Path) -> None:
             assert status == 1
             assert text.startswith(f"cmux-proxy: error: 127.0.0.1:{port} is not well: ")
             assert text.endswith("Connection refused\n")
+
+
+def test_where_it_asks_is_named_once() -> None:
+    texts = ["0.0.0.0:80", "127.0.0.1:80", "[::]:80", "[::1]:81", "unix:/s"]
+    places = ["127.0.0.1:80", "[::1]:80", "[::1]:81", "unix:/s"]
+    assert [str(address) for address in _addresses(texts)] == places
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])

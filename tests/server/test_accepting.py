@@ -5,6 +5,7 @@ import contextlib
 import errno
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -66,6 +67,12 @@ async def test_each_loop_accepts_in_the_way_that_suits_it(loop_name: str, bursts
         each = acceptor(arrivals(Accepted()), sock, bursts)
     kind = ServerAcceptor if loop_name == "uvloop" and bursts else ReaderAcceptor
     assert type(each) is kind
+
+
+async def test_unix_sockets_are_read_on_each_loop(tmp_path: Path) -> None:
+    (sock,) = bind([Address("", 0, str(tmp_path / "s"))])
+    with sock:
+        assert type(acceptor(arrivals(Accepted()), sock, True)) is ReaderAcceptor
 
 
 @every_kind

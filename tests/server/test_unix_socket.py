@@ -6,7 +6,7 @@ import socket
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -67,6 +67,20 @@ def test_where_somebody_listens_it_is_refused(path: Path) -> None:
             listening(path)
         assert caught.value.errno == errno.EADDRINUSE
         connects(path)
+
+
+def test_whoever_is_too_busy_to_take_a_connection_is_somebody_too(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other, ExitStack() as stack:
+        other.bind(str(path))
+        other.listen(0)
+        with suppress(BlockingIOError):
+            while True:
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.setblocking(False)
+                client.connect(str(path))
+        with pytest.raises(OSError, match="in use"):
+            listening(path)
+        assert path.exists()
 
 
 def test_whoever_listens_for_something_else_is_somebody_too(path: Path) -> None:
