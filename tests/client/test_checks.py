@@ -15,9 +15,10 @@ from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.client.route import Route
 from cmux_proxy.client.verdicts import NOTE, OK, PROBLEM, Verdict
 from tests.helpers.hosts import careful_server
-from tests.helpers.origins import Behaviour, Visit, answer, length, origin, silent
+from tests.helpers.messages import Message
+from tests.helpers.origins import Behaviour, Visit, answer, answering, length, origin, silent
 from tests.helpers.proxies import local_config
-from tests.helpers.script import Stage, head, stage
+from tests.helpers.script import SWITCHING, Stage, head, stage
 from tests.helpers.timing import MS, SOON
 from tests.helpers.wire import closed_port
 from tests.helpers.workspaces import registry, running, serving
@@ -75,6 +76,17 @@ async def test_a_service_that_refuses_foreign_hosts_is_found_out_and_the_remedy_
             assert found["host"] == Verdict(OK, "host", "Host app.example gets 200")
 
 
+async def test_a_host_that_is_sent_elsewhere_is_taken() -> None:
+    def reply(asked: Message) -> bytes:
+        if asked.field("host") == "a.example":
+            return answer(b"", "Location: /", status="302 Found")
+        return answer(b"hello\n")
+
+    async with stage() as on, origin(answering(reply)) as upstream:
+        found = await examined(url(on), port=upstream.port, host="a.example")
+    assert found["host"] == Verdict(OK, "host", "Host a.example gets 302")
+
+
 async def test_a_service_on_ipv6_alone_is_told() -> None:
     async with stage() as on, origin(length(b"hello\n"), "::1") as upstream:
         found = await examined(url(on), port=upstream.port)
@@ -109,7 +121,11 @@ async def test_a_workspace_that_is_isolated_is_looked_into(registry: Path) -> No
         with running("a-1", "sleep", "60"):
             found = await examined(url(on), port=3000, workspace="a-1")
             assert kinds(found) == {"proxy": OK, "bound": PROBLEM, "route": PROBLEM}
+            found = await examined(url(on), port=on.port, workspace="a-1")
+            assert found["bound"].remedy.endswith("cmux-proxy run starts it inside")
             with serving("a-1", "127.0.0.1", 3000) as process:
+                found = await examined(url(on), port=3000)
+                assert found["bound"].remedy.endswith("is in workspace a-1: --workspace a-1")
                 found = await examined(url(on), 100 * MS, port=3000, workspace="a-1")
                 assert found["bound"].kind == OK
                 assert f"({process.pid}, " in found["bound"].says
@@ -183,6 +199,36 @@ async def test_a_websocket_that_minds_the_origin_is_found_out_and_the_remedy_hel
         async with stage(local_config(rewriting=rewriting)) as on:
             found = await examined(url(on), port=port, host="a.example")
             assert found["websocket"].kind == OK
+
+
+@pytest.mark.parametrize("says_nothing", [False, True])
+async def test_a_service_that_knows_no_upgrade_may_close_or_say_nothing(says_nothing: bool) -> None:
+    async def plain(visit: Visit) -> None:
+        while asked := await visit.request():
+            if asked.field("upgrade") is None:
+                await visit.say(answer(b"hello\n"))
+            elif not says_nothing:
+                return
+
+    async with stage() as on, origin(plain) as upstream:
+        found = await examined(url(on), 200 * MS, port=upstream.port)
+    assert found["websocket"].kind == NOTE
+    assert found["websocket"].says.startswith("none at /, see --path: ")
+    assert PROBLEM not in kinds(found).values()
+
+
+async def test_a_websocket_that_says_nothing_to_a_foreign_host_is_a_problem() -> None:
+    async def only_local(visit: Visit) -> None:
+        while asked := await visit.request():
+            if asked.field("upgrade") is None:
+                await visit.say(answer(b"hello\n"))
+            elif str(asked.field("host")).startswith("localhost:"):
+                await visit.say(SWITCHING)
+
+    async with stage() as on, origin(only_local) as upstream:
+        found = await examined(url(on), 200 * MS, port=upstream.port, host="a.example")
+    assert found["websocket"].kind == PROBLEM
+    assert found["websocket"].is_timeout
 
 
 # Streams

@@ -68,6 +68,9 @@ def test_an_upgrade_comes_from_a_page_of_the_same_host() -> None:
         assert (fields["Host"], fields["Origin"]) == (host, f"http://{host}")
         assert (fields["Connection"], fields["Upgrade"]) == ("Upgrade", "websocket")
         assert len(fields["Sec-WebSocket-Key"]) == 24
+        assert fields["X-Cmux-Port-Internal"] == "3000"
+    by_host = dict(route(None, "3000.a.example").upgrade(is_foreign=True).fields)
+    assert "X-Cmux-Port-Internal" not in by_host
 
 
 @pytest.mark.parametrize(

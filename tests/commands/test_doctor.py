@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy import Access, cli
+from cmux_proxy.client.verdicts import OK, PROBLEM, Verdict
 from cmux_proxy.commands.connect import TIMED_OUT
+from cmux_proxy.commands.doctor import print_verdicts
 from tests.helpers.hosts import careful_server
 from tests.helpers.origins import length, origin, silent
 from tests.helpers.proxies import MODULE, environment, local_config
@@ -56,6 +58,19 @@ async def test_a_service_that_hangs_is_124() -> None:
     async with stage() as on, origin(silent) as upstream:
         status, _ = await examined(on, "--port", str(upstream.port), "--timeout", "100ms")
     assert status == TIMED_OUT
+
+
+@pytest.mark.parametrize("is_timeout", [False, True])
+def test_the_first_problem_decides(is_timeout: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    verdicts = [
+        Verdict(OK, "a", "b"),
+        Verdict(PROBLEM, "c", "d", "e", is_timeout),
+        Verdict(PROBLEM, "f", "g", "", not is_timeout),
+    ]
+    assert print_verdicts(verdicts) == (TIMED_OUT if is_timeout else 1)
+    assert capsys.readouterr().out == (
+        "ok       a          b\nproblem  c          d -> e\nproblem  f          g\n"
+    )
 
 
 async def test_workspace_token_header_and_path_are_used(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from cmux_proxy import Rewriting, Routing
 from tests.helpers.browser import Browser, chromium
-from tests.helpers.proxies import local_config
+from tests.helpers.proxies import MODULE, environment, local_config
 from tests.helpers.script import stage
-from tests.helpers.tools import missing, program, says, tool
+from tests.helpers.tools import finish, missing, program, says, tool
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -89,6 +89,23 @@ async def test_a_foreign_host_is_refused_without_the_flags(site: Path, tmp_path:
         assert await browser.open(f"http://{host}/") == 403
         refusal = REFUSALS[site.name].format(name=host.partition(":")[0])
         assert refusal in await browser.evaluate("document.body.innerText")
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+async def test_the_doctor_finds_the_refusal_and_its_remedy_helps(site: Path) -> None:
+    async with program(*COMMANDS[site.name], folder=site, variables={"NO_COLOR": "1"}) as process:
+        port = await says(process, r"http://localhost:([0-9]+)/")
+        remedy = Rewriting(host_header="upstream", rewrite_origin=True)
+        for rewriting, status in ((Rewriting(), 1), (remedy, 0)):
+            async with stage(local_config(rewriting=rewriting)) as on:
+                proxy = ("--proxy", f"http://{on.address}")
+                flags = (*proxy, "--port", port, "--host", f"{port}.dev.test")
+                done = await finish(*MODULE, "doctor", *flags, variables=environment())
+            assert done.status == status, done.out
+            told = done.out.decode()
+            refusal = REFUSALS[site.name].format(name=f"{port}.dev.test")
+            assert (refusal in told) == (status == 1), told
+            assert ("--host-header upstream --rewrite-origin" in told) == (status == 1), told
 
 
 @pytest.mark.parametrize("server", ["webpack"])

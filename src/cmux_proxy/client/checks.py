@@ -28,6 +28,7 @@ _START_IT: Final = "start it: cmux-proxy --listen 127.0.0.1:8080"
 _REFUSED: Final = "connection_refused"
 _NOT_THERE: Final = "it listens here: is that proxy in a container, or has it an --upstream-host?"
 _SWITCHED: Final = 101
+_UPGRADES_WITHIN: Final = 3.0
 _BOTH_FLAGS: Final = "start the proxy with --host-header upstream --rewrite-origin"
 
 
@@ -71,7 +72,7 @@ class Checks:
         if not route.is_of_this_machine:
             return Verdict(NOTE, "bound", f"{route.proxy} is another machine; look there")
         place = place_of(route.workspace)
-        found = self._found if place.space.pid is None else listening([place.space])
+        found = listening([place.space])
         there = [
             each for each in found if each.port == route.port and any(map(each.covers, place.hosts))
         ]
@@ -121,13 +122,18 @@ class Checks:
     def websocket(self) -> Verdict:
         """Does an upgrade come through, with the host of the page too?"""
         route = self._route
+        # Where there is no WebSocket, servers refuse, close, or say nothing at all.
+        patience = min(self._timeout, _UPGRADES_WITHIN)
         try:
-            usual = ask(route.proxy, route.upgrade(is_foreign=False), self._timeout)
-            if usual.status != _SWITCHED:
-                return _no_socket(usual, route)
+            usual = ask(route.proxy, route.upgrade(is_foreign=False), patience)
+        except NoAnswer as error:
+            return _no_socket(route, str(error))
+        if usual.status != _SWITCHED:
+            return _no_socket(route, f"an upgrade gets {status_told(usual)}")
+        try:
             foreign = ask(route.proxy, route.upgrade(is_foreign=True), self._timeout)
         except NoAnswer as error:
-            return unanswered("websocket", error, "see what the service does with an upgrade")
+            return unanswered("websocket", error, _BOTH_FLAGS)
         if foreign.status == _SWITCHED:
             return Verdict(OK, "websocket", f"{route.path} switches: 101")
         says = f"Host and Origin {route.host} get {status_told(foreign)}, {route.usual_host} 101"
@@ -187,8 +193,5 @@ def _reachable(each: Listening) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(each.address, each.address)  # noqa: S104
 
 
-def _no_socket(answer: Answer, route: Route) -> Verdict:
-    if answer.proxy_error is not None:
-        return refused_by_proxy("websocket", answer)
-    says = f"{route.path} does not switch, it gets {answer.status}; see --path"
-    return Verdict(NOTE, "websocket", says)
+def _no_socket(route: Route, says: str) -> Verdict:
+    return Verdict(NOTE, "websocket", f"none at {route.path}, see --path: {says}")

@@ -45,12 +45,12 @@ def doctor_command(
     _check_arguments(host, workspace, path)
     if port is None and host is None:
         route = Route.of(proxy, 1, None, None, path, extra)
-        return _print(_proxy_alone(route, timeout))
+        return print_verdicts(_proxy_alone(route, timeout))
     try:
         route = Route.of(proxy, port, host, workspace, path, extra)
     except ValueError as error:
         raise click.BadParameter(f"{error}; give --port", param_hint="--host") from None
-    return _print(Checks(route, timeout).run())
+    return print_verdicts(Checks(route, timeout).run())
 
 
 def _check_arguments(host: str | None, workspace: str | None, path: str) -> None:
@@ -75,7 +75,7 @@ def _proxy_alone(route: Route, timeout: float) -> Iterable[Verdict]:
     yield Verdict(NOTE, "bound", f"ports in use: {ports or 'none'}; check one with --port")
 
 
-def _print(verdicts: Iterable[Verdict]) -> int:
+def print_verdicts(verdicts: Iterable[Verdict]) -> int:
     """Print each as it comes; return the exit status that the first problem has."""
     status = 0
     for each in verdicts:
