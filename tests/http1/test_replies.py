@@ -3,7 +3,7 @@
 import h11
 import pytest
 
-from cmux_proxy.http1.replies import CONNECTION_ESTABLISHED, error_reply
+from cmux_proxy.http1.replies import CONNECTION_ESTABLISHED, Content, error_reply, plain_text
 
 DATE = b"Tue, 15 Nov 1994 08:12:31 GMT"
 
@@ -13,7 +13,9 @@ def test_a_connect_is_granted_without_framing() -> None:
 
 
 def test_an_error_is_a_whole_response() -> None:
-    assert error_reply(502, "no", "connection_refused", DATE, True, b"Connection: close\r\n") == (
+    assert error_reply(
+        502, plain_text("no"), "connection_refused", DATE, True, b"Connection: close\r\n"
+    ) == (
         b"HTTP/1.1 502 Bad Gateway\r\n"
         b"Content-Type: text/plain; charset=utf-8\r\n"
         b"Content-Length: 3\r\n"
@@ -27,14 +29,14 @@ def test_an_error_is_a_whole_response() -> None:
 
 
 def test_an_answer_to_head_tells_the_length_of_the_body_it_leaves_out() -> None:
-    with_body = error_reply(503, "later", "connection_limit_reached", DATE, True, b"")
-    without = error_reply(503, "later", "connection_limit_reached", DATE, False, b"")
+    with_body = error_reply(503, plain_text("later"), "connection_limit_reached", DATE, True, b"")
+    without = error_reply(503, plain_text("later"), "connection_limit_reached", DATE, False, b"")
     assert with_body == without + b"later\n"
     assert b"Content-Length: 6\r\n" in without
 
 
 def test_the_length_counts_bytes() -> None:
-    reply = error_reply(400, "ä€", "http_request_error", DATE, True, b"")
+    reply = error_reply(400, plain_text("ä€"), "http_request_error", DATE, True, b"")
     assert b"Content-Length: 6\r\n" in reply
     assert reply.endswith("\r\n\r\nä€\n".encode())
 
@@ -44,7 +46,9 @@ def test_every_error_is_read_by_others_as_it_was_meant(status: int) -> None:
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
     reader.send(h11.EndOfMessage())
-    reader.receive_data(error_reply(status, "text", "error", DATE, True, b"Retry-After: 1\r\n"))
+    reader.receive_data(
+        error_reply(status, plain_text("text"), "error", DATE, True, b"Retry-After: 1\r\n")
+    )
     response = reader.next_event()
     assert isinstance(response, h11.Response)
     assert response.status_code == status
@@ -57,5 +61,12 @@ def test_every_error_is_read_by_others_as_it_was_meant(status: int) -> None:
 
 
 def test_a_status_without_a_name_is_sent_all_the_same() -> None:
-    reply = error_reply(499, "no", "http_request_error", b"now", True, b"")
+    reply = error_reply(499, plain_text("no"), "http_request_error", b"now", True, b"")
     assert reply.startswith(b"HTTP/1.1 499 Refused\r\n")
+
+
+def test_another_content_has_its_own_kind_and_fields() -> None:
+    content = Content("application/json", b"{}", b"Vary: Accept\r\n")
+    reply = error_reply(502, content, "e", DATE, True, b"A: b\r\n")
+    assert b"\r\nContent-Type: application/json\r\nContent-Length: 2\r\n" in reply
+    assert reply.endswith(b" GMT\r\nVary: Accept\r\nA: b\r\n\r\n{}")

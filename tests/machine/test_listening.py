@@ -4,11 +4,12 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from cmux_proxy.machine import listening as module
-from cmux_proxy.machine.listening import Listening, Survey, listening
+from cmux_proxy.machine.listening import Listening, Survey, listening, ports_at
 from cmux_proxy.machine.processes import command_of
 from cmux_proxy.machine.spaces import Space
 from tests.helpers.workspaces import serving
@@ -42,6 +43,29 @@ def test_it_tells_port_address_family_workspace_and_process(
         assert mine() == [Listening(port, host, workspace, os.getpid(), command)]
         assert mine()[0].family == family
     assert mine() == []
+
+
+def test_the_ports_at_an_address_are_told_without_their_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with listener("127.0.0.1") as one, listener("::1") as other, listener("127.18.0.9") as third:
+        ports = [sock.getsockname()[1] for sock in (one, other, third)]
+        monkeypatch.setattr(module, "holders", None)
+        for hosts, expected in (
+            (["127.0.0.1"], {ports[0]}),
+            (["127.0.0.1", "::1"], set(ports[:2])),
+            (["127.18.0.9"], {ports[2]}),
+        ):
+            assert set(ports) & set(ports_at(hosts)) == expected
+        assert ports_at(["::1"]) == sorted(ports_at(["::1"]))
+
+
+def test_where_it_cannot_be_told_no_port_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> NoReturn:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(module, "listening_now", fails)
+    assert ports_at(["127.0.0.1"]) == []
 
 
 def test_nothing_is_connected_to() -> None:

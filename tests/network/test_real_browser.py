@@ -12,7 +12,9 @@ from websockets.http11 import Request, Response
 
 from cmux_proxy import workspace_ip
 from tests.helpers.browser import chromium
+from tests.helpers.origins import Behaviour, length, origin
 from tests.helpers.script import stage
+from tests.helpers.wire import closed_port
 
 PAGE: Final = """<!doctype html>
 <link rel="icon" href="data:,">
@@ -57,6 +59,12 @@ class Site:
             await connection.send(f"{self.name}: {message!s}")
 
 
+def tells(text: bytes) -> Behaviour:
+    """Be a service whose page tells a text."""
+    page = b"<!doctype html><link rel=icon href=data:,><script>tell('%b')</script>" % text
+    return length(page, "Content-Type: text/html")
+
+
 @contextlib.asynccontextmanager
 async def running(site: Site, host: str, port: int = 0) -> AsyncIterator[int]:
     """Run a site; return its port."""
@@ -85,3 +93,28 @@ async def test_a_page_with_its_modules_and_its_websocket_is_reached_by_its_host(
                 (path, host, f"http://{host}") for path in ("/main.js", "/greeting.js", "/echo")
             ]
             assert browser.sockets.pop() == f"ws://{host}/echo"
+
+
+async def test_an_error_page_makes_way_for_the_service_when_that_listens(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as reserved:
+        port = reserved.enter_context(closed_port())
+        async with stage() as on, chromium(tmp_path) as browser:
+            url = f"http://{port}.localhost:{on.address.port}/"
+            assert await browser.open(url) == 502
+            heading = await browser.evaluate("document.querySelector('h1').innerText")
+            assert heading == f"Nothing listens on port {port}"
+            # Its own style is allowed, and so is its script: it is about to ask.
+            radius = "getComputedStyle(document.querySelector('main')).borderTopLeftRadius"
+            assert await browser.evaluate(radius) == "14px"
+            reserved.close()
+            async with origin(tells(b"here I am"), port=port):
+                assert await browser.told() == "here I am"
+
+
+async def test_an_error_page_lets_nobody_else_run_scripts(tmp_path: Path) -> None:
+    with closed_port() as port:
+        async with stage() as on, chromium(tmp_path) as browser:
+            await browser.open(f"http://{port}.localhost:{on.address.port}/")
+            inserted = "document.body.append(Object.assign(document.createElement('script'), "
+            await browser.evaluate(inserted + "{ text: 'window.ran = true' })); 0")
+            assert await browser.evaluate("window.ran === undefined")

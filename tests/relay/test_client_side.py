@@ -2,6 +2,7 @@
 
 import pytest
 
+from cmux_proxy.http1.replies import plain_text
 from cmux_proxy.relay.client_side import EARLY_LIMIT, ClientSide
 from cmux_proxy.relay.failures import DRAINING
 from tests.helpers.fakes import FakeTransport, World
@@ -39,7 +40,7 @@ def test_a_new_client_has_neither_ended_nor_sent_anything_early() -> None:
     [
         ("body_wanted", ()),
         ("exchange_done", (True,)),
-        ("reply", (DRAINING, True, True)),
+        ("reply", (DRAINING, True, True, plain_text("x"))),
         ("linger", ()),
         ("cut", (True,)),
         ("leave", ()),

@@ -4,29 +4,41 @@ Knows the shape of such a response, not when one is due: `relay/failures.py` dec
 """
 
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 CONNECTION_ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 # A router may refuse with a status that has no name of its own.
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
+class Content(NamedTuple):
+    """The body of an answer, its media type, and further whole field lines that belong to it."""
+
+    kind: str
+    body: bytes
+    fields: bytes = b""
+
+
+def plain_text(text: str) -> Content:
+    """Return one line of text."""
+    return Content("text/plain; charset=utf-8", text.encode("utf-8") + b"\n")
+
+
 def error_reply(
-    status: int, text: str, error: str, date: bytes, with_body: bool, fields: bytes
+    status: int, content: Content, error: str, date: bytes, with_body: bool, fields: bytes
 ) -> bytes:
     """Return a whole error response.
 
-    `text` is one line without its end, `error` the Proxy-Status error type (RFC 9209 section
-    2.3), `date` an IMF-fixdate, `fields` further complete field lines. `with_body` is False in
-    answer to HEAD.
+    `error` is the Proxy-Status error type (RFC 9209 section 2.3), `date` an IMF-fixdate, `fields`
+    further complete field lines. `with_body` is False in answer to HEAD.
     """
-    body = text.encode("utf-8") + b"\n"
+    body = content.body
     head = (
         f"HTTP/1.1 {status} {_PHRASES.get(status, 'Refused')}\r\n"
-        "Content-Type: text/plain; charset=utf-8\r\n"
+        f"Content-Type: {content.kind}\r\n"
         f"Content-Length: {len(body)}\r\n"
         "Cache-Control: no-store\r\n"
         f"Proxy-Status: cmux-proxy; error={error}\r\n"
     )
-    whole = head.encode("ascii") + b"Date: " + date + b"\r\n" + fields + b"\r\n"
-    return whole + body if with_body else whole
+    rest = b"Date: " + date + b"\r\n" + content.fields + fields + b"\r\n"
+    return head.encode("ascii") + rest + (body if with_body else b"")

@@ -60,10 +60,15 @@ class RequestAccess:
     def check_target(self, target: Target) -> None:
         """Refuse a port that is not to be reached."""
         port = target.port
+        if self.allows_port(port):
+            return
         if port in self._denied:
             raise RouteRefused(403, f"port {port} is denied here (--deny-port)", _DENIED)
-        if not self._allows_all and port not in self._allowed:
-            raise RouteRefused(403, f"port {port} is not allowed here (--allow-port)", _DENIED)
+        raise RouteRefused(403, f"port {port} is not allowed here (--allow-port)", _DENIED)
+
+    def allows_port(self, port: int) -> bool:
+        """Return whether a port may be reached."""
+        return port not in self._denied and (self._allows_all or port in self._allowed)
 
     def _has_token(self, request: RequestHead) -> bool:
         """Return whether the one token that a request carries, if any, is one of ours."""

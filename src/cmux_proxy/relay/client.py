@@ -9,7 +9,7 @@ client still sends on.
 import asyncio
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.replies import error_reply
+from cmux_proxy.http1.replies import Content, error_reply, plain_text
 from cmux_proxy.http1.rewrite import ADD_CLOSE
 from cmux_proxy.http1.scan import without_empty_lines
 from cmux_proxy.observe.record import Record
@@ -119,7 +119,7 @@ class ClientConnection(ClientSide):
         if self._exchange is not None:
             self._exchange.deadline_passed()
         elif self.early and not self.is_write_paused:
-            self.reply(failures.HEAD_TIMEOUT, True, False)
+            self._refuse(failures.HEAD_TIMEOUT)
         else:
             self.transport.abort()
 
@@ -190,19 +190,23 @@ class ClientConnection(ClientSide):
         self._is_closing = True
         self._context.clients.discard(self)
 
-    def reply(self, failure: Failure, with_body: bool, keep: bool) -> None:
+    def reply(self, failure: Failure, with_body: bool, keep: bool, content: Content) -> None:
         """Send the proxy's own answer; without `keep`, close once the client has read it."""
         if self._exchange is None and self._context.observer is not None:
             tell_unread(self._context.observer, self.address(), failure)
         fields = failure.fields if keep else failure.fields + ADD_CLOSE
         date = self._context.date()
         self.transport.write(
-            error_reply(failure.status, failure.text, failure.error, date, with_body, fields)
+            error_reply(failure.status, content, failure.error, date, with_body, fields)
         )
         if keep:
             self.exchange_done(True)
         else:
             self.linger()
+
+    def _refuse(self, failure: Failure) -> None:
+        """Answer somebody of whom no request is known, and close."""
+        self.reply(failure, True, False, plain_text(failure.text))
 
     def _ask_admission(self, admission: Admission) -> None:
         """Turn away whom nobody here serves; where many are, without an answer."""
@@ -212,7 +216,7 @@ class ClientConnection(ClientSide):
         if admission.is_crowded():
             self.transport.abort()
         else:
-            self.reply(failure, True, False)
+            self._refuse(failure)
 
     def _idle(self) -> None:
         self.deadline = self._context.ticker.now + self._context.idle_timeout
@@ -253,7 +257,7 @@ class ClientConnection(ClientSide):
         try:
             head = context.request_scanner.scan(data, self._searched)
         except BadMessage as error:
-            self.reply(failures.bad_request(error), True, False)
+            self._refuse(failures.bad_request(error))
             return False
         if head is None:
             self._wait_for_head(len(data))

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from cmux_proxy.http1.replies import Content
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.pacing import EARLY_FULL, PacedConnection
 from cmux_proxy.relay.peers import peer_of
@@ -40,8 +41,8 @@ class ClientSide(PacedConnection):
         """The exchange is over and its last byte written; `keep` the connection or close it."""
         raise NotImplementedError
 
-    def reply(self, failure: Failure, with_body: bool, keep: bool) -> None:
-        """The exchange is over; send this answer of our own."""
+    def reply(self, failure: Failure, with_body: bool, keep: bool, content: Content) -> None:
+        """The exchange is over; send this answer of our own, with this content."""
         raise NotImplementedError
 
     def linger(self) -> None:

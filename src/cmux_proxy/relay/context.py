@@ -45,6 +45,7 @@ class Context:
         "idle_timeout",
         "is_draining",
         "is_full",
+        "is_own",
         "is_refusing",
         "linger",
         "most_clients",
@@ -99,6 +100,7 @@ class Context:
         self.linger = timeouts.linger
         self.connect_retry = timeouts.connect_retry
         self.most_wait = timeouts.most_wait
+        self.is_own = is_own
         self.read_size = ReadSize(loop, limits.buffer - EARLY_LIMIT)
         addresses = Addresses(loop, timeouts.connect, config.upstream_host is None, is_own)
         self.dialer = Dialer(loop, self.pool, addresses, self.read_size)

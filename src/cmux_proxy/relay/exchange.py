@@ -23,9 +23,11 @@ from cmux_proxy.relay.asking import Asking
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.pacing import PEER_FULL
 from cmux_proxy.relay.polling import FROM_UPSTREAM
+from cmux_proxy.relay.presenting import presented
 from cmux_proxy.relay.sides import OVER, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE, WAITING
 from cmux_proxy.relay.tunnel import Tunnel
 from cmux_proxy.upstream.connection import UpstreamConnection
+from cmux_proxy.upstream.unavailable import REFUSED
 
 # RFC 9110 section 9.2.2: what may be sent once more when a connection dies under it.
 _IDEMPOTENT: Final = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"])
@@ -264,9 +266,12 @@ class Exchange(Asking):
             and client_wants_more(request)
             and not self._context.is_draining
         )
+        # Only what was refused has a target for certain.
+        target = self._target if failure.error == REFUSED else None
+        content = presented(self._context, request, failure, target)
         self._drop_upstream()
         self._finish(failure.outcome)
-        client.reply(failure, request.method != b"HEAD", keep)
+        client.reply(failure, request.method != b"HEAD", keep, content)
 
     def _drop_upstream(self) -> None:
         if self._dialling is not None:

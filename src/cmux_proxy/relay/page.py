@@ -1,0 +1,151 @@
+"""The page that a person gets who has opened a port that does not answer.
+
+It needs nothing from elsewhere, and may do nothing but look whether the port is open by now: then
+it makes way for the service. Everything in it is escaped.
+"""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from html import escape
+from http import HTTPStatus
+from typing import Final
+
+_MOST_PORTS: Final = 12
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --ink: #1c2024; --soft: #60646c; --line: #e0e1e6;
+  --ground: #fcfcfd; --card: #fff; --accent: #0d74ce; }
+@media (prefers-color-scheme: dark) { :root { --ink: #edeef0; --soft: #b0b4ba; --line: #363a3f;
+  --ground: #111113; --card: #18191b; --accent: #70b8ff; } }
+* { box-sizing: border-box; }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1.5rem;
+  background: var(--ground); color: var(--ink); font: 1rem/1.6 system-ui, sans-serif; }
+main { width: min(36rem, 100%); padding: 2rem 2.25rem; background: var(--card);
+  border: 1px solid var(--line); border-radius: 14px; }
+h1 { margin: 0 0 .5rem; font-size: 1.5rem; line-height: 1.25; font-weight: 650;
+  letter-spacing: -.01em; text-wrap: balance; }
+h2 { margin: 1.75rem 0 .5rem; font-size: .875rem; font-weight: 600; color: var(--soft); }
+p { margin: .5rem 0; overflow-wrap: anywhere; }
+.soft, footer { color: var(--soft); font-size: .875rem; overflow-wrap: anywhere; }
+.wait { display: flex; align-items: center; gap: .625rem; margin-top: 1.25rem; }
+.dot { flex: none; width: .5rem; height: .5rem; border-radius: 50%; background: var(--accent);
+  animation: breathe 2.4s ease-in-out infinite; }
+@keyframes breathe { 50% { opacity: .25; } }
+@media (prefers-reduced-motion: reduce) { .dot { animation: none; } }
+ul { display: flex; flex-wrap: wrap; gap: .5rem; margin: 0; padding: 0; list-style: none; }
+li > * { display: block; padding: .25rem .75rem; border: 1px solid var(--line);
+  border-radius: 999px; font: .9375rem/1.5 ui-monospace, monospace; }
+a { color: var(--accent); text-decoration: none; }
+a:hover { text-decoration: underline; }
+a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+footer { margin-top: 1.75rem; padding-top: 1rem; border-top: 1px solid var(--line); }
+"""
+
+# The proxy itself waits for the port, but not for so long that it could not shut down meanwhile.
+_SCRIPT: Final = """
+const pause = (time) => new Promise((done) => setTimeout(done, time));
+const seen = () => new Promise((done) => document.hidden
+  ? document.addEventListener("visibilitychange", done, { once: true }) : done());
+const isOpen = async () => {
+  const answer = await fetch(location.href, { method: "HEAD", cache: "no-store",
+    redirect: "manual", headers: { "X-Cmux-Wait": "2s" } });
+  return !(answer.headers.get("Proxy-Status") || "").startsWith("cmux-proxy;");
+};
+(async () => {
+  for (;;) {
+    await Promise.all([seen(), pause(500)]);
+    if (await isOpen().catch(() => false)) return location.reload();
+  }
+})();
+"""
+
+
+def _hashed(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+_POLICY: Final = (
+    f"default-src 'none'; style-src {_hashed(_STYLE)}; script-src {_hashed(_SCRIPT)}; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'"
+)
+# Whole field lines that every such page needs.
+FIELDS: Final = (
+    f"Content-Security-Policy: {_POLICY}\r\n"
+    "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
+).encode("ascii")
+
+
+class Page:
+    """A page about a failure; `may_reload` says that asking again does no harm."""
+
+    def __init__(self, status: int, text: str, may_reload: bool) -> None:
+        self._source = f"{status} from cmux-proxy"
+        self._text = text
+        self._may_reload = may_reload
+        self._title = _PHRASES.get(status, "Refused")
+        self._advice = _sentence(text)
+        self._waits = False
+        self._rest = _TRY_AGAIN if may_reload else ""
+
+    def tell_ports(self, port: int, others: Sequence[int], host: str) -> None:
+        """Say that nothing listens on a port, and what does; with links, where the host named it.
+
+        The page waits for the port from now on.
+        """
+        self._title = f"Nothing listens on port {port}"
+        self._source += f": {self._text.partition(';')[0]}"
+        self._advice = "Start the service, or check the port."
+        self._waits = self._may_reload
+        self._rest = _WAITS if self._waits else _WAITS_NOT
+        if others:
+            shown = "".join(
+                _entry(other, _link(host, port, other)) for other in others[:_MOST_PORTS]
+            )
+            more = len(others) - _MOST_PORTS
+            rest = f'<p class="soft">and {more} more</p>' if more > 0 else ""
+            self._rest += f"<h2>What listens instead</h2>\n<ul>{shown}</ul>{rest}\n"
+
+    def body(self) -> bytes:
+        """Return the page."""
+        title = escape(self._title)
+        script = f"<script>{_SCRIPT}</script>\n" if self._waits else ""
+        refresh = _REFRESH if self._waits else ""
+        return (
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{title}</title>\n{refresh}<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+            f"<h1>{title}</h1>\n<p>{escape(self._advice)}</p>\n{self._rest}"
+            f"<footer>{escape(self._source)}</footer>\n</main>\n{script}</body>\n</html>\n"
+        ).encode()
+
+
+_WAITS: Final = (
+    '<p class="wait soft" role="status"><span class="dot" aria-hidden="true"></span>'
+    "This page reloads as soon as something does.</p>\n"
+)
+_REFRESH: Final = '<noscript><meta http-equiv="refresh" content="5"></noscript>\n'
+_TRY_AGAIN: Final = '<p class="soft"><a href="">Try again</a></p>\n'
+_WAITS_NOT: Final = '<p class="soft">Send it again once something does.</p>\n'
+
+
+def _sentence(text: str) -> str:
+    """Return a line as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _entry(port: int, link: str | None) -> str:
+    if link is None:
+        return f"<li><span>{port}</span></li>"
+    return f'<li><a href="{escape(link)}">{port}</a></li>'
+
+
+def _link(host: str, port: int, other: int) -> str | None:
+    """Return where another port is, if the first label of the host ends with the port."""
+    label, dot, rest = host.partition(".")
+    named = str(port)
+    if not dot or not (label == named or label.endswith(f"-{named}")):
+        return None
+    return f"//{label.removesuffix(named)}{other}.{rest}/"

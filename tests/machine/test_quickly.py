@@ -1,0 +1,57 @@
+"""What the kernel tells at once."""
+
+import socket
+
+import pytest
+
+from cmux_proxy.isolation.listening import listening_sockets
+from cmux_proxy.machine import quickly
+from cmux_proxy.machine.quickly import listening_now
+
+
+@pytest.mark.parametrize(
+    ("bound", "told"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("127.18.1.2", "127.18.1.2"),
+        ("::1", "::1"),
+        ("::", "::"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_an_address_is_told_while_it_is_listened_on(bound: str, told: str) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in bound else socket.AF_INET) as sock:
+        sock.bind((bound, 0))
+        port = sock.getsockname()[1]
+        assert (told, port) not in listening_now()
+        sock.listen()
+        assert (told, port) in listening_now()
+        assert (told, port) in {(each.address, each.port) for each in listening_sockets()}
+    assert (told, port) not in listening_now()
+
+
+def test_what_is_connected_does_not_listen() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
+        assert client.getsockname() not in listening_now()
+
+
+def test_an_answer_of_many_pieces_is_read_to_its_end() -> None:
+    servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(600)]
+    try:
+        assert {server.getsockname() for server in servers} <= set(listening_now())
+    finally:
+        for server in servers:
+            server.close()
+
+
+def test_where_there_is_no_such_question_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quickly, "_BY_FAMILY", 21)
+    with pytest.raises(OSError, match="does not tell"):
+        listening_now()
+    monkeypatch.delattr(socket, "AF_NETLINK")
+    with pytest.raises(OSError, match="no netlink"):
+        listening_now()
