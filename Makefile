@@ -139,7 +139,7 @@ python_hint = Python 3.11 or newer is needed, and $(PYTHON) is not it: try make 
 
 $(RUN_VENV)/run.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
 	@echo "installing cmux-proxy into $(RUN_VENV); where it is compiled, this takes half a minute"
-	@$(RUN_PY) $(PIP_INSTALL) .
+	@$(RUN_PY) $(PIP_INSTALL) ".[admin]"
 	@touch $@
 
 $(RUN_VENV)/compiled.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp

@@ -52,13 +52,14 @@ CONFIGURATION = {
         "host_header", "rewrite_origin", "forwarded", "forwarded_rfc7239", "trusted_proxies",
     ],
     "PoolLimits": ["per_target", "total", "idle"],
-    "Observing": ["access_log", "log_format", "access_log_file"],
+    "Observing": ["access_log", "log_format", "access_log_file", "admin", "metrics_per_port"],
     "Address": ["host", "port", "path"],
 }  # fmt: skip
 SIGNATURES = {
     "Proxy": ["config", "router", "on_record"],
     "Proxy.drain": ["self", "timeout"],
     "Proxy.start": ["self", "sockets"],
+    "Proxy.snapshot": ["self", "with_each"],
     "Router": ["upstream_host", "workspace_host", "host_suffixes"],
     "Router.route": ["self", "method", "host", "fields"],
     "Router.workspace_of": ["self", "host", "fields"],

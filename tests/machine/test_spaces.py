@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cmux_proxy.isolation.status import Command, Status
 from cmux_proxy.machine import spaces as module
 from cmux_proxy.machine.spaces import Place, Space, place_of, spaces
 from tests.helpers.workspaces import running
@@ -37,6 +38,17 @@ def test_inside_a_workspace_it_is_the_own_namespace(
         assert spaces() == [here]
         assert place_of(None) == Place(here, ("127.0.0.1", "::1"))
         assert place_of("a-1") == Place(here, ("127.0.0.1", "::1", "127.18.0.1"))
+
+
+@pytest.mark.parametrize("pid", ["our own", "nobody's"])
+def test_a_process_of_another_container_is_not_taken_for_one_here(
+    registry: Path, monkeypatch: pytest.MonkeyPatch, pid: str
+) -> None:
+    number = os.getpid() if pid == "our own" else 2**31 - 1
+    status = Status("127.18.0.1", [Command(number, "a-1")], [3000], namespace=1)
+    with running("a-2", "sleep", "60"):
+        monkeypatch.setattr(module, "statuses", lambda _registry: [status])
+        assert spaces() == [Space()]
 
 
 def test_what_is_no_name_has_no_place(registry: Path) -> None:

@@ -59,6 +59,10 @@ STARTING: Final = [
     ),
     Recipe(f"{G}run-it.md", ("cmux-proxy --listen 127.0.0.1:8080 --workers 4",), LISTENING),
     Recipe(f"{G}run-it.md", ("head -c 24",), "a page", ("8080",), ("3000",)),
+    Recipe(
+        f"{G}see-what-it-does.md", ("cmux-proxy --listen", "curl -s http://127.0.0.1:9179"),
+        r'"idle_seconds": null[^}]*}\s*None',
+    ),
     Recipe(f"{G}workspaces.md", ("cmux-proxy --listen",), LISTENING),
 ]  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Where something may listen: this process's network namespace, and isolated workspaces."""
 
+import os
 from typing import Final, NamedTuple
 
 from cmux_proxy.isolation.namespace import net_namespace
@@ -50,7 +51,15 @@ def _statuses() -> list[Status]:
         return []
     with registry:
         # In one without a command nothing can listen.
-        return [status for status in statuses(registry) if status.commands]
+        return [each for each in statuses(registry) if each.commands and _is_seen(each)]
+
+
+def _is_seen(status: Status) -> bool:
+    """Return whether its process has that number here too: a container counts its own ones."""
+    try:
+        return os.stat(f"/proc/{status.commands[0].pid}/ns/net").st_ino == status.namespace
+    except OSError:
+        return False
 
 
 def _space(status: Status) -> Space:

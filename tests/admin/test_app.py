@@ -1,0 +1,158 @@
+"""The pages of the admin listener, asked for over real sockets with aiohttp's own client."""
+
+import base64
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+from aiohttp.typedefs import LooseHeaders
+
+from cmux_proxy.admin.serving import AdminListener
+from tests.helpers.snapshots import GET, OK, Counted
+from tests.helpers.timing import soon
+
+
+class Told:
+    """A source that tells of some workers."""
+
+    def __init__(self, count: int = 1) -> None:
+        self.workers = [Counted() for _ in range(count)]
+
+    async def snapshots(self, with_each: bool) -> list[dict[str, Any]]:
+        """Return theirs."""
+        return [each.told(with_each) for each in self.workers]
+
+
+@contextlib.asynccontextmanager
+async def admin(
+    source: Told, tokens: Sequence[str] = (), per_port: bool = False
+) -> AsyncIterator[ClientSession]:
+    """Serve, and give a client of it."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    port = sock.getsockname()[1]
+    listener = AdminListener(source, [sock], tokens, per_port)
+    await listener.start()
+    try:
+        connector = TCPConnector(force_close=True)
+        async with ClientSession(f"http://127.0.0.1:{port}", connector=connector) as session:
+            yield session
+    finally:
+        await soon(listener.close())
+
+
+async def ask(session: ClientSession, path: str, **fields: str) -> tuple[int, str]:
+    """Return the status and the text of an answer."""
+    headers: LooseHeaders = {name.replace("_", "-"): value for name, value in fields.items()}
+    async with session.get(path, headers=headers) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_it_says_that_it_lives_and_that_it_is_ready_until_it_drains() -> None:
+    source = Told(2)
+    async with admin(source) as session:
+        assert await ask(session, "/healthz") == (200, "ok\n")
+        assert await ask(session, "/readyz") == (200, "ready\n")
+        source.workers[1].world.context.is_draining = True
+        assert await ask(session, "/healthz") == (200, "ok\n")
+        assert await ask(session, "/readyz") == (503, "draining\n")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/activity", "/connections"])
+async def test_where_no_worker_answers_it_does_not_live(path: str) -> None:
+    async with admin(Told(0)) as session:
+        assert await ask(session, path) == (503, "no worker answers\n")
+
+
+async def test_lists_are_json() -> None:
+    source = Told()
+    _, upstream = source.workers[0].world.ask(GET)
+    upstream.arrives(OK)
+    async with admin(source) as session:
+        status, text = await ask(session, "/activity")
+        assert (status, json.loads(text)["ports"][0]["total_requests"]) == (200, 1)
+        status, text = await ask(session, "/connections")
+        assert (status, json.loads(text)["connections"][0]["state"]) == (200, "idle")
+
+
+async def test_ports_are_those_of_the_machine() -> None:
+    async with admin(Told()) as session:
+        status, text = await ask(session, "/ports")
+        assert status == 200
+        port = session_port(session)
+        own = [each for each in json.loads(text)["listening"] if each["port"] == port]
+        assert [(each["address"], each["family"]) for each in own] == [("127.0.0.1", "IPv4")]
+
+
+def session_port(session: ClientSession) -> int:
+    base = session._base_url
+    assert base is not None
+    assert base.port is not None
+    return base.port
+
+
+async def test_metrics_are_in_the_format_that_is_asked_for() -> None:
+    async with admin(Told(), per_port=True) as session:
+        status, text = await ask(session, "/metrics")
+        assert status == 200
+        assert "\ncmux_proxy_workers 1.0\n" in text
+        assert "# EOF" not in text
+        kind = "application/openmetrics-text; version=1.0.0"
+        _, text = await ask(session, "/metrics", Accept=kind)
+        assert text.endswith("# EOF\n")
+
+
+async def test_nothing_is_kept_framed_or_sniffed() -> None:
+    async with admin(Told()) as session, session.get("/activity") as answer:
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:9179", "127.0.0.1.evil.example"])
+async def test_a_name_that_anybody_can_point_here_is_refused(host: str) -> None:
+    async with admin(Told()) as session:
+        for path in ("/activity", "/healthz", "/"):
+            assert (await ask(session, path, Host=host))[0] == 421
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:1", "LOCALHOST.", "[::1]:1", "10.0.0.1"])
+async def test_addresses_and_localhost_are_answered(host: str) -> None:
+    async with admin(Told()) as session:
+        assert (await ask(session, "/healthz", Host=host))[0] == 200
+
+
+async def test_where_there_are_tokens_one_is_needed_but_for_probes() -> None:
+    async with admin(Told(), ["good-1", "good-2"]) as session:
+        for path in ("/activity", "/metrics", "/", "/events", "/nowhere"):
+            assert (await ask(session, path))[0] == 401
+        for wrong in ("Bearer bad", "Bearer ", "good-1", "Basic !", "Bearer good-1x"):
+            assert (await ask(session, "/activity", Authorization=wrong))[0] == 401
+        assert (await ask(session, "/activity", Authorization="Bearer good-2"))[0] == 200
+        assert (await ask(session, "/activity", X_Cmux_Token="good-1"))[0] == 200
+        basic = f"Basic {base64.b64encode(b'anybody:good-1').decode()}"
+        assert (await ask(session, "/activity", Authorization=basic))[0] == 200
+        assert (await ask(session, "/healthz"))[0] == 200
+        assert (await ask(session, "/readyz"))[0] == 200
+        async with session.get("/") as answer:
+            assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+
+
+async def test_what_is_not_there_and_what_would_change_something_is_refused() -> None:
+    async with admin(Told()) as session:
+        assert (await ask(session, "/nowhere"))[0] == 404
+        async with session.post("/activity") as answer:
+            assert answer.status == 405
+
+
+async def test_events_tell_news_until_the_reader_leaves() -> None:
+    source = Told()
+    async with admin(source) as session, session.get("/events") as answer:
+        assert answer.content_type == "text/event-stream"
+        line = await soon(answer.content.readline())
+        assert line.startswith(b"data: ")
+        assert json.loads(line[6:])["requests"] == 0
+        # One that is open does not hold up the end.

@@ -1,0 +1,133 @@
+"""The admin listener of the command, with one worker and with several, and their ends."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, TCPConnector
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.helpers.origins import answer, answering, origin
+from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
+from tests.helpers.script import head
+from tests.helpers.timing import SOON, later
+from tests.helpers.wire import Wire
+
+GREETING = answer(b"hello")
+
+
+@contextlib.asynccontextmanager
+async def administered(
+    loop_name: str, workers: int, *flags: str
+) -> AsyncIterator[tuple[ProxyProcess, ClientSession]]:
+    """Run a proxy with an admin listener, and give a client of that."""
+    # Its port has to be known before: nothing announces it.
+    with contextlib.closing(await _free_port()) as sock:
+        port = sock.getsockname()[1]
+    more = ("--admin", f"127.0.0.1:{port}", "--workers", str(workers), *flags)
+    async with proxy_process(loop_name, *more) as proxy:
+        connector = TCPConnector(force_close=True)
+        async with ClientSession(f"http://127.0.0.1:{port}", connector=connector) as session:
+            yield proxy, session
+
+
+async def _free_port() -> Any:
+    import socket
+
+    return socket.create_server(("127.0.0.1", 0))
+
+
+async def get(session: ClientSession, path: str) -> Any:
+    """Return what a path says as JSON."""
+    async with session.get(path) as told:
+        assert told.status == 200
+        return await told.json()
+
+
+async def ask(proxy: ProxyProcess, port: int, count: int) -> None:
+    """Have so many clients ask once each."""
+    for _ in range(count):
+        with await Wire.to("127.0.0.1", proxy.port) as wire:
+            route = f"X-Cmux-Port-Internal: {port}"
+            await wire.send(head("GET / HTTP/1.1", "Host: a", route, "Connection: close"))
+            assert (await later(wire.receive_all())).endswith(b"hello")
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_it_answers_for_all_workers(loop_name: str, workers: int) -> None:
+    async with administered(loop_name, workers) as (proxy, session):
+        async with origin(answering(lambda _asked: GREETING)) as upstream:
+            await ask(proxy, upstream.port, 20)
+            told = await get(session, "/activity")
+            [port] = told["ports"]
+            assert (port["port"], port["total_requests"]) == (upstream.port, 20)
+            async with session.get("/metrics") as metrics:
+                families = {
+                    family.name: family.samples
+                    for family in text_string_to_metric_families(await metrics.text())
+                }
+        [sample] = families["cmux_proxy_requests"]
+        assert sample.value == 20
+        assert families["cmux_proxy_workers"][0].value == workers
+        await proxy.stop()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_drain_is_told_to_its_end(loop_name: str, workers: int) -> None:
+    async with administered(loop_name, workers, "--drain-timeout", "60s") as (proxy, session):
+        with await Wire.to("127.0.0.1", proxy.port) as wire:
+            async with origin(answering(lambda _asked: GREETING)) as upstream:
+                route = f"X-Cmux-Port-Internal: {upstream.port}"
+                await wire.send(head("CONNECT a:1 HTTP/1.1", "Host: a:1", route))
+                await later(wire.receive())
+                async with session.get("/readyz") as ready:
+                    assert ready.status == 200
+                proxy.signal()
+                async with asyncio.timeout(SOON):
+                    while True:
+                        async with session.get("/readyz") as ready:
+                            if ready.status == 503:
+                                break
+                async with session.get("/healthz") as health:
+                    assert health.status == 200
+        assert await proxy.ended() == (0, "")
+
+
+async def test_a_worker_that_is_killed_and_the_listener_itself_are_replaced(
+    loop_name: str,
+) -> None:
+    async with administered(loop_name, 2) as (proxy, session):
+        for victim in proxy.workers():
+            os.kill(victim, signal.SIGKILL)
+            assert "was ended by signal 9" in await proxy.complaint()
+            async with asyncio.timeout(SOON):
+                while True:
+                    with contextlib.suppress(OSError):
+                        async with session.get("/metrics") as told:
+                            if "\ncmux_proxy_workers 2.0\n" in await told.text():
+                                break
+        with await Wire.to("127.0.0.1", proxy.port) as wire:
+            await is_served(wire)
+        proxy.signal()
+        assert (await proxy.ended())[0] == 0
+
+
+async def test_an_interrupt_of_the_terminal_ends_everything(loop_name: str) -> None:
+    flags = ("--admin", "127.0.0.1:0", "--workers", "2")
+    async with proxy_process(loop_name, *flags, has_group=True) as proxy:
+        os.killpg(proxy.pid, signal.SIGINT)
+        assert await proxy.ended() == (0, "")
+
+
+async def test_an_address_in_use_ends_it_with_a_line() -> None:
+    with contextlib.closing(await _free_port()) as sock:
+        address = f"127.0.0.1:{sock.getsockname()[1]}"
+        with pytest.raises(AssertionError) as caught:
+            async with proxy_process("auto", "--admin", address):
+                pass
+    assert f"cannot listen on {address}" in str(caught.value)
+    assert "Traceback" not in str(caught.value)

@@ -1,0 +1,69 @@
+"""Snapshots from other processes: what comes over a socket, and who does not answer."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cmux_proxy.server import telling
+from cmux_proxy.server.channels import Channels
+from cmux_proxy.server.telling import OneWorker, SeveralWorkers, tell_others
+from tests.helpers.timing import soon
+
+
+def tell(with_each: bool) -> dict[str, Any]:
+    """Return what a worker might tell: far more than a socket holds at once."""
+    return {"each": with_each, "much": "x" * 1_000_000}
+
+
+async def test_one_worker_tells_by_itself() -> None:
+    assert await OneWorker(tell).snapshots(True) == [tell(True)]
+
+
+async def test_several_tell_over_their_sockets() -> None:
+    channels = Channels(2)
+    paths = channels.paths
+    servers = [await tell_others(channels._sockets[number], tell) for number in (1, 2)]
+    source = SeveralWorkers(paths)
+    assert await soon(source.snapshots(True)) == [tell(True), tell(True)]
+    assert await soon(source.snapshots(False)) == [tell(False), tell(False)]
+    for server in servers:
+        server.close()
+    channels.close()
+
+
+async def test_who_does_not_answer_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "_PATIENCE", 0.05)
+    channels = Channels(3)
+    paths = channels.paths
+    server = await tell_others(channels._sockets[1], tell)
+
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"{")
+        writer.close()
+
+    other = await asyncio.start_unix_server(nonsense, sock=channels._sockets[2])
+    # The third listens, and nobody accepts.
+    monkeypatch.setattr(telling, "_PATIENCE", 5.0)
+    first = asyncio.get_running_loop().create_task(SeveralWorkers(paths[:2]).snapshots(False))
+    assert await soon(first) == [tell(False)]
+    monkeypatch.setattr(telling, "_PATIENCE", 0.05)
+    assert await soon(SeveralWorkers([paths[2], "/nowhere"]).snapshots(False)) == []
+    server.close()
+    other.close()
+    channels.close()
+
+
+async def test_who_asks_and_leaves_is_no_trouble(tmp_path: Path) -> None:
+    channels = Channels(1)
+    server = await tell_others(channels._sockets[1], tell)
+    _, writer = await asyncio.open_unix_connection(channels.paths[0])
+    writer.write(b"figures\n")
+    writer.transport.abort()
+    told = await soon(SeveralWorkers(channels.paths).snapshots(False))
+    assert json.dumps(told) == json.dumps([tell(False)])
+    server.close()
+    channels.close()
