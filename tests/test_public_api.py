@@ -52,7 +52,9 @@ CONFIGURATION = {
         "host_header", "rewrite_origin", "forwarded", "forwarded_rfc7239", "trusted_proxies",
     ],
     "PoolLimits": ["per_target", "total", "idle"],
-    "Observing": ["access_log", "log_format", "access_log_file", "admin", "metrics_per_port"],
+    "Observing": ["access_log", "log_format", "access_log_file", "admin", "metrics_per_port",
+        "otlp",
+    ],
     "Address": ["host", "port", "path"],
 }  # fmt: skip
 SIGNATURES = {

@@ -14,6 +14,7 @@ from ipaddress import (
     ip_network,
 )
 from typing import Final, NamedTuple, Self
+from urllib.parse import urlsplit
 
 Network = IPv4Network | IPv6Network
 
@@ -156,3 +157,11 @@ def plain_address(host: str) -> IPv4Address | IPv6Address:
     """Return the address without its scope; one of IPv4 that an IPv6 socket shows is of IPv4."""
     address = ip_address(host.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def web_address(text: str) -> str:
+    """Check the URL of an HTTP service, without a query; raise ValueError for anything else."""
+    parts = urlsplit(text)
+    if parts.scheme in ("http", "https") and parts.hostname and not parts.query:
+        return text
+    raise ValueError(f"{text!r} is not a URL such as http://127.0.0.1:4318")

@@ -16,6 +16,7 @@ from cmux_proxy.entries import (
     host_template,
     host_value,
     peer_network,
+    web_address,
 )
 from cmux_proxy.errors import ConfigError
 
@@ -180,7 +181,8 @@ class Observing:
     or "all"; its lines are "text", "json" or "combined". They go to `access_log_file`, which the
     command `cmux-proxy` appends to, else to standard error; in other programs always to the
     logger "cmux_proxy.access". `admin` is the address of the command's admin listener; where it
-    is set, exchanges are counted. `metrics_per_port` has its metrics tell ports apart.
+    is set, exchanges are counted. `metrics_per_port` has its metrics tell ports apart. `otlp` is
+    the URL of a collector of OpenTelemetry, which gets a span for each exchange.
     """
 
     access_log: AccessLogMode = "errors"
@@ -188,6 +190,7 @@ class Observing:
     access_log_file: str | None = None
     admin: str | None = None
     metrics_per_port: bool = False
+    otlp: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("observing.access_log", self.access_log, get_args(AccessLogMode))
@@ -195,6 +198,8 @@ class Observing:
         if self.access_log_file is not None and not isinstance(self.access_log_file, str):
             raise ConfigError("observing.access_log_file", "needs a path, as a string")
         check_boolean("observing.metrics_per_port", self.metrics_per_port)
+        if self.otlp is not None:
+            check_list("observing.otlp", [self.otlp], web_address)
 
 
 def _token(text: str) -> None:

@@ -27,7 +27,9 @@ def test_the_configuration_learns_the_real_address() -> None:
 
 
 def test_what_is_not_installed_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name != "aiohttp")
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "aiohttp" else name
+    )
     with pytest.raises(ConfigError) as caught:
         open_admin(local_config(observing=Observing(admin="127.0.0.1:0")))
     assert caught.value.field == "observing.admin"

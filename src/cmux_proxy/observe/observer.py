@@ -43,6 +43,7 @@ class Observer:
         "ports",
         "recent",
         "wants_all",
+        "wants_trace",
     )
 
     def __init__(
@@ -55,6 +56,8 @@ class Observer:
         self.on_error = on_error
         # Whether it is told of exchanges that end as they should.
         self.wants_all = is_counting or on_record is not None
+        # Whether records are to have the request's traceparent.
+        self.wants_trace = False
         self.counts = Counts()
         self.ports = Ports()
         # The last errors, for people who look.

@@ -42,6 +42,7 @@ class Record:
         "sent",
         "started",
         "status",
+        "trace",
         "workspace",
     )
 
@@ -63,6 +64,8 @@ class Record:
         self.is_reused = False
         self.error = ""
         self.outcome = _COMPLETE
+        # The one traceparent of the request (W3C Trace Context), where somebody wants it.
+        self.trace = ""
 
     def upstream(self) -> str:
         """Return the upstream's host and port, or nothing where there was no route."""

@@ -5,6 +5,7 @@ Costs nothing but a comparison where there is no observer.
 
 from typing import Final
 
+from cmux_proxy.http1.lines import field_values
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.ports import PortActivity
@@ -15,6 +16,8 @@ from cmux_proxy.routing.target import Target
 
 # What nginx made of a client that left before its answer began; it is never sent.
 CLIENT_CLOSED: Final = 499
+
+_TRACE: Final = b"traceparent"
 
 _TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 
@@ -86,6 +89,10 @@ class Telling(Sides):
         record.sent = self._sent
         record.is_reused = self._is_reused
         record.error = self._error
+        observer = self._context.observer
+        if observer is not None and observer.wants_trace:
+            named = field_values(request.section(), _TRACE)
+            record.trace = named[0].decode("latin-1") if len(named) == 1 else ""
         return record
 
     def _workspace(self) -> str:

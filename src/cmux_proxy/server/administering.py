@@ -5,19 +5,15 @@ What it needs is imported only where it is wanted.
 
 import asyncio
 import contextlib
-import importlib.util
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Final
 
 from cmux_proxy.config import Address, Config
-from cmux_proxy.errors import ConfigError
 from cmux_proxy.server.binding import bind, bound_address
+from cmux_proxy.server.extras import need
 from cmux_proxy.server.telling import OneWorker, SeveralWorkers
-
-_NEEDED: Final = ("aiohttp", "prometheus_client")
 
 
 def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
@@ -28,9 +24,7 @@ def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
     admin = config.observing.admin
     if admin is None:
         return config, []
-    if not all(map(importlib.util.find_spec, _NEEDED)):
-        reason = "needs what is not installed: pip install 'cmux-proxy[admin]'"
-        raise ConfigError("observing.admin", reason)
+    need("observing.admin", "admin", ("aiohttp", "prometheus_client"))
     sockets = bind([Address.parse(admin, "observing.admin")], config.unix_mode)
     observing = replace(config.observing, admin=str(bound_address(sockets[0])))
     return replace(config, observing=observing), sockets

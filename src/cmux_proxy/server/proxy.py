@@ -13,17 +13,17 @@ from typing import Final, Self, cast
 
 from cmux_proxy.config import DEFAULT_UPSTREAM_HOST, Address, Config
 from cmux_proxy.observe.access_log import log
-from cmux_proxy.observe.observer import Observer, Sink
+from cmux_proxy.observe.observer import Sink
 from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
 from cmux_proxy.routing.router import Router
 from cmux_proxy.server.accepting import Arrivals, Factory
+from cmux_proxy.server.audience import Audience
 from cmux_proxy.server.binding import adopt, bound_address, open_sockets, reached_addresses
 from cmux_proxy.server.descriptors import budget
 from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.own import OwnAddresses
 from cmux_proxy.server.snapshot import Snapshot, snapshot
-from cmux_proxy.settings import Observing
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -53,6 +53,7 @@ class Proxy:
         self._router = router or _default_router(self._config)
         self._addresses: list[Address] = []
         self._context: Context | None = None
+        self._audience: Audience | None = None
         self._listener: Listener | None = None
         self._emptied = asyncio.Event()
         self._drain_begun: asyncio.Future[None] | None = None
@@ -75,8 +76,10 @@ class Proxy:
         self._addresses = [bound_address(sock) for sock in sockets]
         own = OwnAddresses([*reached_addresses(sockets), *_admin_addresses(self._config)])
         allowed = budget(self._config.pool.total, self._config.limits.clients)
-        observer = _observer_of(self._config.observing, self._on_record)
-        context = Context(self._config, loop, self._router, own.covers, allowed.idle, observer)
+        self._audience = Audience(self._config.observing, self._on_record)
+        context = Context(
+            self._config, loop, self._router, own.covers, allowed.idle, self._audience.observer
+        )
         context.most_clients = allowed.clients
         context.on_change = self._pace_accepting
         self._context = context
@@ -122,6 +125,8 @@ class Proxy:
         self._close_idle_upstreams(context)
         context.dialer.close()
         context.conduit.close()
+        if self._audience is not None:
+            await self._audience.close()
 
     def snapshot(self, with_each: bool = False) -> Snapshot:
         """Return what it does and has done, as plain data; `with_each` lists connections too.
@@ -195,17 +200,6 @@ class Proxy:
             listener.resume()
         if not context.clients and not context.tunnels:
             self._emptied.set()
-
-
-def _observer_of(observing: Observing, log: Sink) -> Observer | None:
-    """Return who is told of exchanges; None where nobody wants to know."""
-    if observing.access_log == "off" and observing.admin is None:
-        return None
-    return Observer(
-        is_counting=observing.admin is not None,
-        on_record=log if observing.access_log == "all" else None,
-        on_error=log if observing.access_log == "errors" else None,
-    )
 
 
 def _admin_addresses(config: Config) -> list[Address]:

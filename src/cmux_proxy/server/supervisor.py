@@ -24,6 +24,7 @@ from cmux_proxy.server.log_writing import check_file
 from cmux_proxy.server.notify import Notifier, Watchdog
 from cmux_proxy.server.signals import SignalPipe
 from cmux_proxy.server.slot import Slot
+from cmux_proxy.server.tracing import need_tracing
 from cmux_proxy.server.worker import (
     REOPEN_SIGNAL,
     STOP_SIGNALS,
@@ -49,6 +50,8 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
     """
     config = Config() if config is None else config
     check_file(config.observing)
+    if config.observing.otlp is not None:
+        need_tracing()
     config, admin = open_admin(config)
     if config.workers == 1:
         run_alone(config, on_start, admin)

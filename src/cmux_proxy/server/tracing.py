@@ -1,0 +1,83 @@
+"""Records -> spans, exported by OpenTelemetry's SDK over OTLP/HTTP, from a thread of its own.
+
+A span continues the trace that the request names in `traceparent` (W3C Trace Context), which is
+passed on as it came: the upstream's spans are siblings of ours, not children, since no byte of a
+head is changed for it.
+"""
+
+import os
+import time
+from typing import Any, Final
+
+from cmux_proxy._build import __version__
+from cmux_proxy.observe.record import Record
+from cmux_proxy.server.extras import need
+
+_NANOSECONDS: Final = 1_000_000_000
+# How long a delivery may take, further attempts included, in seconds.
+_PATIENCE: Final = 2
+
+
+def need_tracing() -> None:
+    """Raise ConfigError where the extra `otlp` is not installed."""
+    need("observing.otlp", "otlp", ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"))
+
+
+class Tracing:
+    """Exports to the collector at `url`, such as http://127.0.0.1:4318; raises ConfigError."""
+
+    def __init__(self, url: str) -> None:
+        need_tracing()
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+        name = os.environ.get("OTEL_SERVICE_NAME", "cmux-proxy")
+        about = Resource.create({"service.name": name, "service.version": __version__})
+        # The end of the process is the proxy's business.
+        self._provider = TracerProvider(resource=about, shutdown_on_exit=False)
+        exporter = OTLPSpanExporter(f"{url.rstrip('/')}/v1/traces", timeout=_PATIENCE)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("cmux_proxy", __version__)
+        self._propagator = TraceContextTextMapPropagator()
+        self._kind = SpanKind.SERVER
+
+    def put(self, record: Record) -> None:
+        """Make a span of a record; it is sent later."""
+        end = time.time_ns()
+        start = end - round(record.duration() * _NANOSECONDS)
+        span = self._tracer.start_span(
+            record.method or record.kind,
+            context=self._propagator.extract({"traceparent": record.trace}),
+            kind=self._kind,
+            attributes=_attributes(record),
+            start_time=start,
+        )
+        span.end(end)
+
+    def close(self) -> None:
+        """Send what is left; may wait for that."""
+        self._provider.shutdown()
+
+
+def _attributes(record: Record) -> dict[str, Any]:
+    """Return what OpenTelemetry's conventions for HTTP have a name for, and the rest."""
+    told = {
+        "http.request.method": record.method,
+        "url.path": record.path,
+        "http.response.status_code": record.status,
+        "network.protocol.version": f"1.{record.minor}",
+        "client.address": record.client,
+        "server.address": record.host,
+        "server.port": record.port,
+        "error.type": record.error,
+        "cmux.kind": record.kind,
+        "cmux.workspace": record.workspace,
+        "cmux.bytes_in": record.received,
+        "cmux.bytes_out": record.sent,
+        "cmux.reused": record.is_reused,
+    }
+    return {name: value for name, value in told.items() if value not in ("", 0) or value is False}
