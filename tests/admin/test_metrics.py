@@ -45,6 +45,13 @@ async def test_requests_are_counted_by_kind_method_and_code() -> None:
     }  # fmt: skip
 
 
+async def test_exchanges_are_counted_by_how_they_ended() -> None:
+    samples = read(await told_of_much())
+    name = "cmux_proxy_exchanges_total"
+    counted = {key[1]: value for key, value in samples.items() if key[0] == name and value}
+    assert counted == {"complete": 1, "tunnelled": 1, "unavailable": 1, "refused": 1}
+
+
 async def test_durations_are_histograms_by_kind() -> None:
     samples = read(await told_of_much())
     for name in ("request_duration", "time_to_first_byte"):

@@ -67,6 +67,7 @@ class _Snapshot(Collector):
         """Give all families."""
         told = self._told
         yield from _requests(told["counts"])
+        yield _outcomes(told["outcomes"])
         yield from _now(told)
         yield from _totals(told["counts"])
         yield from _errors(told["counts"]["errors"])
@@ -101,6 +102,15 @@ def _requests(counts: Snapshot) -> Iterator[Metric]:
         _add_histogram(first, [kind], first_bytes)
     yield lasted
     yield first
+
+
+def _outcomes(outcomes: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "cmux_proxy_exchanges", "Exchanges that have ended, by how.", labels=["outcome"]
+    )
+    for name, count in outcomes.items():
+        family.add_metric([name], count)
+    return family
 
 
 def _now(told: Snapshot) -> Iterator[Metric]:

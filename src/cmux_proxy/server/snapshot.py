@@ -14,6 +14,7 @@ from typing import Any, Final
 from cmux_proxy._build import __version__, build_name
 from cmux_proxy.observe.access_log import as_fields
 from cmux_proxy.observe.observer import Observer
+from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
@@ -42,6 +43,7 @@ def snapshot(context: Context, observer: Observer, with_each: bool) -> Snapshot:
         "upstreams": len(context.pool) + _with_upstream(clients) + len(tunnels),
         "idle_upstreams": len(context.pool),
         "tunnels": dict(Counter(one.record.kind for one in tunnels if one.record is not None)),
+        "outcomes": {each.name.lower(): context.tally.count(each) for each in Outcome},
         "counts": _with_live(observer, under_way, tunnels),
         "ports": observer.ports.snapshot(context.ticker.now),
         "recent": [
