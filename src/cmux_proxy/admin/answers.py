@@ -1,7 +1,6 @@
 """A merged snapshot -> what the admin listener answers, as plain data for JSON."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from cmux_proxy.admin.merging import Snapshot
 
@@ -50,22 +49,3 @@ def connections(told: Snapshot) -> Snapshot:
     """Return who is connected, the oldest first."""
     each = sorted(told["connections"], key=lambda one: float(one["since"]))
     return {"time": told["time"], "connections": each}
-
-
-def overview(told: Snapshot, listening: Sequence[Any]) -> Snapshot:
-    """Return what the dashboard shows: what listens, what goes on there, and what went wrong."""
-    latency = {(entry["host"], entry["port"]): entry["answers"] for entry in told["ports"]}
-    shown = activity(told)
-    for entry in shown["ports"]:
-        entry["answers"] = latency[entry["host"], entry["port"]]
-    return {
-        **shown,
-        "workers": told["workers"],
-        "build": told["build"],
-        "clients": told["clients"],
-        "upstreams": told["upstreams"],
-        "tunnels_by_kind": told["tunnels"],
-        "listening": listening,
-        "recent": told["recent"][-50:],
-        "open_tunnels": [one for one in told["connections"] if one["state"] == "tunnel"][:200],
-    }

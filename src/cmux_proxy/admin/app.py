@@ -5,19 +5,22 @@ proxy has tokens, whoever has none sees no more than whether it lives.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from importlib.resources import files
 from typing import Any, Final, Protocol
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from cmux_proxy.admin.answers import activity, connections, overview
+from cmux_proxy.admin.answers import activity, connections
 from cmux_proxy.admin.merging import Snapshot, merged
 from cmux_proxy.admin.metrics import PortLabels, registry_of
-from cmux_proxy.machine.listening import Survey
+from cmux_proxy.admin.overview import overview
+from cmux_proxy.admin.page import dashboard
+from cmux_proxy.admin.reach import UNKNOWN, Reach
+from cmux_proxy.machine.listening import Listening, Survey
 from cmux_proxy.relay.access import credentials, is_one_of
 
 # So often the dashboard hears of news, in seconds.
@@ -25,9 +28,8 @@ _INTERVAL: Final = 1.0
 _OPEN_TO_ALL: Final = ("/healthz", "/readyz")
 _HEADERS: Final = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
-    "script-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -46,10 +48,13 @@ class Source(Protocol):
 class Pages:
     """Answers from what `source` tells."""
 
-    def __init__(self, source: Source, tokens: Sequence[str], per_port: bool) -> None:
+    def __init__(
+        self, source: Source, tokens: Sequence[str], per_port: bool, reach: Reach = UNKNOWN
+    ) -> None:
         self._source = source
         self._tokens = [token.encode("ascii") for token in tokens]
         self._ports = PortLabels() if per_port else None
+        self._reach = reach
         self._survey = Survey()
         self._survey_lock = asyncio.Lock()
 
@@ -84,7 +89,9 @@ class Pages:
         except web.HTTPException as error:
             return _text(error.status, error.reason.lower())
         if not response.prepared:
-            response.headers.update(_HEADERS)
+            # What an answer says by itself is for it alone.
+            for name, value in _HEADERS.items():
+                response.headers.setdefault(name, value)
         return response
 
     async def _told(self, with_each: bool = False) -> Snapshot:
@@ -113,26 +120,34 @@ class Pages:
         return _json(connections(await self._told(with_each=True)))
 
     async def _listening(self, _request: web.Request) -> web.Response:
-        return _json({"listening": await self._look()})
+        found = await self._look()
+        return _json({"listening": [{**each._asdict(), "family": each.family} for each in found]})
 
-    async def _look(self) -> list[Snapshot]:
+    async def _look(self) -> list[Listening]:
         """Return what listens on this machine; a thread looks, since that takes some time."""
         async with self._survey_lock:
-            found = await asyncio.to_thread(self._survey.listening)
-        return [{**each._asdict(), "family": each.family} for each in found]
+            return await asyncio.to_thread(self._survey.listening)
 
     async def _dashboard(self, _request: web.Request) -> web.Response:
-        page = files("cmux_proxy.admin").joinpath("dashboard.html").read_text("utf-8")
-        return web.Response(text=page, content_type="text/html")
+        page = dashboard()
+        headers = {"Content-Security-Policy": page.policy}
+        return web.Response(text=page.text, content_type="text/html", headers=headers)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Tell news as they come, as Server-Sent Events, until the reader leaves."""
+        """Tell news as they come, as Server-Sent Events, until the reader or the workers leave."""
+        told = await self._news()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **_HEADERS})
         await response.prepare(request)
-        while True:
-            told = overview(await self._told(with_each=True), await self._look())
-            await response.write(f"data: {json.dumps(told)}\n\n".encode())
-            await asyncio.sleep(_INTERVAL)
+        with contextlib.suppress(web.HTTPServiceUnavailable, ConnectionResetError):
+            while True:
+                await response.write(f"data: {json.dumps(told)}\n\n".encode())
+                await asyncio.sleep(_INTERVAL)
+                told = await self._news()
+        return response
+
+    async def _news(self) -> Snapshot:
+        told = await self._told(with_each=True)
+        return overview(told, await self._look(), self._reach)
 
 
 def _is_direct(host: str) -> bool:

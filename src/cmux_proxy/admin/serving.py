@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from cmux_proxy.admin.app import Pages, Source
+from cmux_proxy.admin.reach import UNKNOWN, Reach
 
 # At the end, readers of events have so many seconds.
 _PATIENCE: Final = 0.1
@@ -17,11 +18,11 @@ class AdminListener:
 
     def __init__(
         self, source: Source, sockets: Sequence[socket.socket], tokens: Sequence[str],
-        per_port: bool,
+        per_port: bool, reach: Reach = UNKNOWN,
     ) -> None:  # fmt: skip
         self._sockets = sockets
         self._runner = web.AppRunner(
-            Pages(source, tokens, per_port).app(),
+            Pages(source, tokens, per_port, reach).app(),
             handle_signals=False,
             access_log=None,
             shutdown_timeout=_PATIENCE,

@@ -32,16 +32,24 @@ def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
 
 @contextlib.asynccontextmanager
 async def administered(
-    config: Config, sockets: Sequence[socket.socket], source: OneWorker | SeveralWorkers
+    config: Config,
+    sockets: Sequence[socket.socket],
+    source: OneWorker | SeveralWorkers,
+    addresses: Sequence[Address] = (),
 ) -> AsyncIterator[None]:
-    """Answer on the admin listener's sockets, if there are any, while the context lasts."""
+    """Answer on the admin listener's sockets, if there are any, while the context lasts.
+
+    `addresses` are those at which the proxy itself listens, for links to it.
+    """
     if not sockets:
         yield
         return
+    from cmux_proxy.admin.reach import Reach
     from cmux_proxy.admin.serving import AdminListener
 
     tokens, per_port = config.access.tokens, config.observing.metrics_per_port
-    listener = AdminListener(source, sockets, tokens, per_port)
+    reach = Reach.of(config, addresses)
+    listener = AdminListener(source, sockets, tokens, per_port, reach)
     await listener.start()
     try:
         yield
@@ -50,14 +58,22 @@ async def administered(
 
 
 def run_admin(
-    config: Config, sockets: Sequence[socket.socket], paths: Sequence[str], lifeline: socket.socket
+    config: Config,
+    sockets: Sequence[socket.socket],
+    paths: Sequence[str],
+    lifeline: socket.socket,
+    addresses: Sequence[Address] = (),
 ) -> None:
-    """In a process of its own: answer for the workers at `paths` until SIGTERM or the end."""
-    asyncio.run(_serve(config, sockets, paths, lifeline))
+    """In a process of its own: answer for the workers at `paths` until SIGTERM or the end.
+
+    `addresses` are those at which the workers listen.
+    """
+    answering = administered(config, sockets, SeveralWorkers(paths), addresses)
+    asyncio.run(_serve(answering, lifeline))
 
 
 async def _serve(
-    config: Config, sockets: Sequence[socket.socket], paths: Sequence[str], lifeline: socket.socket
+    answering: contextlib.AbstractAsyncContextManager[None], lifeline: socket.socket
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
@@ -66,7 +82,7 @@ async def _serve(
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
     loop.add_reader(lifeline, stop.set)
-    async with administered(config, sockets, SeveralWorkers(paths)):
+    async with answering:
         with contextlib.suppress(OSError):
             lifeline.send(b"\0")
         await stop.wait()

@@ -69,7 +69,7 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
 
     def answer(sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
         if channels is not None:
-            run_admin(config, sockets, channels.paths, lifeline)
+            run_admin(config, sockets, channels.paths, lifeline, addresses)
 
     def on_accepting() -> None:
         if on_start is not None:

@@ -102,7 +102,7 @@ async def _serve_alone(
     with _writing(config) as log:
         proxy = Proxy(config, on_record=log)
         await proxy.start()
-        async with administered(config, admin, OneWorker(proxy.snapshot)):
+        async with administered(config, admin, OneWorker(proxy.snapshot), proxy.addresses):
             if on_start is not None:
                 on_start(proxy.addresses, loop_name)
             notifier.ready(proxy.addresses)
