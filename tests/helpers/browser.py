@@ -5,6 +5,7 @@ names below .localhost, and the ones it is given, have an address.
 """
 
 import asyncio
+import base64
 import contextlib
 import json
 from collections import defaultdict, deque
@@ -30,10 +31,14 @@ _FLAGS: Final = (
     "--no-proxy-server",
     "--remote-debugging-port=0",
 )
+_KEYS: Final = {"Tab": 9, "Enter": 13}
 
 
 class Browser:
-    """A running Chromium with one page; `sockets` are the addresses of its WebSockets."""
+    """A running Chromium with one page.
+
+    `sockets` are the addresses of its WebSockets, `complaints` is what it says to developers.
+    """
 
     def __init__(self, devtools: ClientConnection) -> None:
         self._devtools = devtools
@@ -41,7 +46,7 @@ class Browser:
         self._asked = 0
         self._events: defaultdict[str, deque[dict[str, Any]]] = defaultdict(deque)
         self.sockets: list[str] = []
-        self._complaints: list[str] = []
+        self.complaints: list[str] = []
 
     async def attach(self) -> None:
         """Make the page."""
@@ -64,6 +69,12 @@ class Browser:
             if event["type"] == "Document" and event["loaderId"] == page["loaderId"]:
                 return int(event["response"]["status"])
 
+    async def follow(self, selector: str) -> None:
+        """Click on the link that a selector finds, and wait for the page behind it."""
+        self._events.clear()
+        await self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
+        await self._event("Page.loadEventFired")
+
     async def told(self) -> str:
         """Return the next thing that a page tells."""
         return str((await self._event("Runtime.bindingCalled"))["payload"])
@@ -80,6 +91,56 @@ class Browser:
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         return done["result"].get("value")
 
+    async def becomes(self, expression: str) -> Any:
+        """Wait until an expression is true in the page, and return what it is then."""
+        look = (
+            "new Promise((done) => { const look = () => { "
+            f"const found = ({expression}); "
+            "if (found) done(found); else setTimeout(look, 20); }; look(); })"
+        )
+        try:
+            async with asyncio.timeout(LATER):
+                return await self.evaluate(look)
+        except TimeoutError:
+            raise AssertionError(f"never: {expression}; {self.complaints}") from None
+
+    async def looks(self, scheme: str, width: int, height: int, *features: str) -> None:
+        """Have a colour scheme, a size in CSS pixels, and other media features: "name: value"."""
+        told = [f"prefers-color-scheme: {scheme}", *features]
+        pairs = [feature.split(": ") for feature in told]
+        media = [{"name": name, "value": value} for name, value in pairs]
+        await self._ask("Emulation.setEmulatedMedia", features=media)
+        await self._ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width, height=height, deviceScaleFactor=1, mobile=False,
+        )  # fmt: skip
+
+    async def show_all(self) -> None:
+        """Have no scroll bars, for pictures."""
+        await self._ask("Emulation.setScrollbarsHidden", hidden=True)
+
+    async def press(self, key: str) -> None:
+        """Press a key that has a name, such as Tab."""
+        for kind in ("keyDown", "keyUp"):
+            code = _KEYS.get(key, 0)
+            await self._ask(
+                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code
+            )
+
+    async def picture(self) -> bytes:
+        """Return what is seen, as PNG."""
+        shot = await self._ask("Page.captureScreenshot", format="png")
+        return base64.b64decode(shot["data"])
+
+    async def spoken(self) -> list[tuple[str, str]]:
+        """Return role and name of all that a screen reader finds, in its order."""
+        tree = await self._ask("Accessibility.getFullAXTree")
+        return [
+            (node["role"]["value"], node.get("name", {}).get("value", ""))
+            for node in tree["nodes"]
+            if not node["ignored"]
+        ]
+
     async def close(self) -> None:
         """Have it end."""
         self._session = {}
@@ -93,7 +154,7 @@ class Browser:
                     await self._receive()
                 return self._events[name].popleft()
         except TimeoutError:
-            raise AssertionError(f"no {name}; {self.sockets} {self._complaints}") from None
+            raise AssertionError(f"no {name}; {self.sockets} {self.complaints}") from None
 
     async def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._asked += 1
@@ -111,9 +172,9 @@ class Browser:
         if name == "Network.webSocketCreated":
             self.sockets.append(parameters["url"])
         elif name == "Log.entryAdded":
-            self._complaints.append(parameters["entry"]["text"])
+            self.complaints.append(parameters["entry"]["text"])
         elif name == "Runtime.exceptionThrown":
-            self._complaints.append(str(parameters["exceptionDetails"]))
+            self.complaints.append(str(parameters["exceptionDetails"]))
         if name:
             self._events[name].append(parameters)
         return message
