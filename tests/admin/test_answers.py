@@ -48,7 +48,7 @@ async def test_connections_are_told_the_oldest_first() -> None:
     on.world.ask(GET)
     on.world.walk(5)
     on.world.ask(CONNECT)
-    told = merged([on.told(with_each=True)])
+    told = merged([on.told(most=100)])
     told["connections"].reverse()
     states = [one["state"] for one in connections(told)["connections"]]
     assert states[0] == "idle"

@@ -22,9 +22,9 @@ class Told:
     def __init__(self, count: int = 1) -> None:
         self.workers = [Counted() for _ in range(count)]
 
-    async def snapshots(self, with_each: bool) -> list[dict[str, Any]]:
+    async def snapshots(self, most: int) -> list[dict[str, Any]]:
         """Return theirs."""
-        return [each.told(with_each) for each in self.workers]
+        return [each.told(most) for each in self.workers]
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ async def test_one_is_itself() -> None:
     on = Counted()
     _, upstream = on.world.ask(GET)
     upstream.arrives(OK)
-    told = on.told(with_each=True)
+    told = on.told(most=100)
     one = merged([told])
     assert one["workers"] == 1
     assert one["counts"] == told["counts"]
@@ -29,7 +29,7 @@ async def test_two_add_up_and_neither_is_changed() -> None:
         upstream.arrives(OK)
     second.world.client().arrives(head("GET / HTTP/1.1", "Host: a"))
     second.world.ask(CONNECT)
-    told = [first.told(with_each=True), second.told(with_each=True)]
+    told = [first.told(most=100), second.told(most=100)]
     before = copy.deepcopy(told)
     both = merged(told)
     assert told == before

@@ -31,7 +31,7 @@ async def test_activity_and_connections_are_so_whatever_goes_on() -> None:
     _, upstream = on.world.ask(head("GET / HTTP/1.1", "Host: ws-1-81.localhost"))
     upstream.arrives(OK)
     on.world.client().arrives(head("GET / HTTP/1.1", "Host: a"))
-    told = merged([on.told(with_each=True)])
+    told = merged([on.told(most=100)])
     check("activity", activity(told))
     check("connections", connections(told))
     states = {one["state"] for one in connections(told)["connections"]}

@@ -21,6 +21,6 @@ class Counted:
         self.world = World(None, self.observer)
         self.world.peer = "192.0.2.7"
 
-    def told(self, with_each: bool = False) -> dict[str, Any]:
+    def told(self, most: int = 0) -> dict[str, Any]:
         """Return its snapshot."""
-        return snapshot(self.world.context, self.observer, with_each)
+        return snapshot(self.world.context, self.observer, most)

@@ -61,7 +61,7 @@ async def test_each_connection_is_told_with_what_it_does_and_no_secret() -> None
     client, upstream = on.world.ask(CONNECT)
     client.arrives(b"123")
     upstream.arrives(b"12345")
-    told = on.told(with_each=True)
+    told = on.told(most=100)
     each = {one["state"]: one for one in told["connections"]}
     assert len(told["connections"]) == 3
     assert each["idle"]["client"] == "192.0.2.7"
@@ -73,6 +73,19 @@ async def test_each_connection_is_told_with_what_it_does_and_no_secret() -> None
     assert (tunnel["bytes_in"], tunnel["bytes_out"]) == (len(CONNECT) + 3, 5)
     assert all(abs(one["since"] - time.time()) < 60 for one in told["connections"])
     assert "secret" not in json.dumps(told)
+
+
+async def test_of_many_connections_the_oldest_tunnels_are_told() -> None:
+    on = Counted()
+    times = iter([10.0, 30.0, 20.0])
+    for port in (1, 2, 3):
+        on.observer.clock = lambda: now  # noqa: B023
+        now = next(times)
+        on.world.ask(CONNECT.replace(b"80", b"%d" % port))
+    on.world.client()
+    assert [one["port"] for one in on.told(most=2)["connections"]] == [1, 3]
+    assert [one["state"] for one in on.told(most=4)["connections"]] == ["tunnel"] * 3 + ["idle"]
+    assert "connections" not in on.told(most=0)
 
 
 async def test_a_tunnel_that_is_open_keeps_its_port_awake() -> None:

@@ -13,13 +13,13 @@ from cmux_proxy.server.telling import OneWorker, SeveralWorkers, tell_others
 from tests.helpers.timing import soon
 
 
-def tell(with_each: bool) -> dict[str, Any]:
+def tell(most: int) -> dict[str, Any]:
     """Return what a worker might tell: far more than a socket holds at once."""
-    return {"each": with_each, "much": "x" * 1_000_000}
+    return {"each": most, "much": "x" * 1_000_000}
 
 
 async def test_one_worker_tells_by_itself() -> None:
-    assert await OneWorker(tell).snapshots(True) == [tell(True)]
+    assert await OneWorker(tell).snapshots(7) == [tell(7)]
 
 
 async def test_several_tell_over_their_sockets() -> None:
@@ -27,8 +27,8 @@ async def test_several_tell_over_their_sockets() -> None:
     paths = channels.paths
     servers = [await tell_others(channels._sockets[number], tell) for number in (1, 2)]
     source = SeveralWorkers(paths)
-    assert await soon(source.snapshots(True)) == [tell(True), tell(True)]
-    assert await soon(source.snapshots(False)) == [tell(False), tell(False)]
+    assert await soon(source.snapshots(7)) == [tell(7), tell(7)]
+    assert await soon(source.snapshots(0)) == [tell(0), tell(0)]
     for server in servers:
         server.close()
     channels.close()
@@ -48,10 +48,10 @@ async def test_who_does_not_answer_is_left_out(monkeypatch: pytest.MonkeyPatch) 
     other = await asyncio.start_unix_server(nonsense, sock=channels._sockets[2])
     # The third listens, and nobody accepts.
     monkeypatch.setattr(telling, "_PATIENCE", 5.0)
-    first = asyncio.get_running_loop().create_task(SeveralWorkers(paths[:2]).snapshots(False))
-    assert await soon(first) == [tell(False)]
+    first = asyncio.get_running_loop().create_task(SeveralWorkers(paths[:2]).snapshots(0))
+    assert await soon(first) == [tell(0)]
     monkeypatch.setattr(telling, "_PATIENCE", 0.05)
-    assert await soon(SeveralWorkers([paths[2], "/nowhere"]).snapshots(False)) == []
+    assert await soon(SeveralWorkers([paths[2], "/nowhere"]).snapshots(0)) == []
     server.close()
     other.close()
     channels.close()
@@ -61,9 +61,9 @@ async def test_who_asks_and_leaves_is_no_trouble(tmp_path: Path) -> None:
     channels = Channels(1)
     server = await tell_others(channels._sockets[1], tell)
     _, writer = await asyncio.open_unix_connection(channels.paths[0])
-    writer.write(b"figures\n")
+    writer.write(b"0\n")
     writer.transport.abort()
-    told = await soon(SeveralWorkers(channels.paths).snapshots(False))
-    assert json.dumps(told) == json.dumps([tell(False)])
+    told = await soon(SeveralWorkers(channels.paths).snapshots(0))
+    assert json.dumps(told) == json.dumps([tell(0)])
     server.close()
     channels.close()

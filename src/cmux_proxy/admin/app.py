@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from cmux_proxy.admin.answers import activity, connections
 from cmux_proxy.admin.merging import Snapshot, merged
 from cmux_proxy.admin.metrics import PortLabels, registry_of
-from cmux_proxy.admin.overview import overview
+from cmux_proxy.admin.overview import MOST_TUNNELS, overview
 from cmux_proxy.admin.page import dashboard
 from cmux_proxy.admin.reach import UNKNOWN, Reach
 from cmux_proxy.machine.listening import Listening, Survey
@@ -25,6 +25,8 @@ from cmux_proxy.relay.access import credentials, is_one_of
 
 # So often the dashboard hears of news, in seconds.
 _INTERVAL: Final = 1.0
+# More connections than a process has descriptors for.
+_ALL: Final = 1_000_000
 _OPEN_TO_ALL: Final = ("/healthz", "/readyz")
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -40,8 +42,8 @@ _Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Source(Protocol):
     """Where snapshots come from."""
 
-    async def snapshots(self, with_each: bool) -> list[Snapshot]:
-        """Return those of the workers that answer; `with_each` with their connections."""
+    async def snapshots(self, most: int) -> list[Snapshot]:
+        """Return those of the workers that answer, with at most so many connections of each."""
         ...
 
 
@@ -94,8 +96,8 @@ class Pages:
                 response.headers.setdefault(name, value)
         return response
 
-    async def _told(self, with_each: bool = False) -> Snapshot:
-        snapshots = await self._source.snapshots(with_each)
+    async def _told(self, most: int = 0) -> Snapshot:
+        snapshots = await self._source.snapshots(most)
         if not snapshots:
             raise web.HTTPServiceUnavailable(reason="No worker answers")
         return merged(snapshots)
@@ -117,7 +119,7 @@ class Pages:
         return _json(activity(await self._told()))
 
     async def _connections(self, _request: web.Request) -> web.Response:
-        return _json(connections(await self._told(with_each=True)))
+        return _json(connections(await self._told(_ALL)))
 
     async def _listening(self, _request: web.Request) -> web.Response:
         found = await self._look()
@@ -146,7 +148,7 @@ class Pages:
         return response
 
     async def _news(self) -> Snapshot:
-        told = await self._told(with_each=True)
+        told = await self._told(MOST_TUNNELS)
         return overview(told, await self._look(), self._reach)
 
 

@@ -128,15 +128,15 @@ class Proxy:
         if self._audience is not None:
             await self._audience.close()
 
-    def snapshot(self, with_each: bool = False) -> Snapshot:
-        """Return what it does and has done, as plain data; `with_each` lists connections too.
+    def snapshot(self, most: int = 0) -> Snapshot:
+        """Return what it does and has done, as plain data, and at most so many connections.
 
         Raises RuntimeError before the start, and where nothing is counted (`observing.admin`).
         """
         context = self._context
         if context is None or context.observer is None or not context.observer.is_counting:
             raise RuntimeError("nothing is counted")
-        return snapshot(context, context.observer, with_each)
+        return snapshot(context, context.observer, most)
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -4,6 +4,7 @@ Reads what the relay keeps and changes nothing. Times are seconds since 1970.
 """
 
 import asyncio
+import heapq
 import os
 import resource
 import sys
@@ -25,8 +26,11 @@ Snapshot = dict[str, Any]
 _STARTED: Final = time.time()
 
 
-def snapshot(context: Context, observer: Observer, with_each: bool) -> Snapshot:
-    """Return the figures of a worker, and `with_each` a list of its connections."""
+def snapshot(context: Context, observer: Observer, most: int = 0) -> Snapshot:
+    """Return the figures of a worker, and a list of at most so many of its connections.
+
+    Tunnels come first, the oldest of them, since to tell of all takes its time.
+    """
     now = observer.clock()
     clients = [one for one in context.clients if isinstance(one, ClientConnection)]
     tunnels = [one for one in context.tunnels if isinstance(one, Tunnel)]
@@ -51,8 +55,8 @@ def snapshot(context: Context, observer: Observer, with_each: bool) -> Snapshot:
         ],
         "process": _process(),
     }
-    if with_each:
-        told["connections"] = _each(clients, tunnels, context, now)
+    if most:
+        told["connections"] = _each(clients, tunnels, context, now, most)
     return told
 
 
@@ -75,25 +79,30 @@ def _with_live(observer: Observer, under_way: list[Record], tunnels: list[Tunnel
 
 
 def _each(
-    clients: list[ClientConnection], tunnels: list[Tunnel], context: Context, now: float
+    clients: list[ClientConnection], tunnels: list[Tunnel], context: Context, now: float, most: int
 ) -> list[Snapshot]:
-    told: list[Snapshot] = []
-    for client in clients:
+    oldest = heapq.nsmallest(most, tunnels, key=_started)
+    told = [_tunnel(one, one.record, now) for one in oldest if one.record is not None]
+    for client in clients[: most - len(told)]:
         since = _epoch(client.since, context.ticker.now)
         record = client.under_way(now)
         if record is None:
             told.append({"state": "idle", "since": since, "client": client.address() or None})
         else:
             told.append({"state": "request", "since": since, **_fields(record, now)})
-    for tunnel in tunnels:
-        record = tunnel.record
-        if record is not None:
-            received, sent = tunnel.moved()
-            fields = _fields(record, now)
-            fields["bytes_in"] += received
-            fields["bytes_out"] += sent
-            told.append({"state": "tunnel", "since": _epoch(record.started, now), **fields})
     return told
+
+
+def _started(tunnel: Tunnel) -> float:
+    return 0.0 if tunnel.record is None else tunnel.record.started
+
+
+def _tunnel(tunnel: Tunnel, record: Record, now: float) -> Snapshot:
+    received, sent = tunnel.moved()
+    fields = _fields(record, now)
+    fields["bytes_in"] += received
+    fields["bytes_out"] += sent
+    return {"state": "tunnel", "since": _epoch(record.started, now), **fields}
 
 
 def _fields(record: Record, now: float) -> Snapshot:

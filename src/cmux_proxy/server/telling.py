@@ -11,13 +11,11 @@ from cmux_proxy.server.snapshot import Snapshot
 
 # A worker that does not answer within so many seconds is left out.
 _PATIENCE: Final = 2.0
-_WITH_EACH: Final = b"each\n"
-_WITHOUT: Final = b"figures\n"
 
 _log = logging.getLogger("cmux_proxy")
 
-# Returns a snapshot, with a list of connections if that is True.
-Tell = Callable[[bool], Snapshot]
+# Returns a snapshot, with a list of at most so many connections.
+Tell = Callable[[int], Snapshot]
 
 
 class OneWorker:
@@ -26,9 +24,9 @@ class OneWorker:
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
 
-    async def snapshots(self, with_each: bool) -> list[Snapshot]:
+    async def snapshots(self, most: int) -> list[Snapshot]:
         """Return its snapshot."""
-        return [self._tell(with_each)]
+        return [self._tell(most)]
 
 
 class SeveralWorkers:
@@ -37,18 +35,18 @@ class SeveralWorkers:
     def __init__(self, paths: Sequence[str]) -> None:
         self._paths = paths
 
-    async def snapshots(self, with_each: bool) -> list[Snapshot]:
+    async def snapshots(self, most: int) -> list[Snapshot]:
         """Return the snapshots of those that answer in time."""
-        asked = await asyncio.gather(*(_ask(path, with_each) for path in self._paths))
+        asked = await asyncio.gather(*(_ask(path, most) for path in self._paths))
         return [told for told in asked if told is not None]
 
 
-async def _ask(path: str, with_each: bool) -> Snapshot | None:
+async def _ask(path: str, most: int) -> Snapshot | None:
     try:
         async with asyncio.timeout(_PATIENCE):
             reader, writer = await asyncio.open_unix_connection(path)
             try:
-                writer.write(_WITH_EACH if with_each else _WITHOUT)
+                writer.write(b"%d\n" % most)
                 told: Snapshot = json.loads(await reader.read())
                 return told
             finally:
@@ -66,7 +64,7 @@ async def tell_others(sock: socket.socket, tell: Tell) -> asyncio.AbstractServer
         try:
             async with asyncio.timeout(_PATIENCE):
                 asked = await reader.readline()
-                writer.write(json.dumps(tell(asked == _WITH_EACH)).encode())
+                writer.write(json.dumps(tell(int(asked))).encode())
                 await writer.drain()
         except OSError:
             pass  # whoever asked has gone
