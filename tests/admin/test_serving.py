@@ -1,11 +1,14 @@
 """The admin listener on several sockets, one of them at a path."""
 
+import asyncio
+import logging
 import socket
 from pathlib import Path
 
+import pytest
 from aiohttp import ClientSession, UnixConnector
 
-from cmux_proxy.admin.serving import AdminListener
+from cmux_proxy.admin.serving import AdminListener, OurDefects
 from tests.admin.test_app import Told
 from tests.helpers.timing import soon
 
@@ -27,3 +30,26 @@ async def test_it_answers_on_all_its_sockets_and_closes_them(tmp_path: Path) -> 
             assert answer.status == 200
     await soon(listener.close())
     assert at_port.fileno() == at_path.fileno() == -1
+
+
+@pytest.mark.parametrize("said", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nA: " + b"a" * 99_999])
+async def test_who_speaks_no_http_is_told_and_not_logged(
+    said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    sock = socket.create_server(("127.0.0.1", 0))
+    address = sock.getsockname()
+    listener = AdminListener(Told(), [sock], (), False)
+    await listener.start()
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(said)
+    assert (await soon(reader.readline())).endswith(b" 400 Bad Request\r\n")
+    writer.close()
+    await soon(listener.close())
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("error", [KeyError("of ours"), None])
+def test_a_defect_is_logged(error: Exception | None) -> None:
+    caught = None if error is None else (type(error), error, None)
+    made = logging.LogRecord("x", logging.ERROR, "", 0, "text", None, caught)
+    assert OurDefects().filter(made)

@@ -1,16 +1,30 @@
 """The admin listener itself: sockets, and the application on them, in the running event loop."""
 
+import logging
 import socket
 from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from cmux_proxy.admin.app import Pages, Source
 from cmux_proxy.admin.reach import UNKNOWN, Reach
 
 # At the end, readers of events have so many seconds.
 _PATIENCE: Final = 0.1
+
+
+class OurDefects(logging.Filter):
+    """Lets defects of ours be logged, and not what a client says that is no HTTP."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether to log it."""
+        return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
+
+
+_log = logging.getLogger("cmux_proxy.admin")
+_log.addFilter(OurDefects())
 
 
 class AdminListener:
@@ -25,6 +39,7 @@ class AdminListener:
             Pages(source, tokens, per_port, reach).app(),
             handle_signals=False,
             access_log=None,
+            logger=_log,
             shutdown_timeout=_PATIENCE,
         )
 
