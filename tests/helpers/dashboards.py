@@ -3,7 +3,8 @@
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
@@ -13,7 +14,23 @@ from cmux_proxy import Address, Config, Proxy
 from cmux_proxy.server.administering import administered, open_admin
 from cmux_proxy.server.telling import OneWorker
 from cmux_proxy.settings import Observing
+from tests.helpers.browser import Browser, chromium
 from tests.helpers.proxies import local_config
+from tests.helpers.timing import later
+from tests.helpers.wire import Wire
+
+# The row of a port: what is in its cells, and where its link leads.
+ROW: Final = """((port, tag) => {
+  for (const row of document.querySelectorAll("#ports tbody tr")) {
+    const tags = [...row.querySelectorAll(".tag")].map((each) => each.textContent).filter(Boolean);
+    if (row.querySelector(".port").textContent !== String(port)) continue;
+    if (tag && !tags.includes(tag)) continue;
+    const cells = [...row.cells].slice(1).map((each) => each.textContent);
+    return { tags, cells, who: row.querySelector(".who").textContent,
+      link: row.querySelector("a:not([hidden])")?.href ?? null };
+  }
+  return null;
+})"""
 
 
 class Watched:
@@ -70,3 +87,35 @@ async def service(host: str = "127.0.0.1", failing: Sequence[str] = ()) -> Async
 
     async with serve(echo, host, 0, process_request=answer) as server:
         yield next(iter(server.sockets)).getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def opened(folder: Path, **options: Any) -> AsyncIterator[tuple[Watched, Browser]]:
+    """Show the dashboard of a proxy; fail if the page has anything to complain about."""
+    async with (
+        watched(**options) as on,
+        on.told(),
+        chromium(folder, "127.0.0.1") as browser,
+    ):
+        await browser.looks("light", 1200, 900)
+        assert await browser.open(on.page) == 200
+        await browser.becomes("told !== null")
+        yield on, browser
+        assert browser.complaints == []
+
+
+async def get(on: Watched, *fields: str, path: str = "/") -> bytes:
+    """Ask the proxy for something and return the first line of the answer."""
+    wire = await Wire.to(on.address.host, on.address.port)
+    lines = [f"GET {path} HTTP/1.1", "Host: a", "Connection: close", *fields, "", ""]
+    await wire.send("\r\n".join(lines).encode())
+    data = b""
+    while piece := await later(wire.receive()):
+        data += piece
+    wire.close()
+    return data.partition(b"\r\n")[0]
+
+
+def to(port: int) -> str:
+    """Return the field that names a port."""
+    return f"X-Cmux-Port-Internal: {port}"
