@@ -15,6 +15,7 @@ from tests.helpers.origins import answer, answering, origin
 from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import SOON, later
+from tests.helpers.tools import finish, tool
 from tests.helpers.wire import Wire
 
 GREETING = answer(b"hello")
@@ -73,6 +74,17 @@ async def test_it_answers_for_all_workers(loop_name: str, workers: int) -> None:
         [sample] = families["cmux_proxy_requests"]
         assert sample.value == 20
         assert families["cmux_proxy_workers"][0].value == workers
+        await proxy.stop()
+
+
+async def test_prometheus_own_tool_has_nothing_to_say_about_its_metrics() -> None:
+    async with administered("auto", 1, "--metrics-per-port") as (proxy, session):
+        async with origin(answering(lambda _asked: GREETING)) as upstream:
+            await ask(proxy, upstream.port, 1)
+            async with session.get("/metrics") as metrics:
+                text = await metrics.text()
+        done = await finish(tool("promtool"), "check", "metrics", stdin=text.encode())
+        assert (done.status, done.out, done.errors) == (0, b"", b"")
         await proxy.stop()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from websockets.asyncio.client import connect
 
 from cmux_proxy import workspace_ip
@@ -35,6 +36,7 @@ async def test_a_port_is_shown_with_its_process_figures_and_a_link_that_opens_it
         assert await browser.evaluate("document.title") == "here"
 
 
+@pytest.mark.slow
 async def test_ports_that_do_not_listen_and_workspaces_are_told_apart(tmp_path: Path) -> None:
     address = workspace_ip("ws-7")
     with closed_port() as closed:
@@ -53,6 +55,7 @@ async def test_ports_that_do_not_listen_and_workspaces_are_told_apart(tmp_path: 
             assert (admin["tags"], admin["link"]) == (["this page"], None)
 
 
+@pytest.mark.slow
 async def test_tunnels_are_listed_as_long_as_they_are_open(tmp_path: Path) -> None:
     async with service() as port, opened(tmp_path) as (on, browser):
         assert await browser.evaluate("at('tunnels').hidden") is True
@@ -88,6 +91,7 @@ async def test_what_comes_from_outside_is_text_and_errors_are_said_aloud_once(
             assert await browser.evaluate(said) == ""
 
 
+@pytest.mark.slow
 async def test_a_lost_connection_is_said_and_found_again(tmp_path: Path) -> None:
     async with watched() as on, chromium(tmp_path, "127.0.0.1") as browser:
         async with on.told():
@@ -103,6 +107,7 @@ async def test_a_lost_connection_is_said_and_found_again(tmp_path: Path) -> None
             assert await browser.evaluate("at('news').textContent") == "Connected again."
 
 
+@pytest.mark.slow
 async def test_a_connection_over_which_nothing_comes_is_lost_too(tmp_path: Path) -> None:
     async with opened(tmp_path) as (_on, browser):
         await browser.evaluate("source.onmessage = null")
@@ -110,6 +115,7 @@ async def test_a_connection_over_which_nothing_comes_is_lost_too(tmp_path: Path)
         await browser.becomes("at('state').classList.contains('live')")
 
 
+@pytest.mark.slow
 async def test_a_filter_leaves_the_ports_that_have_all_its_words(tmp_path: Path) -> None:
     shown = "[...document.querySelectorAll('#ports .port')].map((each) => each.textContent)"
     async with service() as port, opened(tmp_path) as (_on, browser):
@@ -122,6 +128,7 @@ async def test_a_filter_leaves_the_ports_that_have_all_its_words(tmp_path: Path)
         assert await browser.evaluate("at('ports-empty').hidden") is False
 
 
+@pytest.mark.slow
 async def test_without_routing_by_host_there_are_no_links_but_the_field(tmp_path: Path) -> None:
     async with (
         service() as port,
@@ -134,6 +141,7 @@ async def test_without_routing_by_host_there_are_no_links_but_the_field(tmp_path
         assert way.endswith(f" http://{on.address}/")
 
 
+@pytest.mark.slow
 async def test_with_a_token_the_browser_that_has_sent_it_gets_the_news(tmp_path: Path) -> None:
     async with (
         watched(access=Access(tokens=["secret"])) as on,

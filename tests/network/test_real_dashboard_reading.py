@@ -8,6 +8,8 @@ import pytest
 from tests.helpers.dashboards import ROW, get, opened, service, to
 from tests.helpers.wire import closed_port
 
+pytestmark = pytest.mark.slow
+
 CONTRAST: Final = """(() => {
   const channel = (value) =>
     value <= 10.31475 ? value / 3294.6 : ((value / 255 + 0.055) / 1.055) ** 2.4;
