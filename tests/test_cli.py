@@ -94,6 +94,8 @@ OPTIONS = [
            ("/tmp/a", "b"), ("/tmp/a", "b")),
     Option("--admin", "(off)", "observing.admin",
            ("127.0.0.1:9", "[::1]:9"), ("127.0.0.1:9", "[::1]:9")),
+    Option("--otlp", "(off)", "observing.otlp",
+           ("http://127.0.0.1:9", "https://a.b/c"), ("http://127.0.0.1:9", "https://a.b/c")),
     Option("--workers", "(1)", "workers", ("2", "03"), (2, 3)),
     Option("--loop", "(auto)", "loop", ("asyncio", "uvloop"), ("asyncio", "uvloop")),
     Option("--busy-poll", "(off)", "busy_poll", ("50us", "1.5ms"),
