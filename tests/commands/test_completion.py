@@ -70,6 +70,7 @@ async def test_tab_completes_subcommands_flags_and_values(shell: str, tmp_path: 
 
 
 @every_shell
+@pytest.mark.slow
 async def test_tab_alone_lists_what_there_is(shell: str, tmp_path: Path) -> None:
     async with shell_on_a_terminal(shell, tmp_path) as screen:
         screen.type("cmux-proxy \t\t")
@@ -77,6 +78,7 @@ async def test_tab_alone_lists_what_there_is(shell: str, tmp_path: Path) -> None
 
 
 @every_shell
+@pytest.mark.slow
 async def test_tab_behind_a_flag_for_a_file_completes_files(shell: str, tmp_path: Path) -> None:
     (tmp_path / "my-flags.toml").write_text("nonsense = 1\n")
     async with shell_on_a_terminal(shell, tmp_path) as screen:

@@ -71,6 +71,7 @@ async def test_tunnels_are_listed_as_long_as_they_are_open(tmp_path: Path) -> No
         await browser.becomes("at('tunnels').hidden")
 
 
+@pytest.mark.slow
 async def test_what_comes_from_outside_is_text_and_errors_are_said_aloud_once(
     tmp_path: Path,
 ) -> None:

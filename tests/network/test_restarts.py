@@ -56,7 +56,7 @@ class Clients:
             await self._has_served.wait_for(lambda: self.count >= wanted)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.slow), "2"])
 @pytest.mark.parametrize("overlaps", [True, False], ids=["takes turns", "stops, then starts"])
 async def test_no_request_fails(loop_name: str, workers: str, overlaps: bool) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=512) as sock:

@@ -143,6 +143,7 @@ def name_of(recipe: Recipe) -> str:
     return f"{recipe.page.removeprefix(G)} {recipe.beginnings[-1].partition(chr(10))[0]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ASKING, ids=name_of)
 async def test_a_recipe_that_asks_the_proxy_does_what_it_says(
     recipe: Recipe, tmp_path: Path
@@ -159,6 +160,7 @@ async def test_a_recipe_that_asks_the_proxy_does_what_it_says(
                     await finish(tool("redis-cli"), "-p", port, "shutdown", "nosave")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", STARTING, ids=name_of)
 async def test_a_recipe_that_starts_something_does_what_it_says(
     recipe: Recipe, tmp_path: Path
