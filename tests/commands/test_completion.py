@@ -30,7 +30,10 @@ SET_UP = {
     "zsh": "autoload -U compinit; compinit -D; source <(cmux-proxy completion zsh)",
     "fish": "cmux-proxy completion fish | source",
 }
-every_shell = pytest.mark.parametrize("shell", list(START))
+every_shell = pytest.mark.parametrize(
+    "shell",
+    [pytest.param(name, marks=pytest.mark.slow if name != "bash" else ()) for name in START],
+)
 
 
 def variables(folder: Path) -> dict[str, str]:

@@ -137,6 +137,7 @@ def allowed() -> frozenset[str]:
     return system_calls(first).difference(*refused)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_whatever_it_asks_of_the_system_is_allowed(
     loop_name: str, workers: str, tmp_path: Path

@@ -4,6 +4,7 @@ it is left: no object, no task, no descriptor."""
 import asyncio
 import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -25,12 +26,20 @@ def _without_collector() -> Iterator[None]:
     gc.enable()
 
 
-@pytest.mark.parametrize("fault", OF_UPSTREAMS)
+def each(faults: dict[str, Fault]) -> list[Any]:
+    """Return the names; to wait until a deadline has passed takes long."""
+    return [
+        pytest.param(name, marks=pytest.mark.slow if fault.timeout else ())
+        for name, fault in faults.items()
+    ]
+
+
+@pytest.mark.parametrize("fault", each(OF_UPSTREAMS))
 async def test_an_upstream_that(fault: str) -> None:
     await meets(fault, OF_UPSTREAMS[fault])
 
 
-@pytest.mark.parametrize("fault", OF_CLIENTS)
+@pytest.mark.parametrize("fault", each(OF_CLIENTS))
 async def test_a_client_that(fault: str) -> None:
     await meets(fault, OF_CLIENTS[fault])
 

@@ -234,6 +234,7 @@ async def test_a_machine_leaves_and_comes_back_under_another_address(
                 assert (await connect(on, "m2")).body == b"m2"
 
 
+@pytest.mark.slow
 async def test_a_name_that_moves_is_followed_though_connections_to_where_it_was_are_in_use(
     loop_name: str, tmp_path: Path
 ) -> None:

@@ -14,7 +14,12 @@ LOGS = {"off": 0, "errors": 1, "all": 2}
 
 
 @pytest.mark.parametrize(
-    ("log", "is_counting", "has_spans"), list(itertools.product(LOGS, [False, True], [False, True]))
+    ("log", "is_counting", "has_spans"),
+    [
+        *itertools.product(LOGS, [False, True], [False]),
+        ("errors", False, True),
+        ("all", True, True),
+    ],
 )
 async def test_everybody_gets_what_he_asked_for(
     log: str, is_counting: bool, has_spans: bool
