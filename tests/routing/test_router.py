@@ -119,6 +119,7 @@ def test_a_workspace_may_not_come_twice_nor_without_a_port() -> None:
     ("host", "fields", "workspace"),
     [
         (None, ((PORT, b"80"),), ""),
+        (None, ((b"x-cmux-wait", b"1"), (PORT, b"80")), ""),
         (None, ((PORT, b"80"), (WORKSPACE, b"d/ws-1")), "ws-1"),
         (b"ws-2-80.localhost", (), "ws-2"),
         (b"80.localhost", (), ""),
