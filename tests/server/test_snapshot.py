@@ -47,11 +47,13 @@ async def test_bytes_of_what_has_not_ended_are_counted_once() -> None:
     assert (counts["received"], counts["sent"]) == (len(GET), len(OK))
     client, upstream = on.world.ask(CONNECT)
     upstream.arrives(b"12345")
+    client.arrives(b"123")
     assert on.told()["counts"]["sent"] == len(OK) + 5
+    assert on.told()["counts"]["received"] == len(GET) + len(CONNECT) + 3
     client.breaks()
     on.world.run()
     assert on.told()["counts"]["sent"] == len(OK) + 5
-    assert on.told()["counts"]["received"] == len(GET) + len(CONNECT)
+    assert on.told()["counts"]["received"] == len(GET) + len(CONNECT) + 3
 
 
 async def test_each_connection_is_told_with_what_it_does_and_no_secret() -> None:

@@ -70,7 +70,6 @@ class Telling(Sides):
         counts.reused += self._is_reused
         if self._port is not None:
             self._port.ended(status, seconds, self._received, self._sent)
-            self._port = None
 
     def record(self, now: float) -> Record:
         """Return what there is to tell by now, in seconds of the monotonic clock."""
