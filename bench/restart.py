@@ -230,20 +230,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def keep(options: argparse.Namespace, results: Sequence[dict[str, Any]], when: datetime) -> None:
     """Write everything down."""
-    at = commit()
     data = {
         "date": when.isoformat(timespec="seconds"),
-        "commit": at,
+        "commit": commit(),
         "builds": {OURS: builds().get(OURS, "")},
         "machine": machine(),
         "versions": {name: versions()[name] for name in ("python", "uvloop", "wrk")},
         "options": vars(options),
         "results": list(results),
     }
-    mark = "-dirty" if at["dirty"] else ""
-    path = RESULTS / f"{when:%Y-%m-%dT%H%M}-{str(at['hash'])[:7]}{mark}.json"
-    save(path, data)
-    tell(f"kept in {path}")
+    tell(f"kept in {save(RESULTS, data)}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,12 @@ def verdict_data(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
     ]
 
 
-def save(path: Path, data: dict[str, Any]) -> None:
-    """Write the JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def save(folder: Path, data: dict[str, Any]) -> Path:
+    """Write the JSON, named after its date and its commit; return where."""
+    at = data["commit"]
+    mark = "-dirty" if at["dirty"] else ""
+    when = datetime.fromisoformat(data["date"])
+    path = folder / f"{when:%Y-%m-%dT%H%M}-{at['hash'][:7]}{mark}.json"
+    folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    return path

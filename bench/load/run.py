@@ -124,11 +124,6 @@ def _told(plan: Plan, data: dict[str, Any], cases: Sequence[Case]) -> str:
     return "\n".join(["", *lines, "", report(cases)])
 
 
-def _file_name(data: dict[str, Any], when: datetime) -> str:
-    commit_hash = data["commit"]["hash"][:7] + ("-dirty" if data["commit"]["dirty"] else "")
-    return f"{when:%Y-%m-%dT%H%M}-{commit_hash}.json"
-
-
 def raise_file_limit() -> None:
     """Let the programs that are started have as many connections as the system allows."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -155,9 +150,7 @@ def main() -> int:
     if verdicts:
         print(f"\n{verdict_table(verdicts)}")
     if not options.no_save:
-        path = options.output / _file_name(data, when)
-        save(path, data)
-        print(f"\nkept in {path}")
+        print(f"\nkept in {save(options.output, data)}")
     return int(any({OURS, PURE, MARK, UPSTREAM} & case.failures.keys() for case in cases))
 
 

@@ -221,11 +221,10 @@ def main() -> int:
 
 def keep(options: argparse.Namespace, results: Sequence[dict[str, Any]], when: datetime) -> None:
     """Write everything down."""
-    at = commit()
     said = versions()
     data = {
         "date": when.isoformat(timespec="seconds"),
-        "commit": at,
+        "commit": commit(),
         "builds": {OURS: builds().get(OURS, "")},
         "machine": machine(),
         "versions": {name: said.get(name, "") for name in ("python", "uvloop", "wrk", "nginx")},
@@ -236,10 +235,7 @@ def keep(options: argparse.Namespace, results: Sequence[dict[str, Any]], when: d
         },
         "cases": results,
     }  # fmt: skip
-    dirty = "-dirty" if at["dirty"] else ""
-    path = RESULTS / f"{when:%Y-%m-%dT%H%M}-{str(at['hash'])[:7]}{dirty}.json"
-    save(path, data)
-    print(f"\nkept in {path}")
+    print(f"\nkept in {save(RESULTS, data)}")
 
 
 if __name__ == "__main__":

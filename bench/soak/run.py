@@ -117,22 +117,18 @@ def summary(data: dict[str, Any]) -> str:
 
 def keep(options: argparse.Namespace, data: dict[str, Any], when: datetime) -> Path:
     """Write everything down; return where."""
-    at = commit()
     said = versions()
     method = {name: value for name, value in vars(options).items() if name not in _NOT_METHOD}
     everything = {
         "date": when.isoformat(timespec="seconds"),
-        "commit": at,
+        "commit": commit(),
         "builds": {OURS: builds().get(OURS, "")},
         "machine": machine(),
         "versions": {name: said.get(name, "") for name in ("python", "uvloop")},
         "method": {**method, "allocator": _ALLOCATOR},
         **data,
     }
-    dirty = "-dirty" if at["dirty"] else ""
-    path: Path = options.output / f"{when:%Y-%m-%dT%H%M}-{str(at['hash'])[:7]}{dirty}.json"
-    save(path, everything)
-    return path
+    return save(options.output, everything)
 
 
 _NOT_METHOD: Final = ("output", "no_save")

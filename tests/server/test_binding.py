@@ -24,19 +24,7 @@ from cmux_proxy.server.binding import (
     open_sockets,
     reached_addresses,
 )
-
-LOCAL = Address("127.0.0.1", 0)
-
-
-@contextmanager
-def bound_sockets() -> Iterator[list[socket.socket]]:
-    """Bind a socket for as long as the block lasts."""
-    bound = bind([LOCAL])
-    try:
-        yield bound
-    finally:
-        for sock in bound:
-            sock.close()
+from tests.helpers.bound import LOCAL, bound_sockets
 
 
 @pytest.fixture

@@ -3,30 +3,15 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Self
 
 import pytest
 
-from cmux_proxy.config import Address
 from cmux_proxy.server import listener as listening
 from cmux_proxy.server.accepting import Arrivals, Factory
 from cmux_proxy.server.binding import bind, bound_address
 from cmux_proxy.server.listener import Listener
-
-LOCAL = Address("127.0.0.1", 0)
-
-
-@contextmanager
-def bound_sockets() -> Iterator[list[socket.socket]]:
-    """Bind a socket for as long as the block lasts."""
-    bound = bind([LOCAL])
-    try:
-        yield bound
-    finally:
-        for sock in bound:
-            sock.close()
+from tests.helpers.bound import bound_sockets
 
 
 class Stub:

@@ -231,6 +231,33 @@ async def test_a_dial_that_succeeds_hands_the_connection_to_its_owner() -> None:
             assert await soon(upstream.receive()) == b""
 
 
+async def test_a_connection_knows_how_long_the_attempt_took_that_succeeded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The first attempt begins and is refused, the second begins and succeeds.
+    monkeypatch.setattr(dial, "monotonic", iter([10.0, 20.0, 20.5]).__next__)
+    loop = asyncio.get_running_loop()
+    addresses = Addresses(loop, SOON, False, lambda *_: False)
+    open_socket = Addresses.open_socket
+    outcomes = iter([UpstreamUnavailable(502, "no", "connection_refused"), None])
+
+    async def refuses_once(self: Addresses, target: Target) -> socket.socket:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+        return await open_socket(self, target)
+
+    monkeypatch.setattr(Addresses, "open_socket", refuses_once)
+    owner = Owner()
+    with contextlib.closing(WireListener()) as listener:
+        dialer = Dialer(loop, Pool(1, 1, 1.0), addresses, ReadSize(loop, READ))
+        dialer.start(Target("127.0.0.1", listener.port), cast(UpstreamOwner, owner), SOON)
+        with await soon(listener.accept()):
+            connection = await soon(owner.told.get())
+            assert connection.dialled_for == 0.5
+            connection.transport.close()
+
+
 async def test_a_dial_that_fails_tells_its_owner_why() -> None:
     owner = Owner()
     with closed_port() as port:
