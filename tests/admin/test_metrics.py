@@ -86,6 +86,16 @@ async def test_errors_of_upstreams_and_refusals_are_told_apart() -> None:
     assert rejected == {"request": 1, "header_section": 1}
 
 
+async def test_an_answer_that_breaks_off_is_the_upstreams_error_and_no_refusal() -> None:
+    on = Counted()
+    _, upstream = on.world.ask(GET)
+    upstream.arrives(OK[:-1])
+    upstream.ends()
+    samples = read(merged([on.told()]))
+    assert samples["cmux_proxy_upstream_errors_total", "http_response_incomplete"] == 1
+    assert not any("rejected" in name for name, *_ in samples)
+
+
 async def test_ports_have_series_only_where_they_are_asked_for() -> None:
     told = await told_of_much()
     assert not any("_port_" in name for name, *_ in read(told))

@@ -64,7 +64,8 @@ class Telling(Sides):
         if self._first_byte:
             series.first_bytes.add(self._first_byte - self.started)
         if self._error:
-            counts.failed(status, self._error)
+            # Where an answer had begun, its status is the upstream's.
+            counts.failed(0 if self._first_byte else status, self._error)
         counts.received += self._received
         counts.sent += self._sent
         counts.reused += self._is_reused
