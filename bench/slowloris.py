@@ -1,10 +1,11 @@
-"""What 500 clients that never finish a head cost everybody else: both p99s, and their ratio.
+"""What 500 clients that never finish a head cost everybody else: the p99s, and their ratios.
 
-    python -m bench.slowloris --rounds 5
+    python -m bench.slowloris --rounds 9
 
 Each slow client sends one byte of a head now and then, is told 408 when its time is up, and comes
-again. Proxy, upstream, slow clients and those who are measured are processes of their own, and
-rounds with and without the slow ones take turns.
+again. Proxies, upstream, slow clients and those who are measured are processes of their own. Rounds
+take turns: without slow clients, with them at a second proxy (which tells what they cost the
+machine), and with them at the proxy that is measured.
 """
 
 import argparse
@@ -52,29 +53,42 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    port, upstream = free_port(), free_port()
-    slow = ["--role", "slow", "--port", str(port)]
-    slow += ["--clients", str(options.clients), "--every", str(options.every)]
-    proxy = ["-m", "cmux_proxy", "--listen", f"127.0.0.1:{port}", "--loop", options.loop]
-    proxy += ["--head-timeout", f"{options.head_timeout}s"]
-    alone: list[float] = []
-    beside: list[float] = []
+    port, other, upstream = free_port(), free_port(), free_port()
+    p99s: dict[str, list[float]] = {"alone": [], "elsewhere": [], "here": []}
     with ExitStack() as stack:
-        us = stack.enter_context(_process("-m", __spec__.name, "--role", "upstream", "--port",
-                                          str(upstream)))  # fmt: skip
-        pid = stack.enter_context(_process(*proxy)).pid
-        _await(us, upstream)
-        _await(us, port)
+        us = stack.enter_context(
+            _process("-m", __spec__.name, "--role", "upstream", "--port", str(upstream))
+        )
+        pid = stack.enter_context(_process(*_proxy(port, options))).pid
+        stack.enter_context(_process(*_proxy(other, options)))
+        for each in (upstream, port, other):
+            _await(us, each)
         asyncio.run(_latencies(port, upstream, options.requests))
         for number in range(options.rounds):
-            alone.append(_round("alone", number, port, upstream, options.requests))
-            with _process("-m", __spec__.name, *slow):
-                share = _share(pid, options.head_timeout + 1)
-                beside.append(_round("beside", number, port, upstream, options.requests))
-            print(f"round {number + 1}: the slow clients take {100 * share:.1f} % of a CPU")
-    first, second = statistics.median(alone), statistics.median(beside)
-    print(f"p99 alone {1e3 * first:.2f} ms, beside {options.clients} slow clients "
-          f"{1e3 * second:.2f} ms, ratio {second / first:.2f}")  # fmt: skip
+            p99s["alone"].append(_round("alone", number, port, upstream, options.requests))
+            for place, where in (("elsewhere", other), ("here", port)):
+                with _process("-m", __spec__.name, *_slow(where, options)):
+                    share = _share(pid, options.head_timeout + 1)
+                    p99s[place].append(_round(place, number, port, upstream, options.requests))
+                print(f"round {number + 1}, {place}: {100 * share:.1f} % of a CPU for slow clients")
+    _tell(options.clients, {place: statistics.median(each) for place, each in p99s.items()})
+
+
+def _proxy(port: int, options: argparse.Namespace) -> list[str]:
+    proxy = ["-m", "cmux_proxy", "--listen", f"127.0.0.1:{port}", "--loop", options.loop]
+    return [*proxy, "--head-timeout", f"{options.head_timeout}s"]
+
+
+def _slow(port: int, options: argparse.Namespace) -> list[str]:
+    slow = ["--role", "slow", "--port", str(port)]
+    return [*slow, "--clients", str(options.clients), "--every", str(options.every)]
+
+
+def _tell(clients: int, p99: dict[str, float]) -> None:
+    print(f"p99 without slow clients {1e3 * p99['alone']:.2f} ms, with {clients} at another proxy "
+          f"{1e3 * p99['elsewhere']:.2f} ms, at this one {1e3 * p99['here']:.2f} ms: "
+          f"{p99['here'] / p99['alone']:.2f} times the first, "
+          f"{p99['here'] / p99['elsewhere']:.2f} times the second")  # fmt: skip
 
 
 def _round(name: str, number: int, port: int, upstream: int, requests: int) -> float:
@@ -113,7 +127,8 @@ async def _ask(port: int, upstream: int, left: Iterator[None]) -> list[float]:
 
 @contextmanager
 def _process(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen([sys.executable, *arguments], stdout=quiet, stderr=quiet)
     try:
         yield process
     finally:
