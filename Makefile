@@ -29,6 +29,8 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.py[xi]' \
 	-o -name '*.html' -o -name '*.css' -o -name '*.js')
 PYTEST := $(PY) -m $(if $(COVERAGE),coverage run -m )pytest
+# Tests wait more than they compute, so that a process for each core leaves room.
+IN_PARALLEL := -n logical --maxprocesses 4 --dist worksteal
 FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
@@ -47,14 +49,14 @@ demo: $(RUN_VENV)/run.stamp ## three small services, the proxy, one request of e
 
 test: $(VENV)/dev.stamp ## run the tests, on the sources
 	$(FORGET_COVERAGE)
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" $(IN_PARALLEL) $(ARGS)
 
 test-slow: $(VENV)/dev.stamp ## run the tests that take long or move much data
 	$(FORGET_COVERAGE)
 	$(PYTEST) -m slow $(ARGS)
 
 test-compiled: $(RUN_VENV)/compiled.stamp ## run the tests on the compiled package
-	$(RUN_PY) -m pytest -m "not slow" $(ARGS)
+	$(RUN_PY) -m pytest -m "not slow" $(IN_PARALLEL) $(ARGS)
 
 fuzz: $(RUN_VENV)/fuzz.stamp ## a minute of any bytes and any events (Linux); SECONDS=3600 for longer
 	@exec $(RUN_PY) -m fuzz.run --seconds $(SECONDS) $(ARGS)

@@ -138,7 +138,8 @@ def test_changes_are_json_one_in_a_line() -> None:
 def test_what_listens_inside_a_workspace_comes_and_goes(
     registry: Path, way: tuple[str, ...]
 ) -> None:
-    with watching("--json") as process:
+    with socket.create_server(("127.0.0.1", 0)) as before, watching("--json") as process:
+        next_line(process, f'"port": {before.getsockname()[1]},')
         with serving("a-1", "127.0.0.1", 3000, way=way):
             assert json.loads(next_line(process, '"a-1"'))["event"] == "opened"
         assert json.loads(next_line(process, '"a-1"'))["event"] == "closed"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ async def test_a_port_is_shown_with_its_process_figures_and_a_link_that_opens_it
     async with service(failing=["/bad"]) as port, opened(tmp_path) as (on, browser):
         row = await browser.becomes(f"{ROW}({port})")
         assert row["cells"] == ["\N{EN DASH}"] * 6
-        assert "pytest" in row["who"]
+        assert f"(pid {os.getpid()})" in row["who"]
         assert row["link"] == f"http://{port}.localhost:{on.address.port}/"
         for path in ("/", "/", "/bad"):
             await get(on, to(port), path=path)

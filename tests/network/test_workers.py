@@ -329,16 +329,16 @@ async def _load(
     """Ask again and again until nobody listens any more; fail when an answer does."""
     request = head("GET / HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {port}", *fields)
     while True:
-        try:
-            wire = await Wire.to("127.0.0.1", proxy.port)
-            await wire.send(request)
-            first = await later(wire.receive())
-        except ConnectionError:
-            # Refused; or the kernel had it, and nobody could accept it any more: it is reset by the
-            # kernel, which is not what a drain does that loses a request.
-            assert ends.is_set()
-            return
-        with wire:
+        with contextlib.ExitStack() as stack:
+            try:
+                wire = stack.enter_context(await Wire.to("127.0.0.1", proxy.port))
+                await wire.send(request)
+                first = await later(wire.receive())
+            except ConnectionError:
+                # Refused; or the kernel had it, and nobody could accept it any more: it is reset by
+                # the kernel, which is not what a drain does that loses a request.
+                assert ends.is_set()
+                return
             is_last = False
             while not is_last:
                 data = first or await later(wire.receive())

@@ -24,6 +24,7 @@ ME = str(os.getpid())
         (ME, None, []),
         *[(ME, count, []) for count in ["", "-1", "+1", "1.0", "x", "9" * 6, "\u0661"]],
     ],
+    ids=lambda value: "me" if value == ME else None,
 )
 def test_only_what_is_for_this_process_is_taken(
     pid: str | None, count: str | None, expected: list[int]
