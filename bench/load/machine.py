@@ -48,7 +48,7 @@ def versions() -> dict[str, str]:
 
 def _is_known(name: str) -> bool:
     """Return whether another entry tells the version."""
-    return name in (OURS, PURE) or PROXIES[name].is_variant
+    return name in (OURS, PURE) or PROXIES[name].variant is not None
 
 
 def _version_of(name: str) -> str:

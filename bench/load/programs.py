@@ -13,6 +13,7 @@ from bench.load.scenarios import Kind, Scenario
 
 OURS = "cmux-proxy"
 PURE = "cmux-proxy-pure"
+UNOBSERVED = "cmux-proxy-unobserved"  # with whom those of --observed are compared
 MARK = "haproxy"  # with whom all others are compared
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
@@ -56,7 +57,7 @@ class Proxy:
     tunnels: Command | None = None
     knows_connect: bool = False
     kinds: tuple[Kind, ...] = get_args(Kind)
-    is_variant: bool = False  # another setting of one that takes part; only if it is asked for
+    variant: str | None = None  # another setting of one that takes part, in runs with this option
     spins: bool = False  # takes its whole core, also while nobody asks anything of it
 
     def can(self, scenario: Scenario) -> bool:
@@ -126,11 +127,11 @@ def _ours(python: str, place: Place) -> list[str]:
     return [python, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{place.port}"]
 
 
-def _ours_polling(duration: str) -> Proxy:
+def _ours_with(variant: str, *flags: str) -> Proxy:
     def command(python: str, place: Place) -> list[str]:
-        return [*_ours(python, place), "--busy-poll", duration]
+        return [*_ours(python, place), *flags]
 
-    return Proxy(_this_python, _OUR_VERSION, command, command, knows_connect=True, is_variant=True)
+    return Proxy(_this_python, _OUR_VERSION, command, command, knows_connect=True, variant=variant)
 
 
 def _haproxy_with(template: str, buffer: int, polling: str = "") -> Command:
@@ -199,14 +200,16 @@ PROXIES: dict[str, Proxy] = {
         _haproxy_with("haproxy-tcp.cfg.in", 65536),
         kinds=("transfer",),
     ),
-    f"{OURS}-poll-50us": _ours_polling("50us"),
-    f"{OURS}-poll-200us": _ours_polling("200us"),
+    UNOBSERVED: _ours_with("observed", "--access-log", "off"),
+    f"{OURS}-metrics": _ours_with("observed", "--admin", "127.0.0.1:0"),
+    f"{OURS}-poll-50us": _ours_with("busy-poll", "--busy-poll", "50us"),
+    f"{OURS}-poll-200us": _ours_with("busy-poll", "--busy-poll", "200us"),
     f"{MARK}-busy-polling": Proxy(
         _find_haproxy,
         ("-v",),
         _haproxy_with("haproxy.cfg.in", 16384, "busy-polling"),
         _haproxy_with("haproxy-tcp.cfg.in", 16384, "busy-polling"),
-        is_variant=True,
+        variant="busy-poll",
         spins=True,
     ),
     "nginx": Proxy(lambda: find_program("nginx"), ("-v",), _nginx),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from bench.load.cases import Case
-from bench.load.programs import MARK
+from bench.load.programs import MARK, UNOBSERVED
 from bench.load.scenarios import UNITS, Kind
 
 _LEFT_ALIGNED = 2
@@ -24,10 +24,10 @@ def _median(figure: str, form: str) -> Cell:
     return cell
 
 
-def _ratio(figure: str) -> Cell:
+def _ratio(figure: str, to: str = MARK, form: str = ".2f") -> Cell:
     def cell(case: Case, name: str) -> str:
-        ratio = case.ratio(name, figure)
-        return ratio.text(".2f") if ratio and name != MARK else ""
+        ratio = case.ratio(name, figure, to)
+        return ratio.text(form) if ratio and name != to else ""
 
     return cell
 
@@ -76,12 +76,23 @@ COLUMNS: dict[Kind, dict[str, Cell]] = {
 }
 
 
+_OBSERVED: dict[str, Cell] = {
+    f"{what} to {UNOBSERVED}": _ratio(figure, UNOBSERVED, ".3f")
+    for what, figure in (("CPU", "cpu_us"), ("rate", "per_second"))
+}
+
+
 def report(cases: Sequence[Case]) -> str:
     """Return all tables, and below them what has to be known of them."""
+    tables = [
+        (columns, [case for case in cases if case.scenario.kind == kind])
+        for kind, columns in COLUMNS.items()
+    ]
+    tables.append((_OBSERVED, [case for case in cases if UNOBSERVED in case.samples]))
     parts = [
         table(("case", "proxy", *columns), [row for case in found for row in _rows(case, columns)])
-        for kind, columns in COLUMNS.items()
-        if (found := [case for case in cases if case.scenario.kind == kind])
+        for columns, found in tables
+        if found
     ]
     notes = list(_notes(cases))
     return "\n\n".join([*parts, "\n".join(notes)] if notes else parts)

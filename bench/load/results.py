@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.load.cases import Case
-from bench.load.programs import MARK
+from bench.load.programs import MARK, UNOBSERVED
 from bench.load.scenarios import UNITS
 from bench.load.targets import Verdict
 
@@ -26,18 +26,26 @@ def case_data(case: Case) -> dict[str, Any]:
 
 def _proxy_data(case: Case, name: str) -> dict[str, Any]:
     figures = {figure: case.spread(name, figure) for figure in case.figures(name)}
-    ratios = {figure: case.ratio(name, figure) for figure in figures}
     return {
         "figures": {figure: asdict(spread) for figure, spread in figures.items() if spread},
-        f"ratios_to_{MARK}": {
-            figure: asdict(spread)
-            for figure, spread in ratios.items()
-            if spread is not None and name != MARK
+        **{
+            f"ratios_to_{mark}": _ratios(case, name, mark)
+            for mark in (MARK, UNOBSERVED)
+            if mark in case.samples
         },
         "samples": [
             {figure: round(value, 4) for figure, value in sample.items()}
             for sample in case.samples[name]
         ],
+    }
+
+
+def _ratios(case: Case, name: str, mark: str) -> dict[str, Any]:
+    ratios = {figure: case.ratio(name, figure, mark) for figure in case.figures(name)}
+    return {
+        figure: asdict(spread)
+        for figure, spread in ratios.items()
+        if spread is not None and name != mark
     }
 
 

@@ -34,6 +34,11 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="one connection alone, with and without busy polling",
     )
+    parser.add_argument(
+        "--observed",
+        action="store_true",
+        help="the same proxy with nothing observed, with errors logged, and with metrics too",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds per scenario (default 5)")
     parser.add_argument("--seconds", type=int, default=2, help="seconds per run (default 2)")
     parser.add_argument(
@@ -63,10 +68,15 @@ def plan_from(options: argparse.Namespace) -> Plan:
 
 
 def _default_proxies(options: argparse.Namespace) -> list[str]:
-    usual = [name for name in PROXIES if not PROXIES[name].is_variant]
     if options.busy_poll:
-        return [OURS, MARK, *(name for name in PROXIES if PROXIES[name].is_variant)]
-    return usual if options.full else _SHORT_PROXIES
+        return [OURS, MARK, *_variants("busy-poll")]
+    if options.observed:
+        return [OURS, *_variants("observed")]
+    return _variants(None) if options.full else _SHORT_PROXIES
+
+
+def _variants(option: str | None) -> list[str]:
+    return [name for name in PROXIES if PROXIES[name].variant == option]
 
 
 def _is_default(options: argparse.Namespace, scenario: Scenario) -> bool:
