@@ -36,12 +36,20 @@ class Plan:
     rounds: int
     seconds: int
     cores: Cores
+    starts: int = 1
 
 
 def run_scenario(plan: Plan, scenario: Scenario) -> Case:
-    """Run all rounds; what fails ends one proxy's part, or this scenario's."""
+    """Run all rounds of all starts; what fails ends one proxy's part, or this scenario's."""
     case = Case(scenario)
-    names = [name for name in plan.proxies if _takes_part(case, name)]
+    for _ in range(plan.starts):
+        _run_start(plan, scenario, case)
+    return case
+
+
+def _run_start(plan: Plan, scenario: Scenario, case: Case) -> None:
+    candidates = [name for name in plan.proxies if name not in case.failures]
+    names = [name for name in candidates if _takes_part(case, name)]
     try:
         with ExitStack() as stack:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -53,7 +61,6 @@ def run_scenario(plan: Plan, scenario: Scenario) -> Case:
                 _fresh_rounds(plan, case, load, names)
     except BenchError as error:
         _failed(case, UPSTREAM, error)
-    return case
 
 
 def _takes_part(case: Case, name: str) -> bool:

@@ -40,6 +40,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help="the same proxy with nothing observed, with errors logged, and with metrics too",
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds per scenario (default 5)")
+    parser.add_argument(
+        "--starts",
+        type=int,
+        default=1,
+        help="how often all programs start anew, with all rounds for each start (default 1)",
+    )
     parser.add_argument("--seconds", type=int, default=2, help="seconds per run (default 2)")
     parser.add_argument(
         "--scenario", action="append", metavar="NAME", help="only this, or these (*); repeatable"
@@ -49,8 +55,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory for the JSON")
     parser.add_argument("--no-save", action="store_true", help="print the tables and keep nothing")
     options = parser.parse_args(arguments)
-    if min(options.rounds, options.seconds) < 1:
-        parser.error("--rounds and --seconds need at least 1")
+    if min(options.rounds, options.seconds, options.starts) < 1:
+        parser.error("--rounds, --seconds and --starts need at least 1")
     return options
 
 
@@ -64,7 +70,8 @@ def plan_from(options: argparse.Namespace) -> Plan:
     scenarios = list(_chosen(options))
     if any(scenario.kind == "requests" for scenario in scenarios):
         program("wrk")
-    return Plan(scenarios, proxies, options.rounds, options.seconds, Cores.available())
+    cores = Cores.available()
+    return Plan(scenarios, proxies, options.rounds, options.seconds, cores, options.starts)
 
 
 def _default_proxies(options: argparse.Namespace) -> list[str]:
@@ -117,6 +124,7 @@ def result_data(
         "method": {
             "generators": "wrk, one thread; stream.c, one thread",
             "upstreams": sorted({upstream_name(scenario) for scenario in plan.scenarios}),
+            "starts": plan.starts,
             "rounds": plan.rounds,
             "seconds": plan.seconds,
             "warm_up_seconds": WARM_UP_SECONDS,
@@ -130,7 +138,7 @@ def result_data(
 
 def _told(plan: Plan, data: dict[str, Any], cases: Sequence[Case]) -> str:
     lines = [f"{name}: {said}" for name, said in data["builds"].items()]
-    lines.append(f"medians of {plan.rounds} rounds of {plan.seconds} s (least..most)")
+    lines.append(f"medians of {plan.starts * plan.rounds} rounds of {plan.seconds} s (least..most)")
     return "\n".join(["", *lines, "", report(cases)])
 
 
