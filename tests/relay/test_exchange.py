@@ -304,6 +304,15 @@ def test_a_response_that_is_not_taken_keeps_its_upstream_from_being_read() -> No
     assert not scene.client.is_over()
 
 
+def test_a_body_that_turns_bad_behind_a_whole_answer_leaves_the_answer_alone() -> None:
+    """To break it off would reset the connection while the client may not have read it all."""
+    request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Transfer-Encoding: chunked")
+    scene = Scene(request, LENGTH + b"okok")
+    scene.client.arrives(b"x\r\n")
+    scene.world.run()
+    assert scene.summary() == "200, complete, client lingers, upstream dropped"
+
+
 def test_a_connection_whose_request_has_not_left_is_not_given_back() -> None:
     world = World()
     client, upstream = world.ask(head("PUT / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4"))

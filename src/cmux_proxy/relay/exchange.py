@@ -251,9 +251,12 @@ class Exchange(Asking):
         tunnel.open(answer, from_client, from_upstream, client.has_ended)
 
     def _fail(self, failure: Failure) -> None:
-        """Answer with the failure, or cut the response if it has begun."""
+        """Answer with the failure, or cut the response if it has begun and is not whole."""
         self._error = failure.error
-        if self._response_side == RESPONSE_BODY or self._response_side == RESPONSE_DONE:
+        if self._response_side == RESPONSE_DONE:
+            self._leave_request_unread()
+            return
+        if self._response_side == RESPONSE_BODY:
             self._break_off()
             return
         self._status = failure.status
