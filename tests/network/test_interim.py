@@ -113,12 +113,29 @@ async def test_an_upstream_may_refuse_the_body_that_a_client_asks_leave_to_send(
         await upstream.gets(
             head("POST / HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 9")
         )
-        refusal = head("HTTP/1.1 413 Content Too Large", "Content-Length: 0")
-        await upstream.says(refusal)
-        await client.gets(refusal)
-        # The body was announced, so it still has to come before another request can.
-        await client.says(b"body body" + get("/2"))
-        await upstream.gets(b"body body")
+        await upstream.says(head("HTTP/1.1 413 Content Too Large", "Content-Length: 0"))
+        # Whether the body comes now is not known, so nothing may follow on either connection.
+        await client.gets(
+            head("HTTP/1.1 413 Content Too Large", "Content-Length: 0", "Connection: close")
+        )
+        await client.gets_end()
+        await upstream.gets_cut()
+        await client.says(get("/2"))
+        await on.nothing_reached_upstream()
+
+
+async def test_an_upstream_that_gave_leave_is_used_again() -> None:
+    fields = ["Expect: 100-continue", "Content-Length: 4"]
+    async with stage() as on:
+        client, upstream = await on.pair(head("POST / HTTP/1.1", "Host: a", ROUTE, *fields))
+        await upstream.gets(head("POST / HTTP/1.1", "Host: a", *fields))
+        await upstream.says(head("HTTP/1.1 100 Continue"))
+        await client.gets(head("HTTP/1.1 100 Continue"))
+        await client.says(b"body")
+        await upstream.gets(b"body")
+        await upstream.says(FINAL)
+        await client.gets(FINAL)
+        await client.says(get("/2"))
         await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 

@@ -204,7 +204,7 @@ TABLE = {
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
     "answer whole, body open": {
-        "client sends the rest": "200, complete, client open, upstream pooled",
+        "client sends the rest": "200, complete, client open, upstream closed",
         "client ends": "200, client gone, client closed, upstream dropped",
         "client is lost": "200, client gone, client closed, upstream dropped",
         "upstream answers": "200, complete, client lingers, upstream dropped",

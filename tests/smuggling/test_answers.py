@@ -186,10 +186,40 @@ async def test_the_rest_of_a_body_that_was_answered_early_is_no_request() -> Non
         await upstream.gets(sent)
         await upstream.says(OK)
         await client.gets(OK)
-        # The connection is in nobody's pool yet: another client gets another one.
-        await on.nothing_reached_upstream()
         await client.says(hidden + get("/next"))
-        await upstream.gets(hidden + head("GET /next HTTP/1.1", "Host: a"))
+        await upstream.gets(hidden)
+        # An upstream that has not read the body takes it for a request, whose answer is nobody's.
+        another = await on.upstream()
+        await another.gets(head("GET /next HTTP/1.1", "Host: a"))
+        await upstream.gets_end()
+        await another.says(NO_CONTENT)
+        await client.gets(NO_CONTENT)
+
+
+async def test_a_connection_that_was_answered_early_is_in_nobody_s_pool() -> None:
+    async with stage() as on:
+        request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 5")
+        client, upstream = await on.pair(request)
+        await upstream.gets(head("POST / HTTP/1.1", "Host: a", "Content-Length: 5"))
+        await upstream.says(OK)
+        await client.gets(OK)
+        await on.nothing_reached_upstream()
+
+
+@pytest.mark.parametrize("interim", [b"", head("HTTP/1.1 103 Early Hints")], ids=["", "hints"])
+async def test_an_answer_to_an_expectation_is_the_last_of_its_connection(interim: bytes) -> None:
+    """The body came unasked, and an upstream that did not want it takes it for a request."""
+    hidden = head("GET /hidden HTTP/1.1", "Host: a")
+    fields = ["Expect: 100-continue", f"Content-Length: {len(hidden)}"]
+    async with stage() as on:
+        client, upstream = await on.pair(
+            head("POST / HTTP/1.1", "Host: a", ROUTE, *fields) + hidden
+        )
+        await upstream.gets(head("POST / HTTP/1.1", "Host: a", *fields) + hidden)
+        await upstream.says(interim + OK)
+        await client.gets(interim + OK)
+        await on.nothing_reached_upstream()
+        await upstream.gets_end()
 
 
 async def test_a_body_that_turns_bad_behind_an_early_answer_spoils_the_connection() -> None:

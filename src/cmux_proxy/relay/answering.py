@@ -44,6 +44,8 @@ class Answering(Telling):
                 self._grant_switch(head)
                 return
             self._outgoing = b""
+            if head.status == 100:
+                self._asks_leave = False
             # RFC 9110 section 15.2: HTTP/1.0 does not know interim responses.
             if self._request.minor:
                 self._client.transport.write(rewrite.response(head, b"", False, b""))
@@ -60,7 +62,9 @@ class Answering(Telling):
             self._first_byte = observer.clock()
         self._status = head.status
         self._sent = len(head.buffer)
-        if self._upstream_persists and not upstream_allows_more(head, framing):
+        # RFC 9110 section 10.1.1: whether a body follows that nobody gave leave for, client and
+        # upstream may see differently, so that nothing else may follow.
+        if self._asks_leave or not upstream_allows_more(head, framing):
             self._upstream_persists = False
         may_persist = (
             (self._upstream_persists or self._request_side == REQUEST_DONE)

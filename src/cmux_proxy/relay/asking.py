@@ -72,6 +72,7 @@ class Asking(Answering):
         if request.fields.upgrade is not None:
             self._upgrade = asks_upgrade(request)
         tail = self._take_first_body(framing)
+        self._asks_leave = framing != 0 and request.fields.expect is not None
         context = self._context
         edits: rewrite.Edits | None = None
         asked_host = request.fields.host if to is None else to.authority
@@ -187,6 +188,8 @@ class Asking(Answering):
             self._client.keep_early(body.rest)
             self._patience = self._response_patience()
             if self._response_side == RESPONSE_DONE:
+                # An upstream that did not read the body would take it for a request.
+                self._upstream_persists = False
                 self._complete()
                 return
         elif len(data) >= bulk.LARGE_READ:

@@ -33,6 +33,7 @@ class Sides(UpstreamOwner):
     """The state of an exchange; `takes_body` says that the client's bytes are wanted now."""
 
     __slots__ = (
+        "_asks_leave",
         "_client",
         "_context",
         "_dial_patience",
@@ -74,6 +75,8 @@ class Sides(UpstreamOwner):
         self._request_body: Body | None = None
         self.takes_body = False
         self._upgrade = False
+        # The client asks leave to send its body, and the upstream has not given it.
+        self._asks_leave = False
         self._target: Target
         # The head and first body bytes, while they may have to be sent (again).
         self._outgoing = b""
