@@ -252,6 +252,15 @@ def test_a_workspace_is_told_however_it_was_named(request_: bytes, workspace: st
     assert told["workspace"] == workspace
 
 
+def test_a_port_remembers_no_more_of_a_workspace_than_a_name() -> None:
+    on = Watched()
+    on.world.ask(
+        head("GET / HTTP/1.1", "Host: a", ROUTE, f"X-Cmux-Workspace-Internal: {'w' * 60_000}")
+    )
+    [[_, _, told]] = on.observer.ports.snapshot(0.0)
+    assert told["workspace"] == "w" * 255
+
+
 def test_who_wants_errors_only_hears_of_nothing_else() -> None:
     told: list[Record] = []
     world = World(None, Observer(False, on_error=told.append))

@@ -8,6 +8,7 @@ from cmux_proxy.routing.target import Target
 
 PORT = b"x-cmux-port-internal"
 OTHER = b"x-cmux-other-internal"
+WORKSPACE = b"x-cmux-workspace-internal"
 
 
 def route(*fields: tuple[bytes, bytes], host: str = "127.0.0.1") -> Target:
@@ -74,8 +75,6 @@ def test_more_ports_than_are_remembered_are_routed_all_the_same() -> None:
 
 
 # Workspaces
-
-WORKSPACE = b"x-cmux-workspace-internal"
 
 
 def test_a_workspace_has_a_host_of_its_own() -> None:
@@ -190,6 +189,23 @@ def test_more_hosts_than_are_remembered_are_routed_all_the_same(by_host: Router)
     for port in range(1, 5000):
         assert by_host.route(b"GET", b"%d.localhost" % port, ()).port == port
     assert len(by_host._rare) <= 4096
+
+
+@pytest.mark.parametrize(
+    ("host", "fields"),
+    [
+        (b"a", ((PORT, b"80"), (WORKSPACE, b"w" * 60_000))),
+        (b"a", ((PORT, b"80"), (WORKSPACE, b"d/" * 30_000 + b"w"))),
+        (b"w" * 60_000 + b"-80.localhost", ()),
+    ],
+    ids=["workspace", "path", "host"],
+)
+def test_what_is_long_is_routed_and_not_remembered(
+    by_host: Router, host: bytes, fields: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    """Anybody may send as many as they like, each of the size of a header section."""
+    assert by_host.route(b"GET", host, fields).port == 80
+    assert not by_host._rare
 
 
 def test_the_family_is_that_of_all_internal_fields() -> None:

@@ -18,6 +18,7 @@ from cmux_proxy.routing.target import Target
 CLIENT_CLOSED: Final = 499
 
 _TRACE: Final = b"traceparent"
+_LONGEST_NAME: Final = 255
 
 _TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 
@@ -31,7 +32,8 @@ class Telling(Sides):
         """Count a request that is under way to a port."""
         port = observer.ports.of(target)
         if not port.count:
-            port.workspace = self._workspace()
+            # Kept for as long as the port is; no directory has a longer name.
+            port.workspace = self._workspace()[:_LONGEST_NAME]
         port.began(self._context.ticker.now)
         return port
 

@@ -20,7 +20,9 @@ FAMILY_SUFFIX: Final = b"-internal"
 
 PORT_NAME: Final = b"x-cmux-port-internal"
 _WORKSPACE: Final = b"x-cmux-workspace-internal"
+# In all at most a few megabytes: a workspace or a host may be as long as a header section.
 _REMEMBERED: Final = 4096
+_LONGEST: Final = 512
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -99,6 +101,8 @@ class Router:
         target = self._rare.get(key)
         if target is None:
             target = self._read(port, workspace, said)
+            if len(workspace or b"") + len(said or b"") > _LONGEST:
+                return target
             if len(self._rare) >= _REMEMBERED:
                 self._rare.clear()
             self._rare[key] = target
