@@ -13,7 +13,9 @@ from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
+from tests.helpers.fakes import World
 from tests.helpers.feeding import byte_by_byte
+from tests.helpers.script import get, head
 
 pytestmark = pytest.mark.skipif(_build.COMPILED, reason="counts the patterns of the pure build")
 
@@ -168,3 +170,26 @@ def test_a_chunked_body_fed_whole_is_read_once(work: Work) -> None:
     assert body.feed(data, 0) is data
     assert work.calls == SIZE // 16 + 1
     assert work.bytes <= len(data)
+
+
+def test_many_interim_responses_in_one_read_are_not_copied_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = 0
+    scan = ResponseScanner.scan
+
+    def counted(self: ResponseScanner, data: bytes, searched: int) -> object:
+        nonlocal looked_at
+        looked_at += len(data)
+        return scan(self, data, searched)
+
+    monkeypatch.setattr(ResponseScanner, "scan", counted)
+    world = World()
+    client, upstream = world.ask(get().replace(b"<port>", b"80"))
+    final = head("HTTP/1.1 200 OK", f"Content-Length: {SIZE}") + b"x" * SIZE
+    data = head("HTTP/1.1 103 X") * 5000 + final
+    upstream.arrives(data)
+    assert client.got == data
+    assert len(world.context.pool) == 1
+    # Each is found in a small piece; only the first and the final one see all that has come.
+    assert looked_at <= 5000 * 1024 + 2 * len(data)

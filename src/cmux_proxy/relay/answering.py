@@ -19,6 +19,8 @@ from cmux_proxy.relay.telling import Telling
 
 # Up to so many bytes, a copy costs less than to send from two places.
 _MOST_COPIED: Final = 8192
+# As large as an interim head may be to be found without a copy of what follows.
+_SMALL_HEAD: Final = 1024
 
 
 class Answering(Telling):
@@ -28,8 +30,14 @@ class Answering(Telling):
 
     def _receive(self, data: bytes) -> None:
         """Forward interim responses; begin the final one once its head is complete."""
+        start = 0
         while True:
-            head = self._context.response_scanner.scan(data, self._searched)
+            head = self._interim_at(data, start) if start else None
+            if head is None:
+                if start:
+                    data = data[start:]
+                    start = 0
+                head = self._context.response_scanner.scan(data, self._searched)
             if head is None:
                 self._held = data
                 self._searched = len(data)
@@ -49,9 +57,19 @@ class Answering(Telling):
             # RFC 9110 section 15.2: HTTP/1.0 does not know interim responses.
             if self._request.minor:
                 self._client.transport.write(rewrite.response(head, b"", False, b""))
-            data = data[head.end :]
-            if not data:
+            start += head.end
+            if start == len(data):
                 return
+
+    def _interim_at(self, data: bytes, start: int) -> ResponseHead | None:
+        """Return a small interim head in the midst of `data`, None for anything else there.
+
+        Of many in one read, each would else take a copy of all that follows it.
+        """
+        if len(data) - start <= _SMALL_HEAD:
+            return None
+        head = self._context.response_scanner.scan(data[start : start + _SMALL_HEAD], 0)
+        return head if head is not None and head.status < 200 and head.status != 101 else None
 
     def _begin_response(self, head: ResponseHead) -> None:
         """Send the head with what came of the body, in one write."""
