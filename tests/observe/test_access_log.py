@@ -41,6 +41,20 @@ def test_text_has_everything_in_one_line() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("workspace", "told"),
+    [
+        ("a status=200 upstream=1.2.3.4:5", '"a status=200 upstream=1.2.3.4:5"'),
+        ('"a"', '"\\"a\\""'),
+        ("a=b", "a=b"),
+    ],
+)
+def test_a_workspace_cannot_pass_for_other_fields_of_a_line(workspace: str, told: str) -> None:
+    record = full()
+    record.workspace = workspace
+    assert f" workspace={told} upstream=[::1]:3000 in=10 " in text(record, AT)
+
+
 def test_text_has_a_dash_for_nothing() -> None:
     assert text(empty(), AT) == (
         "2026-11-25T10:00:00.500Z - request - - 400 port=- workspace=- upstream=- in=0 out=0 "

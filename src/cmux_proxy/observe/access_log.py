@@ -71,11 +71,16 @@ def _text(told: Record) -> str:
     first = told.until_first_byte()
     return (
         f"{told.client or _NOTHING} {told.kind} {told.method or _NOTHING} {told.path or _NOTHING} "
-        f"{told.status} port={told.port or _NOTHING} workspace={told.workspace or _NOTHING} "
+        f"{told.status} port={told.port or _NOTHING} workspace={_word(told.workspace)} "
         f"upstream={told.upstream() or _NOTHING} in={told.received} out={told.sent} "
         f"seconds={told.duration():.4f} first={_NOTHING if first is None else f'{first:.4f}'} "
         f"reused={'yes' if told.is_reused else 'no'} error={told.error or _NOTHING}"
     )
+
+
+def _word(text: str) -> str:
+    """Return a client's words as one, or they could pass for fields of the line."""
+    return json.dumps(text) if " " in text or '"' in text else text or _NOTHING
 
 
 def _time(at: float) -> str:
