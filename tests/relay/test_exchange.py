@@ -313,12 +313,16 @@ def test_a_body_that_turns_bad_behind_a_whole_answer_leaves_the_answer_alone() -
     assert scene.summary() == "200, complete, client lingers, upstream dropped"
 
 
-def test_a_connection_whose_request_has_not_left_is_not_given_back() -> None:
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_connection_whose_request_has_not_left_is_not_given_back(is_early: bool) -> None:
     world = World()
     client, upstream = world.ask(head("PUT / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4"))
     upstream.stops_reading()
-    upstream.arrives(LENGTH + b"okok")
+    if is_early:
+        upstream.arrives(LENGTH + b"okok")
     client.arrives(b"body")
+    if not is_early:
+        upstream.arrives(LENGTH + b"okok")
     assert len(world.context.pool) == 0
     assert upstream.is_over()
     assert not client.is_over()
