@@ -1,5 +1,6 @@
 """The thread that writes the access log: where lines go, and what happens when they cannot."""
 
+import json
 import os
 import sys
 import threading
@@ -132,3 +133,41 @@ def test_a_file_that_cannot_be_opened_is_an_error_at_the_start(mode: str, tmp_pa
 def test_a_file_that_nobody_writes_is_not_looked_at(tmp_path: Path) -> None:
     check_file(Observing("off", "text", str(tmp_path)))
     check_file(Observing("all"))
+
+
+def test_a_full_disk_does_not_end_the_log_when_the_file_is_turned_over(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs a device that is full")
+    place.symlink_to("/dev/full")
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        log.put(record("/lost"))
+        place.unlink()
+        log.reopen()
+        log.put(record("/new"))
+    assert "/new" in place.read_text()
+    assert caplog.messages == [
+        "1 lines of the access log are lost: [Errno 28] No space left on device"
+    ]
+
+
+def test_a_pipe_that_nobody_has_opened_yet_keeps_nobody_waiting(place: Path) -> None:
+    os.mkfifo(place)
+    observing = Observing("all", "text", str(place))
+    check_file(observing)
+    with LogWriter(observing) as log:
+        log.reopen()
+        log.put(record("/early"))
+        with place.open() as reader:
+            assert " /early " in reader.readline()
+
+
+def test_that_lines_are_missing_is_json_too(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setattr(log_writing, "MOST_WAITING", 0)
+    with LogWriter(Observing("all", "json", str(place))) as log:
+        log.put(record("/a"))
+        log.put(record("/b"))
+    [line] = map(json.loads, place.read_text().splitlines())
+    assert line["missing"] == 2
+    assert line["time"].endswith("Z")

@@ -46,6 +46,13 @@ def combined(told: Record, at: float) -> str:
 FORMATS: Final[dict[str, Format]] = {"text": text, "json": as_json, "combined": combined}
 
 
+def missing(count: int, name: str, at: float) -> str:
+    """Return a line that says how many are missing, as the format of that name can have it."""
+    if name == "json":
+        return json.dumps({"time": _time(at), "missing": count}, separators=(",", ":"))
+    return f"{count} lines are missing here: they came faster than written"
+
+
 def as_fields(told: Record) -> dict[str, object]:
     """Return what a record tells, under the names that JSON has for it."""
     first = told.until_first_byte()

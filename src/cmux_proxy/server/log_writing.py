@@ -5,7 +5,10 @@ that are there and writes them at once, since what costs is to wake up. A file i
 request, after somebody has moved it away.
 """
 
+import contextlib
 import logging
+import os
+import stat
 import sys
 import threading
 import time
@@ -14,7 +17,7 @@ from types import TracebackType
 from typing import Final, Self, TextIO
 
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.observe.access_log import FORMATS
+from cmux_proxy.observe.access_log import FORMATS, missing
 from cmux_proxy.observe.record import Record
 from cmux_proxy.settings import Observing
 
@@ -32,6 +35,7 @@ class LogWriter:
 
     def __init__(self, observing: Observing) -> None:
         self._path = observing.access_log_file
+        self._format_name = observing.log_format
         self._format = FORMATS[observing.log_format]
         # Records with the time of day, files that lines go to from now on, and None for the end.
         self._waiting: SimpleQueue[tuple[float, Record] | TextIO | None] = SimpleQueue()
@@ -81,16 +85,18 @@ class LogWriter:
             self._write(lines)
             lines.clear()
             if not isinstance(item, tuple):
-                self._stream.close()
+                _close(self._stream)
                 self._stream = item
         self._write(lines)
         if self._path is not None:
-            self._stream.close()
+            _close(self._stream)
 
     def _write(self, lines: list[str]) -> None:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            lines.append(f"{dropped} lines are missing here: they came faster than written")
+            lines.append(missing(dropped, self._format_name, time.time()))
+        if not lines:
+            return
         try:
             self._stream.write("".join([f"{line}\n" for line in lines]))
             self._stream.flush()
@@ -110,4 +116,25 @@ def check_file(observing: Observing) -> None:
 
 
 def _open(path: str) -> TextIO:
-    return open(path, "a", encoding="ascii", errors="backslashreplace")
+    return open(path, "a", encoding="ascii", errors="backslashreplace", opener=_descriptor)
+
+
+def _descriptor(path: str, flags: int) -> int:
+    """Open a path to append to it, without waiting for a reader where it is a named pipe."""
+    if _is_pipe(path):
+        # With a reading end of its own it waits for nobody, and readers may come and go.
+        flags = flags & ~os.O_WRONLY | os.O_RDWR
+    return os.open(path, flags, 0o666)
+
+
+def _is_pipe(path: str) -> bool:
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _close(stream: TextIO) -> None:
+    """Close a file; what cannot be written now either has been told of."""
+    with contextlib.suppress(OSError):
+        stream.close()
