@@ -96,6 +96,18 @@ async def test_an_answer_that_breaks_off_is_the_upstreams_error_and_no_refusal()
     assert not any("rejected" in name for name, *_ in samples)
 
 
+async def test_what_a_client_did_wrong_is_no_upstreams_error_whatever_the_status() -> None:
+    on = Counted()
+    on.world.client().arrives(head("GET / HTTP/3.0", "Host: a"))
+    chunked = head("POST / HTTP/1.1", "Host: a", ROUTE, "Transfer-Encoding: chunked")
+    client, upstream = on.world.ask(chunked)
+    upstream.arrives(OK[:-1])
+    client.arrives(b"no size\r\n")
+    samples = read(merged([on.told()]))
+    assert samples["cmux_proxy_rejected_total", "request"] == 2
+    assert not any("upstream_errors" in name for name, *_ in samples)
+
+
 async def test_ports_have_series_only_where_they_are_asked_for() -> None:
     told = await told_of_much()
     assert not any("_port_" in name for name, *_ in read(told))

@@ -32,7 +32,13 @@ def test_times_are_from_the_beginning() -> None:
         (b"http://h:1/a?b", "http://h:1/a"),
         (b"*", "*"),
         (b"h:1", "h:1"),
+        (b"http://user:hush@h:1/a", "http://h:1/a"),
+        (b"https://user:hush@h", "https://h"),
+        (b"user:hush@h:1", "h:1"),
+        (b"http://h/@a/b", "http://h/@a/b"),
+        (b"/@vite/client", "/@vite/client"),
+        (b"/to/http://a@b/", "/to/http://a@b/"),
     ],
 )
-def test_a_path_has_no_query(target: bytes, path: str) -> None:
+def test_a_path_has_neither_a_query_nor_a_password(target: bytes, path: str) -> None:
     assert path_of(target) == path

@@ -216,10 +216,34 @@ def test_a_tunnel_is_told_when_it_is_closed(kind: str) -> None:
     assert (record.kind, record.method, record.status) == (kind, method, status)
     assert (record.outcome, record.first_byte > 0) == (Outcome.TUNNELLED, True)
     assert record.received == 5 + len(UPGRADE if kind == "upgrade" else CONNECT)
-    assert record.sent == 3
+    assert record.sent == 3 + (len(SWITCH) if kind == "upgrade" else 0)
     assert (port.tunnels, port.last_byte) == (0, on.world.loop.now)
     counts = on.observer.counts
     assert (counts.received, counts.sent) == (record.received, record.sent)
+
+
+@pytest.mark.parametrize("kind", ["upgrade", "connect"])
+def test_bytes_that_come_early_are_a_tunnels_too(kind: str) -> None:
+    on = Watched()
+    asked = UPGRADE if kind == "upgrade" else CONNECT
+    client, upstream = on.world.ask(asked + b"early")
+    answered = SWITCH + b"too" if kind == "upgrade" else b"too"
+    upstream.arrives(answered)
+    client.breaks()
+    on.world.run()
+    record = on.only()
+    assert (record.received, record.sent) == (len(asked) + 5, len(answered))
+    counts = on.observer.counts
+    assert (counts.received, counts.sent) == (record.received, record.sent)
+
+
+def test_the_bytes_of_interim_responses_are_counted() -> None:
+    on = Watched()
+    _, upstream = on.world.ask(GET)
+    hints = head("HTTP/1.1 103 E", "Link: </a>")
+    upstream.arrives(hints)
+    upstream.arrives(hints + OK)
+    assert on.only().sent == 2 * len(hints) + len(OK)
 
 
 def test_bytes_that_move_by_themselves_keep_a_port_awake() -> None:

@@ -17,6 +17,8 @@ from cmux_proxy.observe.counts import BUCKETS, OTHER
 # With figures for each port: of so many ports; the others are one.
 MOST_PORTS: Final = 100
 
+# What a client has done wrong, whatever the status.
+_REQUEST_ERROR: Final = "http_request_error"
 _KINDS: Final = ("request", "upgrade", "connect")
 # What an answer of the proxy's own says about a limit or a rule: status and error, and its name.
 _REJECTED: Final = {
@@ -168,7 +170,8 @@ def _errors(errors: Iterable[list[Any]]) -> Iterator[Metric]:
     by_reason: dict[str, int] = {}
     for status, error, count in errors:
         reason = _REJECTED.get((status, error))
-        if reason is None and status < 500 and status != 0:
+        # A version that is not spoken is a 505, and amid an answer the status is 0.
+        if reason is None and (0 < status < 500 or error == _REQUEST_ERROR):
             reason = "request"
         table, name = (by_error, error) if reason is None else (by_reason, reason)
         table[name] = table.get(name, 0) + count

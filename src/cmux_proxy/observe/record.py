@@ -1,7 +1,7 @@
 """Record: all that is told of one finished exchange or tunnel.
 
 `relay` fills it and hands it over; the access log, the lists of the admin listener and the spans
-are made of it. Never holds a query, a cookie or a token.
+are made of it. Never holds a query, a password, a cookie or a token.
 """
 
 from typing import Final
@@ -83,5 +83,15 @@ class Record:
 
 
 def path_of(target: bytes) -> str:
-    """Return a request target without its query (RFC 9112 section 3.2)."""
-    return target.partition(_QUERY)[0].decode("latin-1")
+    """Return a request target without its query and userinfo (RFC 9112 section 3.2)."""
+    path = target.partition(_QUERY)[0]
+    if b"@" in path and not path.startswith(b"/"):
+        path = _without_userinfo(path)
+    return path.decode("latin-1")
+
+
+def _without_userinfo(url: bytes) -> bytes:
+    """Return a URL, or an authority alone, without a user and a password before its host."""
+    scheme, separator, rest = url.partition(b"://") if b"://" in url else (b"", b"", url)
+    authority, slash, path = rest.partition(b"/")
+    return scheme + separator + authority.rpartition(b"@")[2] + slash + path

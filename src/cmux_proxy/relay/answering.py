@@ -52,6 +52,7 @@ class Answering(Telling):
                 self._grant_switch(head)
                 return
             self._outgoing = b""
+            self._sent += head.end
             if head.status == 100:
                 self._asks_leave = False
             # RFC 9110 section 15.2: HTTP/1.0 does not know interim responses.
@@ -79,7 +80,7 @@ class Answering(Telling):
         if observer is not None and observer.wants_all:
             self._first_byte = observer.clock()
         self._status = head.status
-        self._sent = len(head.buffer)
+        self._sent += len(head.buffer)
         # RFC 9110 section 10.1.1: whether a body follows that nobody gave leave for, client and
         # upstream may see differently, so that nothing else may follow.
         if self._asks_leave or not upstream_allows_more(head, framing):

@@ -227,6 +227,7 @@ class Exchange(Asking):
         check_switch(self._request, head, self._upgrade)
         if self._request_side != REQUEST_DONE:
             raise BadMessage("a switch of protocols amid the request")
+        self._sent += len(head.buffer)
         self._switch(head.buffer[: head.end], head.buffer[head.end :])
 
     def _switch(self, answer: bytes, from_upstream: bytes) -> None:
@@ -238,6 +239,7 @@ class Exchange(Asking):
         upstream.set_reading(True)
         upstream.owner = None
         self._status = 200 if self._request.method == b"CONNECT" else 101
+        self._received += len(client.early)
         record: Record | None = None
         observer = self._context.observer
         if observer is not None:
