@@ -1,5 +1,6 @@
 """The pages of the admin listener, asked for over real sockets with aiohttp's own client."""
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -12,6 +13,7 @@ from aiohttp import ClientSession, TCPConnector
 from aiohttp.typedefs import LooseHeaders
 
 from cmux_proxy.admin.serving import AdminListener
+from tests.helpers.script import head
 from tests.helpers.snapshots import GET, OK, Counted
 from tests.helpers.timing import soon
 
@@ -105,6 +107,14 @@ async def test_metrics_are_in_the_format_that_is_asked_for() -> None:
         assert text.endswith("# EOF\n")
 
 
+@pytest.mark.parametrize("version", ["x", '"1.0.0"', "1.x", ""])
+async def test_a_version_that_is_none_gets_some_metrics_all_the_same(version: str) -> None:
+    async with admin(Told()) as session:
+        for kind in ("application/openmetrics-text", "text/plain"):
+            status, text = await ask(session, "/metrics", Accept=f"{kind}; version={version}")
+            assert (status, "\ncmux_proxy_workers 1.0\n" in text) == (200, True)
+
+
 async def test_nothing_is_kept_framed_or_sniffed() -> None:
     async with admin(Told()) as session, session.get("/activity") as answer:
         assert answer.headers["Cache-Control"] == "no-store"
@@ -156,3 +166,19 @@ async def test_events_tell_news_until_the_reader_leaves() -> None:
         assert line.startswith(b"data: ")
         assert json.loads(line[6:])["requests"] == 0
         # One that is open does not hold up the end.
+
+
+async def test_the_head_of_events_is_not_followed_by_any() -> None:
+    async with admin(Told()) as session:
+        reader, writer = await asyncio.open_connection("127.0.0.1", session_port(session))
+        writer.write(head("HEAD /events HTTP/1.1", "Host: localhost"))
+        writer.write(head("GET /healthz HTTP/1.1", "Host: localhost", "Connection: close"))
+        first = await soon(reader.readuntil(b"\r\n\r\n"))
+        assert b"Content-Type: text/event-stream" in first
+        assert (await soon(reader.read())).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()
+
+
+async def test_whoever_would_change_something_is_told_what_there_is() -> None:
+    async with admin(Told()) as session, session.post("/activity") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET,HEAD")

@@ -89,7 +89,11 @@ class Pages:
         try:
             response = await handler(request)
         except web.HTTPException as error:
-            return _text(error.status, error.reason.lower())
+            refusal = _text(error.status, error.reason.lower())
+            if "Allow" in error.headers:
+                # RFC 9110 section 15.5.6
+                refusal.headers["Allow"] = error.headers["Allow"]
+            return refusal
         if not response.prepared:
             # What an answer says by itself is for it alone.
             for name, value in _HEADERS.items():
@@ -111,7 +115,7 @@ class Pages:
         return _text(503, "draining") if told["is_draining"] else _text(200, "ready")
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        encode, kind = _encoder(request.headers.get("Accept", ""))
         body = encode(registry_of(await self._told(), self._ports))
         return web.Response(body=body, headers={"Content-Type": kind})
 
@@ -140,6 +144,8 @@ class Pages:
         told = await self._news()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **_HEADERS})
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         with contextlib.suppress(web.HTTPServiceUnavailable, ConnectionResetError):
             while True:
                 await response.write(f"data: {json.dumps(told)}\n\n".encode())
@@ -150,6 +156,15 @@ class Pages:
     async def _news(self) -> Snapshot:
         told = await self._told(MOST_TUNNELS)
         return overview(told, await self._look(), self._reach)
+
+
+def _encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:
+    """Return what writes metrics down as a client likes it, and the type of that."""
+    try:
+        return choose_encoder(accept)
+    except TypeError:
+        # What stands for a version is none, and cannot be compared with one.
+        return choose_encoder("")
 
 
 def _is_direct(host: str) -> bool:
