@@ -88,6 +88,18 @@ def test_they_agree_on_every_byte_in_every_place(byte: int) -> None:
             assert_response_read_alike(response[:at] + one + response[end:], limits)
 
 
+@pytest.mark.parametrize("byte", range(256))
+def test_they_agree_on_every_byte_amid_a_long_value(byte: int) -> None:
+    """The shortcut looks at eight bytes at a time, as long as all of them may stand there."""
+    limits = HeadLimits(100, 200, 10)
+    for at in range(16):
+        value = b"v" * at + bytes([byte]) + b"v" * (31 - at)
+        section = b"A: " + value + b"\r\n\r\n"
+        assert_request_read_alike(b"GET / HTTP/1.1\r\n" + section, limits, (b"x-cmux-", b""))
+        assert_response_read_alike(b"HTTP/1.1 200 OK\r\n" + section, limits)
+        assert_response_read_alike(b"HTTP/1.1 200 " + value + b"\r\n\r\n", limits)
+
+
 @pytest.mark.parametrize(
     "host",
     [b"a:12345", b"a:123456", b"a:", b":1", b"a:1x", b"a:1:2", b"a..-_~!$&'()*+;=", b"[::1]:12345",
