@@ -1,5 +1,6 @@
 """The admin listener beside a proxy: bound before anything else, and only where it is wanted."""
 
+import asyncio
 import importlib.util
 import socket
 from typing import Any
@@ -11,6 +12,7 @@ from cmux_proxy import ConfigError, ListenError, Observing, Proxy
 from cmux_proxy.server.administering import administered, open_admin
 from cmux_proxy.server.telling import OneWorker
 from tests.helpers.proxies import local_config
+from tests.helpers.timing import SOON
 
 
 def test_where_none_is_wanted_nothing_is_bound() -> None:
@@ -66,7 +68,12 @@ async def test_its_address_is_no_upstream(host: str) -> None:
     async with Proxy(config) as proxy:
         url = f"http://127.0.0.1:{proxy.addresses[0].port}/"
         headers = {"X-Cmux-Port-Internal": str(port)}
-        async with ClientSession() as session, session.get(url, headers=headers) as answer:
+        # Where it is one, nobody accepts there, and the answer never comes.
+        async with (
+            asyncio.timeout(SOON),
+            ClientSession() as session,
+            session.get(url, headers=headers) as answer,
+        ):
             assert answer.status == 508
     for sock in sockets:
         sock.close()
