@@ -6,7 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cmux_proxy.client.opening import Tunnel, TunnelError, TunnelTimeout, Wanted, open_tunnel
+from cmux_proxy.client.opening import (
+    Tunnel,
+    TunnelError,
+    TunnelTimeout,
+    Wanted,
+    _reason,
+    open_tunnel,
+)
 from cmux_proxy.client.proxy_url import ProxyUrl
 from tests.helpers.script import head, stage
 from tests.helpers.timing import MS, SOON, soon
@@ -83,6 +90,25 @@ async def test_bytes_that_come_with_the_answer_belong_to_the_tunnel() -> None:
         tunnel.writer.close()
 
 
+async def test_interim_answers_are_not_the_answer() -> None:
+    interim = head("HTTP/1.1 100 Continue") + head("HTTP/1.1 103 Hints", "Link: </a>")
+    async with proxy_that_says(interim + head("HTTP/1.1 200 OK") + b"early") as url:
+        tunnel = await soon(open_tunnel(url, WANTED, SOON))
+        assert await soon(tunnel.reader.read()) == b"early"
+        tunnel.writer.close()
+
+
+async def test_a_reason_that_comes_in_pieces_is_told_whole() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"no")
+    reading = asyncio.get_running_loop().create_task(_reason(reader, head("HTTP/1.1 403 X", TEXT)))
+    await asyncio.sleep(0)
+    reader.feed_data(b" way")
+    await asyncio.sleep(0)
+    reader.feed_data(b"\nmore")
+    assert await soon(reading) == "no way"
+
+
 async def test_a_real_refusal_is_told_in_its_own_words() -> None:
     async with stage() as on:
         on.listener.close()
@@ -111,9 +137,13 @@ TEXT = "Content-Type: text/plain"
         (head("HTTP/1.1 403 X", "Content-Type: text/html") + b"<html>", "answered 403: X"),
         (head("HTTP/1.1 403 X", TEXT) + b"\x1b[2Jevil\n", "answered 403: ?[2Jevil"),
         (head("HTTP/1.1 101 Switching"), "answered 101: Switching"),
+        (head("HTTP/1.1 100 C", "A: b") + head("HTTP/1.1 404 N"), "answered 404: N"),
+        (head("HTTP/1.1 100 C"), "closed the connection without an answer; is it a proxy?"),
+        (head("HTTP/1.1 2 OK"), "does not answer like a proxy"),
+        (head("HTTP/1.1 2000 OK"), "does not answer like a proxy"),
     ],
     ids=["nothing", "a part", "another protocol", "endless", "status", "bare status", "text",
-         "html", "control bytes", "101"],
+         "html", "control bytes", "101", "interim", "interim only", "one digit", "four digits"],
 )  # fmt: skip
 async def test_whatever_is_no_tunnel_is_told_in_one_line(answer: bytes, says: str) -> None:
     async with proxy_that_says(answer) as url:

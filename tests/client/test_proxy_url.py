@@ -26,7 +26,8 @@ def test_a_url_names_a_host_and_a_port(
 @pytest.mark.parametrize(
     "text",
     ["", "vm:8080", "//vm:8080", "ftp://vm", "http://", "http://:80", "http://vm:x", "http://vm:0",
-     "http://vm:65536", "http://vm/a", "http://vm?a", "http://vm#a", "http://u:p@vm", "http://[::1"],
+     "http://vm:65536", "http://vm/a", "http://vm?a", "http://vm#a", "http://u:p@vm", "http://[::1",
+     "http://a..b", f"http://{'a' * 64}:80"],
 )  # fmt: skip
 def test_nothing_else_is_the_url_of_a_proxy(text: str) -> None:
     with pytest.raises(ValueError, match="is not a URL like http://host:8080") as caught:

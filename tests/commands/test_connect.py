@@ -107,6 +107,12 @@ async def test_workspace_token_and_headers_are_sent(tmp_path: Path) -> None:
         (("22",), 2, "Missing argument 'URL'"),
         (("22", "a:80"), 2, "'a:80' is not a URL like http://host:8080"),
         (("22", "http://a", "--header", "x"), 2, "'x' is not a header line"),
+        (("22", "http://a", "--workspace", "\u20ac"), 2, "has characters that are not printable"),
+        (
+            ("22", "http://a", "--workspace", "a\r\nB: c"),
+            2,
+            "has characters that are not printable",
+        ),
         (("22", "http://a.invalid"), 1, "cannot connect to http://a.invalid:80"),
         (("22", "http://127.0.0.1:1"), 1, "cannot connect to http://127.0.0.1:1"),
     ],

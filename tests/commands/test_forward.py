@@ -146,6 +146,7 @@ async def test_a_signal_ends_it_well(number: signal.Signals) -> None:
         (("a", "http://a"), 2, "'a' is neither a port nor LOCAL:PORT"),
         (("1", "b"), 2, "'b' is not a URL like"),
         (("0:1", "http://a", "--bind", "192.0.2.1"), 1, "cannot listen on 192.0.2.1:0"),
+        (("0:1", "http://a", "--bind", "a..b"), 1, "cannot listen on a..b:0"),
     ],
 )
 async def test_what_goes_wrong_is_one_line(

@@ -8,6 +8,7 @@ import click
 
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.flag_types import Duration, TokenFile
+from cmux_proxy.routing.workspace import workspace_label
 
 _HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[ \t]*[\t\x20-\x7e\x80-\xff]*", re.ASCII)
 
@@ -41,6 +42,20 @@ class Header(click.ParamType[str]):
         return value
 
 
+class Workspace(click.ParamType[str]):
+    """The name of a workspace, as a field can have it."""
+
+    name = "NAME"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it as it is."""
+        try:
+            workspace_label(value)
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+        return value
+
+
 def way_in(function: F) -> F:
     """Add the flags that say how to get to the port; see `lines_of`."""
     for option in (
@@ -56,7 +71,7 @@ def way_in(function: F) -> F:
             "--header", "headers", type=Header(), multiple=True,
             help="Further header line for the proxy, or what stands before it; repeatable.",
         ),
-        click.option("--workspace", help="Workspace whose port is meant."),
+        click.option("--workspace", type=Workspace(), help="Workspace whose port is meant."),
     ):  # fmt: skip
         function = option(function)
     return function

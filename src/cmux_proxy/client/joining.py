@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from cmux_proxy.upstream.tcp import reset_on_close
+
 _PIECE: Final = 64 * 1024
 
 # Told how many bytes have gone by.
@@ -25,8 +27,8 @@ async def join(
             group.create_task(copy(other_reader, writer, received))
     except* OSError:
         # The one that has not broken off learns it by that.
-        writer.transport.abort()
-        other_writer.transport.abort()
+        _reset(writer.transport)
+        _reset(other_writer.transport)
     finally:
         writer.close()
         other_writer.close()
@@ -42,3 +44,11 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count
         writer.write_eof()
     else:
         writer.close()
+
+
+def _reset(transport: asyncio.WriteTransport) -> None:
+    """Close at once, so that nobody takes what has come for all there is."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and not transport.is_closing():
+        reset_on_close(sock)
+    transport.abort()

@@ -1,6 +1,8 @@
 """Opens a tunnel to a port behind a proxy, by CONNECT (RFC 9110 section 9.3.6)."""
 
 import asyncio
+import contextlib
+import re
 import ssl
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -9,6 +11,9 @@ from cmux_proxy.client.proxy_url import ProxyUrl
 
 _LARGEST_HEAD: Final = 64 * 1024
 _MOST_SHOWN: Final = 300
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])[ \r]")
+_INTERIM: Final = "100"
+_SWITCHING: Final = "101"
 # X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT and the three behind it: a chain that ends with nobody whom
 # OpenSSL knows.
 _UNKNOWN_AUTHORITY: Final = range(18, 22)
@@ -88,8 +93,21 @@ async def _connect(url: ProxyUrl) -> tuple[asyncio.StreamReader, asyncio.StreamW
 
 async def _read_answer(url: ProxyUrl, reader: asyncio.StreamReader) -> None:
     """Read the answer's head; raise TunnelError unless it opens the tunnel."""
+    status = _INTERIM
+    while status.startswith("1") and status != _SWITCHING:
+        # RFC 9110 section 15.2: interim answers may come, whoever expects them.
+        head = await _read_head(url, reader)
+        match = _STATUS.match(head)
+        if match is None:
+            raise TunnelError(f"{url} does not answer like a proxy")
+        status = match[1].decode("ascii")
+    if not status.startswith("2"):
+        raise TunnelError(f"{url} answered {status}: {await _reason(reader, head)}")
+
+
+async def _read_head(url: ProxyUrl, reader: asyncio.StreamReader) -> bytes:
     try:
-        head = await reader.readuntil(b"\r\n\r\n")
+        return await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
         said = "without an answer" if not error.partial else "amid its answer"
         raise TunnelError(f"{url} closed the connection {said}; is it a proxy?") from None
@@ -97,23 +115,22 @@ async def _read_answer(url: ProxyUrl, reader: asyncio.StreamReader) -> None:
         raise TunnelError(f"{url} does not answer like a proxy") from None
     except OSError as error:
         raise TunnelError(f"{url} broke the connection: {error.strerror or error}") from None
-    status = head.partition(b"\r\n")[0].split(b" ", 2)
-    if len(status) < 2 or not status[0].startswith(b"HTTP/1.") or not status[1].isdigit():
-        raise TunnelError(f"{url} does not answer like a proxy")
-    if not status[1].startswith(b"2"):
-        reason = await _reason(reader, head)
-        raise TunnelError(f"{url} answered {status[1].decode('ascii')}: {reason}")
 
 
 async def _reason(reader: asyncio.StreamReader, head: bytes) -> str:
     """Return the first line of an answer's body, or else its reason phrase."""
     phrase = head.partition(b"\r\n")[0].split(b" ", 2)[2:]
     is_text = b"\r\ncontent-type: text/plain" in head.lower()
-    try:
-        async with asyncio.timeout(1):
-            text = await reader.read(_MOST_SHOWN) if is_text else b""
-    except (TimeoutError, OSError):
-        text = b""
-    first = text.partition(b"\n")[0].strip() or b" ".join(phrase)
-    printable = first.decode("utf-8", "replace")
+    text = await _first_line(reader) if is_text else b""
+    printable = (text.strip() or b" ".join(phrase)).decode("utf-8", "replace")
     return "".join(one if one.isprintable() else "?" for one in printable) or "no reason given"
+
+
+async def _first_line(reader: asyncio.StreamReader) -> bytes:
+    """Return what comes within a second up to the end of a line, and not more than is shown."""
+    text = b""
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(1):
+            while b"\n" not in text and (piece := await reader.read(_MOST_SHOWN - len(text))):
+                text += piece
+    return text.partition(b"\n")[0]

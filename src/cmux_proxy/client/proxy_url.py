@@ -20,6 +20,8 @@ class ProxyUrl(NamedTuple):
         try:
             parts = urlsplit(text)
             port = parts.port
+            # What has labels that are empty or too long cannot be looked up.
+            (parts.hostname or "").encode("idna")
         except ValueError:
             raise problem from None
         if parts.scheme not in _PORTS or not parts.hostname or parts.username is not None:

@@ -77,8 +77,9 @@ async def _run(forwarder: "Forwarder", bind: str, wanted: Sequence[tuple[int, Wa
     for local, each in wanted:
         try:
             await forwarder.listen(bind, local, each)
-        except OSError as error:
-            reason = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:
+            # A name with labels that are empty or too long is not looked up at all.
+            reason = getattr(error, "strerror", None) or str(error)
             raise click.ClickException(f"cannot listen on {bind}:{local}: {reason}") from None
     await stop.wait()
     forwarder.close()
