@@ -191,6 +191,11 @@ def test_what_is_read_knows_where_it_was() -> None:
         ("auth-token-file = '/none/x'", "'auth-token-file' in {path}: '/none/x' cannot be read"),
         ("workers 1", "{path} is not TOML: Expected '=' after a key"),
         ("workers = 1\nworkers = 2", "{path} is not TOML: Cannot overwrite a value"),
+        ("workers = " + "1" * 5000, "{path} is not TOML: it has a number with too many digits"),
+        ("workers = 0x" + "f" * 5000, "'workers' in {path}: Exceeds the limit"),
+        ("listen = " + "[" * 5000, "{path} is not TOML: it is nested too deeply"),
+        ('auth-token-file = "a\\u0000b"', "'auth-token-file' in {path}: embedded null byte"),
+        ('access-log-file = "a\\u0000b"', "'access-log-file' in {path}: embedded null byte"),
         (b"# \xff", "{path} is not TOML: it has bytes that are not UTF-8"),
     ],
 )

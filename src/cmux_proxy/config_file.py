@@ -47,6 +47,10 @@ class ConfigFile(FileToRead[FileValues]):
             self.fail(f"{value!r} is not TOML: it has bytes that are not UTF-8", param, ctx)
         except tomllib.TOMLDecodeError as error:
             self.fail(f"{value!r} is not TOML: {error}", param, ctx)
+        except ValueError:
+            self.fail(f"{value!r} is not TOML: it has a number with too many digits", param, ctx)
+        except RecursionError:
+            self.fail(f"{value!r} is not TOML: it is nested too deeply", param, ctx)
         flags = {key: _flag_of(key, value) for key in read}
         values = {flags[key].parameter: _checked(flags[key], read[key], value) for key in read}
         return FileValues(value, values)
@@ -102,6 +106,9 @@ def _text(flag: Flag, value: object, path: str) -> str:
         flag.kind.convert(str(value), None, None)
     except click.BadParameter as error:
         raise bad_value(flag, error.message, path) from None
+    except ValueError as error:
+        # A path with a zero byte in it, or a number with too many digits.
+        raise bad_value(flag, str(error), path) from None
     return str(value)
 
 
