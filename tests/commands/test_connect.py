@@ -2,8 +2,13 @@
 
 import asyncio
 import contextlib
+import os
+import select
+import shlex
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +16,7 @@ from cmux_proxy import Access
 from cmux_proxy.commands.connect import TIMED_OUT
 from tests.helpers.proxies import MODULE, environment, local_config
 from tests.helpers.script import Peer, Stage, stage
-from tests.helpers.timing import later
+from tests.helpers.timing import SOON, later
 from tests.helpers.tools import finish
 from tests.helpers.wire import WireListener, closed_port
 
@@ -22,13 +27,16 @@ def command(on: Stage, *flags: str, port: int | None = None) -> tuple[str, ...]:
 
 @contextlib.asynccontextmanager
 async def connected(
-    on: Stage, *flags: str
+    on: Stage,
+    *flags: str,
+    stdin: Any = asyncio.subprocess.PIPE,
+    stdout: Any = asyncio.subprocess.PIPE,
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, Peer]]:
     """Run the command; yield its process and the upstream that it has reached."""
     process = await asyncio.create_subprocess_exec(
         *command(on, *flags),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        stdin=stdin,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         env=environment(),
     )
@@ -38,6 +46,17 @@ async def connected(
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+async def full(pipe: int) -> None:
+    """Wait until a pipe takes no more."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLOUT)
+    async with asyncio.timeout(SOON):
+        while True:
+            if not poll.poll(0):
+                return
+            await asyncio.sleep(0)
 
 
 async def test_both_ends_of_the_pipe_are_those_of_the_tunnel() -> None:
@@ -61,6 +80,63 @@ async def test_both_ends_of_the_pipe_are_those_of_the_tunnel() -> None:
 async def test_it_ends_with_the_tunnel_whatever_is_still_to_be_typed() -> None:
     async with stage() as on, connected(on) as (process, upstream):
         upstream.closes()
+        assert await later(process.wait()) == 0
+
+
+async def test_input_that_does_not_block_is_waited_for() -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    async with stage() as on, connected(on, stdin=reading) as (process, upstream):
+        os.close(reading)
+        # It has come to the point where there is nothing to read.
+        await upstream.says(b"hello")
+        assert process.stdout is not None
+        assert await later(process.stdout.readexactly(5)) == b"hello"
+        os.write(writing, b"late")
+        await upstream.gets(b"late")
+        os.close(writing)
+        await upstream.gets_end()
+        upstream.ends()
+        assert await later(process.wait()) == 0
+
+
+async def test_output_that_does_not_block_is_written_whole() -> None:
+    content = bytes(range(256)) * 2000
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    async with stage() as on, connected(on, stdout=writing) as (process, upstream):
+        await upstream.says(content)
+        upstream.ends()
+        await full(writing)
+        os.close(writing)
+        file = os.fdopen(reading, "rb")
+        assert await later(asyncio.to_thread(file.read)) == content
+        file.close()
+        assert await later(process.wait()) == 0
+
+
+async def test_it_is_interrupted_though_nobody_reads() -> None:
+    reading, writing = os.pipe()
+    async with stage() as on, connected(on, stdout=writing) as (process, upstream):
+        flooding = asyncio.get_running_loop().create_task(upstream.says(b"x" * 1_000_000))
+        await full(writing)
+        process.send_signal(signal.SIGINT)
+        assert await later(process.wait()) == -signal.SIGINT
+        flooding.cancel()
+        await asyncio.gather(flooding, return_exceptions=True)
+        upstream.ignores_the_rest()
+    os.close(reading)
+    os.close(writing)
+
+
+async def test_closed_standard_streams_are_empty_ones() -> None:
+    async with stage() as on:
+        closed = f"exec {shlex.join(command(on))} <&- >&- 2>&-"
+        process = await asyncio.create_subprocess_exec("sh", "-c", closed, env=environment())
+        upstream = await on.upstream()
+        await upstream.gets_end()
+        await upstream.says(b"hello")
+        upstream.ends()
         assert await later(process.wait()) == 0
 
 

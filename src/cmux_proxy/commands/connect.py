@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import select
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -33,6 +35,8 @@ def connect_command(
 
     For ssh: -o ProxyCommand='cmux-proxy connect %p http://vm:8080'
     """
+    # It ends at once, even amid a write to something that nobody reads.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     wanted = Wanted(port, workspace, lines_of(headers, token_file))
     try:
         asyncio.run(_run(url, wanted, timeout))
@@ -61,10 +65,21 @@ async def _run(url: ProxyUrl, wanted: Wanted, timeout: float) -> None:
 
 def _send_input(tunnel: Tunnel, loop: asyncio.AbstractEventLoop) -> None:
     """Send standard input up to its end; nothing more is read than has left."""
-    while data := os.read(sys.stdin.fileno(), _PIECE):
+    while data := _read_some(sys.stdin.fileno()):
         if not _has_left(tunnel, loop, data):
             return
     _has_left(tunnel, loop, b"")
+
+
+def _read_some(descriptor: int) -> bytes:
+    """Return what comes next; nothing at the end, and where nothing can be read."""
+    while True:
+        try:
+            return os.read(descriptor, _PIECE)
+        except BlockingIOError:
+            select.select([descriptor], [], [])
+        except OSError:
+            return b""
 
 
 def _has_left(tunnel: Tunnel, loop: asyncio.AbstractEventLoop, data: bytes) -> bool:
@@ -88,4 +103,7 @@ def _write_all(data: bytes) -> None:
     output = sys.stdout.fileno()
     view = memoryview(data)
     while view:
-        view = view[os.write(output, view) :]
+        try:
+            view = view[os.write(output, view) :]
+        except BlockingIOError:
+            select.select([], [output], [])
