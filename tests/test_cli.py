@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -502,3 +503,24 @@ def test_a_process_whose_address_is_taken_exits_with_1_and_no_traceback() -> Non
     reason = "the address is in use by another program"
     assert done.stderr == f"cmux-proxy: error: cannot listen on {address}: {reason}\n"
     assert (done.returncode, done.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("redirection", ["", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full"])
+def test_a_process_serves_whatever_becomes_of_what_it_says(redirection: str) -> None:
+    if redirection == ">/dev/full" and not os.path.exists("/dev/full"):
+        pytest.skip("needs a device that is full")
+    reading, writing = os.pipe()
+    os.close(reading)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        command = shlex.join([*MODULE, "--listen", f"fd://{listening.fileno()}"])
+        process = subprocess.Popen(
+            ["sh", "-c", f"exec {command} {redirection}"],
+            stdout=writing, pass_fds=[listening.fileno()], env=environment(),
+        )  # fmt: skip
+        os.close(writing)
+        with socket.create_connection(listening.getsockname(), timeout=LATER) as client:
+            listening.close()
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.recv(100).startswith(b"HTTP/1.1 400 ")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(LATER) == 0

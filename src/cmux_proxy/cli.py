@@ -30,6 +30,7 @@ from cmux_proxy.server.inherited import passed_descriptors
 from cmux_proxy.server.supervisor import run
 
 _EXIT_FAILURE = 1
+_STANDARD_ERROR = 2
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -149,7 +150,7 @@ for _subcommand in (
 
 def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> None:
     for address in addresses:
-        click.echo(f"listening on {address}")
+        _say(f"listening on {address}")
     exposed = reachable_by_all(addresses, config.access)
     if exposed:
         _log.warning(
@@ -158,11 +159,23 @@ def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> N
             ", ".join(map(str, exposed)),
         )
     several = f", {config.workers} workers" if config.workers > 1 else ""
-    click.echo(f"cmux-proxy {__version__} ({build_name()}, {loop_name}{several})")
+    _say(f"cmux-proxy {__version__} ({build_name()}, {loop_name}{several})")
+
+
+def _say(line: str) -> None:
+    """Print a line; the proxy serves whether anybody takes it or not."""
+    try:
+        click.echo(line)
+    except OSError:
+        # What is left of it would be an error once more at the end.
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status. Errors are one line on standard error."""
+    _fill_standard_streams()
     try:
         result = _command.main(
             args=None if arguments is None else list(arguments),
@@ -176,6 +189,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         return _complain("interrupted", _EXIT_FAILURE)
     return result if isinstance(result, int) else 0
+
+
+def _fill_standard_streams() -> None:
+    """Have standard streams that are closed be empty ones.
+
+    Else a connection would get the descriptor of one, and what is written to it.
+    """
+    names = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
+    if names:
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+            pass
+        os.close(descriptor)
+    for name in names:
+        stream = open(os.devnull, "r" if name == "stdin" else "w", encoding="utf-8")  # noqa: SIM115
+        setattr(sys, name, stream)
 
 
 def _complain(text: str, status: int) -> int:
