@@ -99,6 +99,12 @@ async def test_a_switch_of_protocols_is_an_answer() -> None:
     assert (got.status, got.has_body) == (101, False)
 
 
+async def test_interim_answers_are_not_the_answer() -> None:
+    interim = head("HTTP/1.1 100 Continue") + head("HTTP/1.1 103 Early Hints", "Link: </a>")
+    got = await asked(answering(lambda _: interim + answer(b"one", "Content-Type: text/plain")))
+    assert (got.status, got.text, "Link" in got.fields) == (200, "one", False)
+
+
 async def broken(visit: Visit) -> None:
     await visit.request()
     visit.wire.close()

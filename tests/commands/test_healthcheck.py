@@ -11,6 +11,7 @@ from cmux_proxy.commands.healthcheck import _addresses
 from tests.helpers.origins import Visit, origin
 from tests.helpers.proxies import MODULE, environment, local_config
 from tests.helpers.script import head
+from tests.helpers.timing import MS
 from tests.helpers.tools import finish
 from tests.helpers.wire import closed_port
 
@@ -123,3 +124,18 @@ async def test_what_has_no_address_cannot_be_asked(listen: str) -> None:
 @pytest.mark.parametrize("flags", [["--timeout=0"], ["--timeout=off"], ["--listen=8080"]])
 async def test_a_flag_that_cannot_be_used_is_2(flags: list[Any]) -> None:
     assert (await asked(*flags))[0] == 2
+
+
+@pytest.mark.parametrize("piece", [b"X", head("HTTP/1.1 100 Continue")], ids=["bytes", "interim"])
+async def test_whoever_never_comes_to_an_end_is_not_waited_for_either(piece: bytes) -> None:
+    async def behave(visit: Visit) -> None:
+        await visit.head()
+        while True:
+            await visit.say(piece)
+            # Slowly enough that no limit is met in time, and never so slowly that it is silent.
+            await asyncio.sleep(5 * MS)
+
+    async with origin(behave) as other:
+        address = f"127.0.0.1:{other.port}"
+        status, text = await asked("--timeout=100ms", listen=address)
+        assert (status, text.count("\n")) == (1, 1)

@@ -114,3 +114,15 @@ async def test_a_file_that_cannot_be_written_ends_it_with_a_line(tmp_path: Path)
             pass
     assert "Invalid value for '--access-log-file'" in str(caught.value)
     assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_who_turns_over_a_file_that_nobody_writes_ends_nothing(
+    loop_name: str, workers: str, tmp_path: Path
+) -> None:
+    flags = ("--access-log", "off", "--access-log-file", str(tmp_path / "log"))
+    async with proxy_process(loop_name, *flags, "--workers", workers) as proxy:
+        proxy.signal(signal.SIGHUP)
+        with await Wire.to("127.0.0.1", proxy.port) as wire:
+            await is_served(wire)
+        await proxy.stop()

@@ -14,6 +14,7 @@ from cmux_proxy.client.proxy_url import ProxyUrl
 
 _FIRST_PIECE: Final = 2048
 _MOST_SHOWN: Final = 160
+_SWITCHING: Final = 101
 # Neither tags nor what no reader sees.
 _MARKUP: Final = re.compile(
     r"<(style|script|title)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE
@@ -56,6 +57,18 @@ class NoAnswer(Exception):
         self.is_timeout = is_timeout
 
 
+class _Response(http.client.HTTPResponse):
+    """An answer that may have interim ones before it (RFC 9110 section 15.2)."""
+
+    def begin(self) -> None:
+        """Read the head of the answer itself."""
+        super().begin()
+        while 100 <= self.status < 200 and self.status != _SWITCHING:
+            # Where it has some already, it reads none.
+            self.headers = None  # type: ignore[assignment]
+            super().begin()
+
+
 def ask(url: ProxyUrl, question: Question, timeout: float) -> Answer:
     """Return the answer; raise NoAnswer, after `timeout` seconds without a byte at the latest."""
     connection = _connection(url, timeout)
@@ -85,6 +98,7 @@ def _connection(url: ProxyUrl, timeout: float) -> http.client.HTTPConnection:
 
 
 def _ask(connection: http.client.HTTPConnection, question: Question) -> Answer:
+    connection.response_class = _Response
     connection.connect()
     start = time.monotonic()
     connection.putrequest("GET", question.path, skip_host=True, skip_accept_encoding=True)

@@ -4,10 +4,12 @@ It sends a request that no upstream can get, since it names none: the answer is 
 400 as a rule, and says so in Proxy-Status. So there is no path that would be taken from a service.
 """
 
+import io
 import socket
+import time
 from collections.abc import Sequence
 from http.client import HTTPException, HTTPResponse
-from typing import Final
+from typing import Final, cast
 
 import click
 
@@ -15,6 +17,7 @@ from cmux_proxy.config import Address, listen_entry
 from cmux_proxy.flag_types import Duration, List
 
 _REQUEST: Final = b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+_LARGEST_HEAD: Final = 64 * 1024
 _SERVER_ERROR: Final = 500
 _LOOPBACKS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
@@ -62,7 +65,8 @@ def _problem(address: Address, timeout: float) -> str:
     try:
         with _connect(address, timeout) as sock:
             sock.sendall(_REQUEST)
-            response = HTTPResponse(sock, method="OPTIONS")
+            arrived = _Arrived(_head(sock, time.monotonic() + timeout))
+            response = HTTPResponse(cast(socket.socket, arrived), method="OPTIONS")
             response.begin()
     except OSError as error:
         return str(error)
@@ -73,6 +77,32 @@ def _problem(address: Address, timeout: float) -> str:
     if response.status >= _SERVER_ERROR:
         return f"the answer is a {response.status}"
     return ""
+
+
+def _head(sock: socket.socket, end: float) -> bytes:
+    """Return what arrives until a head is there, or nothing more comes; raise TimeoutError."""
+    head = b""
+    while b"\r\n\r\n" not in head and len(head) < _LARGEST_HEAD:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        sock.settimeout(left)
+        piece = sock.recv(_LARGEST_HEAD)
+        if not piece:
+            break
+        head += piece
+    return head
+
+
+class _Arrived:
+    """What a socket has brought, in its place."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        """Return it as a file."""
+        return io.BytesIO(self._data)
 
 
 def _connect(address: Address, timeout: float) -> socket.socket:

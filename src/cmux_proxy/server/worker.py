@@ -149,14 +149,20 @@ async def _serve_supervised(
 def _writing(config: Config) -> Iterator[Sink | None]:
     """Write the access log, and give who takes it; where that is a file, SIGHUP opens it anew."""
     if config.observing.access_log == "off":
+        # Who turns files over need not know that nothing is written to this one.
+        _on_reopen(config, lambda: None)
         yield None
         return
     with LogWriter(config.observing) as log:
-        if config.observing.access_log_file is not None:
-            asyncio.get_running_loop().add_signal_handler(REOPEN_SIGNAL, log.reopen)
-            # The supervisor has it blocked until it can be dealt with.
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [REOPEN_SIGNAL])
+        _on_reopen(config, log.reopen)
         yield log.put
+
+
+def _on_reopen(config: Config, action: Callable[[], None]) -> None:
+    if config.observing.access_log_file is not None:
+        asyncio.get_running_loop().add_signal_handler(REOPEN_SIGNAL, action)
+        # The supervisor has it blocked until it can be dealt with.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [REOPEN_SIGNAL])
 
 
 def _say_accepting(lifeline: socket.socket) -> None:
