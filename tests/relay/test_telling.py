@@ -1,5 +1,6 @@
 """What exchanges and tunnels tell of themselves, whatever becomes of them."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,27 @@ def test_a_request_is_told_when_its_answer_has_left() -> None:
     counts = on.observer.counts
     assert (counts.received, counts.sent, counts.reused) == (len(GET), len(OK), 0)
     assert sum(counts.snapshot()["connects"]["buckets"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("late", "ended"),
+    [
+        pytest.param([], 2.0, id="an answer in one piece"),
+        pytest.param(["upstream"], 3.0, id="an answer in two"),
+        pytest.param(["client"], 3.0, id="an answer before the body"),
+    ],
+)
+def test_the_clock_is_asked_when_something_has_come(late: list[str], ended: float) -> None:
+    on = Watched()
+    clock = itertools.count(1)
+    on.observer.clock = lambda: float(next(clock))
+    request = head("POST /a HTTP/1.1", "Host: a", ROUTE, "Content-Length: 2")
+    client, upstream = on.world.ask(request + (b"" if "client" in late else b"hi"))
+    upstream.arrives(OK[:-1] if "upstream" in late else OK)
+    for peer in late:
+        (client if peer == "client" else upstream).arrives(b"hi" if peer == "client" else b"k")
+    record = on.only()
+    assert (record.started, record.first_byte, record.ended) == (1.0, 2.0, ended)
 
 
 def test_a_second_request_says_that_the_connection_was_there() -> None:

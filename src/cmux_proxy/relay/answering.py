@@ -113,6 +113,9 @@ class Answering(Telling):
             self._response_side = RESPONSE_BODY
             self._client.transport.write(rewrite.response(head, added, unwrap, tail))
         if body is None:
+            if self._request_side == REQUEST_DONE:
+                # All ends here and now, so that the clock need not be asked again.
+                self._ended = self._first_byte
             self._response_done()
         else:
             self._response_body = body

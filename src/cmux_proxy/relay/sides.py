@@ -37,6 +37,7 @@ class Sides(UpstreamOwner):
         "_client",
         "_context",
         "_dial_patience",
+        "_ended",
         "_dialling",
         "_error",
         "_first_byte",
@@ -99,11 +100,13 @@ class Sides(UpstreamOwner):
         self._patience = NEVER
         # How much waited for a peer to read when it was looked at last.
         self._unsent = 0
-        # What is told at the end: when it began and when the answer did, in seconds of the
-        # monotonic clock, the status, what went wrong, and how many bytes came from either side.
+        # What is told at the end: when it began, when the answer did, and when all ended if that is
+        # known already, in seconds of the monotonic clock; the status, what went wrong, and how
+        # many bytes came from either side.
         observer = context.observer
         self.started = 0.0 if observer is None else observer.clock()
         self._first_byte = 0.0
+        self._ended = 0.0
         self._status = 0
         self._error = ""
         self._received = request.end

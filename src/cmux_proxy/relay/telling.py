@@ -47,7 +47,7 @@ class Telling(Sides):
 
     def _tell(self, observer: Observer, outcome: int) -> None:
         """The exchange is over: count it, and hand over its record if anybody wants it."""
-        now = observer.clock()
+        now = self._ended if self._ended else observer.clock()
         if observer.is_counting:
             self._count(observer, now)
         # What has become a tunnel has its record when that is closed.
