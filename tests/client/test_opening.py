@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,6 +14,7 @@ from cmux_proxy.client.opening import (
     Wanted,
     _reason,
     open_tunnel,
+    system_says,
 )
 from cmux_proxy.client.proxy_url import ProxyUrl
 from tests.helpers.script import head, stage
@@ -122,6 +124,7 @@ async def test_a_real_refusal_is_told_in_its_own_words() -> None:
 
 
 TEXT = "Content-Type: text/plain"
+OURS = "Proxy-Status: edge, cmux-proxy; error=http_request_error"
 
 
 @pytest.mark.parametrize(
@@ -131,19 +134,21 @@ TEXT = "Content-Type: text/plain"
         (b"HTTP/1.1 200", "closed the connection amid its answer; is it a proxy?"),
         (b"220 smtp.example\r\n\r\n", "does not answer like a proxy"),
         (b"x" * 200_000, "does not answer like a proxy"),
-        (head("HTTP/1.1 404 Not Found"), "answered 404: Not Found"),
-        (head("HTTP/1.1 404"), "answered 404: no reason given"),
+        (head("HTTP/1.1 404 Not Found"), "answered 404: Not Found; is it a cmux-proxy?"),
+        (head("HTTP/1.1 404"), "answered 404: no reason given; is it a cmux-proxy?"),
+        (head("HTTP/1.1 400 X", TEXT, OURS) + b"no port\n", "answered 400: no port"),
         (head("HTTP/1.1 403 X", TEXT) + b"no way\nmore", "answered 403: no way"),
         (head("HTTP/1.1 403 X", "Content-Type: text/html") + b"<html>", "answered 403: X"),
         (head("HTTP/1.1 403 X", TEXT) + b"\x1b[2Jevil\n", "answered 403: ?[2Jevil"),
         (head("HTTP/1.1 101 Switching"), "answered 101: Switching"),
-        (head("HTTP/1.1 100 C", "A: b") + head("HTTP/1.1 404 N"), "answered 404: N"),
+        (head("HTTP/1.1 100 C", "A: b") + head("HTTP/1.1 403 N"), "answered 403: N"),
         (head("HTTP/1.1 100 C"), "closed the connection without an answer; is it a proxy?"),
         (head("HTTP/1.1 2 OK"), "does not answer like a proxy"),
         (head("HTTP/1.1 2000 OK"), "does not answer like a proxy"),
     ],
-    ids=["nothing", "a part", "another protocol", "endless", "status", "bare status", "text",
-         "html", "control bytes", "101", "interim", "interim only", "one digit", "four digits"],
+    ids=["nothing", "a part", "another protocol", "endless", "status", "bare status", "our own",
+         "text", "html", "control bytes", "101", "interim", "interim only", "one digit",
+         "four digits"],
 )  # fmt: skip
 async def test_whatever_is_no_tunnel_is_told_in_one_line(answer: bytes, says: str) -> None:
     async with proxy_that_says(answer) as url:
@@ -153,10 +158,21 @@ async def test_whatever_is_no_tunnel_is_told_in_one_line(answer: bytes, says: st
 async def test_a_proxy_that_is_not_there_is_told() -> None:
     with closed_port() as port:
         url = ProxyUrl("127.0.0.1", port, False)
-        text = await refusal(url)
-        assert text.startswith(f"cannot connect to {url}: ")
+        for each in (url, ProxyUrl("localhost", port, False)):
+            assert await refusal(each) == (
+                f"cannot connect to {each}: Connection refused; does the proxy run there?"
+            )
     text = await refusal(ProxyUrl("no.such.invalid", 80, False))
     assert text.startswith("cannot connect to http://no.such.invalid:80: ")
+
+
+def test_errors_of_several_addresses_are_told_once_if_they_are_the_same() -> None:
+    refused = "[Errno {}] Connect call failed ('::1', 1, 0, 0), [Errno {}] Connect call failed"
+    same = refused.format(errno.ECONNREFUSED, errno.ECONNREFUSED)
+    assert system_says(OSError(same)) == "Connection refused"
+    others = refused.format(errno.ENETUNREACH, errno.ECONNREFUSED)
+    assert system_says(OSError(others)) == others
+    assert system_says(OSError("no number")) == "no number"
 
 
 async def test_a_proxy_that_does_not_answer_is_not_waited_for_for_ever() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import signal
+import socket
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -157,6 +158,17 @@ async def test_what_goes_wrong_is_one_line(
     assert done.errors.startswith(b"cmux-proxy: error: ")
     assert says in done.errors.decode()
     assert done.errors.count(b"\n") == 1
+
+
+async def test_a_local_port_in_use_is_told_with_the_remedy() -> None:
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        done = await finish(*MODULE, "forward", str(port), "http://a", variables=environment())
+    assert (done.status, done.out) == (1, b"")
+    assert done.errors.decode() == (
+        f"cmux-proxy: error: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        f"another local port may be given, as in 0:{port}\n"
+    )
 
 
 async def test_on_a_terminal_a_line_tells_how_many_and_how_much() -> None:

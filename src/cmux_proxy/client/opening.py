@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
+import os
 import re
+import socket
 import ssl
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -20,6 +23,12 @@ _UNKNOWN_AUTHORITY: Final = range(18, 22)
 _OWN_AUTHORITY: Final = (
     "; SSL_CERT_FILE names a file with the certificates of an authority of your own"
 )
+_NOBODY: Final = os.strerror(errno.ECONNREFUSED)
+_ERROR_NUMBER: Final = re.compile(r"\[Errno ([0-9]+)\]")
+# What servers that are no proxies say to CONNECT.
+_NO_PROXY_SAYS: Final = ("400", "404", "405", "501")
+# What a cmux-proxy, perhaps behind another proxy, says of itself in a refusal (RFC 9209).
+_OF_OURS: Final = re.compile(rb"\r\nproxy-status:[^\r]*\bcmux-proxy\b", re.IGNORECASE)
 
 
 class TunnelError(Exception):
@@ -88,7 +97,19 @@ async def _connect(url: ProxyUrl) -> tuple[asyncio.StreamReader, asyncio.StreamW
     except ssl.SSLError as error:
         raise TunnelError(f"{url} does not speak TLS: {error.reason}") from None
     except OSError as error:
-        raise TunnelError(f"cannot connect to {url}: {error.strerror or error}") from None
+        reason = system_says(error)
+        remedy = "; does the proxy run there?" if reason == _NOBODY else ""
+        raise TunnelError(f"cannot connect to {url}: {reason}{remedy}") from None
+
+
+def system_says(error: OSError) -> str:
+    """Return an error in the words of the system, where asyncio has put in its own."""
+    if isinstance(error, socket.gaierror):
+        return error.strerror or str(error)
+    # Of several addresses, asyncio tells the errors as one text.
+    found = [error.errno] if error.errno else map(int, _ERROR_NUMBER.findall(str(error)))
+    numbers = set(found)
+    return os.strerror(numbers.pop()) if len(numbers) == 1 else str(error)
 
 
 async def _read_answer(url: ProxyUrl, reader: asyncio.StreamReader) -> None:
@@ -102,7 +123,9 @@ async def _read_answer(url: ProxyUrl, reader: asyncio.StreamReader) -> None:
             raise TunnelError(f"{url} does not answer like a proxy")
         status = match[1].decode("ascii")
     if not status.startswith("2"):
-        raise TunnelError(f"{url} answered {status}: {await _reason(reader, head)}")
+        is_strange = status in _NO_PROXY_SAYS and not _OF_OURS.search(head)
+        remedy = "; is it a cmux-proxy?" if is_strange else ""
+        raise TunnelError(f"{url} answered {status}: {await _reason(reader, head)}{remedy}")
 
 
 async def _read_head(url: ProxyUrl, reader: asyncio.StreamReader) -> bytes:

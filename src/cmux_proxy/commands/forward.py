@@ -1,6 +1,7 @@
 """cmux-proxy forward 16379:6379 URL: local ports, each of whose connections gets a tunnel."""
 
 import asyncio
+import errno
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import click
 
 from cmux_proxy.client.flags import Url, lines_of, way_in
 from cmux_proxy.client.joining import join
-from cmux_proxy.client.opening import TunnelError, Wanted, open_tunnel
+from cmux_proxy.client.opening import TunnelError, Wanted, open_tunnel, system_says
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.entries import PortRange
 
@@ -77,9 +78,13 @@ async def _run(forwarder: "Forwarder", bind: str, wanted: Sequence[tuple[int, Wa
     for local, each in wanted:
         try:
             await forwarder.listen(bind, local, each)
-        except (OSError, UnicodeError) as error:
+        except UnicodeError as error:
             # A name with labels that are empty or too long is not looked up at all.
-            reason = getattr(error, "strerror", None) or str(error)
+            raise click.ClickException(f"cannot listen on {bind}:{local}: {error}") from None
+        except OSError as error:
+            reason = system_says(error)
+            if error.errno == errno.EADDRINUSE:
+                reason += f"; another local port may be given, as in 0:{each.port}"
             raise click.ClickException(f"cannot listen on {bind}:{local}: {reason}") from None
     await stop.wait()
     forwarder.close()
