@@ -45,9 +45,7 @@ async def test_all_that_the_proxy_listens_on_is_asked(tmp_path: Path) -> None:
         assert await asked(listen=",".join(places)) == (0, "")
         with closed_port() as port:
             status, text = await asked("--listen", ",".join(places), f"--listen=127.0.0.1:{port}")
-            assert status == 1
-            assert text.startswith(f"cmux-proxy: error: 127.0.0.1:{port} is not well: ")
-            assert text.endswith("Connection refused\n")
+            assert (status, text) == complaint(f"127.0.0.1:{port}", "Connection refused")
 
 
 def test_where_it_asks_is_named_once() -> None:
@@ -74,7 +72,7 @@ async def test_what_the_file_of_the_proxy_says_is_asked(tmp_path: Path) -> None:
 
 async def test_a_path_that_is_not_there_is_not_well(tmp_path: Path) -> None:
     address = f"unix:{tmp_path}/s"
-    assert await asked(listen=address) == complaint(address, "[Errno 2] No such file or directory")
+    assert await asked(listen=address) == complaint(address, "No such file or directory")
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def _problem(address: Address, timeout: float) -> str:
             response = HTTPResponse(cast(socket.socket, arrived), method="OPTIONS")
             response.begin()
     except OSError as error:
-        return str(error)
+        return error.strerror or str(error)
     except HTTPException:
         return "the answer is not HTTP"
     if not response.getheader("Proxy-Status", "").startswith("cmux-proxy;"):
