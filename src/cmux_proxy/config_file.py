@@ -99,7 +99,8 @@ def _text(flag: Flag, value: object, path: str) -> str:
     """Return a value as one would write it behind the flag."""
     numbers = getattr(flag.kind, "numbers", ())
     if type(value) not in (str, *numbers):
-        kinds = " or ".join(["a string", *(["a number"] if numbers else [])])
+        number = "a number" if float in numbers else "an integer"
+        kinds = " or ".join(["a string", *([number] if numbers else [])])
         needed = f"an array of strings, or {kinds}" if flag.is_list else kinds
         raise bad_value(flag, f"{_shown(value)} is not {needed}", path)
     try:
