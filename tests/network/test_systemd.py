@@ -39,7 +39,9 @@ async def test_it_says_that_it_is_ready_alive_and_stopping(
             for _ in range(3):
                 assert await systemd.hears() == ["WATCHDOG=1"]
             await proxy.stop()
-        assert systemd.heard()[-2:] == ["STOPPING=1", "STATUS=draining"]
+        # On a busy machine it is said once more amid the drain that all is well.
+        rest = [line for line in systemd.heard() if line != "WATCHDOG=1"]
+        assert rest == ["STOPPING=1", "STATUS=draining"]
 
 
 @both
