@@ -15,7 +15,7 @@ from aiohttp.typedefs import LooseHeaders
 from cmux_proxy.admin.serving import AdminListener
 from tests.helpers.script import head
 from tests.helpers.snapshots import GET, OK, Counted
-from tests.helpers.timing import soon
+from tests.helpers.timing import SOON, soon
 
 
 class Told:
@@ -23,9 +23,11 @@ class Told:
 
     def __init__(self, count: int = 1) -> None:
         self.workers = [Counted() for _ in range(count)]
+        self.asked = 0
 
     async def snapshots(self, most: int) -> list[dict[str, Any]]:
         """Return theirs."""
+        self.asked += 1
         return [each.told(most) for each in self.workers]
 
 
@@ -166,6 +168,26 @@ async def test_events_tell_news_until_the_reader_leaves() -> None:
         assert line.startswith(b"data: ")
         assert json.loads(line[6:])["requests"] == 0
         # One that is open does not hold up the end.
+
+
+async def test_many_who_read_events_at_a_time_cost_what_one_does() -> None:
+    source = Told()
+
+    async def first_event(session: ClientSession) -> None:
+        async with session.get("/events") as answer:
+            assert (await answer.content.readuntil()).startswith(b"data: ")
+
+    async with admin(source) as session:
+        async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
+            for _ in range(50):
+                group.create_task(first_event(session))
+        assert source.asked < 10
+
+
+async def test_nobody_who_reads_events_waits_for_the_others_to_get_none() -> None:
+    async with admin(Told(0)) as session:
+        asked = [ask(session, "/events") for _ in range(10)]
+        assert await soon(asyncio.gather(*asked)) == [(503, "no worker answers\n")] * 10
 
 
 async def test_the_head_of_events_is_not_followed_by_any() -> None:

@@ -25,6 +25,8 @@ from cmux_proxy.relay.access import credentials, is_one_of
 
 # So often the dashboard hears of news, in seconds.
 _INTERVAL: Final = 1.0
+# For so long news are news for others too.
+_FRESH: Final = 0.5
 # More connections than a process has descriptors for.
 _ALL: Final = 1_000_000
 _OPEN_TO_ALL: Final = ("/healthz", "/readyz")
@@ -59,6 +61,8 @@ class Pages:
         self._reach = reach
         self._survey = Survey()
         self._survey_lock = asyncio.Lock()
+        self._event: asyncio.Task[bytes] | None = None
+        self._stale_at = 0.0
 
     def app(self) -> web.Application:
         """Return the application."""
@@ -148,14 +152,24 @@ class Pages:
             return response
         with contextlib.suppress(web.HTTPServiceUnavailable, ConnectionResetError):
             while True:
-                await response.write(f"data: {json.dumps(told)}\n\n".encode())
+                await response.write(told)
                 await asyncio.sleep(_INTERVAL)
                 told = await self._news()
         return response
 
-    async def _news(self) -> Snapshot:
+    def _news(self) -> "asyncio.Future[bytes]":
+        """Return the news as an event, which is made once for all who ask at about a time."""
+        loop = asyncio.get_running_loop()
+        if self._event is None or (self._event.done() and loop.time() >= self._stale_at):
+            self._stale_at = loop.time() + _FRESH
+            self._event = loop.create_task(self._make_event())
+        # Whoever leaves leaves the others theirs.
+        return asyncio.shield(self._event)
+
+    async def _make_event(self) -> bytes:
         told = await self._told(MOST_TUNNELS)
-        return overview(told, await self._look(), self._reach)
+        shown = overview(told, await self._look(), self._reach)
+        return f"data: {json.dumps(shown)}\n\n".encode()
 
 
 def _encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:

@@ -38,6 +38,8 @@ class AdminListener:
         self._runner = web.AppRunner(
             Pages(source, tokens, per_port, reach).app(),
             handle_signals=False,
+            # Whoever has left wants no more news.
+            handler_cancellation=True,
             access_log=None,
             logger=_log,
             shutdown_timeout=_PATIENCE,
