@@ -10,6 +10,7 @@ from aiohttp import ClientSession, UnixConnector
 
 from cmux_proxy.admin.serving import AdminListener, OurDefects
 from tests.admin.test_app import Told
+from tests.helpers.script import head
 from tests.helpers.timing import soon
 
 
@@ -53,3 +54,17 @@ def test_a_defect_is_logged(error: Exception | None) -> None:
     caught = None if error is None else (type(error), error, None)
     made = logging.LogRecord("x", logging.ERROR, "", 0, "text", None, caught)
     assert OurDefects().filter(made)
+
+
+async def test_who_names_no_host_has_not_been_tricked_into_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "admin.sock")
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(path)
+    sock.listen()
+    listener = AdminListener(Told(), [sock], (), False)
+    await listener.start()
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(head("GET /healthz HTTP/1.0"))
+    assert (await soon(reader.read())).startswith(b"HTTP/1.0 200 OK")
+    writer.close()
+    await soon(listener.close())

@@ -67,3 +67,18 @@ async def test_who_asks_and_leaves_is_no_trouble(tmp_path: Path) -> None:
     assert json.dumps(told) == json.dumps([tell(0)])
     server.close()
     channels.close()
+
+
+@pytest.mark.parametrize("asked", [b"", b"x\n"], ids=["nothing", "nonsense"])
+async def test_who_leaves_before_it_has_asked_is_no_trouble(asked: bytes) -> None:
+    channels = Channels(1)
+    [path] = channels.paths
+    server = await tell_others(channels._sockets[1], tell)
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(asked)
+    writer.write_eof()
+    # What is left unhandled fails the test, too.
+    assert await soon(reader.read()) == b""
+    writer.close()
+    server.close()
+    channels.close()

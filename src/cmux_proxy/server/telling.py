@@ -66,8 +66,8 @@ async def tell_others(sock: socket.socket, tell: Tell) -> asyncio.AbstractServer
                 asked = await reader.readline()
                 writer.write(json.dumps(tell(int(asked))).encode())
                 await writer.drain()
-        except OSError:
-            pass  # whoever asked has gone
+        except (OSError, ValueError):
+            pass  # whoever asked has gone, perhaps before it had asked
         finally:
             writer.close()
 
