@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import errno
+import glob
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,8 +41,6 @@ async def administered(
 
 
 async def _free_port() -> Any:
-    import socket
-
     return socket.create_server(("127.0.0.1", 0))
 
 
@@ -107,6 +109,37 @@ async def test_a_drain_is_told_to_its_end(loop_name: str, workers: int) -> None:
                 async with session.get("/healthz") as health:
                     assert health.status == 200
         assert await proxy.ended() == (0, "")
+
+
+async def test_nobody_waits_for_a_worker_that_has_drained(loop_name: str, tmp_path: Path) -> None:
+    # Where the supervisor or the admin process kept its socket, each question would wait there.
+    flags = ("--admin", "127.0.0.1:0", "--workers", "2", "--drain-timeout", "60s")
+    variables = {"TMPDIR": str(tmp_path)}
+    async with proxy_process(loop_name, *flags, variables=variables) as proxy:
+        with await Wire.to("127.0.0.1", proxy.port) as wire:
+            async with origin(answering(lambda _asked: GREETING)) as upstream:
+                route = f"X-Cmux-Port-Internal: {upstream.port}"
+                await wire.send(head("CONNECT a:1 HTTP/1.1", "Host: a:1", route))
+                await later(wire.receive())
+                proxy.signal()
+                paths = glob.glob(f"{tmp_path}/cmux-proxy-*/*.sock")
+                async with asyncio.timeout(SOON):
+                    reached = [True, True]
+                    while sorted(reached) != [False, True]:
+                        await asyncio.sleep(0)
+                        reached = list(map(_reaches, paths))
+        assert await proxy.ended() == (0, "")
+
+
+def _reaches(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as sock:
+        # A queue may be full where nobody takes from it.
+        sock.setblocking(False)
+        status = sock.connect_ex(path)
+        if not status:
+            with contextlib.suppress(BrokenPipeError):
+                sock.send(b"0\n")
+        return status != errno.ECONNREFUSED
 
 
 async def test_a_worker_that_is_killed_and_the_listener_itself_are_replaced(

@@ -42,3 +42,26 @@ def test_a_worker_takes_its_own_and_leaves_the_rest_to_others() -> None:
     channels.close()
     with pytest.raises(FileNotFoundError):
         os.stat(paths[0])
+
+
+def test_where_the_worker_has_ended_nobody_waits_once_it_is_let_go() -> None:
+    channels = Channels(2)
+    paths = channels.paths
+    ours, its = socket.socketpair()
+    pid = os.fork()
+    if not pid:
+        ours.close()
+        own = channels.take(2)
+        its.send(b"taken")
+        its.recv(1)
+        os._exit(own.fileno() == -1)
+    its.close()
+    channels.let_go()
+    with ours:
+        ours.recv(5)
+        assert list(map(reaches, paths)) == [False, True]
+    assert os.waitpid(pid, 0)[1] == 0
+    assert not any(map(reaches, paths))
+    assert all(map(os.path.exists, paths))
+    channels.close()
+    assert not any(map(os.path.exists, paths))

@@ -32,11 +32,15 @@ class Channels:
         self.close()
         return own
 
-    def close(self) -> None:
-        """Let go of all; the process that has made them removes them."""
+    def let_go(self) -> None:
+        """Let go of all: where a worker has ended too, nobody waits in its queue."""
         for sock in self._sockets.values():
             sock.close()
         self._sockets.clear()
+
+    def close(self) -> None:
+        """Let go of all; the process that has made them removes them."""
+        self.let_go()
         if os.getpid() == self._owner:
             shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -69,7 +69,9 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
 
     def answer(sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
         if channels is not None:
-            run_admin(config, sockets, channels.paths, lifeline, addresses)
+            paths = channels.paths
+            channels.let_go()
+            run_admin(config, sockets, paths, lifeline, addresses)
 
     def on_accepting() -> None:
         if on_start is not None:
@@ -80,7 +82,8 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
     jobs = [(sockets, partial(serve, number)) for number, sockets in enumerate(groups, start=1)]
     last = (admin, answer) if admin else None
     try:
-        return Supervisor(jobs, notifier, passed_on, last).run(on_accepting)
+        on_stop = None if channels is None else channels.let_go
+        return Supervisor(jobs, notifier, passed_on, last, on_stop).run(on_accepting)
     finally:
         if channels is not None:
             channels.close()
@@ -90,7 +93,7 @@ class Supervisor:
     """Keeps a process for each job, a group of sockets and what to do with them; owns the sockets.
 
     Signals in `passed_on` are the workers' business. The job `last` is none of theirs: its process
-    ends when all others have.
+    ends when all others have. `on_stop` is called when no worker is started any more.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Supervisor:
         notifier: Notifier,
         passed_on: Sequence[signal.Signals] = (),
         last: Job | None = None,
+        on_stop: Callable[[], None] | None = None,
     ) -> None:
         self._notifier = notifier
         self._watchdog = Watchdog(notifier)
@@ -109,6 +113,7 @@ class Supervisor:
         self._serve = {slot.name: job[1] for slot, job in zip(self._slots, every_job, strict=True)}
         self._signals = SignalPipe((*_SIGNALS, *passed_on))
         self._passed_on = passed_on
+        self._on_stop = on_stop
         self._is_stopping = False
         self._killed_by = 0
 
@@ -201,6 +206,8 @@ class Supervisor:
     def _stop(self, number: int) -> None:
         self._is_stopping = True
         self._notifier.stopping()
+        if self._on_stop is not None:
+            self._on_stop()
         for slot in self._workers:
             # First, so that the addresses are free as soon as the workers stop accepting.
             slot.close()
