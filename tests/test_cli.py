@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 import click
 import pytest
 
-from cmux_proxy import Access, Address, Config, ConfigError, ListenError, __version__, cli
+from cmux_proxy import (
+    Access,
+    Address,
+    Config,
+    ConfigError,
+    ListenError,
+    Observing,
+    __version__,
+    cli,
+)
 from cmux_proxy._build import build_name
 from tests.helpers.proxies import MODULE, environment
 from tests.helpers.timing import LATER
@@ -435,6 +444,25 @@ def test_it_warns_of_an_address_that_everybody_reaches(
     assert "--auth-token-file" in caplog.messages[0]
     cli._announce(Config(access=Access(deny_ports=["22"])), addresses, "asyncio")
     assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("admin", "access", "warns"),
+    [
+        ("0.0.0.0:0", Access(), True),
+        ("[::]:9179", Access(allow_clients=["::1"], allow_ports=["1"]), True),
+        ("0.0.0.0:9179", Access(tokens=["t"]), False),
+        ("127.0.0.1:9179", Access(), False),
+        ("unix:/run/admin.sock", Access(), False),
+        (None, Access(), False),
+    ],
+)
+def test_it_warns_of_an_admin_listener_that_everybody_reaches(
+    admin: str | None, access: Access, warns: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = Config(observing=Observing(admin=admin), access=access)
+    cli._announce(config, [Address("::1", 80)], "asyncio")
+    assert [f"whoever reaches {admin} sees" in one for one in caplog.messages] == [True] * warns
 
 
 def test_a_unix_socket_is_for_this_machine_alone(

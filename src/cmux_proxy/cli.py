@@ -25,7 +25,7 @@ from cmux_proxy.config import Address, Config
 from cmux_proxy.config_file import CONFIG_VARIABLE, ConfigFile, FileValues, bad_value, use_file
 from cmux_proxy.errors import ConfigError, ListenError
 from cmux_proxy.flags import FLAGS, GROUPS, Flag, config_from, default_of, flag_of, shown_default
-from cmux_proxy.server.exposure import reachable_by_all
+from cmux_proxy.server.exposure import admin_seen_by_all, reachable_by_all
 from cmux_proxy.server.inherited import passed_descriptors
 from cmux_proxy.server.supervisor import run
 
@@ -157,6 +157,13 @@ def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> N
             "whoever reaches %s reaches every port of this machine; restrict that with "
             "--auth-token-file, --allow-port or --allow-client, or listen on 127.0.0.1",
             ", ".join(map(str, exposed)),
+        )
+    admin = config.observing.admin
+    if admin is not None and admin_seen_by_all(Address.parse(admin), config.access):
+        _log.warning(
+            "whoever reaches %s sees who is connected and what listens; restrict that with "
+            "--auth-token-file, or have --admin on 127.0.0.1",
+            admin,
         )
     several = f", {config.workers} workers" if config.workers > 1 else ""
     _say(f"cmux-proxy {__version__} ({build_name()}, {loop_name}{several})")

@@ -96,7 +96,7 @@ ELSEWHERE: Final = {
     (f"{G}run-it.md", "systemctl enable --now cmux-proxy@b"): "systemd does not run here",
     (f"{G}run-it.md", "docker build"): "there is no Docker; tests/deploy/test_containers.py",
     (f"{G}run-it.md", "docker compose"): "there is no Docker; tests/deploy/test_containers.py",
-    (f"{G}see-what-it-does.md", "pip install 'cmux-proxy[otlp]'"): "tests/network/test_traces.py",
+    (f"{G}see-what-it-does.md", "python3 -m pip install '.[otlp]'"): "tests/network/test_traces.py",
     (f"{G}see-what-it-does.md", "import asyncio"): "it says nothing before somebody comes",
     (f"{G}tcp-over-connect.md", "curl -k"): "a service that speaks TLS is not here",
     (f"{G}websockets.md", "npx wscat"): "a program that is not here",

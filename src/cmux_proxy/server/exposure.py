@@ -11,4 +11,13 @@ def reachable_by_all(addresses: Sequence[Address], access: Access) -> list[Addre
     """Return those that other machines reach, unless a token, ports or clients are asked for."""
     if access.tokens or access.allow_ports or access.deny_ports or access.allow_clients:
         return []
-    return [one for one in addresses if not one.path and not plain_address(one.host).is_loopback]
+    return [one for one in addresses if _is_reached_by_others(one)]
+
+
+def admin_seen_by_all(address: Address, access: Access) -> bool:
+    """Return whether other machines see the admin listener, which nothing but a token restricts."""
+    return not access.tokens and _is_reached_by_others(address)
+
+
+def _is_reached_by_others(address: Address) -> bool:
+    return not address.path and not plain_address(address.host).is_loopback
