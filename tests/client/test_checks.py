@@ -306,6 +306,7 @@ async def test_a_service_that_hangs_is_a_timeout() -> None:
         found = await examined(url(on), 50 * MS, port=upstream.port)
     assert kinds(found) == {"proxy": OK, "bound": OK, "route": PROBLEM}
     assert found["route"].is_timeout
+    assert found["route"].remedy == "see whether the service hangs; --timeout waits longer"
 
 
 # The proxy itself

@@ -27,6 +27,7 @@ from cmux_proxy.machine.words import near_miss, ports_told, told
 _START_IT: Final = "start it: cmux-proxy --listen 127.0.0.1:8080"
 _REFUSED: Final = "connection_refused"
 _NOT_THERE: Final = "it listens here: is that proxy in a container, or has it an --upstream-host?"
+_HANGS: Final = "see whether the service hangs; --timeout waits longer"
 _SWITCHED: Final = 101
 _UPGRADES_WITHIN: Final = 3.0
 _BOTH_FLAGS: Final = "start the proxy with --host-header upstream --rewrite-origin"
@@ -52,7 +53,7 @@ class Checks:
             usual = ask(self._route.proxy, self._route.usual(), self._timeout)
         except NoAnswer as error:
             yield self.bound(has_answered=False)
-            yield unanswered("route", error)
+            yield unanswered("route", error, _HANGS if error.is_timeout else "")
             return
         bound = self.bound(has_answered=usual.proxy_error is None)
         yield bound
