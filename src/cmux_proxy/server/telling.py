@@ -71,4 +71,13 @@ async def tell_others(sock: socket.socket, tell: Tell) -> asyncio.AbstractServer
         finally:
             writer.close()
 
-    return await asyncio.start_unix_server(answer, sock=sock)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: those that asyncio makes here complain, in Python 3.11, when they end
+        # with the process.
+        task = loop.create_task(answer(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+    return await asyncio.start_unix_server(accept, sock=sock)
