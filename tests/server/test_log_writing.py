@@ -14,6 +14,7 @@ from cmux_proxy.observe.record import REQUEST, Record
 from cmux_proxy.server import log_writing
 from cmux_proxy.server.log_writing import LogWriter, check_file
 from cmux_proxy.settings import Observing
+from tests.helpers.timing import SOON
 
 
 def record(path: str) -> Record:
@@ -54,6 +55,35 @@ def test_lines_go_to_standard_error_else(capsys: pytest.CaptureFixture[str]) -> 
     assert out == ""
     assert '"path":"/a"' in errors
     assert not sys.stderr.closed
+
+
+def test_there_is_a_thread_only_while_lines_come(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writing, "_IDLE", 0.01)
+    others = set(threading.enumerate())
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        assert set(threading.enumerate()) == others
+        for number in range(3):
+            log.put(record(f"/{number}"))
+            for thread in set(threading.enumerate()) - others:
+                thread.join(SOON)
+                assert not thread.is_alive()
+            assert place.read_text().count("\n") == number + 1
+
+
+def test_lines_wait_while_there_can_be_no_thread(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", fails)
+            log.put(record("/early"))
+        assert place.read_text() == ""
+    assert " /early " in place.read_text()
 
 
 def test_many_lines_come_in_order_and_none_is_lost(place: Path) -> None:

@@ -2,6 +2,9 @@
 
 Whoever asks for figures takes a snapshot, which is plain data: it adds up with those of other
 workers. Knows no format: `metrics.py` writes them down.
+
+What every exchange adds to is a float, also where it counts: the compiler adds these in registers,
+and whole numbers are exact up to 2**53.
 """
 
 from typing import Any, Final
@@ -26,14 +29,14 @@ class Histogram:
     def __init__(self) -> None:
         self._buckets: list[int] = [0] * (len(BUCKETS) + 1)
         # How many of the first bucket are not in the list yet: to count these is cheap.
-        self._quick = 0
+        self._quick = 0.0
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
         """Count one."""
         self.total += seconds
         if seconds <= _QUICK:
-            self._quick += 1
+            self._quick += 1.0
             return
         place = 1
         while place < len(BUCKETS) and seconds > BUCKETS[place]:
@@ -42,8 +45,8 @@ class Histogram:
 
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
-        self._buckets[0] += self._quick
-        self._quick = 0
+        self._buckets[0] += int(self._quick)
+        self._quick = 0.0
         return {"buckets": list(self._buckets), "total": self.total}
 
 
@@ -84,9 +87,9 @@ class Counts:
         # By status and Proxy-Status error type: the answers of the proxy's own, and breaks.
         self.errors: dict[tuple[int, str], int] = {}
         self.connects = Histogram()
-        self.received = 0
-        self.sent = 0
-        self.reused = 0
+        self.received = 0.0
+        self.sent = 0.0
+        self.reused = 0.0
         self.retried = 0
 
     def series(self, kind: str, method: bytes, status: int) -> Series:
@@ -127,8 +130,8 @@ class Counts:
             ],
             "errors": [[status, error, count] for (status, error), count in self.errors.items()],
             "connects": self.connects.snapshot(),
-            "received": self.received,
-            "sent": self.sent,
-            "reused": self.reused,
+            "received": int(self.received),
+            "sent": int(self.sent),
+            "reused": int(self.reused),
             "retried": self.retried,
         }  # fmt: skip

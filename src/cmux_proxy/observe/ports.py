@@ -1,6 +1,7 @@
 """What goes on at each port: who asks for it, when it was heard of last, and how it answers.
 
-Kept only where somebody may ask. Times are seconds of the event loop's clock.
+Kept only where somebody may ask. Times are seconds of the event loop's clock. Counts are floats for
+the reason given in `counts.py`.
 """
 
 from typing import Any, Final
@@ -30,14 +31,14 @@ class PortActivity:
     def __init__(self) -> None:
         self.workspace = ""
         # Under way now.
-        self.requests = 0
+        self.requests = 0.0
         self.tunnels = 0
         # All that have been, and those of them that ended with a status of 500 or more.
-        self.count = 0
+        self.count = 0.0
         self.errors = 0
         self.answers = Histogram()
-        self.received = 0
-        self.sent = 0
+        self.received = 0.0
+        self.sent = 0.0
         self.last_request = 0.0
         self.last_byte = 0.0
 
@@ -47,15 +48,16 @@ class PortActivity:
 
     def began(self, now: float) -> None:
         """A request has come."""
-        self.requests += 1
-        self.count += 1
+        self.requests += 1.0
+        self.count += 1.0
         self.last_request = now
         self.last_byte = now
 
-    def ended(self, status: int, seconds: float, received: int, sent: int) -> None:
+    def ended(self, status: int, seconds: float, received: float, sent: float) -> None:
         """A request is over, or has become a tunnel."""
-        self.requests -= 1
-        self.errors += status >= 500
+        self.requests -= 1.0
+        if status >= 500:
+            self.errors += 1
         self.answers.add(seconds)
         self.received += received
         self.sent += sent
@@ -71,13 +73,13 @@ class PortActivity:
         """Return plain data; times as seconds before `now`."""
         return {
             "workspace": self.workspace,
-            "requests": self.requests,
+            "requests": int(self.requests),
             "tunnels": self.tunnels,
-            "count": self.count,
+            "count": int(self.count),
             "errors": self.errors,
             "answers": self.answers.snapshot(),
-            "received": self.received,
-            "sent": self.sent,
+            "received": int(self.received),
+            "sent": int(self.sent),
             "last_request": now - self.last_request,
             "last_byte": now - self.last_byte,
         }

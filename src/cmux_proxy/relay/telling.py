@@ -68,11 +68,15 @@ class Telling(Sides):
         if self._error:
             # Where an answer had begun, its status is the upstream's.
             counts.failed(0 if self._first_byte else status, self._error)
-        counts.received += self._received
-        counts.sent += self._sent
-        counts.reused += self._is_reused
-        if self._port is not None:
-            self._port.ended(status, seconds, self._received, self._sent)
+        received = float(self._received)
+        sent = float(self._sent)
+        counts.received += received
+        counts.sent += sent
+        if self._is_reused:
+            counts.reused += 1.0
+        port = self._port
+        if port is not None:
+            port.ended(status, seconds, received, sent)
 
     def record(self, now: float) -> Record:
         """Return what there is to tell by now, in seconds of the monotonic clock."""

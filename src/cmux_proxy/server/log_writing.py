@@ -1,8 +1,10 @@
 """Writes the access log of one process, in a thread of its own: the event loop never waits for it.
 
 Records wait in a queue; where it is full they are dropped, and that is told. The thread takes all
-that are there and writes them at once, since what costs is to wake up. A file is opened anew on
-request, after somebody has moved it away.
+that are there and writes them at once, since what costs is to wake up. It is there only while lines
+come: in a process of several threads the kernel counts for each read and write who uses the file,
+which costs every request more than the log does. A file is opened anew on request, after somebody
+has moved it away.
 """
 
 import contextlib
@@ -12,7 +14,7 @@ import stat
 import sys
 import threading
 import time
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Final, Self, TextIO
 
@@ -26,8 +28,13 @@ MOST_WAITING: Final = 10_000
 _AT_ONCE: Final = 256
 # How many seconds the last lines may take.
 _MOST_PATIENCE: Final = 2.0
+# For how many seconds the thread waits for more.
+_IDLE: Final = 10.0
 
 _log = logging.getLogger("cmux_proxy")
+
+# A record with the time of day, the file that lines go to from now on, or None for the end.
+_Item = tuple[float, Record] | TextIO | None
 
 
 class LogWriter:
@@ -37,17 +44,16 @@ class LogWriter:
         self._path = observing.access_log_file
         self._format_name = observing.log_format
         self._format = FORMATS[observing.log_format]
-        # Records with the time of day, files that lines go to from now on, and None for the end.
-        self._waiting: SimpleQueue[tuple[float, Record] | TextIO | None] = SimpleQueue()
+        self._waiting: SimpleQueue[_Item] = SimpleQueue()
         self._dropped = 0
         self._stream: TextIO = sys.stderr
-        # A daemon, since what nobody reads must not keep the process.
-        self._thread = threading.Thread(target=self._run, name="access log", daemon=True)
+        self._thread: threading.Thread | None = None
+        # Held while something is put into the queue, and while the thread sees that it may end.
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         if self._path is not None:
             self._stream = _open(self._path)
-        self._thread.start()
         return self
 
     def __exit__(
@@ -56,13 +62,20 @@ class LogWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._waiting.put(None)
-        self._thread.join(_MOST_PATIENCE)
+        with self._lock:
+            self._waiting.put(None)
+            thread = self._thread
+        if thread is None:
+            self._run()
+        else:
+            thread.join(_MOST_PATIENCE)
+        if self._path is not None and (thread is None or not thread.is_alive()):
+            _close(self._stream)
 
     def put(self, record: Record) -> None:
         """Have a record written; never waits."""
         if self._waiting.qsize() < MOST_WAITING:
-            self._waiting.put((time.time(), record))
+            self._hand_over((time.time(), record))
         else:
             self._dropped += 1
 
@@ -70,13 +83,35 @@ class LogWriter:
         """Open the path again, which may have become another file; else go on with the old one."""
         if self._path is not None:
             try:
-                self._waiting.put(_open(self._path))
+                self._hand_over(_open(self._path))
             except OSError as error:
                 _log.warning("the access log cannot be opened anew: %s", error)
 
+    def _hand_over(self, item: _Item) -> None:
+        with self._lock:
+            self._waiting.put(item)
+            if self._thread is None:
+                # A daemon, since what nobody reads must not keep the process.
+                thread = threading.Thread(target=self._run, name="access log", daemon=True)
+                # Where there can be no thread, the next line tries again.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
+
+    def _next(self) -> _Item:
+        """Wait for what comes next; None where nothing comes any more, or nothing for long."""
+        while True:
+            try:
+                return self._waiting.get(timeout=_IDLE)
+            except Empty:
+                with self._lock:
+                    if self._waiting.empty():
+                        self._thread = None
+                        return None
+
     def _run(self) -> None:
         lines: list[str] = []
-        while (item := self._waiting.get()) is not None:
+        while (item := self._next()) is not None:
             if isinstance(item, tuple):
                 at, record = item
                 lines.append(self._format(record, at))
@@ -88,8 +123,6 @@ class LogWriter:
                 _close(self._stream)
                 self._stream = item
         self._write(lines)
-        if self._path is not None:
-            _close(self._stream)
 
     def _write(self, lines: list[str]) -> None:
         if self._dropped:
