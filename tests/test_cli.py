@@ -528,7 +528,7 @@ def test_a_process_whose_address_is_taken_exits_with_1_and_no_traceback() -> Non
             [*MODULE], capture_output=True, text=True,
             env=environment(CMUX_LISTEN=address), timeout=LATER,
         )  # fmt: skip
-    reason = "the address is in use by another program"
+    reason = "the address is in use; `cmux-proxy ports` shows by whom"
     assert done.stderr == f"cmux-proxy: error: cannot listen on {address}: {reason}\n"
     assert (done.returncode, done.stdout) == (1, "")
 

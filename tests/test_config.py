@@ -7,7 +7,15 @@ import pytest
 
 from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.settings import Access, Limits, PoolLimits, Rewriting, Routing, Timeouts
+from cmux_proxy.settings import (
+    Access,
+    Limits,
+    Observing,
+    PoolLimits,
+    Rewriting,
+    Routing,
+    Timeouts,
+)
 
 
 def refusal(**values: Any) -> str:
@@ -234,6 +242,18 @@ def test_there_is_a_whole_number_of_workers() -> None:
     assert Config(workers=8).workers == 8
     for wrong in (0, -1, 1.0, True, "2", "auto", None):
         assert refusal(workers=wrong) == (f"workers: {wrong!r} is not a whole number of at least 1")
+
+
+def test_the_admin_listener_has_an_address_of_its_own() -> None:
+    admin = Observing(admin="fd://3")
+    assert refusal(observing=admin) == (
+        "observing.admin: 'fd://3' is not IPv4:PORT, [IPv6]:PORT or unix:/PATH"
+    )
+    for taken in ("127.0.0.1:8080", "unix:/run/a.sock"):
+        admin = Observing(admin=taken)
+        reason = f"observing.admin: {taken} is the proxy's own, from listen"
+        assert refusal(listen=["[::1]:1", taken], observing=admin) == reason
+    Config(listen=["127.0.0.1:0"], observing=Observing(admin="127.0.0.1:0"))
 
 
 # Numbers

@@ -53,9 +53,11 @@ class Address:
         if path is not None:
             return cls("", 0, path[1])
         match = _ADDRESS.fullmatch(text)
-        problem = ConfigError(
-            field_name, f"{text!r} is not IPv4:PORT, [IPv6]:PORT, unix:/PATH or fd://N"
-        )
+        forms = ["IPv4:PORT", "[IPv6]:PORT", "unix:/PATH"]
+        if field_name == "listen":
+            forms.append("fd://N")
+        known = ", ".join(forms[:-1])
+        problem = ConfigError(field_name, f"{text!r} is not {known} or {forms[-1]}")
         if match is None or int(match["port"]) > 65535:
             raise problem
         try:
@@ -115,13 +117,19 @@ class Config:
             _check_mode(self.unix_mode)
         if self.upstream_host is not None:
             object.__setattr__(self, "upstream_host", _upstream_host(self.upstream_host))
-        if self.observing.admin is not None:
-            Address.parse(self.observing.admin, "observing.admin")
+        self._check_admin()
         check_number("busy_poll", self.busy_poll, least=0, most=MOST_BUSY_POLL)
         check_choice("loop", self.loop, get_args(LoopName))
         check_choice("log_level", self.log_level, get_args(LogLevel))
         if type(self.workers) is not int or self.workers < 1:
             raise ConfigError("workers", f"{self.workers!r} is not a whole number of at least 1")
+
+    def _check_admin(self) -> None:
+        if self.observing.admin is None:
+            return
+        admin = Address.parse(self.observing.admin, "observing.admin")
+        if admin in self.addresses() and (admin.port or admin.path):
+            raise ConfigError("observing.admin", f"{admin} is the proxy's own, from listen")
 
     def addresses(self) -> list[Address]:
         """Return the addresses to listen on, in the order given."""

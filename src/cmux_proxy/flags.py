@@ -180,7 +180,7 @@ GROUPS: Final[dict[str, list[Flag]]] = {
         Flag("admin", "observing.admin", click.STRING,
              "Address for metrics, lists and a dashboard, such as 127.0.0.1:9179.", OFF, "ADDRESS"),
         Flag("metrics-per-port", "observing.metrics_per_port", click.BOOL,
-             "Have metrics tell the first 100 ports apart."),
+             "Have the metrics of --admin tell the first 100 ports apart."),
         Flag("otlp", "observing.otlp", click.STRING,
              "Collector that gets a span for each exchange, such as http://127.0.0.1:4318.", OFF,
              "URL"),

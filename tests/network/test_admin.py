@@ -30,18 +30,19 @@ async def administered(
     loop_name: str, workers: int, *flags: str
 ) -> AsyncIterator[tuple[ProxyProcess, ClientSession]]:
     """Run a proxy with an admin listener, and give a client of that."""
-    # Its port has to be known before: nothing announces it.
-    with contextlib.closing(await _free_port()) as sock:
-        port = sock.getsockname()[1]
-    more = ("--admin", f"127.0.0.1:{port}", "--workers", str(workers), *flags)
+    more = ("--admin", "127.0.0.1:0", "--workers", str(workers), *flags)
     async with proxy_process(loop_name, *more) as proxy:
+        place = await admin_address(proxy)
         connector = TCPConnector(force_close=True)
-        async with ClientSession(f"http://127.0.0.1:{port}", connector=connector) as session:
+        async with ClientSession(f"http://{place}", connector=connector) as session:
             yield proxy, session
 
 
-async def _free_port() -> Any:
-    return socket.create_server(("127.0.0.1", 0))
+async def admin_address(proxy: ProxyProcess) -> str:
+    """Return where the admin listener is, which is told where the kernel has chosen the port."""
+    told = await proxy.complaint()
+    assert told.startswith(prefix := "cmux-proxy: INFO: admin listener on ")
+    return told.removeprefix(prefix)
 
 
 async def get(session: ClientSession, path: str) -> Any:
@@ -116,6 +117,7 @@ async def test_nobody_waits_for_a_worker_that_has_drained(loop_name: str, tmp_pa
     flags = ("--admin", "127.0.0.1:0", "--workers", "2", "--drain-timeout", "60s")
     variables = {"TMPDIR": str(tmp_path)}
     async with proxy_process(loop_name, *flags, variables=variables) as proxy:
+        await admin_address(proxy)
         with await Wire.to("127.0.0.1", proxy.port) as wire:
             async with origin(answering(lambda _asked: GREETING)) as upstream:
                 route = f"X-Cmux-Port-Internal: {upstream.port}"
@@ -164,12 +166,13 @@ async def test_a_worker_that_is_killed_and_the_listener_itself_are_replaced(
 async def test_an_interrupt_of_the_terminal_ends_everything(loop_name: str) -> None:
     flags = ("--admin", "127.0.0.1:0", "--workers", "2")
     async with proxy_process(loop_name, *flags, has_group=True) as proxy:
+        await admin_address(proxy)
         os.killpg(proxy.pid, signal.SIGINT)
         assert await proxy.ended() == (0, "")
 
 
 async def test_an_address_in_use_ends_it_with_a_line() -> None:
-    with contextlib.closing(await _free_port()) as sock:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
         address = f"127.0.0.1:{sock.getsockname()[1]}"
         with pytest.raises(AssertionError) as caught:
             async with proxy_process("auto", "--admin", address):

@@ -128,7 +128,7 @@ async def test_an_address_in_use_exits_with_1_and_one_line(loop_name: str) -> No
         1,
         "",
         f"cmux-proxy: error: cannot listen on {address}: "
-        "the address is in use by another program\n",
+        "the address is in use; `cmux-proxy ports` shows by whom\n",
     )
 
 

@@ -200,7 +200,7 @@ async def test_a_path_at_which_another_proxy_listens_is_in_use(
     listen = f"unix:{tmp_path}/proxy.sock"
     async with proxy_process(loop_name, "--listen", listen) as proxy:
         done = await finish(*MODULE, "--listen", listen, variables=environment())
-        reason = "the address is in use by another program"
+        reason = "another program listens there"
         assert done.errors.decode() == f"cmux-proxy: error: cannot listen on {listen}: {reason}\n"
         assert done.status == 1
         with await Wire.to_path(f"{tmp_path}/proxy.sock") as client:

@@ -145,7 +145,7 @@ async def test_an_address_of_another_proxy_is_in_use(
         done = await finish(
             *MODULE, "--workers", second, "--listen", address, variables=environment()
         )
-        reason = "the address is in use by another program"
+        reason = "the address is in use; `cmux-proxy ports` shows by whom"
         assert done.errors.decode() == f"cmux-proxy: error: cannot listen on {address}: {reason}\n"
         assert (done.status, done.out) == (1, b"")
         await proxy.stop()

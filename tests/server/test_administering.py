@@ -20,12 +20,20 @@ def test_where_none_is_wanted_nothing_is_bound() -> None:
     assert open_admin(config) == (config, [])
 
 
-def test_the_configuration_learns_the_real_address() -> None:
+def test_the_configuration_learns_the_real_address_and_so_does_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
     config, [sock] = open_admin(local_config(observing=Observing(admin="127.0.0.1:0")))
-    assert config.observing.admin == f"127.0.0.1:{sock.getsockname()[1]}"
+    address = f"127.0.0.1:{sock.getsockname()[1]}"
+    assert config.observing.admin == address
+    assert caplog.messages == [f"admin listener on {address}"]
     with pytest.raises(ListenError):
         open_admin(config)
     sock.close()
+    _, [sock] = open_admin(config)
+    sock.close()
+    assert len(caplog.messages) == 1
 
 
 def test_what_is_not_installed_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,14 +148,14 @@ def test_an_address_in_use_is_refused_and_the_others_are_freed(
     with pytest.raises(ListenError) as caught:
         bind([Address("127.0.0.1", free), taken])
     assert caught.value.address == str(taken)
-    assert caught.value.reason == "the address is in use by another program"
+    assert caught.value.reason == "the address is in use; `cmux-proxy ports` shows by whom"
     bind([Address("127.0.0.1", free)])[0].close()
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (OSError(errno.EADDRINUSE, ""), "the address is in use by another program"),
+        (OSError(errno.EADDRINUSE, ""), "the address is in use; `cmux-proxy ports` shows by whom"),
         (OSError(errno.EACCES, ""), "permission denied; ports below 1024 need privileges"),
         (OSError(errno.EADDRNOTAVAIL, ""), "the address is not one of this machine's"),
         (OSError(errno.EMFILE, ""), os.strerror(errno.EMFILE)),
@@ -251,7 +251,7 @@ def test_shared_addresses_are_in_use_for_everybody_else(workers: int) -> None:
     with closing(groups):
         with pytest.raises(ListenError) as caught:
             shared(workers, bound_address(groups[0][0]))
-        assert caught.value.reason == "the address is in use by another program"
+        assert caught.value.reason == "the address is in use; `cmux-proxy ports` shows by whom"
 
 
 def test_what_somebody_else_is_willing_to_share_is_in_use_nevertheless() -> None:
@@ -348,7 +348,7 @@ def test_all_workers_have_the_same_unix_sockets_and_the_same_inherited_ones(
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (errno.EADDRINUSE, "the address is in use by another program"),
+        (errno.EADDRINUSE, "another program listens there"),
         (errno.EEXIST, "there is a file that is no socket"),
         (errno.EACCES, os.strerror(errno.EACCES)),
     ],

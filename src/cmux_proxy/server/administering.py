@@ -5,6 +5,7 @@ What it needs is imported only where it is wanted.
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +15,8 @@ from cmux_proxy.config import Address, Config
 from cmux_proxy.server.binding import bind, bound_address
 from cmux_proxy.server.extras import need
 from cmux_proxy.server.telling import OneWorker, SeveralWorkers
+
+_log = logging.getLogger("cmux_proxy")
 
 
 def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
@@ -25,8 +28,12 @@ def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
     if admin is None:
         return config, []
     need("observing.admin", "admin", ("aiohttp", "prometheus_client"))
-    sockets = bind([Address.parse(admin, "observing.admin")], config.unix_mode)
-    observing = replace(config.observing, admin=str(bound_address(sockets[0])))
+    asked = Address.parse(admin, "observing.admin")
+    sockets = bind([asked], config.unix_mode)
+    address = bound_address(sockets[0])
+    if address != asked:
+        _log.info("admin listener on %s", address)
+    observing = replace(config.observing, admin=str(address))
     return replace(config, observing=observing), sockets
 
 

@@ -23,7 +23,8 @@ from cmux_proxy.upstream.tcp import tune
 
 # Linux spreads connections over the sockets that share an address; macOS gives them all to one.
 _SPREADS: Final = sys.platform.startswith("linux")
-_IN_USE: Final = "the address is in use by another program"
+_IN_USE: Final = "the address is in use; `cmux-proxy ports` shows by whom"
+_PATH_IN_USE: Final = "another program listens there"
 
 
 def distinct_addresses(addresses: Sequence[Address], dual_stack: bool) -> list[Address]:
@@ -191,7 +192,7 @@ def _listen(family: int, place: tuple[Any, ...], shares: bool = False) -> socket
 
 def _path_reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return _IN_USE
+        return _PATH_IN_USE
     if error.errno == errno.EEXIST:
         return "there is a file that is no socket"
     return os.strerror(error.errno) if error.errno else str(error)
