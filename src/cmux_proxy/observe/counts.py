@@ -13,7 +13,9 @@ from typing import Any, Final
 BUCKETS: Final[list[float]] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ]  # fmt: skip
+# The first two, where so much is counted that to count must not cost.
 _QUICK: Final = 0.001
+_NEXT: Final = 0.0025
 
 _METHODS: Final = frozenset(
     [b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"TRACE", b"CONNECT"]
@@ -24,12 +26,13 @@ OTHER: Final = "other"
 class Histogram:
     """How many durations fell into each bucket, and their sum in seconds."""
 
-    __slots__ = ("_buckets", "_quick", "total")
+    __slots__ = ("_buckets", "_next", "_quick", "total")
 
     def __init__(self) -> None:
         self._buckets: list[int] = [0] * (len(BUCKETS) + 1)
-        # How many of the first bucket are not in the list yet: to count these is cheap.
+        # How many of the first two buckets are not in the list yet.
         self._quick = 0.0
+        self._next = 0.0
         self.total = 0.0
 
     def add(self, seconds: float) -> None:
@@ -38,7 +41,10 @@ class Histogram:
         if seconds <= _QUICK:
             self._quick += 1.0
             return
-        place = 1
+        if seconds <= _NEXT:
+            self._next += 1.0
+            return
+        place = 2
         while place < len(BUCKETS) and seconds > BUCKETS[place]:
             place += 1
         self._buckets[place] += 1
@@ -46,7 +52,8 @@ class Histogram:
     def snapshot(self) -> dict[str, Any]:
         """Return plain data."""
         self._buckets[0] += int(self._quick)
-        self._quick = 0.0
+        self._buckets[1] += int(self._next)
+        self._quick = self._next = 0.0
         return {"buckets": list(self._buckets), "total": self.total}
 
 
