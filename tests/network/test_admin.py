@@ -40,9 +40,9 @@ async def administered(
 
 async def admin_address(proxy: ProxyProcess) -> str:
     """Return where the admin listener is, which is told where the kernel has chosen the port."""
-    told = await proxy.complaint()
-    assert told.startswith(prefix := "cmux-proxy: INFO: admin listener on ")
-    return told.removeprefix(prefix)
+    prefix, _, address = (await proxy.complaint()).rpartition(" ")
+    assert prefix == "cmux-proxy: INFO: admin listener on"
+    return address
 
 
 async def get(session: ClientSession, path: str) -> Any:
