@@ -52,6 +52,14 @@ async def get(session: ClientSession, path: str) -> Any:
         return await told.json()
 
 
+async def figure(session: ClientSession, name: str) -> float:
+    """Return the value of a metric with one sample."""
+    async with session.get("/metrics") as told:
+        families = text_string_to_metric_families(await told.text())
+        [[sample]] = [family.samples for family in families if family.name == name]
+        return sample.value
+
+
 async def ask(proxy: ProxyProcess, port: int, count: int) -> None:
     """Have so many clients ask once each."""
     for _ in range(count):
@@ -69,14 +77,8 @@ async def test_it_answers_for_all_workers(loop_name: str, workers: int) -> None:
             told = await get(session, "/activity")
             [port] = told["ports"]
             assert (port["port"], port["total_requests"]) == (upstream.port, 20)
-            async with session.get("/metrics") as metrics:
-                families = {
-                    family.name: family.samples
-                    for family in text_string_to_metric_families(await metrics.text())
-                }
-        [sample] = families["cmux_proxy_requests"]
-        assert sample.value == 20
-        assert families["cmux_proxy_workers"][0].value == workers
+            assert await figure(session, "cmux_proxy_requests") == 20
+            assert await figure(session, "cmux_proxy_workers") == workers
         await proxy.stop()
 
 
@@ -154,11 +156,27 @@ async def test_a_worker_that_is_killed_and_the_listener_itself_are_replaced(
             async with asyncio.timeout(SOON):
                 while True:
                     with contextlib.suppress(OSError):
-                        async with session.get("/metrics") as told:
-                            if "\ncmux_proxy_workers 2.0\n" in await told.text():
-                                break
+                        if await figure(session, "cmux_proxy_workers") == 2:
+                            break
         with await Wire.to("127.0.0.1", proxy.port) as wire:
             await is_served(wire)
+        proxy.signal()
+        assert (await proxy.ended())[0] == 0
+
+
+async def test_what_a_worker_has_counted_outlives_it(loop_name: str) -> None:
+    async with administered(loop_name, 2) as (proxy, session):
+        async with origin(answering(lambda _asked: GREETING)) as upstream:
+            await ask(proxy, upstream.port, 20)
+        assert await figure(session, "cmux_proxy_requests") == 20
+        *victims, _admin = proxy.workers()
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+            assert "was ended by signal 9" in await proxy.complaint()
+            async with asyncio.timeout(SOON):
+                while await figure(session, "cmux_proxy_workers") != 2:
+                    pass
+            assert await figure(session, "cmux_proxy_requests") == 20
         proxy.signal()
         assert (await proxy.ended())[0] == 0
 

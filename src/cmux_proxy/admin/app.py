@@ -15,6 +15,7 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from cmux_proxy.admin.answers import activity, connections
+from cmux_proxy.admin.ledger import Ledger
 from cmux_proxy.admin.merging import Snapshot, merged
 from cmux_proxy.admin.metrics import PortLabels, registry_of
 from cmux_proxy.admin.overview import MOST_TUNNELS, overview
@@ -56,6 +57,7 @@ class Pages:
         self, source: Source, tokens: Sequence[str], per_port: bool, reach: Reach = UNKNOWN
     ) -> None:
         self._source = source
+        self._ledger = Ledger()
         self._tokens = [token.encode("ascii") for token in tokens]
         self._ports = PortLabels() if per_port else None
         self._reach = reach
@@ -109,7 +111,7 @@ class Pages:
         snapshots = await self._source.snapshots(most)
         if not snapshots:
             raise web.HTTPServiceUnavailable(reason="No worker answers")
-        return merged(snapshots)
+        return merged(self._ledger.complete(snapshots))
 
     async def _health(self, _request: web.Request) -> web.Response:
         await self._told()

@@ -11,7 +11,7 @@ def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
     first = snapshots[0]
     return {
         "time": max(each["time"] for each in snapshots),
-        "workers": len(snapshots),
+        "workers": sum("is_absent" not in each for each in snapshots),
         "is_draining": any(each["is_draining"] for each in snapshots),
         "build": first["build"],
         **{name: sum(each[name] for each in snapshots) for name in _SUMS},
