@@ -46,6 +46,7 @@ class LogWriter:
         self._format = FORMATS[observing.log_format]
         self._waiting: SimpleQueue[_Item] = SimpleQueue()
         self._dropped = 0
+        self._is_failing = False
         self._stream: TextIO = sys.stderr
         self._thread: threading.Thread | None = None
         # Held while something is put into the queue, and while the thread sees that it may end.
@@ -133,8 +134,12 @@ class LogWriter:
         try:
             self._stream.write("".join([f"{line}\n" for line in lines]))
             self._stream.flush()
+            self._is_failing = False
         except (OSError, ValueError) as error:
-            _log.warning("%d lines of the access log are lost: %s", len(lines), error)
+            # Told once: a disk that is full is so for many lines.
+            if not self._is_failing:
+                _log.warning("the access log cannot be written: %s", error)
+            self._is_failing = True
 
 
 def check_file(observing: Observing) -> None:
