@@ -16,7 +16,6 @@ from cmux_proxy.server.log_writing import LogWriter, check_file
 from cmux_proxy.settings import Observing
 from tests.helpers.timing import SOON
 
-
 FULL = "the access log cannot be written: [Errno 28] No space left on device"
 
 
