@@ -53,11 +53,8 @@ class Address:
         if path is not None:
             return cls("", 0, path[1])
         match = _ADDRESS.fullmatch(text)
-        forms = ["IPv4:PORT", "[IPv6]:PORT", "unix:/PATH"]
-        if field_name == "listen":
-            forms.append("fd://N")
-        known = ", ".join(forms[:-1])
-        problem = ConfigError(field_name, f"{text!r} is not {known} or {forms[-1]}")
+        others = ", unix:/PATH or fd://N" if field_name == "listen" else " or unix:/PATH"
+        problem = ConfigError(field_name, f"{text!r} is not IPv4:PORT, [IPv6]:PORT{others}")
         if match is None or int(match["port"]) > 65535:
             raise problem
         try:

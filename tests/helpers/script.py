@@ -260,6 +260,13 @@ class Stage:
             await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
         return client, upstream
 
+    async def posted(self, *fields: str, body: bytes = b"") -> tuple[Peer, Peer]:
+        """Return a client that has sent a POST with these fields, and the upstream that has it."""
+        request = head("POST / HTTP/1.1", "Host: a", ROUTE, *fields) + body
+        client, upstream = await self.pair(request)
+        await upstream.gets(head("POST / HTTP/1.1", "Host: a", *fields) + body)
+        return client, upstream
+
     async def tunnel(self) -> tuple[Peer, Peer]:
         """Return both ends of a tunnel that a CONNECT opened."""
         client = await self.client()

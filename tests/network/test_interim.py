@@ -2,9 +2,19 @@
 
 import pytest
 
-from tests.helpers.script import ROUTE, get, head, stage
+from tests.helpers.script import ROUTE, Peer, get, head, stage
 
 FINAL = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+async def gets_leave(client: Peer, upstream: Peer) -> None:
+    """Fail unless the leave to send a body, the body and the answer to it arrive."""
+    await upstream.says(head("HTTP/1.1 100 Continue"))
+    await client.gets(head("HTTP/1.1 100 Continue"))
+    await client.says(b"body")
+    await upstream.gets(b"body")
+    await upstream.says(FINAL)
+    await client.gets(FINAL)
 
 
 @pytest.mark.parametrize(
@@ -83,36 +93,20 @@ async def test_the_expectation_travels_to_the_upstream_and_its_answer_back(value
         await upstream.gets(
             head("POST / HTTP/1.1", "Host: a", f"Expect: {value}", "Content-Length: 4")
         )
-        await upstream.says(head("HTTP/1.1 100 Continue"))
-        await client.gets(head("HTTP/1.1 100 Continue"))
-        await client.says(b"body")
-        await upstream.gets(b"body")
-        await upstream.says(FINAL)
-        await client.gets(FINAL)
+        await gets_leave(client, upstream)
 
 
 async def test_a_client_that_expects_may_send_its_body_without_waiting() -> None:
     async with stage() as on:
-        request = head(
-            "POST / HTTP/1.1", "Host: a", ROUTE, "Expect: 100-continue", "Content-Length: 4"
-        )
-        client, upstream = await on.pair(request + b"body")
-        await upstream.gets(
-            head("POST / HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 4")
-            + b"body"
-        )
+        fields = ["Expect: 100-continue", "Content-Length: 4"]
+        client, upstream = await on.posted(*fields, body=b"body")
         await upstream.says(FINAL)
         await client.gets(FINAL)
 
 
 async def test_an_upstream_may_refuse_the_body_that_a_client_asks_leave_to_send() -> None:
     async with stage() as on:
-        client, upstream = await on.pair(
-            head("POST / HTTP/1.1", "Host: a", ROUTE, "Expect: 100-continue", "Content-Length: 9")
-        )
-        await upstream.gets(
-            head("POST / HTTP/1.1", "Host: a", "Expect: 100-continue", "Content-Length: 9")
-        )
+        client, upstream = await on.posted("Expect: 100-continue", "Content-Length: 9")
         await upstream.says(head("HTTP/1.1 413 Content Too Large", "Content-Length: 0"))
         # Whether the body comes now is not known, so nothing may follow on either connection.
         await client.gets(
@@ -125,16 +119,9 @@ async def test_an_upstream_may_refuse_the_body_that_a_client_asks_leave_to_send(
 
 
 async def test_an_upstream_that_gave_leave_is_used_again() -> None:
-    fields = ["Expect: 100-continue", "Content-Length: 4"]
     async with stage() as on:
-        client, upstream = await on.pair(head("POST / HTTP/1.1", "Host: a", ROUTE, *fields))
-        await upstream.gets(head("POST / HTTP/1.1", "Host: a", *fields))
-        await upstream.says(head("HTTP/1.1 100 Continue"))
-        await client.gets(head("HTTP/1.1 100 Continue"))
-        await client.says(b"body")
-        await upstream.gets(b"body")
-        await upstream.says(FINAL)
-        await client.gets(FINAL)
+        client, upstream = await on.posted("Expect: 100-continue", "Content-Length: 4")
+        await gets_leave(client, upstream)
         await client.says(get("/2"))
         await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
 

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 import pytest
 
@@ -78,6 +79,27 @@ def test_there_is_a_thread_only_while_lines_come(
             write_one(log, f"/{number}")
             assert threading.active_count() == others
             assert place.read_text().count("\n") == number + 1
+
+
+def test_a_line_that_comes_as_the_thread_gives_up_is_written(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(SimpleQueue[object]):
+        """Finds nothing in its time at first, though something has come by then."""
+
+        gave_up = False
+
+        def get(self, block: bool = True, timeout: float | None = None) -> object:
+            if not self.gave_up:
+                self.gave_up = True
+                raise Empty
+            return super().get(block, timeout)
+
+    monkeypatch.setattr(log_writing, "SimpleQueue", Late)
+    monkeypatch.setattr(log_writing, "_IDLE", 0.01)
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        write_one(log, "/late")
+        assert " /late " in place.read_text()
 
 
 def test_lines_wait_while_there_can_be_no_thread(

@@ -22,6 +22,14 @@ async def is_refused(on: Stage, client: Peer, upstream: Peer) -> None:
     await on.nothing_reached_upstream()
 
 
+async def is_served_elsewhere(on: Stage, client: Peer, path: str) -> None:
+    """Fail unless what a client asks next is asked, and answered, over a new connection."""
+    another = await on.upstream()
+    await another.gets(head(f"GET {path} HTTP/1.1", "Host: a"))
+    await another.says(NO_CONTENT)
+    await client.gets(NO_CONTENT)
+
+
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 async def test_an_ambiguous_answer_is_a_502(answer: bytes) -> None:
     async with stage() as on:
@@ -92,11 +100,8 @@ async def test_a_second_answer_is_not_that_of_the_next_pipelined_request(said: b
         await upstream.gets(head("GET /1 HTTP/1.1", "Host: a"))
         await upstream.says(said + HIDDEN)
         await client.gets(said)
-        another = await on.upstream()
-        await another.gets(head("GET /2 HTTP/1.1", "Host: a"))
+        await is_served_elsewhere(on, client, "/2")
         await upstream.gets_end()
-        await another.says(NO_CONTENT)
-        await client.gets(NO_CONTENT)
 
 
 async def test_an_answer_that_comes_before_the_request_is_nobody_s() -> None:
@@ -152,10 +157,7 @@ async def test_interim_responses_are_those_of_the_request_in_flight_only() -> No
         await upstream.gets(head("GET /1 HTTP/1.1", "Host: a"))
         await upstream.says(OK + head("HTTP/1.1 100 Continue"))
         await client.gets(OK)
-        another = await on.upstream()
-        await another.gets(head("GET /2 HTTP/1.1", "Host: a"))
-        await another.says(NO_CONTENT)
-        await client.gets(NO_CONTENT)
+        await is_served_elsewhere(on, client, "/2")
 
 
 async def test_an_upgrade_that_was_refused_opens_no_tunnel() -> None:
@@ -180,27 +182,19 @@ async def test_an_upgrade_that_was_refused_opens_no_tunnel() -> None:
 async def test_the_rest_of_a_body_that_was_answered_early_is_no_request() -> None:
     hidden = head("GET /hidden HTTP/1.1", "Host: a")
     async with stage() as on:
-        request = head("POST / HTTP/1.1", "Host: a", ROUTE, f"Content-Length: {len(hidden)}")
-        client, upstream = await on.pair(request)
-        sent = head("POST / HTTP/1.1", "Host: a", f"Content-Length: {len(hidden)}")
-        await upstream.gets(sent)
+        client, upstream = await on.posted(f"Content-Length: {len(hidden)}")
         await upstream.says(OK)
         await client.gets(OK)
         await client.says(hidden + get("/next"))
         await upstream.gets(hidden)
         # An upstream that has not read the body takes it for a request, whose answer is nobody's.
-        another = await on.upstream()
-        await another.gets(head("GET /next HTTP/1.1", "Host: a"))
+        await is_served_elsewhere(on, client, "/next")
         await upstream.gets_end()
-        await another.says(NO_CONTENT)
-        await client.gets(NO_CONTENT)
 
 
 async def test_a_connection_that_was_answered_early_is_in_nobody_s_pool() -> None:
     async with stage() as on:
-        request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 5")
-        client, upstream = await on.pair(request)
-        await upstream.gets(head("POST / HTTP/1.1", "Host: a", "Content-Length: 5"))
+        client, upstream = await on.posted("Content-Length: 5")
         await upstream.says(OK)
         await client.gets(OK)
         await on.nothing_reached_upstream()
@@ -212,10 +206,7 @@ async def test_an_answer_to_an_expectation_is_the_last_of_its_connection(interim
     hidden = head("GET /hidden HTTP/1.1", "Host: a")
     fields = ["Expect: 100-continue", f"Content-Length: {len(hidden)}"]
     async with stage() as on:
-        client, upstream = await on.pair(
-            head("POST / HTTP/1.1", "Host: a", ROUTE, *fields) + hidden
-        )
-        await upstream.gets(head("POST / HTTP/1.1", "Host: a", *fields) + hidden)
+        client, upstream = await on.posted(*fields, body=hidden)
         await upstream.says(interim + OK)
         await client.gets(interim + OK)
         await on.nothing_reached_upstream()
@@ -224,9 +215,7 @@ async def test_an_answer_to_an_expectation_is_the_last_of_its_connection(interim
 
 async def test_a_body_that_turns_bad_behind_an_early_answer_spoils_the_connection() -> None:
     async with stage() as on:
-        request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Transfer-Encoding: chunked")
-        client, upstream = await on.pair(request)
-        await upstream.gets(head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"))
+        client, upstream = await on.posted("Transfer-Encoding: chunked")
         await upstream.says(OK)
         await client.gets(OK)
         await client.says(b"0 \r\n\r\n" + get("/hidden"))
@@ -237,9 +226,7 @@ async def test_a_body_that_turns_bad_behind_an_early_answer_spoils_the_connectio
 
 async def test_a_second_answer_to_a_body_under_way_is_nobody_s() -> None:
     async with stage() as on:
-        request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 5")
-        client, upstream = await on.pair(request)
-        await upstream.gets(head("POST / HTTP/1.1", "Host: a", "Content-Length: 5"))
+        client, upstream = await on.posted("Content-Length: 5")
         await upstream.says(OK)
         await client.gets(OK)
         await upstream.says(HIDDEN)
