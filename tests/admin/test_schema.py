@@ -9,9 +9,10 @@ import pytest
 
 from cmux_proxy.admin.answers import activity, connections
 from cmux_proxy.admin.merging import merged
+from cmux_proxy.routing.workspace import WORKSPACE_FIELD
 from tests.admin.test_app import Told, admin, ask
 from tests.helpers.script import head
-from tests.helpers.snapshots import CONNECT, GET, OK, Counted
+from tests.helpers.snapshots import CONNECT, GET, OK, ROUTE, Counted
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/admin.schema.json").read_text())
 
@@ -36,6 +37,18 @@ async def test_activity_and_connections_are_so_whatever_goes_on() -> None:
     check("connections", connections(told))
     states = {one["state"] for one in connections(told)["connections"]}
     assert states == {"idle", "request", "tunnel"}
+
+
+async def test_long_texts_of_clients_are_so_too() -> None:
+    on = Counted()
+    on.world.ask(
+        head(f"{'M' * 9000} /{'p' * 6000} HTTP/1.1", "Host: a", ROUTE, f"{WORKSPACE_FIELD}: w")
+    )
+    told = merged([on.told(most=100)])
+    check("activity", activity(told))
+    check("connections", connections(told))
+    [one] = connections(told)["connections"]
+    assert (len(one["method"]), len(one["path"])) == (64, 2048)
 
 
 async def test_ports_are_so() -> None:

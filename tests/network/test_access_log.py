@@ -72,6 +72,17 @@ async def test_all_is_all_and_tells_no_secret(loop_name: str) -> None:
     assert told[0]["bytes_out"] == len(GREETING)
 
 
+async def test_a_long_path_is_cut(loop_name: str) -> None:
+    flags = ("--access-log", "all", "--log-format", "json")
+    async with (
+        proxy_process(loop_name, *flags) as proxy,
+        origin(answering(lambda _asked: GREETING)) as upstream,
+    ):
+        await ask(proxy, upstream.port, "/" + "a" * 9000)
+        [line] = await lines_of(proxy)
+    assert json.loads(line)["path"] == "/" + "a" * 2044 + "..."
+
+
 async def test_off_is_silent(loop_name: str) -> None:
     async with proxy_process(loop_name, "--access-log", "off") as proxy:
         with closed_port() as port:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmux_proxy.observe.record import REQUEST, Record, path_of
+from cmux_proxy.observe.record import MAX_PATH, REQUEST, Record, path_of, shorten
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,22 @@ def test_times_are_from_the_beginning() -> None:
 )
 def test_a_path_has_neither_a_query_nor_a_password(target: bytes, path: str) -> None:
     assert path_of(target) == path
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        pytest.param(b"/" + b"a" * 2047, "/" + "a" * 2047, id="as long as it may be"),
+        pytest.param(b"/" + b"a" * 2048, "/" + "a" * 2044 + "...", id="a byte longer"),
+        pytest.param(b"/a?" + b"q" * 9000, "/a", id="a long query"),
+        pytest.param(b"http://u:" + b"p" * 9000 + b"@h/a", "http://h/a", id="a long password"),
+        pytest.param(b"/\xe9" + b"a" * 9000, "/\xe9" + "a" * 2043 + "...", id="no ASCII"),
+    ],
+)
+def test_a_path_that_is_too_long_ends_with_dots(target: bytes, path: str) -> None:
+    assert path_of(target) == path
+    assert len(path) <= MAX_PATH
+
+
+def test_a_text_is_shortened_only_where_it_is_too_long() -> None:
+    assert [shorten(text, 5) for text in ("", "12345", "123456")] == ["", "12345", "12..."]

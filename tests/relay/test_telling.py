@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cmux_proxy import Access, Config, Timeouts
+from cmux_proxy import Access, Config, Limits, Router, Timeouts
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
@@ -298,13 +298,38 @@ def test_a_workspace_is_told_however_it_was_named(request_: bytes, workspace: st
     assert told["workspace"] == workspace
 
 
-def test_a_port_remembers_no_more_of_a_workspace_than_a_name() -> None:
+class Talkative(Router):
+    """Tells of workspaces with long names."""
+
+    def workspace_of(self, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]) -> str:
+        """Return a name that is too long."""
+        return "w" * 60_000
+
+
+def test_nothing_that_a_client_says_is_kept_whole_where_it_is_long() -> None:
+    on = Watched(Config(limits=Limits(request_line=100_000)))
+    on.observer.wants_trace = True
+    on.world.context.router = Talkative("127.0.0.1")
+    method, path = "M" * 20_000, "/" + "p" * 60_000
+    trace = f"traceparent: 00-{'a' * 60_000}"
+    client, _ = on.world.ask(head(f"{method} {path} HTTP/1.1", "Host: a", ROUTE, trace))
+    [[_, _, port]] = on.observer.ports.snapshot(0.0)
+    client.breaks()
+    on.world.run()
+    record = on.only()
+    assert record.method == "M" * 61 + "..."
+    assert record.path == "/" + "p" * 2044 + "..."
+    assert record.workspace == port["workspace"] == "w" * 252 + "..."
+    assert record.trace == ""
+
+
+def test_a_trace_is_told_whole() -> None:
     on = Watched()
-    on.world.ask(
-        head("GET / HTTP/1.1", "Host: a", ROUTE, f"X-Cmux-Workspace-Internal: {'w' * 60_000}")
-    )
-    [[_, _, told]] = on.observer.ports.snapshot(0.0)
-    assert told["workspace"] == "w" * 255
+    on.observer.wants_trace = True
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    _, upstream = on.world.ask(head("GET / HTTP/1.1", "Host: a", ROUTE, f"traceparent: {trace}"))
+    upstream.arrives(OK)
+    assert on.only().trace == trace
 
 
 def test_who_wants_errors_only_hears_of_nothing_else() -> None:

@@ -1,7 +1,8 @@
 """Record: all that is told of one finished exchange or tunnel.
 
 `relay` fills it and hands it over; the access log, the lists of the admin listener and the spans
-are made of it. Never holds a query, a password, a cookie or a token.
+are made of it. Never holds a query, a password, a cookie or a token, and no text of a client's is
+longer in it than the bounds below allow: records wait in queues and lists.
 """
 
 from typing import Final
@@ -12,6 +13,14 @@ from cmux_proxy.observe.outcome import Outcome
 REQUEST: Final = "request"
 UPGRADE: Final = "upgrade"
 CONNECT: Final = "connect"
+
+# The most bytes of a client's texts in a record; a longer one ends with CUT.
+MAX_METHOD: Final = 64
+MAX_PATH: Final = 2048
+MAX_WORKSPACE: Final = 255
+CUT: Final = "..."
+# A longer traceparent is none: version 00 has 55 bytes, and a shortened one would name no trace.
+MAX_TRACE: Final = 255
 
 _COMPLETE: Final[int] = Outcome.COMPLETE.value
 _QUERY: Final = b"?"
@@ -82,12 +91,17 @@ class Record:
         return self.first_byte - self.started if self.first_byte else None
 
 
+def shorten(text: str, most: int) -> str:
+    """Return a text of at most so many characters; where some are missing, it ends with CUT."""
+    return text if len(text) <= most else text[: most - len(CUT)] + CUT
+
+
 def path_of(target: bytes) -> str:
-    """Return a request target without its query and userinfo (RFC 9112 section 3.2)."""
+    """Return a request target without its query and userinfo (RFC 9112 section 3.2), shortened."""
     path = target.partition(_QUERY)[0]
     if b"@" in path and not path.startswith(b"/"):
         path = _without_userinfo(path)
-    return path.decode("latin-1")
+    return shorten(path.decode("latin-1"), MAX_PATH)
 
 
 def _without_userinfo(url: bytes) -> bytes:

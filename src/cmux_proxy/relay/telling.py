@@ -9,7 +9,17 @@ from cmux_proxy.http1.lines import field_values
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.ports import PortActivity
-from cmux_proxy.observe.record import CONNECT, REQUEST, UPGRADE, Record, path_of
+from cmux_proxy.observe.record import (
+    CONNECT,
+    MAX_METHOD,
+    MAX_TRACE,
+    MAX_WORKSPACE,
+    REQUEST,
+    UPGRADE,
+    Record,
+    path_of,
+    shorten,
+)
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.sides import Sides
 from cmux_proxy.routing.target import Target
@@ -18,7 +28,6 @@ from cmux_proxy.routing.target import Target
 CLIENT_CLOSED: Final = 499
 
 _TRACE: Final = b"traceparent"
-_LONGEST_NAME: Final = 255
 
 _TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 
@@ -32,8 +41,7 @@ class Telling(Sides):
         """Count a request that is under way to a port."""
         port = observer.ports.of(target)
         if not port.count:
-            # Kept for as long as the port is; no directory has a longer name.
-            port.workspace = self._workspace()[:_LONGEST_NAME]
+            port.workspace = self._workspace()
         port.began(self._context.ticker.now)
         return port
 
@@ -84,7 +92,7 @@ class Telling(Sides):
         record = Record(self._kind(), self._client.address(), self.started)
         record.ended = now
         record.first_byte = self._first_byte
-        record.method = request.method.decode("latin-1")
+        record.method = shorten(request.method.decode("latin-1"), MAX_METHOD)
         record.path = path_of(request.target)
         record.minor = request.minor
         record.status = self._status
@@ -98,13 +106,15 @@ class Telling(Sides):
         observer = self._context.observer
         if observer is not None and observer.wants_trace:
             named = field_values(request.section(), _TRACE)
-            record.trace = named[0].decode("latin-1") if len(named) == 1 else ""
+            if len(named) == 1 and len(named[0]) <= MAX_TRACE:
+                record.trace = named[0].decode("latin-1")
         return record
 
     def _workspace(self) -> str:
         request = self._request
         host = None if request.method == b"CONNECT" else self._host
-        return self._context.router.workspace_of(host, request.fields.reported)
+        named = self._context.router.workspace_of(host, request.fields.reported)
+        return shorten(named, MAX_WORKSPACE)
 
     def has_upstream(self) -> bool:
         """Return whether an upstream is connected for it."""
