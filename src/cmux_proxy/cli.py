@@ -22,12 +22,18 @@ from cmux_proxy.commands.wait import wait_command
 from cmux_proxy.commands.workspace_ip import workspace_ip_command
 from cmux_proxy.commands.workspaces import workspaces_command
 from cmux_proxy.config import Address, Config
-from cmux_proxy.config_file import CONFIG_VARIABLE, ConfigFile, FileValues, bad_value, use_file
+from cmux_proxy.config_file import ConfigFile, FileValues, bad_value, use_file
 from cmux_proxy.errors import ConfigError, ListenError
 from cmux_proxy.flags import FLAGS, GROUPS, Flag, config_from, default_of, flag_of, shown_default
 from cmux_proxy.server.exposure import admin_seen_by_all, reachable_by_all
 from cmux_proxy.server.inherited import passed_descriptors
 from cmux_proxy.server.supervisor import run
+from cmux_proxy.variables import (
+    CONFIG_VARIABLE,
+    ServerOption,
+    choose_variables,
+    unknown_variables,
+)
 
 _EXIT_FAILURE = 1
 _STANDARD_ERROR = 2
@@ -37,6 +43,12 @@ _log = logging.getLogger("cmux_proxy")
 
 class _Proxy(click.Group):
     """Serves where no subcommand is named; lists its flags under the headings of the table."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the server's variables for the commands alone that need them."""
+        _, rest, _ = self.make_parser(ctx).parse_args(list(args))
+        choose_variables(ctx, self.commands, rest)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one section for each group."""
@@ -56,6 +68,7 @@ def _option(flag: Flag) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     default = default_of(flag)
     return click.option(
         f"--{flag.name}",
+        cls=ServerOption,
         type=flag.kind,
         is_flag=isinstance(default, bool),
         multiple=flag.is_list,
@@ -84,6 +97,7 @@ def _options(function: Callable[..., int]) -> Callable[..., Any]:
 @_options
 @click.option(
     "--config",
+    cls=ServerOption,
     type=ConfigFile(),
     multiple=True,
     is_eager=True,
@@ -117,6 +131,9 @@ def _serve(config: Config, passed: Sequence[int]) -> int:
         format="cmux-proxy: %(levelname)s: %(message)s",
         stream=sys.stderr,
     )
+    unknown = unknown_variables(os.environ)
+    if unknown:
+        _log.warning("these variables are no settings of cmux-proxy: %s", ", ".join(unknown))
     for number in sorted(set(passed).difference(config.descriptors())):
         _log.warning("a socket was passed that --listen does not name: fd://%d", number)
     return run(config, partial(_announce, config))

@@ -12,8 +12,7 @@ import click
 
 from cmux_proxy.flag_types import FileToRead
 from cmux_proxy.flags import FLAGS, Flag, default_of
-
-CONFIG_VARIABLE: Final = "CMUX_CONFIG"
+from cmux_proxy.variables import is_read
 
 _FLAGS: Final = {flag.name: flag for flag in FLAGS}
 _LONG: Final[dict[type, str]] = {list: "an array", dict: "a table"}
@@ -52,7 +51,11 @@ class ConfigFile(FileToRead[FileValues]):
         except RecursionError:
             self.fail(f"{value!r} is not TOML: it is nested too deeply", param, ctx)
         flags = {key: _flag_of(key, value) for key in read}
-        values = {flags[key].parameter: _checked(flags[key], read[key], value) for key in read}
+        values = {
+            flag.parameter: _checked(flag, read[key], value)
+            for key, flag in flags.items()
+            if is_read(ctx, flag.parameter)
+        }
         return FileValues(value, values)
 
 
