@@ -42,6 +42,10 @@ def key_of(option: Option) -> str:
 # What a file may set
 
 
+def test_a_file_may_begin_with_a_mark(ran: Ran, file: File) -> None:
+    assert ran.config(*file.write(b"\xef\xbb\xbfworkers = 2\r\n")).workers == 2
+
+
 def test_every_flag_has_values_to_be_tried_here() -> None:
     tried = {key_of(option) for option in OPTIONS} | {flag.name for flag in SWITCHES}
     assert tried | {"auth-token-file"} == {flag.name for flag in FLAGS}

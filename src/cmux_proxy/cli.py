@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from cmux_proxy.flags import FLAGS, GROUPS, Flag, config_from, default_of, flag_
 from cmux_proxy.server.exposure import admin_seen_by_all, reachable_by_all
 from cmux_proxy.server.inherited import passed_descriptors
 from cmux_proxy.server.supervisor import run
+from cmux_proxy.token_file import Tokens
 from cmux_proxy.variables import (
     CONFIG_VARIABLE,
     ServerOption,
@@ -120,20 +121,29 @@ def _command(context: click.Context, /, **values: Any) -> int:
     if passed and context.get_parameter_source("listen") is ParameterSource.DEFAULT:
         values["listen"] = [[f"fd://{number}" for number in passed]]
     try:
-        return _serve(config_from(values), passed)
+        return _serve(config_from(values), passed, _warnings(values))
     except ConfigError as error:
         raise _usage_error(context, error) from None
 
 
-def _serve(config: Config, passed: Sequence[int]) -> int:
+def _warnings(values: Mapping[str, object]) -> Iterator[str]:
+    """Yield what is odd about what the settings come from."""
+    unknown = unknown_variables(os.environ)
+    if unknown:
+        yield f"these variables are no settings of cmux-proxy: {', '.join(unknown)}"
+    tokens = values["auth_token_file"]
+    if isinstance(tokens, Tokens) and tokens.warning:
+        yield tokens.warning
+
+
+def _serve(config: Config, passed: Sequence[int], warnings: Iterable[str]) -> int:
     logging.basicConfig(
         level=config.log_level.upper(),
         format="cmux-proxy: %(levelname)s: %(message)s",
         stream=sys.stderr,
     )
-    unknown = unknown_variables(os.environ)
-    if unknown:
-        _log.warning("these variables are no settings of cmux-proxy: %s", ", ".join(unknown))
+    for warning in warnings:
+        _log.warning("%s", warning)
     for number in sorted(set(passed).difference(config.descriptors())):
         _log.warning("a socket was passed that --listen does not name: fd://%d", number)
     return run(config, partial(_announce, config))

@@ -38,8 +38,8 @@ class ConfigFile(FileToRead[FileValues]):
     ) -> FileValues:
         """Read the file, every value of which is checked here, so that its key can be named."""
         try:
-            with open(value, "rb") as file:
-                read = tomllib.load(file)
+            with open(value, encoding="utf-8-sig", newline="") as file:
+                read = tomllib.loads(file.read())
         except OSError as error:
             self.fail(f"{value!r} cannot be read: {error.strerror}", param, ctx)
         except UnicodeDecodeError:

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 
 from cmux_proxy.config import MOST_BUSY_POLL
 from cmux_proxy.errors import ConfigError
+from cmux_proxy.token_file import Tokens, read_tokens
 
 OFF: Final = "off"
 
@@ -186,20 +187,16 @@ class FileToRead(click.ParamType[T]):
         return [CompletionItem(incomplete, type="file")]
 
 
-class TokenFile(FileToRead[list[str]]):
+class TokenFile(FileToRead[Tokens]):
     """A file with a token in each line; several are for the time of a change."""
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[str]:
+    ) -> Tokens:
         """Return the tokens."""
         try:
-            with open(value, encoding="ascii") as file:
-                tokens = [line.strip() for line in file if line.strip()]
+            return read_tokens(value)
         except OSError as error:
             self.fail(f"{value!r} cannot be read: {error.strerror}", param, ctx)
-        except UnicodeDecodeError:
-            self.fail(f"{value!r} has bytes that are not ASCII", param, ctx)
-        if not tokens:
-            self.fail(f"{value!r} has no token in it", param, ctx)
-        return tokens
+        except ValueError as error:
+            self.fail(str(error), param, ctx)

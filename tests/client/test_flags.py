@@ -5,6 +5,7 @@ import pytest
 
 from cmux_proxy.client.flags import Header, Url, lines_of
 from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.token_file import Tokens
 
 
 def test_a_url_is_one_of_a_proxy() -> None:
@@ -28,4 +29,4 @@ def test_nothing_else_is_a_header(line: str) -> None:
 
 def test_the_token_is_a_line_of_its_own() -> None:
     assert lines_of(["A: 1"], None) == ["A: 1"]
-    assert lines_of(["A: 1"], ["one", "two"]) == ["A: 1", "X-Cmux-Token: one"]
+    assert lines_of(["A: 1"], Tokens(["one", "two"], "", False)) == ["A: 1", "X-Cmux-Token: one"]

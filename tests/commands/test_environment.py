@@ -55,3 +55,25 @@ async def test_the_server_names_them_once_and_a_client_command_does_not(loop_nam
         )
     done = await finish(*MODULE, "workspace-ip", "a-1", variables=environment(CMUX_LISTN="x"))
     assert (done.status, done.errors) == (0, b"")
+
+
+async def test_a_token_file_that_others_can_read_gets_one_warning(
+    loop_name: str, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("# of May\nsecret\n")
+    tokens.chmod(0o644)
+    file = tmp_path / "proxy.toml"
+    file.write_text(f'auth-token-file = "{tokens}"')
+    said = f"every user of this machine can read the tokens in '{tokens}'; chmod it to 600\n"
+    async with proxy_process(loop_name, "--config", str(file)) as proxy:
+        proxy.signal()
+        assert await proxy.ended() == (0, f"cmux-proxy: WARNING: {said}")
+    with closed_port() as port:
+        flags = ("--token-file", str(tokens))
+        asked = await finish(*MODULE, "doctor", *flags, "--proxy", f"http://127.0.0.1:{port}")
+        assert asked.errors.decode() == f"cmux-proxy: WARNING: {said}"
+        # What connect says, ssh says.
+        url = f"http://127.0.0.1:{port}"
+        connected = await finish(*MODULE, "connect", *flags, "22", url)
+        assert b"WARNING" not in connected.errors

@@ -9,6 +9,7 @@ import click
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.flag_types import Duration, TokenFile
 from cmux_proxy.routing.workspace import workspace_label
+from cmux_proxy.token_file import Tokens
 
 _HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[ \t]*[\t\x20-\x7e\x80-\xff]*", re.ASCII)
 
@@ -65,7 +66,7 @@ def way_in(function: F) -> F:
         ),
         click.option(
             "--token-file", type=TokenFile(),
-            help="File whose first line is the proxy's token.",
+            help="File whose first line, comments (#) aside, is the proxy's token.",
         ),
         click.option(
             "--header", "headers", type=Header(), multiple=True,
@@ -77,6 +78,12 @@ def way_in(function: F) -> F:
     return function
 
 
-def lines_of(headers: Sequence[str], tokens: Sequence[str] | None) -> list[str]:
+def warn_of(tokens: Tokens | None) -> None:
+    """Warn of a token file that every user may read; not for `connect`, which speaks to ssh."""
+    if tokens is not None and tokens.warning:
+        click.echo(f"cmux-proxy: WARNING: {tokens.warning}", err=True)
+
+
+def lines_of(headers: Sequence[str], tokens: Tokens | None) -> list[str]:
     """Return the header lines that the flags ask for."""
     return [*headers, *([f"X-Cmux-Token: {tokens[0]}"] if tokens else [])]

@@ -14,6 +14,7 @@ import click
 from cmux_proxy.client.flags import Url, lines_of, way_in
 from cmux_proxy.client.opening import Tunnel, TunnelError, TunnelTimeout, Wanted, open_tunnel
 from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.token_file import Tokens
 
 TIMED_OUT: Final = 124
 _PIECE: Final = 64 * 1024
@@ -28,7 +29,7 @@ def connect_command(
     url: ProxyUrl,
     workspace: str | None,
     headers: Sequence[str],
-    token_file: Sequence[str] | None,
+    token_file: Tokens | None,
     timeout: float,
 ) -> int:
     """Join standard input and output to a port behind the proxy at URL.

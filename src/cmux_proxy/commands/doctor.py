@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from cmux_proxy.client.checks import Checks, check_proxy
-from cmux_proxy.client.flags import Url, lines_of, way_in
+from cmux_proxy.client.flags import Url, lines_of, warn_of, way_in
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.client.route import Route
 from cmux_proxy.client.verdicts import NOTE, OK, PROBLEM, Verdict
@@ -16,6 +16,7 @@ from cmux_proxy.entries import host_value
 from cmux_proxy.machine.listening import listening
 from cmux_proxy.machine.words import ports_told
 from cmux_proxy.routing.workspace import workspace_ip
+from cmux_proxy.token_file import Tokens
 
 _FAILED: Final = 1
 _COLOURS: Final = {OK: "green", PROBLEM: "red", NOTE: None}
@@ -37,10 +38,11 @@ def doctor_command(
     path: str,
     workspace: str | None,
     headers: Sequence[str],
-    token_file: Sequence[str] | None,
+    token_file: Tokens | None,
     timeout: float,
 ) -> int:
     """Check a route from the proxy to the service: one line for each step, with the remedy."""
+    warn_of(token_file)
     extra = [_field(line) for line in lines_of(headers, token_file)]
     _check_arguments(host, workspace, path)
     if port is None and host is None:

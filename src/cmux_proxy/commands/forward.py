@@ -10,11 +10,12 @@ from typing import NamedTuple, Self
 
 import click
 
-from cmux_proxy.client.flags import Url, lines_of, way_in
+from cmux_proxy.client.flags import Url, lines_of, warn_of, way_in
 from cmux_proxy.client.joining import join
 from cmux_proxy.client.opening import TunnelError, Wanted, open_tunnel, system_says
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.entries import PortRange
+from cmux_proxy.token_file import Tokens
 
 
 class Forward(NamedTuple):
@@ -60,10 +61,11 @@ def forward_command(
     bind: str,
     workspace: str | None,
     headers: Sequence[str],
-    token_file: Sequence[str] | None,
+    token_file: Tokens | None,
     timeout: float,
 ) -> None:
     """Listen on local ports and lead each connection to a port behind the proxy at URL."""
+    warn_of(token_file)
     lines = lines_of(headers, token_file)
     forwarder = Forwarder(url, timeout, sys.stderr.isatty())
     wanted = [(each.local, Wanted(each.port, workspace, lines)) for each in forwards]
