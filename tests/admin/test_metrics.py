@@ -7,7 +7,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cmux_proxy.admin.merging import merged
-from cmux_proxy.admin.metrics import MOST_PORTS, PortLabels, registry_of
+from cmux_proxy.admin.metrics import registry_of
+from cmux_proxy.admin.port_metrics import PortLabels
 from tests.helpers.script import head
 from tests.helpers.snapshots import CONNECT, GET, OK, ROUTE, Counted
 
@@ -108,28 +109,14 @@ async def test_what_a_client_did_wrong_is_no_upstreams_error_whatever_the_status
     assert not any("upstream_errors" in name for name, *_ in samples)
 
 
-async def test_ports_have_series_only_where_they_are_asked_for() -> None:
+async def test_lines_that_the_access_log_has_lost_are_counted_by_why() -> None:
     told = await told_of_much()
-    assert not any("_port_" in name for name, *_ in read(told))
-    samples = read(told, PortLabels())
-    assert samples["cmux_proxy_port_requests_total", "127.0.0.1:80"] == 2
-    assert samples["cmux_proxy_port_errors_total", "127.0.0.1:81"] == 1
-    assert samples["cmux_proxy_port_sent_bytes_total", "127.0.0.1:80"] == len(OK)
-    assert samples["cmux_proxy_port_tunnels", "127.0.0.1:80"] == 1
-
-
-async def test_the_hundred_and_first_port_is_one_of_the_others_and_none_changes_places() -> None:
-    labels = PortLabels()
-    told = await told_of_much()
-    [port, *_] = told["ports"]
-    told["ports"] = [{**port, "port": number} for number in range(1, MOST_PORTS + 1)]
-    assert len({key for key in read(told, labels) if key[0].endswith("port_tunnels")}) == MOST_PORTS
-    # One that is busier does not take the place of another.
-    told["ports"] += [{**port, "port": 1000 + number, "count": 10_000} for number in range(3)]
-    samples = read(told, labels)
-    assert samples["cmux_proxy_port_requests_total", "other"] == 30_000
-    assert samples["cmux_proxy_port_requests_total", "127.0.0.1:1"] == port["count"]
-    assert len({key for key in samples if key[0].endswith("port_tunnels")}) == MOST_PORTS + 1
+    name = "cmux_proxy_access_log_lines_lost_total"
+    assert read(told)[name, "queue_full"] == read(told)[name, "write_failed"] == 0
+    on = Counted()
+    lost = [{"queue_full": 3, "write_failed": 0}, {"queue_full": 1, "write_failed": 5}]
+    samples = read(merged([{**on.told(), "lost_lines": each} for each in lost]))
+    assert (samples[name, "queue_full"], samples[name, "write_failed"]) == (4, 5)
 
 
 async def test_names_follow_the_conventions() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import SOON, later
 from tests.helpers.wire import Wire, closed_port
+from tests.network.test_admin import administered
 
 GREETING = answer(b"hello")
 # As if nobody had set anything.
@@ -136,4 +138,29 @@ async def test_who_turns_over_a_file_that_nobody_writes_ends_nothing(
         proxy.signal(signal.SIGHUP)
         with await Wire.to("127.0.0.1", proxy.port) as wire:
             await is_served(wire)
+        await proxy.stop()
+
+
+@pytest.mark.parametrize("workers", [1])
+async def test_lines_lost_to_a_full_disk_are_counted_and_told_when_there_is_room(
+    loop_name: str, workers: int, tmp_path: Path
+) -> None:
+    place = tmp_path / "access.log"
+    flags = ("--access-log", "all", "--access-log-file", str(place))
+    within = ("sh", "-c", 'ulimit -S -f 0; exec "$@"', "sh")
+    async with administered(loop_name, workers, *flags, within=within) as (proxy, session):
+        with await Wire.to("127.0.0.1", proxy.port) as wire:
+            await is_served(wire)
+            failing = await proxy.complaint()
+            assert failing.endswith("the access log cannot be written: [Errno 27] File too large")
+            for pid in (proxy.pid, *proxy.workers()):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+            await serves_until_logged(wire, place)
+            working = await proxy.complaint()
+        lost = int(working.rpartition("; lines lost: ")[2])
+        assert lost >= 1
+        assert f" {lost} lines are missing here" in f" {text_of(place)}"
+        name = 'cmux_proxy_access_log_lines_lost_total{reason="write_failed"}'
+        async with session.get("/metrics") as told:
+            assert f"{name} {lost}.0" in await told.text()
         await proxy.stop()

@@ -27,11 +27,11 @@ GREETING = answer(b"hello")
 
 @contextlib.asynccontextmanager
 async def administered(
-    loop_name: str, workers: int, *flags: str
+    loop_name: str, workers: int, *flags: str, **options: Any
 ) -> AsyncIterator[tuple[ProxyProcess, ClientSession]]:
     """Run a proxy with an admin listener, and give a client of that."""
     more = ("--admin", "127.0.0.1:0", "--workers", str(workers), *flags)
-    async with proxy_process(loop_name, *more) as proxy:
+    async with proxy_process(loop_name, *more, **options) as proxy:
         place = await admin_address(proxy)
         connector = TCPConnector(force_close=True)
         async with ClientSession(f"http://{place}", connector=connector) as session:

@@ -1,8 +1,9 @@
 """The thread that writes the access log: where lines go, and what happens when they cannot."""
 
+import contextlib
 import json
 import os
-import sys
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from cmux_proxy.settings import Observing
 from tests.helpers.timing import SOON
 
 FULL = "the access log cannot be written: [Errno 28] No space left on device"
+TOO_LARGE = "the access log cannot be written: [Errno 27] File too large"
 
 
 def record(path: str) -> Record:
@@ -32,6 +34,23 @@ def write_one(log: LogWriter, path: str) -> None:
     log.put(record(path))
     for thread in set(threading.enumerate()) - others:
         thread.join(SOON)
+
+
+def paths(place: Path) -> list[str]:
+    """Return the paths in a log of whole lines, and the other lines as they are."""
+    lines = place.read_text("ascii").splitlines()
+    return [line.split()[4] if " request " in line else line for line in lines]
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let no file grow beyond a size, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
@@ -58,14 +77,14 @@ def test_lines_are_appended_to_a_file(place: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr() == ("", "")
 
 
-def test_lines_go_to_standard_error_else(capsys: pytest.CaptureFixture[str]) -> None:
-    with LogWriter(Observing("all", "json")) as log:
-        log.put(record("/a"))
-        log.reopen()
-    out, errors = capsys.readouterr()
+def test_lines_go_to_standard_error_else(capfd: pytest.CaptureFixture[str]) -> None:
+    for path in ("/a", "/b"):
+        with LogWriter(Observing("all", "json")) as log:
+            log.put(record(path))
+            log.reopen()
+    out, errors = capfd.readouterr()
     assert out == ""
-    assert '"path":"/a"' in errors
-    assert not sys.stderr.closed
+    assert [json.loads(line)["path"] for line in errors.splitlines()] == ["/a", "/b"]
 
 
 def test_there_is_a_thread_only_while_lines_come(
@@ -105,12 +124,9 @@ def test_a_line_that_comes_as_the_thread_gives_up_is_written(
 def test_lines_wait_while_there_can_be_no_thread(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     with LogWriter(Observing("all", "text", str(place))) as log:
         with monkeypatch.context() as patch:
-            patch.setattr(threading.Thread, "start", fails)
+            patch.setattr(threading.Thread, "start", _fails)
             log.put(record("/early"))
         assert place.read_text() == ""
     assert " /early " in place.read_text()
@@ -148,37 +164,149 @@ def test_where_it_cannot_be_made_anew_the_old_one_goes_on(
     assert "the access log cannot be opened anew" in caplog.text
 
 
-def test_what_cannot_be_written_is_told_in_a_line(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_what_cannot_be_written_is_told_in_a_line_and_counted(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, place: Path
 ) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("needs a device that is full")
-    with open("/dev/full", "w", encoding="ascii") as full:
-        monkeypatch.setattr(sys, "stderr", full)
-        monkeypatch.setattr(log_writing, "_IDLE", 0.01)
-        with LogWriter(Observing("all")) as log:
-            for _ in range(3):
-                write_one(log, "/a")
-        with pytest.raises(OSError, match="No space"):
-            full.close()
+    place.symlink_to("/dev/full")
+    monkeypatch.setattr(log_writing, "_IDLE", 0.01)
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        for _ in range(3):
+            write_one(log, "/a")
     assert caplog.messages == [FULL]
+    assert log.lost() == {"queue_full": 0, "write_failed": 3}
+
+
+def test_lines_that_a_full_disk_has_cost_are_told_when_it_has_room_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    monkeypatch.setattr(log_writing, "_IDLE", 0.01)
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        write_one(log, "/whole")
+        with files_of_at_most(place.stat().st_size + 30):
+            # Of the first there is room for some bytes.
+            for number in range(3):
+                write_one(log, f"/lost-{number}")
+        write_one(log, "/again")
+        write_one(log, "/and-again")
+        assert log.lost() == {"queue_full": 0, "write_failed": 3}
+    first, torn, *others = paths(place)
+    assert first == "/whole"
+    assert len(torn) == 30
+    assert others == [
+        "3 lines are missing here: they came faster than written, or could not be written",
+        "/again", "/and-again",
+    ]  # fmt: skip
+    assert caplog.messages == [
+        TOO_LARGE, "the access log can be written again; lines lost: 3",
+    ]  # fmt: skip
+
+
+def test_of_lines_that_are_written_at_once_those_are_lost_that_are_not_whole(
+    monkeypatch: pytest.MonkeyPatch, place: Path
+) -> None:
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", _fails)
+            for number in range(5):
+                log.put(record(f"/{number}"))
+        monkeypatch.setattr(log_writing, "_IDLE", 0.01)
+        with files_of_at_most(300):
+            write_one(log, "/5")
+        length = place.read_bytes().index(b"\n") + 1
+        assert place.stat().st_size == 300
+        whole = 300 // length
+        assert log.lost() == {"queue_full": 0, "write_failed": 6 - whole}
+        write_one(log, "/6")
+    told = paths(place)
+    assert told[:whole] == [f"/{number}" for number in range(whole)]
+    assert told[-2].startswith(f"{6 - whole} lines are missing here")
+    assert told[-1] == "/6"
+
+
+def _fails(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+class Reader:
+    """Reads from a descriptor once it is told to, to the end."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.got = bytearray()
+        self._descriptor = descriptor
+        self._thread = threading.Thread(target=self._read)
+
+    def start(self) -> None:
+        """Read from now on."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait for the end."""
+        self._thread.join(SOON)
+        os.close(self._descriptor)
+
+    def _read(self) -> None:
+        while piece := os.read(self._descriptor, 65536):
+            self.got.extend(piece)
+
+
+def reader_of(place: Path) -> Reader:
+    """Return a reader of a new named pipe."""
+    os.mkfifo(place)
+    descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)
+    return Reader(descriptor)
 
 
 def test_nobody_waits_for_who_does_not_read(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    monkeypatch.setattr(log_writing, "MOST_WAITING", 3)
-    os.mkfifo(place)
-    reader = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+    monkeypatch.setattr(log_writing, "MAX_LINES", 3)
+    reader = reader_of(place)
     with LogWriter(Observing("all", "text", str(place))) as log:
         long = record("/" + "x" * 1_000_000)
         # The first of these fills the pipe, so that the thread waits; then the queue fills up.
-        while not log._dropped:
+        while not log.lost()["queue_full"]:
             log.put(long)
-        os.set_blocking(reader, True)
-        got = b""
-        while b"lines are missing here" not in got:
-            got += os.read(reader, 1_000_000)
-        os.set_blocking(reader, False)
-    os.close(reader)
+        reader.start()
+    reader.finish()
+    assert reader.got.count(b"1 lines are missing here") == 1
+
+
+def test_what_waits_is_bounded_by_bytes_too(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.setattr(log_writing, "MAX_BYTES", 100_000)
+    reader = reader_of(place)
+    with LogWriter(Observing("all", "text", str(place))) as log:
+        long = record("/" + "p" * 2000)
+        long.workspace = "w" * 255
+        count = 0
+        while not log.lost()["queue_full"]:
+            log.put(long)
+            count += 1
+            assert log._put - log._taken <= 100_000
+        # What has gone is in the pipe, or is one batch.
+        assert count < 1000
+        reader.start()
+    reader.finish()
+    assert reader.got.count(b"/ppp") == count - 1
+    assert log.lost() == {"queue_full": 1, "write_failed": 0}
+    assert log._put == log._taken
+
+
+def test_standard_error_that_somebody_has_made_non_blocking_gets_all_lines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    descriptor, writer = os.pipe()
+    os.set_blocking(writer, False)
+    monkeypatch.setattr(log_writing, "_STANDARD_ERROR", writer)
+    reader = Reader(descriptor)
+    with LogWriter(Observing("all")) as log:
+        for _ in range(200):
+            log.put(record("/" + "x" * 2000))
+        reader.start()
+    os.close(writer)
+    reader.finish()
+    assert reader.got.count(b"\n") == 200
+    assert log.lost() == {"queue_full": 0, "write_failed": 0}
 
 
 @pytest.mark.parametrize("mode", ["errors", "all"])
@@ -207,7 +335,7 @@ def test_a_full_disk_does_not_end_the_log_when_the_file_is_turned_over(
         log.reopen()
         log.put(record("/new"))
     assert "/new" in place.read_text()
-    assert caplog.messages == [FULL]
+    assert caplog.messages == [FULL, "the access log can be written again; lines lost: 1"]
 
 
 def test_a_pipe_that_nobody_has_opened_yet_keeps_nobody_waiting(place: Path) -> None:
@@ -222,7 +350,7 @@ def test_a_pipe_that_nobody_has_opened_yet_keeps_nobody_waiting(place: Path) -> 
 
 
 def test_that_lines_are_missing_is_json_too(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
-    monkeypatch.setattr(log_writing, "MOST_WAITING", 0)
+    monkeypatch.setattr(log_writing, "MAX_LINES", 0)
     with LogWriter(Observing("all", "json", str(place))) as log:
         log.put(record("/a"))
         log.put(record("/b"))

@@ -17,9 +17,10 @@ from prometheus_client.exposition import choose_encoder
 from cmux_proxy.admin.answers import activity, connections
 from cmux_proxy.admin.ledger import Ledger
 from cmux_proxy.admin.merging import Snapshot, merged
-from cmux_proxy.admin.metrics import PortLabels, registry_of
+from cmux_proxy.admin.metrics import registry_of
 from cmux_proxy.admin.overview import MOST_TUNNELS, overview
 from cmux_proxy.admin.page import dashboard
+from cmux_proxy.admin.port_metrics import PortLabels
 from cmux_proxy.admin.reach import UNKNOWN, Reach
 from cmux_proxy.machine.listening import Listening, Survey
 from cmux_proxy.relay.access import credentials, is_one_of

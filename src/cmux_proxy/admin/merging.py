@@ -17,6 +17,7 @@ def merged(snapshots: Sequence[Snapshot]) -> Snapshot:
         **{name: sum(each[name] for each in snapshots) for name in _SUMS},
         "tunnels": _added(each["tunnels"] for each in snapshots),
         "outcomes": _added(each["outcomes"] for each in snapshots),
+        "lost_lines": _added(each["lost_lines"] for each in snapshots),
         "counts": _counts([each["counts"] for each in snapshots]),
         "ports": _ports(snapshots),
         "recent": sorted(

@@ -12,10 +12,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from cmux_proxy.admin.merging import Snapshot, add
-from cmux_proxy.observe.counts import BUCKETS, OTHER
-
-# With figures for each port: of so many ports; the others are one.
-MOST_PORTS: Final = 100
+from cmux_proxy.admin.port_metrics import PortLabels, port_metrics
+from cmux_proxy.observe.counts import BUCKETS
 
 # What a client has done wrong, whatever the status.
 _REQUEST_ERROR: Final = "http_request_error"
@@ -45,21 +43,6 @@ def registry_of(snapshot: Snapshot, ports: "PortLabels | None") -> CollectorRegi
     return registry
 
 
-class PortLabels:
-    """Which ports have a series of their own: the first ones, for as long as the process lives."""
-
-    def __init__(self) -> None:
-        self._known: set[tuple[str, int]] = set()
-
-    def of(self, host: str, port: int) -> str:
-        """Return the label of a port."""
-        key = (host, port)
-        if key not in self._known and len(self._known) >= MOST_PORTS:
-            return OTHER
-        self._known.add(key)
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 class _Snapshot(Collector):
     def __init__(self, snapshot: Snapshot, ports: PortLabels | None) -> None:
         self._told = snapshot
@@ -73,9 +56,10 @@ class _Snapshot(Collector):
         yield from _now(told)
         yield from _totals(told["counts"])
         yield from _errors(told["counts"]["errors"])
+        yield _lost_lines(told["lost_lines"])
         yield from _about(told)
         if self._ports is not None:
-            yield from _ports(told["ports"], self._ports)
+            yield from port_metrics(told["ports"], self._ports)
 
 
 def _requests(counts: Snapshot) -> Iterator[Metric]:
@@ -183,6 +167,20 @@ def _errors(errors: Iterable[list[Any]]) -> Iterator[Metric]:
     yield rejected
 
 
+def _lost_lines(lost: Snapshot) -> Metric:
+    family = CounterMetricFamily(
+        "cmux_proxy_access_log_lines_lost", "Lines missing in the access log, by why.",
+        labels=["reason"],
+    )  # fmt: skip
+    for reason in _LOST:
+        family.add_metric([reason], lost.get(reason, 0))
+    return family
+
+
+# As `server/log_writing.py` calls them.
+_LOST: Final = ("queue_full", "write_failed")
+
+
 def _about(told: Snapshot) -> Iterator[Metric]:
     build = GaugeMetricFamily(
         "cmux_proxy_build_info", "Which build it is.", labels=["version", "build", "loop"]
@@ -205,29 +203,6 @@ _PROCESS: Final = (
     ("process_open_fds", "open_fds", "Open file descriptors of all workers."),
     ("process_max_fds", "max_fds", "Most file descriptors of one worker."),
     ("process_start_time_seconds", "start_time", "When the oldest worker started."),
-)
-
-
-def _ports(entries: Iterable[Snapshot], labels: PortLabels) -> Iterator[Metric]:
-    totals: dict[str, Snapshot] = {}
-    for entry in sorted(entries, key=lambda entry: -int(entry["count"])):
-        total = totals.setdefault(labels.of(entry["host"], entry["port"]), {})
-        for _, _, field, _ in _PORT:
-            total[field] = total.get(field, 0) + entry[field]
-    for kind, name, field, text in _PORT:
-        family = kind(f"cmux_proxy_port_{name}", text, labels=["upstream"])
-        for label, total in totals.items():
-            family.add_metric([label], total[field])
-        yield family
-
-
-_PORT: Final = (
-    (CounterMetricFamily, "requests", "count", "Requests for a port."),
-    (CounterMetricFamily, "errors", "errors", "Those that ended with a status of 500 or more."),
-    (CounterMetricFamily, "received_bytes", "received", "Bytes that a port was sent."),
-    (CounterMetricFamily, "sent_bytes", "sent", "Bytes that a port has sent."),
-    (GaugeMetricFamily, "requests_in_flight", "requests", "Requests under way to a port."),
-    (GaugeMetricFamily, "tunnels", "tunnels", "Open tunnels to a port."),
 )
 
 

@@ -50,7 +50,7 @@ def missing(count: int, name: str, at: float) -> str:
     """Return a line that says how many are missing, as the format of that name can have it."""
     if name == "json":
         return json.dumps({"time": _time(at), "missing": count}, separators=(",", ":"))
-    return f"{count} lines are missing here: they came faster than written"
+    return f"{count} lines are missing here: they came faster than written, or could not be written"
 
 
 def as_fields(told: Record) -> dict[str, object]:

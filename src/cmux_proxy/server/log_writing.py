@@ -1,40 +1,44 @@
 """Writes the access log of one process, in a thread of its own: the event loop never waits for it.
 
-Records wait in a queue; where it is full they are dropped, and that is told. The thread takes all
-that are there and writes them at once, since what costs is to wake up. It is there only while lines
-come: in a process of several threads the kernel counts for each read and write who uses the file,
-which costs every request more than the log does. A file is opened anew on request, after somebody
-has moved it away.
+Records wait in a queue, which is bounded by lines and by bytes; what finds no room there, and what
+cannot be written, is counted. The thread takes all that are there and writes them at once, since
+what costs is to wake up. It is there only while lines come: in a process of several threads the
+kernel counts for each read and write who uses the file, which costs every request more than the log
+does. A file is opened anew on request, after somebody has moved it away.
 """
 
 import contextlib
 import logging
 import os
+import select
 import stat
-import sys
 import threading
 import time
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import Final, Self
 
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.observe.access_log import FORMATS, missing
 from cmux_proxy.observe.record import Record
 from cmux_proxy.settings import Observing
 
-MOST_WAITING: Final = 10_000
+MAX_LINES: Final = 10_000
+MAX_BYTES: Final = 8 * 1024 * 1024
+# What a record takes in memory, besides its texts.
+_RECORD_BYTES: Final = 512
 # So many lines are written at once, so that other threads have their turn.
 _AT_ONCE: Final = 256
 # How many seconds the last lines may take.
 _MOST_PATIENCE: Final = 2.0
 # For how many seconds the thread waits for more.
 _IDLE: Final = 10.0
+_STANDARD_ERROR: Final = 2
 
 _log = logging.getLogger("cmux_proxy")
 
-# A record with the time of day, the file that lines go to from now on, or None for the end.
-_Item = tuple[float, Record] | TextIO | None
+# A record with the time of day, the descriptor that lines go to from now on, or None for the end.
+_Item = tuple[float, Record] | int | None
 
 
 class LogWriter:
@@ -45,16 +49,26 @@ class LogWriter:
         self._format_name = observing.log_format
         self._format = FORMATS[observing.log_format]
         self._waiting: SimpleQueue[_Item] = SimpleQueue()
+        # Bytes of records that were put into the queue, and that were taken out: each number has
+        # one thread that changes it.
+        self._put = 0
+        self._taken = 0
+        # Lines that found no room in the queue, that could not be written, and that the log says
+        # are missing.
         self._dropped = 0
-        self._is_failing = False
-        self._stream: TextIO = sys.stderr
+        self._failed = 0
+        self._reported = 0
+        # What `_failed` was when the last line was written.
+        self._failed_before = 0
+        self._is_torn = False
+        self._descriptor = _STANDARD_ERROR
         self._thread: threading.Thread | None = None
         # Held while something is put into the queue, and while the thread sees that it may end.
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         if self._path is not None:
-            self._stream = _open(self._path)
+            self._descriptor = _open(self._path)
         return self
 
     def __exit__(
@@ -71,14 +85,21 @@ class LogWriter:
         else:
             thread.join(_MOST_PATIENCE)
         if self._path is not None and (thread is None or not thread.is_alive()):
-            _close(self._stream)
+            os.close(self._descriptor)
 
     def put(self, record: Record) -> None:
         """Have a record written; never waits."""
-        if self._waiting.qsize() < MOST_WAITING:
+        size = _size_of(record)
+        held = self._put - self._taken
+        if held + size <= MAX_BYTES and self._waiting.qsize() < MAX_LINES:
+            self._put += size
             self._hand_over((time.time(), record))
         else:
             self._dropped += 1
+
+    def lost(self) -> dict[str, int]:
+        """Return how many lines were lost, by what has kept them out."""
+        return {"queue_full": self._dropped, "write_failed": self._failed}
 
     def reopen(self) -> None:
         """Open the path again, which may have become another file; else go on with the old one."""
@@ -115,31 +136,64 @@ class LogWriter:
         while (item := self._next()) is not None:
             if isinstance(item, tuple):
                 at, record = item
+                self._taken += _size_of(record)
                 lines.append(self._format(record, at))
                 if len(lines) < _AT_ONCE and not self._waiting.empty():
                     continue
             self._write(lines)
             lines.clear()
-            if not isinstance(item, tuple):
-                _close(self._stream)
-                self._stream = item
+            if isinstance(item, int):
+                os.close(self._descriptor)
+                self._descriptor = item
+                self._is_torn = False
         self._write(lines)
 
     def _write(self, lines: list[str]) -> None:
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            lines.append(missing(dropped, self._format_name, time.time()))
-        if not lines:
+        """Write lines, behind one that says how many are missing, if some are."""
+        lost = self._dropped + self._failed
+        gap = [missing(lost - self._reported, self._format_name, time.time())]
+        told = gap + lines if lost > self._reported else lines
+        if not told:
             return
+        text = "".join([f"{line}\n" for line in told])
+        # A line of which only a part was written must not grow together with the next one.
+        data = (b"\n" if self._is_torn else b"") + text.encode("ascii", "backslashreplace")
+        written = self._emit(data)
+        if written:
+            self._is_torn = not data.endswith(b"\n", 0, written)
+        unwritten = data.count(b"\n", written)
+        self._failed += min(unwritten, len(lines))
+        if unwritten < len(told):
+            self._reported = lost
+        if not unwritten:
+            self._recover()
+
+    def _emit(self, data: bytes) -> int:
+        """Write, and return how many bytes that were: fewer than all where it failed."""
+        written = 0
+        view = memoryview(data)
         try:
-            self._stream.write("".join([f"{line}\n" for line in lines]))
-            self._stream.flush()
-            self._is_failing = False
-        except (OSError, ValueError) as error:
+            while written < len(data):
+                try:
+                    written += os.write(self._descriptor, view[written:])
+                except BlockingIOError:
+                    # Somebody else has made standard error non-blocking, for all who share it.
+                    _wait_for_room(self._descriptor)
+        except OSError as error:
             # Told once: a disk that is full is so for many lines.
-            if not self._is_failing:
+            if self._failed == self._failed_before:
                 _log.warning("the access log cannot be written: %s", error)
-            self._is_failing = True
+        return written
+
+    def _recover(self) -> None:
+        """Say that lines are written again, if they were not."""
+        lost, self._failed_before = self._failed - self._failed_before, self._failed
+        if lost:
+            _log.warning("the access log can be written again; lines lost: %d", lost)
+
+
+def _size_of(record: Record) -> int:
+    return _RECORD_BYTES + len(record.path) + len(record.workspace)
 
 
 def check_file(observing: Observing) -> None:
@@ -147,22 +201,17 @@ def check_file(observing: Observing) -> None:
     path = observing.access_log_file
     if path is not None and observing.access_log != "off":
         try:
-            _open(path).close()
+            os.close(_open(path))
         except OSError as error:
             reason = f"{path} cannot be opened: {error.strerror}"
             raise ConfigError("observing.access_log_file", reason) from None
 
 
-def _open(path: str) -> TextIO:
-    return open(path, "a", encoding="ascii", errors="backslashreplace", opener=_descriptor)
-
-
-def _descriptor(path: str, flags: int) -> int:
+def _open(path: str) -> int:
     """Open a path to append to it, without waiting for a reader where it is a named pipe."""
-    if _is_pipe(path):
-        # With a reading end of its own it waits for nobody, and readers may come and go.
-        flags = flags & ~os.O_WRONLY | os.O_RDWR
-    return os.open(path, flags, 0o666)
+    # With a reading end of its own a pipe waits for nobody, and readers may come and go.
+    access = os.O_RDWR if _is_pipe(path) else os.O_WRONLY
+    return os.open(path, access | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def _is_pipe(path: str) -> bool:
@@ -172,7 +221,7 @@ def _is_pipe(path: str) -> bool:
         return False
 
 
-def _close(stream: TextIO) -> None:
-    """Close a file; what cannot be written now either has been told of."""
-    with contextlib.suppress(OSError):
-        stream.close()
+def _wait_for_room(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    poll.poll()

@@ -53,6 +53,8 @@ def snapshot(context: Context, observer: Observer, most: int = 0) -> Snapshot:
         "recent": [
             {"time": _epoch(each.ended, now), **as_fields(each)} for each in observer.recent
         ],
+        # Whoever writes an access log fills this in.
+        "lost_lines": {},
         "process": _process(),
     }
     if most:

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.observe.observer import Sink
 from cmux_proxy.server.administering import administered
 from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.server.log_writing import LogWriter
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
+from cmux_proxy.server.snapshot import Snapshot
 from cmux_proxy.server.telling import OneWorker, tell_others
 
 _log = logging.getLogger("cmux_proxy")
@@ -100,9 +100,10 @@ async def _serve_alone(
     _take_over(stop_or_exit)
     notifier = Notifier.from_environment(os.environ)
     with _writing(config) as log:
-        proxy = Proxy(config, on_record=log)
+        proxy = Proxy(config, on_record=None if log is None else log.put)
         await proxy.start()
-        async with administered(config, admin, OneWorker(proxy.snapshot), proxy.addresses):
+        source = OneWorker(partial(_report, proxy, log))
+        async with administered(config, admin, source, proxy.addresses):
             if on_start is not None:
                 on_start(proxy.addresses, loop_name)
             notifier.ready(proxy.addresses)
@@ -128,9 +129,10 @@ async def _serve_supervised(
     loop.add_reader(lifeline, stop.set)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     with _writing(config) as log:
-        proxy = Proxy(config, on_record=log)
+        proxy = Proxy(config, on_record=None if log is None else log.put)
         await proxy.start(sockets)
-        server = None if channel is None else await tell_others(channel, proxy.snapshot)
+        report = partial(_report, proxy, log)
+        server = None if channel is None else await tell_others(channel, report)
         # Nobody may wait for a supervisor that does not listen.
         lifeline.setblocking(False)
         _say_accepting(lifeline)
@@ -145,9 +147,14 @@ async def _serve_supervised(
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
+def _report(proxy: Proxy, log: LogWriter | None, most: int) -> Snapshot:
+    """Return what a worker says of itself, with what its access log has lost."""
+    return proxy.snapshot(most) | ({} if log is None else {"lost_lines": log.lost()})
+
+
 @contextlib.contextmanager
-def _writing(config: Config) -> Iterator[Sink | None]:
-    """Write the access log, and give who takes it; where that is a file, SIGHUP opens it anew."""
+def _writing(config: Config) -> Iterator[LogWriter | None]:
+    """Write the access log, and give what takes it; where that is a file, SIGHUP opens it anew."""
     if config.observing.access_log == "off":
         # Who turns files over need not know that nothing is written to this one.
         _on_reopen(config, lambda: None)
@@ -155,7 +162,7 @@ def _writing(config: Config) -> Iterator[Sink | None]:
         return
     with LogWriter(config.observing) as log:
         _on_reopen(config, log.reopen)
-        yield log.put
+        yield log
 
 
 def _on_reopen(config: Config, action: Callable[[], None]) -> None:
