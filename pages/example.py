@@ -30,6 +30,7 @@ _EXAMPLES: Final[dict[str, object]] = {
     "max-clients": 1000,
     "access-log-file": "/var/log/cmux-proxy.log",
     "admin": "127.0.0.1:9179",
+    "admin-unix-mode": "600",
     "otlp": "http://127.0.0.1:4318",
     "busy-poll": 0,
 }

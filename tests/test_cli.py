@@ -104,6 +104,8 @@ OPTIONS = [
            ("/tmp/a", "b"), ("/tmp/a", "b")),
     Option("--admin", "(off)", "observing.admin",
            ("127.0.0.1:9", "[::1]:9"), ("127.0.0.1:9", "[::1]:9")),
+    Option("--admin-unix-mode", "(600)", "observing.admin_unix_mode",
+           ("660", "0666"), (0o660, 0o666)),
     Option("--otlp", "(off)", "observing.otlp",
            ("http://127.0.0.1:9", "https://a.b/c"), ("http://127.0.0.1:9", "https://a.b/c")),
     Option("--workers", "(1)", "workers", ("2", "03"), (2, 3)),

@@ -166,6 +166,9 @@ def test_addresses_and_descriptors_are_told_apart() -> None:
 @pytest.mark.parametrize("wrong", [-1, 0o1000, 384.0, "600", True])
 def test_a_mode_is_one_of_files(wrong: object) -> None:
     assert (Config(unix_mode=0).unix_mode, Config(unix_mode=0o777).unix_mode) == (0, 0o777)
+    with pytest.raises(ConfigError) as caught:
+        Observing(admin_unix_mode=wrong)  # type: ignore[arg-type]
+    assert caught.value.field == "observing.admin_unix_mode"
     assert refusal(unix_mode=wrong) == f"unix_mode: {wrong!r} is not a mode from 0 to 0o777"
 
 

@@ -53,7 +53,7 @@ CONFIGURATION = {
     ],
     "PoolLimits": ["per_target", "total", "idle"],
     "Observing": ["access_log", "log_format", "access_log_file", "admin", "metrics_per_port",
-        "otlp",
+        "otlp", "admin_unix_mode",
     ],
     "Address": ["host", "port", "path"],
 }  # fmt: skip

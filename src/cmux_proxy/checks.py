@@ -29,6 +29,12 @@ def check_list(name: str, texts: Sequence[str], parse: Callable[[str], object]) 
             raise ConfigError(name, str(error)) from None
 
 
+def check_mode(name: str, value: object) -> None:
+    """Raise ConfigError unless it is the permissions of a file."""
+    if type(value) is not int or not 0 <= value <= 0o777:
+        raise ConfigError(name, f"{value!r} is not a mode from 0 to 0o777")
+
+
 def check_number(name: str, value: object, least: float, most: float = math.inf) -> None:
     """Raise ConfigError unless `value` is a finite number from `least` to `most`."""
     if (

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal, get_args
 
-from cmux_proxy.checks import check_choice, check_number
+from cmux_proxy.checks import check_choice, check_mode, check_number
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.settings import (
     Access,
@@ -83,8 +83,8 @@ class Config:
 
     `listen` takes strings such as "127.0.0.1:8080", "[::1]:0", "unix:/run/cmux-proxy.sock", or
     "fd://3" for a socket that listens already. `unix_mode` are the permissions of the files of
-    Unix sockets, such as 0o660; None leaves them to the umask. `upstream_host` is a name or an
-    IP address; None means 127.0.0.1, and where that refuses, ::1. `busy_poll` is for how many
+    these Unix sockets, such as 0o660; None leaves them to the umask. `upstream_host` is a name or
+    an IP address; None means 127.0.0.1, and where that refuses, ::1. `busy_poll` is for how many
     seconds the event loop may go on looking for events before it sleeps. Each of the `workers` is
     a proxy of its own, with the limits and the pool given here.
     """
@@ -111,7 +111,7 @@ class Config:
             listen_entry(text)
         object.__setattr__(self, "listen", tuple(self.listen))
         if self.unix_mode is not None:
-            _check_mode(self.unix_mode)
+            check_mode("unix_mode", self.unix_mode)
         if self.upstream_host is not None:
             object.__setattr__(self, "upstream_host", _upstream_host(self.upstream_host))
         self._check_admin()
@@ -136,11 +136,6 @@ class Config:
         """Return the descriptors of sockets that listen already, in the order given, each once."""
         numbers = [entry for entry in map(listen_entry, self.listen) if isinstance(entry, int)]
         return list(dict.fromkeys(numbers))
-
-
-def _check_mode(mode: object) -> None:
-    if type(mode) is not int or not 0 <= mode <= 0o777:
-        raise ConfigError("unix_mode", f"{mode!r} is not a mode from 0 to 0o777")
 
 
 def _upstream_host(text: str) -> str:

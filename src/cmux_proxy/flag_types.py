@@ -118,8 +118,10 @@ class Mode(click.ParamType[int]):
     def convert(
         self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
-        """Read "660" or "0660", in octal digits."""
-        text = str(value)
+        """Read "660" or "0660", in octal digits; a default is a mode already."""
+        if isinstance(value, int):
+            return value
+        text = value
         if not re.fullmatch(r"0?[0-7]{3}", text, re.ASCII):
             self.fail(f"{text!r} is not a mode such as 660", param, ctx)
         return int(text, 8)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
-from cmux_proxy.checks import check_boolean, check_choice, check_list, check_number
+from cmux_proxy.checks import check_boolean, check_choice, check_list, check_mode, check_number
 from cmux_proxy.entries import (
     HostPattern,
     PortRange,
@@ -181,7 +181,8 @@ class Observing:
     or "all"; its lines are "text", "json" or "combined". They go to `access_log_file`, which the
     command `cmux-proxy` appends to, else to standard error; in other programs always to the
     logger "cmux_proxy.access". `admin` is the address of the command's admin listener; where it
-    is set, exchanges are counted. `metrics_per_port` has its metrics tell ports apart. `otlp` is
+    is set, exchanges are counted. `admin_unix_mode` are the permissions of its file where it is a
+    Unix socket. `metrics_per_port` has its metrics tell ports apart. `otlp` is
     the URL of a collector of OpenTelemetry, which gets a span for each exchange.
     """
 
@@ -191,6 +192,7 @@ class Observing:
     admin: str | None = None
     metrics_per_port: bool = False
     otlp: str | None = None
+    admin_unix_mode: int = 0o600
 
     def __post_init__(self) -> None:
         check_choice("observing.access_log", self.access_log, get_args(AccessLogMode))
@@ -198,6 +200,7 @@ class Observing:
         if self.access_log_file is not None and not isinstance(self.access_log_file, str):
             raise ConfigError("observing.access_log_file", "needs a path, as a string")
         check_boolean("observing.metrics_per_port", self.metrics_per_port)
+        check_mode("observing.admin_unix_mode", self.admin_unix_mode)
         if self.otlp is not None:
             check_list("observing.otlp", [self.otlp], web_address)
 

@@ -165,6 +165,23 @@ async def test_a_process_serves_at_its_path_and_removes_it(
         assert not path.exists()
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("flags", "mode"),
+    [((), 0o600), (("--unix-mode", "666"), 0o600), (("--admin-unix-mode", "660"), 0o660)],
+)
+async def test_the_admin_listener_at_a_path_is_open_to_this_user_only_unless_its_flag_says_so(
+    loop_name: str, workers: str, flags: tuple[str, ...], mode: int, tmp_path: Path
+) -> None:
+    path, admin = tmp_path / "proxy.sock", tmp_path / "admin.sock"
+    listen = ("--listen", f"unix:{path}", "--admin", f"unix:{admin}", "--workers", workers)
+    within = ("sh", "-c", 'umask 0; exec "$@"', "sh")
+    async with proxy_process(loop_name, *listen, *flags, within=within) as proxy:
+        assert stat.S_IMODE(admin.lstat().st_mode) == mode
+        assert stat.S_IMODE(path.lstat().st_mode) == (0o666 if "666" in flags else 0o777)
+        await proxy.stop()
+
+
 async def test_a_worker_that_ends_leaves_the_path_to_the_others(
     loop_name: str, tmp_path: Path
 ) -> None:

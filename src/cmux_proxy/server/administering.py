@@ -29,7 +29,7 @@ def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
         return config, []
     need("observing.admin", "admin", ("aiohttp", "prometheus_client"))
     asked = Address.parse(admin, "observing.admin")
-    sockets = bind([asked], config.unix_mode)
+    sockets = bind([asked], config.observing.admin_unix_mode)
     address = bound_address(sockets[0])
     if address != asked:
         _log.info("admin listener on %s", address)
