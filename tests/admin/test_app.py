@@ -13,6 +13,7 @@ from aiohttp import ClientSession, TCPConnector
 from aiohttp.typedefs import LooseHeaders
 
 from cmux_proxy.admin.serving import AdminListener
+from cmux_proxy.settings import Access
 from tests.helpers.script import head
 from tests.helpers.snapshots import GET, OK, Counted
 from tests.helpers.timing import SOON, soon
@@ -33,12 +34,13 @@ class Told:
 
 @contextlib.asynccontextmanager
 async def admin(
-    source: Told, tokens: Sequence[str] = (), per_port: bool = False
+    source: Told, tokens: Sequence[str] = (), per_port: bool = False, hosts: Sequence[str] = ()
 ) -> AsyncIterator[ClientSession]:
     """Serve, and give a client of it."""
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
-    listener = AdminListener(source, [sock], tokens, per_port)
+    access = Access(tokens=tokens, allow_hosts=hosts)
+    listener = AdminListener(source, [sock], access, per_port)
     await listener.start()
     try:
         connector = TCPConnector(force_close=True)
@@ -135,6 +137,19 @@ async def test_a_name_that_anybody_can_point_here_is_refused(host: str) -> None:
 async def test_addresses_and_localhost_are_answered(host: str) -> None:
     async with admin(Told()) as session:
         assert (await ask(session, "/healthz", Host=host))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("proxy.internal:9179", 200), ("PROXY.internal.", 200), ("a.b.example", 200),
+        ("127.0.0.1:1", 200), ("localhost", 200),
+        ("internal:9179", 421), ("example", 421), ("proxy.internal.evil.example.com", 421),
+    ],
+)  # fmt: skip
+async def test_names_that_the_proxy_allows_are_the_listeners_too(host: str, status: int) -> None:
+    async with admin(Told(), hosts=["proxy.internal", "*.example"]) as session:
+        assert (await ask(session, "/metrics", Host=host))[0] == status
 
 
 async def test_where_there_are_tokens_one_is_needed_but_for_probes() -> None:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from aiohttp import web
@@ -22,8 +22,10 @@ from cmux_proxy.admin.overview import MOST_TUNNELS, overview
 from cmux_proxy.admin.page import dashboard
 from cmux_proxy.admin.port_metrics import PortLabels
 from cmux_proxy.admin.reach import UNKNOWN, Reach
+from cmux_proxy.entries import HostPattern
 from cmux_proxy.machine.listening import Listening, Survey
 from cmux_proxy.relay.access import credentials, is_one_of
+from cmux_proxy.settings import Access
 
 # So often the dashboard hears of news, in seconds.
 _INTERVAL: Final = 1.0
@@ -55,11 +57,12 @@ class Pages:
     """Answers from what `source` tells."""
 
     def __init__(
-        self, source: Source, tokens: Sequence[str], per_port: bool, reach: Reach = UNKNOWN
+        self, source: Source, access: Access, per_port: bool, reach: Reach = UNKNOWN
     ) -> None:
         self._source = source
         self._ledger = Ledger()
-        self._tokens = [token.encode("ascii") for token in tokens]
+        self._tokens = [token.encode("ascii") for token in access.tokens]
+        self._hosts = [HostPattern.parse(text) for text in access.allow_hosts]
         self._ports = PortLabels() if per_port else None
         self._reach = reach
         self._survey = Survey()
@@ -87,8 +90,8 @@ class Pages:
     async def _guard(self, request: web.Request, handler: _Answer) -> web.StreamResponse:
         """Refuse whom it is not for."""
         # Browsers name a host. Where there is none, aiohttp puts the listener's own address.
-        if "Host" in request.headers and not _is_direct(request.host):
-            return _text(421, "this name is not one of the admin listener's; ask for its address")
+        if "Host" in request.headers and not self._is_own(request.host):
+            return _text(421, "this name is not one of the admin listener's (--allow-host)")
         is_open = not self._tokens or request.path in _OPEN_TO_ALL
         if not is_open and not is_one_of(_token_of(request), self._tokens):
             refusal = _text(401, "a token is needed: Authorization: Bearer")
@@ -107,6 +110,11 @@ class Pages:
             for name, value in _HEADERS.items():
                 response.headers.setdefault(name, value)
         return response
+
+    def _is_own(self, host: str) -> bool:
+        """Return whether a Host is one that nobody can rebind, or that --allow-host allows."""
+        name = _name_of(host)
+        return _is_direct(name) or any(pattern.matches(name) for pattern in self._hosts)
 
     async def _told(self, most: int = 0) -> Snapshot:
         snapshots = await self._source.snapshots(most)
@@ -185,10 +193,15 @@ def _encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:
         return choose_encoder("")
 
 
-def _is_direct(host: str) -> bool:
-    """Return whether a Host is an address or this machine's own name, which nobody can rebind."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    if name.lower().removesuffix(".") in ("", "localhost"):
+def _name_of(host: str) -> str:
+    """Return a Host in lower case, without its port and without a dot at its end."""
+    name, _, port = host.rpartition(":")
+    return (name if port.isdigit() else host).lower().removesuffix(".")
+
+
+def _is_direct(name: str) -> bool:
+    """Return whether a host is an address or this machine's own name."""
+    if name in ("", "localhost"):
         return True
     try:
         ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))

@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from cmux_proxy.admin.app import Pages, Source
 from cmux_proxy.admin.reach import UNKNOWN, Reach
+from cmux_proxy.settings import Access
 
 # At the end, readers of events have so many seconds.
 _PATIENCE: Final = 0.1
@@ -31,12 +32,12 @@ class AdminListener:
     """Answers on sockets that listen, which are its own from now on."""
 
     def __init__(
-        self, source: Source, sockets: Sequence[socket.socket], tokens: Sequence[str],
+        self, source: Source, sockets: Sequence[socket.socket], access: Access,
         per_port: bool, reach: Reach = UNKNOWN,
     ) -> None:  # fmt: skip
         self._sockets = sockets
         self._runner = web.AppRunner(
-            Pages(source, tokens, per_port, reach).app(),
+            Pages(source, access, per_port, reach).app(),
             handle_signals=False,
             # Whoever has left wants no more news.
             handler_cancellation=True,

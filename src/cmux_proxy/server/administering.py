@@ -54,9 +54,9 @@ async def administered(
     from cmux_proxy.admin.reach import Reach
     from cmux_proxy.admin.serving import AdminListener
 
-    tokens, per_port = config.access.tokens, config.observing.metrics_per_port
     reach = Reach.of(config, addresses)
-    listener = AdminListener(source, sockets, tokens, per_port, reach)
+    per_port = config.observing.metrics_per_port
+    listener = AdminListener(source, sockets, config.access, per_port, reach)
     await listener.start()
     try:
         yield
