@@ -183,7 +183,7 @@ GROUPS: Final[dict[str, list[Flag]]] = {
         Flag("admin-unix-mode", "observing.admin_unix_mode", Mode(),
              "Permissions of the admin listener's file, where it is a Unix socket.", "600"),
         Flag("metrics-per-port", "observing.metrics_per_port", click.BOOL,
-             "Have the metrics of --admin tell the first 100 ports apart."),
+             "Have the metrics of --admin tell the first 100 ports apart that have answered."),
         Flag("otlp", "observing.otlp", click.STRING,
              "Collector that gets a span for each exchange, such as http://127.0.0.1:4318.", OFF,
              "URL"),

@@ -8,12 +8,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cmux_proxy.admin.merging import merged
 from cmux_proxy.admin.metrics import registry_of
-from cmux_proxy.admin.port_metrics import PortLabels
+from cmux_proxy.admin.port_metrics import PortFigures
 from tests.helpers.script import head
 from tests.helpers.snapshots import CONNECT, GET, OK, ROUTE, Counted
 
 
-def read(told: dict[str, Any], ports: PortLabels | None = None) -> dict[tuple[str, ...], float]:
+def read(told: dict[str, Any], ports: PortFigures | None = None) -> dict[tuple[str, ...], float]:
     """Return the samples by name and the values of their labels."""
     text = generate_latest(registry_of(told, ports)).decode()
     return {
@@ -120,7 +120,7 @@ async def test_lines_that_the_access_log_has_lost_are_counted_by_why() -> None:
 
 
 async def test_names_follow_the_conventions() -> None:
-    text = generate_latest(registry_of(await told_of_much(), PortLabels())).decode()
+    text = generate_latest(registry_of(await told_of_much(), PortFigures())).decode()
     for line in text.splitlines():
         if line.startswith("# TYPE"):
             _, _, name, kind = line.split()

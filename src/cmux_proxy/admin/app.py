@@ -20,7 +20,7 @@ from cmux_proxy.admin.merging import Snapshot, merged
 from cmux_proxy.admin.metrics import registry_of
 from cmux_proxy.admin.overview import MOST_TUNNELS, overview
 from cmux_proxy.admin.page import dashboard
-from cmux_proxy.admin.port_metrics import PortLabels
+from cmux_proxy.admin.port_metrics import PortFigures
 from cmux_proxy.admin.reach import UNKNOWN, Reach
 from cmux_proxy.entries import HostPattern
 from cmux_proxy.machine.listening import Listening, Survey
@@ -63,7 +63,7 @@ class Pages:
         self._ledger = Ledger()
         self._tokens = [token.encode("ascii") for token in access.tokens]
         self._hosts = [HostPattern.parse(text) for text in access.allow_hosts]
-        self._ports = PortLabels() if per_port else None
+        self._ports = PortFigures() if per_port else None
         self._reach = reach
         self._survey = Survey()
         self._survey_lock = asyncio.Lock()

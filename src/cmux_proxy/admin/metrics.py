@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from cmux_proxy.admin.merging import Snapshot, add
-from cmux_proxy.admin.port_metrics import PortLabels, port_metrics
+from cmux_proxy.admin.port_metrics import PortFigures, port_metrics
 from cmux_proxy.observe.counts import BUCKETS
 
 # What a client has done wrong, whatever the status.
@@ -33,8 +33,8 @@ _REJECTED: Final = {
 }
 
 
-def registry_of(snapshot: Snapshot, ports: "PortLabels | None") -> CollectorRegistry:
-    """Return a registry with the metrics; `ports` names the series of ports, None leaves them out.
+def registry_of(snapshot: Snapshot, ports: "PortFigures | None") -> CollectorRegistry:
+    """Return a registry with the metrics; `ports` has the figures of ports, None leaves them out.
 
     `prometheus_client.exposition` writes it down.
     """
@@ -44,7 +44,7 @@ def registry_of(snapshot: Snapshot, ports: "PortLabels | None") -> CollectorRegi
 
 
 class _Snapshot(Collector):
-    def __init__(self, snapshot: Snapshot, ports: PortLabels | None) -> None:
+    def __init__(self, snapshot: Snapshot, ports: PortFigures | None) -> None:
         self._told = snapshot
         self._ports = ports
 
