@@ -6,6 +6,7 @@ import pytest
 
 from cmux_proxy.client.asking import Answer, NoAnswer, Question, ask
 from cmux_proxy.client.proxy_url import ProxyUrl
+from tests.helpers.http_proxies import http_proxy
 from tests.helpers.origins import Behaviour, Visit, answer, answering, chunk, origin, silent
 from tests.helpers.script import head
 from tests.helpers.timing import MS, SOON
@@ -143,3 +144,50 @@ async def test_who_speaks_no_tls_is_told() -> None:
     async with origin(plain) as upstream:
         with pytest.raises(NoAnswer, match="does not speak TLS"):
             await asyncio.to_thread(ask, url(upstream.port, is_tls=True), QUESTION, SOON)
+
+
+async def test_an_http_proxy_is_asked_for_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    far = ProxyUrl("vm.invalid", 80, False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with (
+        origin(answering(lambda _: answer(b"hi", "Content-Type: text/plain"))) as upstream,
+        http_proxy("127.0.0.1", upstream.port) as way,
+    ):
+        monkeypatch.setenv("http_proxy", way.url)
+        assert (await asyncio.to_thread(ask, far, QUESTION, SOON)).text == "hi"
+        assert way.asked == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
+
+
+def saying(data: bytes) -> Behaviour:
+    """Say so much to a request, and close."""
+
+    async def behave(visit: Visit) -> None:
+        await visit.head()
+        await visit.say(data)
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "says"),
+    [
+        (saying(head("HTTP/1.1 403 No")), "lets nobody through to {}: 403 No"),
+        (saying(b"x" * 70_000), "does not answer like an HTTP proxy"),
+        (saying(b""), "does not answer like an HTTP proxy"),
+        (silent, "it does not answer in time"),
+    ],
+    ids=["refusal", "another protocol", "end", "silence"],
+)
+async def test_an_http_proxy_that_opens_no_way_is_named(
+    behaviour: Behaviour, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = ProxyUrl("vm.invalid", 80, False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    async with origin(behaviour) as upstream:
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{upstream.port}")
+        with pytest.raises(NoAnswer) as caught:
+            await asyncio.to_thread(ask, far, QUESTION, 50 * MS if behaviour is silent else SOON)
+    assert f"127.0.0.1:{upstream.port} (http_proxy)" in str(caught.value)
+    assert says.format(far) in str(caught.value)

@@ -17,6 +17,7 @@ from cmux_proxy.client.opening import (
     system_says,
 )
 from cmux_proxy.client.proxy_url import ProxyUrl
+from tests.helpers.http_proxies import http_proxy
 from tests.helpers.script import head, stage
 from tests.helpers.timing import MS, SOON, soon
 from tests.helpers.wire import Wire, WireListener, closed_port
@@ -143,12 +144,16 @@ OURS = "Proxy-Status: edge, cmux-proxy; error=http_request_error"
         (head("HTTP/1.1 101 Switching"), "answered 101: Switching"),
         (head("HTTP/1.1 100 C", "A: b") + head("HTTP/1.1 403 N"), "answered 403: N"),
         (head("HTTP/1.1 100 C"), "closed the connection without an answer; is it a proxy?"),
+        (head("HTTP/1.1 200 OK", "Server: Caddy", "Content-Length: 0"),
+         "answered 200 with a body, as Caddy, which is no tunnel; is it a cmux-proxy?"),
+        (head("HTTP/1.1 204 X", "transfer-encoding: chunked"),
+         "answered 204 with a body, which is no tunnel; is it a cmux-proxy?"),
         (head("HTTP/1.1 2 OK"), "does not answer like a proxy"),
         (head("HTTP/1.1 2000 OK"), "does not answer like a proxy"),
     ],
     ids=["nothing", "a part", "another protocol", "endless", "status", "bare status", "our own",
-         "text", "html", "control bytes", "101", "interim", "interim only", "one digit",
-         "four digits"],
+         "text", "html", "control bytes", "101", "interim", "interim only",
+         "a length", "a coding", "one digit", "four digits"],
 )  # fmt: skip
 async def test_whatever_is_no_tunnel_is_told_in_one_line(answer: bytes, says: str) -> None:
     async with proxy_that_says(answer) as url:
@@ -185,3 +190,60 @@ async def test_what_speaks_no_tls_is_told() -> None:
     async with proxy_that_says(head("HTTP/1.1 400 Bad Request")) as url:
         tls = ProxyUrl(url.host, url.port, True)
         assert (await refusal(tls)).startswith(f"{tls} does not speak TLS: ")
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Have no HTTP proxy but what the test sets."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+async def test_an_http_proxy_is_asked_for_the_way(variables: pytest.MonkeyPatch) -> None:
+    async with stage() as on, http_proxy(on.address.host, on.address.port) as way:
+        variables.setenv("http_proxy", way.url)
+        tunnel = await soon(open_tunnel(ProxyUrl("vm.invalid", 80, False), Wanted(on.port), SOON))
+        upstream = await on.upstream()
+        await upstream.says(b"hello")
+        assert await soon(tunnel.reader.readexactly(5)) == b"hello"
+        assert way.asked == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
+        tunnel.writer.close()
+        await upstream.gets_end()
+
+
+async def test_an_http_proxy_that_refuses_or_is_not_there_is_named(
+    variables: pytest.MonkeyPatch,
+) -> None:
+    url = ProxyUrl("vm.invalid", 80, False)
+    async with http_proxy("127.0.0.1", 1, head("HTTP/1.1 403 Not you")) as way:
+        variables.setenv("http_proxy", way.url)
+        place = way.url.removeprefix("http://")
+        assert await refusal(url) == (
+            f"{place} (http_proxy) lets nobody through to {url}: 403 Not you; "
+            "no_proxy=vm.invalid leads around it"
+        )
+    with closed_port() as port:
+        variables.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        assert (await refusal(url)).startswith(
+            f"cannot connect to 127.0.0.1:{port} (http_proxy): Connection refused"
+        )
+    variables.setenv("http_proxy", "socks5://127.0.0.1")
+    assert "http_proxy names a proxy that speaks socks5" in await refusal(url)
+
+
+async def test_who_answers_behind_an_http_proxy_is_named_with_it(
+    variables: pytest.MonkeyPatch,
+) -> None:
+    answer = head("HTTP/1.1 200 OK", "Server: Caddy", "Content-Length: 0")
+    async with (
+        proxy_that_says(answer) as last,
+        http_proxy(last.host, last.port) as way,
+    ):
+        variables.setenv("ALL_PROXY", way.url)
+        place = way.url.removeprefix("http://")
+        assert await refusal(ProxyUrl("vm.invalid", 80, False)) == (
+            f"http://vm.invalid:80, through {place} (ALL_PROXY), answered 200 with a body, "
+            "as Caddy, which is no tunnel; is it a cmux-proxy?"
+        )

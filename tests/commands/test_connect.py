@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import pty
 import select
 import shlex
 import signal
@@ -14,8 +15,10 @@ import pytest
 
 from cmux_proxy import Access
 from cmux_proxy.commands.connect import TIMED_OUT
+from tests.helpers.http_proxies import http_proxy
+from tests.helpers.machines import network
 from tests.helpers.proxies import MODULE, environment, local_config
-from tests.helpers.script import Peer, Stage, stage
+from tests.helpers.script import Peer, Stage, head, stage
 from tests.helpers.timing import SOON, later
 from tests.helpers.tools import finish
 from tests.helpers.wire import WireListener, closed_port
@@ -115,9 +118,10 @@ async def test_output_that_does_not_block_is_written_whole() -> None:
         assert await later(process.wait()) == 0
 
 
-async def test_it_is_interrupted_though_nobody_reads() -> None:
+async def test_on_a_terminal_it_is_interrupted_though_nobody_reads() -> None:
     reading, writing = os.pipe()
-    async with stage() as on, connected(on, stdout=writing) as (process, upstream):
+    ours, theirs = pty.openpty()
+    async with stage() as on, connected(on, stdin=theirs, stdout=writing) as (process, upstream):
         flooding = asyncio.get_running_loop().create_task(upstream.says(b"x" * 1_000_000))
         await full(writing)
         process.send_signal(signal.SIGINT)
@@ -125,8 +129,49 @@ async def test_it_is_interrupted_though_nobody_reads() -> None:
         flooding.cancel()
         await asyncio.gather(flooding, return_exceptions=True)
         upstream.ignores_the_rest()
-    os.close(reading)
-    os.close(writing)
+    for each in (reading, writing, ours, theirs):
+        os.close(each)
+
+
+async def test_without_a_tunnel_it_is_interrupted_wherever_it_reads() -> None:
+    listener = WireListener()
+    process = await asyncio.create_subprocess_exec(
+        *MODULE, "connect", "22", f"http://127.0.0.1:{listener.port}",
+        stdin=asyncio.subprocess.PIPE, env=environment(),
+    )  # fmt: skip
+    with await listener.accept() as wire:
+        assert await later(wire.receive())
+        process.send_signal(signal.SIGINT)
+        assert await later(process.wait()) == -signal.SIGINT
+    listener.close()
+
+
+async def test_a_shared_master_keeps_its_tunnel_when_somebody_types_ctrl_c() -> None:
+    async with stage() as on, connected(on) as (process, upstream):
+        # The tunnel stands.
+        await upstream.says(b"hello")
+        assert process.stdout is not None
+        assert await later(process.stdout.readexactly(5)) == b"hello"
+        process.send_signal(signal.SIGINT)
+        assert process.stdin is not None
+        process.stdin.write(b"more")
+        await upstream.gets(b"more")
+        await upstream.says(b"again")
+        assert await later(process.stdout.readexactly(5)) == b"again"
+        upstream.ends()
+        assert await later(process.wait()) == 0
+
+
+async def test_it_ends_with_whoever_started_it_though_the_service_goes_on() -> None:
+    reading, writing = os.pipe()
+    async with stage() as on, connected(on, stdout=writing) as (process, upstream):
+        os.close(writing)
+        os.close(reading)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert await later(process.wait()) == 0
+        await upstream.gets_end()
+        await upstream.gets_cut()
 
 
 async def test_closed_standard_streams_are_empty_ones() -> None:
@@ -219,3 +264,44 @@ async def test_a_proxy_that_says_nothing_is_124() -> None:
     assert done.status == TIMED_OUT
     assert b"has not opened a tunnel within 0.1 s" in done.errors
     listener.close()
+
+
+async def test_an_http_proxy_stands_before_it() -> None:
+    async with stage() as on, http_proxy(on.address.host, on.address.port) as way:
+        process = await asyncio.create_subprocess_exec(
+            *MODULE, "connect", str(on.port), "http://vm.invalid",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            env=environment(http_proxy=way.url),
+        )  # fmt: skip
+        upstream = await on.upstream()
+        await upstream.says(b"hello")
+        upstream.ends()
+        assert await later(process.communicate()) == (b"hello", None)
+        assert process.returncode == 0
+        assert way.asked == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
+
+
+async def test_what_is_on_the_loopback_needs_no_http_proxy() -> None:
+    async with stage() as on:
+        variables = environment(http_proxy="http://127.0.0.1:1", ALL_PROXY="socks5://a")
+        process = await asyncio.create_subprocess_exec(
+            *command(on), stdout=asyncio.subprocess.PIPE, env=variables
+        )
+        upstream = await on.upstream()
+        upstream.ends()
+        assert await later(process.wait()) == 0
+
+
+async def test_a_zone_leads_to_a_link_local_address() -> None:
+    async with network() as net:
+        await net.switch.set_up("addr add fe80::7/64 dev lo nodad")
+        listener = net.switch.inside(lambda: WireListener("::"))
+        process = await asyncio.create_subprocess_exec(
+            *net.switch.command(*MODULE, "connect", "22", f"http://[fe80::7%25lo]:{listener.port}"),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=environment(),
+        )  # fmt: skip
+        with await listener.accept() as wire:
+            assert (await later(wire.receive())).startswith(b"CONNECT 127.0.0.1:22 HTTP/1.1\r\n")
+            await wire.send(head("HTTP/1.1 200 OK") + b"hello")
+        assert await later(process.communicate()) == (b"hello", None)
+        listener.close()

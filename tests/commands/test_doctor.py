@@ -75,6 +75,7 @@ def test_the_first_problem_decides(is_timeout: bool, capsys: pytest.CaptureFixtu
 
 async def test_workspace_token_header_and_path_are_used(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret\n")
+    (tmp_path / "token").chmod(0o600)
     config = local_config(access=Access(tokens=["secret"]))
     async with stage(config) as on, origin(length(b"hello\n"), "127.18.0.9") as upstream:
         status, _ = await examined(

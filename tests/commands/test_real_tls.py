@@ -10,6 +10,7 @@ import pytest
 
 from tests.commands.test_forward import Forwarding, forwarding
 from tests.helpers.authority import Authority
+from tests.helpers.http_proxies import http_proxy
 from tests.helpers.proxies import MODULE, environment
 from tests.helpers.script import Stage, stage
 from tests.helpers.timing import SOON, later, soon
@@ -172,3 +173,34 @@ async def test_a_certificate_that_is_not_good_is_refused_and_nothing_is_sent(
                     assert await soon(near.receive()) == b""
         assert line.startswith(f"cmux-proxy: error: the certificate of {url} is not good: ")
         assert line.rstrip(".\n").endswith(says)
+
+
+async def test_a_verified_proxy_is_reached_through_an_http_proxy(tmp_path: Path) -> None:
+    async with (
+        stage() as on,
+        gate(tmp_path, on, "edge.invalid") as tls,
+        http_proxy("127.0.0.1", tls.port) as way,
+    ):
+        variables = {**tls.variables, "HTTPS_PROXY": way.url}
+        arguments = (*KEY, str(on.port), "https://edge.invalid")
+        process = await asyncio.create_subprocess_exec(
+            *MODULE, "connect", *arguments,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=variables,
+        )  # fmt: skip
+        upstream = await on.upstream()
+        assert process.stdin is not None
+        process.stdin.write(b"x" * 1_000_000)
+        assert len(await upstream.gets_bytes(1_000_000)) == 1_000_000
+        await upstream.says(b"answer")
+        upstream.ends()
+        assert process.stdout is not None
+        assert await later(process.stdout.read()) == b"answer"
+        process.stdin.close()
+        assert await later(process.wait()) == 0
+        await upstream.gets_end()
+        flags = ("--proxy", "https://edge.invalid", *KEY)
+        asked = await finish(*MODULE, "doctor", *flags, variables=variables)
+        assert asked.out.startswith(
+            b"ok       proxy      https://edge.invalid:443 is a cmux-proxy\n"
+        )
+        assert way.asked[0].startswith(b"CONNECT edge.invalid:443 HTTP/1.1\r\n")

@@ -4,12 +4,15 @@ For diagnosis: one connection for each question, no redirects, no decoding of co
 """
 
 import http.client
+import os
 import re
+import socket
 import ssl
 import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from cmux_proxy.client.http_proxy import LARGEST_HEAD, HttpProxy, HttpProxyError, proxy_for
 from cmux_proxy.client.proxy_url import ProxyUrl
 
 _FIRST_PIECE: Final = 2048
@@ -71,9 +74,12 @@ class _Response(http.client.HTTPResponse):
 
 def ask(url: ProxyUrl, question: Question, timeout: float) -> Answer:
     """Return the answer; raise NoAnswer, after `timeout` seconds without a byte at the latest."""
-    connection = _connection(url, timeout)
+    connection = http.client.HTTPConnection(url.host, url.port, timeout=timeout)
     try:
+        connection.sock = _connected(url, timeout)
         return _ask(connection, question)
+    except HttpProxyError as error:
+        raise NoAnswer(str(error)) from None
     except TimeoutError:
         raise NoAnswer(f"{url} has not answered within {timeout:g} s", is_timeout=True) from None
     except ssl.SSLCertVerificationError as error:
@@ -90,16 +96,53 @@ def ask(url: ProxyUrl, question: Question, timeout: float) -> Answer:
         connection.close()
 
 
-def _connection(url: ProxyUrl, timeout: float) -> http.client.HTTPConnection:
+def _connected(url: ProxyUrl, timeout: float) -> socket.socket:
+    """Return a socket to a proxy, through the HTTP proxy before it if there is one."""
+    way = proxy_for(url, os.environ)
+    if way is None:
+        sock = socket.create_connection((url.host, url.port), timeout)
+    else:
+        sock = _through(way, url, timeout)
     if not url.is_tls:
-        return http.client.HTTPConnection(url.host, url.port, timeout=timeout)
-    context = ssl.create_default_context()
-    return http.client.HTTPSConnection(url.host, url.port, timeout=timeout, context=context)
+        return sock
+    try:
+        return ssl.create_default_context().wrap_socket(sock, server_hostname=url.name)
+    except OSError:
+        sock.close()
+        raise
+
+
+def _through(way: HttpProxy, url: ProxyUrl, timeout: float) -> socket.socket:
+    try:
+        sock = socket.create_connection((way.host, way.port), timeout)
+        try:
+            sock.sendall(way.request(url))
+            way.check(url, _head(sock))
+        except BaseException:
+            sock.close()
+            raise
+    except OSError as error:
+        raise HttpProxyError(f"cannot reach {url} through {way}: {_reason(error)}") from None
+    return sock
+
+
+def _head(sock: socket.socket) -> bytes:
+    """Return an answer's head; what stands behind it is left to be read."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n") and len(head) < LARGEST_HEAD:
+        piece = sock.recv(1)
+        if not piece:
+            break
+        head += piece
+    return head
+
+
+def _reason(error: OSError) -> str:
+    return "it does not answer in time" if isinstance(error, TimeoutError) else str(error.strerror)
 
 
 def _ask(connection: http.client.HTTPConnection, question: Question) -> Answer:
     connection.response_class = _Response
-    connection.connect()
     start = time.monotonic()
     connection.putrequest("GET", question.path, skip_host=True, skip_accept_encoding=True)
     for name, value in question.fields:

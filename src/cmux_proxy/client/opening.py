@@ -10,9 +10,9 @@ import ssl
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from cmux_proxy.client.http_proxy import LARGEST_HEAD, HttpProxy, HttpProxyError, proxy_for
 from cmux_proxy.client.proxy_url import ProxyUrl
 
-_LARGEST_HEAD: Final = 64 * 1024
 _MOST_SHOWN: Final = 300
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])[ \r]")
 _INTERIM: Final = "100"
@@ -29,6 +29,10 @@ _ERROR_NUMBER: Final = re.compile(r"\[Errno ([0-9]+)\]")
 _NO_PROXY_SAYS: Final = ("400", "404", "405", "501")
 # What a cmux-proxy, perhaps behind another proxy, says of itself in a refusal (RFC 9209).
 _OF_OURS: Final = re.compile(rb"\r\nproxy-status:[^\r]*\bcmux-proxy\b", re.IGNORECASE)
+# A tunnel has no body. Servers that take CONNECT for any other request announce one, as Caddy does.
+_FRAMING: Final = re.compile(rb"\r\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
+_SERVER: Final = re.compile(rb"\r\nserver:[ \t]*([^\r]{1,80})", re.IGNORECASE)
+_NO_REASON: Final = "no reason given"
 
 
 class TunnelError(Exception):
@@ -76,20 +80,47 @@ async def open_tunnel(url: ProxyUrl, wanted: Wanted, timeout: float) -> Tunnel:
 
 
 async def _open(url: ProxyUrl, wanted: Wanted) -> Tunnel:
-    reader, writer = await _connect(url)
     try:
-        writer.write(wanted.head())
-        await _read_answer(url, reader)
+        way = proxy_for(url, os.environ)
+        tunnel = await (_connect(url) if way is None else _through(way, url))
+    except HttpProxyError as error:
+        raise TunnelError(str(error)) from None
+    told = str(url) if way is None else f"{url}, through {way},"
+    try:
+        if url.is_tls:
+            await _speak_tls(url, tunnel.writer)
+        tunnel.writer.write(wanted.head())
+        await _read_answer(told, tunnel.reader)
     except BaseException:
-        writer.transport.abort()
+        tunnel.writer.transport.abort()
         raise
-    return Tunnel(reader, writer)
+    return tunnel
 
 
-async def _connect(url: ProxyUrl) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    context = ssl.create_default_context() if url.is_tls else None
+async def _connect(to: ProxyUrl | HttpProxy) -> Tunnel:
     try:
-        return await asyncio.open_connection(url.host, url.port, ssl=context, limit=_LARGEST_HEAD)
+        return Tunnel(*await asyncio.open_connection(to.host, to.port, limit=LARGEST_HEAD))
+    except OSError as error:
+        reason = system_says(error)
+        remedy = "; does the proxy run there?" if reason == _NOBODY else ""
+        raise TunnelError(f"cannot connect to {to}: {reason}{remedy}") from None
+
+
+async def _through(way: HttpProxy, url: ProxyUrl) -> Tunnel:
+    """Return a connection through an HTTP proxy."""
+    tunnel = await _connect(way)
+    try:
+        tunnel.writer.write(way.request(url))
+        way.check(url, await _read_head(str(way), tunnel.reader))
+    except BaseException:
+        tunnel.writer.transport.abort()
+        raise
+    return tunnel
+
+
+async def _speak_tls(url: ProxyUrl, writer: asyncio.StreamWriter) -> None:
+    try:
+        await writer.start_tls(ssl.create_default_context(), server_hostname=url.name)
     except ssl.SSLCertVerificationError as error:
         remedy = _OWN_AUTHORITY if error.verify_code in _UNKNOWN_AUTHORITY else ""
         reason = error.verify_message + remedy
@@ -97,9 +128,7 @@ async def _connect(url: ProxyUrl) -> tuple[asyncio.StreamReader, asyncio.StreamW
     except ssl.SSLError as error:
         raise TunnelError(f"{url} does not speak TLS: {error.reason}") from None
     except OSError as error:
-        reason = system_says(error)
-        remedy = "; does the proxy run there?" if reason == _NOBODY else ""
-        raise TunnelError(f"cannot connect to {url}: {reason}{remedy}") from None
+        raise TunnelError(f"{url} broke the connection: {system_says(error)}") from None
 
 
 def system_says(error: OSError) -> str:
@@ -112,7 +141,7 @@ def system_says(error: OSError) -> str:
     return os.strerror(numbers.pop()) if len(numbers) == 1 else str(error)
 
 
-async def _read_answer(url: ProxyUrl, reader: asyncio.StreamReader) -> None:
+async def _read_answer(url: str, reader: asyncio.StreamReader) -> None:
     """Read the answer's head; raise TunnelError unless it opens the tunnel."""
     status = _INTERIM
     while status.startswith("1") and status != _SWITCHING:
@@ -126,9 +155,18 @@ async def _read_answer(url: ProxyUrl, reader: asyncio.StreamReader) -> None:
         is_strange = status in _NO_PROXY_SAYS and not _OF_OURS.search(head)
         remedy = "; is it a cmux-proxy?" if is_strange else ""
         raise TunnelError(f"{url} answered {status}: {await _reason(reader, head)}{remedy}")
+    if _FRAMING.search(head):
+        what = f"{status} with a body{_server(head)}"
+        raise TunnelError(f"{url} answered {what}, which is no tunnel; is it a cmux-proxy?")
 
 
-async def _read_head(url: ProxyUrl, reader: asyncio.StreamReader) -> bytes:
+def _server(head: bytes) -> str:
+    """Return the name of the server that has answered, if the head has it."""
+    found = _SERVER.search(head)
+    return f", as {_printable(found[1].decode('latin-1'))}" if found else ""
+
+
+async def _read_head(url: str, reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
@@ -145,8 +183,11 @@ async def _reason(reader: asyncio.StreamReader, head: bytes) -> str:
     phrase = head.partition(b"\r\n")[0].split(b" ", 2)[2:]
     is_text = b"\r\ncontent-type: text/plain" in head.lower()
     text = await _first_line(reader) if is_text else b""
-    printable = (text.strip() or b" ".join(phrase)).decode("utf-8", "replace")
-    return "".join(one if one.isprintable() else "?" for one in printable) or "no reason given"
+    return _printable((text.strip() or b" ".join(phrase)).decode("utf-8", "replace")) or _NO_REASON
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else "?" for one in text)
 
 
 async def _first_line(reader: asyncio.StreamReader) -> bytes:

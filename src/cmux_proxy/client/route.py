@@ -1,7 +1,6 @@
 """The route that a diagnosis follows: proxy, port and hosts, and the questions to ask of it."""
 
 import base64
-import ipaddress
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 
@@ -63,11 +62,7 @@ class Route(NamedTuple):
     @property
     def is_of_this_machine(self) -> bool:
         """Whether the proxy seems to run here."""
-        host = self.proxy.host
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost" or host.endswith(".localhost")
+        return self.proxy.is_loopback
 
     def probe(self) -> Question:
         """Ask the proxy what only it answers: there is no port 0."""

@@ -1,9 +1,11 @@
 """cmux-proxy connect PORT URL: standard input and output become the two ends of a tunnel."""
 
 import asyncio
+import contextlib
 import os
 import select
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Sequence
@@ -53,6 +55,10 @@ def connect_command(
 
 async def _run(url: ProxyUrl, wanted: Wanted, timeout: float) -> None:
     tunnel = await open_tunnel(url, wanted, timeout)
+    if not sys.stdin.isatty():
+        # Ctrl-C in a terminal goes to all that was started there, a shared ssh master's
+        # ProxyCommand included, which has sessions of other terminals. It ends with ssh.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A thread, since standard input may be a file, which no event loop waits for; and one that
     # ends with the process, since nothing else ends its reading.
     reading = threading.Thread(
@@ -69,7 +75,10 @@ def _send_input(tunnel: Tunnel, loop: asyncio.AbstractEventLoop) -> None:
     while data := _read_some(sys.stdin.fileno()):
         if not _has_left(tunnel, loop, data):
             return
-    _has_left(tunnel, loop, b"")
+    if _has_left(tunnel, loop, b""):
+        _await_no_reader(sys.stdout.fileno())
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(tunnel.writer.transport.abort)
 
 
 def _read_some(descriptor: int) -> bytes:
@@ -81,6 +90,15 @@ def _read_some(descriptor: int) -> bytes:
             select.select([descriptor], [], [])
         except OSError:
             return b""
+
+
+def _await_no_reader(descriptor: int) -> None:
+    """Wait until nobody can read what is written any more; for ever, if that cannot be told."""
+    kind = os.fstat(descriptor).st_mode
+    poll = select.poll()
+    if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+        poll.register(descriptor, 0)
+    poll.poll()
 
 
 def _has_left(tunnel: Tunnel, loop: asyncio.AbstractEventLoop, data: bytes) -> bool:
