@@ -1,5 +1,6 @@
 """cmux-proxy workspaces: what is isolated now, and nothing that is not."""
 
+import os
 import socket
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy import cli
+from cmux_proxy.isolation.messages import receive, send
+from cmux_proxy.isolation.registry import Registry
 from tests.helpers.workspaces import listed, need_namespaces, running
 
 LISTEN = """
@@ -52,6 +55,21 @@ def test_it_tells_ports_processes_and_commands(registry: Path) -> None:
     assert rows[1] == [
         "b", "127.18.45.229", "-", str(other.pid), "sh -c read ?[31m; sleep 60",
     ]  # fmt: skip
+
+
+def test_a_name_that_somebody_has_told_the_keeper_is_printed_with_escapes(registry: Path) -> None:
+    need_namespaces(())
+    with (
+        running("a-300", "sleep", "60") as command,
+        Registry.open() as opened,
+        opened.connect("127.18.1.44", 5.0) as channel,  # type: ignore[union-attr]
+    ):
+        pidfd = os.pidfd_open(command.pid)
+        send(channel, {"ask": "join", "name": "\x1b]0;mine\x07", "pid": command.pid}, [pidfd])
+        os.close(pidfd)
+        receive(channel).close()
+        rows = listed()
+    assert [row[0] for row in rows] == ["a-300", "\\x1b]0;mine\\x07"]
 
 
 def test_the_help_of_the_proxy_lists_it(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cmux_proxy.isolation.messages import receive, send
+from cmux_proxy.isolation.messages import printable, receive, send
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -56,3 +56,15 @@ def test_the_end_is_told_from_a_message(pair: Pair) -> None:
 def test_a_message_arrives_whole(pair: Pair, fields: dict[str, Any]) -> None:
     send(pair[0], fields)
     assert receive(pair[1]).fields == fields
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("agent-1", "agent-1"), ("a b\\c", "a b\\c"), ("\u00e4", "\u00e4"),
+        ("\x1b[31m", "\\x1b[31m"), ("a\nb\r\t\0", "a\\nb\\r\\t\\x00"), ("\x9b2J", "\\x9b2J"),
+        ("\u202eb", "\\u202eb"), ("\ud800", "\\ud800"), (7, "7"),
+    ],
+)  # fmt: skip
+def test_what_a_terminal_would_obey_is_escaped(said: object, shown: str) -> None:
+    assert printable(said) == shown

@@ -1,5 +1,6 @@
 """What is known of all workspaces, whatever some of their keepers do."""
 
+import json
 import os
 import socket
 import threading
@@ -50,6 +51,34 @@ def test_a_keeper_without_a_workspace_is_left_out(registry: Path, data: bytes) -
         answering = threading.Thread(target=answer, args=(listener, data))
         answering.start()
         assert statuses(opened) == []
+        answering.join()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {}, {"commands": 1, "ports": [], "namespace": 1},
+        {"commands": [[1, "a", 2]], "ports": [], "namespace": 1},
+        {"commands": [["\x1b[2J", "a"]], "ports": [], "namespace": 1},
+        {"commands": [], "ports": ["\x1b[2J"], "namespace": 1},
+        {"commands": [], "ports": [], "namespace": None},
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_no_status_is_left_out(registry: Path, said: dict[str, object]) -> None:
+    with Registry.open() as opened, opened.listen(ADDRESS) as listener:
+        answering = threading.Thread(target=answer, args=(listener, json.dumps(said).encode()))
+        answering.start()
+        assert statuses(opened) == []
+        answering.join()
+
+
+def test_a_name_has_nothing_that_a_terminal_would_obey(registry: Path) -> None:
+    said = {"commands": [[1, "\x1b[31mred\n"], [2, "n" * 999]], "ports": [80], "namespace": 3}
+    with Registry.open() as opened, opened.listen(ADDRESS) as listener:
+        answering = threading.Thread(target=answer, args=(listener, json.dumps(said).encode()))
+        answering.start()
+        commands = [Command(1, "\\x1b[31mred\\n"), Command(2, "n" * 255)]
+        assert statuses(opened) == [Status(ADDRESS, commands, [80], 3)]
         answering.join()
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from cmux_proxy.isolation import outbound
 from cmux_proxy.isolation.errors import IsolationError
-from cmux_proxy.isolation.messages import receive, send
+from cmux_proxy.isolation.messages import printable, receive, send
 from cmux_proxy.isolation.namespace import enter, net_namespace, require_linux
 from cmux_proxy.isolation.registry import Registry
 from cmux_proxy.isolation.status import statuses
@@ -99,9 +99,9 @@ def _join(channel: socket.socket, name: str) -> str | None:
         answer = receive(channel)
     try:
         if "error" in answer.fields:
-            raise IsolationError(str(answer.fields["error"]))
+            raise IsolationError(printable(answer.fields["error"]))
         enter(answer.descriptors)
     finally:
         answer.close()
-    note: str | None = answer.fields["note"]
-    return note
+    note = answer.fields["note"]
+    return None if note is None else printable(note)

@@ -49,6 +49,15 @@ def receive(channel: socket.socket) -> Message:
     return message
 
 
+def printable(text: object) -> str:
+    """Return what a peer said with escapes in the place of what a terminal would obey."""
+    return "".join(each if each.isprintable() else _escape(each) for each in str(text))
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
 def _fields(data: bytes) -> dict[str, Any] | None:
     try:
         fields = json.loads(data)

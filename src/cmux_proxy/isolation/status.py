@@ -3,11 +3,13 @@
 import socket
 from typing import Any, Final, NamedTuple
 
-from cmux_proxy.isolation.messages import receive, send
+from cmux_proxy.isolation.messages import printable, receive, send
 from cmux_proxy.isolation.registry import Registry
 
 # A keeper that has been stopped is left out, rather than waited for.
 _ANSWERS_WITHIN: Final = 2.0
+# No workspace has a longer one.
+_LONGEST_NAME: Final = 255
 
 
 class Command(NamedTuple):
@@ -38,13 +40,19 @@ def _status(registry: Registry, address: str) -> Status | None:
         if channel is None:
             return None
         with channel:
-            said = _ask(channel)
-    except (OSError, EOFError, ValueError):
+            return _read(address, _ask(channel))
+    except (OSError, EOFError):
         return None  # it is just leaving
-    if "error" in said:
-        return None
-    commands = [Command(pid, name) for pid, name in said["commands"]]
-    return Status(address, commands, said["ports"], said["namespace"])
+    except (ValueError, TypeError, KeyError):
+        return None  # it is no keeper, or has none of these
+
+
+def _read(address: str, said: dict[str, Any]) -> Status:
+    """Read an answer, which may be anything: whoever is inside a workspace can be its keeper."""
+    commands = [
+        Command(int(pid), printable(name)[:_LONGEST_NAME]) for pid, name in said["commands"]
+    ]
+    return Status(address, commands, list(map(int, said["ports"])), int(said["namespace"]))
 
 
 def _ask(channel: socket.socket) -> dict[str, Any]:
