@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from cmux_proxy import Proxy
-from cmux_proxy.server.proxy import _ON_ITS_WAY
+from cmux_proxy.server.draining import ON_ITS_WAY
 from tests.helpers.proxies import proxy_process
 from tests.helpers.script import ROUTE, Stage, get, head, stage
 from tests.helpers.timing import MS, later, soon
@@ -26,19 +26,36 @@ def begin_drain(proxy: Proxy, timeout: float | None = NEVER) -> "asyncio.Task[No
 
 
 async def draining(on: Stage, timeout: float | None = NEVER) -> "asyncio.Task[None]":
-    """Have a proxy drain and return once it does: it has closed an idle connection."""
-    idle = await on.client()
+    """Have a proxy drain and return once it refuses requests: it has closed a new connection."""
+    new = await on.client()
     await on.serves()
     drain = begin_drain(on.proxy, timeout)
-    await idle.gets_end()
+    await new.gets_end()
     return drain
 
 
-async def test_an_idle_connection_is_closed_at_once() -> None:
+async def test_a_new_connection_that_stays_silent_is_closed_and_the_drain_ends() -> None:
     async with stage() as on:
         await soon(await draining(on))
         with pytest.raises(ConnectionRefusedError):
             await on.client()
+
+
+async def test_a_new_connection_may_send_its_first_request_after_the_idle_ones_are_closed() -> None:
+    async with stage() as on:
+        used, upstream = await on.pair()
+        await upstream.says(OK)
+        await used.gets(OK)
+        new = await on.client()
+        drain = begin_drain(on.proxy)
+        await used.gets_end()
+        await new.says(get("/new"))
+        upstream = await on.upstream()
+        await upstream.gets(head("GET /new HTTP/1.1", "Host: a"))
+        await upstream.says(OK)
+        await new.gets(OK_CLOSE)
+        await new.gets_end()
+        await soon(drain)
 
 
 async def test_idle_upstream_connections_are_closed_at_once() -> None:
@@ -159,7 +176,7 @@ async def test_who_asks_while_the_loop_is_busy_with_others_is_answered(is_new: b
         address = on.proxy.addresses[0]
         sock = socket.create_connection((address.host, address.port)) if is_new else None
         drain = begin_drain(on.proxy)
-        await busy_while((sock or client.wire.sock).send, request_for(on), 2 * _ON_ITS_WAY)
+        await busy_while((sock or client.wire.sock).send, request_for(on), 2 * ON_ITS_WAY)
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
         await upstream.says(OK)
         if sock is None:
@@ -284,7 +301,7 @@ async def test_a_signal_drains_the_process_and_it_exits_with_0(
                 late.connect(("127.0.0.1", proxy.port))
             await upstream.send(OK)
             assert await soon(client.receive_all()) == OK_CLOSE
-            assert await proxy.ended() == (0, "")
+            await proxy.drains()
 
 
 async def test_a_tunnel_gets_the_drain_timeout_and_the_process_exits_with_0(
@@ -321,7 +338,7 @@ async def test_a_second_signal_ends_the_process_at_once(
             proxy.signal(first)
             assert await soon(idle.receive()) == b""
             proxy.signal(second)
-            assert await proxy.ended() == (128 + second, "")
+            await proxy.drains(128 + second)
             assert await later(upstream.receive()) != b""
 
 

@@ -208,12 +208,19 @@ def test_a_loss_while_idle_is_forgotten() -> None:
 
 def test_a_drain_closes_what_is_idle_and_nothing_else() -> None:
     world = World()
-    idle, begun = world.client(), world.client()
+    new, begun = world.client(), world.client()
     begun.arrives(b"GET ")
     asked, _upstream = world.ask(GET)
+    used, upstream = world.ask(GET)
+    upstream.arrives(OK)
+    clients = (used, new, begun, asked)
     for timed in list(world.context.clients):
         timed.drain()
-    assert [client.is_over() for client in (idle, begun, asked)] == [True, False, False]
+    assert [client.is_over() for client in clients] == [True, False, False, False]
+    world.context.is_refusing = True
+    for timed in list(world.context.clients):
+        timed.drain()
+    assert [client.is_over() for client in clients] == [True, True, False, False]
 
 
 def test_whoever_is_accepted_once_requests_are_refused_is_closed() -> None:

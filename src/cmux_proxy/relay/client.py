@@ -29,7 +29,9 @@ from cmux_proxy.relay.telling import tell_unread
 class ClientConnection(ClientSide):
     """A client's connection, from its first byte to its close or its becoming a tunnel."""
 
-    __slots__ = ("_context", "_exchange", "_is_advancing", "_is_closing", "_searched", "since")
+    __slots__ = (
+        "_context", "_exchange", "_is_advancing", "_is_closing", "_is_used", "_searched", "since",
+    )  # fmt: skip
 
     def __init__(self, context: Context) -> None:
         super().__init__()
@@ -38,6 +40,8 @@ class ClientConnection(ClientSide):
         self._searched = 0
         self._is_advancing = False
         self._is_closing = False
+        # Whether a request has been answered on it.
+        self._is_used = False
         # When it came, in seconds of the loop's clock.
         self.since = 0.0
 
@@ -132,9 +136,13 @@ class ClientConnection(ClientSide):
         return self._exchange is not None and self._exchange.has_upstream()
 
     def drain(self) -> None:
-        """Close unless an exchange is under way or a request has begun to arrive."""
+        """Close unless an exchange is under way or a request has begun to arrive.
+
+        A new connection stays open until requests are refused: its first request may be on its way.
+        """
         if self._exchange is None and not self.early:
-            self._close()
+            if self._is_used or self._context.is_refusing:
+                self._close()
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -158,6 +166,7 @@ class ClientConnection(ClientSide):
         if not keep:
             self._close()
             return
+        self._is_used = True
         self._idle()
         if self.early:
             self._advance()

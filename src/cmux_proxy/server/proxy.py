@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 from functools import partial
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import Self, cast
 
 from cmux_proxy.config import DEFAULT_UPSTREAM_HOST, Address, Config
 from cmux_proxy.observe.access_log import log
@@ -21,17 +21,12 @@ from cmux_proxy.server.accepting import Arrivals, Factory
 from cmux_proxy.server.audience import Audience
 from cmux_proxy.server.binding import adopt, bound_address, open_sockets, reached_addresses
 from cmux_proxy.server.descriptors import budget
+from cmux_proxy.server.draining import Drain
 from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.own import OwnAddresses
 from cmux_proxy.server.snapshot import Snapshot, snapshot
 
 _log = logging.getLogger("cmux_proxy")
-
-# What a client has sent before it could know of the drain arrives within so many seconds. Then it
-# takes some turns of the event loop to be read, more for a new connection; a loop that had no time
-# for them is late with both.
-_ON_ITS_WAY: Final = 0.05
-_TURNS: Final = 10
 
 
 class Proxy:
@@ -56,7 +51,7 @@ class Proxy:
         self._audience: Audience | None = None
         self._listener: Listener | None = None
         self._emptied = asyncio.Event()
-        self._drain_begun: asyncio.Future[None] | None = None
+        self._drain: Drain | None = None
 
     @property
     def addresses(self) -> list[Address]:
@@ -106,7 +101,7 @@ class Proxy:
         wait = self._config.timeouts.drain if timeout is None else timeout
         try:
             async with asyncio.timeout(wait):
-                await self._begin_drain(context, min(wait, _ON_ITS_WAY))
+                await self._begin_drain(context, wait)
                 await self._emptiness(context)
         except TimeoutError:
             _tell_what_is_cut(context, wait)
@@ -118,6 +113,8 @@ class Proxy:
         if context is None:
             return
         self._stop_accepting()
+        if self._drain is not None:
+            self._drain.end()
         context.ticker.stop()
         for connection in [*context.clients, *context.tunnels]:
             connection.abort()
@@ -154,29 +151,13 @@ class Proxy:
         if self._listener is not None:
             self._listener.close()
 
-    async def _begin_drain(self, context: Context, delay: float) -> None:
+    async def _begin_drain(self, context: Context, wait: float) -> None:
         """Stop accepting, and close what is idle once requests on their way have been read."""
-        if self._drain_begun is None:
-            loop = asyncio.get_running_loop()
-            self._drain_begun = loop.create_future()
-            context.is_draining = True
+        if self._drain is None:
+            self._drain = Drain(context, wait)
             if self._listener is not None:
                 self._listener.finish()
-            # A callback of its own, since a coroutine would go on before what has just arrived
-            # is read.
-            loop.call_later(delay, self._close_idle, context, self._drain_begun, _TURNS)
-        await asyncio.shield(self._drain_begun)
-
-    def _close_idle(self, context: Context, begun: "asyncio.Future[None]", turns: int) -> None:
-        if turns:
-            loop = asyncio.get_running_loop()
-            loop.call_soon(self._close_idle, context, begun, turns - 1)
-            return
-        context.is_refusing = True
-        for connection in list(context.clients):
-            connection.drain()
-        self._close_idle_upstreams(context)
-        begun.set_result(None)
+        await self._drain.begun()
 
     async def _emptiness(self, context: Context) -> None:
         """Wait until no connection of a client is left."""

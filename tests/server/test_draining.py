@@ -1,0 +1,67 @@
+"""Drain by itself: what it does at once, what later, and what it logs."""
+
+import asyncio
+import logging
+
+import pytest
+
+from tests.helpers.script import ROUTE, Stage, get, head, stage
+from tests.helpers.timing import SOON, soon
+
+OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+def begin(on: Stage) -> "asyncio.Task[None]":
+    return asyncio.get_running_loop().create_task(on.proxy.drain(3600.0))
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.name == "cmux_proxy"]
+
+
+async def test_what_it_waits_for_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with stage() as on:
+        await on.pair()
+        await on.tunnel()
+        used, upstream = await on.pair()
+        await upstream.says(OK)
+        await used.gets(OK)
+        drain = begin(on)
+        await used.gets_end()
+        async with asyncio.timeout(SOON):
+            while not logged(caplog):
+                await asyncio.sleep(0)
+        assert logged(caplog) == ["draining: waits up to 3600 s; clients: 1, tunnels: 1"]
+        await on.proxy.close()
+        await soon(drain)
+
+
+async def test_where_it_waits_for_nothing_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await upstream.says(OK)
+        await client.gets(OK)
+        await soon(on.proxy.drain())
+        await client.gets_end()
+        await upstream.gets_end()
+    assert logged(caplog) == []
+
+
+async def test_a_head_that_was_begun_is_served_while_new_connections_are_waited_for() -> None:
+    async with stage() as on:
+        used, upstream = await on.pair()
+        await upstream.says(OK)
+        await used.gets(OK)
+        begun = await on.client()
+        await begun.says(b"GET / HTTP/1.1\r\n")
+        drain = begin(on)
+        await used.gets_end()
+        await begun.says(head("Host: a", ROUTE))
+        upstream = await on.upstream()
+        await upstream.gets(get().replace(f"{ROUTE}\r\n".encode(), b""))
+        await upstream.says(OK)
+        await begun.gets(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await begun.gets_end()
+        await soon(drain)
