@@ -71,6 +71,23 @@ async def test_a_malformed_workspace_reaches_nobody() -> None:
         await on.nothing_reached_upstream()
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Host: a", ROUTE, f"X-Cmux-Workspace-Internal: {'1' * 60_000}a"],
+        [f"Host: {'1' * 60_000}a-<port>.localhost"],
+    ],
+    ids=["field", "host"],
+)
+async def test_a_workspace_of_60_kilobytes_reaches_nobody(lines: list[str]) -> None:
+    async with stage() as on:
+        client = await on.client()
+        await client.says(head("GET / HTTP/1.1", *lines))
+        text = await client.gets_error(400, "http_request_error")
+        assert text.endswith(" has more than 255 bytes")
+        await on.nothing_reached_upstream()
+
+
 # Hosts
 
 

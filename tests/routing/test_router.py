@@ -194,11 +194,10 @@ def test_more_hosts_than_are_remembered_are_routed_all_the_same(by_host: Router)
 @pytest.mark.parametrize(
     ("host", "fields"),
     [
-        (b"a", ((PORT, b"80"), (WORKSPACE, b"w" * 60_000))),
         (b"a", ((PORT, b"80"), (WORKSPACE, b"d/" * 30_000 + b"w"))),
-        (b"w" * 60_000 + b"-80.localhost", ()),
+        (b"80.localhost:" + b"0" * 60_000, ()),
     ],
-    ids=["workspace", "path", "host"],
+    ids=["path", "host"],
 )
 def test_what_is_long_is_routed_and_not_remembered(
     by_host: Router, host: bytes, fields: tuple[tuple[bytes, bytes], ...]
@@ -206,6 +205,16 @@ def test_what_is_long_is_routed_and_not_remembered(
     """Anybody may send as many as they like, each of the size of a header section."""
     assert by_host.route(b"GET", host, fields).port == 80
     assert not by_host._rare
+
+
+@pytest.mark.parametrize("size", [256, 60_000])
+def test_a_workspace_has_at_most_255_bytes(by_host: Router, size: int) -> None:
+    assert by_host.route(b"GET", b"a", ((PORT, b"80"), (WORKSPACE, b"w" * 255))).port == 80
+    assert by_host.route(b"GET", b"w" * 255 + b"-80.localhost", ()).port == 80
+    with pytest.raises(RouteRefused, match="Workspace-Internal has more than 255 bytes"):
+        by_host.route(b"GET", b"a", ((PORT, b"80"), (WORKSPACE, b"w" * size)))
+    with pytest.raises(RouteRefused, match="invalid host: its workspace has more than 255 bytes"):
+        by_host.route(b"GET", b"w" * size + b"-80.localhost", ())
 
 
 def test_the_family_is_that_of_all_internal_fields() -> None:

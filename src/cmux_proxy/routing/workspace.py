@@ -12,7 +12,9 @@ from cmux_proxy.entries import WORKSPACE
 WORKSPACE_FIELD: Final = "X-Cmux-Workspace-Internal"
 
 
-_NUMBER: Final = re.compile(r"[0-9]+\Z", re.ASCII)
+_DIGITS: Final = "0123456789"
+# As many bytes as a file name has: a workspace is mostly a directory.
+_MAX_LABEL: Final = 255
 _MOST: Final = 0xFFFF
 _OWN: Final = re.compile(r"127\.18\.([0-9]{1,3})\.([0-9]{1,3})", re.ASCII)
 # RFC 1123 section 2.1
@@ -25,11 +27,14 @@ _PRIME: Final = 0x01000193
 def workspace_label(name: str) -> str:
     """Return the last component of a workspace's path, in lower case.
 
-    Raises ValueError, with one clause, where that is empty or has bytes that no name has.
+    Raises ValueError, with one clause, where that is empty, longer than 255 bytes, or has bytes
+    that no name has.
     """
     label = name.rpartition("/")[2]
     if not label:
         raise ValueError("is empty")
+    if len(label) > _MAX_LABEL:
+        raise ValueError(f"has more than {_MAX_LABEL} bytes")
     if not label.isascii() or not label.isprintable():
         raise ValueError("has characters that are not printable ASCII")
     return label.lower()
@@ -42,8 +47,9 @@ def workspace_ip(name: str) -> str:
     Raises ValueError, with one clause, for what is no name and for numbers above 65535.
     """
     label = workspace_label(name)
-    match = _NUMBER.search(label)
-    number = _hash(label) & _MOST if match is None else _small(match[0])
+    # A pattern for the digits at the end would begin anew at each digit of the label.
+    digits = label[len(label.rstrip(_DIGITS)) :]
+    number = _small(digits) if digits else _hash(label) & _MOST
     return f"127.18.{number >> 8}.{number & 0xFF}"
 
 
