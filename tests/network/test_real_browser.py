@@ -118,3 +118,63 @@ async def test_an_error_page_lets_nobody_else_run_scripts(tmp_path: Path) -> Non
             inserted = "document.body.append(Object.assign(document.createElement('script'), "
             await browser.evaluate(inserted + "{ text: 'window.ran = true' })); 0")
             assert await browser.evaluate("window.ran === undefined")
+
+
+# A page may add fields to the requests of its own origin
+
+OTHER_PORT: Final = """
+fetch("%s", { headers: { "X-Cmux-Port-Internal": "%d" } })
+    .then((answer) => answer.text().then((text) => `${answer.status} ${text.trim()}`), String)
+"""
+EMPTY_PAGE: Final = '<!doctype html><link rel="icon" href="data:,">'
+FORBIDDEN: Final = "400 invalid header: X-Cmux-Port-Internal contradicts the host; leave it out"
+
+
+def allows_everything() -> Behaviour:
+    """Be a development server that lets every page read it, with any field."""
+    allowed = [f"Access-Control-Allow-{what}: *" for what in ("Origin", "Headers", "Methods")]
+    return length(EMPTY_PAGE.encode(), "Content-Type: text/html", *allowed)
+
+
+async def test_a_page_reaches_no_other_port_of_its_own_origin(tmp_path: Path) -> None:
+    async with (
+        origin(allows_everything()) as machine,
+        origin(allows_everything()) as secret,
+        # The port of the machine's own page, in a workspace.
+        origin(allows_everything(), workspace_ip("ws-1"), machine.port) as workspace,
+        stage() as on,
+        chromium(tmp_path) as browser,
+    ):
+        for upstream, name in ((machine, "%d"), (workspace, "ws-1-%d")):
+            page = f"http://{name % upstream.port}.localhost:{on.address.port}/"
+            assert await browser.open(page) == 200
+            assert await browser.evaluate(OTHER_PORT % ("/x", secret.port)) == FORBIDDEN
+            # Its own port it may name, and stays in its workspace.
+            assert (
+                await browser.evaluate(OTHER_PORT % ("/own", upstream.port)) == f"200 {EMPTY_PAGE}"
+            )
+            assert [asked.target for asked in upstream.asked] == ["/", "/own"]
+        assert not secret.asked
+
+
+async def test_a_page_reaches_no_other_port_through_a_service_that_allows_everything(
+    tmp_path: Path,
+) -> None:
+    async with (
+        origin(allows_everything()) as foreign,
+        origin(allows_everything()) as permissive,
+        origin(allows_everything()) as secret,
+        stage() as on,
+        chromium(tmp_path) as browser,
+    ):
+        assert await browser.open(f"http://{foreign.port}.localhost:{on.address.port}/") == 200
+        there = f"http://{permissive.port}.localhost:{on.address.port}/x"
+        # The answer of the proxy's own lets no other origin read it.
+        failed = "TypeError: Failed to fetch"
+        assert await browser.evaluate(OTHER_PORT % (there, secret.port)) == failed
+        assert [asked.method for asked in permissive.asked] == ["OPTIONS"]
+        assert await browser.evaluate(OTHER_PORT % (there, permissive.port)) == f"200 {EMPTY_PAGE}"
+        # Nor does a host that names no port.
+        nowhere = f"http://localhost:{on.address.port}/"
+        assert await browser.evaluate(OTHER_PORT % (nowhere, secret.port)) == failed
+        assert not secret.asked

@@ -10,6 +10,8 @@ from tests.helpers.tools import finish, tool
 from tests.helpers.wire import WireListener
 
 WORKSPACE = "X-Cmux-Workspace-Internal: agent-7"
+NO_CONTENT = head("HTTP/1.1 204 No Content")
+CONTRADICTION = "invalid header: X-Cmux-{}-Internal contradicts the host; leave it out"
 
 
 async def both_on_one_port(on: Stage) -> Stage:
@@ -112,6 +114,82 @@ async def test_the_host_of_the_target_counts_rather_than_the_field() -> None:
         target = f"http://{on.port}.localhost/x"
         await client.says(head(f"GET {target} HTTP/1.1", "Host: 1.localhost"))
         await (await on.upstream()).gets(head("GET /x HTTP/1.1", f"Host: {on.port}.localhost"))
+
+
+@pytest.mark.parametrize(
+    ("line", "fields"),
+    [
+        pytest.param("GET / HTTP/1.1", ["Host: 3000.localhost"], id="plain"),
+        pytest.param("GET / HTTP/1.1", ["Host: 3000.LocalHost:8080"], id="in another case"),
+        pytest.param("GET / HTTP/1.1", ["Host: 3000.localhost.:8080"], id="a dot at the end"),
+        pytest.param("GET / HTTP/1.1", ["Host: 3000.localhost:<port>"], id="with that port"),
+        pytest.param("GET / HTTP/1.1", ["Host: ws-1-3000.localhost"], id="a workspace"),
+        pytest.param("GET / HTTP/1.1", ["Host: 3000.dev.test"], id="another suffix"),
+        pytest.param("GET / HTTP/1.0", ["Host: 3000.localhost"], id="HTTP/1.0"),
+        pytest.param("GET http://3000.localhost/ HTTP/1.1", ["Host: a"], id="absolute form"),
+        pytest.param("GET http://3000.localhost:1/ HTTP/1.0", [], id="absolute form, HTTP/1.0"),
+        pytest.param(
+            "GET / HTTP/1.1",
+            ["Host: 3000.localhost", "Connection: upgrade", "Upgrade: websocket"],
+            id="upgrade",
+        ),
+    ],
+)
+async def test_a_field_leads_to_no_other_port_than_the_host(line: str, fields: list[str]) -> None:
+    """What a page on 3000.localhost can send with `fetch` to its own origin."""
+    async with stage(local_config(routing=Routing(host_suffixes=["dev.test"]))) as on:
+        client = await on.client()
+        await client.says(head(line, *fields, ROUTE))
+        closes = line.endswith("1.0")
+        text = await client.gets_error(400, "http_request_error", closes=closes)
+        assert text == CONTRADICTION.format("Port")
+        await on.nothing_reached_upstream()
+
+
+@pytest.mark.parametrize(
+    "host", ["agent-8-<port>.localhost", "<port>.localhost", "agent-70-<port>.dev.test"]
+)
+async def test_a_field_leads_into_no_other_workspace_than_the_host(host: str) -> None:
+    async with stage(local_config(routing=Routing(host_suffixes=["dev.test"]))) as on:
+        client = await on.client()
+        await client.says(head("GET / HTTP/1.1", f"Host: {host}", WORKSPACE))
+        text = await client.gets_error(400, "http_request_error")
+        assert text == CONTRADICTION.format("Workspace")
+        await on.nothing_reached_upstream()
+
+
+async def test_a_port_field_does_not_lead_out_of_the_workspace_of_the_host() -> None:
+    async with stage() as on:
+        other = await both_on_one_port(on)
+        client = await on.client()
+        for fields in ([ROUTE], [ROUTE, "X-Cmux-Workspace-Internal: d/AGENT-7"]):
+            await client.says(head("GET / HTTP/1.1", "Host: agent-7-<port>.localhost", *fields))
+        upstream = await other.upstream()
+        await upstream.gets(head("GET / HTTP/1.1", "Host: agent-7-<port>.localhost"))
+        await upstream.says(NO_CONTENT)
+        await client.gets(NO_CONTENT)
+        await upstream.gets(head("GET / HTTP/1.1", "Host: agent-7-<port>.localhost"))
+        await on.nothing_reached_upstream()
+        other.close()
+
+
+async def test_other_fields_of_the_family_stay_good_beside_a_host() -> None:
+    async with stage() as on:
+        client = await on.client()
+        fields = ["X-Cmux-Wait: 1s", "X-Cmux-Host-Override: b", "X-Cmux-Later-Internal: 1", ROUTE]
+        await client.says(head("GET / HTTP/1.1", "Host: <port>.localhost", *fields))
+        await (await on.upstream()).gets(head("GET / HTTP/1.1", "Host: b"))
+
+
+async def test_the_fields_decide_for_http10_without_a_host_and_for_connect() -> None:
+    async with stage() as on:
+        client = await on.client()
+        await client.says(head("GET / HTTP/1.0", ROUTE))
+        await (await on.upstream()).gets(head("GET / HTTP/1.1", "Host: 127.0.0.1:<port>"))
+        tunnel = await on.client()
+        await tunnel.says(head("CONNECT 1.localhost:80 HTTP/1.1", "Host: 1.localhost:80", ROUTE))
+        await on.upstream()
+        await tunnel.gets(ESTABLISHED)
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,7 @@ def test_bytes_that_move_by_themselves_keep_a_port_awake() -> None:
         (head("GET / HTTP/1.1", "Host: a", ROUTE, "X-Cmux-Workspace-Internal: d/ws-1"), "ws-1"),
         (head("GET / HTTP/1.1", "Host: ws-1-80.localhost"), "ws-1"),
         (head("GET http://ws-1-80.localhost/ HTTP/1.1", "Host: ws-1-80.localhost"), "ws-1"),
-        (head("GET / HTTP/1.1", "Host: ws-1-81.localhost", ROUTE), ""),
+        (head("GET / HTTP/1.1", "Host: ws-1-80.localhost", ROUTE), "ws-1"),
         (head("CONNECT ws-1-80.localhost:1 HTTP/1.1", "Host: ws-1-80.localhost:1", ROUTE), ""),
         (GET, ""),
     ],

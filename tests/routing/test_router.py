@@ -4,7 +4,7 @@ import pytest
 
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
-from cmux_proxy.routing.target import Target
+from cmux_proxy.routing.target import HostTarget, Target
 
 PORT = b"x-cmux-port-internal"
 OTHER = b"x-cmux-other-internal"
@@ -97,14 +97,13 @@ def test_a_workspace_has_a_host_of_its_own() -> None:
 def test_a_malformed_workspace_is_refused_every_time(value: bytes, clause: str) -> None:
     text = f"invalid header: X-Cmux-Workspace-Internal {clause}"
     router = Router("h", None, ["localhost"])
-    for host in (b"80.localhost", None, b"80.localhost"):
+    for host in (b"localhost", None, b"localhost"):
         with pytest.raises(RouteRefused) as caught:
             router.route(b"GET", host, ((PORT, b"80"), (WORKSPACE, value)))
         assert caught.value.text == text
-    assert router.route(b"GET", b"80.localhost", ()) == Target("h", 80)
-    with pytest.raises(RouteRefused) as caught:
-        router.route(b"GET", b"80.localhost", ((WORKSPACE, value),))
-    assert caught.value.text == text
+    assert router.route(b"GET", b"ws-1-80.localhost", ()) == Target("127.18.0.1", 80)
+    with pytest.raises(RouteRefused, match="X-Cmux-Workspace-Internal"):
+        router.route(b"GET", b"ws-1-80.localhost", ((WORKSPACE, value),))
 
 
 def test_a_workspace_may_not_come_twice_nor_without_a_port() -> None:
@@ -123,8 +122,9 @@ def test_a_workspace_may_not_come_twice_nor_without_a_port() -> None:
         (b"ws-2-80.localhost", (), "ws-2"),
         (b"80.localhost", (), ""),
         (b"ws-2-80.elsewhere", (), ""),
-        (b"ws-2-80.localhost", ((PORT, b"80"),), ""),
-        (b"ws-2-80.localhost", ((WORKSPACE, b"ws-1"),), "ws-1"),
+        (b"ws-2-80.localhost", ((PORT, b"80"),), "ws-2"),
+        (b"ws-2-80.localhost", ((WORKSPACE, b"d/WS-2"),), "ws-2"),
+        (b"80.localhost", ((WORKSPACE, b"ws-1"),), ""),
     ],
 )
 def test_the_workspace_that_is_named_can_be_told(
@@ -152,14 +152,95 @@ def test_the_target_of_a_host_or_a_workspace_is_made_once(by_host: Router) -> No
         assert by_host.route(b"GET", host, fields) is first
 
 
-def test_the_fields_win_over_the_host(by_host: Router) -> None:
-    host = b"ws-1-3000.localhost"
-    assert by_host.route(b"GET", host, ((PORT, b"80"),)) == Target("h", 80)
-    assert by_host.route(b"GET", host, ((WORKSPACE, b"ws-2"),)) == Target("127.18.0.2", 3000)
-    assert by_host.route(b"GET", host, ()) == Target("127.18.0.1", 3000)
+@pytest.mark.parametrize(
+    ("host", "fields", "target"),
+    [
+        (b"3000.localhost", ((PORT, b"3000"),), Target("h", 3000)),
+        (b"3000.LocalHost.:8080", ((PORT, b"03000"),), Target("h", 3000)),
+        (b"3000.example.dev", ((OTHER, b"80"), (PORT, b"3000")), Target("h", 3000)),
+        (b"ws-1-3000.localhost", ((PORT, b"3000"),), Target("127.18.0.1", 3000)),
+        (b"ws-1-3000.localhost", ((WORKSPACE, b"ws-1"),), Target("127.18.0.1", 3000)),
+        (b"WS-1-3000.localhost:1", ((WORKSPACE, b"d/Ws-1"), (PORT, b"3000")),
+         Target("127.18.0.1", 3000)),
+        (b"ws-1-3000.localhost", ((b"x-cmux-wait", b"1"),), Target("127.18.0.1", 3000)),
+    ],
+)  # fmt: skip
+def test_fields_may_repeat_what_the_host_names(
+    by_host: Router, host: bytes, fields: tuple[tuple[bytes, bytes], ...], target: Target
+) -> None:
     for _ in range(2):
-        with pytest.raises(RouteRefused):
-            by_host.route(b"GET", host, ((PORT, b""),))
+        assert by_host.route(b"GET", host, fields) == target
+
+
+@pytest.mark.parametrize(
+    ("host", "fields", "blamed"),
+    [
+        (b"3000.localhost", ((PORT, b"5432"),), "Port"),
+        (b"3000.LOCALHOST", ((PORT, b"5432"),), "Port"),
+        (b"3000.localhost.", ((PORT, b"5432"),), "Port"),
+        (b"3000.localhost:8080", ((PORT, b"5432"),), "Port"),
+        (b"3000.localhost:5432", ((PORT, b"5432"),), "Port"),
+        (b"3000.example.dev", ((PORT, b"5432"),), "Port"),
+        (b"3000.Example.Dev.:80", ((b"x-cmux-wait", b"1"), (PORT, b"5432")), "Port"),
+        (b"ws-1-3000.localhost", ((PORT, b"5432"),), "Port"),
+        (b"ws-1-3000.localhost", ((PORT, b"5432"), (WORKSPACE, b"ws-1")), "Port"),
+        (b"ws-1-3000.localhost", ((PORT, b"3000"), (WORKSPACE, b"ws-2")), "Workspace"),
+        (b"ws-1-3000.localhost", ((WORKSPACE, b"ws-2"),), "Workspace"),
+        (b"ws-1-3000.localhost", ((WORKSPACE, b"other-1"),), "Workspace"),
+        (b"ws-1-3000.localhost", ((WORKSPACE, b"ws-01"),), "Workspace"),
+        (b"3000.localhost", ((WORKSPACE, b"ws-1"),), "Workspace"),
+        (b"3000.localhost", ((PORT, b"3000"), (WORKSPACE, b"ws-1")), "Workspace"),
+    ],
+)
+def test_fields_may_not_contradict_the_host(
+    by_host: Router, host: bytes, fields: tuple[tuple[bytes, bytes], ...], blamed: str
+) -> None:
+    # What was routed by its fields alone before is no way round.
+    by_host.route(b"GET", b"a", ((PORT, b"5432"),))
+    for _ in range(2):
+        with pytest.raises(RouteRefused) as caught:
+            by_host.route(b"GET", host, fields)
+        assert caught.value.status == 400
+        assert caught.value.text == (
+            f"invalid header: X-Cmux-{blamed}-Internal contradicts the host; leave it out"
+        )
+
+
+@pytest.mark.parametrize("field", [(PORT, b""), (PORT, b"+3000"), (WORKSPACE, b""), (PORT, b"0")])
+def test_a_malformed_field_beside_a_host_is_refused(
+    by_host: Router, field: tuple[bytes, bytes]
+) -> None:
+    for _ in range(2):
+        with pytest.raises(RouteRefused, match=r"^invalid header: "):
+            by_host.route(b"GET", b"ws-1-3000.localhost", (field,))
+    with pytest.raises(RouteRefused, match="given more than once"):
+        by_host.route(b"GET", b"ws-1-3000.localhost", (field, field))
+
+
+@pytest.mark.parametrize("host", [None, b"a", b"localhost:8080", b"ws.localhost", b"0.localhost"])
+def test_the_fields_decide_where_the_host_names_no_port(
+    by_host: Router, host: bytes | None
+) -> None:
+    for _ in range(2):
+        assert by_host.route(b"GET", host, ((PORT, b"80"),)) == Target("h", 80)
+        both = ((PORT, b"80"), (WORKSPACE, b"ws-1"))
+        assert by_host.route(b"GET", host, both) == Target("127.18.0.1", 80)
+
+
+def test_the_fields_decide_where_hosts_are_not_read() -> None:
+    router = Router("h")
+    for _ in range(2):
+        assert router.route(b"GET", b"3000.localhost", ((PORT, b"80"),)) == Target("h", 80)
+
+
+def test_what_the_host_has_named_can_be_told(by_host: Router) -> None:
+    for host, fields in ((b"80.localhost", ()), (b"ws-1-80.localhost", ((PORT, b"80"),))):
+        assert isinstance(by_host.route(b"GET", host, fields), HostTarget)
+    target = by_host.route(b"GET", b"80.localhost", ())
+    same = by_host.route(b"GET", b"a", ((PORT, b"80"),))
+    assert target == same
+    assert hash(target) == hash(same)
+    assert not isinstance(same, HostTarget)
 
 
 @pytest.mark.parametrize("host", [None, b"a", b"localhost", b"ws.localhost", b"80.localhost.test"])
@@ -172,6 +253,12 @@ def test_the_host_of_a_connect_names_none(by_host: Router) -> None:
     assert by_host.route(b"GET", b"80.localhost", ()).port == 80
     with pytest.raises(RouteRefused, match="missing required header"):
         by_host.route(b"CONNECT", b"80.localhost", ())
+    for _ in range(2):
+        target = by_host.route(b"CONNECT", b"80.localhost", ((PORT, b"5432"),))
+        assert target == Target("h", 5432)
+        assert not isinstance(target, HostTarget)
+    with pytest.raises(RouteRefused, match="contradicts"):
+        by_host.route(b"GET", b"80.localhost", ((PORT, b"5432"),))
 
 
 def test_the_workspace_in_a_host_is_as_strict(by_host: Router) -> None:
@@ -188,23 +275,27 @@ def test_no_host_names_a_port_unless_there_are_suffixes() -> None:
 def test_more_hosts_than_are_remembered_are_routed_all_the_same(by_host: Router) -> None:
     for port in range(1, 5000):
         assert by_host.route(b"GET", b"%d.localhost" % port, ()).port == port
+        assert by_host.route(b"GET", b"%d.test" % port, ((PORT, b"1"),)).port == 1
     assert len(by_host._rare) <= 4096
+    assert len(by_host._silent) <= 4096
 
 
 @pytest.mark.parametrize(
     ("host", "fields"),
     [
         (b"a", ((PORT, b"80"), (WORKSPACE, b"d/" * 30_000 + b"w"))),
+        (b"a" * 60_000, ((PORT, b"80"),)),
         (b"80.localhost:" + b"0" * 60_000, ()),
     ],
-    ids=["path", "host"],
+    ids=["path", "host", "host that names a port"],
 )
 def test_what_is_long_is_routed_and_not_remembered(
     by_host: Router, host: bytes, fields: tuple[tuple[bytes, bytes], ...]
 ) -> None:
     """Anybody may send as many as they like, each of the size of a header section."""
     assert by_host.route(b"GET", host, fields).port == 80
-    assert not by_host._rare
+    remembered = [*by_host._silent, *(part or b"" for key in by_host._rare for part in key)]
+    assert all(len(part) < 1000 for part in remembered)
 
 
 @pytest.mark.parametrize("size", [256, 60_000])

@@ -1,5 +1,6 @@
-"""The rules that pick a target, asked in order: the fields, then the host.
+"""The rules that pick a target: the host where it names a port, else the fields.
 
+A page in a browser may add fields to the requests of its own origin, and has no say in their Host.
 An embedder who routes differently subclasses Router and overrides `route`.
 """
 
@@ -9,10 +10,10 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.routing.host_label import HostSuffixes
+from cmux_proxy.routing.host_label import HostLabel, HostSuffixes
 from cmux_proxy.routing.port_field import PORT_FIELD, parse_port
-from cmux_proxy.routing.target import Target
-from cmux_proxy.routing.workspace import WORKSPACE_FIELD, WorkspaceHosts
+from cmux_proxy.routing.target import HostTarget, Target
+from cmux_proxy.routing.workspace import WORKSPACE_FIELD, WorkspaceHosts, workspace_label
 
 # The family of fields that belong to routing: reported to the router, never sent upstream.
 FAMILY_PREFIX: Final = b"x-cmux-"
@@ -20,6 +21,7 @@ FAMILY_SUFFIX: Final = b"-internal"
 
 PORT_NAME: Final = b"x-cmux-port-internal"
 _WORKSPACE: Final = b"x-cmux-workspace-internal"
+_INVALID_WORKSPACE: Final = f"invalid header: {WORKSPACE_FIELD}"
 # In all at most a few megabytes: a workspace or a host may be as long as a header section.
 _REMEMBERED: Final = 4096
 _LONGEST: Final = 512
@@ -27,14 +29,22 @@ _LONGEST: Final = 512
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Router:
-    """Routes by the port field, and by the host where there is none.
+    """Routes by the host where it names a port, and by the fields where it does not.
 
     The target is on `upstream_host`, or where a workspace is named, on that workspace's own host:
     a loopback address, or the name that `workspace_host` makes of it, such as
     "{workspace}.example". `host_suffixes` are names below which a host names a port.
     """
 
-    __slots__ = ("_host", "_rare", "_suffixes", "_targets", "_workspaces")
+    __slots__ = (
+        "_host",
+        "_rare",
+        "_reads_hosts",
+        "_silent",
+        "_suffixes",
+        "_targets",
+        "_workspaces",
+    )
 
     def __init__(
         self,
@@ -45,6 +55,9 @@ class Router:
         self._host = upstream_host
         self._workspaces = WorkspaceHosts(workspace_host)
         self._suffixes = HostSuffixes(host_suffixes)
+        self._reads_hosts = len(host_suffixes) > 0
+        # Hosts that name no port, which are most.
+        self._silent: set[bytes] = set()
         self._targets: dict[bytes, Target] = {}
         self._rare: dict[tuple[bytes | None, bytes | None, bytes | None], Target] = {}
 
@@ -69,6 +82,8 @@ class Router:
                 workspace = value
         if port is None or workspace is not None:
             return self._route_rarely(method, host, port, workspace)
+        if self._reads_hosts and host is not None and host not in self._silent:
+            return self._route_rarely(method, host, port, None)
         target = self._targets.get(port)
         if target is None:
             target = Target(self._host, parse_port(port))
@@ -78,52 +93,81 @@ class Router:
         return target
 
     def workspace_of(self, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]) -> str:
-        """Return the workspace that a request names, for whoever is told of it; mostly none.
+        """Return the workspace that a request names, for records; mostly none.
 
         What `route` gets, but for `host`: None where it does not choose the upstream.
         """
-        port: bytes | None = None
+        if host is not None and host not in self._silent:
+            label = self._suffixes.read(host)
+            if label is not None:
+                return label.workspace or ""
         for name, value in fields:
             if name == _WORKSPACE:
                 return value.decode("latin-1").rpartition("/")[2]
-            if name == PORT_NAME:
-                port = value
-        label = None if host is None or port is not None else self._suffixes.read(host)
-        return label.workspace or "" if label is not None else ""
+        return ""
 
     def _route_rarely(
         self, method: bytes, host: bytes | None, port: bytes | None, workspace: bytes | None
     ) -> Target:
-        """Return the target where a workspace is named, or no port is."""
+        """Return the target where more than the port field is, or may be, of importance."""
         # The host of a CONNECT is that of its target, which does not choose the upstream.
-        said = host if port is None and method != b"CONNECT" else None
+        said = None if method == b"CONNECT" or host in self._silent else host
         key = (port, workspace, said)
         target = self._rare.get(key)
-        if target is None:
-            target = self._read(port, workspace, said)
-            if len(workspace or b"") + len(said or b"") > _LONGEST:
-                return target
+        if target is not None:
+            return target
+        label = None if said is None else self._suffixes.read(said)
+        if label is not None:
+            target = self._by_host(label, port, workspace)
+        else:
+            self._note_silent(said)
+            key = (port, workspace, None)
+            target = self._by_fields(port, workspace)
+        if len(workspace or b"") + len(key[2] or b"") <= _LONGEST:
             if len(self._rare) >= _REMEMBERED:
                 self._rare.clear()
             self._rare[key] = target
         return target
 
-    def _read(self, port: bytes | None, workspace: bytes | None, host: bytes | None) -> Target:
+    def _by_host(self, label: HostLabel, port: bytes | None, workspace: bytes | None) -> Target:
+        """Return the target that a host names; fields may repeat it, and nothing else."""
+        if port is not None and parse_port(port) != label.port:
+            raise _contradicted(PORT_FIELD)
+        if workspace is not None and _checked(workspace) != label.workspace:
+            raise _contradicted(WORKSPACE_FIELD)
+        return HostTarget(self._host_of(label.workspace, "invalid host: its workspace"), label.port)
+
+    def _by_fields(self, port: bytes | None, workspace: bytes | None) -> Target:
+        if port is None:
+            raise RouteRefused(400, f"missing required header: {PORT_FIELD}")
+        number = parse_port(port)
         name = None if workspace is None else workspace.decode("latin-1")
-        blamed = f"invalid header: {WORKSPACE_FIELD}"
-        if port is not None:
-            number = parse_port(port)
-        else:
-            found = None if host is None else self._suffixes.read(host)
-            if found is None:
-                raise RouteRefused(400, f"missing required header: {PORT_FIELD}")
-            number = found.port
-            if name is None:
-                name = found.workspace
-                blamed = "invalid host: its workspace"
-        if name is None:
-            return Target(self._host, number)
+        return Target(self._host_of(name, _INVALID_WORKSPACE), number)
+
+    def _host_of(self, workspace: str | None, blamed: str) -> str:
+        """Return the host of a workspace, or the upstream host where there is no workspace."""
+        if workspace is None:
+            return self._host
         try:
-            return Target(self._workspaces.host_of(name), number)
+            return self._workspaces.host_of(workspace)
         except ValueError as error:
             raise RouteRefused(400, f"{blamed} {error}") from None
+
+    def _note_silent(self, host: bytes | None) -> None:
+        """Remember that a host names no port."""
+        if host is not None and len(host) <= _LONGEST:
+            if len(self._silent) >= _REMEMBERED:
+                self._silent.clear()
+            self._silent.add(host)
+
+
+def _checked(workspace: bytes) -> str:
+    """Return the label of a workspace field; raise RouteRefused where it has none."""
+    try:
+        return workspace_label(workspace.decode("latin-1"))
+    except ValueError as error:
+        raise RouteRefused(400, f"{_INVALID_WORKSPACE} {error}") from None
+
+
+def _contradicted(field: str) -> RouteRefused:
+    return RouteRefused(400, f"invalid header: {field} contradicts the host; leave it out")
