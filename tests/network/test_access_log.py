@@ -141,7 +141,7 @@ async def test_who_turns_over_a_file_that_nobody_writes_ends_nothing(
         await proxy.stop()
 
 
-@pytest.mark.parametrize("workers", [1])
+@pytest.mark.parametrize("workers", [1, 2])
 async def test_lines_lost_to_a_full_disk_are_counted_and_told_when_there_is_room(
     loop_name: str, workers: int, tmp_path: Path
 ) -> None:

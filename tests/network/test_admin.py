@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
-import glob
 import os
 import signal
 import socket
@@ -15,6 +13,7 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.helpers.loops import descriptors
 from tests.helpers.origins import answer, answering, origin
 from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
 from tests.helpers.script import head
@@ -114,36 +113,54 @@ async def test_a_drain_is_told_to_its_end(loop_name: str, workers: int) -> None:
         await proxy.drains()
 
 
-async def test_nobody_waits_for_a_worker_that_has_drained(loop_name: str, tmp_path: Path) -> None:
-    # Where the supervisor or the admin process kept its socket, each question would wait there.
-    flags = ("--admin", "127.0.0.1:0", "--workers", "2", "--drain-timeout", "60s")
-    variables = {"TMPDIR": str(tmp_path)}
-    async with proxy_process(loop_name, *flags, variables=variables) as proxy:
-        await admin_address(proxy)
+async def test_nobody_waits_for_a_worker_that_has_drained(loop_name: str) -> None:
+    # Where another process kept the end of its channel, each question would wait there.
+    async with administered(loop_name, 2, "--drain-timeout", "60s") as (proxy, session):
         with await Wire.to("127.0.0.1", proxy.port) as wire:
             async with origin(answering(lambda _asked: GREETING)) as upstream:
                 route = f"X-Cmux-Port-Internal: {upstream.port}"
                 await wire.send(head("CONNECT a:1 HTTP/1.1", "Host: a:1", route))
                 await later(wire.receive())
+                *workers, admin = proxy.workers()
+                inherited = {pid: sockets_of(pid) & sockets_of(proxy.pid) for pid in workers}
                 proxy.signal()
-                paths = glob.glob(f"{tmp_path}/cmux-proxy-*/*.sock")
                 async with asyncio.timeout(SOON):
-                    reached = [True, True]
-                    while sorted(reached) != [False, True]:
-                        await asyncio.sleep(0)
-                        reached = list(map(_reaches, paths))
+                    while len(left := proxy.workers()) != 2:
+                        await figure(session, "cmux_proxy_workers")
+                [gone] = set(workers) - set(left)
+                assert inherited[gone]
+                for pid in (proxy.pid, *left):
+                    assert not inherited[gone] & sockets_of(pid)
+                assert admin in left
+                assert await figure(session, "cmux_proxy_workers") == 1
         await proxy.drains()
 
 
-def _reaches(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as sock:
-        # A queue may be full where nobody takes from it.
-        sock.setblocking(False)
-        status = sock.connect_ex(path)
-        if not status:
-            with contextlib.suppress(BrokenPipeError):
-                sock.send(b"0\n")
-        return status != errno.ECONNREFUSED
+def sockets_of(pid: int) -> set[str]:
+    """Return the sockets that a process has open, but for its standard streams."""
+    opened = descriptors(pid)
+    streams = {opened[number] for number in ("0", "1", "2")}
+    return {what for what in opened.values() if what.startswith("socket:")} - streams
+
+
+@pytest.mark.parametrize("folder", ["empty", "much-too-long-for-the-path-of-a-socket-" * 3, "none"])
+async def test_several_workers_need_no_folder(loop_name: str, folder: str, tmp_path: Path) -> None:
+    place = tmp_path / folder
+    if folder != "none":
+        place.mkdir()
+    async with administered(loop_name, 2, variables={"TMPDIR": str(place)}) as (proxy, session):
+        async with session.get("/healthz") as told:
+            assert told.status == 200
+        assert [names for _, *names in os.walk(place) if names != [[], []]] == []
+        await proxy.stop()
+
+
+async def test_several_workers_need_no_file_system_that_can_be_written(loop_name: str) -> None:
+    within = ("sh", "-c", 'ulimit -f 0; exec "$@"', "sh")
+    async with administered(loop_name, 2, within=within) as (proxy, session):
+        async with session.get("/healthz") as told:
+            assert told.status == 200
+        await proxy.stop()
 
 
 async def test_a_worker_that_is_killed_and_the_listener_itself_are_replaced(

@@ -67,15 +67,15 @@ async def administered(
 def run_admin(
     config: Config,
     sockets: Sequence[socket.socket],
-    paths: Sequence[str],
+    channels: Sequence[socket.socket],
     lifeline: socket.socket,
     addresses: Sequence[Address] = (),
 ) -> None:
-    """In a process of its own: answer for the workers at `paths` until SIGTERM or the end.
+    """In a process of its own: answer for the workers at `channels` until SIGTERM or the end.
 
     `addresses` are those at which the workers listen.
     """
-    answering = administered(config, sockets, SeveralWorkers(paths), addresses)
+    answering = administered(config, sockets, SeveralWorkers(channels), addresses)
     asyncio.run(_serve(answering, lifeline))
 
 

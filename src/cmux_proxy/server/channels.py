@@ -1,55 +1,43 @@
-"""Where the workers tell the admin process what they do: a Unix socket for each.
+"""How the admin process reaches the workers: a pair of connected sockets for each worker.
 
-They outlive the workers, as the sockets for clients do, and lie in a directory that is only for
-this user. Knows no event loop, since the supervisor has none.
+Both ends are inherited, so that nothing lies in a file system. The supervisor keeps them open, as
+it does the sockets for clients: whoever takes the place of a dead process finds the same ends, and
+what was sent meanwhile. Knows no event loop, since the supervisor has none.
 """
 
-import os
-import shutil
 import socket
-import tempfile
-from typing import Final
-
-_BACKLOG: Final = 16
 
 
 class Channels:
-    """One socket that listens for each of `count` workers, whose numbers begin with 1."""
+    """A pair of sockets for each of `count` workers, whose numbers begin with 1."""
 
     def __init__(self, count: int) -> None:
-        self._folder = tempfile.mkdtemp(prefix="cmux-proxy-")
-        self._owner = os.getpid()
-        self._sockets = {number: self._listen(number) for number in range(1, count + 1)}
+        # Datagrams: a process that ends while it reads or writes leaves no half of a message.
+        self._pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(count)]
+        for pair in self._pairs:
+            for sock in pair:
+                # Where nobody reads, the queue is full after a few: the sender does not wait.
+                sock.setblocking(False)
 
-    @property
-    def paths(self) -> list[str]:
-        """Where to connect to, for each worker."""
-        return [self._path(number) for number in self._sockets]
-
-    def take(self, number: int) -> socket.socket:
-        """Return a worker's own, and let go of the others, in the worker's process."""
-        own = self._sockets.pop(number)
-        self.close()
+    def take_worker(self, number: int) -> socket.socket:
+        """Return a worker's own end, and let go of all others, in the worker's process."""
+        own = self._pairs[number - 1][1]
+        self._let_go_but([own])
         return own
 
-    def let_go(self) -> None:
-        """Let go of all: where a worker has ended too, nobody waits in its queue."""
-        for sock in self._sockets.values():
-            sock.close()
-        self._sockets.clear()
+    def take_admin(self) -> list[socket.socket]:
+        """Return the other ends, and let go of the workers', in the admin process."""
+        own = [admin for admin, _ in self._pairs]
+        self._let_go_but(own)
+        return own
 
     def close(self) -> None:
-        """Let go of all; the process that has made them removes them."""
-        self.let_go()
-        if os.getpid() == self._owner:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        """Let go of all: what is sent to a worker that has ended is refused from then on."""
+        self._let_go_but([])
 
-    def _listen(self, number: int) -> socket.socket:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.bind(self._path(number))
-        sock.listen(_BACKLOG)
-        sock.setblocking(False)
-        return sock
-
-    def _path(self, number: int) -> str:
-        return os.path.join(self._folder, f"{number}.sock")
+    def _let_go_but(self, kept: list[socket.socket]) -> None:
+        for pair in self._pairs:
+            for sock in pair:
+                if sock not in kept:
+                    sock.close()
+        self._pairs.clear()

@@ -64,14 +64,12 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
     channels = Channels(config.workers) if admin else None
 
     def serve(number: int, sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
-        channel = None if channels is None else channels.take(number)
+        channel = None if channels is None else channels.take_worker(number)
         run_supervised(config, sockets, lifeline, notifier.beat, channel)
 
     def answer(sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
         if channels is not None:
-            paths = channels.paths
-            channels.let_go()
-            run_admin(config, sockets, paths, lifeline, addresses)
+            run_admin(config, sockets, channels.take_admin(), lifeline, addresses)
 
     def on_accepting() -> None:
         if on_start is not None:
@@ -82,7 +80,7 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
     jobs = [(sockets, partial(serve, number)) for number, sockets in enumerate(groups, start=1)]
     last = (admin, answer) if admin else None
     try:
-        on_stop = None if channels is None else channels.let_go
+        on_stop = None if channels is None else channels.close
         return Supervisor(jobs, notifier, passed_on, last, on_stop).run(on_accepting)
     finally:
         if channels is not None:

@@ -22,7 +22,7 @@ from cmux_proxy.server.log_writing import LogWriter
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.snapshot import Snapshot
-from cmux_proxy.server.telling import OneWorker, tell_others
+from cmux_proxy.server.telling import Answering, OneWorker
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -132,7 +132,7 @@ async def _serve_supervised(
         proxy = Proxy(config, on_record=None if log is None else log.put)
         await proxy.start(sockets)
         report = partial(_report, proxy, log)
-        server = None if channel is None else await tell_others(channel, report)
+        answering = None if channel is None else Answering(channel, report)
         # Nobody may wait for a supervisor that does not listen.
         lifeline.setblocking(False)
         _say_accepting(lifeline)
@@ -142,8 +142,8 @@ async def _serve_supervised(
         await stop.wait()
         loop.remove_reader(lifeline)
         await proxy.drain()
-        if server is not None:
-            server.close()
+        if answering is not None:
+            answering.close()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
