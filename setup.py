@@ -16,8 +16,8 @@ from setuptools.command.build_ext import build_ext
 # subclassed or replaced by users, what runs once, and what tests replace.
 HOT_PATH = {
     "http1": [
-        "body", "delivery", "family", "fields", "framing", "head", "persistence", "rewrite", "scan",
-        "switching", "target", "trailers",
+        "body", "delivery", "family", "fields", "framing", "head", "hop", "kinds", "persistence",
+        "rewrite", "scan", "switching", "target", "trailers",
     ],
     "observe": ["counts", "observer", "outcome", "ports", "record"],
     "routing": ["port_field", "router", "target"],

@@ -82,7 +82,9 @@ def assert_sound(head: Head) -> None:
         assert block.index(b"\r\n", start) + 2 == end
         kept += block[position:start]
         position = end
-    assert head.plain == head.buffer[: head.line_end] + kept + block[position:]
+    renewed = b"TE: trailers\r\nConnection: TE\r\n" if spans.takes_trailers else b""
+    kept += block[position:-2] + renewed + b"\r\n"
+    assert head.plain == head.buffer[: head.line_end] + kept
     assert set(spans.handshake) <= set(spans.cuts)
 
 

@@ -17,6 +17,7 @@ _NASTY = (
     b"\x7f", b"\x80", b"\xff", b":", b",", b";", b'"', b"=", b"0", b"x", b"+", b"-", b"_", b"0x",
     b"\r\nHost: b", b"\r\nContent-Length: 5", b"\r\nTransfer-Encoding: chunked", b"\r\nTE: a",
     b"\r\nConnection: close", b"\r\nConnection: host", b"\r\n" + PORT[:-2], b"0\r\n\r\n",
+    b"\r\nTE: trailers", b"\r\nHTTP2-Settings: a", b"\r\nUpgrade: h2c, a", b"\r\nExpect: ",
 )  # fmt: skip
 
 
@@ -57,13 +58,16 @@ _connection_items = st.one_of(
     st.sampled_from(_HOPS).flatmap(in_any_case),
 )
 _connection = st.lists(_connection_items, max_size=3).map(b", ".join)
-_protocols = st.sampled_from([b"websocket", b"h2c, irc/2", b"WebSocket", b",a,", b""])
+_protocols = st.sampled_from([b"websocket", b"h2c, irc/2", b"WebSocket", b",a,", b"", b"H2c"])
+_codings = st.sampled_from([b"trailers", b"gzip;q=1 , Trailers", b"trailers;q=1", b'a;b=",c"', b""])
 
 harmless_lines = st.one_of(
     st.tuples(tokens, values).map(lambda pair: b"X" + pair[0] + b":" + pair[1] + b"\r\n"),
     st.sampled_from(_HOPS).flatmap(lambda name: field_lines(name, values)),
     field_lines(b"connection", _connection),
     field_lines(b"upgrade", _protocols),
+    field_lines(b"te", _codings),
+    field_lines(b"http2-settings", values),
     st.sampled_from([b"proxy-connection", b"proxy-authorization", b"proxy-authenticate"]).flatmap(
         lambda name: field_lines(name, values)
     ),
@@ -140,7 +144,7 @@ def responses(draw: DrawFn) -> bytes:
     """Return a whole response to GET that nothing is wrong with, but for interim ones."""
     version = draw(st.sampled_from([b"1.1", b"1.1", b"1.0"]))
     line, body = draw(framed(codings=version == b"1.1"))
-    status = draw(st.sampled_from([b"200", b"200", b"404", b"599", b"205"]))
+    status = draw(st.sampled_from([b"200", b"200", b"404", b"599", b"205", b"426"]))
     reason = draw(st.sampled_from([b" OK", b" ", b"", b" N\xc3\xb6 \t"]))
     fields = [line, *draw(st.lists(harmless_lines, max_size=6))]
     start = b"HTTP/" + version + b" " + status + reason + b"\r\n"

@@ -147,6 +147,31 @@ def test_unwrapping_drops_the_coding_wherever_it_stands(fields: bytes) -> None:
     assert b"hunked" in response(head, b"", False, b"")
 
 
+NEEDS = b"HTTP/1.1 426 Upgrade Required\r\n"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Connection: Upgrade, close\r\nUpgrade: TLS/1.3\r\nB: 1\r\nupgrade:websocket\r\n",
+        b"Upgrade: TLS/1.3\r\nTE: x\r\nB: 1\r\nX: 2\r\nconnection: x\r\nupgrade:websocket\r\n",
+    ],
+)
+def test_a_426_says_which_protocols_it_requires(fields: bytes) -> None:
+    """RFC 9110 section 15.5.22; and section 7.8: Connection names Upgrade."""
+    kept = b"Upgrade: TLS/1.3\r\nB: 1\r\nupgrade:websocket\r\nConnection: upgrade\r\n"
+    head = response_head(NEEDS + fields + b"\r\n")
+    assert response(head, b"", False, b"tail") == NEEDS + kept + b"\r\ntail"
+    assert response(head, ADD_CLOSE, False, b"") == NEEDS + kept + ADD_CLOSE + b"\r\n"
+    coded = response_head(NEEDS + b"Transfer-Encoding: chunked\r\n" + fields + b"\r\n")
+    assert response(coded, ADD_CLOSE, True, b"") == NEEDS + kept + ADD_CLOSE + b"\r\n"
+
+
+def test_a_426_without_upgrade_gets_none() -> None:
+    head = response_head(NEEDS + b"Connection: upgrade\r\nB: 1\r\n\r\n")
+    assert response(head, b"", False, b"") == NEEDS + b"B: 1\r\n\r\n"
+
+
 # Chunks
 
 

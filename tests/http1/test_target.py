@@ -46,7 +46,29 @@ def test_the_one_expectation_may_be_met(value: bytes) -> None:
     check_expectation(request())
 
 
-@pytest.mark.parametrize("value", [b"", b"200-ok", b"100-continue, x", b"100-continue;a=b"])
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([b""], None),
+        ([b" ,\t,"], None),
+        ([b"", b""], None),
+        ([b"100-Continue"], b"100-Continue"),
+        ([b"", b"100-continue"], b"100-continue"),
+        ([b"100-continue", b"100-CONTINUE", b""], b"100-continue"),
+        ([b"100-continue,100-continue"], b"100-continue"),
+        ([b"100-continue, x"], b"100-continue, x"),
+        ([b"x", b"100-continue"], b"x, 100-continue"),
+        ([b"a b"], b"a b"),
+    ],
+)
+def test_an_expectation_counts_once_and_an_empty_one_is_none(
+    lines: list[bytes], expected: bytes | None
+) -> None:
+    fields = b"".join(b"Expect: " + line + b"\r\n" for line in lines)
+    assert request(fields=fields).fields.expect == expected
+
+
+@pytest.mark.parametrize("value", [b"200-ok", b"100-continue, x", b"100-continue;a=b", b";", b'""'])
 def test_any_other_expectation_cannot(value: bytes) -> None:
     with pytest.raises(BadMessage) as caught:
         check_expectation(request(fields=b"Expect: " + value + b"\r\n"))

@@ -67,7 +67,7 @@ HOP_BY_HOP = [
     "Connection: keep-alive",
     "Keep-Alive: timeout=5",
     "Proxy-Connection: keep-alive",
-    "TE: trailers",
+    "TE: trailers;q=1",
     "Upgrade: h2c",
     "Proxy-Authenticate: Basic",
     "Proxy-Authorization: Basic YTpi",
@@ -84,7 +84,24 @@ async def test_a_hop_by_hop_line_does_not_reach_the_upstream(line: str) -> None:
         await (await on.upstream()).gets(head("GET / HTTP/1.1", "Host: a", "A: 1", "B: 2"))
 
 
-@pytest.mark.parametrize("line", HOP_BY_HOP)
+async def test_trailers_that_a_client_takes_reach_it_since_the_upstream_learns_of_that() -> None:
+    trailers = b"0\r\nServer-Timing: a\r\n\r\n"
+    async with stage() as on:
+        client = await on.client()
+        lines = ["Host: a", "te: deflate;q=0.5, Trailers", "Connection: te, close", "A: 1"]
+        await client.says(head("GET / HTTP/1.1", *lines, ROUTE))
+        upstream = await on.upstream()
+        await upstream.gets(
+            head("GET / HTTP/1.1", "Host: a", "A: 1", "TE: trailers", "Connection: TE")
+        )
+        await upstream.says(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + trailers)
+        await client.gets(
+            head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Connection: close") + trailers
+        )
+        await client.gets_end()
+
+
+@pytest.mark.parametrize("line", [*HOP_BY_HOP, "TE: trailers"])
 async def test_a_hop_by_hop_line_does_not_reach_the_client(line: str) -> None:
     async with stage() as on:
         client, upstream = await on.pair()

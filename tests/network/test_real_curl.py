@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.origins import answer, answering, chunked, early_reply, echo, origin, until_close
+from tests.helpers.origins import (
+    Visit,
+    answer,
+    answering,
+    chunked,
+    early_reply,
+    echo,
+    origin,
+    until_close,
+)
 from tests.helpers.script import Stage, head, stage
 from tests.helpers.tools import Finished, finish, tool
 from tests.helpers.wire import closed_port
@@ -46,6 +55,31 @@ async def test_several_urls_share_a_connection() -> None:
         urls = [url(on, f"/{number}") for number in range(5)]
         result = await curl(on, upstream.port, "-w", "%{num_connects}", *urls)
         assert result.out == b"10000"
+
+
+async def granting_http2(visit: Visit) -> None:
+    """Grant an upgrade to HTTP/2 and serve nothing else behind it; echo other requests."""
+    while (asked := await visit.request()) is not None:
+        if asked.field("upgrade") is not None:
+            await visit.say(head("HTTP/1.1 101 Go", "Connection: Upgrade", "Upgrade: h2c"))
+            return
+        await visit.say(echo(asked))
+
+
+async def test_http2_by_upgrade_stays_http1_and_every_request_reaches_its_own_port() -> None:
+    async with origin(granting_http2) as first, origin(granting_http2) as second, stage() as on:
+        arguments = []
+        for port, path in ((first.port, "/1"), (second.port, "/2"), (first.port, "/3")):
+            route = f"X-Cmux-Port-Internal: {port}"
+            arguments += ["-q", "-sS", "--noproxy", "", "--http2", "-H", route, "-w",
+                          "%{http_version} %{num_connects}\n", url(on, path), "--next"]  # fmt: skip
+        result = await finish(tool("curl"), *arguments[:-1])
+        assert (result.status, result.out, result.errors) == (0, b"1.1 1\n1.1 0\n1.1 0\n", b"")
+        assert [asked.target for asked in first.asked] == ["/1", "/3"]
+        [asked] = second.asked
+        assert asked.target == "/2"
+        names = [name for name, _value in asked.fields]
+        assert names == ["host", "user-agent", "accept"]
 
 
 async def test_head() -> None:

@@ -192,6 +192,99 @@ async def test_bytes_behind_a_refused_upgrade_are_the_next_request() -> None:
         await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
+REQUIRED = ["HTTP/1.1 426 Upgrade Required", "Upgrade: TLS/1.3, websocket", "Content-Length: 0"]
+
+
+async def test_a_426_keeps_its_upgrade() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await upstream.says(head(*REQUIRED, "Connection: upgrade, close"))
+        await client.gets(head(*REQUIRED, "Connection: upgrade"))
+        await upstream.gets_end()
+        await client.says(get("/2", "Connection: close"))
+        upstream = await on.upstream()
+        await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
+        await upstream.says(head(*REQUIRED))
+        await client.gets(head(*REQUIRED, "Connection: upgrade", "Connection: close"))
+        await client.gets_end()
+
+
+async def test_any_other_answer_loses_its_upgrade() -> None:
+    async with stage() as on:
+        client, upstream = await on.pair()
+        await upstream.says(
+            head("HTTP/1.1 204 No Content", "Upgrade: h2,h2c", "Connection: Upgrade")
+        )
+        await client.gets(NO_CONTENT)
+
+
+# Upgrades to HTTP/2
+
+SETTINGS = "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", SETTINGS], id="curl"),
+        pytest.param(["Connection: upgrade", SETTINGS, "Upgrade: H2C"], id="not nominated"),
+        pytest.param(["Upgrade: h2c", SETTINGS, SETTINGS], id="twice, without Connection"),
+    ],
+)
+async def test_an_upgrade_to_http2_is_an_ordinary_request(lines: list[str]) -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(get("/", *lines))
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
+        await upstream.says(NO_CONTENT)
+        await client.gets(NO_CONTENT)
+        await client.says(get("/2"))
+        await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
+
+
+async def test_a_switch_to_http2_that_did_not_travel_is_a_502() -> None:
+    async with stage() as on:
+        lines = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c, websocket", SETTINGS]
+        client, upstream = await on.pair(get("/", *lines))
+        lines = ["Upgrade: websocket", "Connection: upgrade"]
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a", *lines))
+        await upstream.says(head("HTTP/1.1 101 Go", "Connection: upgrade", "Upgrade: h2c"))
+        await client.gets_error(502, "http_protocol_error")
+        await upstream.gets_end()
+
+
+async def test_what_remains_beside_http2_may_be_granted() -> None:
+    async with stage() as on:
+        lines = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c, websocket", SETTINGS]
+        client, upstream = await on.pair(get("/", *lines))
+        lines = ["Upgrade: websocket", "Connection: upgrade"]
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a", *lines))
+        await upstream.says(SWITCHING)
+        await client.gets(SWITCHING)
+
+
+async def test_http2_without_settings_is_an_upgrade_like_any_other() -> None:
+    """BuildKit asks so, with HTTP/2 by prior knowledge behind the 101."""
+    async with stage() as on:
+        lines = ["Host: a", "Connection: Upgrade", "Upgrade: h2c", "Content-Length: 0"]
+        client, upstream = await on.pair(head("POST /session HTTP/1.1", *lines, ROUTE))
+        await upstream.gets(head("POST /session HTTP/1.1", *lines))
+        answer = head("HTTP/1.1 101 UPGRADED", "Connection: Upgrade", "Upgrade: h2c")
+        await upstream.says(answer)
+        await client.gets(answer)
+        await client.says(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        await upstream.gets(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+
+async def test_trailers_are_taken_beside_an_upgrade() -> None:
+    async with stage() as on:
+        lines = ["Connection: Upgrade, TE", "TE: trailers", "Upgrade: websocket"]
+        client, upstream = await on.pair(get("/", *lines))
+        lines = ["Upgrade: websocket", "TE: trailers", "Connection: upgrade, TE"]
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a", *lines))
+        await upstream.says(SWITCHING)
+        await client.gets(SWITCHING)
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -21,26 +21,42 @@ HOP_BY_HOP = {
 }  # fmt: skip
 HANDSHAKE = {b"connection", b"upgrade"}
 OPTIONS = {b"close", b"keep-alive", b"upgrade", b""}
+TE = [b"TE: trailers", b"Connection: TE"]
 
 
 @dataclass
 class Lines:
-    """A head as lines, and what its Connection lines name."""
+    """A head as lines, and what they say about this hop."""
 
     start: bytes
     fields: list[bytes]
     nominated: set[bytes]
+    takes_trailers: bool
+    protocols: list[bytes]
+    has_h2c: bool
 
     def __init__(self, head: bytes) -> None:
         self.start, *fields = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
         self.fields = [field for field in fields if field]
-        items = [
-            item.strip(b" \t").lower()
+        options = [item.lower() for item in self.members(b"connection")]
+        self.nominated = set(options) - OPTIONS
+        is_new = self.start.endswith(b"1.1")
+        self.takes_trailers = is_new and b"trailers" in map(bytes.lower, self.members(b"te"))
+        offered = self.members(b"upgrade")
+        self.protocols = [item for item in offered if item and item.lower() != b"h2c"]
+        has_settings = any(name_of(field) == b"http2-settings" for field in self.fields)
+        is_request = not self.start.startswith(b"HTTP/")
+        self.has_h2c = is_request and has_settings and b"h2c" in map(bytes.lower, offered)
+        if self.has_h2c:
+            self.nominated.add(b"http2-settings")
+
+    def members(self, name: bytes) -> list[bytes]:
+        return [
+            item.strip(b" \t")
             for field in self.fields
-            if name_of(field) == b"connection"
+            if name_of(field) == name
             for item in field.partition(b":")[2].split(b",")
         ]
-        self.nominated = set(items) - OPTIONS
 
     def without(self, names: set[bytes]) -> list[bytes]:
         return [field for field in self.fields if name_of(field) not in names]
@@ -69,8 +85,10 @@ def test_a_plain_request_loses_its_cuts_and_nothing_else(data: bytes, tail: byte
     head = request_head(data)
     lines = Lines(head_of(data))
     kept = lines.without(HOP_BY_HOP | lines.nominated)
-    expected = whole(lines.start, *[field for field in kept if not is_internal(field)])
-    assert rewrite.plain_request(head, tail) == expected + tail
+    te = TE if lines.takes_trailers else []
+    expected = whole(lines.start, *[field for field in kept if not is_internal(field)], *te)
+    if head.minor:
+        assert rewrite.plain_request(head, tail) == expected + tail
 
 
 @given(requests(), st.binary(max_size=5))
@@ -82,7 +100,8 @@ def test_another_request_has_its_own_start_and_host(data: bytes, tail: bytes) ->
     cut = HOP_BY_HOP | lines.nominated | (set() if to is None else {b"host"})
     kept = [field for field in lines.without(cut) if not is_internal(field)]
     added = [] if to is None else [b"Host: " + to.authority]
-    expected = whole(head.method + b" " + path + b" HTTP/1.1", *added, *kept)
+    te = TE if lines.takes_trailers else []
+    expected = whole(head.method + b" " + path + b" HTTP/1.1", *added, *kept, *te)
     assert rewrite.other_request(head, to, False, b"unused", tail) == expected + tail
 
 
@@ -94,7 +113,10 @@ def test_a_request_without_host_gets_one(data: bytes) -> None:
     with_host = rewrite.other_request(head, None, False, b"h:1", b"")
     start, rest = with_host.split(b"\r\n", 1)
     assert start == head.method + b" " + head.target + b" HTTP/1.1"
-    assert rest == b"Host: h:1\r\n" + rewrite.plain_request(head, b"")[head.line_end :]
+    kept = rewrite.plain_request(head, b"")[head.line_end :]
+    # An old client's TE means nothing, and an old head never leaves as it is.
+    kept = kept if head.minor else kept.replace(b"\r\n".join([*TE, b""]), b"")
+    assert rest == b"Host: h:1\r\n" + kept
 
 
 UPGRADE_LINES = (b"Connection: Upgrade", b"UPGRADE: a, b/1", b"upgrade:c", b"connection: upgrade")
@@ -114,9 +136,15 @@ def test_an_upgrade_keeps_its_handshake(
     to = ForwardTarget(b"/to", b"new") if absolute else None
     gone = (HOP_BY_HOP - HANDSHAKE) | lines.nominated | ({b"host"} if absolute else set())
     added = []
-    if lines.nominated:
+    if lines.has_h2c:
+        gone.add(b"upgrade")
+        added = [b"Upgrade: " + b", ".join(lines.protocols)]
+    if lines.takes_trailers:
+        added += [b"TE: trailers", b"Connection: upgrade, TE"]
+    elif lines.nominated:
+        added += [b"Connection: upgrade"]
+    if added:
         gone.add(b"connection")
-        added = [b"Connection: upgrade"]
     kept = [field for field in lines.without(gone) if not is_internal(field)]
     host = [b"Host: new"] if absolute else []
     path = b"/to" if absolute else head.target
@@ -132,10 +160,13 @@ def test_a_response_loses_its_cuts_and_gains_the_additions(
     lines = Lines(head_of(data))
     is_coded = head.fields.transfer_encoding is not None
     unwrap = bool(how & 4) and is_coded
-    kept = lines.without(
-        HOP_BY_HOP | lines.nominated | ({b"transfer-encoding"} if unwrap else set())
-    )
+    gone = HOP_BY_HOP | lines.nominated | ({b"transfer-encoding"} if unwrap else set())
+    upgrade = []
+    if head.status == 426 and head.fields.upgrade is not None:
+        gone.remove(b"upgrade")
+        upgrade = [b"Connection: upgrade"]
+    kept = lines.without(gone)
     version = b"1.0" if is_old else b"1.1"
     added = additions(request_head(b"GET / HTTP/" + version + b"\r\n\r\n"), how)
-    expected = whole(b"HTTP/1.1" + lines.start[8:], *kept, *added.split(b"\r\n")[:-1])
+    expected = whole(b"HTTP/1.1" + lines.start[8:], *kept, *upgrade, *added.split(b"\r\n")[:-1])
     assert rewrite.response(head, added, unwrap, tail) == expected + tail

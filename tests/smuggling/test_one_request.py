@@ -65,7 +65,7 @@ KEPT = {
     "encoded line end": (asking(b"/%0d%0aX:%201"), forwarded(b"/%0d%0aX:%201")),
     "encoded dots and slashes": (asking(b"/..%2f%5c../a"), forwarded(b"/..%2f%5c../a")),
     "upgrade to HTTP/2": (
-        attack(b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AA\r\n", body=b""),
+        attack(b"Connection: Upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n", body=b""),
         START + b"\r\n",
     ),
     "upgrade that Connection does not name": (

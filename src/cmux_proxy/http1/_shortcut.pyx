@@ -5,7 +5,7 @@ Compiled builds only. `scan.py` and `fields.py` are the rule, and this is a shor
 same facts: None, for a head that is incomplete, malformed, past a limit or merely not simple,
 means that they have to look. Not simple is a field of interest that comes twice, a Connection that
 is not one known option, a Host with an escape, a Transfer-Encoding with white space that is not
-the usual. So no head is refused here, and every byte of one that is taken has been looked up in a
+the usual, an Expect that is not one member, TE and HTTP2-Settings. So no head is refused here, and every byte of one that is taken has been looked up in a
 table of classes.
 
 Nothing is read past a length that was checked: a bytes object ends in a NUL byte, which belongs to
@@ -14,7 +14,7 @@ no class, so that every loop over a class stops there at the latest.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy
 
 cdef enum:
     TCHAR = 1
@@ -34,10 +34,11 @@ cdef enum:
     CONTENT_LENGTH = 5
     TRANSFER_ENCODING = 6
     UPGRADE = 7
+    # From here on, none is simple.
     KINDS = 8
 
 cdef enum:
-    MOST_WORDS = 16
+    MOST_WORDS = 24
     LONGEST = 63
     MOST_CUTS = 16
     MOST_REPORTED = 4
@@ -181,6 +182,12 @@ cdef inline bytes _bytes(Piece piece):
 
 cdef inline bytes _bytes_or_none(Piece piece):
     return None if piece.start == NULL else _bytes(piece)
+
+
+cdef inline bint _is_one_member(Piece value) noexcept:
+    """Return whether a value is a list of one member."""
+    cdef Py_ssize_t size = value.end - value.start
+    return size != 0 and memchr(value.start, 0x2C, size) == NULL
 
 
 cdef struct Section:
@@ -357,7 +364,9 @@ cdef class Shortcut:
             found.values[kind] = value
             if kind == TRANSFER_ENCODING:
                 return _is_bare(name.end + 1, value, line_end - 2)
-            return kind != HOST or _is_host(value.start, value.end)
+            if kind == EXPECT:
+                return _is_one_member(value)
+            return _is_host(value.start, value.end)
         if kind == CONTENT_LENGTH:
             found.length = _number(value.start, value.end)
             return found.length >= 0
@@ -377,6 +386,8 @@ cdef class Shortcut:
             found.names[found.reported] = name
             found.reports[found.reported] = value
             found.reported += 1
+        elif kind >= KINDS:
+            return False
         return True
 
     cdef int _kind(self, const unsigned char* name, Py_ssize_t size) noexcept:

@@ -22,32 +22,20 @@ from cmux_proxy.http1.head import (
     SpanFinder,
     Spans,
 )
+from cmux_proxy.http1.hop import RENEWED_TE, has_trailers, take_h2c_out
+from cmux_proxy.http1.kinds import (
+    KIND_CONNECTION,
+    KIND_CONTENT_LENGTH,
+    KIND_HOP_BY_HOP,
+    KIND_HOST,
+    KIND_HTTP2_SETTINGS,
+    KIND_TE,
+    KIND_TRANSFER_ENCODING,
+    KIND_UPGRADE,
+    names_of_interest,
+)
 from cmux_proxy.http1.lines import FieldLines
-
-_REPORTED: Final = 0
-_HOP_BY_HOP: Final = 1
-_HOST: Final = 2
-_EXPECT: Final = 3
-_CONNECTION: Final = 4
-_CONTENT_LENGTH: Final = 5
-_TRANSFER_ENCODING: Final = 6
-_UPGRADE: Final = 7
-
-_KINDS: Final[dict[bytes, int]] = {
-    b"connection": _CONNECTION,
-    b"content-length": _CONTENT_LENGTH,
-    b"expect": _EXPECT,
-    b"host": _HOST,
-    b"keep-alive": _HOP_BY_HOP,
-    b"proxy-authenticate": _HOP_BY_HOP,
-    b"proxy-authorization": _HOP_BY_HOP,
-    b"proxy-connection": _HOP_BY_HOP,
-    b"te": _HOP_BY_HOP,
-    b"transfer-encoding": _TRANSFER_ENCODING,
-    b"upgrade": _UPGRADE,
-}
-# In a response these two say nothing to a proxy.
-_REQUEST_ONLY: Final = (b"expect", b"host")
+from cmux_proxy.http1.target import expectations
 
 OPTIONS: Final[dict[bytes, int]] = {
     b"close": CLOSE,
@@ -61,17 +49,6 @@ _NEVER_NOMINATED: Final = frozenset([b"content-length", b"transfer-encoding", b"
 _REMEMBERED: Final = 256
 _REMEMBERED_SIZE: Final = 2048
 _SEEN: Final = 4096
-
-
-def names_of_interest(family: Family) -> dict[bytes, int]:
-    """Return the kinds of the fields that a FieldReader with this family looks at, by name."""
-    is_request = family.prefix != b""
-    kinds = {name: kind for name, kind in _KINDS.items() if is_request or name not in _REQUEST_ONLY}
-    for name in family.cut:
-        kinds[name] = _HOP_BY_HOP
-    for name in family.reported:
-        kinds[name] = _REPORTED
-    return kinds
 
 
 class Section:
@@ -134,21 +111,26 @@ class FieldReader(SpanFinder):
         fields = Fields()
         spans = Spans()
         for kind, name, value, start, end in lines:
-            if kind == _HOST:
+            if kind == KIND_HOST:
                 _note_host(fields, value)
                 spans.host = (start, end)
-            elif kind == _CONTENT_LENGTH:
+            elif kind == KIND_CONTENT_LENGTH:
                 _note_length(fields, value)
             elif kind:
-                if kind == _TRANSFER_ENCODING:
+                if kind == KIND_TRANSFER_ENCODING:
                     value = _coding(block[start:end])
                 _note(fields, spans, kind, value, (start, end))
             elif name.endswith(self._family.suffix) or name in self._family.reported:
                 spans.cuts += ((start, end),)
                 fields.reported += ((name, value),)
+        if spans.settings:
+            take_h2c_out(fields, spans)
         if spans.nominated:
             self._cut_nominated(spans, block)
-        return Section(fields, spans, without(block, spans.cuts) if spans.cuts else block)
+        kept = without(block, spans.cuts) if spans.cuts else block
+        if spans.takes_trailers:
+            kept = kept[:-2] + RENEWED_TE + b"\r\n"
+        return Section(fields, spans, kept)
 
     def _cut_nominated(self, spans: Spans, block: bytes) -> None:
         """Add the fields that Connection nominates to the cuts; refuse those it may not name."""
@@ -176,7 +158,7 @@ def without(block: bytes, cuts: Iterable[tuple[int, int]]) -> bytes:
 
 
 def _note(fields: Fields, spans: Spans, kind: int, value: bytes, span: Span) -> None:
-    if kind == _CONNECTION:
+    if kind == KIND_CONNECTION:
         spans.cuts += (span,)
         spans.handshake += (span,)
         option = OPTIONS.get(value.lower(), 0)
@@ -184,18 +166,23 @@ def _note(fields: Fields, spans: Spans, kind: int, value: bytes, span: Span) -> 
             fields.connection |= option
         else:
             _note_options(fields, spans, value)
-    elif kind == _HOP_BY_HOP:
+    elif kind == KIND_HOP_BY_HOP:
         spans.cuts += (span,)
-    elif kind == _TRANSFER_ENCODING:
+    elif kind == KIND_TE:
+        spans.cuts += (span,)
+        spans.takes_trailers = spans.takes_trailers or has_trailers(value)
+    elif kind == KIND_HTTP2_SETTINGS:
+        spans.settings += (span,)
+    elif kind == KIND_TRANSFER_ENCODING:
         # RFC 9110 section 5.2: several lines are one list, which is never just "chunked".
         fields.transfer_encoding = _joined(fields.transfer_encoding, value)
         spans.coding = span
-    elif kind == _UPGRADE:
+    elif kind == KIND_UPGRADE:
         spans.cuts += (span,)
         spans.handshake += (span,)
         fields.upgrade = _joined(fields.upgrade, value)
     else:
-        fields.expect = _joined(fields.expect, value)
+        fields.expect = expectations(fields.expect, value)
 
 
 def _joined(before: bytes | None, value: bytes) -> bytes:

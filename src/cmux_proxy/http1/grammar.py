@@ -64,3 +64,6 @@ BLANK_LINE: Final = b"\r\n\r\n"
 EMPTY_LINES: Final = re.compile(rb"(?>(?:\r\n)*)")
 # RFC 9112 section 2.2: a LF without its CR, or a CR without its LF, ends nothing.
 BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+
+# RFC 9110 section 5.6.4.
+QUOTED_STRING: Final = re.compile(_QUOTED)

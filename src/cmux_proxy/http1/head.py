@@ -22,7 +22,9 @@ class Fields:
 
     `connection` has the bits above. `reported` holds the fields of the reported family as
     (lower-case name, value), in order. Values are without surrounding white space, but for what no
-    Transfer-Encoding may have; of several lines, joined with a comma.
+    Transfer-Encoding may have; of several lines, joined with a comma. `expect` names an expectation
+    once, however often it comes, and is None where no member is there; `upgrade` is without h2c
+    where HTTP2-Settings has come with it.
     """
 
     __slots__ = (
@@ -57,12 +59,21 @@ class Fields:
 class Spans:
     """Where the lines of one header section stand, as (start, end) offsets into it.
 
-    `cuts` may not travel on, in order; `handshake` are those of them that an upgrade keeps; `host`
-    and `coding` are the lines of Host and Transfer-Encoding. `nominated` are the names that
-    Connection has had cut.
+    `cuts` may not travel on, in order; `handshake` are those of them that an upgrade keeps, none if
+    `Upgrade` has to be written anew; `host` and `coding` are the lines of Host and
+    Transfer-Encoding, `settings` those of HTTP2-Settings. `nominated` are the names that Connection
+    has had cut. `takes_trailers` says that a request's TE has the member `trailers`.
     """
 
-    __slots__ = ("coding", "cuts", "handshake", "host", "nominated")
+    __slots__ = (
+        "coding",
+        "cuts",
+        "handshake",
+        "host",
+        "nominated",
+        "settings",
+        "takes_trailers",
+    )
 
     def __init__(self) -> None:
         self.cuts: tuple[Span, ...] = ()
@@ -70,6 +81,8 @@ class Spans:
         self.host: Span = (0, 0)
         self.coding: Span = (0, 0)
         self.nominated: tuple[bytes, ...] = ()
+        self.settings: tuple[Span, ...] = ()
+        self.takes_trailers = False
 
 
 class SpanFinder:
@@ -86,7 +99,8 @@ class Head:
     """What both kinds of heads have: `buffer` begins with the head, which ends at `end`.
 
     The start line ends at `line_end`, and says HTTP/1.`minor`; `plain` is the head without its
-    cuts. Few heads are asked for their spans, so these are found when they are.
+    cuts, and with a TE that is renewed. Few heads are asked for their spans, so these are found
+    when they are.
     """
 
     __slots__ = ("_finder", "buffer", "end", "fields", "line_end", "minor", "plain")

@@ -9,6 +9,7 @@ from typing import Final
 from cmux_proxy.http1.fields import without
 from cmux_proxy.http1.grammar import NAMED_FIELD_LINE
 from cmux_proxy.http1.head import RequestHead, ResponseHead, Span
+from cmux_proxy.http1.hop import renewal, upgrade_lines
 from cmux_proxy.http1.target import ForwardTarget
 
 ADD_CLOSE: Final = b"Connection: close\r\n"
@@ -16,6 +17,8 @@ ADD_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 ADD_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 LAST_CHUNK: Final = b"0\r\n\r\n"
 _ADD_UPGRADE: Final = b"Connection: upgrade\r\n"
+
+_UPGRADE_REQUIRED: Final = 426
 
 
 class Edits:
@@ -58,15 +61,8 @@ def other_request(
     """
     section = head.section()
     spans = head.spans()
-    cuts = list(spans.cuts)
-    additions = b""
-    if upgrade:
-        kept = list(spans.handshake)
-        if spans.nominated:
-            # Connection names fields that are gone, so it is written anew.
-            kept = [span for span in kept if _begins_with_u(section, span)]
-            additions = _ADD_UPGRADE
-        cuts = [span for span in cuts if span not in kept]
+    stay, additions = renewal(head, spans, upgrade)
+    cuts = [span for span in spans.cuts if span not in stay]
     path = head.target if to is None else to.path
     line = head.method + b" " + path + b" HTTP/1.1\r\n"
     new_host = None if to is None else to.authority
@@ -90,10 +86,8 @@ def response(head: ResponseHead, additions: bytes, unwrap: bool, tail: bytes) ->
     The version in the status line is ours (RFC 9110 section 2.5), all else the upstream's.
     """
     plain = head.plain
-    if unwrap:
-        spans = head.spans()
-        cuts = sorted([*spans.cuts, spans.coding])
-        plain = head.buffer[: head.line_end] + without(head.section(), cuts)
+    if unwrap or head.status == _UPGRADE_REQUIRED:
+        plain = head.buffer[: head.line_end] + _other_section(head, unwrap)
     if not head.minor:
         plain = b"HTTP/1.1" + plain[8:]
     if additions:
@@ -111,6 +105,21 @@ def _with(section: bytes, lines: bytes) -> bytes:
     return section[:-2] + lines + b"\r\n"
 
 
+def _other_section(head: ResponseHead, unwrap: bool) -> bytes:
+    """Return a response's section without its coding, or that of a 426, which keeps Upgrade."""
+    section = head.section()
+    spans = head.spans()
+    cuts = set(spans.cuts)
+    lines = b""
+    if unwrap:
+        cuts.add(spans.coding)
+    if head.status == _UPGRADE_REQUIRED and head.fields.upgrade is not None:
+        # RFC 9110 sections 15.5.22 and 7.8: it says which protocols, and Connection names it.
+        cuts.difference_update(upgrade_lines(section, spans))
+        lines = _ADD_UPGRADE
+    return _with(without(section, sorted(cuts)), lines)
+
+
 def _spans_of(section: bytes, names: tuple[bytes, ...]) -> list[Span]:
     """Return where the lines with these lower-case names stand."""
     return [
@@ -118,8 +127,3 @@ def _spans_of(section: bytes, names: tuple[bytes, ...]) -> list[Span]:
         for match in NAMED_FIELD_LINE.finditer(section)
         if match.group(1).lower() in names
     ]
-
-
-def _begins_with_u(section: bytes, span: tuple[int, int]) -> bool:
-    """Return whether a handshake line is Upgrade rather than Connection."""
-    return section[span[0] : span[0] + 1] in (b"U", b"u")

@@ -13,9 +13,10 @@ from cmux_proxy.http1.explain import (
     explain_response,
 )
 from cmux_proxy.http1.family import NO_FAMILY, Family
-from cmux_proxy.http1.fields import OPTIONS, FieldReader, names_of_interest
+from cmux_proxy.http1.fields import OPTIONS, FieldReader
 from cmux_proxy.http1.grammar import EMPTY_LINES
 from cmux_proxy.http1.head import Fields, HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.kinds import names_of_interest
 from cmux_proxy.http1.lines import head_end, request_head, response_head
 
 try:

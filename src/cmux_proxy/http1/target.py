@@ -25,6 +25,19 @@ def check_host(head: RequestHead) -> None:
         raise BadMessage("the Host field is missing")
 
 
+def expectations(before: bytes | None, value: bytes) -> bytes | None:
+    """Return what Expect lines ask for, if anything: those `before`, and one more with that value.
+
+    The members of a list (RFC 9110 section 10.1.1); one that repeats the first says nothing new.
+    """
+    members = [] if before is None else [before]
+    for item in value.split(b","):
+        member = item.strip(b" \t")
+        if member and (not members or member.lower() != members[0].lower()):
+            members.append(member)
+    return b", ".join(members) if members else None
+
+
 def check_expectation(head: RequestHead) -> None:
     """Raise BadMessage for an Expect other than 100-continue (RFC 9110 section 10.1.1)."""
     expect = head.fields.expect
