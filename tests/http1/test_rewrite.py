@@ -210,6 +210,18 @@ def test_edits_replace_lines_and_the_host_and_leave_all_else() -> None:
     )
 
 
+def test_edits_drop_names_that_are_spelled_with_an_underscore() -> None:
+    edits = Edits(None)
+    edits.lookalikes = (b"x-real-ip", b"forwarded")
+    head = request_head(
+        GET + b"X_Real-IP: 1\r\nHost: a\r\nx-real_ip: 2\r\nX-Real-IP: 3\r\nX_REAL_IP: 4\r\n"
+        b"X_Real: 5\r\nX__Real_IP: 6\r\nForwarded: 7\r\n\r\n"
+    )
+    assert other_request(head, None, False, b"", b"", edits) == (
+        GET + b"Host: a\r\nX-Real-IP: 3\r\nX_Real: 5\r\nX__Real_IP: 6\r\nForwarded: 7\r\n\r\n"
+    )
+
+
 def test_facts_are_not_changed_by_what_is_made_of_them() -> None:
     """Facts are remembered, so the next head with the same section must find them as they were."""
     fields = b"Host: a\r\nConnection: upgrade, x\r\nUpgrade: b\r\nX: 1\r\n\r\n"

@@ -22,6 +22,12 @@ def test_what_must_be_known_before_the_content_is_no_trailer(name: str) -> None:
         assert not may_forward_trailer(f"{spelled}: x\r\n".encode(), b"")
 
 
+@pytest.mark.parametrize("name", ["X_Forwarded_For", "x-forwarded_host", "X_REAL-IP"])
+def test_a_forwarded_field_with_an_underscore_is_none(name: str) -> None:
+    assert not may_forward_trailer(f"{name}: x\r\n".encode(), b"")
+    assert may_forward_trailer(f"{name}_: x\r\n".encode(), b"")
+
+
 @pytest.mark.parametrize("name", ["Checksum", "ETag", "Server-Timing", "X-Host", "Hosts", "Dat"])
 def test_any_other_field_is(name: str) -> None:
     assert may_forward_trailer(f"{name}: x\r\n".encode(), b"x-test-")

@@ -71,11 +71,65 @@ def test_a_client_of_http10_without_a_host_gets_one() -> None:
 
 @pytest.mark.parametrize("more", [(), UPGRADE], ids=["plain", "upgrade"])
 def test_origin_and_referer_follow_the_host(more: tuple[str, ...]) -> None:
-    lines = ("Host: Web.dev:8080", "Origin: https://web.DEV:8080",
-             "Referer: https://web.dev:8080/a?b=https://web.dev:8080/", *more)  # fmt: skip
+    lines = ("Host: Web.dev:8080", "Origin: http://web.DEV:8080",
+             "Referer: http://web.dev:8080/a?b=http://web.dev:8080/", *more)  # fmt: skip
     assert sent(lines, host_header="upstream", rewrite_origin=True) == [
         "Host: localhost:80", *more, "Origin: http://localhost:80",
-        "Referer: http://localhost:80/a?b=https://web.dev:8080/",
+        "Referer: http://localhost:80/a?b=http://web.dev:8080/",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", ["https", "HTTPS", "wss", "https, http", " https\t,http"])
+def test_the_scheme_is_what_a_proxy_before_this_one_says(said: str) -> None:
+    lines = (f"X-Forwarded-Proto: {said}", "Host: web.dev", "Origin: https://Web.dev",
+             "Referer: https://web.dev")  # fmt: skip
+    assert sent(lines, host_header="upstream", rewrite_origin=True) == [
+        "Host: localhost:80", lines[0], "Origin: http://localhost:80",
+        "Referer: http://localhost:80/",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ((), "Origin: https://web.dev"),
+        ((), "Origin: ftp://web.dev"),
+        ((), "Origin: chrome-extension://web.dev"),
+        ((), "Origin: http://web.dev/"),
+        (("X-Forwarded-Proto: http",), "Origin: https://web.dev"),
+        (("X-Forwarded-Proto: http, https",), "Origin: https://web.dev"),
+        (("X-Forwarded-Proto: https",), "Origin: http://web.dev"),
+        (("X-Forwarded-Proto: https",), "Origin: wss://web.dev"),
+        (("X-Forwarded-Proto:",), "Origin: https://web.dev"),
+    ],
+)
+def test_an_origin_of_another_scheme_stays_what_it_is(said: tuple[str, ...], line: str) -> None:
+    lines = ("Host: web.dev", *said, line)
+    expected = ["Host: localhost:80", *said, line]
+    assert sent(lines, host_header="upstream", rewrite_origin=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_believed"),
+    [
+        ({"forwarded": "append"}, False),
+        ({"forwarded": "strip"}, False),
+        ({"forwarded": "append", "trusted_proxies": [PEER]}, True),
+    ],
+    ids=["from anybody", "stripped", "from a trusted peer"],
+)
+def test_the_scheme_is_believed_of_whom_forwarded_fields_are(
+    rules: dict[str, Any], is_believed: bool
+) -> None:
+    lines = ("Host: web.dev", "X-Forwarded-Proto: https", "Origin: https://web.dev")
+    got = sent(lines, host_header="upstream", rewrite_origin=True, **rules)
+    assert ("Origin: http://localhost:80" if is_believed else lines[2]) in got
+
+
+def test_a_referer_of_another_scheme_stays_what_it_is() -> None:
+    lines = ("Host: web.dev", "Origin: http://web.dev", "Referer: https://web.dev/a")
+    assert sent(lines, host_header="a.test", rewrite_origin=True) == [
+        "Host: a.test", "Referer: https://web.dev/a", "Origin: http://a.test",
     ]  # fmt: skip
 
 
@@ -120,6 +174,13 @@ GIVEN = (
     "X-Real-IP: 1.1.1.1",
     "Forwarded: for=1.1.1.1",
     "X-Forwarded: stays",
+    "X_Forwarded_For: 6.6.6.6",
+    "x-forwarded_for: 6.6.6.6",
+    "X_FORWARDED-Host: evil",
+    "X_Forwarded_Proto: https",
+    "X_Forwarded_Port: 1",
+    "X-Forwarded_Server: evil",
+    "X_Real_IP: 6.6.6.6",
 )
 OURS = [f"X-Forwarded-For: {PEER}", "X-Forwarded-Host: web.dev", "X-Forwarded-Proto: http"]
 
@@ -190,6 +251,12 @@ def test_the_standard_field_goes_on_where_it_is_believed() -> None:
 def test_an_origin_that_connection_names_stays_away() -> None:
     lines = ("Host: h", "Connection: origin", "Origin: http://h")
     assert sent(lines, host_header="a", rewrite_origin=True) == ["Host: a"]
+
+
+def test_names_with_an_underscore_travel_where_nothing_is_asked_for() -> None:
+    lines = ("Host: h", "X_Forwarded_For: 1.1.1.1", "X_Real_IP: 1.1.1.1")
+    assert sent(lines, host_header="preserve") == list(lines)
+    assert sent((*lines, "X_Forwarded: 1"), forwarded="strip") == ["Host: h", "X_Forwarded: 1"]
 
 
 def test_entries_that_connection_names_do_not_come_back() -> None:

@@ -24,15 +24,17 @@ _UPGRADE_REQUIRED: Final = 426
 class Edits:
     """Changes to a request head besides its cuts.
 
-    `host` is the new Host, None where it stays; `drop` are lower-case names whose lines go, and
-    `added` whole new lines.
+    `host` is the new Host, None where it stays; `drop` are lower-case names whose lines go,
+    `lookalikes` such whose lines go if they are spelled with `_` for one `-` or more, and `added`
+    whole new lines.
     """
 
-    __slots__ = ("added", "drop", "host")
+    __slots__ = ("added", "drop", "host", "lookalikes")
 
     def __init__(self, host: bytes | None) -> None:
         self.host = host
         self.drop: tuple[bytes, ...] = ()
+        self.lookalikes: tuple[bytes, ...] = ()
         self.added = b""
 
     def replace(self, name: bytes, value: bytes) -> None:
@@ -69,7 +71,7 @@ def other_request(
     if edits is not None:
         new_host = edits.host or new_host
         additions += edits.added
-        cuts += _spans_of(section, edits.drop)
+        cuts += _spans_to_drop(section, edits)
     if new_host is None and head.fields.host is None:
         new_host = host
     if new_host is not None:
@@ -120,10 +122,11 @@ def _other_section(head: ResponseHead, unwrap: bool) -> bytes:
     return _with(without(section, sorted(cuts)), lines)
 
 
-def _spans_of(section: bytes, names: tuple[bytes, ...]) -> list[Span]:
-    """Return where the lines with these lower-case names stand."""
-    return [
-        match.span()
-        for match in NAMED_FIELD_LINE.finditer(section)
-        if match.group(1).lower() in names
-    ]
+def _spans_to_drop(section: bytes, edits: Edits) -> list[Span]:
+    """Return where the lines stand that have to go."""
+    spans = []
+    for match in NAMED_FIELD_LINE.finditer(section):
+        name = match.group(1).lower()
+        if name in edits.drop or (b"_" in name and name.replace(b"_", b"-") in edits.lookalikes):
+            spans.append(match.span())
+    return spans

@@ -32,11 +32,14 @@ _FORBIDDEN: Final = frozenset(
 def may_forward_trailer(line: bytes, family: bytes) -> bool:
     """Return whether a trailer field line, CRLF included, may travel on.
 
-    A field whose lower-case name begins with `family`, if that is not empty, may not either.
+    A field whose lower-case name begins with `family`, if that is not empty, may not either, and
+    one that is spelled like a forwarded field, with `_` for `-`.
     Raises BadMessage when the line is malformed.
     """
     match = NAMED_FIELD_LINE.fullmatch(line)
     if match is None:
         raise BadMessage("a trailer field is malformed")
     name = match.group(1).lower()
-    return name not in _FORBIDDEN and not (family and name.startswith(family))
+    if name in _FORBIDDEN or name.replace(b"_", b"-") in FORWARDED:
+        return False
+    return not (family and name.startswith(family))

@@ -34,14 +34,17 @@ class Rewriter:
         comes from: an IP address, "unix:", or nothing where that is not known.
         """
         edits = Edits(wished or self._new_host(target))
+        mode = self._rules.forwarded
+        is_believed = mode == "preserve" or (mode == "append" and self._trusted.include(peer))
         if self._rules.rewrite_origin and edits.host is not None and host is not None:
-            _follow(edits, request, host)
-        if self._rules.forwarded != "preserve":
-            is_trusted = self._rules.forwarded == "append" and self._trusted.include(peer)
-            if not is_trusted:
+            _follow(edits, request, _own_origin(request, host, is_believed))
+        if mode != "preserve":
+            # A service that reads fields as CGI variables takes X_Real_IP for X-Real-IP.
+            edits.lookalikes = FORWARDED
+            if not is_believed:
                 edits.drop += FORWARDED
-            if self._rules.forwarded == "append":
-                self._append(edits, request, host, peer, is_trusted)
+            if mode == "append":
+                self._append(edits, request, host, peer, is_believed)
         return edits
 
     def _new_host(self, target: Target) -> bytes | None:
@@ -83,20 +86,30 @@ def _element(peer: str, host: bytes | None) -> bytes:
     return element + b";proto=http"
 
 
-def _follow(edits: Edits, request: RequestHead, host: bytes) -> None:
-    """Have Origin and Referer follow a new Host, if Origin is that of the old one."""
+def _own_origin(request: RequestHead, host: bytes, is_believed: bool) -> bytes:
+    """Return the origin that a request was sent to, in lower case (RFC 6454 section 4).
+
+    Its scheme is the one that X-Forwarded-Proto says if `is_believed`, else that of this proxy.
+    """
+    said = _values(request, b"x-forwarded-proto") if is_believed else []
+    # Of several proxies, the first has spoken with the client. Some say wss for an upgrade.
+    is_secure = b",".join(said).partition(b",")[0].strip(b" \t").lower() in (b"https", b"wss")
+    return (b"https://" if is_secure else b"http://") + host.lower()
+
+
+def _follow(edits: Edits, request: RequestHead, own: bytes) -> None:
+    """Have Origin and Referer follow a new Host, if Origin is the one the request was sent to."""
     origins = _values(request, b"origin")
-    if len(origins) != 1 or edits.host is None:
-        return
-    if _authority(origins[0]) != host.lower():
+    if edits.host is None or len(origins) != 1 or origins[0].lower() != own:
         return
     # The upstream is spoken to in plain HTTP, so that is the scheme which it takes for its own.
     origin = b"http://" + edits.host
     edits.replace(b"Origin", origin)
     given = _values(request, b"referer")
-    if len(given) == 1 and _authority(given[0]) == host.lower():
-        path = given[0].partition(b"://")[2].partition(b"/")[2]
-        edits.replace(b"Referer", origin + b"/" + path)
+    if len(given) == 1:
+        rest = given[0][len(own) :]
+        if given[0][: len(own)].lower() == own and rest[:1] in (b"", b"/"):
+            edits.replace(b"Referer", origin + (rest or b"/"))
 
 
 def _values(request: RequestHead, name: bytes) -> list[bytes]:
@@ -104,7 +117,3 @@ def _values(request: RequestHead, name: bytes) -> list[bytes]:
     if name in request.spans().nominated:
         return []
     return field_values(request.section(), name)
-
-
-def _authority(url: bytes) -> bytes:
-    return url.partition(b"://")[2].partition(b"/")[0].lower()
