@@ -5,6 +5,7 @@ Whole requests are in the corpus, `te-*` and `h2c-*`.
 
 import pytest
 
+from cmux_proxy.http1.grammar import QUOTED_STRING
 from cmux_proxy.http1.head import RequestHead, Span, Spans
 from cmux_proxy.http1.hop import has_trailers, renewal, take_h2c_out, upgrade_lines
 from tests.helpers.judging import request_head
@@ -34,6 +35,17 @@ def test_trailers_is_a_member_of_te(value: bytes) -> None:
 )  # fmt: skip
 def test_what_only_resembles_trailers_is_not(value: bytes) -> None:
     assert not has_trailers(value)
+
+
+@pytest.mark.parametrize("piece", [b'"', b'\\"', b"\\", b'"\\', b'a"'])
+def test_quoted_strings_are_found_in_one_pass(piece: bytes) -> None:
+    """However many quotes stand there, none begins a second search over the same bytes."""
+    for size in range(1, 9):
+        value = b'"' + piece * size
+        spans = [match.span() for match in QUOTED_STRING.finditer(value)]
+        assert all(value[start : start + 1] == b'"' for start, _end in spans)
+        assert b'"' not in QUOTED_STRING.sub(b"", value)
+    assert not has_trailers(b'"' + b'\\"' * 30_000 + b", trailers")
 
 
 @pytest.mark.parametrize("upgrade", [b"h2c", b"H2C", b", h2c,", b"h2c, h2C"])

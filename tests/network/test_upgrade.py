@@ -221,12 +221,19 @@ async def test_any_other_answer_loses_its_upgrade() -> None:
 # Upgrades to HTTP/2
 
 SETTINGS = "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA"
+# As the HttpClient of Java 17 sends them.
+JAVA = [
+    "Connection: Upgrade, HTTP2-Settings",
+    "HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA",
+    "Upgrade: h2c",
+]
 
 
 @pytest.mark.parametrize(
     "lines",
     [
         pytest.param(["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", SETTINGS], id="curl"),
+        pytest.param(JAVA, id="Java"),
         pytest.param(["Connection: upgrade", SETTINGS, "Upgrade: H2C"], id="not nominated"),
         pytest.param(["Upgrade: h2c", SETTINGS, SETTINGS], id="twice, without Connection"),
     ],

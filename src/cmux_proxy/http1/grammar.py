@@ -65,5 +65,6 @@ EMPTY_LINES: Final = re.compile(rb"(?>(?:\r\n)*)")
 # RFC 9112 section 2.2: a LF without its CR, or a CR without its LF, ends nothing.
 BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
-# RFC 9110 section 5.6.4.
-QUOTED_STRING: Final = re.compile(_QUOTED)
+# RFC 9110 section 5.6.4. One that is not closed extends to the end of the value, so that searching
+# for all of them is linear.
+QUOTED_STRING: Final = re.compile(rb'"(?>(?:[^"\\]|\\.)*)["\\]?', re.DOTALL)
