@@ -9,7 +9,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 
-from tests.helpers.script import Stage, stage
+from tests.helpers.script import Stage, head, stage
 from tests.helpers.timing import SOON, later, soon
 from tests.helpers.wire import closed_port
 
@@ -129,3 +129,16 @@ async def test_an_error_of_the_proxy_is_seen_by_the_client() -> None:
             assert caught.value.response.headers["Proxy-Status"] == (
                 "cmux-proxy; error=connection_refused"
             )
+
+
+async def test_a_plain_request_learns_that_an_upgrade_is_required() -> None:
+    async with echo_server() as port, stage() as on:
+        peer = await on.client()
+        await peer.says(
+            head("GET /chat HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {port}", "TE: trailers")
+        )
+        lines = (await peer.gets_head()).decode("latin-1").split("\r\n")
+        peer.ignores_the_rest()
+        assert lines[0] == "HTTP/1.1 426 Upgrade Required"
+        assert "Upgrade: websocket" in lines
+        assert "Connection: upgrade" in lines
