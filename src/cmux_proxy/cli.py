@@ -16,6 +16,12 @@ from cmux_proxy.commands.connect import connect_command
 from cmux_proxy.commands.doctor import doctor_command
 from cmux_proxy.commands.forward import forward_command
 from cmux_proxy.commands.healthcheck import healthcheck_command
+from cmux_proxy.commands.output import (
+    discard_output,
+    escape_what_is_not_shown,
+    is_of_output,
+    warn,
+)
 from cmux_proxy.commands.ports import ports_command
 from cmux_proxy.commands.run import run_command
 from cmux_proxy.commands.wait import wait_command
@@ -201,15 +207,13 @@ def _say(line: str) -> None:
     try:
         click.echo(line)
     except OSError:
-        # What is left of it would be an error once more at the end.
-        descriptor = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(descriptor, sys.stdout.fileno())
-        os.close(descriptor)
+        discard_output()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status. Errors are one line on standard error."""
     _fill_standard_streams()
+    escape_what_is_not_shown()
     try:
         result = _command.main(
             args=None if arguments is None else list(arguments),
@@ -222,6 +226,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), _EXIT_FAILURE)
     except click.Abort:
         return _complain("interrupted", _EXIT_FAILURE)
+    except OSError as error:
+        if not is_of_output(error):
+            raise
+        discard_output()
+        return _complain(f"cannot write to standard output: {error.strerror}", _EXIT_FAILURE)
     return result if isinstance(result, int) else 0
 
 
@@ -242,5 +251,5 @@ def _fill_standard_streams() -> None:
 
 def _complain(text: str, status: int) -> int:
     line = " ".join(text.split())
-    click.echo(f"cmux-proxy: error: {line}", err=True)
+    warn(f"cmux-proxy: error: {line}")
     return status

@@ -174,7 +174,7 @@ async def test_a_local_port_in_use_is_told_with_the_remedy() -> None:
 async def test_on_a_terminal_a_line_tells_how_many_and_how_much() -> None:
     async with stage() as on:
         command = (*MODULE, "forward", f"0:{on.port}", f"http://{on.address}")
-        async with terminal(*command, variables=environment()) as (screen, process):
+        async with terminal(*command, variables=environment(TERM="xterm")) as (screen, process):
             await screen.shows("forwarding 127.0.0.1:")
             await screen.shows(f" to port {on.port} at http://{on.address}")
             await screen.shows("0 open, 0 done, 0 B sent, 0 B received")
@@ -194,6 +194,42 @@ async def test_on_a_terminal_a_line_tells_how_many_and_how_much() -> None:
             assert await later(process.wait()) == 0
 
 
+async def test_the_line_gives_way_to_others_and_fits_the_terminal() -> None:
+    async with stage() as on:
+        url = f"http://{on.address}"
+        command = (*MODULE, "forward", f"0:{on.port}", f"0:{on.port}", url)
+        variables = environment(TERM="xterm")
+        async with terminal(*command, variables=variables, columns=20) as (screen, process):
+            await screen.shows(f"at {url}\r\n\r0 open")
+            await screen.shows("0 open")
+            with await Wire.to("127.0.0.1", int(screen.seen.split("127.0.0.1:")[1].split()[0])):
+                upstream = await on.upstream()
+                await screen.shows("1 open")
+            await upstream.gets_end()
+            upstream.ends()
+            await screen.shows("0 open, 1 done")
+            screen.type("\x03")
+            assert await later(process.wait()) == 0
+        # What is to stay begins at the left edge, in a line of its own.
+        first, second = re.findall(r"([^\n]*)forwarding 127", screen.raw)
+        assert (first, second[-4:]) == ("", "\r\033[K")
+        lines = re.findall(r"\r\033\[K([0-9][^\r^]*)", screen.raw)
+        assert lines
+        assert max(map(len, lines)) == 19
+
+
+@pytest.mark.parametrize("term", ["dumb", ""])
+async def test_a_terminal_that_cannot_erase_gets_no_line(term: str) -> None:
+    async with stage() as on:
+        command = (*MODULE, "forward", f"0:{on.port}", f"0:{on.port}", f"http://{on.address}")
+        async with terminal(*command, variables=environment(TERM=term)) as (screen, process):
+            await screen.shows(f"at http://{on.address}\r\nforwarding")
+            screen.type("\x03")
+            assert await later(process.wait()) == 0
+            assert "\033" not in screen.raw
+            assert "open" not in screen.shown
+
+
 async def test_a_signal_ends_it_well_amid_tunnels() -> None:
     async with stage() as on, forwarding(on, f"0:{on.port}") as running:
         with await Wire.to("127.0.0.1", running.ports[0]) as near:
@@ -204,3 +240,51 @@ async def test_a_signal_ends_it_well_amid_tunnels() -> None:
             assert await later(running.process.wait()) == 0
             assert await running.complaint() == ""
         await upstream.gets_cut()
+
+
+async def test_localhost_is_one_port_of_both_families() -> None:
+    async with stage() as on:
+        url = f"http://{on.address}"
+        process = await asyncio.create_subprocess_exec(
+            *MODULE, "forward", "--bind", "localhost", f"0:{on.port}", url,
+            stdout=asyncio.subprocess.PIPE, env=environment(),
+        )  # fmt: skip
+        assert process.stdout is not None
+        lines = [(await later(process.stdout.readline())).decode() for _ in range(2)]
+        port = int(lines[0].split()[1].rpartition(":")[2])
+        end = f"to port {on.port} at {url}\n"
+        assert lines == [f"forwarding 127.0.0.1:{port} {end}", f"forwarding [::1]:{port} {end}"]
+        for host in ("127.0.0.1", "::1"):
+            with await Wire.to(host, port):
+                upstream = await on.upstream()
+            await upstream.gets_end()
+            upstream.ends()
+        process.terminate()
+        assert await later(process.wait()) == 0
+
+
+async def test_where_descriptors_run_out_one_line_says_so_and_the_rest_waits() -> None:
+    async with stage() as on:
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", 'ulimit -n 30; exec "$@"', "sh",
+            *MODULE, "forward", f"0:{on.port}", f"http://{on.address}",
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment(),
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = (await later(process.stdout.readline())).decode()
+        port = int(line.split()[1].rpartition(":")[2])
+        wires = [await Wire.to("127.0.0.1", port) for _ in range(40)]
+        said = (await later(process.stderr.readline())).decode()
+        assert said == (
+            "cmux-proxy: error: connections have to wait: all 30 file descriptors are in use; "
+            "`ulimit -n` raises the limit\n"
+        )
+        for wire in wires:
+            wire.close()
+        process.terminate()
+        _, errors = await later(process.communicate())
+        assert b"Traceback" not in errors
+        for text in errors.decode().splitlines():
+            assert text.startswith("cmux-proxy: error: "), errors
+        assert process.returncode == 0

@@ -17,7 +17,8 @@ from cmux_proxy import cli
 from cmux_proxy.machine.processes import command_of
 from tests.helpers.proxies import MODULE, environment
 from tests.helpers.timing import LATER
-from tests.helpers.workspaces import finish_quietly, serving
+from tests.helpers.tools import tool
+from tests.helpers.workspaces import finish_quietly, need_namespaces, serving
 
 
 def listened(*flags: str) -> str:
@@ -148,3 +149,58 @@ def test_what_listens_inside_a_workspace_comes_and_goes(
 def test_it_takes_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["ports", "3000"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def without_proc(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command where /proc is an empty folder, as in a chroot."""
+    need_namespaces()
+    hidden = f'{tool("mount")} -t tmpfs none /proc && exec "$@"'
+    command = [tool("unshare"), "--mount", "sh", "-c", hidden, "sh", *MODULE, *arguments]
+    return finish_quietly(command)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+def test_without_proc_the_kernel_tells_all_but_the_processes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+        found = without_proc("ports", "--json")
+        assert (found.returncode, found.stderr) == (0, "")
+        (mine,) = [each for each in json.loads(found.stdout) if each["port"] == port]
+        assert mine == {
+            "port": port, "address": "127.0.0.1", "family": "IPv4", "workspace": None, "pid": None,
+            "command": None,
+        }  # fmt: skip
+        assert without_proc("wait", str(port), "--timeout", "0").returncode == 0
+    assert without_proc("wait", str(port), "--timeout", "0").returncode == 124
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+def test_without_proc_isolated_workspaces_are_said_to_be_hidden(registry: Path) -> None:
+    with serving("a-1", "127.0.0.1", 3000):
+        found = without_proc("ports")
+        hidden = "isolated workspaces cannot be looked into, since /proc is not mounted\n"
+        assert (found.returncode, found.stderr) == (0, f"cmux-proxy: WARNING: {hidden}")
+        waited = without_proc("wait", "3000", "--workspace", "a-1", "--timeout", "0")
+        assert (waited.returncode, waited.stderr) == (1, f"cmux-proxy: error: {hidden}")
+        asked = without_proc("doctor", "--port", "3000", "--workspace", "a-1")
+        assert f"note     bound      {hidden}" in asked.stdout
+    entered = without_proc("run", "--workspace", "a-1", "true")
+    said = "cmux-proxy: error: isolated workspaces need /proc, which is not mounted here\n"
+    assert (entered.returncode, entered.stderr) == (125, said)
+
+
+@pytest.mark.parametrize("arguments", [("ports",), ("ports", "--json"), ("wait", "3000")])
+def test_what_nobody_tells_is_said_not_to_be_told(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr("cmux_proxy.machine.listening.listening_sockets", fails)
+    monkeypatch.setattr("cmux_proxy.machine.listening.listening_now", fails)
+    assert cli.main(arguments) == 1
+    assert capsys.readouterr() == (
+        "",
+        "cmux-proxy: error: what listens here cannot be told: /proc is not mounted, and netlink "
+        "does not answer\n",
+    )

@@ -24,6 +24,7 @@ class Terminal:
         self._descriptor = descriptor
         self._changed = asyncio.Event()
         self._data = b""
+        self._raw = b""
         self._seen = ""
         asyncio.get_running_loop().add_reader(descriptor, self._read)
 
@@ -31,6 +32,11 @@ class Terminal:
     def shown(self) -> str:
         """What has come so far."""
         return _ESCAPES.sub("", self._data.decode("utf-8", "replace"))
+
+    @property
+    def raw(self) -> str:
+        """All that has ever come, with escape sequences."""
+        return self._raw.decode("utf-8", "replace")
 
     def type(self, text: str) -> None:
         """Press keys."""
@@ -69,16 +75,17 @@ class Terminal:
         if not data:
             asyncio.get_running_loop().remove_reader(self._descriptor)
         self._data += data
+        self._raw += data
         self._changed.set()
 
 
 @contextlib.asynccontextmanager
 async def terminal(
-    *command: str, variables: Mapping[str, str]
+    *command: str, variables: Mapping[str, str], columns: int = _COLUMNS
 ) -> AsyncIterator[tuple[Terminal, asyncio.subprocess.Process]]:
     """Run a program on a terminal of its own, with no variables but these."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, columns, 0, 0))
     try:
         process = await asyncio.create_subprocess_exec(
             tool("setsid"), "--ctty", *command,

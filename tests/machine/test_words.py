@@ -19,7 +19,7 @@ def one(port: int = 80, address: str = "127.0.0.1", workspace: str | None = None
     [
         (one(), "127.0.0.1:80 (12, node x.js)"),
         (one(address="::1"), "[::1]:80 (12, node x.js)"),
-        (Listening(80, "::", None, None, None), "[::]:80 (of another user)"),
+        (Listening(80, "::", None, None, None), "[::]:80 (unknown process)"),
         (Listening(80, "::", None, 12, None), "[::]:80 (12, unknown)"),
         (Listening(80, "::", None, 12, "x" * 61), f"[::]:80 (12, {'x' * 57}...)"),
     ],

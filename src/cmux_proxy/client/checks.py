@@ -20,8 +20,8 @@ from cmux_proxy.client.verdicts import (
     status_told,
     unanswered,
 )
-from cmux_proxy.machine.listening import Listening, listening
-from cmux_proxy.machine.spaces import place_of
+from cmux_proxy.machine.listening import NOT_TOLD, Listening, Survey, listening
+from cmux_proxy.machine.spaces import HIDDEN, are_hidden, place_of
 from cmux_proxy.machine.words import near_miss, ports_told, told
 
 _START_IT: Final = "start it: cmux-proxy --listen 127.0.0.1:8080"
@@ -72,8 +72,13 @@ class Checks:
         route = self._route
         if not route.is_of_this_machine:
             return Verdict(NOTE, "bound", f"{route.proxy} is another machine; look there")
+        if route.workspace is not None and are_hidden():
+            return Verdict(NOTE, "bound", HIDDEN)
         place = place_of(route.workspace)
-        found = listening([place.space])
+        survey = Survey()
+        found = survey.listening([place.space])
+        if not survey.is_told:
+            return Verdict(NOTE, "bound", NOT_TOLD)
         there = [
             each for each in found if each.port == route.port and any(map(each.covers, place.hosts))
         ]

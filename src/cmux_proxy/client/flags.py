@@ -78,12 +78,6 @@ def way_in(function: F) -> F:
     return function
 
 
-def warn_of(tokens: Tokens | None) -> None:
-    """Warn of a token file that every user may read; not for `connect`, which speaks to ssh."""
-    if tokens is not None and tokens.warning:
-        click.echo(f"cmux-proxy: WARNING: {tokens.warning}", err=True)
-
-
 def lines_of(headers: Sequence[str], tokens: Tokens | None) -> list[str]:
     """Return the header lines that the flags ask for."""
     return [*headers, *([f"X-Cmux-Token: {tokens[0]}"] if tokens else [])]

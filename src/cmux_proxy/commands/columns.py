@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import click
 
+from cmux_proxy.commands.output import say
+
 Row = Sequence[str]
 
 
@@ -41,7 +43,7 @@ def print_line(line: str, colour: str | None = None) -> None:
     """Print a line; on a terminal in a colour, and cut off at its edge."""
     if sys.stdout.isatty():
         line = line[: shutil.get_terminal_size().columns]
-    click.echo(coloured(line, colour))
+    say(coloured(line, colour))
 
 
 def coloured(text: str, colour: str | None) -> str:

@@ -8,6 +8,8 @@ from typing import Final
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
+from cmux_proxy.commands.output import say
+
 _NAME: Final = "cmux-proxy"
 # By this variable click can tell that a shell asks; it makes its name of the program's.
 _VARIABLE: Final = "_CMUX_PROXY_COMPLETE"
@@ -27,4 +29,4 @@ def completion_command(context: click.Context, /, shell: str) -> None:
     In ~/.bashrc: eval "$(cmux-proxy completion bash)"
     """
     completing = _SHELLS[shell](context.find_root().command, {}, _NAME, _VARIABLE)
-    click.echo(completing.source().strip("\n"))
+    say(completing.source().strip("\n"))

@@ -16,6 +16,7 @@ import click
 from cmux_proxy.client.flags import Url, lines_of, way_in
 from cmux_proxy.client.opening import Tunnel, TunnelError, TunnelTimeout, Wanted, open_tunnel
 from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.commands.output import warn
 from cmux_proxy.token_file import Tokens
 
 TIMED_OUT: Final = 124
@@ -44,7 +45,7 @@ def connect_command(
     try:
         asyncio.run(_run(url, wanted, timeout))
     except TunnelTimeout as error:
-        click.echo(f"cmux-proxy: error: {error}", err=True)
+        warn(f"cmux-proxy: error: {error}")
         return TIMED_OUT
     except TunnelError as error:
         raise click.ClickException(str(error)) from None

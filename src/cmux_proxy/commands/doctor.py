@@ -6,12 +6,13 @@ from typing import Final
 import click
 
 from cmux_proxy.client.checks import Checks, check_proxy
-from cmux_proxy.client.flags import Url, lines_of, warn_of, way_in
+from cmux_proxy.client.flags import Url, lines_of, way_in
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.client.route import Route
 from cmux_proxy.client.verdicts import NOTE, OK, PROBLEM, Verdict
 from cmux_proxy.commands.columns import coloured
 from cmux_proxy.commands.connect import TIMED_OUT
+from cmux_proxy.commands.output import say, warn
 from cmux_proxy.entries import host_value
 from cmux_proxy.machine.listening import listening
 from cmux_proxy.machine.words import ports_told
@@ -42,7 +43,8 @@ def doctor_command(
     timeout: float,
 ) -> int:
     """Check a route from the proxy to the service: one line for each step, with the remedy."""
-    warn_of(token_file)
+    if token_file is not None and token_file.warning:
+        warn(f"cmux-proxy: WARNING: {token_file.warning}")
     extra = [_field(line) for line in lines_of(headers, token_file)]
     _check_arguments(host, workspace, path)
     if port is None and host is None:
@@ -83,7 +85,7 @@ def print_verdicts(verdicts: Iterable[Verdict]) -> int:
     for each in verdicts:
         remedy = f" -> {each.remedy}" if each.remedy else ""
         kind = coloured(each.kind.ljust(7), _COLOURS[each.kind])
-        click.echo(f"{kind}  {each.name.ljust(9)}  {each.says}{remedy}")
+        say(f"{kind}  {each.name.ljust(9)}  {each.says}{remedy}")
         if each.kind == PROBLEM and status == 0:
             status = TIMED_OUT if each.is_timeout else _FAILED
     return status

@@ -2,20 +2,26 @@
 
 import asyncio
 import errno
+import resource
 import signal
-import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import click
 
-from cmux_proxy.client.flags import Url, lines_of, warn_of, way_in
+from cmux_proxy.client.flags import Url, lines_of, way_in
 from cmux_proxy.client.joining import join
+from cmux_proxy.client.local_ports import listen_on, shown
 from cmux_proxy.client.opening import TunnelError, Wanted, open_tunnel, system_says
 from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.commands.output import warn
+from cmux_proxy.commands.status_line import StatusLine
 from cmux_proxy.entries import PortRange
+from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.token_file import Tokens
+
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 class Forward(NamedTuple):
@@ -65,29 +71,23 @@ def forward_command(
     timeout: float,
 ) -> None:
     """Listen on local ports and lead each connection to a port behind the proxy at URL."""
-    warn_of(token_file)
+    if token_file is not None and token_file.warning:
+        warn(f"cmux-proxy: WARNING: {token_file.warning}")
     lines = lines_of(headers, token_file)
-    forwarder = Forwarder(url, timeout, sys.stderr.isatty())
     wanted = [(each.local, Wanted(each.port, workspace, lines)) for each in forwards]
-    asyncio.run(_run(forwarder, bind, wanted))
+    # Each connection takes two.
+    raise_limit()
+    asyncio.run(_run(Forwarder(url, timeout), bind, wanted))
 
 
 async def _run(forwarder: "Forwarder", bind: str, wanted: Sequence[tuple[int, Wanted]]) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(forwarder.hear)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     for local, each in wanted:
-        try:
-            await forwarder.listen(bind, local, each)
-        except UnicodeError as error:
-            # A name with labels that are empty or too long is not looked up at all.
-            raise click.ClickException(f"cannot listen on {bind}:{local}: {error}") from None
-        except OSError as error:
-            reason = system_says(error)
-            if error.errno == errno.EADDRINUSE:
-                reason += f"; another local port may be given, as in 0:{each.port}"
-            raise click.ClickException(f"cannot listen on {bind}:{local}: {reason}") from None
+        await forwarder.listen(bind, local, each)
     await stop.wait()
     forwarder.close()
 
@@ -95,31 +95,53 @@ async def _run(forwarder: "Forwarder", bind: str, wanted: Sequence[tuple[int, Wa
 class Forwarder:
     """Leads connections through tunnels of one proxy, and tells how many and how much."""
 
-    def __init__(self, url: ProxyUrl, timeout: float, shows_progress: bool) -> None:
+    def __init__(self, url: ProxyUrl, timeout: float) -> None:
         self._url = url
         self._timeout = timeout
-        self._shows_progress = shows_progress
+        self._status = StatusLine()
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = 0
         self._done = 0
         self._sent = 0
         self._received = 0
+        self._is_short = False
 
     async def listen(self, bind: str, local: int, wanted: Wanted) -> None:
-        """Listen for connections to a port; raise OSError."""
-        server = await asyncio.start_server(partial(self._accept, wanted), bind, local)
-        self._servers.append(server)
-        host, port = server.sockets[0].getsockname()[:2]
-        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        self._say(f"forwarding {shown} to port {wanted.port} at {self._url}", err=False)
+        """Listen for connections to a port; raise click's exception where that cannot be."""
+        try:
+            sockets = await listen_on(bind, local)
+        except UnicodeError as error:
+            # A name with labels that are empty or too long is not looked up at all.
+            raise click.ClickException(f"cannot listen on {bind}:{local}: {error}") from None
+        except OSError as error:
+            reason = system_says(error)
+            if error.errno == errno.EADDRINUSE:
+                reason += f"; another local port may be given, as in 0:{wanted.port}"
+            raise click.ClickException(f"cannot listen on {bind}:{local}: {reason}") from None
+        for sock in sockets:
+            server = await asyncio.start_server(partial(self._accept, wanted), sock=sock)
+            self._servers.append(server)
+        for address in shown(sockets):
+            self._status.say(f"forwarding {address} to port {wanted.port} at {self._url}")
+        self._show()
 
     def close(self) -> None:
         """Listen no more; what is open ends with the process."""
         for server in self._servers:
             server.close()
-        if self._shows_progress:
-            click.echo(err=True)
+        self._status.leave()
+
+    def hear(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Say in a line that no connection can be accepted, which asyncio tries again; else log."""
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _NO_DESCRIPTOR:
+            loop.default_exception_handler(context)
+        elif not self._is_short:
+            self._is_short = True
+            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            remedy = f"all {most} file descriptors are in use; `ulimit -n` raises the limit"
+            self._status.warn(f"cmux-proxy: error: connections have to wait: {remedy}")
 
     def _accept(
         self, wanted: Wanted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -140,10 +162,11 @@ class Forwarder:
             await join(reader, writer, *tunnel, self._count_sent, self._count_received)
         except TunnelError as error:
             writer.transport.abort()
-            self._say(f"cmux-proxy: error: {error}")
+            self._status.warn(f"cmux-proxy: error: {error}")
         finally:
             self._open -= 1
             self._done += 1
+            self._is_short = False
             self._show()
 
     def _count_sent(self, count: int) -> None:
@@ -152,15 +175,9 @@ class Forwarder:
     def _count_received(self, count: int) -> None:
         self._received += count
 
-    def _say(self, line: str, err: bool = True) -> None:
-        click.echo(f"\r\033[K{line}" if self._shows_progress and err else line, err=err)
-        self._show()
-
     def _show(self) -> None:
-        """Show how things are, where somebody is looking."""
-        if self._shows_progress:
-            text = f"{self._open} open, {self._done} done, {_amount(self._sent)} sent"
-            click.echo(f"\r\033[K{text}, {_amount(self._received)} received", err=True, nl=False)
+        text = f"{self._open} open, {self._done} done, {_amount(self._sent)} sent"
+        self._status.show(f"{text}, {_amount(self._received)} received")
 
 
 def _amount(count: int) -> str:

@@ -9,7 +9,9 @@ from typing import Any, Final
 import click
 
 from cmux_proxy.commands.columns import Columns, print_line, print_table
-from cmux_proxy.machine.listening import Listening, Survey
+from cmux_proxy.commands.output import say, warn
+from cmux_proxy.machine.listening import NOT_TOLD, Listening, Survey
+from cmux_proxy.machine.spaces import HIDDEN, are_hidden
 
 _TITLES: Final = ("PORT", "ADDRESS", "FAMILY", "WORKSPACE", "PID", "COMMAND")
 # Room for what may come, so that the columns stay where they are.
@@ -31,15 +33,24 @@ _Tell = Callable[[str, Listening], None]
 @click.option("--watch", is_flag=True, help="Go on and print what changes, until Ctrl-C.")
 def ports_command(as_json: bool, watch: bool) -> None:
     """List the ports that are listened on, with workspace and process; connects to none."""
+    if are_hidden():
+        warn(f"cmux-proxy: WARNING: {HIDDEN}")
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
             _watch(_tell_json if as_json else _teller_of_lines())
         return
-    found = Survey().listening()
+    found = _look(Survey())
     if as_json:
-        click.echo(json.dumps([_fields(each) for each in found], indent=2))
+        say(json.dumps([_fields(each) for each in found], indent=2))
     elif found:
         print_table([_TITLES, *(_row(each) for each in found)])
+
+
+def _look(survey: Survey) -> list[Listening]:
+    found = survey.listening()
+    if not survey.is_told:
+        raise click.ClickException(NOT_TOLD)
+    return found
 
 
 def _watch(tell: _Tell) -> None:
@@ -47,7 +58,7 @@ def _watch(tell: _Tell) -> None:
     before: dict[tuple[object, ...], Listening] = {}
     opened = _PRESENT
     while True:
-        now = {_identity(each): each for each in survey.listening()}
+        now = {_identity(each): each for each in _look(survey)}
         for identity, each in before.items():
             if identity not in now:
                 tell(_CLOSED, each)
@@ -65,7 +76,7 @@ def _identity(each: Listening) -> tuple[object, ...]:
 
 
 def _tell_json(event: str, each: Listening) -> None:
-    click.echo(json.dumps({"event": event, **_fields(each)}))
+    say(json.dumps({"event": event, **_fields(each)}))
 
 
 def _teller_of_lines() -> _Tell:

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import click
 
+from cmux_proxy.commands.output import warn
 from cmux_proxy.isolation.entering import enter_workspace
 from cmux_proxy.isolation.errors import IsolationError
 from cmux_proxy.routing.workspace import workspace_ip, workspace_label
@@ -49,7 +50,7 @@ def run_command(workspace: str, no_outbound: bool, command: tuple[str, ...]) -> 
         raise _Failed(str(error)) from None
     if no_way_out is not None:
         text = f"only the loopback is reached from this workspace: {no_way_out} (--no-outbound)"
-        click.echo(f"cmux-proxy: WARNING: {text}", err=True)
+        warn(f"cmux-proxy: WARNING: {text}")
     _become(command)
 
 

@@ -8,9 +8,10 @@ from typing import Final
 import click
 
 from cmux_proxy.commands.connect import TIMED_OUT
+from cmux_proxy.commands.output import warn
 from cmux_proxy.flag_types import Duration
-from cmux_proxy.machine.listening import Survey, listening
-from cmux_proxy.machine.spaces import Place, place_of
+from cmux_proxy.machine.listening import NOT_TOLD, Survey, listening
+from cmux_proxy.machine.spaces import HIDDEN, Place, are_hidden, place_of
 from cmux_proxy.machine.words import near_miss
 
 _LOOK_AFTER: Final = 0.05
@@ -30,12 +31,14 @@ def wait_command(port: int, timeout: float, workspace: str | None) -> int:
         place = place_of(workspace)
     except ValueError as error:
         raise click.BadParameter(f"{workspace!r} {error}", param_hint="--workspace") from None
+    if workspace is not None and are_hidden():
+        raise click.ClickException(HIDDEN)
     survey = Survey()
     end = time.monotonic() + timeout
     while not _is_there(survey, port, place):
         left = end - time.monotonic()
         if left <= 0:
-            click.echo(f"cmux-proxy: error: {_in_vain(port, timeout, place)}", err=True)
+            warn(f"cmux-proxy: error: {_in_vain(port, timeout, place)}")
             return TIMED_OUT
         time.sleep(min(left, _LOOK_AFTER))
         # It may be isolated by now.
@@ -45,6 +48,8 @@ def wait_command(port: int, timeout: float, workspace: str | None) -> int:
 
 def _is_there(survey: Survey, port: int, place: Place) -> bool:
     found = survey.listening([place.space])
+    if not survey.is_told:
+        raise click.ClickException(NOT_TOLD)
     if any(each.port == port and each.covers(host) for each in found for host in place.hosts):
         return True
     # Elsewhere nobody but root is told what other users listen on.

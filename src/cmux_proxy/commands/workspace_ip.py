@@ -2,6 +2,7 @@
 
 import click
 
+from cmux_proxy.commands.output import say
 from cmux_proxy.routing.workspace import workspace_ip
 
 
@@ -10,6 +11,7 @@ from cmux_proxy.routing.workspace import workspace_ip
 def workspace_ip_command(name: str) -> None:
     """Print the loopback address of a workspace."""
     try:
-        click.echo(workspace_ip(name))
+        address = workspace_ip(name)
     except ValueError as error:
         raise click.BadParameter(f"{name!r} {error}", param_hint="NAME") from None
+    say(address)

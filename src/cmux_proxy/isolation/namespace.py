@@ -39,6 +39,8 @@ def require_linux() -> None:
             "isolated workspaces need Linux; elsewhere let servers listen on the address that "
             "`cmux-proxy workspace-ip NAME` prints"
         )
+    if not os.path.exists(_NET):
+        raise IsolationError("isolated workspaces need /proc, which is not mounted here")
 
 
 def make_namespace() -> None:

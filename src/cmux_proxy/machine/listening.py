@@ -18,6 +18,10 @@ from cmux_proxy.routing.workspace import workspace_number
 _ANY_IPV4: Final = "0.0.0.0"  # noqa: S104
 _ANY: Final = "::"
 
+NOT_TOLD: Final = (
+    "what listens here cannot be told: /proc is not mounted, and netlink does not answer"
+)
+
 
 class Listening(NamedTuple):
     """A port that is listened on at an address; `pid` and `command` are None if nobody may tell.
@@ -55,7 +59,7 @@ def ports_at(hosts: Sequence[str]) -> list[int]:
         found = listening_now()
     except OSError:
         return []
-    return sorted({port for address, port in found for host in hosts if covers(address, host)})
+    return sorted({each.port for each in found for host in hosts if covers(each.address, host)})
 
 
 def covers(address: str, host: str) -> bool:
@@ -71,6 +75,8 @@ class Survey:
 
     def __init__(self) -> None:
         self._pids: dict[int, int | None] = {}
+        # Whether the last look has told what listens in this namespace.
+        self.is_told = True
 
     def listening(self, among: Sequence[Space] | None = None) -> list[Listening]:
         """Return what listens now; see the function of that name."""
@@ -79,12 +85,26 @@ class Survey:
         return _in_order(self._on_linux(spaces() if among is None else among))
 
     def _on_linux(self, among: Sequence[Space]) -> Iterator[Listening]:
-        sockets = [(space, each) for space in among for each in _sockets(space)]
+        self.is_told = True
+        sockets = [(space, each) for space in among for each in self._sockets(space)]
         self._ask_for({each.inode for _space, each in sockets})
         for space, each in sockets:
             pid = self._pids[each.inode]
             command = None if pid is None else command_of(pid)
             yield _named(space, each.port, each.address, pid, command)
+
+    def _sockets(self, space: Space) -> list[Socket]:
+        try:
+            return listening_sockets(space.pid)
+        except OSError:
+            if space.pid is not None:
+                return []  # its process has ended
+        try:
+            # Without /proc, in a chroot for instance, the kernel tells all but the processes.
+            return listening_now()
+        except OSError:
+            self.is_told = False
+            return []
 
     def _ask_for(self, inodes: set[int]) -> None:
         """Keep what is known of these sockets, and find out the rest."""
@@ -102,13 +122,6 @@ def _elsewhere() -> Iterator[Listening]:
 
 def _is_on(pid: int | None) -> bool:
     return pid is None or os.path.exists(f"/proc/{pid}")
-
-
-def _sockets(space: Space) -> list[Socket]:
-    try:
-        return listening_sockets(space.pid)
-    except OSError:
-        return []  # its process has ended
 
 
 def _named(

@@ -39,7 +39,10 @@ def readable(words: bytes) -> str | None:
 
 
 def _pids() -> list[int]:
-    return sorted(int(name) for name in os.listdir(_PROC) if name.isdecimal())
+    try:
+        return sorted(int(name) for name in os.listdir(_PROC) if name.isdecimal())
+    except OSError:
+        return []
 
 
 def _open_in(pid: int) -> Iterator[str]:

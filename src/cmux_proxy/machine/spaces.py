@@ -8,6 +8,8 @@ from cmux_proxy.isolation.registry import Registry
 from cmux_proxy.isolation.status import Status, statuses
 from cmux_proxy.routing.workspace import workspace_ip
 
+HIDDEN: Final = "isolated workspaces cannot be looked into, since /proc is not mounted"
+
 _BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
 
 
@@ -43,6 +45,17 @@ def place_of(workspace: str | None) -> Place:
         if space.address == address:
             return Place(space, (*_BOTH_LOOPBACKS, address))
     return Place(here, (address,))
+
+
+def are_hidden() -> bool:
+    """Return whether there are isolated workspaces into which only a /proc would lead."""
+    if os.path.exists("/proc/self/fd"):
+        return False
+    registry = Registry.find()
+    if registry is None:
+        return False
+    with registry:
+        return bool(registry.addresses())
 
 
 def _statuses() -> list[Status]:

@@ -16,7 +16,7 @@ def told(each: Listening) -> str:
     command = each.command or "unknown"
     if len(command) > _MOST_OF_A_COMMAND:
         command = command[: _MOST_OF_A_COMMAND - 3] + "..."
-    who = "of another user" if each.pid is None else f"{each.pid}, {command}"
+    who = "unknown process" if each.pid is None else f"{each.pid}, {command}"
     return f"{host}:{each.port} ({who})"
 
 
