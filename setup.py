@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 HOT_PATH = {
     "http1": [
         "body", "delivery", "family", "fields", "framing", "head", "hop", "kinds", "persistence",
-        "rewrite", "scan", "switching", "target", "trailers",
+        "response_body", "rewrite", "scan", "switching", "target", "trailers",
     ],
     "observe": ["counts", "observer", "outcome", "ports", "record"],
     "routing": ["port_field", "router", "target"],

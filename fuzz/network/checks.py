@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from cmux_proxy.http1.body import new_body
+from cmux_proxy.http1.body import request_body
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import request_framing
 from fuzz.network.dialogues import CLIENT, UPSTREAM
@@ -146,7 +146,7 @@ def _behind_request(data: bytes) -> bytes:
     framing = request_framing(head)
     if framing == 0:
         return data[head.end :]
-    body = new_body(framing, CHUNKS, False)
+    body = request_body(framing, CHUNKS)
     body.feed(data, head.end)
     return body.rest
 

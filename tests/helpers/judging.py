@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cmux_proxy.http1 import rewrite
-from cmux_proxy.http1.body import Body, ChunkRules, new_body
+from cmux_proxy.http1.body import Body, ChunkRules, request_body
 from cmux_proxy.http1.delivery import UNWRAP, additions, delivery
 from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.framing import request_framing, response_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.persistence import client_wants_more, upstream_allows_more
+from cmux_proxy.http1.response_body import response_body
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.http1.switching import asks_upgrade, check_switch
 from cmux_proxy.http1.target import (
@@ -89,7 +90,7 @@ def judge_request(pieces: Sequence[bytes]) -> JudgedRequest | None:
     upgrade = asks_upgrade(head)
     target = Router("127.0.0.1").route(head.method, head.fields.host, head.fields.reported)
     arrived = [head.buffer[head.end :], *later]
-    body = new_body(framing, CHUNKS, False)
+    body = request_body(framing, CHUNKS)
     fed = feed_pieces(body, arrived)
     if to is None and head.minor and not upgrade:
         sent = rewrite.plain_request(head, fed.out)
@@ -127,8 +128,9 @@ def judge_response(request: RequestHead, pieces: Sequence[bytes]) -> JudgedRespo
     is_coded = head.fields.transfer_encoding is not None
     how = delivery(request, framing, is_coded, client_wants_more(request))
     unwrap = how & UNWRAP != 0
-    body: Body = new_body(framing, CHUNKS, unwrap)
+    body: Body = response_body(framing, CHUNKS, unwrap)
     fed = feed_pieces(body, arrived)
     sent = rewrite.response(head, additions(request, how), unwrap, b"")
     done = fed.is_done or body.ends_with_connection()
+    persists = persists and not body.is_mended
     return JudgedResponse(head.status, framing, persists, how, sent, fed.out, done, fed.rest)

@@ -5,15 +5,14 @@ from collections.abc import Callable
 import pytest
 
 from cmux_proxy.http1.body import (
-    Body,
     ChunkedBody,
     ChunkRules,
     LengthBody,
     UntilCloseBody,
-    new_body,
+    request_body,
 )
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
+from cmux_proxy.http1.framing import CHUNKED
 from tests.helpers.feeding import Fed, feed, feed_refused
 
 RULES = ChunkRules(line=20, extensions=30, trailers=40, family=b"x-test-")
@@ -217,18 +216,9 @@ def test_no_limit_forbids_a_body_without_extensions_and_trailers() -> None:
 # Which body a framing calls for
 
 
-def test_a_framing_calls_for_its_body() -> None:
-    length = new_body(5, RULES, unwrap=True)
+def test_the_framing_of_a_request_calls_for_its_body() -> None:
+    length = request_body(5, RULES)
     assert isinstance(length, LengthBody)
     assert length.left == 5
-    assert new_body(0, RULES, unwrap=False).is_done
-    assert isinstance(new_body(UNTIL_CLOSE, RULES, unwrap=True), UntilCloseBody)
-
-
-def test_only_chunks_are_unwrapped() -> None:
-    def out(unwrap: bool) -> bytes:
-        body: Body = new_body(CHUNKED, RULES, unwrap)
-        return body.feed(b"1\r\nx\r\n0\r\n\r\n", 0)
-
-    assert out(unwrap=False) == b"1\r\nx\r\n0\r\n\r\n"
-    assert out(unwrap=True) == b"x"
+    assert request_body(0, RULES).is_done
+    assert request_body(CHUNKED, RULES).feed(b"1\r\nx\r\n", 0) == b"1\r\nx\r\n"

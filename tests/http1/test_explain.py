@@ -123,8 +123,10 @@ def test_a_request_that_begins_wrongly_is_refused_at_once(start: bytes, reason: 
         (b"\r\nHTTP/1.1", "the answer does not begin with HTTP/1."),
         (b"HTTP/2 200", "the answer does not begin with HTTP/1."),
         (b"HTTP/1 200", "the answer does not begin with HTTP/1."),
-        (b"HTTP/1.1 200 OK\n", LF),
-        (b"HTTP/1.2 200 OK\r\n", "the status line is malformed"),
+        (b"HTTP/1.1 20\n", "the status line is malformed"),
+        (b"HTTP/1.x 200 OK\r\n", "the status line is malformed"),
+        (b"HTTP/1.1 200 O\x00K\n", "a NUL byte stands in the head"),
+        (b"HTTP/1.1 200 O\rK\n", "a CR stands without its LF"),
     ],
 )
 def test_a_response_that_begins_wrongly_is_refused_at_once(start: bytes, reason: str) -> None:
@@ -154,9 +156,6 @@ def test_what_was_looked_at_is_not_looked_at_again() -> None:
 
 def test_a_bare_line_feed_is_seen_where_looking_stopped() -> None:
     check_request_start(b"GET / HTTP/1.1\r\n", 15)
-    for check, start in (
-        (check_request_start, b"GET / HTTP/1.1\r\nA: 1\n"),
-        (check_response_start, b"HTTP/1.1 200 OK\r\nA: 1\n"),
-    ):
-        with pytest.raises(BadMessage, match="LF without CR"):
-            check(start, len(start) - 1)
+    start = b"GET / HTTP/1.1\r\nA: 1\n"
+    with pytest.raises(BadMessage, match="LF without CR"):
+        check_request_start(start, len(start) - 1)

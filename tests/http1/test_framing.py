@@ -50,16 +50,30 @@ def test_a_request_ends_as_its_fields_say_whatever_its_method(method: bytes) -> 
         (b"Transfer-Encoding: gzip, chunked\r\n", b"HTTP/1.1", NOT_CHUNKED),
     ],
 )
-def test_ambiguous_framing_is_refused_in_both_directions(
+def test_ambiguous_framing_of_a_request_is_refused(
     fields: bytes, version: bytes, reason: str
 ) -> None:
     with pytest.raises(BadMessage) as caught:
         of_request(fields, version)
     assert (caught.value.status, caught.value.reason) == (400, reason)
-    for method, status in ((b"GET", 200), (b"HEAD", 200), (b"GET", 304), (b"GET", 204)):
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [CODING + CODING, b"Transfer-Encoding:\r\n", b"Transfer-Encoding: gzip, chunked\r\n"],
+)
+def test_a_coding_that_is_not_chunked_is_refused_also_where_no_body_follows(fields: bytes) -> None:
+    for method, status in ((b"GET", 200), (b"HEAD", 200), (b"GET", 304)):
         with pytest.raises(BadMessage) as caught:
-            of_response(fields, status, method, version)
-        assert caught.value.reason == reason
+            of_response(fields, status, method)
+        assert caught.value.reason == NOT_CHUNKED
+
+
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+def test_the_coding_of_a_response_counts_beside_lengths_and_in_any_version(version: bytes) -> None:
+    assert of_response(CODING + LENGTH, version=version) == CHUNKED
+    assert of_response(ZERO + CODING, version=version) == CHUNKED
+    assert of_response(CODING, version=version) == CHUNKED
 
 
 def test_the_coding_knows_no_case() -> None:
@@ -87,12 +101,19 @@ def test_head_is_compared_with_its_case() -> None:
     assert of_response(LENGTH, 200, b"head") == 5
 
 
-@pytest.mark.parametrize("status", [100, 101, 103, 199, 204])
-def test_interim_responses_and_204_have_no_body_and_may_not_announce_one(status: int) -> None:
-    assert of_response(b"", status) == 0
-    assert of_response(ZERO, status) == 0
-    assert of_response(b"", status, b"HEAD") == 0
-    for fields in (LENGTH, CODING):
+@pytest.mark.parametrize("status", [100, 103, 199, 204])
+@pytest.mark.parametrize("fields", [b"", ZERO, LENGTH, CODING], ids=["none", "0", "5", "chunked"])
+def test_interim_responses_and_204_have_no_body_whatever_they_say(
+    fields: bytes, status: int
+) -> None:
+    assert of_response(fields, status) == 0
+    assert of_response(fields, status, b"HEAD") == 0
+
+
+def test_a_switch_of_protocols_may_not_announce_a_body() -> None:
+    assert of_response(b"", 101) == 0
+    assert of_response(ZERO, 101) == 0
+    for fields in (LENGTH, CODING, CODING + LENGTH):
         with pytest.raises(BadMessage) as caught:
-            of_response(fields, status)
-        assert caught.value.reason == f"a {status} response announces a body"
+            of_response(fields, 101)
+        assert caught.value.reason == "a 101 response announces a body"

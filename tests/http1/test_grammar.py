@@ -60,10 +60,19 @@ def test_a_status_line_has_three_digits_and_any_reason() -> None:
     assert match.groups() == (b"0", b"204")
     digits = frozenset(string.digits.encode())
     assert taken(grammar.STATUS_LINE, "HTTP/1.1 {}00 X\r\n") == digits - {ord("0")}
-    assert taken(grammar.STATUS_LINE, "HTTP/1.1 2{}0\r\n") == digits
-    assert taken(grammar.STATUS_LINE, "HTTP/1.1 20{}\r\n") == digits
+    assert taken(grammar.STATUS_LINE, "HTTP/1.1 2{}0 \r\n") == digits
+    assert taken(grammar.STATUS_LINE, "HTTP/1.1 20{} \r\n") == digits
     assert taken(grammar.STATUS_LINE, "HTTP/1.1 200{}X\r\n") == {ord(" ")}
+    assert taken(grammar.STATUS_LINE, "HTTP/1.1 200{}\r\n") == {ord(" ")}
     assert taken(grammar.STATUS_LINE, "HTTP/1.1 200 {}\r\n") == taken(grammar.FIELD_BYTE)
+
+
+def test_what_passes_for_a_status_line_has_any_minor_version_and_no_blank_at_its_end() -> None:
+    digits = frozenset(string.digits.encode())
+    assert taken(grammar.ANY_STATUS_LINE, "HTTP/1.{} 200 OK") == digits
+    assert taken(grammar.ANY_STATUS_LINE, "HTTP/1.1 20{}") == digits
+    assert taken(grammar.ANY_STATUS_LINE, "HTTP/1.1 200{}X") == {ord(" ")}
+    assert taken(grammar.ANY_STATUS_LINE, "HTTP/1.1 200 {}") == taken(grammar.FIELD_BYTE)
 
 
 def test_a_host_name_is_made_of_the_bytes_of_rfc_3986_without_the_comma() -> None:
@@ -141,6 +150,36 @@ def test_every_beginning_of_a_chunk_line_may_become_one(line: bytes) -> None:
     for size in range(len(line)):
         assert grammar.CHUNK_LINE_START.fullmatch(line[:size]) is not None
     assert grammar.CHUNK_LINE_START.fullmatch(line) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"a \t \r\n", b"0" * 99 + b"\r\n", b"a ; b = c ;d\r\n", b'a\t;b=\t"c d" ; e\r\n', b"a;b\r\n"],
+)
+def test_every_beginning_of_a_chunk_line_of_a_service_may_become_one(line: bytes) -> None:
+    assert grammar.ANY_CHUNK_LINE.fullmatch(line) is not None
+    for size in range(len(line)):
+        assert grammar.ANY_CHUNK_LINE_START.fullmatch(line[:size]) is not None
+    assert grammar.ANY_CHUNK_LINE_START.fullmatch(line) is None
+
+
+def test_a_chunk_line_of_a_service_has_blanks_around_its_parts_and_nothing_else() -> None:
+    blanks = frozenset(b" \t")
+    assert taken(grammar.ANY_CHUNK_LINE, "a{}\r\n") == HEX | blanks
+    assert taken(grammar.ANY_CHUNK_LINE, "{}a\r\n") == HEX
+    assert taken(grammar.ANY_CHUNK_LINE, "a{};b\r\n") == HEX | blanks
+    assert taken(grammar.ANY_CHUNK_LINE, "a;{}b\r\n") == TCHARS | blanks
+    assert taken(grammar.ANY_CHUNK_LINE, "a;b{}=c\r\n") == TCHARS | blanks
+    assert taken(grammar.ANY_CHUNK_LINE, "a;b={}c\r\n") == TCHARS | blanks
+    assert taken(grammar.ANY_CHUNK_LINE, "a;b{}\r\n") == TCHARS
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\r\n", b"a;\r\n", b"a ;\r\n", b"a;b=\r\n", b"a;;b\r\n", b"a b\r\n", b"a\n", b"a \r \n"],
+)
+def test_no_service_sends_this_for_a_chunk_line(line: bytes) -> None:
+    assert grammar.ANY_CHUNK_LINE.fullmatch(line) is None
 
 
 @pytest.mark.parametrize("start", [b"g", b" ", b"0x", b"a ", b"a\rb", b"a\n", b";", b"1" * 16])

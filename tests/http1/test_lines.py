@@ -47,14 +47,15 @@ def test_anything_else_is_no_request_line(line: bytes) -> None:
 def test_a_status_line_is_taken_apart() -> None:
     assert response_head(b"HTTP/1.1 200 OK\r\nA: 1\r\n", 19) == (200, 1, 17, b"A:")
     assert response_head(b"HTTP/1.0 999 \x80\t\r\n", 99) == (999, 0, 17, b"")
-    assert response_head(b"HTTP/1.1 204\r\n\r\n", 16) == (204, 1, 14, b"\r\n")
+    assert response_head(b"HTTP/1.1 204 \r\n\r\n", 17) == (204, 1, 15, b"\r\n")
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        b"", b"HTTP/1.1", b"HTTP/1.1 200", b"HTTP/1.1 200\r", b"HTTP/1.1 200\n", b"HTTP/1.1 20\r\n",
-        b"HTTP/1.1 2000\r\n", b"HTTP/1.1 099 A\r\n", b"HTTP/1.1  200\r\n", b"HTTP/1.2 200 OK\r\n",
+        b"", b"HTTP/1.1", b"HTTP/1.1 200", b"HTTP/1.1 200\r", b"HTTP/1.1 200\n",
+        b"HTTP/1.1 200\r\n", b"HTTP/1.1 20\r\n", b"HTTP/1.1 2000\r\n", b"HTTP/1.1 099 A\r\n",
+        b"HTTP/1.1  200\r\n", b"HTTP/1.2 200 OK\r\n",
         b"HTTP/2.0 200 OK\r\n", b"HTTP/1.1 2x0 OK\r\n", b"HTTP/1.1 200 O\x00K\r\n",
         b"HTTP/1.1 200 O\rK\r\n", b"HTTP/1.1 200\tOK\r\n", b"http/1.1 200 OK\r\n",
         b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\x7f\r\n", b"HTTP/1.1\t200 OK\r\n",

@@ -33,6 +33,14 @@ def test_version_and_options_decide(version: str, options: bytes, persists: bool
     assert upstream_allows_more(response, CHUNKED) is persists
 
 
+@pytest.mark.parametrize("field", [b"Content-Length: 5", b"Transfer-Encoding: chunked"])
+def test_a_body_that_may_come_late_where_none_belongs_leaves_no_connection(field: bytes) -> None:
+    response = response_head(b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\n")
+    assert upstream_allows_more(response, 0) is False
+    nothing = response_head(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert upstream_allows_more(nothing, 0) is True
+
+
 @pytest.mark.parametrize(("version", "options", "persists"), CASES)
 def test_a_body_that_close_ends_leaves_no_connection(
     version: str, options: bytes, persists: bool

@@ -128,23 +128,19 @@ MALFORMED = {
     "a status of four digits": b"HTTP/1.1 2000 OK\r\n\r\n",
     "status 000": b"HTTP/1.1 000 OK\r\n\r\n",
     "no status": b"HTTP/1.1\r\n\r\n",
-    "bare line feeds": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
-    "a bare line feed": b"HTTP/1.1 200 OK\r\nA: b\nContent-Length: 0\r\n\r\n",
     "a bare carriage return": b"HTTP/1.1 200 OK\r\nA: b\rc\r\nContent-Length: 0\r\n\r\n",
     "a NUL": b"HTTP/1.1 200 OK\r\nA: b\x00c\r\nContent-Length: 0\r\n\r\n",
-    "a folded line": b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n",
+    "a folded length": b"HTTP/1.1 200 OK\r\nContent-Length:\r\n 0\r\n\r\n",
+    "a fold without a field": b"HTTP/1.1 200 OK\n A: b\nContent-Length: 0\n\n",
     "a blank before a colon": b"HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n",
     "a line without a colon": b"HTTP/1.1 200 OK\r\nOops\r\nContent-Length: 0\r\n\r\n",
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nContent-Length: 1\r\n\r\nx",
-    "a length and a coding": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "a length with a sign": b"HTTP/1.1 200 OK\r\nContent-Length: +0\r\n\r\n",
-    "a list of lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 0, 0\r\n\r\n",
+    "a list of lengths that differ": b"HTTP/1.1 200 OK\r\nContent-Length: 0, 1\r\n\r\n",
     "another coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n",
     "two codings": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "chunked twice": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n"
     b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "a 204 with a length": b"HTTP/1.1 204 No Content\r\nContent-Length: 3\r\n\r\nabc",
     "a malformed first chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\n",
 }
 
@@ -181,7 +177,7 @@ async def test_a_malformed_answer_to_a_body_that_is_under_way_closes_the_client(
     [
         pytest.param(b"+5\r\n", id="sign"),
         pytest.param(b"0x5\r\n", id="prefix"),
-        pytest.param(b"5 \r\n", id="blank"),
+        pytest.param(b"5 5\r\n", id="blank"),
         pytest.param(b"5\n", id="bare LF"),
         pytest.param(b"5_0\r\n", id="underscore"),
         pytest.param(b"2\r\nabc", id="no CRLF"),

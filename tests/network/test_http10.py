@@ -112,7 +112,8 @@ async def test_head_from_an_http10_client_keeps_its_connection_when_asked() -> N
         # RFC 9112 section 6.1: HTTP/1.0 gets no Transfer-Encoding, not even in answer to HEAD.
         await client.gets(head("HTTP/1.1 200 OK", "A: b", "Connection: keep-alive"))
         await client.says(request)
-        await upstream.gets(head("HEAD / HTTP/1.1", "Host: a"))
+        another = await on.upstream()
+        await another.gets(head("HEAD / HTTP/1.1", "Host: a"))
 
 
 async def test_transfer_encoding_in_an_http10_request_gets_400() -> None:
@@ -125,11 +126,15 @@ async def test_transfer_encoding_in_an_http10_request_gets_400() -> None:
         await on.nothing_reached_upstream()
 
 
-async def test_transfer_encoding_in_an_http10_response_gets_502() -> None:
+async def test_chunks_of_an_http10_response_are_chunks_and_its_connection_closes() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        await upstream.says(head("HTTP/1.0 200 OK", "Transfer-Encoding: chunked") + b"0\r\n\r\n")
-        await client.gets_error(502, "http_protocol_error")
+        fields = ["Connection: keep-alive", "Transfer-Encoding: chunked"]
+        await upstream.says(head("HTTP/1.0 200 OK", *fields) + b"2\r\nok\r\n0\r\n\r\n")
+        clean = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
+        await client.gets(clean + b"2\r\nok\r\n0\r\n\r\n")
+        await upstream.gets_end()
+        await on.nothing_reached_upstream()
 
 
 async def test_an_error_of_our_own_closes_an_http10_connection() -> None:

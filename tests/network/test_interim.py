@@ -76,10 +76,14 @@ async def test_an_http10_client_gets_no_interim_response() -> None:
 @pytest.mark.parametrize(
     "field", ["Content-Length: 3", "Transfer-Encoding: chunked", "Content-Length: x"]
 )
-async def test_an_interim_response_that_announces_a_body_is_a_502(field: str) -> None:
+async def test_an_interim_response_announces_no_body_and_what_follows_is_the_next_head(
+    field: str,
+) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        await upstream.says(head("HTTP/1.1 103 Early Hints", field))
+        await upstream.says(head("HTTP/1.1 103 Early Hints", "Link: </a>", field))
+        await client.gets(head("HTTP/1.1 103 Early Hints", "Link: </a>"))
+        await upstream.says(b"abc")
         await client.gets_error(502, "http_protocol_error")
         await upstream.gets_end()
 

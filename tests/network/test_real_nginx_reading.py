@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.http1.body import new_body
 from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.response_body import response_body
 from tests.helpers.cases import read_cases
 from tests.helpers.feeding import feed_pieces
 from tests.helpers.grammars import CONTESTED_REQUESTS
@@ -92,7 +92,7 @@ def meant(judged: JudgedRequest, data: bytes, port: int) -> Understood:
     method, target, _version = judged.forwarded.split(b"\r\n")[0].split(b" ")
     lines = judged.forwarded.partition(b"\r\n\r\n")[0].split(b"\r\n")
     hosts = [line.partition(b":")[2] for line in lines if line.lower().startswith(b"host:")]
-    body = new_body(judged.framing, CHUNKS, unwrap=True)
+    body = response_body(judged.framing, CHUNKS, unwrap=True)
     content = feed_pieces(body, [data[judged.head.end :]]).out
     # An HTTP/1.0 request without Host gets that of the upstream.
     host = hosts[0].strip(b" \t").replace(b"127.0.0.1:3000", b"127.0.0.1:%d" % port)

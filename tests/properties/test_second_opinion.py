@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.http1.body import new_body
 from cmux_proxy.http1.delivery import WRAP
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
+from cmux_proxy.http1.response_body import response_body
 from cmux_proxy.http1.rewrite import LAST_CHUNK, chunk
 from tests.helpers.cases import Case, names, read_cases
 from tests.helpers.feeding import feed_pieces
@@ -53,7 +53,7 @@ def accepted(data: bytes) -> JudgedRequest | None:
 
 def content_of(framing: int, data: bytes) -> bytes:
     """Return what is inside the body's bytes."""
-    return feed_pieces(new_body(framing, CHUNKS, unwrap=True), [data]).out
+    return feed_pieces(response_body(framing, CHUNKS, unwrap=True), [data]).out
 
 
 def has_framing_trailer(framing: int, body: bytes) -> bool:
@@ -89,16 +89,25 @@ def assert_agreed_response(data: bytes, to_old_client: bool) -> None:
         return
     if judged is None or not judged.is_complete or judged.status < 200:
         return
-    is_closed = judged.framing == UNTIL_CLOSE
-    came = data[response_head(data).end :]
+    head = response_head(data)
+    came = head.buffer[head.end :]
     content = content_of(judged.framing, came)
     if not has_framing_trailer(judged.framing, came):
-        theirs = read_response(data, "GET", is_closed)
-        assert theirs.start[0] == b"%d" % judged.status
-        assert theirs.content == content
-        assert theirs.behind == judged.behind
+        assert_read_alike(data, judged, content)
     sent = read_response(delivered(judged), "GET", is_closed=True)
     assert sent.content == content
+
+
+def assert_read_alike(data: bytes, judged: JudgedResponse, content: bytes) -> None:
+    """h11 refuses some of what is normalized; what it reads, it reads as we do."""
+    try:
+        theirs = read_response(data, "GET", judged.framing == UNTIL_CLOSE)
+    except h11.RemoteProtocolError:
+        assert not judged.persists
+        return
+    assert theirs.start[0] == b"%d" % judged.status
+    assert theirs.content == content
+    assert theirs.behind == judged.behind
 
 
 def delivered(judged: JudgedResponse) -> bytes:

@@ -157,7 +157,8 @@ def test_a_response_loses_its_cuts_and_gains_the_additions(
     data: bytes, how: int, is_old: bool, tail: bytes
 ) -> None:
     head = response_head(data)
-    lines = Lines(head_of(data))
+    # Where the blank before an absent reason phrase is missing, the scanner has put it there.
+    lines = Lines(head_of(head.buffer))
     is_coded = head.fields.transfer_encoding is not None
     unwrap = bool(how & 4) and is_coded
     gone = HOP_BY_HOP | lines.nominated | ({b"transfer-encoding"} if unwrap else set())

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.http1.body import new_body
 from cmux_proxy.http1.delivery import UNWRAP, WRAP
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import UNTIL_CLOSE
+from cmux_proxy.http1.response_body import response_body
 from cmux_proxy.http1.rewrite import LAST_CHUNK, chunk
 from tests.helpers.cases import Case, names, read_cases
 from tests.helpers.feeding import feed_pieces
@@ -59,7 +59,7 @@ def accepted(data: bytes) -> JudgedRequest | None:
 
 def content_of(framing: int, data: bytes) -> bytes:
     """Return what is inside the body's bytes."""
-    return feed_pieces(new_body(framing, CHUNKS, unwrap=True), [data]).out
+    return feed_pieces(response_body(framing, CHUNKS, unwrap=True), [data]).out
 
 
 def check_request(data: bytes) -> bool:

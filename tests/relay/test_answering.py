@@ -30,6 +30,7 @@ LENGTH = head("HTTP/1.1 200 OK", "Content-Length: 5") + b"hello"
 CHUNKED = (
     head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
 )
+NOTHING = head("HTTP/1.1 200 OK", "Content-Length: 0")
 CASES = {
     "length": (GET, LENGTH, LENGTH),
     "length, HTTP/1.0": (
@@ -43,7 +44,7 @@ CASES = {
         CHUNKED,
         head("HTTP/1.1 200 OK", "Connection: close") + b"hello",
     ),
-    "HEAD": (HEAD, LENGTH[:-5], LENGTH[:-5]),
+    "HEAD": (HEAD, NOTHING, NOTHING),
     "204": (GET, head("HTTP/1.1 204 No Content"), head("HTTP/1.1 204 No Content")),
     "interim": (
         GET,
@@ -68,6 +69,14 @@ def test_an_answer_reaches_its_client_however_it_comes(
     assert client.got == expected
     assert len(world.context.pool) == 1
     assert client.is_over() == (b"Connection: close" in expected)
+
+
+def test_an_answer_to_head_that_tells_of_a_body_leaves_no_connection() -> None:
+    world, client, upstream = reach(HEAD, LENGTH[:-5])
+    assert client.got == LENGTH[:-5]
+    assert len(world.context.pool) == 0
+    assert upstream.is_over()
+    assert not client.is_over()
 
 
 def test_an_answer_until_close_is_chunked_as_it_comes() -> None:

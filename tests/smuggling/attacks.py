@@ -156,15 +156,37 @@ NOMINATED = ["Content-Length", "Transfer-Encoding", "Host", "X-Cmux-Port-Interna
 
 # Answers that are ambiguous, as heads without their blank line.
 ANSWERS = {
-    "CL.TE": b"HTTP/1.1 200 OK\r\n" + LENGTH + CODING,
     "CL.CL": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + LENGTH,
+    "CL.CL beside TE": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + LENGTH + CODING,
+    "CL.CL in a list": b"HTTP/1.1 200 OK\r\nContent-Length: 0, 5\r\n",
     "TE.TE": b"HTTP/1.1 200 OK\r\n" + CODING + CODING,
-    "coding of HTTP/1.0": b"HTTP/1.0 200 OK\r\n" + CODING,
-    "length behind a bare LF": b"HTTP/1.1 200 OK\r\nA: 1\n" + LENGTH,
     "length behind a bare CR": b"HTTP/1.1 200 OK\r\nA: 1\r" + LENGTH,
-    "folded": b"HTTP/1.1 200 OK\r\nA: 1\r\n " + LENGTH,
-    "interim with a body": b"HTTP/1.1 100 Continue\r\n" + LENGTH,
-    "204 with a body": b"HTTP/1.1 204 No Content\r\n" + LENGTH,
+    "folded coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n chunked\r\n" + LENGTH,
+    "folded length": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n 5\r\n",
+    "folded before the first field": b"HTTP/1.1 200 OK\r\n " + LENGTH,
+    "blank before the colon": b"HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n" + LENGTH,
     "a switch unasked": b"HTTP/1.1 101 X\r\nUpgrade: a\r\nConnection: upgrade\r\n",
-    "length nominated away": b"HTTP/1.1 200 OK\r\nConnection: content-length\r\n" + LENGTH,
+}
+
+# What services send that has one reading by a standard, and what leaves of it, both without the
+# blank line.
+_OK = b"HTTP/1.1 200 OK\r\n"
+_NO_CONTENT = b"HTTP/1.1 204 No Content\r\n"
+NORMALIZED = {
+    "CL.TE": (_OK + LENGTH + CODING, _OK + CODING),
+    "TE.CL": (_OK + CODING + LENGTH, _OK + CODING),
+    "CL.CL.TE": (_OK + LENGTH + CODING + LENGTH, _OK + CODING),
+    "coding of HTTP/1.0": (b"HTTP/1.0 200 OK\r\n" + CODING, _OK + CODING),
+    "CL.CL same": (_OK + LENGTH + LENGTH, _OK + LENGTH),
+    "CL.CL same, in a list": (_OK + LENGTH[:-2] + b", " + LENGTH[16:], _OK + LENGTH),
+    "length behind a bare LF": (_OK + b"A: 1\n" + LENGTH, _OK + b"A: 1\r\n" + LENGTH),
+    "length in a fold": (_OK + b"A: 1\r\n " + LENGTH + CODING, _OK + b"A: 1 " + LENGTH + CODING),
+    "length nominated away": (_OK + b"Connection: content-length\r\n" + LENGTH, _OK + LENGTH),
+    "no list in Connection": (_OK + b"Connection: a b; c=d\r\n" + LENGTH, _OK + LENGTH),
+    "204 with a length": (_NO_CONTENT + LENGTH, _NO_CONTENT),
+    "204 with a coding": (_NO_CONTENT + CODING, _NO_CONTENT),
+    "204 with both": (_NO_CONTENT + LENGTH + CODING, _NO_CONTENT),
+    "204 of HTTP/1.0 with a coding": (b"HTTP/1.0 204 No Content\r\n" + CODING, _NO_CONTENT),
+    "a later version": (b"HTTP/1.2 200 OK\r\n" + LENGTH, _OK + LENGTH),
+    "no reason": (b"HTTP/1.1 200\r\n" + LENGTH, b"HTTP/1.1 200 \r\n" + LENGTH),
 }

@@ -34,7 +34,8 @@ CL_0 = {
 async def test_a_body_stays_a_body_whatever_the_method(data: bytes, taste: Taste) -> None:
     async with world(taste) as on:
         assert statuses(await last(on, data)) == [200, 200]
-        assert on.received == [data.replace(ROUTED, b"") + forwarded(b"/last")]
+        # Behind HEAD the second request has a connection of its own.
+        assert b"".join(on.received) == data.replace(ROUTED, b"") + forwarded(b"/last")
         assert [asked.target for asked in on.upstream.asked] == ["/", "/last"]
         assert on.upstream.asked[0].body == CHUNKS
 

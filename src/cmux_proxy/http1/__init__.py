@@ -2,7 +2,7 @@
 
     grammar    byte classes and patterns          head       the facts of one head, and its limits
     scan       a head's bytes -> its facts        fields     a header section's bytes -> its facts
-    explain    why a head was refused
+    explain    why a head was refused             normalize  a response head, written cleanly
     framing    how a body ends                    body       which bytes are still this message's
     target     forms of the request target        switching  Upgrade and CONNECT: asked? granted?
     persistence  may this connection go on?       rewrite    the head that leaves

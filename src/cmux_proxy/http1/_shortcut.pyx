@@ -297,8 +297,9 @@ cdef class Shortcut:
             return None
         if not (0x31 <= text[9] <= 0x39 and CLASSES[text[10]] & CLASSES[text[11]] & DIGIT):
             return None
-        if at[0] == 0x20:
-            at = _value_end(at, last)
+        if at[0] != 0x20:
+            return None
+        at = _value_end(at, last)
         if at[0] != 0x0D or at[1] != 0x0A or at + 2 - text > self._start_line:
             return None
         if not self._read(at + 2, last, &found):

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
+from cmux_proxy.http1.framing import CHUNKED
 from cmux_proxy.http1.grammar import CHUNK_LINE, CHUNK_LINE_START
 from cmux_proxy.http1.trailers import may_forward_trailer
 
@@ -25,10 +25,12 @@ _LOOKED_AT: Final = 32
 class Body:
     """A body that is under way."""
 
-    __slots__ = ("is_done", "rest")
+    __slots__ = ("is_done", "is_mended", "rest")
 
     def __init__(self) -> None:
         self.is_done = False
+        # Whether bytes around the content were not as they should be.
+        self.is_mended = False
         self.rest = b""
 
     def feed(self, data: bytes, start: int) -> bytes:
@@ -142,11 +144,16 @@ class ChunkedBody(Body):
         self._held = data[position:]
         if content is not None:
             return b"".join(content)
-        return data if start == 0 and position == len(data) else data[start:position]
+        return self._pass(data, start, position)
 
-    def _walk(self, data: bytes, position: int, content: list[bytes] | None) -> int:
+    def _pass(self, data: bytes, start: int, end: int) -> bytes:
+        """Return data[start:end], chunks and all, uncopied where that is everything."""
+        return data if start == 0 and end == len(data) else data[start:end]
+
+    def _walk(self, data: bytes, start: int, content: list[bytes] | None) -> int:
         """Step over chunks; return where the first byte stands that cannot be judged yet."""
         size = len(data)
+        position = start
         while position < size and self._phase != _TRAILERS:
             if self._phase == _DATA:
                 end = min(position + self._left, size)
@@ -164,24 +171,34 @@ class ChunkedBody(Body):
                 position += 2
                 self._phase = _SIZE
             else:
-                match = CHUNK_LINE.match(data, position)
-                if match is None:
+                end = self._read_size(data, start, position)
+                if not end:
                     self._hold(data[position:])
                     break
-                position = self._begin_chunk(match)
+                position = end
         return position
 
+    def _read_size(self, data: bytes, start: int, position: int) -> int:
+        """Take the size line at `position`; return where it ends, 0 where it is none (yet)."""
+        match = CHUNK_LINE.match(data, position)
+        return 0 if match is None else self._begin_chunk(match)
+
     def _begin_chunk(self, match: re.Match[bytes]) -> int:
-        """Take a size line; return where it ends."""
         end = match.end()
         extension = end - match.end(1) - 2
         if extension:
-            self._extensions += extension
-            if extension > self._rules.line or self._extensions > self._rules.extensions:
-                raise BadMessage("the chunk extensions are too long")
-        self._left = int(match.group(1), 16)
-        self._phase = _DATA if self._left else _TRAILERS
+            self._count_extension(extension)
+        self._begin_content(int(match.group(1), 16))
         return end
+
+    def _count_extension(self, size: int) -> None:
+        self._extensions += size
+        if size > self._rules.line or self._extensions > self._rules.extensions:
+            raise BadMessage("the chunk extensions are too long")
+
+    def _begin_content(self, size: int) -> None:
+        self._left = size
+        self._phase = _DATA if size else _TRAILERS
 
     def _hold(self, line: bytes) -> None:
         """Keep a line that has not ended, unless it can no longer become a valid one."""
@@ -189,14 +206,27 @@ class ChunkedBody(Body):
             if line != b"\r" and self._walked + len(line) > self._rules.trailers:
                 raise BadMessage("the trailer section is too large")
         else:
-            extension = line.find(b";")
-            # A long extension is looked at again when it has ended, so that the work is linear.
-            looked_at = extension < 0 or len(line) <= _LOOKED_AT or b"\n" in line
-            if looked_at and CHUNK_LINE_START.fullmatch(line) is None:
+            # A long line is looked at again when it has ended, so that the work is linear.
+            if b"\n" not in line:
+                is_known = len(self._held) >= _LOOKED_AT
+                start = b"" if is_known else line[:_LOOKED_AT]
+            else:
+                start = line
+            if not self._may_be_size(start):
                 raise BadMessage("a chunk size line is malformed")
-            if extension >= 0 and len(line.removesuffix(b"\r")) - extension > self._rules.line:
-                raise BadMessage("the chunk extensions are too long")
+            self._check_size_line(line.removesuffix(b"\r"))
         self._held = line
+
+    def _check_size_line(self, line: bytes) -> None:
+        """Raise BadMessage where more stands behind the size than the rules allow."""
+        extension = line.find(b";")
+        before = _LOOKED_AT if extension < 0 else min(extension, _LOOKED_AT)
+        if len(line) - before > self._rules.line:
+            raise BadMessage("the chunk extensions are too long")
+
+    def _may_be_size(self, start: bytes) -> bool:
+        """Return whether a size line may begin so."""
+        return CHUNK_LINE_START.fullmatch(start) is not None
 
     def _finish(self, data: bytes, start: int, position: int, content: list[bytes] | None) -> bytes:
         """Read trailers at `position`; they are held back until all have come."""
@@ -205,7 +235,7 @@ class ChunkedBody(Body):
             end = data.find(b"\n", position) + 1
             if not end:
                 self._hold(data[position:])
-                return b"".join(content) if content is not None else data[start:chunks_end]
+                return self._pass(data, start, chunks_end) if content is None else b"".join(content)
             line = data[position:end]
             position = end
             if line == b"\r\n":
@@ -220,14 +250,10 @@ class ChunkedBody(Body):
         if content is not None:
             return b"".join(content)
         if position == chunks_end + 2 and not self._trailers:
-            return data if start == 0 and position == len(data) else data[start:position]
-        return data[start:chunks_end] + self._trailers + b"\r\n"
+            return self._pass(data, start, position)
+        return self._pass(data, start, chunks_end) + self._trailers + b"\r\n"
 
 
-def new_body(framing: int, rules: ChunkRules, unwrap: bool) -> Body:
-    """Return the body that `framing` calls for; `unwrap` takes chunks out of their coding."""
-    if framing == CHUNKED:
-        return ChunkedBody(rules, unwrap)
-    if framing == UNTIL_CLOSE:
-        return UntilCloseBody()
-    return LengthBody(framing)
+def request_body(framing: int, rules: ChunkRules) -> Body:
+    """Return the body of a request that `framing` calls for."""
+    return ChunkedBody(rules, False) if framing == CHUNKED else LengthBody(framing)

@@ -8,6 +8,7 @@ import re
 
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.grammar import (
+    ANY_STATUS_LINE,
     BARE_LF,
     FIELD_LINE,
     REQUEST_LINE,
@@ -25,6 +26,7 @@ _FIRST_BYTE = re.compile(rb"[" + TCHAR + rb"]")
 _VERSION = re.compile(rb"HTTP/(?:[0-9]\.[0-9]|[23])")
 _PREFACE = b"PRI * HTTP/2.0\r\n"
 _TLS_HANDSHAKE = 0x16
+_BAD_STATUS_LINE = "the status line is malformed"
 
 
 def explain_request(buffer: bytes) -> BadMessage:
@@ -56,7 +58,8 @@ def check_request_start(buffer: bytes, searched: int) -> None:
         if buffer[0] == _TLS_HANDSHAKE:
             raise BadMessage("this port speaks plain HTTP, and TLS was sent; use http://")
         raise BadMessage("the request does not begin with a method")
-    _check_lines(buffer, searched)
+    if BARE_LF.search(buffer, max(0, searched - 1)) is not None:
+        raise BadMessage("a line ends in LF without CR")
     line_end = buffer.find(b"\n") + 1
     if line_end > searched:
         fault = _request_line_fault(buffer[:line_end])
@@ -68,17 +71,11 @@ def check_response_start(buffer: bytes, searched: int) -> None:
     """Raise BadMessage where an unfinished response head can no longer become a valid one."""
     if not b"HTTP/1.".startswith(buffer[:7]):
         raise BadMessage("the answer does not begin with HTTP/1.")
-    _check_lines(buffer, searched)
     line_end = buffer.find(b"\n") + 1
     if line_end > searched:
-        fault = _status_line_fault(buffer[:line_end])
-        if fault is not None:
-            raise fault
-
-
-def _check_lines(buffer: bytes, searched: int) -> None:
-    if BARE_LF.search(buffer, max(0, searched - 1)) is not None:
-        raise BadMessage("a line ends in LF without CR")
+        line = buffer[: line_end - 1].removesuffix(b"\r")
+        if ANY_STATUS_LINE.fullmatch(line) is None:
+            raise _status_line_fault(line + b"\r\n") or BadMessage(_BAD_STATUS_LINE)
 
 
 def _parts(buffer: bytes) -> tuple[bytes, bytes]:
@@ -111,7 +108,7 @@ def _request_line_fault(line: bytes) -> BadMessage | None:
 def _status_line_fault(line: bytes) -> BadMessage | None:
     if _STATUS_LINE.fullmatch(line) is not None:
         return None
-    return _bytes_fault(line) or BadMessage("the status line is malformed")
+    return _bytes_fault(line) or BadMessage(_BAD_STATUS_LINE)
 
 
 def _fields_fault(fields: bytes) -> BadMessage:

@@ -43,7 +43,7 @@ OPTIONS: Final[dict[bytes, int]] = {
     b"upgrade": UPGRADE,
 }
 # Fields that say what a message is or where it goes: no peer may have them removed on the way.
-_NEVER_NOMINATED: Final = frozenset([b"content-length", b"transfer-encoding", b"host"])
+MAY_NOT_NOMINATE: Final = frozenset([b"content-length", b"transfer-encoding", b"host"])
 
 # Enough for the peers of a development machine; in all at most half a megabyte.
 _REMEMBERED: Final = 256
@@ -137,7 +137,7 @@ class FieldReader(SpanFinder):
         wanted = frozenset(spans.nominated)
         for name in wanted:
             prefix = self._family.prefix
-            if name in _NEVER_NOMINATED or (prefix and name.startswith(prefix)):
+            if name in MAY_NOT_NOMINATE or (prefix and name.startswith(prefix)):
                 raise BadMessage(f"Connection may not name {name.decode('ascii')}")
         cuts = set(spans.cuts)
         for match in NAMED_FIELD_LINE.finditer(block):

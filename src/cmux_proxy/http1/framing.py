@@ -18,40 +18,44 @@ def request_framing(head: RequestHead) -> int:
     fields = head.fields
     if fields.transfer_encoding is None:
         return fields.content_length or 0
-    _check_coding(fields, fields.transfer_encoding, head.minor)
+    _check_request_coding(fields, fields.transfer_encoding, head.minor)
     return CHUNKED
 
 
 def response_framing(head: ResponseHead, method: bytes) -> int:
     """Return the framing of the response to a request of that method.
 
-    Raises BadMessage for ambiguous framing, also where no body follows: a reader that overlooks
-    the rule for HEAD, 204 or 304 must not find two answers to choose from.
+    `ResponseScanner` has left at most one of the framing fields, and none in a response that has
+    no content whatever was asked. Raises BadMessage for a coding other than chunked, also where no
+    body follows, and for a 101 that announces content.
     """
     fields = head.fields
     coding = fields.transfer_encoding
     length = fields.content_length
     if coding is not None:
-        _check_coding(fields, coding, head.minor)
+        _check_coding(coding)
     status = head.status
-    if status < 200 or status == 204:
-        # RFC 9110 section 8.6, RFC 9112 section 6.1: neither field may stand in these.
-        if coding is not None or length:
-            raise BadMessage(f"a {status} response announces a body")
-        return 0
-    if method == b"HEAD" or status == 304:
+    if status == 101 and (coding is not None or length):
+        # RFC 9110 section 15.2.2: what follows belongs to the other protocol.
+        raise BadMessage("a 101 response announces a body")
+    if status < 200 or status == 204 or status == 304 or method == b"HEAD":
         return 0
     if coding is not None:
         return CHUNKED
     return UNTIL_CLOSE if length is None else length
 
 
-def _check_coding(fields: Fields, coding: bytes, minor: int) -> None:
-    # RFC 9112 section 6.1; stricter in refusing every coding but chunked, which a recipient of
-    # unchanged bytes could fail to understand, and every message that carries both fields.
+def _check_request_coding(fields: Fields, coding: bytes, minor: int) -> None:
+    # RFC 9112 section 6.1; stricter in refusing every message that carries both fields.
     if fields.content_length is not None:
         raise BadMessage("both Transfer-Encoding and Content-Length are given")
     if minor == 0:
         raise BadMessage("Transfer-Encoding is not defined for HTTP/1.0")
+    _check_coding(coding)
+
+
+def _check_coding(coding: bytes) -> None:
+    # RFC 9112 section 6.1; stricter in refusing every coding but chunked, which a recipient of
+    # unchanged bytes could fail to understand.
     if coding.lower() != b"chunked":
         raise BadMessage("Transfer-Encoding is not exactly chunked")

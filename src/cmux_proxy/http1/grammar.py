@@ -27,8 +27,13 @@ FIELD: Final = rb"(" + TOKEN + rb"):[ \t]*+(" + FIELD_BYTE + rb"*+)"
 TARGET: Final = rb"[\x21\x22\x24-\x7e]++"
 REQUEST_LINE: Final = rb"(" + TOKEN + rb") (" + TARGET + rb") HTTP/1\.([01])\r\n"
 
-# RFC 9112 section 4. The blank before an absent reason phrase may be absent too.
-STATUS_LINE: Final = rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: " + FIELD_BYTE + rb"*+)?\r\n"
+# RFC 9112 section 4. The blank stands there also where there is no reason phrase.
+STATUS_LINE: Final = rb"HTTP/1\.([01]) ([1-9][0-9][0-9]) " + FIELD_BYTE + rb"*+\r\n"
+# What services send as one, without its line end: any version of HTTP/1 (RFC 9110 section 2.5),
+# and no blank where there is no reason phrase. The groups are version, status and reason phrase.
+ANY_STATUS_LINE: Final = re.compile(
+    rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: (" + FIELD_BYTE + rb"*+))?"
+)
 
 # RFC 9110 section 7.2 and RFC 3986 section 3.2.2, without userinfo. We are stricter in
 # refusing "," in a reg-name: a list of hosts is two hosts to a lenient reader.
@@ -59,6 +64,23 @@ _CHUNK_EXT: Final = rb"(?>(?:;" + TOKEN + rb"(?:=(?:" + TOKEN + rb"|" + _QUOTED 
 CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:\r\n|(?=;)" + _CHUNK_EXT + rb"\r\n)")
 # What the beginning of such a line may look like while the rest is still under way.
 CHUNK_LINE_START: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,15}+(?:;" + FIELD_BYTE + rb"*+)?\r?)?")
+# The same in responses: blanks behind the size, white space around ";" and "=" (RFC 9110 section
+# 5.6.3), any number of digits.
+_ANY_CHUNK_EXT: Final = (
+    rb"(?>(?:[ \t]*+;[ \t]*+"
+    + TOKEN
+    + rb"(?:[ \t]*+=[ \t]*+(?:"
+    + TOKEN
+    + rb"|"
+    + _QUOTED
+    + rb"))?)*)"
+)
+ANY_CHUNK_LINE: Final = re.compile(
+    rb"([0-9A-Fa-f]++)(?:[ \t]*+\r\n|(?=[ \t]*+;)" + _ANY_CHUNK_EXT + rb"\r\n)"
+)
+ANY_CHUNK_LINE_START: Final = re.compile(
+    rb"(?:[0-9A-Fa-f]++[ \t]*+(?:;" + FIELD_BYTE + rb"*+)?\r?)?"
+)
 
 BLANK_LINE: Final = b"\r\n\r\n"
 EMPTY_LINES: Final = re.compile(rb"(?>(?:\r\n)*)")

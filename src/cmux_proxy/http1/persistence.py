@@ -10,8 +10,17 @@ def client_wants_more(head: RequestHead) -> bool:
 
 
 def upstream_allows_more(head: ResponseHead, framing: int) -> bool:
-    """Return whether the upstream's connection may carry another request after this response."""
-    return framing != UNTIL_CLOSE and _persists(head.fields.connection, head.minor)
+    """Return whether the upstream's connection may carry another request after this response.
+
+    Not where a response without a body, to HEAD or with 304, tells of one: a service that sends it
+    all the same, and late, would have it taken for the next response.
+    """
+    if framing == UNTIL_CLOSE:
+        return False
+    fields = head.fields
+    if framing == 0 and (fields.content_length or fields.transfer_encoding is not None):
+        return False
+    return _persists(fields.connection, head.minor)
 
 
 def _persists(connection: int, minor: int) -> bool:

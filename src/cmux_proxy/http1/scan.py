@@ -5,6 +5,7 @@ for all of them, and the only one that refuses. Neighbours: `fields.py` reads th
 `lines.py` has the bytes, `head.py` the facts, `explain.py` the words for what is refused.
 """
 
+from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.explain import (
     check_method,
     check_request_start,
@@ -18,6 +19,7 @@ from cmux_proxy.http1.grammar import EMPTY_LINES
 from cmux_proxy.http1.head import Fields, HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.kinds import names_of_interest
 from cmux_proxy.http1.lines import head_end, request_head, response_head
+from cmux_proxy.http1.normalize import normalize, response_end
 
 try:
     from cmux_proxy.http1._shortcut import Shortcut
@@ -96,36 +98,73 @@ class ResponseScanner(Scanner):
         super().__init__(limits, NO_FAMILY)
 
     def scan(self, buffer: bytes, searched: int) -> ResponseHead | None:
-        """As RequestScanner.scan, for a response."""
+        """As RequestScanner.scan, for a response.
+
+        The buffer of the head that is returned differs from `buffer` where the head had to be
+        normalized; what follows the head is the same in both.
+        """
         if self._shortcut is not None and not searched:
             facts = self._shortcut.response(buffer)
             if facts is not None:
                 status, minor, line_end, end, plain, connection, length, coding, upgrade = facts
-                fields = Fields(connection, length, coding, upgrade)
-                return ResponseHead(
-                    self._reader, buffer, line_end, end, status, minor, plain, fields
-                )
+                if _is_consistent(status, minor, length, coding):
+                    fields = Fields(connection, length, coding, upgrade)
+                    return ResponseHead(
+                        self._reader, buffer, line_end, end, status, minor, plain, fields
+                    )
+                return self._normalized(buffer, end)
         return self.scan_any(buffer, searched)
 
     def scan_any(self, buffer: bytes, searched: int) -> ResponseHead | None:
         """As scan, without the shortcut."""
-        end = head_end(buffer, searched)
+        end = response_end(buffer, searched)
         if not end:
             self._limits.check_unfinished(buffer)
             check_response_start(buffer, searched)
             return None
+        try:
+            head = self._strict(buffer, end)
+        except BadMessage:
+            return self._normalized(buffer, end)
+        if head is None:
+            return self._normalized(buffer, end)
+        fields = head.fields
+        if _is_consistent(head.status, head.minor, fields.content_length, fields.transfer_encoding):
+            return head
+        return self._normalized(buffer, end)
+
+    def _strict(self, buffer: bytes, end: int) -> ResponseHead | None:
+        """Return the head that ends at `end`, or None where a line of it is malformed."""
         parts = response_head(buffer, end)
         if parts is None:
-            raise explain_response(buffer)
+            return None
         status, minor, line_end, block = parts
         self._limits.check_line(line_end)
         section = self._reader.read(block)
         if section is None:
-            raise explain_response(buffer)
+            return None
         plain = buffer[:line_end] + section.kept
         return ResponseHead(
             self._reader, buffer, line_end, end, status, minor, plain, section.fields
         )
+
+    def _normalized(self, buffer: bytes, end: int) -> ResponseHead:
+        clean = normalize(buffer[:end])
+        head = self._strict(clean + buffer[end:], len(clean))
+        if head is None:
+            raise explain_response(clean)
+        return head
+
+
+def _is_consistent(status: int, minor: int, length: int | None, coding: bytes | None) -> bool:
+    """Return whether the framing fields of a response may stand in it, and together.
+
+    RFC 9110 section 8.6, RFC 9112 sections 6.1 and 6.3. A 101 is judged where it is granted.
+    """
+    if coding is not None and (length is not None or minor == 0):
+        return False
+    may_have_content = (status >= 200 and status != 204) or status == 101
+    return may_have_content or (coding is None and length is None)
 
 
 def without_empty_lines(buffer: bytes) -> bytes:

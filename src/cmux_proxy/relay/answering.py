@@ -8,11 +8,12 @@ is not known here: `exchange.py` decides that.
 from typing import Final
 
 from cmux_proxy.http1 import rewrite
-from cmux_proxy.http1.body import Body, LengthBody, new_body
+from cmux_proxy.http1.body import Body, LengthBody
 from cmux_proxy.http1.delivery import KEEP, UNWRAP, WRAP, additions, delivery
 from cmux_proxy.http1.framing import response_framing
-from cmux_proxy.http1.head import ResponseHead
+from cmux_proxy.http1.head import CLOSE, ResponseHead
 from cmux_proxy.http1.persistence import client_wants_more, upstream_allows_more
+from cmux_proxy.http1.response_body import response_body
 from cmux_proxy.relay import bulk
 from cmux_proxy.relay.sides import REQUEST_DONE, RESPONSE_BODY
 from cmux_proxy.relay.telling import Telling
@@ -32,10 +33,11 @@ class Answering(Telling):
         """Forward interim responses; begin the final one once its head is complete."""
         start = 0
         while True:
-            head = self._interim_at(data, start) if start else None
+            scanned = data[start : start + _SMALL_HEAD] if start else data
+            head = self._interim_in(scanned) if start else None
             if head is None:
                 if start:
-                    data = data[start:]
+                    scanned = data = data[start:]
                     start = 0
                 head = self._context.response_scanner.scan(data, self._searched)
             if head is None:
@@ -51,26 +53,33 @@ class Answering(Telling):
             if head.status == 101:
                 self._grant_switch(head)
                 return
-            self._outgoing = b""
-            self._sent += head.end
-            if head.status == 100:
-                self._asks_leave = False
-            # RFC 9110 section 15.2: HTTP/1.0 does not know interim responses.
-            if self._request.minor:
-                self._client.transport.write(rewrite.response(head, b"", False, b""))
-            start += head.end
+            self._pass_interim(head)
+            # What follows the head is the same in both, also where the head was normalized.
+            start += len(scanned) - len(head.buffer) + head.end
             if start == len(data):
                 return
 
-    def _interim_at(self, data: bytes, start: int) -> ResponseHead | None:
-        """Return a small interim head in the midst of `data`, None for anything else there.
+    def _interim_in(self, scanned: bytes) -> ResponseHead | None:
+        """Return the small interim head that a piece begins with, None for anything else.
 
         Of many in one read, each would else take a copy of all that follows it.
         """
-        if len(data) - start <= _SMALL_HEAD:
+        if len(scanned) < _SMALL_HEAD:
             return None
-        head = self._context.response_scanner.scan(data[start : start + _SMALL_HEAD], 0)
+        head = self._context.response_scanner.scan(scanned, 0)
         return head if head is not None and head.status < 200 and head.status != 101 else None
+
+    def _pass_interim(self, head: ResponseHead) -> None:
+        self._outgoing = b""
+        self._sent += head.end
+        if head.status == 100:
+            self._asks_leave = False
+        if head.fields.connection & CLOSE:
+            # So the scanner marks a head that it had to normalize.
+            self._upstream_persists = False
+        # RFC 9110 section 15.2: HTTP/1.0 does not know interim responses.
+        if self._request.minor:
+            self._client.transport.write(rewrite.response(head, b"", False, b""))
 
     def _begin_response(self, head: ResponseHead) -> None:
         """Send the head with what came of the body, in one write."""
@@ -103,7 +112,7 @@ class Answering(Telling):
             self._response_side = RESPONSE_BODY
             self._send_with_rest(rewrite.response(head, added, unwrap, b""), head, arrived)
         else:
-            body = new_body(framing, self._context.chunk_rules, unwrap)
+            body = response_body(framing, self._context.chunk_rules, unwrap)
             tail = body.feed(head.buffer, head.end)
             if how & WRAP and tail:
                 tail = rewrite.chunk(tail)
@@ -152,6 +161,6 @@ class Answering(Telling):
             )
 
     def _end_body(self, body: Body) -> None:
-        # RFC 9112 section 9.2: bytes that nobody asked for spoil the connection, not the answer.
-        if body.rest:
+        # RFC 9112 section 9.2: bytes that nobody asked for spoil the connection, not the response.
+        if body.rest or body.is_mended:
             self._upstream_persists = False

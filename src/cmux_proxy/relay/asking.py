@@ -5,7 +5,7 @@ Everything that can be refused is refused here before a byte leaves for the upst
 
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1 import rewrite
-from cmux_proxy.http1.body import new_body
+from cmux_proxy.http1.body import request_body
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import request_framing
 from cmux_proxy.http1.switching import asks_upgrade
@@ -143,7 +143,7 @@ class Asking(Answering):
             if request.end != len(buffer):
                 self._client.keep_early(buffer[request.end :])
             return b""
-        body = self._request_body = new_body(framing, self._context.chunk_rules, False)
+        body = self._request_body = request_body(framing, self._context.chunk_rules)
         tail = body.feed(buffer, request.end)
         self._received = len(buffer) - len(body.rest)
         self._request_side = REQUEST_BODY

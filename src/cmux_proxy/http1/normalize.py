@@ -1,0 +1,134 @@
+"""Rewrites a response head that a standard can read and strict rules refuse, into a clean one.
+
+Services that people run every day send such heads. Knows what RFC 9110 and RFC 9112 let a recipient
+of responses mend, and nothing of requests, which are never mended. `scan.py` calls it where the
+strict way finds no head, or one whose framing does not fit its status or version, and scans the
+result strictly, so that everything this file leaves alone is still refused.
+"""
+
+import re
+from typing import Final
+
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.fields import MAY_NOT_NOMINATE
+from cmux_proxy.http1.grammar import ANY_STATUS_LINE, CONTENT_LENGTH, TOKEN_ONLY
+
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+
+_CONNECTION: Final = b"connection"
+_LENGTH: Final = b"content-length"
+_CODING: Final = b"transfer-encoding"
+_MAY_NOT_FOLD: Final = frozenset([_CONNECTION, _LENGTH, _CODING, b"upgrade"])
+
+# A field's lower-case name and its line, without the line's end.
+_Field = tuple[bytes, bytes]
+
+
+def response_end(buffer: bytes, searched: int) -> int:
+    """Return where the first blank line ends, or 0; `searched` bytes were looked at before.
+
+    A line may end in LF alone (RFC 9112 section 2.2).
+    """
+    match = _BLANK_LINE.search(buffer, max(0, searched - 2))
+    return 0 if match is None else match.end()
+
+
+def normalize(head: bytes) -> bytes:
+    """Return a response head with CRLF line ends, no folds and at most one framing.
+
+    `head` ends in its blank line. The result says `Connection: close`, since a service that needs
+    this may differ from us in where its response ends; after a 101 no response follows. Raises
+    BadMessage where no standard says which reading is right; what is malformed stays malformed.
+    """
+    lines = [line.removesuffix(b"\r") for line in head.split(b"\n")[:-2]]
+    match = ANY_STATUS_LINE.fullmatch(lines[0])
+    fields = [(_name(line), line) for line in _unfold(lines[1:])]
+    if match is None:
+        return _joined(lines[0], fields)
+    minor, code, reason = match.groups()
+    status = int(code)
+    if status != 101:
+        fields = _with_one_framing(_with_clean_connection(fields), status)
+        fields.append((_CONNECTION, b"Connection: close"))
+    # RFC 9110 section 2.5: later minor versions read as the latest that is known. Chunks of an
+    # HTTP/1.0 service are chunks (RFC 9112 section 6.1 has its connection closed behind them).
+    is_coded = any(name == _CODING for name, _line in fields)
+    version = b"HTTP/1.0 " if minor == b"0" and not is_coded else b"HTTP/1.1 "
+    return _joined(version + code + b" " + (reason or b""), fields)
+
+
+def _joined(start_line: bytes, fields: list[_Field]) -> bytes:
+    return b"\r\n".join([start_line, *[line for _name, line in fields], b"", b""])
+
+
+def _name(line: bytes) -> bytes:
+    return line.partition(b":")[0].lower()
+
+
+def _unfold(lines: list[bytes]) -> list[bytes]:
+    """Return the field lines with each fold replaced by a blank (RFC 9112 section 5.2)."""
+    unfolded: list[bytes] = []
+    parts: list[bytes] = []
+    for line in lines:
+        if line[:1] not in (b" ", b"\t"):
+            if parts:
+                unfolded.append(b" ".join(parts))
+            parts = [line]
+            continue
+        if not parts:
+            raise BadMessage("header field 1 begins with white space")
+        if len(parts) == 1:
+            if _name(parts[0]) in _MAY_NOT_FOLD:
+                raise BadMessage("a field that frames the message is folded")
+            parts[0] = parts[0].rstrip(b" \t")
+        parts.append(line.strip(b" \t"))
+    if parts:
+        unfolded.append(b" ".join(parts))
+    return unfolded
+
+
+def _with_clean_connection(fields: list[_Field]) -> list[_Field]:
+    """Leave out of Connection what is no token, and fields that nobody may have removed."""
+    clean: list[_Field] = []
+    for name, line in fields:
+        if name == _CONNECTION:
+            members = [item.strip(b" \t") for item in line[len(name) + 1 :].split(b",")]
+            members = [item for item in members if _may_stand_in_connection(item)]
+            line = b"Connection: " + b", ".join(members)
+        clean.append((name, line))
+    return clean
+
+
+def _may_stand_in_connection(item: bytes) -> bool:
+    return TOKEN_ONLY.fullmatch(item) is not None and item.lower() not in MAY_NOT_NOMINATE
+
+
+def _with_one_framing(fields: list[_Field], status: int) -> list[_Field]:
+    """Return the fields with one Content-Length, or one Transfer-Encoding, at most.
+
+    Responses that have no content lose both (RFC 9110 section 8.6, RFC 9112 section 6.1), but for
+    304, which tells what the content would be. Of both, the coding counts (RFC 9112 section 6.3).
+    """
+    names = [name for name, _line in fields]
+    if status < 200 or status == 204:
+        return [field for field in fields if field[0] not in (_LENGTH, _CODING)]
+    if names.count(_LENGTH) == 0:
+        return fields
+    length = _one_length([line for name, line in fields if name == _LENGTH])
+    others = [field for field in fields if field[0] != _LENGTH]
+    if _CODING in names:
+        return others
+    others.insert(names.index(_LENGTH), (_LENGTH, b"Content-Length: " + length))
+    return others
+
+
+def _one_length(lines: list[bytes]) -> bytes:
+    """Return the value that all members of all lines agree on (RFC 9110 section 8.6)."""
+    values = [item.strip(b" \t") for line in lines for item in line[len(_LENGTH) + 1 :].split(b",")]
+    for value in values:
+        if CONTENT_LENGTH.fullmatch(value) is None:
+            raise BadMessage("Content-Length is not a plain number")
+    lengths = {int(value) for value in values}
+    if len(lengths) > 1:
+        raise BadMessage("Content-Length is given with different values")
+    return values[0]

@@ -1,0 +1,179 @@
+"""Response heads that strict rules refuse: what they become, and which of them stay refused."""
+
+import pytest
+
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.normalize import normalize, response_end
+from cmux_proxy.http1.scan import ResponseScanner
+from tests.helpers.feeding import byte_by_byte, scan_pieces
+from tests.helpers.judging import RESPONSES
+
+OK = b"HTTP/1.1 200 OK"
+CLOSE = b"Connection: close"
+
+
+def head(*lines: bytes, end: bytes = b"\r\n") -> bytes:
+    return b"".join(line + end for line in (*lines, b""))
+
+
+def test_every_kind_of_line_end_becomes_crlf() -> None:
+    clean = head(OK, b"A: 1", b"B: 2", CLOSE)
+    for data in (
+        head(OK, b"A: 1", b"B: 2", end=b"\n"),
+        head(OK + b"\r", b"A: 1", b"B: 2\r", end=b"\n"),
+        head(OK, b"A: 1", b"B: 2"),
+    ):
+        assert normalize(data) == clean
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b"\n\r\n", b"\r\n\n", b"\r\n\r\n"])
+def test_the_first_blank_line_ends_the_head(end: bytes) -> None:
+    data = OK + b"\nA: 1" + end + b"B: 2\n\nHTTP/1.1 200 OK\r\n\r\n"
+    assert response_end(data, 0) == len(OK + b"\nA: 1" + end)
+
+
+def test_the_blank_line_is_found_however_it_arrives() -> None:
+    for data in (OK + b"\n\n", OK + b"\r\n\r\n", OK + b"\n\r\n", OK + b"\r\n\n"):
+        for size in range(len(data)):
+            assert response_end(data[:size], max(0, size - 1)) == 0
+            assert response_end(data, size) == len(data)
+
+
+def test_a_fold_becomes_one_blank() -> None:
+    data = head(OK, b"A: 1 \t", b" \t 2", b"\t3 ", b"B:", b" 4")
+    assert normalize(data) == head(OK, b"A: 1 2 3", b"B: 4", CLOSE)
+
+
+@pytest.mark.parametrize(
+    "name", [b"Content-Length", b"TRANSFER-ENCODING", b"connection", b"Upgrade"]
+)
+def test_a_field_that_frames_or_switches_is_not_unfolded(name: bytes) -> None:
+    for lines in ((name + b":", b" 5"), (b"A: 1", b" 2", name + b": 5", b"\t")):
+        with pytest.raises(BadMessage, match="is folded"):
+            normalize(head(OK, *lines))
+
+
+def test_a_fold_that_belongs_to_no_field_is_refused() -> None:
+    for data in (head(OK, b" A: 1"), head(OK, b"\t", b"A: 1"), head(OK, b" ", end=b"\n")):
+        with pytest.raises(BadMessage, match="begins with white space"):
+            normalize(data)
+
+
+def test_equal_lengths_are_one_and_stand_where_the_first_stood() -> None:
+    data = head(OK, b"A: 1", b"content-length: 5, 05", b"B: 2", b"Content-Length:5")
+    assert normalize(data) == head(OK, b"A: 1", b"Content-Length: 5", b"B: 2", CLOSE)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"5, 6",
+        b"5,",
+        b",5",
+        b"",
+        b"5, +5",
+        b"5, 0x5",
+        b"5;5",
+        b"5 5",
+        b"1" * 19,
+        b"5, " + b"1" * 19,
+    ],
+)
+def test_lengths_that_are_not_one_are_refused(value: bytes) -> None:
+    for others in ((), (b"Transfer-Encoding: chunked",), (b"Content-Length: 5",)):
+        with pytest.raises(BadMessage, match="Content-Length"):
+            normalize(head(OK, b"Content-Length: " + value, *others))
+
+
+def test_the_coding_wins_over_lengths() -> None:
+    data = head(OK, b"Content-Length: 5", b"transfer-encoding: chunked", b"Content-Length: 5")
+    assert normalize(data) == head(OK, b"transfer-encoding: chunked", CLOSE)
+
+
+@pytest.mark.parametrize("status", [b"100", b"102", b"103", b"199", b"204"])
+def test_a_response_without_content_loses_what_frames_some(status: bytes) -> None:
+    data = head(
+        b"HTTP/1.1 " + status + b" X", b"Content-Length: x", b"A: 1", b"Transfer-Encoding: y"
+    )
+    assert normalize(data) == head(b"HTTP/1.1 " + status + b" X", b"A: 1", CLOSE)
+
+
+def test_a_switch_of_protocols_keeps_its_fields() -> None:
+    fields = (b"Content-Length: 5", b"Connection: upgrade, a b", b"Transfer-Encoding: chunked")
+    data = head(b"HTTP/1.1 101 X", *fields, end=b"\n")
+    assert normalize(data) == head(b"HTTP/1.1 101 X", *fields)
+
+
+def test_connection_keeps_the_tokens_that_may_stand_there() -> None:
+    data = head(
+        OK, b"connection: keep-alive; timeout=5, X-A ,, content-length,TRANSFER-encoding, b c"
+    )
+    assert normalize(data) == head(OK, b"Connection: X-A", CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("line", "clean"),
+    [
+        (b"HTTP/1.1 200", b"HTTP/1.1 200 "),
+        (b"HTTP/1.1 200 ", b"HTTP/1.1 200 "),
+        (b"HTTP/1.2 200 OK", b"HTTP/1.1 200 OK"),
+        (b"HTTP/1.9 404", b"HTTP/1.1 404 "),
+        (b"HTTP/1.0 200 O K ", b"HTTP/1.0 200 O K "),
+        (b"HTTP/1.0 200", b"HTTP/1.0 200 "),
+    ],
+)
+def test_a_status_line_is_written_as_it_should_be(line: bytes, clean: bytes) -> None:
+    assert normalize(head(line)) == head(clean, CLOSE)
+
+
+def test_chunks_of_http_1_0_are_those_of_http_1_1() -> None:
+    data = head(b"HTTP/1.0 200 OK", b"Transfer-Encoding: chunked")
+    assert normalize(data) == head(OK, b"Transfer-Encoding: chunked", CLOSE)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (b"HTTP/2 200 OK",),
+        (b"HTTP/1.10 200 OK",),
+        (b"HTTP/1.1\t200 OK",),
+        (b"HTTP/1.1 200 O\x00K",),
+        (OK, b"A : 1"),
+        (OK, b"A 1"),
+        (OK, b": 1"),
+        (OK, b"A: \x00"),
+        (OK, b"A: 1\rB: 2"),
+        (OK, b"A: 1", b" \x01"),
+        (OK, b"Content-Length : 5"),
+        (OK, b"\rContent-Length: 5"),
+        (OK, b"A: 1\r\r"),
+    ],
+)
+def test_what_no_standard_reads_is_refused_with_any_line_ends(lines: tuple[bytes, ...]) -> None:
+    for end in (b"\r\n", b"\n"):
+        data = head(*lines, end=end)
+        for pieces in ([data], byte_by_byte(data), [data[:-1], data[-1:]]):
+            with pytest.raises(BadMessage):
+                scan_pieces(RESPONSES, pieces)
+
+
+def test_what_follows_a_normalized_head_is_untouched() -> None:
+    data = head(OK, b"Content-Length: 5", end=b"\n")
+    scanned = RESPONSES.scan(data + b"he\nlo\n\n", 0)
+    assert scanned is not None
+    assert scanned.buffer[scanned.end :] == b"he\nlo\n\n"
+    assert scanned.plain == head(OK, b"Content-Length: 5")
+
+
+def test_limits_hold_for_what_is_normalized() -> None:
+    scanner = ResponseScanner(HeadLimits(20, 60, 5))
+    assert scanner.scan(head(OK, b"A: 1", b" 2", end=b"\n"), 0) is not None
+    for data in (
+        head(b"HTTP/1.1 200 " + b"a" * 20, end=b"\n"),
+        head(OK, b"A: " + b"a" * 60, end=b"\n"),
+        head(OK, *[b"A:"] * 6, end=b"\n"),
+        OK + b"\nA: " + b"a" * 60,
+    ):
+        with pytest.raises(BadMessage, match=r"too l|too many"):
+            scanner.scan(data, 0)

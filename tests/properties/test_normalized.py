@@ -1,0 +1,67 @@
+"""A response in looser words means what it means in strict ones, to us and to our clients."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmux_proxy.http1.delivery import WRAP
+from cmux_proxy.http1.framing import CHUNKED
+from cmux_proxy.http1.response_body import response_body
+from tests.helpers.feeding import feed_pieces, split_at
+from tests.helpers.judging import CHUNKS, JudgedResponse, judge_response, request_head
+from tests.helpers.loosened import loosened
+from tests.helpers.one_reading import NEW, OLD, LaxReader, check_response
+
+PAIRS = loosened()
+HEAD = request_head(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
+
+
+def judged(data: bytes, to_old_client: bool) -> JudgedResponse:
+    response = judge_response(OLD if to_old_client else NEW, [data])
+    assert response is not None
+    return response
+
+
+def content(response: JudgedResponse, to_old_client: bool) -> bytes:
+    """Return what the client finds in the body."""
+    if response.framing != CHUNKED or to_old_client:
+        return response.body
+    return feed_pieces(response_body(CHUNKED, CHUNKS, unwrap=True), [response.body]).out
+
+
+@given(PAIRS, st.booleans())
+def test_it_has_the_status_and_the_content_of_the_strict_one(
+    pair: tuple[bytes, bytes], to_old_client: bool
+) -> None:
+    clean, loose = (judged(data, to_old_client) for data in pair)
+    assert (loose.status, loose.framing) == (clean.status, clean.framing)
+    assert content(loose, to_old_client) == content(clean, to_old_client)
+    assert (loose.behind, loose.is_complete) == (clean.behind, clean.is_complete)
+    assert loose.how & WRAP == clean.how & WRAP
+
+
+@given(PAIRS)
+def test_its_fields_are_those_of_the_strict_one(pair: tuple[bytes, bytes]) -> None:
+    clean, loose = (LaxReader(judged(data, False).head) for data in pair)
+    assert [int(length) for length in loose.lengths] == [int(length) for length in clean.lengths]
+    assert loose.codings == clean.codings
+
+
+@given(PAIRS, st.booleans())
+def test_what_leaves_has_one_reading(pair: tuple[bytes, bytes], to_old_client: bool) -> None:
+    assert check_response(pair[1], to_old_client)
+
+
+@given(PAIRS)
+def test_its_connection_is_not_used_again(pair: tuple[bytes, bytes]) -> None:
+    clean, loose = pair
+    if judged(loose, False).persists:
+        # Nothing was looser than a size line with a clean twin, or nothing at all.
+        assert loose == clean
+
+
+@given(PAIRS, st.lists(st.integers(0, 2000), max_size=8))
+def test_it_is_the_same_however_it_arrives(pair: tuple[bytes, bytes], cuts: list[int]) -> None:
+    loose = pair[1]
+    pieces = split_at(loose, [cut % (len(loose) + 1) for cut in cuts])
+    for request in (NEW, OLD, HEAD):
+        assert judge_response(request, pieces) == judge_response(request, [loose])
