@@ -157,6 +157,20 @@ def test_nothing_else_is_a_template(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "clause"),
+    [
+        ("{workspace}.localhost", "is a name of the loopback"),
+        ("a.{workspace}.localhost.", "is a name of the loopback"),
+        ("{workspace}.1", "is read as an IP address"),
+        ("{workspace}.0x7f", "is read as an IP address"),
+    ],
+)
+def test_a_template_leads_to_other_machines(text: str, clause: str) -> None:
+    with pytest.raises(ValueError, match=clause):
+        host_template(text)
+
+
+@pytest.mark.parametrize(
     "text", ["a", "App.example", "a:1", "a:65535", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:80"]
 )
 def test_a_host_value_is_a_host_and_perhaps_a_port(text: str) -> None:

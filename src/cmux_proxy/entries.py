@@ -27,6 +27,11 @@ WORKSPACE = "{workspace}"
 _RANGE = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?", re.ASCII)
 _PORTED = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_LOOPBACK_NAMES = frozenset(
+    ["ip6-localhost", "ip6-loopback", "localhost.localdomain", "localhost4", "localhost6",
+     "localhost4.localdomain4", "localhost6.localdomain6", "loopback"]
+)  # fmt: skip
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*", re.ASCII)
 
 
@@ -111,9 +116,30 @@ def host_template(text: str) -> str:
     A dot at the end keeps the resolver from trying the name below domains of its own.
     """
     name = text.replace(WORKSPACE, "w").removesuffix(".")
-    if text.count(WORKSPACE) == 1 and _NAME.fullmatch(name) is not None:
-        return text
-    raise ValueError(f"{text!r} is not a host name with {WORKSPACE} in it")
+    if text.count(WORKSPACE) != 1 or _NAME.fullmatch(name) is None:
+        raise ValueError(f"{text!r} is not a host name with {WORKSPACE} in it")
+    try:
+        check_machine(name)
+    except ValueError as error:
+        raise ValueError(f"{text!r} {error}") from None
+    return text
+
+
+def check_machine(host: str) -> None:
+    """Raise ValueError, with one clause, unless a host can only be the name of another machine.
+
+    Resolvers read numbers as IPv4 addresses without asking DNS, in every form of inet_aton, and
+    what ends in a number names nothing in DNS (RFC 3696 section 2). Names of the loopback are
+    localhost, all below it (RFC 6761 section 6.3), and what hosts files come with.
+    """
+    name = host.lower().removesuffix(".")
+    last = name.rpartition(".")[2]
+    if ":" in name or _NUMBER.fullmatch(last) is not None:
+        raise ValueError("makes a host that is read as an IP address")
+    if last == "localhost" or name in _LOOPBACK_NAMES:
+        raise ValueError("makes a host that is a name of the loopback")
+    if _NAME.fullmatch(name) is None:
+        raise ValueError("makes a host that is too long for DNS")
 
 
 def host_value(text: str) -> str:

@@ -20,6 +20,7 @@ import pytest
 
 from cmux_proxy import Config
 from cmux_proxy.flags import FLAGS
+from cmux_proxy.routing.workspace import WorkspaceHosts
 from tests.helpers.proxies import environment
 from tests.helpers.timing import LATER, later
 from tests.helpers.tools import finish, missing, program, says
@@ -160,6 +161,16 @@ def test_the_example_configures_the_proxy_with_variables_that_it_has() -> None:
     assert float(proxy["stop_grace_period"].removesuffix("s")) > Config().timeouts.drain
     # Without a token, only this machine may come.
     assert all(port.startswith("127.0.0.1:") for port in proxy["ports"])
+
+
+def test_the_workspaces_of_the_example_are_its_services_with_a_prefix() -> None:
+    services = compose()["services"]
+    template = services.pop("cmux-proxy")["environment"]["CMUX_WORKSPACE_HOST"]
+    hosts = WorkspaceHosts(template)
+    assert set(services) == {hosts.host_of(name) for name in ("agent-1", "agent-2")}
+    # No request leads to the proxy's own container, to an address, or to any other name.
+    assert template.endswith("-{workspace}")
+    assert not "cmux-proxy".startswith(template.removesuffix("{workspace}"))
 
 
 # The feature for dev containers

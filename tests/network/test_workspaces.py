@@ -74,6 +74,23 @@ async def test_a_malformed_workspace_reaches_nobody() -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["2130706433", "0x7f000001", "017700000001", "0", "localhost", "LocalHost"]
+)
+async def test_a_workspace_makes_no_address_and_no_name_of_the_loopback(name: str) -> None:
+    async with stage(local_config(routing=Routing(workspace_host="{workspace}"))) as on:
+        client = await on.client()
+        field = f"X-Cmux-Workspace-Internal: {name}"
+        for lines in (["Host: a", ROUTE, field], [f"Host: {name}-<port>.localhost"]):
+            await client.says(head("GET / HTTP/1.1", *lines))
+            text = await client.gets_error(400, "http_request_error")
+            assert " makes a host that is " in text
+        tunnel = await on.client()
+        await tunnel.says(head("CONNECT a:1 HTTP/1.1", "Host: a:1", ROUTE, field))
+        await tunnel.gets_error(400, "http_request_error", closes=True)
+        await on.nothing_reached_upstream()
+
+
+@pytest.mark.parametrize(
     "lines",
     [
         ["Host: a", ROUTE, f"X-Cmux-Workspace-Internal: {'1' * 60_000}a"],

@@ -1,6 +1,7 @@
 """Workspaces and their addresses."""
 
 import ipaddress
+import socket
 
 import pytest
 from hypothesis import given
@@ -87,8 +88,13 @@ def test_without_a_template_the_host_is_the_address() -> None:
     ("template", "name", "host"),
     [
         ("{workspace}.sandboxes.svc", "a/WS-1", "ws-1.sandboxes.svc"),
-        ("dev-{workspace}", "x" * 63, "dev-" + "x" * 63),
-        ("{workspace}", "65536", "65536"),
+        ("dev-{workspace}", "x" * 59, "dev-" + "x" * 59),
+        ("workspace-{workspace}", "65536", "workspace-65536"),
+        ("{workspace}.svc.", "65536", "65536.svc."),
+        ("{workspace}", "1a", "1a"),
+        ("{workspace}", "0xg", "0xg"),
+        ("{workspace}", "localhosts", "localhosts"),
+        ("{workspace}.example", "localhost", "localhost.example"),
     ],
 )
 def test_a_template_makes_a_name_of_it(template: str, name: str, host: str) -> None:
@@ -99,6 +105,77 @@ def test_a_template_makes_a_name_of_it(template: str, name: str, host: str) -> N
 def test_a_name_of_dns_is_strict(name: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a name that DNS can have"):
         WorkspaceHosts("{workspace}.svc").host_of(name)
+
+
+NUMBERS = ["2130706433", "0x7f000001", "0X7F000001", "017700000001", "0", "00", "4294967296", "09"]
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, "0x", "0" * 63])
+@pytest.mark.parametrize(
+    "template", ["{workspace}", "{workspace}.", "127.{workspace}", "1{workspace}"]
+)
+def test_a_host_that_is_read_as_an_address_is_refused(template: str, name: str) -> None:
+    if template == "1{workspace}" and not name.isdecimal():
+        name = "1"
+    with pytest.raises(ValueError, match=r"^makes a host that is read as an IP address$"):
+        WorkspaceHosts(template).host_of(name)
+
+
+def test_every_text_that_inet_aton_reads_is_refused() -> None:
+    forms = ["%d", "0x%x", "0%o"]
+    for number in (0, 1, 127, 255, 256, 0x7F000001, 0xFFFFFFFF):
+        for form in forms:
+            text = form % number
+            socket.inet_aton(text)
+            with pytest.raises(ValueError, match="read as an IP address"):
+                WorkspaceHosts("{workspace}").host_of(text)
+            for before in ("127.", "127.0.", "0x7f.0.00."):
+                with pytest.raises(ValueError, match="read as an IP address"):
+                    WorkspaceHosts(before + "{workspace}").host_of(text)
+
+
+@given(st.text("0123456789abcdefxX.-", max_size=20))
+def test_no_text_that_inet_aton_reads_is_a_host(name: str) -> None:
+    for template in ("{workspace}", "127.{workspace}", "{workspace}.1", "0x{workspace}"):
+        try:
+            host = WorkspaceHosts(template).host_of(name)
+        except ValueError:
+            continue
+        with pytest.raises(OSError, match="illegal IP address"):
+            socket.inet_aton(host)
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("{workspace}", "localhost"),
+        ("{workspace}", "d/LocalHost"),
+        ("{workspace}.", "localhost"),
+        ("x.{workspace}", "localhost"),
+        ("x.{workspace}.", "localhost"),
+        ("local{workspace}", "host"),
+        ("{workspace}.localhost", "a"),
+        ("{workspace}.LOCALHOST.", "a"),
+        ("ip6-{workspace}", "loopback"),
+        ("{workspace}", "ip6-localhost"),
+        ("{workspace}.localdomain", "localhost"),
+    ],
+)
+def test_a_name_of_the_loopback_is_refused(template: str, name: str) -> None:
+    with pytest.raises(ValueError, match=r"^makes a host that is a name of the loopback$"):
+        WorkspaceHosts(template).host_of(name)
+
+
+def test_an_ipv6_literal_is_refused() -> None:
+    with pytest.raises(ValueError, match="read as an IP address"):
+        WorkspaceHosts("::{workspace}").host_of("1")
+
+
+def test_a_host_is_not_longer_than_dns_allows() -> None:
+    for template, name in (("dev-{workspace}", "x" * 60), ("a." * 96 + "{workspace}", "x" * 62)):
+        with pytest.raises(ValueError, match=r"^makes a host that is too long for DNS$"):
+            WorkspaceHosts(template).host_of(name)
+        assert WorkspaceHosts(template).host_of(name[:-1])
 
 
 @given(st.integers(0, 0xFFFF))

@@ -7,7 +7,7 @@ workspaces do not meet.
 import re
 from typing import Final
 
-from cmux_proxy.entries import WORKSPACE
+from cmux_proxy.entries import WORKSPACE, check_machine
 
 WORKSPACE_FIELD: Final = "X-Cmux-Workspace-Internal"
 
@@ -84,7 +84,10 @@ class WorkspaceHosts:
         """Return the host of a workspace; raise ValueError, with one clause, where it has none."""
         if self._template is None:
             return workspace_ip(name)
-        return self._template.replace(WORKSPACE, _dns_label(workspace_label(name)))
+        host = self._template.replace(WORKSPACE, _dns_label(workspace_label(name)))
+        # Whatever the template is, a request chooses among other machines, not among addresses.
+        check_machine(host)
+        return host
 
 
 def _dns_label(label: str) -> str:
