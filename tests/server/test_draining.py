@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from tests.helpers.script import ROUTE, Stage, get, head, stage
-from tests.helpers.timing import SOON, soon
+from tests.helpers.timing import soon
 
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
@@ -19,6 +19,22 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [one.getMessage() for one in caplog.records if one.name == "cmux_proxy"]
 
 
+class Logged(logging.Handler):
+    """Tells when the proxy has logged something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._has_come = asyncio.Event()
+        logging.getLogger("cmux_proxy").addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._has_come.set()
+
+    async def wait(self) -> None:
+        await self._has_come.wait()
+        logging.getLogger("cmux_proxy").removeHandler(self)
+
+
 async def test_what_it_waits_for_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with stage() as on:
@@ -27,11 +43,10 @@ async def test_what_it_waits_for_is_a_line(caplog: pytest.LogCaptureFixture) -> 
         used, upstream = await on.pair()
         await upstream.says(OK)
         await used.gets(OK)
+        line = Logged()
         drain = begin(on)
         await used.gets_end()
-        async with asyncio.timeout(SOON):
-            while not logged(caplog):
-                await asyncio.sleep(0)
+        await soon(line.wait())
         assert logged(caplog) == ["draining: waits up to 3600 s; clients: 1, tunnels: 1"]
         await on.proxy.close()
         await soon(drain)

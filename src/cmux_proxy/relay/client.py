@@ -140,9 +140,10 @@ class ClientConnection(ClientSide):
 
         A new connection stays open until requests are refused: its first request may be on its way.
         """
-        if self._exchange is None and not self.early:
-            if self._is_used or self._context.is_refusing:
-                self._close()
+        if self._exchange is not None or self.early:
+            return
+        if self._is_used or self._context.is_refusing:
+            self._close()
 
     def abort(self) -> None:
         """Drop the connection at once."""
