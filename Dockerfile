@@ -3,7 +3,10 @@
 #   docker build -t cmux-proxy .
 #
 # Settings are variables, such as CMUX_WORKERS; flags come behind the image's name.
-FROM python:3.13-slim AS build
+# The base is python:3.13-slim as docker-library/repo-info had it on 2026-08-05 (Python 3.13.14), for
+# all platforms. A newer one: --build-arg PYTHON=python:3.13-slim
+ARG PYTHON=python:3.13-slim@sha256:9662417aace5ae7b8e2609cce472b72a8958e134ba372808abe9cc1a0c0125e6
+FROM ${PYTHON} AS build
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev \
@@ -17,7 +20,7 @@ RUN python -m venv --without-pip /opt/cmux-proxy \
     && CMUX_PROXY_COMPILE=1 python -m pip --python /opt/cmux-proxy/bin/python \
         install --no-cache-dir --no-compile ".[admin]"
 
-FROM python:3.13-slim
+FROM ${PYTHON}
 COPY --from=build /opt/cmux-proxy /opt/cmux-proxy
 ENV PATH=/opt/cmux-proxy/bin:$PATH \
     PYTHONUNBUFFERED=1 \

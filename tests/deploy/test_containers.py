@@ -71,6 +71,12 @@ def test_the_linter_of_dockerfiles_has_nothing_to_say() -> None:
     assert runs(extra("hadolint"), ROOT / "Dockerfile") == ""
 
 
+def test_every_stage_is_of_one_base_whose_bytes_are_known() -> None:
+    [base] = instructions("ARG")
+    assert re.fullmatch(r"PYTHON=python:3\.[0-9]+-slim@sha256:[0-9a-f]{64}", base)
+    assert [line.split()[0] for line in instructions("FROM")] == ["${PYTHON}", "${PYTHON}"]
+
+
 def test_the_image_runs_as_nobody_in_particular() -> None:
     [user] = instructions("USER")
     assert re.fullmatch(r"[1-9][0-9]{3,}:[1-9][0-9]{3,}", user)

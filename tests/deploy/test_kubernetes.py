@@ -17,7 +17,10 @@ import pytest
 from cmux_proxy.entries import WORKSPACE, host_template
 from cmux_proxy.flags import FLAGS, TOKEN_VARIABLE
 from tests.helpers.proxies import proxy_process
-from tests.helpers.tools import missing
+from tests.helpers.timing import later
+from tests.helpers.tools import missing, tool
+from tests.helpers.wire import Wire
+from tests.network.test_admin import admin_address
 
 ROOT: Final = Path(__file__).parent.parent.parent / "deploy" / "kubernetes"
 # What docs/guides/cluster.md promises, and the newest that the validator knows.
@@ -239,6 +242,23 @@ async def test_it_starts_as_it_is_told_to(name: str, loop_name: str) -> None:
         variables = {**settings(container), "CMUX_LISTEN": "127.0.0.1:0"}
         async with proxy_process(loop_name, variables=variables) as proxy:
             await proxy.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+async def test_with_a_root_that_is_read_only_no_volume_is_needed(loop_name: str) -> None:
+    # As the manifests have it, and with what would be the first to want a place for its files.
+    read_only = 'mount -o remount,bind,ro / && ! touch /tmp/x 2>/dev/null && exec "$@"'
+    within = (tool("unshare"), "--mount", "sh", "-c", read_only, "sh")
+    flags = ("--workers", "2", "--admin", "127.0.0.1:0")
+    async with proxy_process(loop_name, *flags, within=within) as proxy:
+        place = await admin_address(proxy)
+        with await Wire.to("127.0.0.1", int(place.rpartition(":")[2])) as wire:
+            await wire.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await later(wire.receive())).startswith(b"HTTP/1.1 200 ")
+        await proxy.stop()
+    for container in [each for name in WHOLE for each in proxies(built(name))]:
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        assert not container.get("volumeMounts")
 
 
 @pytest.mark.parametrize("name", ["examples/cluster", "examples/sidecar"])

@@ -39,3 +39,20 @@ def test_only_the_last_job_may_write() -> None:
     assert "write" not in before
     assert "needs: [check, files, wheels]" in last
     assert "secrets." not in TEXT
+    assert before.count("permissions:\n  contents: read\n") == 1
+    assert TEXT.count("id-token: write") == 1
+
+
+def test_actions_are_pinned_by_commit_and_the_comment_has_the_version() -> None:
+    used = re.findall(r"uses: (\S+)(.*)$", TEXT, re.MULTILINE)
+    assert used
+    for action, comment in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r" # v[0-9]+\.[0-9]+\.[0-9]+", comment), action
+    # Of one action there is one version.
+    assert len({action for action, _ in used}) == len({each.split("@")[0] for each, _ in used})
+
+
+def test_no_checkout_leaves_its_credentials_behind() -> None:
+    step = r"uses: actions/checkout@.*\n +with:\n +persist-credentials: false\n"
+    assert len(re.findall(step, TEXT)) == TEXT.count("actions/checkout@") > 0
