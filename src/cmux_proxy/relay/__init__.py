@@ -11,4 +11,5 @@ closing      the close that lets the client read the answer first, and the reset
 pacing       a full writer pauses the reader on the other side
 failures     what went wrong -> the reply
 deadlines    one ticker walks timestamps
+departures   looks for peers that have left though nobody reads their connections
 """

@@ -149,6 +149,10 @@ class ClientConnection(ClientSide):
         """Drop the connection at once."""
         self.transport.abort()
 
+    def peer_left(self) -> None:
+        """The client has gone unheard: drop the connection, and with it the upstream's."""
+        self.transport.abort()
+
     def body_wanted(self) -> None:
         """The exchange takes body bytes from now on: give it those that came early."""
         early = self.early

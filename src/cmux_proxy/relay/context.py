@@ -16,6 +16,7 @@ from cmux_proxy.relay.admission import Admission
 from cmux_proxy.relay.bulk import Conduit
 from cmux_proxy.relay.client_side import EARLY_LIMIT
 from cmux_proxy.relay.deadlines import NEVER, Ticker, Timed
+from cmux_proxy.relay.departures import Departures
 from cmux_proxy.relay.polling import BusyPoll
 from cmux_proxy.relay.rewriting import Rewriter
 from cmux_proxy.relay.wishes import WISHES
@@ -40,6 +41,7 @@ class Context:
         "clients",
         "conduit",
         "connect_retry",
+        "departures",
         "dialer",
         "head_timeout",
         "idle_timeout",
@@ -115,7 +117,8 @@ class Context:
         self.clients: set[Timed] = set()
         self.tunnels: set[Timed] = set()
         timed = [self.clients] if timeouts.tunnel is None else [self.clients, self.tunnels]
-        self.ticker = Ticker(loop, timed, self.pool)
+        self.departures = Departures([self.clients, self.tunnels])
+        self.ticker = Ticker(loop, timed, self.pool, self.departures.look)
         # None where it is off, so that a read pays for one comparison.
         self.busy_poll = BusyPoll(loop, config.busy_poll) if config.busy_poll else None
         # The next answer on a connection is its last; a little later, requests are not begun.
@@ -131,7 +134,8 @@ class Context:
         count = len(self.clients) + len(self.tunnels)
         is_full = not self.has_room(0)
         if self.on_change is not None and (is_full != self.is_full or not count):
-            self.is_full = is_full
+            # Where others wait for a place, those that hold one for nobody are looked for at once.
+            self.is_full = self.ticker.is_urgent = is_full
             self.on_change()
 
     def has_room(self, coming: int) -> bool:

@@ -4,7 +4,7 @@ A deadline is met up to half a second late, which no peer can tell from a slow n
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from cmux_proxy.upstream.connection import UpstreamConnection
@@ -12,6 +12,8 @@ from cmux_proxy.upstream.pool import Pool
 
 NEVER: Final = float("inf")
 TICK: Final = 0.5
+# How often peers are looked for that have left unheard.
+LOOK_EVERY: Final = 5.0
 
 
 class Timed:
@@ -29,27 +31,52 @@ class Timed:
     def drain(self) -> None:
         """The proxy is shutting down: end what nobody waits for."""
 
+    def add_unread(self, unread: "list[Unread]") -> None:
+        """Add the connections that the event loop does not read now."""
+
     def abort(self) -> None:
         """The proxy closes: end everything at once."""
         raise NotImplementedError
 
 
-class Ticker:
-    """Keeps `now`, the loop's time as of the last tick, and calls what is due."""
+class Unread(Timed):
+    """A connection that the event loop may not read for a while."""
 
-    __slots__ = ("_handle", "_loop", "_pool", "_timed", "now")
+    __slots__ = ("transport",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transport: asyncio.Transport
+
+    def peer_left(self) -> None:
+        """Its peer has left, which nobody has heard; called at every look until it is over."""
+        raise NotImplementedError
+
+
+class Ticker:
+    """Keeps `now`, the loop's time as of the last tick, and calls what is due.
+
+    Every few seconds, and at every tick while it `is_urgent`, it has somebody `look` for peers that
+    have left.
+    """
+
+    __slots__ = ("_handle", "_look", "_loop", "_next_look", "_pool", "_timed", "is_urgent", "now")
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         timed: Sequence[Collection[Timed]],
         pool: Pool[UpstreamConnection],
+        look: Callable[[], None],
     ) -> None:
         self._loop = loop
+        self._look = look
         self._timed = timed
         self._pool = pool
         self._handle: asyncio.TimerHandle | None = None
         self.now = loop.time()
+        self._next_look = self.now + LOOK_EVERY
+        self.is_urgent = False
 
     def start(self) -> None:
         """Tick from now on."""
@@ -69,6 +96,9 @@ class Ticker:
                 due.deadline_passed()
         for connection in self._pool.expired(now):
             connection.close()
+        if now >= self._next_look or self.is_urgent:
+            self._next_look = now + LOOK_EVERY
+            self._look()
 
     def _tick(self) -> None:
         self._handle = self._loop.call_later(TICK, self._tick)

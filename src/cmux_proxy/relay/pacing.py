@@ -5,10 +5,9 @@ With a write buffer limit of zero a transport holds back at most one write, whic
 read of the other side, so that this is all that is ever buffered.
 """
 
-import asyncio
 from typing import Final
 
-from cmux_proxy.relay.deadlines import Timed
+from cmux_proxy.relay.deadlines import Unread
 
 # Why a connection is not read, as bits.
 PEER_FULL: Final = 1  # the other side does not take what was read
@@ -16,16 +15,20 @@ EARLY_FULL: Final = 2  # early bytes wait for their turn
 ENDED: Final = 4  # the peer has sent its last byte; reading again would tell its end again
 
 
-class PacedConnection(Timed):
+class PacedConnection(Unread):
     """A transport that can be held from reading for several reasons."""
 
-    __slots__ = ("_holds", "is_write_paused", "transport")
+    __slots__ = ("_holds", "is_write_paused")
 
     def __init__(self) -> None:
         super().__init__()
         self._holds = 0
         self.is_write_paused = False
-        self.transport: asyncio.Transport
+
+    def add_unread(self, unread: list[Unread]) -> None:
+        """Add it while reading is stopped, were it only that the peer has ended."""
+        if self._holds:
+            unread.append(self)
 
     def is_held(self, reason: int) -> bool:
         """Return whether reading is stopped for this reason."""

@@ -5,6 +5,7 @@ a reset; the other direction flows on. Knows nothing of how the tunnel came abou
 """
 
 import asyncio
+from typing import Final
 
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.ports import PortActivity
@@ -12,18 +13,22 @@ from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import bulk
 from cmux_proxy.relay.closing import reset, send_end
 from cmux_proxy.relay.context import Context
-from cmux_proxy.relay.deadlines import NEVER, Timed
+from cmux_proxy.relay.deadlines import NEVER, Timed, Unread
+from cmux_proxy.relay.departures import count_unread, count_unsent, was_reset
 from cmux_proxy.relay.pacing import ENDED, PEER_FULL, PacedConnection
 from cmux_proxy.relay.polling import FROM_CLIENT, FROM_UPSTREAM
 from cmux_proxy.routing.target import Target
+
+# At so many looks in a row, what a peer that has left has sent may stay where it is.
+_MOST_STALLED: Final = 12
 
 
 class TunnelSide(PacedConnection):
     """One end of a tunnel; what it receives, its peer sends."""
 
     __slots__ = (
-        "_context", "_has_ended", "_is_lost", "_sender", "_sink", "_tunnel", "count", "heard",
-        "peer",
+        "_context", "_has_ended", "_is_lost", "_sender", "_sink", "_stalled", "_tunnel",
+        "_undelivered", "count", "heard", "peer",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +44,10 @@ class TunnelSide(PacedConnection):
         self.peer: TunnelSide | None = None
         self._has_ended = False
         self._is_lost = False
+        # Once its peer has left: how much was still to be delivered at the last look, and at how
+        # many looks it had not become less.
+        self._undelivered = 0
+        self._stalled = 0
         # How many bytes it has sent, and when it was heard of last.
         self.count = 0
         self.heard = tunnel.context.ticker.now
@@ -93,6 +102,21 @@ class TunnelSide(PacedConnection):
         """This side keeps up again."""
         if self.peer is not None:
             self.peer.release_reading(PEER_FULL)
+
+    def peer_left(self) -> None:
+        """End the tunnel, but not before the other side has had its time to take what is left."""
+        held = self._sink.get_write_buffer_size() + count_unread(self.transport)
+        if held and self._stalled < _MOST_STALLED:
+            undelivered = count_unread(self.transport) + count_unsent(self._sink)
+            is_less = undelivered < self._undelivered
+            self._stalled = 0 if is_less else self._stalled + 1
+            self._undelivered = undelivered
+            return
+        if was_reset(self.transport):
+            reset(self._sink)
+        elif held:
+            self._sink.abort()
+        self.transport.abort()
 
     def _note_moved(self, count: int) -> None:
         """Bytes have passed without passing here."""
@@ -195,6 +219,11 @@ class Tunnel(Timed):
             observer.counts.sent += sent
         if observer.wants(record.outcome):
             observer.take(record)
+
+    def add_unread(self, unread: list[Unread]) -> None:
+        """Add the sides that are not read."""
+        self._client.add_unread(unread)
+        self._upstream.add_unread(unread)
 
     def abort(self) -> None:
         """Drop both sides at once."""

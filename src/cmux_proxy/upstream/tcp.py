@@ -15,6 +15,7 @@ _IDLE_OPTION: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_
 _CONGESTION_OPTION: Final[int | None] = getattr(socket, "TCP_CONGESTION", None)
 _SIMPLEST: Final = b"reno"
 _LOOPBACK: Final = ("127.", "::ffff:127.")
+_PROBE_SOON: Final = 5
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -29,6 +30,11 @@ def tune(sock: socket.socket, host: str) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, _IDLE_OPTION, KEEP_ALIVE_IDLE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL)
     spare_pacing(sock, host)
+
+
+def probe_soon(sock: socket.socket) -> None:
+    """Ask the peer of a connection every few seconds whether it is still there."""
+    sock.setsockopt(socket.IPPROTO_TCP, _IDLE_OPTION, _PROBE_SOON)
 
 
 def spare_pacing(sock: socket.socket, host: str) -> None:
