@@ -303,6 +303,10 @@ def test_what_is_held_has_a_least_and_a_most_value(wrong: Any) -> None:
 # Access
 
 
+def as_any(values: dict[str, list[str]]) -> dict[str, Any]:
+    return dict(values)
+
+
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [
@@ -314,14 +318,14 @@ def test_what_is_held_has_a_least_and_a_most_value(wrong: Any) -> None:
 )
 def test_every_entry_of_a_list_is_checked(name: str, wrong: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Access(**{name: ["1", wrong]} if "ports" in name else {name: [wrong]})
+        Access(**as_any({name: ["1", wrong] if "ports" in name else [wrong]}))
     assert caught.value.field == f"access.{name}"
     assert repr(wrong) in caught.value.reason
 
 
-@pytest.mark.parametrize("name", [name.name for name in fields(Access)])
+@pytest.mark.parametrize("name", [one.name for one in fields(Access) if one.name != "token_file"])
 def test_access_takes_lists_of_strings(name: str) -> None:
-    assert getattr(Access(**{name: []}), name) == ()
+    assert getattr(Access(**as_any({name: []})), name) == ()
     wrong: Any
     for wrong in ("80", [80]):
         with pytest.raises(ConfigError, match=f"access.{name}: needs a list of strings"):

@@ -10,7 +10,13 @@ from cmux_proxy.flags import FLAGS, GROUPS, Flag, default_of, flag_of, shown_def
 
 CLI_PAGE = Path(__file__).parent.parent / "docs" / "reference" / "cli.md"
 # What only whoever embeds the proxy may set.
-WITHOUT_FLAG = {"timeouts.linger", "pool.per_target", "pool.total", "pool.idle"}
+WITHOUT_FLAG = {
+    "access.token_file",
+    "timeouts.linger",
+    "pool.per_target",
+    "pool.total",
+    "pool.idle",
+}
 
 
 def settings_of(thing: object, prefix: str = "") -> set[str]:

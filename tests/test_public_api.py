@@ -46,7 +46,7 @@ CONFIGURATION = {
         "connect", "connect_retry", "most_wait", "head", "idle", "request_body",
         "response_head", "response_body", "tunnel", "linger", "drain",
     ],
-    "Access": ["allow_ports", "deny_ports", "allow_hosts", "allow_clients", "tokens"],
+    "Access": ["allow_ports", "deny_ports", "allow_hosts", "allow_clients", "tokens", "token_file"],
     "Routing": ["workspace_host", "host_suffixes", "ignore_hosts"],
     "Rewriting": [
         "host_header", "rewrite_origin", "forwarded", "forwarded_rfc7239", "trusted_proxies",

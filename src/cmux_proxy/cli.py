@@ -33,6 +33,7 @@ from cmux_proxy.errors import ConfigError, ListenError
 from cmux_proxy.flags import FLAGS, GROUPS, Flag, config_from, default_of, flag_of, shown_default
 from cmux_proxy.server.exposure import admin_seen_by_all, reachable_by_all
 from cmux_proxy.server.inherited import passed_descriptors
+from cmux_proxy.server.line_stream import LineStream
 from cmux_proxy.server.supervisor import run
 from cmux_proxy.token_file import Tokens
 from cmux_proxy.variables import (
@@ -146,7 +147,7 @@ def _serve(config: Config, passed: Sequence[int], warnings: Iterable[str]) -> in
     logging.basicConfig(
         level=config.log_level.upper(),
         format="cmux-proxy: %(levelname)s: %(message)s",
-        stream=sys.stderr,
+        stream=LineStream(sys.stderr),
     )
     for warning in warnings:
         _log.warning("%s", warning)
@@ -182,8 +183,9 @@ for _subcommand in (
 
 
 def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> None:
+    output = LineStream(sys.stdout)
     for address in addresses:
-        _say(f"listening on {address}")
+        output.write(f"listening on {address}\n")
     exposed = reachable_by_all(addresses, config.access)
     if exposed:
         _log.warning(
@@ -199,15 +201,7 @@ def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> N
             admin,
         )
     several = f", {config.workers} workers" if config.workers > 1 else ""
-    _say(f"cmux-proxy {__version__} ({build_name()}, {loop_name}{several})")
-
-
-def _say(line: str) -> None:
-    """Print a line; the proxy serves whether anybody takes it or not."""
-    try:
-        click.echo(line)
-    except OSError:
-        discard_output()
+    output.write(f"cmux-proxy {__version__} ({build_name()}, {loop_name}{several})\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

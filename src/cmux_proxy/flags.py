@@ -35,6 +35,7 @@ from cmux_proxy.settings import (
     Routing,
     Timeouts,
 )
+from cmux_proxy.token_file import Tokens
 
 TOKEN_VARIABLE: Final = "CMUX_AUTH_TOKEN"  # noqa: S105
 
@@ -114,7 +115,8 @@ GROUPS: Final[dict[str, list[Flag]]] = {
     "Access": [
         Flag("auth-token-file", "access.tokens", TokenFile(),
              "File with the tokens, one in a line, of which every request has to carry one, in "
-             f"X-Cmux-Token or Proxy-Authorization. {TOKEN_VARIABLE} may hold one instead.", OFF),
+             f"X-Cmux-Token or Proxy-Authorization; SIGHUP reads it again. {TOKEN_VARIABLE} may "
+             "hold one instead.", OFF),
         Flag("allow-port", "access.allow_ports", List("PORTS", PortRange.parse),
              "Ports that may be reached, such as 3000,5000-5999; repeatable.", "all"),
         Flag("deny-port", "access.deny_ports", List("PORTS", PortRange.parse),
@@ -177,7 +179,8 @@ GROUPS: Final[dict[str, list[Flag]]] = {
         Flag("log-format", "observing.log_format", click.Choice(get_args(LogFormat)),
              "How lines of the access log look."),
         Flag("access-log-file", "observing.access_log_file", click.Path(dir_okay=False),
-             "File that the access log is appended to; SIGHUP opens it anew.", "standard error"),
+             "File that the access log is appended to; SIGHUP opens it again. - is standard "
+             "output.", "standard error"),
         Flag("admin", "observing.admin", click.STRING,
              "Address for metrics, lists and a dashboard, such as 127.0.0.1:9179.", OFF, "ADDRESS"),
         Flag("admin-unix-mode", "observing.admin_unix_mode", Mode(),
@@ -236,7 +239,9 @@ def config_from(values: Mapping[str, Any]) -> Config:
             value = [entry for entries in value for entry in entries]
         part, _, name = flag.field.rpartition(".")
         (parts[part] if part else whole)[name] = value
-    parts["access"]["tokens"] = parts["access"]["tokens"] or _token_of_environment()
+    tokens = parts["access"]["tokens"]
+    parts["access"]["token_file"] = tokens.path if isinstance(tokens, Tokens) else None
+    parts["access"]["tokens"] = tokens or _token_of_environment()
     made = {part: kind(**parts[part]) for part, kind in _PARTS.items()}
     return Config(**whole, **made)
 

@@ -158,7 +158,8 @@ class Access:
 
     Ports are like "3000" or "5000-5999", and a denied one is denied even if it is allowed; hosts
     are like "app.example", "*.example" or "[::1]", without a port; clients are IP addresses or
-    networks. A request has to carry one of the `tokens`.
+    networks. A request has to carry one of the `tokens`; the command reads them again from the file
+    `token_file` at SIGHUP.
     """
 
     allow_ports: Sequence[str] = ()
@@ -166,11 +167,14 @@ class Access:
     allow_hosts: Sequence[str] = ()
     allow_clients: Sequence[str] = ()
     tokens: Sequence[str] = field(default=(), repr=False)
+    token_file: str | None = None
 
     def __post_init__(self) -> None:
         for name, parse in _ENTRIES.items():
             check_list(f"access.{name}", getattr(self, name), parse)
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.token_file is not None and not self.tokens:
+            raise ConfigError("access.token_file", "needs the tokens that were read from it")
 
 
 @dataclass(frozen=True, slots=True)

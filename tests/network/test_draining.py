@@ -11,7 +11,7 @@ import pytest
 from cmux_proxy import Proxy
 from cmux_proxy.server.draining import ON_ITS_WAY
 from tests.helpers.proxies import proxy_process
-from tests.helpers.script import ROUTE, Stage, get, head, stage
+from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import MS, later, soon
 from tests.helpers.wire import Wire, WireListener
 
@@ -41,20 +41,48 @@ async def test_a_new_connection_that_stays_silent_is_closed_and_the_drain_ends()
             await on.client()
 
 
-async def test_a_new_connection_may_send_its_first_request_after_the_idle_ones_are_closed() -> None:
+async def long_idle(on: Stage) -> Peer:
+    """Return a connection that has carried a request, some time ago."""
+    assert on.proxy._context is not None
+    ticker = on.proxy._context.ticker
+    ticker.now -= 10
+    client, upstream = await on.pair()
+    await upstream.says(OK)
+    await client.gets(OK)
+    ticker.walk(asyncio.get_running_loop().time())
+    return client
+
+
+async def test_a_connection_that_has_been_idle_is_closed_at_once() -> None:
     async with stage() as on:
-        used, upstream = await on.pair()
-        await upstream.says(OK)
-        await used.gets(OK)
-        new = await on.client()
+        client = await long_idle(on)
+        other, upstream = await on.pair()
         drain = begin_drain(on.proxy)
-        await used.gets_end()
-        await new.says(get("/new"))
-        upstream = await on.upstream()
-        await upstream.gets(head("GET /new HTTP/1.1", "Host: a"))
+        await client.gets_end()
+        assert on.proxy._context is not None
+        assert not on.proxy._context.is_refusing
         await upstream.says(OK)
-        await new.gets(OK_CLOSE)
-        await new.gets_end()
+        await other.gets(OK_CLOSE)
+        await soon(drain)
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "used"])
+async def test_the_next_request_is_answered_after_idle_connections_are_closed(is_new: bool) -> None:
+    async with stage() as on:
+        old = await long_idle(on)
+        client, upstream = (await on.client(), None) if is_new else await on.pair()
+        if upstream is not None:
+            await upstream.says(OK)
+            await client.gets(OK)
+        await on.serves()
+        drain = begin_drain(on.proxy)
+        await old.gets_end()
+        await client.says(get("/next"))
+        upstream = await on.upstream()
+        await upstream.gets(head("GET /next HTTP/1.1", "Host: a"))
+        await upstream.says(OK)
+        await client.gets(OK_CLOSE)
+        await client.gets_end()
         await soon(drain)
 
 

@@ -208,19 +208,32 @@ def test_a_loss_while_idle_is_forgotten() -> None:
 
 def test_a_drain_closes_what_is_idle_and_nothing_else() -> None:
     world = World()
-    new, begun = world.client(), world.client()
+    old, begun = world.client(), world.client()
     begun.arrives(b"GET ")
     asked, _upstream = world.ask(GET)
+    world.context.ticker.walk(world.context.ticker.now + 2)
     used, upstream = world.ask(GET)
     upstream.arrives(OK)
-    clients = (used, new, begun, asked)
+    new = world.client()
+    clients = (old, begun, asked, used, new)
     for timed in list(world.context.clients):
         timed.drain()
-    assert [client.is_over() for client in clients] == [True, False, False, False]
+    assert [client.is_over() for client in clients] == [True, False, False, False, False]
     world.context.is_refusing = True
     for timed in list(world.context.clients):
         timed.drain()
-    assert [client.is_over() for client in clients] == [True, True, False, False]
+    assert [client.is_over() for client in clients] == [True, False, False, True, True]
+
+
+def test_without_an_idle_timeout_everybody_may_have_been_there_a_moment_ago() -> None:
+    world = World(Config(timeouts=Timeouts(idle=None)))
+    client = world.client()
+    world.context.ticker.walk(world.context.ticker.now + 100)
+    for is_over in (False, True):
+        world.context.is_refusing = is_over
+        for timed in list(world.context.clients):
+            timed.drain()
+        assert client.is_over() is is_over
 
 
 def test_whoever_is_accepted_once_requests_are_refused_is_closed() -> None:

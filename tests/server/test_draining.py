@@ -40,12 +40,8 @@ async def test_what_it_waits_for_is_a_line(caplog: pytest.LogCaptureFixture) -> 
     async with stage() as on:
         await on.pair()
         await on.tunnel()
-        used, upstream = await on.pair()
-        await upstream.says(OK)
-        await used.gets(OK)
         line = Logged()
         drain = begin(on)
-        await used.gets_end()
         await soon(line.wait())
         assert logged(caplog) == ["draining: waits up to 3600 s; clients: 1, tunnels: 1"]
         await on.proxy.close()
@@ -55,24 +51,19 @@ async def test_what_it_waits_for_is_a_line(caplog: pytest.LogCaptureFixture) -> 
 async def test_where_it_waits_for_nothing_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with stage() as on:
-        client, upstream = await on.pair()
-        await upstream.says(OK)
-        await client.gets(OK)
         await soon(on.proxy.drain())
-        await client.gets_end()
-        await upstream.gets_end()
     assert logged(caplog) == []
 
 
-async def test_a_head_that_was_begun_is_served_while_new_connections_are_waited_for() -> None:
+async def test_a_head_that_was_begun_is_served_while_the_next_request_is_waited_for() -> None:
     async with stage() as on:
-        used, upstream = await on.pair()
-        await upstream.says(OK)
-        await used.gets(OK)
         begun = await on.client()
         await begun.says(b"GET / HTTP/1.1\r\n")
+        await on.serves()
         drain = begin(on)
-        await used.gets_end()
+        await asyncio.sleep(0)
+        assert on.proxy._drain is not None
+        await soon(on.proxy._drain.begun())
         await begun.says(head("Host: a", ROUTE))
         upstream = await on.upstream()
         await upstream.gets(get().replace(f"{ROUTE}\r\n".encode(), b""))

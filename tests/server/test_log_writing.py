@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import resource
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -357,3 +358,21 @@ def test_that_lines_are_missing_is_json_too(monkeypatch: pytest.MonkeyPatch, pla
     [line] = map(json.loads, place.read_text().splitlines())
     assert line["missing"] == 2
     assert line["time"].endswith("Z")
+
+
+def test_a_dash_is_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    observing = Observing("all", "text", "-")
+    check_file(observing)
+    with LogWriter(observing) as log:
+        log.put(record("/a"))
+        log.reopen()
+    out, errors = capfd.readouterr()
+    assert " /a " in out
+    assert errors == ""
+
+
+def test_a_socket_that_is_opened_as_a_file_says_what_helps() -> None:
+    ours, its = socket.socketpair()
+    with ours, its, pytest.raises(ConfigError) as caught:
+        check_file(Observing("all", "text", f"/proc/self/fd/{its.fileno()}"))
+    assert caught.value.reason.endswith("it is a socket: use - for standard output")

@@ -1,4 +1,4 @@
-"""Signals that can be waited for without an event loop."""
+"""Signals: what waits for an action, and what can be waited for without an event loop."""
 
 import os
 import select
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cmux_proxy.server.signals import SignalPipe
+from cmux_proxy.server.signals import SignalPipe, Signals, handled_signals, report_unused
 from tests.helpers.loops import descriptors
 
 NUMBERS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
@@ -114,3 +114,54 @@ def test_a_forked_process_may_leave_it() -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+# Signals that wait for an action
+
+
+def test_signals_wait_for_an_action_and_then_reach_it() -> None:
+    got: list[int] = []
+    with Signals(exits_at_once=False) as signals:
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
+            signal.raise_signal(number)
+        signals.attach(got.append)
+        signal.raise_signal(signal.SIGTERM)
+        signals.detach()
+        signal.raise_signal(signal.SIGINT)
+        assert signals.take() == [signal.SIGINT]
+        assert signals.take() == []
+    assert got == [signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM]
+
+
+def test_afterwards_the_handlers_are_those_of_before() -> None:
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    before = [signal.getsignal(number) for number in numbers]
+    with Signals(exits_at_once=False):
+        assert handled_signals() == numbers
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_only_a_second_stop_signal_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    statuses: list[int] = []
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    with Signals(exits_at_once=True):
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(number)
+        assert statuses == []
+        signal.raise_signal(signal.SIGINT)
+    assert statuses == [128 + signal.SIGINT]
+
+
+def test_a_hangup_that_is_ignored_is_not_handled() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert signal.SIGHUP not in handled_signals()
+        with Signals(exits_at_once=False):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_without_a_meaning_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    report_unused(signal.SIGUSR2)
+    assert caplog.messages == ["SIGUSR2 has no meaning here and is ignored"]

@@ -20,9 +20,11 @@ from tests.helpers.proxies import ProxyProcess, environment, local_config
 
 def test_one_worker_is_this_process_and_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple[Config, OnStart | None]] = []
-    monkeypatch.setattr(
-        supervisor, "run_alone", lambda config, on_start, _admin: given.append((config, on_start))
-    )
+
+    def alone(config: Config, _signals: object, on_start: OnStart | None, _admin: object) -> None:
+        given.append((config, on_start))
+
+    monkeypatch.setattr(supervisor, "run_alone", alone)
     assert run() == 0
     assert run(Config(workers=1), print) == 0
     assert given == [(Config(), None), (Config(), print)]

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 import uvloop
 
-from cmux_proxy import Address, ConfigError, ListenError, Proxy
+from cmux_proxy import Address, Config, ConfigError, ListenError, Proxy
 from cmux_proxy.server import worker
 from cmux_proxy.server.binding import bind
-from cmux_proxy.server.worker import ACCEPTING, loop_factory, run_alone, run_supervised
+from cmux_proxy.server.signals import Signals, handled_signals
+from cmux_proxy.server.worker import ACCEPTING, OnStart, loop_factory, run_alone, run_supervised
 from tests.helpers.proxies import environment, local_config
 from tests.helpers.script import head
 from tests.helpers.timing import later, soon
@@ -60,6 +61,11 @@ def test_without_uvloop_auto_takes_asyncio_and_uvloop_is_an_error() -> None:
 # A run in this process
 
 
+def alone(config: Config, on_start: OnStart | None = None) -> None:
+    with Signals(exits_at_once=True) as signals:
+        run_alone(config, signals, on_start)
+
+
 @pytest.fixture(autouse=True)
 def _leave_the_process_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(worker, "raise_limit", lambda: None)
@@ -81,7 +87,7 @@ def test_it_runs_in_the_loop_that_was_chosen_until_a_signal_comes(loop_name: str
         assert addresses[0].port != 0
         os.kill(os.getpid(), signal.SIGTERM)
 
-    run_alone(local_config(loop=loop_name), on_start)
+    alone(local_config(loop=loop_name), on_start)
     assert started == [(loop_name, loop_name)]
 
 
@@ -89,7 +95,7 @@ def test_the_collector_is_spared_what_was_there_at_the_start(loop_name: str) -> 
     def on_start(_addresses: list[Address], _name: str) -> None:
         asyncio.get_running_loop().call_later(0, os.kill, os.getpid(), signal.SIGTERM)
 
-    run_alone(local_config(loop=loop_name), on_start)
+    alone(local_config(loop=loop_name), on_start)
     assert gc.get_freeze_count() > 0
     assert gc.get_threshold()[0] > 700
 
@@ -107,13 +113,13 @@ def test_a_second_signal_exits_with_its_number(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(os, "_exit", exits)
     monkeypatch.setattr(worker, "Proxy", Sluggish)
     with pytest.raises(SystemExit) as caught:
-        run_alone(local_config(loop="asyncio"), lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        alone(local_config(loop="asyncio"), lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert caught.value.code == 128 + signal.SIGINT
 
 
 def test_an_address_that_cannot_be_bound_is_an_error_of_the_caller(loop_name: str) -> None:
     with pytest.raises(ListenError):
-        run_alone(local_config(listen=["192.0.2.1:0"], loop=loop_name))
+        alone(local_config(listen=["192.0.2.1:0"], loop=loop_name))
 
 
 # One of several, in this process
@@ -137,12 +143,12 @@ class Lifeline:
         heard: list[bytes] = []
         watcher = threading.Thread(target=watch)
         watcher.start()
-        signal.pthread_sigmask(signal.SIG_BLOCK, worker.STOP_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
         try:
             run_supervised(local_config(loop=loop_name), self.sockets, self.its)
-            assert signal.pthread_sigmask(signal.SIG_BLOCK, []) >= set(worker.STOP_SIGNALS)
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, []) >= set(handled_signals())
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, worker.STOP_SIGNALS)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
             watcher.join()
         assert heard == [ACCEPTING]
 
@@ -181,18 +187,18 @@ def test_any_number_of_signals_is_one(loop_name: str, lifeline: Lifeline) -> Non
 def test_a_signal_that_came_before_it_could_be_handled_is_not_lost(
     loop_name: str, lifeline: Lifeline
 ) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, worker.STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
     lifeline.run(loop_name, lambda: None)
 
 
 def test_a_worker_without_a_supervisor_ends(loop_name: str, lifeline: Lifeline) -> None:
     lifeline.ours.close()
-    signal.pthread_sigmask(signal.SIG_BLOCK, worker.STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
     try:
         run_supervised(local_config(loop=loop_name), lifeline.sockets, lifeline.its)
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, worker.STOP_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
 
 
 # What is logged
@@ -244,7 +250,7 @@ def test_the_loop_tells_the_worker_what_went_wrong(
         asyncio.get_running_loop().call_soon(fails)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    run_alone(local_config(loop=loop_name), on_start)
+    alone(local_config(loop=loop_name), on_start)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().endswith("[Errno 5] as the test says")

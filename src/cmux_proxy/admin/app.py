@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 from aiohttp import web
@@ -61,7 +61,7 @@ class Pages:
     ) -> None:
         self._source = source
         self._ledger = Ledger()
-        self._tokens = [token.encode("ascii") for token in access.tokens]
+        self.replace_tokens(access.tokens)
         self._hosts = [HostPattern.parse(text) for text in access.allow_hosts]
         self._ports = PortFigures() if per_port else None
         self._reach = reach
@@ -69,6 +69,10 @@ class Pages:
         self._survey_lock = asyncio.Lock()
         self._event: asyncio.Task[bytes] | None = None
         self._stale_at = 0.0
+
+    def replace_tokens(self, tokens: Sequence[str]) -> None:
+        """Have these tokens be the ones that count."""
+        self._tokens = [token.encode("ascii") for token in tokens]
 
     def app(self) -> web.Application:
         """Return the application."""

@@ -36,8 +36,10 @@ class AdminListener:
         per_port: bool, reach: Reach = UNKNOWN,
     ) -> None:  # fmt: skip
         self._sockets = sockets
+        pages = Pages(source, access, per_port, reach)
+        self.replace_tokens = pages.replace_tokens
         self._runner = web.AppRunner(
-            Pages(source, access, per_port, reach).app(),
+            pages.app(),
             handle_signals=False,
             # Whoever has left wants no more news.
             handler_cancellation=True,

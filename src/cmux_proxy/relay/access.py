@@ -34,11 +34,15 @@ class RequestAccess:
     __slots__ = ("_allows_all", "_allowed", "_denied", "_hosts", "_tokens")
 
     def __init__(self, access: Access) -> None:
-        self._tokens = [token.encode("ascii") for token in access.tokens]
+        self.replace_tokens(access.tokens)
         self._hosts = [HostPattern.parse(text) for text in access.allow_hosts]
         self._allows_all = not access.allow_ports
         self._allowed = _ports(access.allow_ports)
         self._denied = _ports(access.deny_ports)
+
+    def replace_tokens(self, tokens: Sequence[str]) -> None:
+        """Have these tokens be the ones that count, for requests that come from now on."""
+        self._tokens = [token.encode("ascii") for token in tokens]
 
     def check_request(self, request: RequestHead, host: bytes | None) -> None:
         """Refuse a request without a token, or for a host that nobody here goes by.

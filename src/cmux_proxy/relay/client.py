@@ -7,6 +7,7 @@ client still sends on.
 """
 
 import asyncio
+from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.replies import Content, error_reply, plain_text
@@ -25,13 +26,15 @@ from cmux_proxy.relay.pacing import EARLY_FULL, ENDED, PEER_FULL
 from cmux_proxy.relay.polling import FROM_CLIENT
 from cmux_proxy.relay.telling import tell_unread
 
+# For so many seconds after an answer a connection counts as in use; the ticker adds up to half of
+# one.
+_RECENTLY: Final = 1.0
+
 
 class ClientConnection(ClientSide):
     """A client's connection, from its first byte to its close or its becoming a tunnel."""
 
-    __slots__ = (
-        "_context", "_exchange", "_is_advancing", "_is_closing", "_is_used", "_searched", "since",
-    )  # fmt: skip
+    __slots__ = ("_context", "_exchange", "_is_advancing", "_is_closing", "_searched", "since")
 
     def __init__(self, context: Context) -> None:
         super().__init__()
@@ -40,8 +43,6 @@ class ClientConnection(ClientSide):
         self._searched = 0
         self._is_advancing = False
         self._is_closing = False
-        # Whether a request has been answered on it.
-        self._is_used = False
         # When it came, in seconds of the loop's clock.
         self.since = 0.0
 
@@ -138,11 +139,15 @@ class ClientConnection(ClientSide):
     def drain(self) -> None:
         """Close unless an exchange is under way or a request has begun to arrive.
 
-        A new connection stays open until requests are refused: its first request may be on its way.
+        A connection that is new, or has carried an answer a moment ago, stays open until requests
+        are refused: on a busy machine its next request may be on its way.
         """
         if self._exchange is not None or self.early:
             return
-        if self._is_used or self._context.is_refusing:
+        context = self._context
+        # The deadline says when it became idle, so nothing has to be noted for each request.
+        long_ago = context.ticker.now - _RECENTLY + context.idle_timeout
+        if context.is_refusing or self.deadline < long_ago:
             self._close()
 
     def abort(self) -> None:
@@ -171,7 +176,6 @@ class ClientConnection(ClientSide):
         if not keep:
             self._close()
             return
-        self._is_used = True
         self._idle()
         if self.early:
             self._advance()

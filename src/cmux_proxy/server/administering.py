@@ -14,6 +14,8 @@ from dataclasses import replace
 from cmux_proxy.config import Address, Config
 from cmux_proxy.server.binding import bind, bound_address
 from cmux_proxy.server.extras import need
+from cmux_proxy.server.reloading import TakeTokens, reload
+from cmux_proxy.server.signals import HANGUP, UNUSED, Signals, handled_signals, report_unused
 from cmux_proxy.server.telling import OneWorker, SeveralWorkers
 
 _log = logging.getLogger("cmux_proxy")
@@ -43,13 +45,14 @@ async def administered(
     sockets: Sequence[socket.socket],
     source: OneWorker | SeveralWorkers,
     addresses: Sequence[Address] = (),
-) -> AsyncIterator[None]:
+) -> AsyncIterator[list[TakeTokens]]:
     """Answer on the admin listener's sockets, if there are any, while the context lasts.
 
-    `addresses` are those at which the proxy itself listens, for links to it.
+    `addresses` are those at which the proxy itself listens, for links to it. Give what takes tokens
+    that were read again.
     """
     if not sockets:
-        yield
+        yield []
         return
     from cmux_proxy.admin.reach import Reach
     from cmux_proxy.admin.serving import AdminListener
@@ -59,7 +62,7 @@ async def administered(
     listener = AdminListener(source, sockets, config.access, per_port, reach)
     await listener.start()
     try:
-        yield
+        yield [listener.replace_tokens]
     finally:
         await listener.close()
 
@@ -75,23 +78,36 @@ def run_admin(
 
     `addresses` are those at which the workers listen.
     """
-    answering = administered(config, sockets, SeveralWorkers(channels), addresses)
-    asyncio.run(_serve(answering, lifeline))
+    with Signals(exits_at_once=False) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
+        answering = administered(config, sockets, SeveralWorkers(channels), addresses)
+        asyncio.run(_serve(answering, config, signals, lifeline))
+        signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
 
 
 async def _serve(
-    answering: contextlib.AbstractAsyncContextManager[None], lifeline: socket.socket
+    answering: contextlib.AbstractAsyncContextManager[list[TakeTokens]],
+    config: Config,
+    signals: Signals,
+    lifeline: socket.socket,
 ) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    # A terminal's interrupt goes to all processes, and this one ends last.
-    loop.add_signal_handler(signal.SIGINT, lambda: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGINT))
     loop.add_reader(lifeline, stop.set)
-    async with answering:
+    async with answering as takers:
+
+        def act(number: int) -> None:
+            # A terminal's interrupt and its end go to all processes, and this one ends last.
+            if number == signal.SIGTERM:
+                stop.set()
+            elif number in UNUSED:
+                report_unused(number)
+            elif number == HANGUP:
+                reload(config, None, takers)
+
+        signals.attach(lambda number: loop.call_soon_threadsafe(act, number))
         with contextlib.suppress(OSError):
             lifeline.send(b"\0")
         await stop.wait()
+        signals.detach()
     loop.remove_reader(lifeline)
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))

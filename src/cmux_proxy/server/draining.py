@@ -17,9 +17,9 @@ from cmux_proxy.relay.context import Context
 # them is late with both.
 ON_ITS_WAY: Final = 0.05
 _TURNS: Final = 10
-# A client that has just connected sends its first request within so many seconds, also where the
-# machine is busy. It cannot know of the drain, and not every client tries again.
-FIRST_REQUEST: Final = 1.0
+# A client that has just connected, or got an answer, sends its next request within so many seconds,
+# also where the machine is busy. It cannot know of the drain, and not every client tries again.
+NEXT_REQUEST: Final = 1.0
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -34,9 +34,9 @@ class Drain:
         self._begun = self._loop.create_future()
         context.is_draining = True
         # Callbacks, since a coroutine would go on before what has just arrived is read.
-        self._loop.call_later(min(wait, ON_ITS_WAY), self._in_turns, _TURNS, self._close_used)
+        self._loop.call_later(min(wait, ON_ITS_WAY), self._in_turns, _TURNS, self._begin)
         refuse = partial(self._in_turns, _TURNS, self._refuse)
-        self._refusal = self._loop.call_later(min(wait, FIRST_REQUEST), refuse)
+        self._refusal = self._loop.call_later(min(wait, NEXT_REQUEST), refuse)
 
     async def begun(self) -> None:
         """Wait until the idle connections are closed."""
@@ -53,15 +53,15 @@ class Drain:
         else:
             action()
 
-    def _close_used(self) -> None:
-        """Close idle connections, except new ones, whose first request may be on its way."""
+    def _begin(self) -> None:
+        """Close connections that have been idle for some time."""
         self._close_idle()
         self._begun.set_result(None)
         # What was closed is gone by then.
         self._in_turns(_TURNS, self._report)
 
     def _refuse(self) -> None:
-        """Begin no further request, and close the connections that still carry none."""
+        """Begin no further request, and close all connections that carry none."""
         self._context.is_refusing = True
         self._close_idle()
 

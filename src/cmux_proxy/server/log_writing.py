@@ -8,6 +8,7 @@ does. A file is opened anew on request, after somebody has moved it away.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import select
@@ -30,10 +31,13 @@ _RECORD_BYTES: Final = 512
 # So many lines are written at once, so that other threads have their turn.
 _AT_ONCE: Final = 256
 # How many seconds the last lines may take.
-_MOST_PATIENCE: Final = 2.0
+_MOST_PATIENCE: Final = 1.0
 # For how many seconds the thread waits for more.
 _IDLE: Final = 10.0
+_STANDARD_OUTPUT: Final = 1
 _STANDARD_ERROR: Final = 2
+# The name of a file that stands for standard output.
+STANDARD_OUTPUT: Final = "-"
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -45,7 +49,7 @@ class LogWriter:
     """Takes records while its `with` lasts; writes what waits before that ends."""
 
     def __init__(self, observing: Observing) -> None:
-        self._path = observing.access_log_file
+        self._path = observing.access_log_file if has_file(observing) else None
         self._format_name = observing.log_format
         self._format = FORMATS[observing.log_format]
         self._waiting: SimpleQueue[_Item] = SimpleQueue()
@@ -61,7 +65,8 @@ class LogWriter:
         # What `_failed` was when the last line was written.
         self._failed_before = 0
         self._is_torn = False
-        self._descriptor = _STANDARD_ERROR
+        is_to_output = observing.access_log_file == STANDARD_OUTPUT
+        self._descriptor = _STANDARD_OUTPUT if is_to_output else _STANDARD_ERROR
         self._thread: threading.Thread | None = None
         # Held while something is put into the queue, and while the thread sees that it may end.
         self._lock = threading.Lock()
@@ -196,14 +201,22 @@ def _size_of(record: Record) -> int:
     return _RECORD_BYTES + len(record.path) + len(record.workspace)
 
 
+def has_file(observing: Observing) -> bool:
+    """Return whether there is a file that can be opened again, written to or not."""
+    return observing.access_log_file is not None and observing.access_log_file != STANDARD_OUTPUT
+
+
 def check_file(observing: Observing) -> None:
     """Raise ConfigError where the file is wanted and cannot be written."""
     path = observing.access_log_file
-    if path is not None and observing.access_log != "off":
+    if path is not None and has_file(observing) and observing.access_log != "off":
         try:
             os.close(_open(path))
         except OSError as error:
             reason = f"{path} cannot be opened: {error.strerror}"
+            if error.errno == errno.ENXIO:
+                # A socket, as systemd gives a service for its standard output.
+                reason += "; it is a socket: use - for standard output"
             raise ConfigError("observing.access_log_file", reason) from None
 
 

@@ -125,6 +125,11 @@ class Proxy:
         if self._audience is not None:
             await self._audience.close()
 
+    def replace_tokens(self, tokens: Sequence[str]) -> None:
+        """Ask requests that come from now on for one of these tokens; only if there were some."""
+        if self._context is not None and self._context.access is not None:
+            self._context.access.replace_tokens(tokens)
+
     def snapshot(self, most: int = 0) -> Snapshot:
         """Return what it does and has done, as plain data, and at most so many connections.
 

@@ -15,6 +15,8 @@ from typing import Final
 
 FIRST_DELAY: Final = 0.1
 MOST_DELAY: Final = 10.0
+# Where the system has nothing left for another process, it may have again within so many seconds.
+SHORT_DELAY: Final = 1.0
 # What a process has lived for, in seconds, when its end has nothing to do with its start.
 LONG_LIFE: Final = 10.0
 
@@ -42,6 +44,7 @@ class Slot:
         self._lifeline: socket.socket | None = None
         self._is_deaf = False
         self._is_killed = False
+        self._is_short = False
         self._started_at = 0.0
         self._next_delay = FIRST_DELAY
 
@@ -52,27 +55,37 @@ class Slot:
 
     def start(self, work: Work, now: float) -> None:
         """Start a process that does `work`; where there can be none, try again later."""
-        mine, its = socket.socketpair()
+        self._started_at = now
+        try:
+            mine, its = socket.socketpair()
+        except OSError as error:
+            self._report_shortage(error, now)
+            return
 
         def begin() -> None:
             mine.close()
             work(its)
 
-        self._started_at = now
         try:
             self._pid = fork(begin)
         except OSError as error:
             mine.close()
-            delay = self._put_off(now)
-            _log.warning(
-                "%s cannot start (%s); tried again in %.1f s", self.name, error.strerror, delay,
-            )  # fmt: skip
+            self._report_shortage(error, now)
         else:
             self._lifeline = mine
             self._is_deaf = False
+            self._is_short = False
             self.starts_at = None
         finally:
             its.close()
+
+    def _report_shortage(self, error: OSError, now: float) -> None:
+        """Try again soon; say so once."""
+        self.starts_at = now + min(self._next_delay, SHORT_DELAY)
+        self._next_delay = min(2 * self._next_delay, MOST_DELAY)
+        if not self._is_short:
+            self._is_short = True
+            _log.warning("%s cannot start: %s; tried again until it can", self.name, error.strerror)
 
     def awaited(self) -> int | None:
         """Return the descriptor that can be read when the process says something, or has ended."""

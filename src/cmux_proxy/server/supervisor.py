@@ -5,6 +5,7 @@ a worker is missing. It speaks to systemd for all of them. Its neighbours are `s
 one worker, and `worker`, which is what runs there.
 """
 
+import logging
 import math
 import os
 import select
@@ -13,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from cmux_proxy.config import Config
 from cmux_proxy.server.administering import open_admin, run_admin
@@ -22,23 +23,39 @@ from cmux_proxy.server.channels import Channels
 from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.server.log_writing import check_file
 from cmux_proxy.server.notify import Notifier, Watchdog
-from cmux_proxy.server.signals import SignalPipe
+from cmux_proxy.server.reloading import can_reload
+from cmux_proxy.server.signals import (
+    HANGUP,
+    UNUSED,
+    SignalPipe,
+    Signals,
+    handled_signals,
+    report_unused,
+)
 from cmux_proxy.server.slot import Slot
 from cmux_proxy.server.tracing import need_tracing
 from cmux_proxy.server.worker import (
-    REOPEN_SIGNAL,
-    STOP_SIGNALS,
     OnStart,
     loop_factory,
     run_alone,
     run_supervised,
 )
 
+_log = logging.getLogger("cmux_proxy")
+
 # What a worker does with its sockets and its lifeline.
 Serve = Callable[[Sequence[socket.socket], socket.socket], None]
 Job = tuple[Sequence[socket.socket], Serve]
 
-_SIGNALS: Final = (*STOP_SIGNALS, signal.SIGCHLD)
+# A worker that does not end is killed so many seconds after the drain timeout.
+GRACE: Final = 2.0
+
+
+class Policy(NamedTuple):
+    """How long workers may drain, and whether a hang-up is for them to read files again."""
+
+    drain: float = 10.0
+    reloads: bool = False
 
 
 def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
@@ -49,13 +66,20 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
     by ending the process, several with status 128 and the number of the signal.
     """
     config = Config() if config is None else config
-    check_file(config.observing)
-    if config.observing.otlp is not None:
-        need_tracing()
-    config, admin = open_admin(config)
-    if config.workers == 1:
-        run_alone(config, on_start, admin)
-        return 0
+    with Signals(exits_at_once=True) as signals:
+        check_file(config.observing)
+        if config.observing.otlp is not None:
+            need_tracing()
+        config, admin = open_admin(config)
+        if config.workers == 1:
+            run_alone(config, signals, on_start, admin)
+            return 0
+        return _run_several(config, signals, on_start, admin)
+
+
+def _run_several(
+    config: Config, signals: Signals, on_start: OnStart | None, admin: Sequence[socket.socket]
+) -> int:
     loop_name, _ = loop_factory(config.loop)
     raise_limit()
     groups = open_shared(config)
@@ -76,29 +100,32 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
             on_start(addresses, loop_name)
         notifier.ready(addresses)
 
-    passed_on = () if config.observing.access_log_file is None else (REOPEN_SIGNAL,)
+    policy = Policy(config.timeouts.drain, can_reload(config))
     jobs = [(sockets, partial(serve, number)) for number, sockets in enumerate(groups, start=1)]
     last = (admin, answer) if admin else None
     try:
         on_stop = None if channels is None else channels.close
-        return Supervisor(jobs, notifier, passed_on, last, on_stop).run(on_accepting)
+        return Supervisor(jobs, notifier, policy, last, on_stop).run(on_accepting, signals.take())
     finally:
         if channels is not None:
             channels.close()
 
 
+_DEFAULT: Final = Policy()
+
+
 class Supervisor:
     """Keeps a process for each job, a group of sockets and what to do with them; owns the sockets.
 
-    Signals in `passed_on` are the workers' business. The job `last` is none of theirs: its process
-    ends when all others have. `on_stop` is called when no worker is started any more.
+    The job `last` is no worker's: its process ends when all others have. `on_stop` is called when
+    no worker is started any more.
     """
 
     def __init__(
         self,
         jobs: Sequence[Job],
         notifier: Notifier,
-        passed_on: Sequence[signal.Signals] = (),
+        policy: Policy = _DEFAULT,
         last: Job | None = None,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
@@ -109,26 +136,32 @@ class Supervisor:
         self._slots = self._workers if self._last is None else [*self._workers, self._last]
         every_job = jobs if last is None else [*jobs, last]
         self._serve = {slot.name: job[1] for slot, job in zip(self._slots, every_job, strict=True)}
-        self._signals = SignalPipe((*_SIGNALS, *passed_on))
-        self._passed_on = passed_on
+        self._signals = SignalPipe((*handled_signals(), signal.SIGCHLD))
+        self._policy = policy
         self._on_stop = on_stop
         self._is_stopping = False
+        self._is_last_told = False
         self._killed_by = 0
+        # When processes that have not ended are killed.
+        self._kills_at = math.inf
 
-    def run(self, on_accepting: Callable[[], None]) -> int:
+    def run(self, on_accepting: Callable[[], None], early: Sequence[int] = ()) -> int:
         """Supervise until a signal comes and all have ended; return the worst status.
 
-        `on_accepting` is called once, as soon as all accept.
+        `on_accepting` is called once, as soon as all accept. `early` are the signals that have come
+        before.
         """
         is_told = False
         try:
             with self._signals:
+                self._obey(early)
                 while not (self._is_stopping and all(slot.is_empty for slot in self._slots)):
                     self._start_missing()
                     self._wait()
-                    self._obey()
+                    self._obey(self._signals.take())
                     self._reap()
                     self._end_last()
+                    self._kill_late()
                     if not is_told and all(slot.is_accepting for slot in self._slots):
                         is_told = True
                         on_accepting()
@@ -176,6 +209,8 @@ class Supervisor:
         """
         now = time.monotonic()
         dates = [self._watchdog.date(now)]
+        if self._kills_at < math.inf:
+            dates.append(self._kills_at)
         if not self._is_stopping:
             dates += [slot.starts_at for slot in self._slots]
         soonest = min((date for date in dates if date is not None), default=None)
@@ -187,38 +222,53 @@ class Supervisor:
         present = [slot for slot in self._workers if not (self._is_stopping and slot.is_empty)]
         self._watchdog.look(time.monotonic(), [slot.heard_at for slot in present])
 
-    def _obey(self) -> None:
+    def _obey(self, numbers: Sequence[int]) -> None:
         """Do what signals ask for; before reaping, since a worker may have got the same ones."""
-        for number in self._signals.take():
-            if number == signal.SIGCHLD:
+        for number in numbers:
+            if number in UNUSED:
+                report_unused(number)
+            elif number == HANGUP and self._policy.reloads:
+                for slot in self._slots:
+                    slot.signal(number)
+            elif number == signal.SIGCHLD or (number == HANGUP and self._is_stopping):
                 continue
-            if number in self._passed_on:
-                self._pass_on(number)
-            elif not self._is_stopping:
-                self._stop(number)
-            else:
+            elif self._is_stopping:
                 self._killed_by = 128 + number
                 for slot in self._slots:
                     slot.kill()
+            else:
+                self._stop()
 
-    def _stop(self, number: int) -> None:
+    def _stop(self) -> None:
         self._is_stopping = True
+        self._kills_at = time.monotonic() + self._policy.drain + GRACE
         self._notifier.stopping()
         if self._on_stop is not None:
             self._on_stop()
         for slot in self._workers:
             # First, so that the addresses are free as soon as the workers stop accepting.
             slot.close()
-        self._pass_on(number)
-
-    def _pass_on(self, number: int) -> None:
         for slot in self._workers:
-            slot.signal(number)
+            slot.signal(signal.SIGTERM)
+
+    def _kill_late(self) -> None:
+        """End the processes that do not follow: they are stopped, or hang."""
+        if time.monotonic() < self._kills_at:
+            return
+        self._kills_at = math.inf
+        late = [slot for slot in self._workers if not slot.is_empty]
+        for slot in late or [slot for slot in self._slots if not slot.is_empty]:
+            _log.warning("%s does not end, and is killed", slot.name)
+            slot.kill()
 
     def _end_last(self) -> None:
         """End the process that is to see the others' end, once it has."""
         last = self._last
-        if last is not None and self._is_stopping and all(slot.is_empty for slot in self._workers):
+        if last is None or last.is_empty or not self._is_stopping or self._is_last_told:
+            return
+        if all(slot.is_empty for slot in self._workers):
+            self._is_last_told = True
+            self._kills_at = time.monotonic() + GRACE
             last.close()
             last.signal(signal.SIGTERM)
 

@@ -21,14 +21,13 @@ from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.server.log_writing import LogWriter
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
+from cmux_proxy.server.reloading import can_reload, reload
+from cmux_proxy.server.signals import HANGUP, UNUSED, Signals, handled_signals, report_unused
 from cmux_proxy.server.snapshot import Snapshot
 from cmux_proxy.server.telling import Answering, OneWorker
 
 _log = logging.getLogger("cmux_proxy")
 
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
-# What has the file of the access log opened anew.
-REOPEN_SIGNAL: Final = signal.SIGHUP
 # What a worker says on its lifeline once it accepts, and again as long as it does if that matters.
 ACCEPTING: Final = b"\0"
 # The interpreter would look for garbage whenever there are 700 more objects than before.
@@ -55,9 +54,12 @@ def loop_factory(name: str) -> tuple[str, LoopFactory]:
 
 
 def run_alone(
-    config: Config, on_start: OnStart | None = None, admin: Sequence[socket.socket] = ()
+    config: Config,
+    signals: Signals,
+    on_start: OnStart | None = None,
+    admin: Sequence[socket.socket] = (),
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
+    """Serve until a signal stops it, then drain.
 
     Raises ListenError or ConfigError. `on_start` is called with the addresses and the name of the
     event loop once the proxy accepts.
@@ -65,7 +67,7 @@ def run_alone(
     name, factory = loop_factory(config.loop)
     raise_limit()
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve_alone(config, name, on_start, admin))
+        runner.run(_serve_alone(config, signals, name, on_start, admin))
 
 
 def run_supervised(
@@ -77,33 +79,37 @@ def run_supervised(
 ) -> None:
     """Serve on `sockets` until a signal or the end of the lifeline, then drain.
 
-    Any number of signals is one, since whoever signals the whole group signals the supervisor too,
-    and that one passes it on. They have to be blocked before, and are blocked afterwards, so that
-    none of them finds the process without a handler. Every `beat` seconds it says that it is alive;
-    on `channel` it tells what it does.
+    Any number of stop signals is one, since whoever signals the whole group signals the supervisor
+    too, and that one passes it on. Signals have to be blocked before, and are blocked afterwards,
+    so that none of them finds the process without a handler. Every `beat` seconds it says that it
+    is alive; on `channel` it tells what it does.
     """
     _, factory = loop_factory(config.loop)
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve_supervised(config, sockets, lifeline, beat, channel))
+    with Signals(exits_at_once=False) as signals:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(_serve_supervised(config, signals, sockets, lifeline, beat, channel))
+        signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
 
 
 async def _serve_alone(
-    config: Config, loop_name: str, on_start: OnStart | None, admin: Sequence[socket.socket]
+    config: Config,
+    signals: Signals,
+    loop_name: str,
+    on_start: OnStart | None,
+    admin: Sequence[socket.socket],
 ) -> None:
+    asyncio.get_running_loop().set_exception_handler(_log_exception)
     stop = asyncio.Event()
-
-    def stop_or_exit(number: int) -> None:
-        if stop.is_set():
-            os._exit(128 + number)
-        stop.set()
-
-    _take_over(stop_or_exit)
     notifier = Notifier.from_environment(os.environ)
     with _writing(config) as log:
         proxy = Proxy(config, on_record=None if log is None else log.put)
         await proxy.start()
         source = OneWorker(partial(_report, proxy, log))
-        async with administered(config, admin, source, proxy.addresses):
+        async with administered(config, admin, source, proxy.addresses) as takers:
+            _attach(
+                signals, config, stop, partial(reload, config, log, [proxy.replace_tokens, *takers])
+            )
             if on_start is not None:
                 on_start(proxy.addresses, loop_name)
             notifier.ready(proxy.addresses)
@@ -113,24 +119,26 @@ async def _serve_alone(
             await stop.wait()
             notifier.stopping()
             await proxy.drain()
+            signals.detach()
 
 
 async def _serve_supervised(
     config: Config,
+    signals: Signals,
     sockets: Sequence[socket.socket],
     lifeline: socket.socket,
     beat: float | None,
     channel: socket.socket | None,
 ) -> None:
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_log_exception)
     stop = asyncio.Event()
-    _take_over(lambda _number: stop.set())
     # The supervisor says nothing, so what can be read is its end.
     loop.add_reader(lifeline, stop.set)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     with _writing(config) as log:
         proxy = Proxy(config, on_record=None if log is None else log.put)
         await proxy.start(sockets)
+        _attach(signals, config, stop, partial(reload, config, log, [proxy.replace_tokens]))
         report = partial(_report, proxy, log)
         answering = None if channel is None else Answering(channel, report)
         # Nobody may wait for a supervisor that does not listen.
@@ -142,9 +150,27 @@ async def _serve_supervised(
         await stop.wait()
         loop.remove_reader(lifeline)
         await proxy.drain()
+        signals.detach()
         if answering is not None:
             answering.close()
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+def _attach(
+    signals: Signals, config: Config, stop: asyncio.Event, reload: Callable[[], None]
+) -> None:
+    """Have the running loop act on signals."""
+    loop = asyncio.get_running_loop()
+    reloads = can_reload(config)
+
+    def act(number: int) -> None:
+        if number in UNUSED:
+            report_unused(number)
+        elif number == HANGUP and reloads:
+            reload()
+        else:
+            stop.set()
+
+    signals.attach(lambda number: loop.call_soon_threadsafe(act, number))
 
 
 def _report(proxy: Proxy, log: LogWriter | None, most: int) -> Snapshot:
@@ -154,22 +180,12 @@ def _report(proxy: Proxy, log: LogWriter | None, most: int) -> Snapshot:
 
 @contextlib.contextmanager
 def _writing(config: Config) -> Iterator[LogWriter | None]:
-    """Write the access log, and give what takes it; where that is a file, SIGHUP opens it anew."""
+    """Write the access log, and give what takes it."""
     if config.observing.access_log == "off":
-        # Who turns files over need not know that nothing is written to this one.
-        _on_reopen(config, lambda: None)
         yield None
         return
     with LogWriter(config.observing) as log:
-        _on_reopen(config, log.reopen)
         yield log
-
-
-def _on_reopen(config: Config, action: Callable[[], None]) -> None:
-    if config.observing.access_log_file is not None:
-        asyncio.get_running_loop().add_signal_handler(REOPEN_SIGNAL, action)
-        # The supervisor has it blocked until it can be dealt with.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [REOPEN_SIGNAL])
 
 
 def _say_accepting(lifeline: socket.socket) -> None:
@@ -183,14 +199,6 @@ def _repeat(interval: float, action: Callable[[], None]) -> None:
     """Do it from time to time, for as long as the running loop gets round to it."""
     action()
     asyncio.get_running_loop().call_later(interval, _repeat, interval, action)
-
-
-def _take_over(on_signal: Callable[[int], None]) -> None:
-    """Have the running loop tell what comes: signals that stop it, and what goes wrong."""
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_log_exception)
-    for number in STOP_SIGNALS:
-        loop.add_signal_handler(number, on_signal, number)
 
 
 def _spare_collector() -> None:
