@@ -27,6 +27,16 @@ def test_the_port_field_names_the_port_of_the_upstream_host() -> None:
     assert route((PORT, b"3000"), host="::1") == Target("::1", 3000)
 
 
+def test_a_port_has_one_target_whatever_the_host() -> None:
+    """The pool finds an identical key without comparing hosts and ports."""
+    router = Router("h", host_suffixes=["localhost"])
+    targets = [
+        router.route(method, host, ((PORT, b"80"),))
+        for method, host in ((b"GET", b"a"), (b"GET", b"a"), (b"CONNECT", b"b"), (b"GET", None))
+    ]
+    assert all(target is targets[0] for target in targets)
+
+
 @pytest.mark.parametrize("method", [b"GET", b"CONNECT", b"POST"])
 @pytest.mark.parametrize("host", [None, b"a", b"127.0.0.1:1"])
 def test_neither_method_nor_host_says_where(method: bytes, host: bytes | None) -> None:

@@ -85,12 +85,7 @@ class Router:
         if self._reads_hosts and host is not None and host not in self._silent:
             return self._route_rarely(method, host, port, None)
         target = self._targets.get(port)
-        if target is None:
-            target = Target(self._host, parse_port(port))
-            if len(self._targets) >= _REMEMBERED:
-                self._targets.clear()
-            self._targets[port] = target
-        return target
+        return self._read_port(port) if target is None else target
 
     def workspace_of(self, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]) -> str:
         """Return the workspace that a request names, for records; mostly none.
@@ -140,9 +135,19 @@ class Router:
     def _by_fields(self, port: bytes | None, workspace: bytes | None) -> Target:
         if port is None:
             raise RouteRefused(400, f"missing required header: {PORT_FIELD}")
+        if workspace is None:
+            # One object for a port: a look-up with another, equal one has to compare them.
+            target = self._targets.get(port)
+            return self._read_port(port) if target is None else target
         number = parse_port(port)
-        name = None if workspace is None else workspace.decode("latin-1")
-        return Target(self._host_of(name, _INVALID_WORKSPACE), number)
+        return Target(self._host_of(workspace.decode("latin-1"), _INVALID_WORKSPACE), number)
+
+    def _read_port(self, port: bytes) -> Target:
+        target = Target(self._host, parse_port(port))
+        if len(self._targets) >= _REMEMBERED:
+            self._targets.clear()
+        self._targets[port] = target
+        return target
 
     def _host_of(self, workspace: str | None, blamed: str) -> str:
         """Return the host of a workspace, or the upstream host where there is no workspace."""
