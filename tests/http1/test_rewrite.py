@@ -210,6 +210,23 @@ def test_edits_replace_lines_and_the_host_and_leave_all_else() -> None:
     )
 
 
+def test_edits_that_only_add_stand_behind_what_travels_on() -> None:
+    data = GET + b"Host: a\r\nConnection: b\r\nB: c\r\nTE: trailers\r\nC: d\r\n\r\n"
+    edits = Edits(None)
+    edits.added = b"D: e\r\n"
+    assert edits.only_adds()
+    sent = other_request(request_head(data), None, False, b"", b"hi", edits)
+    plain = plain_request(request_head(data), b"")
+    assert sent == plain[:-2] + b"D: e\r\n\r\nhi"
+
+
+def test_edits_that_drop_or_name_a_host_do_not_only_add() -> None:
+    replacing, hosting, stripping = Edits(None), Edits(b"a"), Edits(None)
+    replacing.replace(b"A", b"b")
+    stripping.lookalikes = (b"a-b",)
+    assert not any(edits.only_adds() for edits in (replacing, hosting, stripping))
+
+
 def test_edits_drop_names_that_are_spelled_with_an_underscore() -> None:
     edits = Edits(None)
     edits.lookalikes = (b"x-real-ip", b"forwarded")

@@ -42,6 +42,10 @@ class Edits:
         self.drop += (name.lower(),)
         self.added += name + b": " + value + b"\r\n"
 
+    def only_adds(self) -> bool:
+        """Return whether all lines of the head stay as they are."""
+        return self.host is None and not self.drop and not self.lookalikes
+
 
 def plain_request(head: RequestHead, tail: bytes) -> bytes:
     """Return an HTTP/1.1 request in origin form that asks for no upgrade, ready to send."""
@@ -61,6 +65,8 @@ def other_request(
     `to` replaces the target and the Host value (RFC 9112 section 3.2.2), `host` is the Host for
     an HTTP/1.0 request that has none, which HTTP/1.1 does not allow; `edits` come on top.
     """
+    if edits is not None and edits.only_adds() and to is None and head.minor and not upgrade:
+        return _with(head.plain, edits.added) + tail
     section = head.section()
     spans = head.spans()
     stay, additions = renewal(head, spans, upgrade)

@@ -18,6 +18,7 @@ from cmux_proxy.http1.target import (
 from cmux_proxy.relay import bulk, failures
 from cmux_proxy.relay.answering import Answering
 from cmux_proxy.relay.closing import send_end
+from cmux_proxy.relay.loops import check_hops, hop_line
 from cmux_proxy.relay.sides import (
     REQUEST_BODY,
     REQUEST_DONE,
@@ -27,7 +28,7 @@ from cmux_proxy.relay.sides import (
 )
 from cmux_proxy.relay.wishes import Wishes
 from cmux_proxy.routing.router import PORT_NAME
-from cmux_proxy.routing.target import Target
+from cmux_proxy.routing.target import HostTarget, Target
 from cmux_proxy.upstream.connection import UpstreamConnection
 
 
@@ -78,7 +79,11 @@ class Asking(Answering):
         asked_host = request.fields.host if to is None else to.authority
         target = self._find_target(asked_host)
         self._target = target
-        if context.rewriter is not None or self._wished_host is not None:
+        if (
+            context.rewriter is not None
+            or self._wished_host is not None
+            or isinstance(target, HostTarget)
+        ):
             edits = self._edit(asked_host)
         if to is None and request.minor and not self._upgrade and edits is None:
             self._outgoing = rewrite.plain_request(request, tail)
@@ -119,6 +124,7 @@ class Asking(Answering):
         return target
 
     def _hear_wishes(self, reported: tuple[tuple[bytes, bytes], ...]) -> None:
+        check_hops(reported)
         wishes = Wishes(reported)
         most_wait = self._context.most_wait
         self._wished_host = wishes.host
@@ -127,12 +133,17 @@ class Asking(Answering):
 
     def _edit(self, host: bytes | None) -> rewrite.Edits:
         """Return what changes in the request besides its cuts; `host` is the one that it means."""
+        request = self._request
+        target = self._target
+        wished = self._wished_host
         rewriter = self._context.rewriter
         if rewriter is None:
-            return rewrite.Edits(self._wished_host)
-        return rewriter.edits(
-            self._request, host, self._target, self._wished_host, self._client.address()
-        )
+            edits = rewrite.Edits(wished)
+        else:
+            edits = rewriter.edits(request, host, target, wished, self._client.address())
+        if isinstance(target, HostTarget):
+            edits.added += hop_line(request.fields.reported)
+        return edits
 
     def _take_first_body(self, framing: int) -> bytes:
         """Return what came of the body with the head; what lies behind it is for later."""

@@ -1,6 +1,6 @@
 """What a request may ask of the proxy in fields of its own, besides where it goes.
 
-These fields are cut like those that route, and reported with them.
+These fields are cut like those that route, and reported with them, as is the count of `loops.py`.
 """
 
 import re
@@ -8,12 +8,13 @@ from typing import Final
 
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1.grammar import HOST
+from cmux_proxy.relay.loops import HOPS_NAME
 
 WAIT_FIELD: Final = "X-Cmux-Wait"
 _WAIT: Final = b"x-cmux-wait"
 HOST_FIELD: Final = "X-Cmux-Host-Override"
 _HOST: Final = b"x-cmux-host-override"
-WISHES: Final = (_WAIT, _HOST)
+WISHES: Final = (_WAIT, _HOST, HOPS_NAME)
 
 # Nine digits are enough, and more would make int() slow.
 _DURATION: Final = re.compile(rb"([0-9]{1,9})(ms|s|m|)")
