@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shlex
 import signal
 import socket
@@ -488,6 +489,19 @@ def test_sockets_that_were_passed_are_instead_of_the_default(
 ) -> None:
     pass_sockets(monkeypatch, 2)
     assert ran.config().listen == ("fd://3", "fd://4")
+
+
+def test_sockets_that_were_passed_to_another_process_are_an_error_not_the_default() -> None:
+    done = subprocess.run(
+        [*MODULE], capture_output=True, text=True,
+        env=environment(LISTEN_PID="1", LISTEN_FDS="1"), timeout=LATER,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(
+        r"cmux-proxy: error: cannot listen on what LISTEN_FDS names: it was passed to process 1 "
+        r"\(LISTEN_PID\), and this is [0-9]+; use --listen fd://3 where that process left it open, "
+        r"or say where else to listen\n", done.stderr,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("by", ["flag", "variable"])

@@ -125,10 +125,13 @@ def _command(context: click.Context, /, **values: Any) -> int:
     if context.invoked_subcommand is not None:
         return 0
     passed = passed_descriptors(os.environ)
-    if passed and context.get_parameter_source("listen") is ParameterSource.DEFAULT:
-        values["listen"] = [[f"fd://{number}" for number in passed]]
+    if context.get_parameter_source("listen") is ParameterSource.DEFAULT:
+        if passed.problem:
+            raise ListenError("what LISTEN_FDS names", passed.problem)
+        if passed.descriptors:
+            values["listen"] = [[f"fd://{number}" for number in passed.descriptors]]
     try:
-        return _serve(config_from(values), passed, _warnings(values))
+        return _serve(config_from(values), passed.descriptors, _warnings(values))
     except ConfigError as error:
         raise _usage_error(context, error) from None
 

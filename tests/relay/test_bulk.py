@@ -116,14 +116,15 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES])
 def test_where_the_kernel_cannot_nothing_is_lost_and_it_is_not_asked_again(
-    monkeypatch: pytest.MonkeyPatch,
+    number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
     def refuse(*args: object, **options: object) -> int:
         calls.append(args)
-        raise OSError(errno.EINVAL, "not this kernel")
+        raise OSError(number, "not this kernel")
 
     monkeypatch.setattr(os, "splice", refuse)
     with conduit() as pipe, sockets() as (far, source), sockets() as (sink, _):

@@ -38,6 +38,19 @@ def test_without_a_limit_only_the_pool_has_one(monkeypatch: pytest.MonkeyPatch) 
     assert budget(1024) == (float("inf"), 1024, True)
 
 
+def test_a_limit_that_may_not_be_asked_for_is_taken_to_be_the_usual_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuses(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(resource, "getrlimit", refuses)
+    monkeypatch.setattr(resource, "setrlimit", refuses)
+    raise_limit()
+    allowed = budget(1024)
+    assert (allowed.clients, allowed.idle) == (pytest.approx(409.6), 128)
+
+
 @pytest.mark.parametrize(
     ("limits", "raised"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy.errors import ListenError
-from cmux_proxy.server.inherited import passed_descriptors, take_over
+from cmux_proxy.server.inherited import Passed, passed_descriptors, take_over
 
 ME = str(os.getpid())
 
@@ -19,8 +19,7 @@ ME = str(os.getpid())
         (ME, "1", [3]),
         (ME, "3", [3, 4, 5]),
         (ME, "0", []),
-        ("1", "1", []),
-        (None, "1", []),
+        (None, None, []),
         (ME, None, []),
         *[(ME, count, []) for count in ["", "-1", "+1", "1.0", "x", "9" * 6, "\u0661"]],
     ],
@@ -31,9 +30,23 @@ def test_only_what_is_for_this_process_is_taken(
 ) -> None:
     given = {"LISTEN_PID": pid, "LISTEN_FDS": count, "LISTEN_FDNAMES": "a", "A": "1"}
     environment = {name: value for name, value in given.items() if value is not None}
-    assert passed_descriptors(environment) == expected
+    assert passed_descriptors(environment) == Passed(expected)
     # Nobody whom this process starts shall take them for its own.
     assert environment == {"A": "1"}
+
+
+@pytest.mark.parametrize(
+    ("pid", "whose"), [("1", "process 1"), (None, "another process"), ("x", "another process")]
+)
+def test_what_is_for_another_process_is_a_problem(pid: str | None, whose: str) -> None:
+    environment = {"LISTEN_FDS": "9"} | ({} if pid is None else {"LISTEN_PID": pid})
+    passed = passed_descriptors(environment)
+    assert environment == {}
+    assert passed.descriptors == []
+    assert passed.problem == (
+        f"it was passed to {whose} (LISTEN_PID), and this is {ME}; use --listen "
+        "fd://3,fd://4,fd://5,fd://6 where that process left it open, or say where else to listen"
+    )
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])

@@ -1,9 +1,13 @@
 """Sockets at paths: whose file may be replaced, and whose file is removed."""
 
 import errno
+import fcntl
 import os
 import socket
 import stat
+import subprocess
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from cmux_proxy.server import unix_socket
 from cmux_proxy.server.unix_socket import PathSocket, listen_at
+from tests.helpers.timing import LATER
 
 
 @pytest.fixture
@@ -206,3 +212,44 @@ def test_a_mode_that_cannot_be_had_leaves_no_file(
     with pytest.raises(PermissionError):
         listening(path, 0o600)
     assert not path.exists()
+
+
+# Folders that somebody else has locked, or that cannot be read
+
+
+def test_whoever_locks_the_folder_for_long_is_not_waited_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unix_socket, "_LOCK_PATIENCE", 0.0)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with listening(path):
+            connects(path)
+    finally:
+        os.close(folder)
+
+
+AS_NOBODY = """
+import os, sys
+from cmux_proxy.server.unix_socket import listen_at
+path = sys.argv[1]
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+with listen_at(path, None):
+    print(oct(os.stat(os.path.dirname(path)).st_mode), os.path.exists(path))
+print(os.path.exists(path))
+"""
+
+
+def test_a_folder_that_can_be_written_and_not_read_is_a_place_to_listen() -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o300)
+        if os.getuid() == 0:
+            os.chown(folder, 65534, 65534)
+        command = [sys.executable, "-c", AS_NOBODY, f"{folder}/proxy.sock"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LATER)
+        assert (done.stdout, done.stderr) == ("0o40300 True\nFalse\n", "")
+        os.chmod(folder, 0o700)

@@ -30,7 +30,9 @@ MOST: Final = 256 * 1024 - PIECE
 WORTHWHILE: Final = 32 * 1024
 
 # What a kernel, or a sandbox that stands in for one, says when it cannot move bytes.
-_UNABLE: Final = frozenset([errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM])
+_UNABLE: Final = frozenset(
+    [errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM]
+)
 
 Note = Callable[[int], None]
 

@@ -20,6 +20,7 @@ _RESERVE: Final = 24
 BACKLOG: Final = 2048
 # Enough for any machine that one process serves.
 _WANTED: Final = 65536
+_UNKNOWN: Final = 1024
 
 
 class Budget(NamedTuple):
@@ -36,7 +37,7 @@ def budget(idle: int, clients: int | None = None) -> Budget:
     A limit on clients is to be met exactly, so it leaves no room for bursts.
     """
     most = math.inf if clients is None else clients
-    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    descriptors = limits()[0]
     if descriptors == resource.RLIM_INFINITY:
         return Budget(most, idle, clients is None)
     idle = min(idle, descriptors // 8)
@@ -45,9 +46,21 @@ def budget(idle: int, clients: int | None = None) -> Budget:
     return Budget(min(most, max(1.0, room)), idle, bursts)
 
 
+def limits() -> tuple[int, int]:
+    """Return the soft and the hard limit on descriptors.
+
+    A sandbox may forbid to ask, as it may forbid all else with `prlimit64`. Then the soft limit is
+    taken to be what it is on most systems, and is not raised.
+    """
+    try:
+        return resource.getrlimit(resource.RLIMIT_NOFILE)
+    except OSError:
+        return _UNKNOWN, _UNKNOWN
+
+
 def raise_limit() -> None:
     """Raise the soft limit on descriptors towards the hard one, as far as it goes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = limits()
     wanted = _WANTED if hard == resource.RLIM_INFINITY else min(hard, _WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         try:

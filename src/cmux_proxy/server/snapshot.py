@@ -20,6 +20,7 @@ from cmux_proxy.observe.record import Record
 from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.tunnel import Tunnel
+from cmux_proxy.server.descriptors import limits
 
 Snapshot = dict[str, Any]
 
@@ -124,7 +125,7 @@ def _process() -> Snapshot:
     told: Snapshot = {
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "start_time": _STARTED,
-        "max_fds": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "max_fds": limits()[0],
     }
     if sys.platform == "linux":
         with open("/proc/self/statm", encoding="ascii") as statm:

@@ -8,10 +8,16 @@ import fcntl
 import os
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from cmux_proxy.server.descriptors import BACKLOG
+
+# How long another proxy is waited for, and how often it is looked for, in seconds.
+_LOCK_PATIENCE: Final = 1.0
+_LOCK_STEP: Final = 0.01
 
 
 class PathSocket(socket.socket):
@@ -72,14 +78,33 @@ def listen_at(path: str, mode: int | None) -> PathSocket:
 def _alone_in(folder: str) -> Iterator[None]:
     """Wait until no other proxy is about to listen in a folder.
 
-    One that has bound its socket and does not listen yet looks like a dead one.
+    One that has bound its socket and does not listen yet looks like a dead one. A proxy holds the
+    lock for an instant. So whoever keeps it for longer is something else, and is not waited for;
+    nor is anybody where the folder may be written but not read, and so cannot be locked.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:
+        yield
+        return
+    try:
+        _lock(descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    end = time.monotonic() + _LOCK_PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return
+            time.sleep(_LOCK_STEP)
+        else:
+            return
 
 
 def _remove_stale(path: str) -> None:
