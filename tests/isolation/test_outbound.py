@@ -158,3 +158,47 @@ def test_where_there_is_none_a_line_says_so_and_the_command_runs(
     )  # fmt: skip
     warning = f"only the loopback is reached from this workspace: {says} (--no-outbound)"
     assert (done.stdout, done.stderr) == ("run\n", f"cmux-proxy: WARNING: {warning}\n")
+
+
+SERVED = """
+"$1" -m cmux_proxy --listen "$2" --log-level error >/dev/null &
+"$1" -m cmux_proxy wait 8080 --timeout 30s
+shift 2
+"$@"
+status=$?
+kill $!
+wait $!
+exit $status
+"""
+
+
+@pytest.mark.parametrize("listen", ["0.0.0.0:8080", "192.0.2.1:8080,127.0.0.1:8080"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_proxy_that_is_reached_from_inside_is_named_as_the_way_out_is_given(
+    registry: Path, tmp_path: Path, listen: str, is_first: bool
+) -> None:
+    need_a_way_out()
+    command = in_workspace("a-1", "echo", "run", flags=())
+    if not is_first:
+        command = in_workspace("a-1", *in_workspace("a-1", "echo", "run", flags=()), flags=())
+    served = ["sh", "-c", SERVED, "sh", sys.executable, listen, *command]
+    done = on_a_machine(tmp_path, *served)
+    assert (done.returncode, done.stdout) == (0, "run\n"), done.stderr
+    # Once, by the command that begins the workspace.
+    place = listen.partition(",")[0]
+    assert done.stderr == (
+        "cmux-proxy: WARNING: from this workspace the loopback of the machine is reached through "
+        f"the proxy on {place}: let that listen on 127.0.0.1 or ask for a token, "
+        "or give no way out (--no-outbound)\n"
+    )
+
+
+def test_a_proxy_on_the_loopback_or_no_way_out_is_nothing_to_warn_of(
+    registry: Path, tmp_path: Path
+) -> None:
+    need_a_way_out()
+    for listen, flags in [("127.0.0.1:8080", ()), ("0.0.0.0:8080", ("--no-outbound",))]:
+        command = in_workspace("a-1", "echo", "run", flags=flags)
+        served = ["sh", "-c", SERVED, "sh", sys.executable, listen, *command]
+        done = on_a_machine(tmp_path, *served)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "run\n", "")

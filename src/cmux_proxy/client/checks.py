@@ -21,6 +21,7 @@ from cmux_proxy.client.verdicts import (
     unanswered,
 )
 from cmux_proxy.machine.listening import NOT_TOLD, Listening, Survey, listening
+from cmux_proxy.machine.proxies import proxies
 from cmux_proxy.machine.spaces import HIDDEN, are_hidden, place_of
 from cmux_proxy.machine.words import near_miss, ports_told, told
 
@@ -189,9 +190,8 @@ def check_proxy(route: Route, timeout: float, found: list[Listening]) -> Verdict
 
 def _where_else(found: list[Listening]) -> str:
     """Return how to reach a proxy that does listen, the empty string if there is none."""
-    for each in found:
-        if "cmux-proxy" in (each.command or "") or "cmux_proxy" in (each.command or ""):
-            return f"--proxy {ProxyUrl(_reachable(each), each.port, is_tls=False)}"
+    for each in proxies(found):
+        return f"--proxy {ProxyUrl(_reachable(each), each.port, is_tls=False)}"
     return ""
 
 

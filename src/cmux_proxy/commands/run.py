@@ -7,8 +7,14 @@ from typing import NoReturn
 import click
 
 from cmux_proxy.commands.output import warn
+from cmux_proxy.config import Address
 from cmux_proxy.isolation.entering import enter_workspace
 from cmux_proxy.isolation.errors import IsolationError
+from cmux_proxy.isolation.namespace import require_linux
+from cmux_proxy.isolation.outbound import missing
+from cmux_proxy.machine.listening import Listening, listening
+from cmux_proxy.machine.proxies import reachable_from_outside
+from cmux_proxy.machine.spaces import Space
 from cmux_proxy.routing.workspace import workspace_ip, workspace_label
 
 # The exit statuses are those of `env` and of shells.
@@ -45,13 +51,29 @@ def run_command(workspace: str, no_outbound: bool, command: tuple[str, ...]) -> 
     except ValueError as error:
         raise click.BadParameter(f"{workspace!r} {error}", param_hint="--workspace") from None
     try:
-        no_way_out = enter_workspace(workspace_label(workspace), address, not no_outbound)
+        require_linux()
+        # Asked before this process is in another namespace.
+        exposed = [] if no_outbound or missing() else reachable_from_outside(listening([Space()]))
+        entered = enter_workspace(workspace_label(workspace), address, not no_outbound)
     except IsolationError as error:
         raise _Failed(str(error)) from None
-    if no_way_out is not None:
-        text = f"only the loopback is reached from this workspace: {no_way_out} (--no-outbound)"
+    if entered.missing is not None:
+        text = (
+            f"only the loopback is reached from this workspace: {entered.missing} (--no-outbound)"
+        )
         warn(f"cmux-proxy: WARNING: {text}")
+    if entered.gives_way_out and exposed:
+        warn(f"cmux-proxy: WARNING: {_through(exposed[0])}")
     _become(command)
+
+
+def _through(proxy: Listening) -> str:
+    """Say what a proxy means that is reached from inside."""
+    place = Address(proxy.address, proxy.port)
+    return (
+        f"from this workspace the loopback of the machine is reached through the proxy on {place}: "
+        "let that listen on 127.0.0.1 or ask for a token, or give no way out (--no-outbound)"
+    )
 
 
 def _become(command: tuple[str, ...]) -> NoReturn:

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from typing import Final
+from typing import Final, NamedTuple
 
 from cmux_proxy.isolation import outbound
 from cmux_proxy.isolation.errors import IsolationError
@@ -21,11 +21,21 @@ _KEEPER: Final = "cmux_proxy.isolation.keeper"
 _ANSWERS_WITHIN: Final = 30.0
 
 
-def enter_workspace(name: str, address: str, wants_outbound: bool) -> str | None:
+class Entered(NamedTuple):
+    """How a process has come into a workspace.
+
+    `missing` is why there is no way out, where one is wanted and nobody has been in the workspace
+    before; `gives_way_out` says that this process is the first one, and that there is one.
+    """
+
+    missing: str | None
+    gives_way_out: bool
+
+
+def enter_workspace(name: str, address: str, wants_outbound: bool) -> Entered:
     """Move this process, which must have one thread, into the namespace of a workspace.
 
-    Returns why there is no way out, where one is wanted and nobody has been in the workspace
-    before. Raises IsolationError.
+    Raises IsolationError.
     """
     require_linux()
     try:
@@ -49,11 +59,11 @@ def _refuse_nesting(registry: Registry, address: str) -> None:
             raise IsolationError(text)
 
 
-def _enter(registry: Registry, name: str, address: str, wants_outbound: bool) -> str | None:
+def _enter(registry: Registry, name: str, address: str, wants_outbound: bool) -> Entered:
     channel = registry.connect(address, _ANSWERS_WITHIN)
     if channel is not None:
         _join(channel, name)
-        return None
+        return Entered(None, False)
     missing = outbound.missing() if wants_outbound else None
     starting = _start(registry, address, wants_outbound and missing is None)
     try:
@@ -64,7 +74,8 @@ def _enter(registry: Registry, name: str, address: str, wants_outbound: bool) ->
     finally:
         # It hands over to the keeper, which is nobody's child: the command has none.
         starting.wait()
-    return missing or note
+    missing = missing or note
+    return Entered(missing, wants_outbound and missing is None)
 
 
 def _start(registry: Registry, address: str, wants_outbound: bool) -> "subprocess.Popen[bytes]":
