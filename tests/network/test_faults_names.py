@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 
 from cmux_proxy import Timeouts
+from cmux_proxy.settings import Routing
+from cmux_proxy.upstream.names import MOST_RUNNING_NEW
 from cmux_proxy.upstream.resolver import AddressInfo, Resolver
 from tests.helpers.proxies import local_config
-from tests.helpers.script import ROUTE, Stage, get, head, stage
+from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import MS, later
 from tests.helpers.wire import Wire, WireListener
 
@@ -122,3 +124,74 @@ async def test_once_the_old_address_is_gone_all_requests_reach_the_new_one() -> 
             await client.says(get())
             with await serve(moved.accept()):
                 await client.gets(OK)
+
+
+# Many names
+
+
+class Silence:
+    """A resolver that says nothing on any name until it may, and then knows them all."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.may_speak = asyncio.Event()
+
+    async def look_up(self, _resolver: Resolver, host: str) -> list[AddressInfo]:
+        self.asked.append(host)
+        await self.may_speak.wait()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+
+@contextlib.asynccontextmanager
+async def silent() -> AsyncIterator[tuple[Stage, Silence]]:
+    """Set up a proxy whose workspaces are machines with names."""
+    names = Silence()
+    routing = Routing(workspace_host="{workspace}.names.test")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Resolver, "look_up", lambda *asked: names.look_up(*asked))
+        timeouts = Timeouts(connect=3600)
+        async with stage(local_config(routing=routing, timeouts=timeouts)) as on:
+            yield on, names
+
+
+async def asks(on: Stage, workspace: str) -> Peer:
+    client = await on.client()
+    await client.says(get("/", f"X-Cmux-Workspace-Internal: {workspace}"))
+    return client
+
+
+async def test_names_that_nobody_waits_for_any_more_hold_no_new_ones_up() -> None:
+    async with silent() as (on, names):
+        clients = [await asks(on, f"silent-{number}") for number in range(60)]
+        await on.serves()
+        for client in clients:
+            client.resets()
+        client = await asks(on, "new")
+        await on.serves()
+        names.may_speak.set()
+        with await serve(on.listener.accept()):
+            await client.gets(OK)
+        # Those that had begun went on, the others were never asked.
+        assert len(names.asked) == MOST_RUNNING_NEW + 1
+        assert names.asked[-1] == "new.names.test"
+
+
+async def test_where_too_many_names_wait_one_more_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with silent() as (on, names):
+        clients = [await asks(on, f"silent-{number}") for number in range(MOST_RUNNING_NEW)]
+        await on.serves()
+        monkeypatch.setattr("cmux_proxy.upstream.names.MOST_WAITING", 3)
+        clients += [await asks(on, f"waiting-{number}") for number in range(3)]
+        await on.serves()
+        client = await asks(on, "one-more")
+        told = await client.gets_error(503, "connection_limit_reached", "Retry-After: 1")
+        assert told == "too many names are being looked up; try again soon"
+        for waiting in clients:
+            waiting.resets()
+        await on.serves()
+        names.may_speak.set()
+        await client.says(get("/", "X-Cmux-Workspace-Internal: one-more"))
+        with await serve(on.listener.accept()):
+            await client.gets(OK)

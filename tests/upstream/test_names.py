@@ -7,7 +7,17 @@ from typing import Any, cast
 
 import pytest
 
-from cmux_proxy.upstream.names import GOOD_FOR, Names, is_name, is_unknown, named_address
+from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.upstream.names import (
+    GOOD_FOR,
+    MOST_RUNNING,
+    MOST_RUNNING_NEW,
+    Found,
+    Names,
+    is_name,
+    is_unknown,
+    named_address,
+)
 from tests.helpers.timing import soon
 from tests.helpers.wire import Wire, WireListener
 
@@ -271,6 +281,143 @@ async def test_a_search_that_nobody_waits_for_any_more_may_fail() -> None:
     await asyncio.gather(waiting, return_exceptions=True)
     resolver.answer.set()
     await until_idle(known)
+
+
+# Who waits for a place
+
+
+def begin(known: Names, *hosts: str) -> "list[asyncio.Task[Found]]":
+    """Have requests for these names wait."""
+    loop = asyncio.get_running_loop()
+    return [loop.create_task(known.find(host, 80)) for host in hosts]
+
+
+def many(count: int, start: str = "host") -> list[str]:
+    return [f"{start}-{number}.example" for number in range(count)]
+
+
+async def turns() -> None:
+    """Let everything happen that can."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def leave(waiting: "list[asyncio.Task[Found]]") -> None:
+    for one in waiting:
+        one.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_few_names_are_looked_up_at_a_time_and_the_others_have_their_turn() -> None:
+    resolver, known = names()
+    resolver.answer.clear()
+    waiting = begin(known, *many(100))
+    await turns()
+    assert resolver.asked == many(MOST_RUNNING_NEW)
+    resolver.answer.set()
+    await soon(asyncio.gather(*waiting))
+    assert resolver.asked == many(100)
+    assert known._queued == 0
+
+
+async def test_a_name_that_nobody_waits_for_any_more_is_not_looked_up() -> None:
+    resolver, known = names()
+    resolver.answer.clear()
+    waiting = begin(known, *many(400))
+    await turns()
+    await leave(waiting)
+    await turns()
+    # What has begun goes on, and what it tells is kept.
+    assert sorted(known._searches) == sorted(many(MOST_RUNNING_NEW))
+    assert known._queued == 0
+    new = begin(known, "new.example")
+    resolver.answer.set()
+    await soon(asyncio.gather(*new))
+    await until_idle(known)
+    assert resolver.asked == [*many(MOST_RUNNING_NEW), "new.example"]
+    assert await address(known, "host-0.example") == "192.0.2.1"
+    assert resolver.asked[-1] == "new.example"
+
+
+async def test_who_asks_right_behind_one_that_gave_up_gets_an_answer() -> None:
+    resolver, known = names()
+    resolver.answer.clear()
+    blocking = begin(known, *many(MOST_RUNNING_NEW))
+    [first] = begin(known, HOST)
+    await turns()
+    first.cancel()
+    await asyncio.wait([first])
+    [second] = begin(known, HOST)
+    resolver.answer.set()
+    assert (await soon(second)).is_new
+    await soon(asyncio.gather(*blocking))
+    assert resolver.asked.count(HOST) == 1
+
+
+async def test_one_of_two_that_gives_up_takes_the_answer_from_nobody() -> None:
+    resolver, known = names()
+    resolver.answer.clear()
+    blocking = begin(known, *many(MOST_RUNNING_NEW))
+    first, second = begin(known, HOST, HOST)
+    await turns()
+    await leave([first])
+    resolver.answer.set()
+    assert (await soon(second)).is_new
+    await soon(asyncio.gather(*blocking))
+
+
+async def test_names_that_are_known_have_places_of_their_own() -> None:
+    resolver, known = names()
+    await address(known)
+    resolver.answer.clear()
+    waiting = begin(known, *many(100))
+    await turns()
+    resolver.now += GOOD_FOR / 2
+    assert await address(known) == "192.0.2.1"
+    await turns()
+    assert resolver.asked[-1] == HOST
+    assert len(resolver.asked) == 1 + MOST_RUNNING_NEW + 1
+    await leave(waiting)
+    resolver.answer.set()
+    await until_idle(known)
+
+
+async def test_a_search_that_renews_what_is_known_goes_on_when_nobody_waits() -> None:
+    resolver, known = names()
+    for host in many(MOST_RUNNING + 1, "old"):
+        await address(known, host)
+    resolver.answer.clear()
+    resolver.now += GOOD_FOR
+    waiting = begin(known, *many(MOST_RUNNING + 1, "old"))
+    await turns()
+    await leave(waiting)
+    resolver.answer.set()
+    await until_idle(known)
+    assert len(resolver.asked) == 2 * (MOST_RUNNING + 1)
+
+
+async def test_so_many_names_wait_and_one_more_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver, known = names()
+    await address(known)
+    resolver.answer.clear()
+    waiting = begin(known, *many(MOST_RUNNING_NEW, "slow"))
+    await turns()
+    monkeypatch.setattr("cmux_proxy.upstream.names.MOST_WAITING", 5)
+    waiting += begin(known, *many(5))
+    await turns()
+    with pytest.raises(UpstreamUnavailable) as raised:
+        await soon(known.find("one-more.example", 80))
+    assert (raised.value.status, raised.value.error) == (503, "connection_limit_reached")
+    # Who waits for the same name takes no place more, and what is known is renewed.
+    waiting += begin(known, "host-0.example")
+    resolver.now += GOOD_FOR / 2
+    assert known.has(HOST, "192.0.2.1")
+    await turns()
+    assert resolver.asked[-1] == HOST
+    await leave(waiting)
+    resolver.answer.set()
+    await until_idle(known)
+    assert await address(known, "one-more.example") == "192.0.2.1"
 
 
 async def test_to_ask_anew_is_to_ask() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from cmux_proxy.upstream import resolver
 from cmux_proxy.upstream.resolver import Resolver
 from tests.helpers.timing import SOON, soon
 from tests.helpers.wire import Wire, WireListener
@@ -47,11 +46,11 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
 
 
 async def asked(of: Resolver, count: int, slow: Slow) -> list["asyncio.Task[list[Any]]"]:
-    """Ask for so many names; return when as many as may are on their way."""
+    """Ask for so many names; return when all are on their way."""
     loop = asyncio.get_running_loop()
     waiting = [loop.create_task(of.look_up(f"{number}.example")) for number in range(count)]
     await asyncio.sleep(0)
-    await asyncio.to_thread(slow.keeps_waiting, min(count, resolver._MOST))
+    await asyncio.to_thread(slow.keeps_waiting, count)
     return waiting
 
 
@@ -73,13 +72,6 @@ async def test_names_that_take_their_time_hold_up_no_connections(slow: Slow) -> 
     slow.may_answer.set()
     for found in await soon(asyncio.gather(*waiting)):
         assert found[0][4] == ("192.0.2.1", 0)
-
-
-async def test_no_more_than_so_many_are_asked_at_a_time(slow: Slow) -> None:
-    waiting = await asked(Resolver(asyncio.get_running_loop()), 40, slow)
-    assert len(slow.threads) == resolver._MOST
-    slow.may_answer.set()
-    assert len(await soon(asyncio.gather(*waiting))) == 40
 
 
 def test_an_answer_that_comes_after_the_end_is_for_nobody(slow: Slow) -> None:

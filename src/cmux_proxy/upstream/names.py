@@ -3,15 +3,20 @@
 The system's resolver does not tell for how long an answer is good, so it is taken for good for five
 seconds. A name that is in use is looked up again before that, in the background, so that nobody
 waits for it. Where the resolver does not know for the moment, what it said last is good for longer.
+
+A name server that does not answer blocks a search for seconds, so few run at a time and the others
+wait: in a queue that is bounded, and only as long as a request waits for them. Names that are known
+already have places of their own.
 """
 
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 
+from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.upstream.resolver import AddressInfo
 
 GOOD_FOR: Final = 5.0
@@ -22,6 +27,10 @@ _PATIENCE: Final = 0.5
 # An older answer than this does not do any more.
 _LONGEST: Final = 60.0
 _MOST: Final = 1024
+# So many searches run at a time, so many of them for new names; so many more may wait.
+MOST_RUNNING: Final = 32
+MOST_RUNNING_NEW: Final = 24
+MOST_WAITING: Final = 1024
 
 # The resolver knows that there is no such name, or that it has no address.
 _NONE: Final = frozenset(
@@ -48,9 +57,16 @@ class _Entry(NamedTuple):
     good_since: float
 
 
-class _Search(NamedTuple):
-    task: "asyncio.Task[list[AddressInfo]]"
-    since: float
+class _Search:
+    """A search, and how many requests wait for it."""
+
+    __slots__ = ("has_begun", "since", "task", "waiting")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.has_begun = False
+        self.waiting = 0
+        self.task: asyncio.Task[list[AddressInfo]]
 
 
 @lru_cache(_MOST)
@@ -89,9 +105,16 @@ class Names:
         self._look_up = look_up
         self._known: dict[str, _Entry] = {}
         self._searches: dict[str, _Search] = {}
+        self._places = asyncio.Semaphore(MOST_RUNNING)
+        self._places_of_new = asyncio.Semaphore(MOST_RUNNING_NEW)
+        # How many searches have not begun.
+        self._queued = 0
 
     async def find(self, host: str, port: int) -> Found:
-        """Return the addresses of a name; raise OSError or UnicodeError if it has none."""
+        """Return the addresses of a name; raise OSError or UnicodeError if it has none.
+
+        Raise UpstreamUnavailable where too many names are looked up already.
+        """
         entry = self._good(host)
         if entry is None:
             return await self.find_anew(host, port)
@@ -108,6 +131,15 @@ class Names:
         Where the resolver cannot tell, or takes its time, it is what they were a moment ago.
         """
         search = self._search(host)
+        search.waiting += 1
+        try:
+            return await self._wait_for(search, host, port)
+        finally:
+            search.waiting -= 1
+            if not search.waiting:
+                self._leave(search, host)
+
+    async def _wait_for(self, search: _Search, host: str, port: int) -> Found:
         entry = self._known.get(host)
         now = self._loop.time()
         if entry is None or now - entry.since >= _LONGEST:
@@ -139,13 +171,39 @@ class Names:
         """Look a name up; whoever asks meanwhile gets the same answer."""
         search = self._searches.get(host)
         if search is None:
-            task = self._loop.create_task(self._look_up(host))
-            search = self._searches[host] = _Search(task, self._loop.time())
-            task.add_done_callback(lambda done: self._finish(host, done))
+            is_known = host in self._known
+            if not is_known and self._queued >= MOST_WAITING:
+                text = "too many names are being looked up; try again soon"
+                raise UpstreamUnavailable(503, text, "connection_limit_reached")
+            search = self._searches[host] = _Search(self._loop.time())
+            self._queued += 1
+            search.task = self._loop.create_task(self._run(search, host, is_known))
+            search.task.add_done_callback(partial(self._finish, search, host))
         return search
 
-    def _finish(self, host: str, task: "asyncio.Task[list[AddressInfo]]") -> None:
-        del self._searches[host]
+    async def _run(self, search: _Search, host: str, is_known: bool) -> list[AddressInfo]:
+        """Look a name up when it is its turn."""
+        if not is_known:
+            async with self._places_of_new:
+                return await self._run(search, host, True)
+        async with self._places:
+            search.has_begun = True
+            self._queued -= 1
+            return await self._look_up(host)
+
+    def _leave(self, search: _Search, host: str) -> None:
+        """Give a search up that nobody waits for, unless it has begun or renews what is known."""
+        if not search.has_begun and host not in self._known:
+            search.task.cancel()
+            if self._searches.get(host) is search:
+                # Whoever asks next must not get what was given up.
+                del self._searches[host]
+
+    def _finish(self, search: _Search, host: str, task: "asyncio.Task[list[AddressInfo]]") -> None:
+        if self._searches.get(host) is search:
+            del self._searches[host]
+        if not search.has_begun:
+            self._queued -= 1
         if task.cancelled():
             return
         now = self._loop.time()

@@ -2,16 +2,14 @@
 
 A name server that does not answer blocks a thread for seconds. The loop's own threads are few: with
 uvloop no more than two may wait for the resolver, connections to names among them; with asyncio
-there are six, and the end waits for them. Ours are more, and nobody waits for them.
+there are six, and the end waits for them. Ours are more, and nobody waits for them. Neighbour:
+`names.py`, which decides how many there are.
 """
 
 import asyncio
 import socket
 import threading
-from typing import Any, Final
-
-# So many names are looked up at a time; the next ones wait.
-_MOST: Final = 32
+from typing import Any
 
 # As getaddrinfo returns it, and as aiohappyeyeballs takes it.
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
@@ -23,14 +21,12 @@ class Resolver:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._places = asyncio.Semaphore(_MOST)
 
     async def look_up(self, host: str) -> list[AddressInfo]:
         """Return the addresses of a name, for TCP and port 0; raise OSError or UnicodeError."""
-        async with self._places:
-            answer: asyncio.Future[_Answer] = self._loop.create_future()
-            threading.Thread(target=self._ask, args=(host, answer), daemon=True).start()
-            told = await answer
+        answer: asyncio.Future[_Answer] = self._loop.create_future()
+        threading.Thread(target=self._ask, args=(host, answer), daemon=True).start()
+        told = await answer
         if isinstance(told, Exception):
             raise told
         return told
