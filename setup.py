@@ -24,7 +24,7 @@ HOT_PATH = {
     "upstream": ["connection", "pool"],
     "relay": [
         "answering", "asking", "client", "client_side", "closing", "context", "deadlines",
-        "exchange", "failures", "pacing", "polling", "sides", "telling", "tunnel",
+        "exchange", "failures", "loops", "pacing", "polling", "sides", "telling", "tunnel",
     ],
 }  # fmt: skip
 SOURCE = Path("src/cmux_proxy")

@@ -43,6 +43,18 @@ def test_a_head_may_have_no_fields() -> None:
     assert scan(RESPONSES, response).plain == response
 
 
+def test_hosts_that_are_alike_are_one_object() -> None:
+    """The router looks each of them up, and an object that it knows is found without comparing."""
+    hosts = [b"a.example:80", b"a.example:80", b"b.example:80", b"a.example", b"A.example", b"a"]
+    heads = [REQUESTS.scan(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host, 0) for host in hosts]
+    found = [head.fields.host for head in heads if head is not None]
+    assert found == hosts
+    assert found[0] is found[1]
+    no_host = REQUESTS.scan(b"GET / HTTP/1.1\r\n\r\n", 0)
+    assert no_host is not None
+    assert no_host.fields.host is None
+
+
 def test_the_family_means_nothing_in_a_response() -> None:
     response = b"HTTP/1.1 200 OK\r\nX-Test-Secret: 1\r\n\r\n"
     head = scan(RESPONSES, response)

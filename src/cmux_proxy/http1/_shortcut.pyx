@@ -219,7 +219,7 @@ cdef class Shortcut:
     cdef unsigned char[LONGEST + 1] _first
     cdef Word[MOST_WORDS + 1] _options
     cdef Word _prefix, _suffix
-    cdef bytes _name
+    cdef bytes _name, _host
     cdef Py_ssize_t _start_line, _section, _fields
 
     def __init__(self, kinds, options, limits, bytes prefix not None, bytes suffix not None):
@@ -238,6 +238,7 @@ cdef class Shortcut:
             self._options[index] = _word(option, options[option])
         self._options[len(options)] = _word(b"", 0)
         self._name = b""
+        self._host = b""
         self._prefix = _word(prefix, REPORTED)
         self._suffix = _word(suffix, REPORTED)
         self._start_line, self._section, self._fields = limits
@@ -280,7 +281,7 @@ cdef class Shortcut:
             None if found.length < 0 else found.length,
             _bytes_or_none(found.values[TRANSFER_ENCODING]),
             _bytes_or_none(found.values[UPGRADE]),
-            _bytes_or_none(found.values[HOST]),
+            self._host_of(found.values[HOST]),
             _bytes_or_none(found.values[EXPECT]),
             self._reported(&found),
         )
@@ -414,6 +415,18 @@ cdef class Shortcut:
                 return word.means
             word += 1
         return 0
+
+    cdef bytes _host_of(self, Piece value):
+        """Return the value of Host: one object for those that are alike, whose hash is known."""
+        cdef Py_ssize_t size
+        if value.start == NULL:
+            return None
+        size = value.end - value.start
+        if PyBytes_GET_SIZE(self._host) != size or memcmp(
+            PyBytes_AS_STRING(self._host), value.start, size
+        ):
+            self._host = _bytes(value)
+        return self._host
 
     cdef tuple _reported(self, Section* found):
         """Return the fields of the family that were found."""

@@ -88,7 +88,7 @@ class Asking(Answering):
         if to is None and request.minor and not self._upgrade and edits is None:
             self._outgoing = rewrite.plain_request(request, tail)
         else:
-            host = target.authority().encode("ascii")
+            host = target.authority().encode("ascii") if request.fields.host is None else b""
             self._outgoing = rewrite.other_request(request, to, self._upgrade, host, tail, edits)
         upstream = context.pool.lease(target)
         if upstream is not None and upstream.address is not None:
