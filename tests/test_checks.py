@@ -1,8 +1,10 @@
 """Checks of single values: what they let pass, and how they name what they do not."""
 
+from ipaddress import ip_address
+
 import pytest
 
-from cmux_proxy.checks import check_boolean, check_choice, check_list, check_number
+from cmux_proxy.checks import check_boolean, check_choice, check_list, check_number, check_zone
 from cmux_proxy.errors import ConfigError
 
 
@@ -43,3 +45,17 @@ def test_a_list_is_of_strings_that_can_be_read() -> None:
         check_list("x.y", ["1", "one"], int)
     assert caught.value.field == "x.y"
     assert "one" in caught.value.reason
+
+
+@pytest.mark.parametrize("text", ["fe80::1%eth0", "fe80::1%2", "::1", "fd00::1", "169.254.0.1"])
+def test_an_address_that_needs_no_zone_or_has_one_is_fine(text: str) -> None:
+    check_zone("listen", ip_address(text))
+
+
+def test_a_link_local_address_without_its_zone_is_an_error() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_zone("listen", ip_address("fe80::1"))
+    assert caught.value.field == "listen"
+    assert (
+        caught.value.reason == "fe80::1 is link-local and needs its interface, as in fe80::1%eth0"
+    )

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address
 
 from cmux_proxy.errors import ConfigError
 
@@ -46,3 +47,10 @@ def check_number(name: str, value: object, least: float, most: float = math.inf)
         return
     bounds = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
     raise ConfigError(name, f"{value!r} is not a number {bounds}")
+
+
+def check_zone(name: str, address: IPv4Address | IPv6Address) -> None:
+    """Raise ConfigError for an IPv6 address that is good on one interface only and names none."""
+    if address.version == 6 and address.is_link_local and address.scope_id is None:
+        reason = f"{address} is link-local and needs its interface, as in {address}%eth0"
+        raise ConfigError(name, reason)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal, get_args
 
-from cmux_proxy.checks import check_choice, check_mode, check_number
+from cmux_proxy.checks import check_choice, check_mode, check_number, check_zone
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.settings import (
     Access,
@@ -63,6 +63,7 @@ class Address:
             raise problem from None
         if (host.version == 6) != (match["v6"] is not None):
             raise problem
+        check_zone(field_name, host)
         return cls(str(host), int(match["port"]))
 
     def __str__(self) -> str:
@@ -142,9 +143,12 @@ def _upstream_host(text: str) -> str:
     """Return a host name or IP literal, brackets removed; raise ConfigError for anything else."""
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     try:
-        return str(ip_address(inner))
+        address = ip_address(inner)
     except ValueError:
         pass
+    else:
+        check_zone("upstream_host", address)
+        return str(address)
     # A name of digits and dots that is no address is a mistyped address.
     if inner is text and _HOST_NAME.fullmatch(text) and not re.fullmatch(r"[0-9.]+", text):
         return text

@@ -11,6 +11,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, Self
 
+from cmux_proxy.upstream.zone import place_of
 from tests.helpers.timing import soon
 
 _READ: Final = 65536
@@ -124,7 +125,7 @@ class WireListener:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.sock.bind((host, port))
+        self.sock.bind(place_of(host, port))
         self.sock.listen(4096)
         self.port: int = self.sock.getsockname()[1]
 

@@ -20,6 +20,7 @@ from cmux_proxy.server.descriptors import BACKLOG
 from cmux_proxy.server.inherited import take_over
 from cmux_proxy.server.unix_socket import listen_at
 from cmux_proxy.upstream.tcp import tune
+from cmux_proxy.upstream.zone import host_of, place_of
 
 # Linux spreads connections over the sockets that share an address; macOS gives them all to one.
 _SPREADS: Final = sys.platform.startswith("linux")
@@ -157,7 +158,7 @@ def _bind_one(address: Address, unix_mode: int | None) -> socket.socket:
             raise ListenError(str(address), _path_reason(error)) from None
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        return _listen(family, (address.host, address.port))
+        return _listen(family, place_of(address.host, address.port))
     except OSError as error:
         raise ListenError(str(address), _reason(error)) from None
 
@@ -205,6 +206,8 @@ def _reason(error: OSError) -> str:
         return "permission denied; ports below 1024 need privileges"
     if error.errno == errno.EADDRNOTAVAIL:
         return "the address is not one of this machine's"
+    if error.errno == errno.ENODEV:
+        return "there is no such network interface; `ip link` shows those that are there"
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -213,8 +216,12 @@ def bound_address(sock: socket.socket) -> Address:
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return Address("", 0, _path(name))
-    host, port = name[:2]
-    return Address(str(ipaddress.ip_address(host.partition("%")[0])), port)
+    return Address(str(ipaddress.ip_address(host_of(name))), name[1])
+
+
+def _plain(host: str) -> str:
+    """Return an address of IPv4 that an IPv6 socket shows as one of IPv4, any other as it is."""
+    return host if "%" in host else str(plain_address(host))
 
 
 def _path(name: str | bytes) -> str:
@@ -230,7 +237,7 @@ def reached_addresses(sockets: Sequence[socket.socket]) -> list[Address]:
         if sock.family == socket.AF_UNIX:
             continue
         address = bound_address(sock)
-        reached.append(Address(str(plain_address(address.host)), address.port))
+        reached.append(Address(_plain(address.host), address.port))
         if address.host == "::" and _takes_ipv4(sock):
             reached.append(Address("0.0.0.0", address.port))  # noqa: S104
     return reached

@@ -1,11 +1,13 @@
 """Is an address one of the proxy's own listeners? (A request to itself would go round for ever.)"""
 
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Sequence
 
 from cmux_proxy.config import Address
 from cmux_proxy.entries import plain_address
+from cmux_proxy.upstream.zone import index_of, place_of
 
 
 class OwnAddresses:
@@ -13,13 +15,13 @@ class OwnAddresses:
 
     def __init__(self, addresses: Sequence[Address]) -> None:
         self._ports = {address.port for address in addresses}
-        self._addresses = list(addresses)
+        self._addresses = [Address(_plain(one.host), one.port) for one in addresses]
 
     def covers(self, host: str, port: int) -> bool:
         """Return whether a connection to this IP address and port would come to the proxy."""
         if port not in self._ports:
             return False
-        wanted = str(plain_address(host))
+        wanted = _plain(host)
         return any(
             self._reaches(address.host, wanted)
             for address in self._addresses
@@ -40,6 +42,14 @@ class OwnAddresses:
         return bound == "0.0.0.0" and not is_v6 and _is_local(wanted)  # noqa: S104
 
 
+def _plain(host: str) -> str:
+    """Return an address in one form: as one of IPv4 if it is one, its zone as a number."""
+    plain, zone = str(plain_address(host)), host.partition("%")[2]
+    with contextlib.suppress(OSError):
+        return f"{plain}%{index_of(zone)}" if zone else plain
+    return f"{plain}%{zone}"
+
+
 def _is_local(host: str) -> bool:
     """Return whether this machine has the address: only then can it be bound."""
     if ipaddress.ip_address(host).is_loopback:
@@ -47,7 +57,7 @@ def _is_local(host: str) -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.bind((host, 0))
+            probe.bind(place_of(host, 0))
         except OSError:
             return False
     return True

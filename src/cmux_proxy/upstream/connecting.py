@@ -9,6 +9,7 @@ import os
 import socket
 
 from cmux_proxy.upstream.tcp import refuse_itself, tune
+from cmux_proxy.upstream.zone import place_of
 
 
 async def connect_tuned(
@@ -34,7 +35,7 @@ async def connect(
     few threads that look names up: it takes twice as long, and where all of them wait for a name
     server that does not answer, nobody could be connected to.
     """
-    error = sock.connect_ex((host, port))
+    error = sock.connect_ex(place_of(host, port))
     if error == errno.EINPROGRESS:
         await _writable(loop, sock.fileno())
         error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

@@ -11,7 +11,8 @@ from cmux_proxy.upstream.names import is_unknown
 REFUSED: Final = "connection_refused"
 
 _UNROUTABLE: Final = frozenset(
-    [errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.EACCES]
+    getattr(errno, name)
+    for name in ("EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN", "EACCES", "ENODEV")
 )
 _EXHAUSTED: Final = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL])
 _NOTHING_LEFT: Final = "no resources left for a connection to {}; try again soon"
