@@ -23,7 +23,7 @@ import sys
 if sys.version_info < (3, 11):
     sys.exit("cmux-proxy: error: Python 3.11 or newer is needed")
 
-from cmux_proxy.cli import main
+from cmux_proxy.__main__ import main
 
 sys.exit(main())
 """

@@ -1,29 +1,66 @@
-"""A header-routed reverse proxy: one port in front of every local port."""
+"""A header-routed reverse proxy: one port in front of every local port.
 
-from cmux_proxy._build import __version__
-from cmux_proxy.config import Address, Config
-from cmux_proxy.errors import (
-    CmuxProxyError,
-    ConfigError,
-    ListenError,
-    RouteRefused,
-    UpstreamUnavailable,
-)
-from cmux_proxy.observe.record import Record
-from cmux_proxy.routing.router import Router
-from cmux_proxy.routing.target import Target
-from cmux_proxy.routing.workspace import workspace_ip
-from cmux_proxy.server.proxy import Proxy
-from cmux_proxy.server.supervisor import run
-from cmux_proxy.settings import (
-    Access,
-    Limits,
-    Observing,
-    PoolLimits,
-    Rewriting,
-    Routing,
-    Timeouts,
-)
+A name is imported from its module when it is first used. So the command handles signals before the
+package is loaded, which takes a quarter of a second.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cmux_proxy._build import __version__
+    from cmux_proxy.config import Address, Config
+    from cmux_proxy.errors import (
+        CmuxProxyError,
+        ConfigError,
+        ListenError,
+        RouteRefused,
+        UpstreamUnavailable,
+    )
+    from cmux_proxy.observe.record import Record
+    from cmux_proxy.routing.router import Router
+    from cmux_proxy.routing.target import Target
+    from cmux_proxy.routing.workspace import workspace_ip
+    from cmux_proxy.server.proxy import Proxy
+    from cmux_proxy.server.supervisor import run
+    from cmux_proxy.settings import (
+        Access,
+        Limits,
+        Observing,
+        PoolLimits,
+        Rewriting,
+        Routing,
+        Timeouts,
+    )
+else:
+    _MODULES = {
+        "_build": ["__version__"],
+        "config": ["Address", "Config"],
+        "errors": [
+            "CmuxProxyError", "ConfigError", "ListenError", "RouteRefused", "UpstreamUnavailable",
+        ],
+        "observe.record": ["Record"],
+        "routing.router": ["Router"],
+        "routing.target": ["Target"],
+        "routing.workspace": ["workspace_ip"],
+        "server.proxy": ["Proxy"],
+        "server.supervisor": ["run"],
+        "settings": [
+            "Access", "Limits", "Observing", "PoolLimits", "Rewriting", "Routing", "Timeouts",
+        ],
+    }  # fmt: skip
+    _HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_HOMES})
+
 
 __all__ = [
     "Access",

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -123,6 +124,7 @@ def _command(context: click.Context, /, **values: Any) -> int:
     A request names the port it is for: X-Cmux-Port-Internal: 3000
     """
     if context.invoked_subcommand is not None:
+        _interrupt_as_usual()
         return 0
     passed = passed_descriptors(os.environ)
     if context.get_parameter_source("listen") is ParameterSource.DEFAULT:
@@ -134,6 +136,12 @@ def _command(context: click.Context, /, **values: Any) -> int:
         return _serve(config_from(values), passed.descriptors, _warnings(values))
     except ConfigError as error:
         raise _usage_error(context, error) from None
+
+
+def _interrupt_as_usual() -> None:
+    """Have Ctrl-C raise KeyboardInterrupt, as subcommands expect, unless it is ignored."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _warnings(values: Mapping[str, object]) -> Iterator[str]:
