@@ -12,7 +12,8 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 from aiohttp.typedefs import LooseHeaders
 
-from cmux_proxy.admin.serving import AdminListener
+from cmux_proxy.admin.app import Pages
+from cmux_proxy.server.administering import AdminListener
 from cmux_proxy.settings import Access
 from tests.helpers.script import head
 from tests.helpers.snapshots import GET, OK, Counted
@@ -34,13 +35,17 @@ class Told:
 
 @contextlib.asynccontextmanager
 async def admin(
-    source: Told, tokens: Sequence[str] = (), per_port: bool = False, hosts: Sequence[str] = ()
+    source: Told,
+    tokens: Sequence[str] = (),
+    per_port: bool = False,
+    hosts: Sequence[str] = (),
+    most: int = 64,
 ) -> AsyncIterator[ClientSession]:
     """Serve, and give a client of it."""
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
-    access = Access(tokens=tokens, allow_hosts=hosts)
-    listener = AdminListener(source, [sock], access, per_port)
+    pages = Pages(source, Access(tokens=tokens, allow_hosts=hosts), per_port)
+    listener = AdminListener(pages, [sock], most)
     await listener.start()
     try:
         connector = TCPConnector(force_close=True)
@@ -194,7 +199,7 @@ async def test_many_who_read_events_at_a_time_cost_what_one_does() -> None:
 
     async with admin(source) as session:
         async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
-            for _ in range(50):
+            for _ in range(40):
                 group.create_task(first_event(session))
         assert source.asked < 10
 

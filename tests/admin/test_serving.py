@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, UnixConnector
 
-from cmux_proxy.admin.serving import AdminListener, OurDefects
+from cmux_proxy.admin.app import Pages
+from cmux_proxy.admin.serving import OurDefects
+from cmux_proxy.server.administering import AdminListener
 from cmux_proxy.settings import Access
 from tests.admin.test_app import Told
 from tests.helpers.script import head
 from tests.helpers.timing import soon
+
+
+def listening(*sockets: socket.socket) -> AdminListener:
+    """Return an admin listener on sockets."""
+    return AdminListener(Pages(Told(), Access(), False), sockets, 64)
 
 
 async def test_it_answers_on_all_its_sockets_and_closes_them(tmp_path: Path) -> None:
@@ -22,7 +29,7 @@ async def test_it_answers_on_all_its_sockets_and_closes_them(tmp_path: Path) -> 
     at_path.listen()
     at_port = socket.create_server(("127.0.0.1", 0))
     port = at_port.getsockname()[1]
-    listener = AdminListener(Told(), [at_path, at_port], Access(), False)
+    listener = listening(at_path, at_port)
     await listener.start()
     for connector, host in ((UnixConnector(path), "localhost"), (None, f"127.0.0.1:{port}")):
         async with (
@@ -40,7 +47,7 @@ async def test_who_speaks_no_http_is_told_and_not_logged(
 ) -> None:
     sock = socket.create_server(("127.0.0.1", 0))
     address = sock.getsockname()
-    listener = AdminListener(Told(), [sock], Access(), False)
+    listener = listening(sock)
     await listener.start()
     reader, writer = await asyncio.open_connection(*address)
     writer.write(said)
@@ -62,7 +69,7 @@ async def test_who_names_no_host_has_not_been_tricked_into_it(tmp_path: Path) ->
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)
     sock.listen()
-    listener = AdminListener(Told(), [sock], Access(), False)
+    listener = listening(sock)
     await listener.start()
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(head("GET /healthz HTTP/1.0"))

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 from prometheus_client.parser import text_string_to_metric_families
 
+from cmux_proxy import Address
 from tests.helpers.loops import descriptors
 from tests.helpers.origins import answer, answering, origin
 from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
@@ -160,6 +161,41 @@ async def test_several_workers_need_no_file_system_that_can_be_written(loop_name
     async with administered(loop_name, 2, within=within) as (proxy, session):
         async with session.get("/healthz") as told:
             assert told.status == 200
+        await proxy.stop()
+
+
+@pytest.mark.parametrize("says", [b"", head("GET /events HTTP/1.1", "Host: localhost")[:-1]])
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_clients_of_the_admin_listener_take_no_descriptor_of_the_proxys(
+    loop_name: str, workers: int, says: bytes
+) -> None:
+    async with (
+        administered(loop_name, workers, descriptor_limit=256) as (proxy, session),
+        origin(answering(lambda _asked: GREETING)) as upstream,
+    ):
+        place = Address.parse(str(session._base_url).removeprefix("http://").rstrip("/"))
+        with contextlib.ExitStack() as stack:
+            for _ in range(260):
+                wire = stack.enter_context(await Wire.to(place.host, place.port))
+                with contextlib.suppress(ConnectionError):
+                    await wire.send(says)
+            await ask(proxy, upstream.port, 20)
+            assert await figure(session, "cmux_proxy_requests") == 20
+            admin = proxy.pid if workers == 1 else proxy.workers()[-1]
+            assert len(sockets_of(admin)) < 100
+        await proxy.stop()
+
+
+async def test_readers_of_events_leave_room_for_probes(loop_name: str) -> None:
+    async with administered(loop_name, 2, descriptor_limit=256) as (proxy, session):
+        async with contextlib.AsyncExitStack() as stack:
+            statuses = set()
+            for _ in range(100):
+                answer = await stack.enter_async_context(session.get("/events"))
+                statuses.add(answer.status)
+            assert statuses == {200, 503}
+            async with session.get("/healthz") as told:
+                assert told.status == 200
         await proxy.stop()
 
 

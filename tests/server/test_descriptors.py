@@ -4,7 +4,12 @@ import resource
 
 import pytest
 
-from cmux_proxy.server.descriptors import budget, raise_limit
+from cmux_proxy.server.descriptors import (
+    admin_connections,
+    budget,
+    raise_limit,
+    set_aside_for_admin,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +35,28 @@ def test_clients_their_upstreams_and_idle_connections_fit(
 def test_fewer_idle_connections_leave_room_for_clients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (64, 64))
     assert budget(0) == (20, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "listener", "alone", "worker"),
+    [
+        (resource.RLIM_INFINITY, 64, 64, 16), (65_536, 64, 64, 16), (256, 64, 64, 16),
+        (64, 16, 16, 16), (32, 8, 8, 8), (4, 2, 2, 2),
+    ],
+)  # fmt: skip
+def test_the_admin_listener_has_a_share(
+    descriptors: int, listener: int, alone: int, worker: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (descriptors, descriptors))
+    assert admin_connections() == listener
+    assert (set_aside_for_admin(1), set_aside_for_admin(4)) == (alone, worker)
+
+
+def test_what_is_set_aside_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024 + 64, 1024 + 64))
+    with_admin = budget(1024, aside=64)
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 1024))
+    assert with_admin == budget(1024)
 
 
 def test_without_a_limit_only_the_pool_has_one(monkeypatch: pytest.MonkeyPatch) -> None:

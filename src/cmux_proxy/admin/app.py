@@ -5,7 +5,6 @@ proxy has tokens, whoever has none sees no more than whether it lives.
 """
 
 import asyncio
-import contextlib
 import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,6 +14,7 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from cmux_proxy.admin.answers import activity, connections
+from cmux_proxy.admin.events import Events
 from cmux_proxy.admin.ledger import Ledger
 from cmux_proxy.admin.merging import Snapshot, merged
 from cmux_proxy.admin.metrics import registry_of
@@ -27,10 +27,6 @@ from cmux_proxy.machine.listening import Listening, Survey
 from cmux_proxy.relay.access import credentials, is_one_of
 from cmux_proxy.settings import Access
 
-# So often the dashboard hears of news, in seconds.
-_INTERVAL: Final = 1.0
-# For so long news are news for others too.
-_FRESH: Final = 0.5
 # More connections than a process has descriptors for.
 _ALL: Final = 1_000_000
 _OPEN_TO_ALL: Final = ("/healthz", "/readyz")
@@ -42,7 +38,7 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
 }
 
-_Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Source(Protocol):
@@ -67,8 +63,7 @@ class Pages:
         self._reach = reach
         self._survey = Survey()
         self._survey_lock = asyncio.Lock()
-        self._event: asyncio.Task[bytes] | None = None
-        self._stale_at = 0.0
+        self._events = Events(self._make_event, _HEADERS)
 
     def replace_tokens(self, tokens: Sequence[str]) -> None:
         """Have these tokens be the ones that count."""
@@ -85,13 +80,13 @@ class Pages:
             "/ports": self._listening,
             "/connections": self._connections,
             "/activity": self._activity,
-            "/events": self._events,
+            "/events": self._events.answer,
         }.items():
             app.router.add_get(path, answer)
         return app
 
     @web.middleware
-    async def _guard(self, request: web.Request, handler: _Answer) -> web.StreamResponse:
+    async def _guard(self, request: web.Request, handler: Answer) -> web.StreamResponse:
         """Refuse whom it is not for."""
         # Browsers name a host. Where there is none, aiohttp puts the listener's own address.
         if "Host" in request.headers and not self._is_own(request.host):
@@ -159,33 +154,11 @@ class Pages:
         headers = {"Content-Security-Policy": page.policy}
         return web.Response(text=page.text, content_type="text/html", headers=headers)
 
-    async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Tell news as they come, as Server-Sent Events, until the reader or the workers leave."""
-        told = await self._news()
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **_HEADERS})
-        await response.prepare(request)
-        if request.method == "HEAD":
-            return response
-        with contextlib.suppress(web.HTTPServiceUnavailable, ConnectionResetError):
-            while True:
-                await response.write(told)
-                await asyncio.sleep(_INTERVAL)
-                told = await self._news()
-        return response
-
-    def _news(self) -> "asyncio.Future[bytes]":
-        """Return the news as an event, which is made once for all who ask at about a time."""
-        loop = asyncio.get_running_loop()
-        if self._event is None or (self._event.done() and loop.time() >= self._stale_at):
-            self._stale_at = loop.time() + _FRESH
-            self._event = loop.create_task(self._make_event())
-        # Whoever leaves leaves the others theirs.
-        return asyncio.shield(self._event)
-
     async def _make_event(self) -> bytes:
         told = await self._told(MOST_TUNNELS)
         shown = overview(told, await self._look(), self._reach)
-        return f"data: {json.dumps(shown)}\n\n".encode()
+        text = json.dumps(shown, ensure_ascii=False)
+        return f"data: {text}\n\n".encode(errors="backslashreplace")
 
 
 def _encoder(accept: str) -> tuple[Callable[[Any], bytes], str]:

@@ -12,11 +12,13 @@ from cmux_proxy.admin.merging import Snapshot
 from cmux_proxy.admin.reach import Reach, is_here, is_isolated
 from cmux_proxy.machine.listening import Listening
 from cmux_proxy.observe.counts import BUCKETS
+from cmux_proxy.observe.record import shorten
 
 # So much is sent once a second; a page of which people see everything has no room for more.
 MOST_PORTS: Final = 500
 MOST_TUNNELS: Final = 200
 MOST_ERRORS: Final = 50
+MAX_COMMAND: Final = 255
 
 _ASKED: Final = (
     "requests", "tunnels", "total_requests", "total_errors", "bytes_in", "bytes_out",
@@ -108,7 +110,8 @@ def _listens(row: Snapshot, each: Listening, reach: Reach) -> None:
     row["listens"] = True
     row["isolated"] = row["isolated"] or is_isolated(each)
     row["own"] = row["own"] or reach.owner(each)
-    place = {"address": each.address, "pid": each.pid, "command": each.command}
+    command = None if each.command is None else shorten(each.command, MAX_COMMAND)
+    place = {"address": each.address, "pid": each.pid, "command": command}
     if all(one["address"] != each.address or one["pid"] is None for one in row["at"]):
         row["at"].append(place)
 

@@ -1,16 +1,14 @@
-"""The admin listener itself: sockets, and the application on them, in the running event loop."""
+"""The server of the admin listener: the application on connections, in the running event loop."""
 
 import logging
-import socket
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable
+from typing import Final, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from cmux_proxy.admin.app import Pages, Source
-from cmux_proxy.admin.reach import UNKNOWN, Reach
-from cmux_proxy.settings import Access
+from cmux_proxy.admin.app import Answer, Pages
+from cmux_proxy.admin.connections import Connections
 
 # At the end, readers of events have so many seconds.
 _PATIENCE: Final = 0.1
@@ -28,18 +26,19 @@ _log = logging.getLogger("cmux_proxy.admin")
 _log.addFilter(OurDefects())
 
 
-class AdminListener:
-    """Answers on sockets that listen, which are its own from now on."""
+class AdminServer:
+    """Answers on connections that somebody else accepts, at most `most` at a time.
+
+    `on_change` is called when there are more or fewer of them.
+    """
 
     def __init__(
-        self, source: Source, sockets: Sequence[socket.socket], access: Access,
-        per_port: bool, reach: Reach = UNKNOWN,
-    ) -> None:  # fmt: skip
-        self._sockets = sockets
-        pages = Pages(source, access, per_port, reach)
-        self.replace_tokens = pages.replace_tokens
+        self, pages: Pages, most: int, on_change: Callable[[], None] = lambda: None
+    ) -> None:
+        app = pages.app()
+        app.middlewares.insert(0, self._note)
         self._runner = web.AppRunner(
-            pages.app(),
+            app,
             handle_signals=False,
             # Whoever has left wants no more news.
             handler_cancellation=True,
@@ -47,13 +46,21 @@ class AdminListener:
             logger=_log,
             shutdown_timeout=_PATIENCE,
         )
+        self.connections = Connections(self._handler, most, on_change)
 
     async def start(self) -> None:
-        """Answer from now on."""
+        """Be ready for connections."""
         await self._runner.setup()
-        for sock in self._sockets:
-            await web.SockSite(self._runner, sock).start()
 
     async def close(self) -> None:
         """Answer no more."""
         await self._runner.cleanup()
+
+    def _handler(self) -> web.RequestHandler:
+        return cast(web.Server, self._runner.server)()
+
+    @web.middleware
+    async def _note(self, request: web.Request, handler: Answer) -> web.StreamResponse:
+        """Note that a request is under way."""
+        with self.connections.request(request.protocol):
+            return await handler(request)

@@ -10,13 +10,20 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from cmux_proxy.config import Address, Config
-from cmux_proxy.server.binding import bind, bound_address
+from cmux_proxy.server.accepting import Arrivals
+from cmux_proxy.server.binding import adopt, bind, bound_address
+from cmux_proxy.server.descriptors import admin_connections
 from cmux_proxy.server.extras import need
+from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.reloading import TakeTokens, reload
 from cmux_proxy.server.signals import HANGUP, UNUSED, Signals, handled_signals, report_unused
 from cmux_proxy.server.telling import OneWorker, SeveralWorkers
+
+if TYPE_CHECKING:
+    from cmux_proxy.admin.app import Pages
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -54,17 +61,46 @@ async def administered(
     if not sockets:
         yield []
         return
+    from cmux_proxy.admin.app import Pages
     from cmux_proxy.admin.reach import Reach
-    from cmux_proxy.admin.serving import AdminListener
 
     reach = Reach.of(config, addresses)
-    per_port = config.observing.metrics_per_port
-    listener = AdminListener(source, sockets, config.access, per_port, reach)
+    pages = Pages(source, config.access, config.observing.metrics_per_port, reach)
+    listener = AdminListener(pages, sockets, admin_connections())
     await listener.start()
     try:
-        yield [listener.replace_tokens]
+        yield [pages.replace_tokens]
     finally:
         await listener.close()
+
+
+class AdminListener:
+    """Answers on sockets that listen, which are its own from now on."""
+
+    def __init__(self, pages: "Pages", sockets: Sequence[socket.socket], most: int) -> None:
+        from cmux_proxy.admin.serving import AdminServer
+
+        self._server = AdminServer(pages, most, self._pace_accepting)
+        connections = self._server.connections
+        arrivals = Arrivals(asyncio.get_running_loop(), connections.open, connections.has_room)
+        self._listener = Listener(arrivals, adopt(sockets), bursts=False)
+
+    async def start(self) -> None:
+        """Answer from now on."""
+        await self._server.start()
+        await self._listener.start()
+
+    async def close(self) -> None:
+        """Answer no more."""
+        self._listener.close()
+        await self._server.close()
+
+    def _pace_accepting(self) -> None:
+        """Leave new connections in the kernel's queue while there is no room for them."""
+        if self._server.connections.is_full:
+            self._listener.pause()
+        else:
+            self._listener.resume()
 
 
 def run_admin(

@@ -13,7 +13,11 @@ _SHARE_OF_CLIENTS: Final = 0.8 / 2
 _SHARE_OF_REST: Final = 0.2
 # The event loop, the listening sockets, logs, name look-ups.
 _RESERVE: Final = 24
-
+# Connections to the admin listener, as far as they leave the proxy three quarters.
+_ADMIN_CONNECTIONS: Final = 64
+_ADMIN_SHARE: Final = 4
+# Questions of the admin process that a worker answers at a time, and those that it has given up.
+_QUESTIONS: Final = 16
 
 # What may be accepted in one go before anybody is asked: a burst of a thousand connections must
 # find room in the kernel's queue.
@@ -31,15 +35,17 @@ class Budget(NamedTuple):
     bursts: bool
 
 
-def budget(idle: int, clients: int | None = None) -> Budget:
+def budget(idle: int, clients: int | None = None, aside: int = 0) -> Budget:
     """Return what RLIMIT_NOFILE allows, with at most so many idle upstreams and clients.
 
-    A limit on clients is to be met exactly, so it leaves no room for bursts.
+    So many descriptors are set `aside`. A limit on clients is to be met exactly, so it leaves no
+    room for bursts.
     """
     most = math.inf if clients is None else clients
     descriptors = limits()[0]
     if descriptors == resource.RLIM_INFINITY:
         return Budget(most, idle, clients is None)
+    descriptors -= aside
     idle = min(idle, descriptors // 8)
     room = min(descriptors * _SHARE_OF_CLIENTS, (descriptors - _RESERVE - idle) / 2)
     bursts = clients is None and descriptors * _SHARE_OF_REST >= BACKLOG
@@ -56,6 +62,19 @@ def limits() -> tuple[int, int]:
         return resource.getrlimit(resource.RLIMIT_NOFILE)
     except OSError:
         return _UNKNOWN, _UNKNOWN
+
+
+def admin_connections() -> int:
+    """Return how many connections the admin listener of this process may have."""
+    descriptors = limits()[0]
+    if descriptors == resource.RLIM_INFINITY:
+        return _ADMIN_CONNECTIONS
+    return max(2, min(_ADMIN_CONNECTIONS, descriptors // _ADMIN_SHARE))
+
+
+def set_aside_for_admin(workers: int) -> int:
+    """Return how many descriptors of a proxy are for the admin listener, one of so many."""
+    return admin_connections() if workers == 1 else min(_QUESTIONS, admin_connections())
 
 
 def raise_limit() -> None:

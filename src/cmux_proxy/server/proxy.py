@@ -20,7 +20,7 @@ from cmux_proxy.routing.router import Router
 from cmux_proxy.server.accepting import Arrivals, Factory
 from cmux_proxy.server.audience import Audience
 from cmux_proxy.server.binding import adopt, bound_address, open_sockets, reached_addresses
-from cmux_proxy.server.descriptors import budget
+from cmux_proxy.server.descriptors import budget, set_aside_for_admin
 from cmux_proxy.server.draining import Drain
 from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.own import OwnAddresses
@@ -70,7 +70,9 @@ class Proxy:
         sockets = open_sockets(self._config) if sockets is None else adopt(sockets)
         self._addresses = [bound_address(sock) for sock in sockets]
         own = OwnAddresses([*reached_addresses(sockets), *_admin_addresses(self._config)])
-        allowed = budget(self._config.pool.total, self._config.limits.clients)
+        has_admin = self._config.observing.admin is not None
+        aside = set_aside_for_admin(self._config.workers) if has_admin else 0
+        allowed = budget(self._config.pool.total, self._config.limits.clients, aside)
         self._audience = Audience(self._config.observing, self._on_record)
         context = Context(
             self._config, loop, self._router, own.covers, allowed.idle, self._audience.observer
