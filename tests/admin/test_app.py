@@ -16,7 +16,7 @@ from cmux_proxy.admin.app import Pages
 from cmux_proxy.server.administering import AdminListener
 from cmux_proxy.settings import Access
 from tests.helpers.script import head
-from tests.helpers.snapshots import GET, OK, Counted
+from tests.helpers.snapshots import GET, OK, ROUTE, Counted
 from tests.helpers.timing import SOON, soon
 
 
@@ -188,6 +188,24 @@ async def test_events_tell_news_until_the_reader_leaves() -> None:
         assert line.startswith(b"data: ")
         assert json.loads(line[6:])["requests"] == 0
         # One that is open does not hold up the end.
+
+
+async def test_an_event_is_small_whatever_clients_send() -> None:
+    source = Told()
+    [worker] = source.workers
+    path = "/" + "p" * 15_000
+    for number in range(200):
+        workspace = f"X-Cmux-Workspace-Internal: {'w' * 250}-{number}"
+        request = head(
+            f"GET {path} HTTP/1.1", "Host: a", ROUTE, workspace, "Connection: upgrade", "Upgrade: b"
+        )
+        _, upstream = worker.world.ask(request)
+        upstream.arrives(head("HTTP/1.1 101 S", "Connection: upgrade", "Upgrade: b"))
+    pages = Pages(source, Access(), False)
+    event = await soon(pages._make_event())
+    assert len(json.loads(event[6:])["open_tunnels"]) == 200
+    # Paths and workspaces as they are cut, and all else.
+    assert len(event) < 200 * (2048 + 255) + 300_000
 
 
 async def test_many_who_read_events_at_a_time_cost_what_one_does() -> None:

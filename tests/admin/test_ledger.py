@@ -44,6 +44,13 @@ async def test_who_does_not_answer_keeps_what_it_has_counted_and_has_nothing_und
     assert both == before
 
 
+async def test_who_is_connected_is_not_kept() -> None:
+    told = Ledger()
+    [shown] = told.complete([worker(1)])
+    assert shown["connections"]
+    assert told._present[1]["connections"] == []
+
+
 async def test_who_answers_again_counts_once() -> None:
     told = Ledger()
     told.complete([worker(1, 1), worker(2, 1)])

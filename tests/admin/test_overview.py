@@ -198,3 +198,9 @@ def test_the_figures_of_all_are_there_and_the_bounds_of_the_buckets() -> None:
     shown = overview(told([asked(3000)]), [], REACH)
     names = ("time", "draining", "requests", "tunnels", "workers", "clients", "bounds")
     assert [shown[name] for name in names] == [NOW, False, 1, 2, 1, 4, BUCKETS]
+
+
+def test_a_long_command_is_cut() -> None:
+    each = Listening(3000, "127.0.0.1", None, 4711, "java " + "x" * 5000)
+    [row] = overview(told(), [each], Reach())["ports"]
+    assert row["at"][0]["command"] == "java " + "x" * 247 + "..."

@@ -29,7 +29,8 @@ class Ledger:
             self._absent.pop(pid, None)
         for pid in self._present.keys() - here.keys():
             self._absent[pid] = _counted(self._present[pid])
-        self._present = here
+        # Who is connected is asked for seldom, may be long, and is of no use later.
+        self._present = {pid: {**told, "connections": []} for pid, told in here.items()}
         while len(self._absent) > MOST_ABSENT:
             del self._absent[next(iter(self._absent))]
         return [*snapshots, *self._absent.values()]
@@ -48,6 +49,5 @@ def _counted(told: Snapshot) -> Snapshot:
         "is_draining": False,
         "tunnels": {},
         "ports": ports,
-        "connections": [],
         "process": process,
     }
