@@ -8,6 +8,7 @@ import argparse
 import fnmatch
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from fuzz.seeds import write_seeds
+from tests.helpers.tools import SEARCHED
 
 _HERE: Final = Path(__file__).parent
 _WORK: Final = _HERE / ".work"
@@ -27,14 +29,18 @@ _START: Final = 2.0
 
 # How much of the time each gets; whole messages get most.
 PARSERS: Final = {
-    "request": 6, "response": 5, "chunked": 5, "trailers": 2, "target": 3, "switching": 2,
-    "routing": 2, "length": 1, "configured": 1,
+    "request": 6, "response": 6, "chunked": 4, "response-chunked": 4, "trailers": 2, "target": 3,
+    "switching": 2, "routing": 2, "length": 1, "configured": 1,
 }  # fmt: skip
 SOCKETS: Final = {
     "sockets-uvloop-compiled": 6, "sockets-asyncio-compiled": 4,
     "sockets-uvloop-pure": 4, "sockets-asyncio-pure": 4,
 }  # fmt: skip
-_WEIGHTS: Final = PARSERS | SOCKETS
+NGINX: Final = {
+    "nginx-uvloop-compiled": 3, "nginx-asyncio-compiled": 2,
+    "nginx-uvloop-pure": 2, "nginx-asyncio-pure": 2,
+}  # fmt: skip
+_WEIGHTS: Final = PARSERS | SOCKETS | NGINX
 
 
 class Result(NamedTuple):
@@ -52,11 +58,14 @@ def main() -> int:
     wanted = [name for name in _WEIGHTS if any(fnmatch.fnmatch(name, p) for p in options.only)]
     if not wanted:
         sys.exit(f"nothing is called so; there are {', '.join(_WEIGHTS)}")
+    if shutil.which("nginx", path=SEARCHED) is None:
+        print("nginx is not installed, and reads nothing")
+        wanted = [name for name in wanted if name not in NGINX]
     unit = (options.seconds - _START * len(wanted)) / sum(_WEIGHTS[name] for name in wanted)
     failed = False
     for name in wanted:
         start = time.monotonic()
-        run = _run_parser if name in PARSERS else _run_sockets
+        run = _run_parser if name in PARSERS else _run_sockets if name in SOCKETS else _run_nginx
         result = run(name, max(1, round(unit * _WEIGHTS[name])), options.seed)
         failed |= result.crashes > 0
         print(
@@ -106,13 +115,21 @@ def _told(name: str, log: str) -> str:
 
 
 def _run_sockets(name: str, seconds: int, seed: int) -> Result:
+    return _run_proxy("fuzz.sockets", "--step NUMBER", name, seconds, seed)
+
+
+def _run_nginx(name: str, seconds: int, seed: int) -> Result:
+    return _run_proxy("fuzz.nginx", "FILE", name, seconds, seed)
+
+
+def _run_proxy(module: str, one: str, name: str, seconds: int, seed: int) -> Result:
     _, loop, build = name.split("-")
     options = ["--loop", loop, "--build", build, "--seed", str(seed)]
-    status, log = _finish(name, ["fuzz.sockets", *options, "--seconds", str(seconds)])
-    executions = _number(r": ([0-9]+) steps of", log)
+    status, log = _finish(name, [module, *options, "--seconds", str(seconds)])
+    executions = _number(r": ([0-9]+) (?:steps|responses)", log)
     if status == 0:
         return Result(executions, 0, 0, "")
-    again = f"again: {_python()} -m fuzz.sockets {' '.join(options)} --step NUMBER"
+    again = f"again: {_python()} -m {module} {' '.join(options)} {one}"
     lines = [line[:_SHOWN] for line in [*log.splitlines(), again]]
     crashes = max(1, _number(r", ([0-9]+) failures", log))
     return Result(executions, 0, crashes, "\n".join(f"    {line}" for line in lines))

@@ -6,9 +6,12 @@ from typing import Final
 
 from tests.helpers.cases import read_cases
 
-_MESSAGES: Final = {"request": "requests", "response": "responses", "chunked": "chunked"}
+_MESSAGES: Final = {
+    "request": "requests", "response": "responses", "chunked": "chunked",
+    "response-chunked": "chunked",
+}  # fmt: skip
 
-# Values in lines, as `fuzz/parsers/values.py` takes them.
+# Values in lines, as `fuzz/parsers/values.py` takes them; of messages, what no case combines.
 _VALUES: Final[Mapping[str, tuple[bytes, ...]]] = {
     "target": (
         b"GET\n/a?b=%20\na.example:80",
@@ -30,6 +33,22 @@ _VALUES: Final[Mapping[str, tuple[bytes, ...]]] = {
         b"\n\n3000.example.dev.\n0\n",
         b"\nworkspace-65536\n1.localhost\n999999999m\n",
     ),
+    "response": (
+        b"HTTP/1.1 200 OK\nContent-Length: 5, 05\nContent-Length:5\n\nhello",
+        b"HTTP/1.9 200\nA: b\n c\n\td\r\n e\nTransfer-Encoding: chunked\n\n5 ; a = b\r\nhello"
+        b"\r\n00 \r\nA: b\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nConnection: keep-alive; timeout=5, content-length, \x80\r\n"
+        b"Content-Length: 3\r\nTransfer-Encoding: Chunked\r\n\r\n000005\t\r\nhello\r\n0\r\n\r\n",
+        b"HTTP/1.1 103\nLink: a\n\nHTTP/1.1 204 \r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 304\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nA:\r\n \r\n\r\n",
+    ),
+    "response-chunked": (
+        b"5   \r\nhello\r\n0\t\r\n\r\n",
+        b"00000000000000000005\r\nhello\r\n00000000000000000\r\nA: b\r\n\r\n",
+        b'5 ; a = "b;c" ;d\r\nhello\r\n1;a\r\nx\r\n0 ;e\r\nContent-Length: 5\r\n\r\nHTTP/1.1 200',
+        b"fffffffffffffff \r\nhello",
+        b"0 ; a =b\r\n\r\n",
+    ),
     "length": (b"0", b"12345", b" 00017\t", b"999999999999999999", b"1, 1", b"5\r\nA: b"),
     "configured": (
         b"127.0.0.1:8080", b"[::1]:0", b"3000", b"5000-5999", b"*.app.example", b"[::1]",
@@ -41,14 +60,16 @@ _VALUES: Final[Mapping[str, tuple[bytes, ...]]] = {
 def write_seeds(folder: Path, name: str) -> None:
     """Write the seeds of a harness into a folder, a file each."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, data in enumerate(_seeds(name)):
+    for number, data in enumerate(seeds(name)):
         (folder / f"{number:04}").write_bytes(data)
 
 
-def _seeds(name: str) -> Iterator[bytes]:
+def seeds(name: str) -> Iterator[bytes]:
+    """Return what a harness begins with."""
     if name in _MESSAGES:
         for kind in ("valid", "invalid"):
             yield from (case.data for case in read_cases(f"{_MESSAGES[name]}/{kind}"))
+        yield from _VALUES.get(name, ())
     elif name == "trailers":
         bodies = [case.data for case in read_cases("chunked/valid")]
         yield from (body.partition(b"0\r\n")[2] for body in bodies if b"0\r\n" in body)

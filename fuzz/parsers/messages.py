@@ -1,24 +1,20 @@
-"""Whole messages, through all of http1 and routing: requests, responses, chunked bodies, trailers.
+"""Whole messages, through all of http1 and routing: requests and responses.
 
 Each function takes any bytes, asserts what has to hold, and returns all that was found out about
 them as plain values, which the other build has to find too.
 """
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
 from cmux_proxy.http1 import rewrite
-from cmux_proxy.http1.body import ChunkedBody, ChunkRules
-from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.framing import request_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.http1.switching import asks_upgrade
 from cmux_proxy.http1.target import forward_target
-from cmux_proxy.http1.trailers import may_forward_trailer
 from cmux_proxy.relay.access import TOKEN_FIELD
 from cmux_proxy.relay.rewriting import Rewriter
 from cmux_proxy.relay.wishes import WISHES
@@ -26,9 +22,8 @@ from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX
 from cmux_proxy.routing.target import Target
 from cmux_proxy.settings import Rewriting
 from fuzz.parsers.cuts import Pieces, is_refusal, outcome, same_in_every_way
-from tests.helpers.feeding import Scanner, assert_sound, facts, feed_pieces, scan_pieces
+from tests.helpers.feeding import Scanner, assert_sound, facts, scan_pieces
 from tests.helpers.judging import (
-    CHUNKS,
     REQUESTS,
     RESPONSES,
     JudgedRequest,
@@ -37,6 +32,7 @@ from tests.helpers.judging import (
     request_head,
 )
 from tests.helpers.one_reading import LaxReader, check_request, check_response
+from tests.helpers.second_opinion import assert_agreed_response
 
 # Small enough for short inputs to reach them.
 _SMALL: Final = HeadLimits(start_line=40, section=120, fields=5)
@@ -45,7 +41,6 @@ _LARGE: Final = HeadLimits(131072, 131072, 131072)
 _FAMILY: Final = Family(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,))
 _SMALL_REQUESTS: Final = RequestScanner(_SMALL, _FAMILY)
 _SMALL_RESPONSES: Final = ResponseScanner(_SMALL)
-_SMALL_CHUNKS: Final = ChunkRules(line=8, extensions=12, trailers=40, family=b"x-cmux-")
 
 _ASKED: Final = {
     "GET": request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
@@ -66,7 +61,6 @@ _REWRITER: Final = Rewriter(
         trusted_proxies=("127.0.0.0/8",),
     )
 )
-_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]+)[^\r\n]*\r\n")
 
 Found = Mapping[str, object]
 AnyScanner = RequestScanner | ResponseScanner
@@ -147,6 +141,8 @@ def response(data: bytes) -> object:
     ]
     for is_old in (False, True):
         check_response(data, is_old)
+    for kind in ("GET", "HEAD", "old"):
+        assert_agreed_response(data, _ASKED[kind])
     return (
         found,
         _scanned(RESPONSES, ResponseScanner(_LARGE), data),
@@ -179,60 +175,3 @@ def _scan_any(scanner: AnyScanner, data: bytes) -> Found | None:
 
 def _scanned_small(scanner: Scanner[RequestHead | ResponseHead], data: bytes) -> object:
     return same_in_every_way(data, partial(_scan, scanner), lambda found: found is not None)
-
-
-def chunked(data: bytes) -> object:
-    """Any bytes as a chunked body, as it is and taken out of its chunks."""
-    return [_chunked(data, rules) for rules in (CHUNKS, _SMALL_CHUNKS)]
-
-
-def _chunked(data: bytes, rules: ChunkRules) -> object:
-    as_it_is = same_in_every_way(data, partial(_feed, rules, False), _is_done)
-    content = same_in_every_way(data, partial(_feed, rules, True), _is_done)
-    if is_refusal(as_it_is[0]):
-        assert content[0] == as_it_is[0]
-    elif _is_done(as_it_is[0]):
-        assert isinstance(as_it_is[0], tuple)
-        sent, _, behind = as_it_is[0]
-        assert content[0] == (_content(sent), True, behind)
-        assert _feed(rules, False, [sent]) == (sent, True, b"")
-    return as_it_is, content
-
-
-def _feed(rules: ChunkRules, unwrap: bool, pieces: Pieces) -> tuple[bytes, bool, bytes]:
-    fed = feed_pieces(ChunkedBody(rules, unwrap), pieces)
-    return (fed.out, fed.is_done, fed.rest)
-
-
-def _is_done(found: object) -> bool:
-    return isinstance(found, tuple) and found[1] is True
-
-
-def _content(sent: bytes) -> bytes:
-    """Return what a simple reader finds in a body that was sent on."""
-    content = b""
-    position = 0
-    while (line := _CHUNK.match(sent, position)) is not None and int(line[1], 16):
-        end = line.end() + int(line[1], 16)
-        content += sent[line.end() : end]
-        assert sent[end : end + 2] == b"\r\n"
-        position = end + 2
-    return content
-
-
-def trailers(data: bytes) -> object:
-    """Any bytes behind the last chunk."""
-    found = chunked(b"0\r\n" + data)
-    lines = [outcome(partial(may_forward_trailer, line, b"x-cmux-")) for line in _lines(data)]
-    fed = ChunkedBody(CHUNKS, unwrap=False)
-    try:
-        sent = fed.feed(b"0\r\n" + data, 0)
-    except BadMessage:
-        return found, lines
-    lax = LaxReader(sent)
-    assert lax.lengths + lax.codings + lax.hosts + lax.ports == [], sent
-    return found, lines
-
-
-def _lines(data: bytes) -> list[bytes]:
-    return [line + b"\n" for line in data.split(b"\n")]

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from fuzz.parsers import messages, values
+from fuzz.parsers import bodies, messages, values
 
 TARGETS: Final[Mapping[str, Callable[[bytes], object]]] = {
     "request": messages.request,
     "response": messages.response,
-    "chunked": messages.chunked,
-    "trailers": messages.trailers,
+    "chunked": bodies.chunked,
+    "response-chunked": bodies.response_chunked,
+    "trailers": bodies.trailers,
     "target": values.target,
     "switching": values.switching,
     "routing": values.routing,

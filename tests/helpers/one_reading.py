@@ -11,6 +11,7 @@ from tests.helpers.judging import judge_request, judge_response, request_head
 
 NEW = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 OLD = request_head(b"GET / HTTP/1.0\r\n\r\n")
+HEAD = request_head(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
 
 _ANY_WHITE_SPACE = b" \t\x0b\x0c\x00\x85\xa0"
 

@@ -15,12 +15,12 @@ import pytest
 from tests.helpers.timing import later
 
 # Where Debian keeps what is not for everybody.
-_PATH: Final = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+SEARCHED: Final = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 def tool(name: str) -> str:
     """Return the path of a program; skip the test, or fail it in CI, when it is not installed."""
-    path = shutil.which(name, path=_PATH)
+    path = shutil.which(name, path=SEARCHED)
     if path is None:
         missing(f"{name} is not installed")
     return path

@@ -177,3 +177,13 @@ def test_limits_hold_for_what_is_normalized() -> None:
     ):
         with pytest.raises(BadMessage, match=r"too l|too many"):
             scanner.scan(data, 0)
+
+
+def test_limits_hold_for_what_came_too() -> None:
+    scanner = ResponseScanner(HeadLimits(20, 60, 5))
+    lost = [b"Content-Length: 5" + b", 5" * 20, b"Transfer-Encoding: chunked"]
+    for lines in (lost, [b"Connection: " + b"," * 60], [b"A:", b" " * 60, b"Connection: a b"]):
+        data = head(OK, *lines)
+        for pieces in ([data], [data[:-1], data[-1:]], byte_by_byte(data)):
+            with pytest.raises(BadMessage, match="header section is too large"):
+                scan_pieces(scanner, pieces)

@@ -3,18 +3,16 @@
 import asyncio
 import contextlib
 import gzip
-import os
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.messages import Message, Reader
+from tests.helpers.nginx import nginx
 from tests.helpers.origins import chunk
 from tests.helpers.script import Stage, head, stage
 from tests.helpers.timing import LATER, later
-from tests.helpers.tools import tool
 from tests.helpers.wire import Wire
 
 FILE = b"".join(b"line %d\n" % number for number in range(20_000))
@@ -53,35 +51,14 @@ http {{
 
 
 @contextlib.asynccontextmanager
-async def nginx(folder: Path, text: str = CONFIG) -> AsyncIterator[int]:
-    """Run nginx with a configuration, which names folder, port and user; return its port."""
+async def site(folder: Path) -> AsyncIterator[int]:
+    """Run nginx with some files; return its port."""
     files = folder / "files"
     files.mkdir()
     (files / "file.txt").write_bytes(FILE)
     (files / "page.html").write_text('<p><!--#echo var="host" --></p>\n' * 1000)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen(511)
-        port: int = sock.getsockname()[1]
-        config = folder / "nginx.conf"
-        # What runs as root would give up the right to read the folder.
-        user = "user root;" if os.geteuid() == 0 else ""
-        config.write_text(text.format(folder=folder, port=port, user=user))
-        sock.set_inheritable(True)
-        process = await asyncio.create_subprocess_exec(
-            *(tool("nginx"), "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")),
-            # nginx takes over listening sockets that are named so; the port is ours from the start.
-            env={**os.environ, "NGINX": f"{sock.fileno()};"},
-            pass_fds=[sock.fileno()],
-            stderr=asyncio.subprocess.PIPE,
-        )
-    try:
+    async with nginx(folder, CONFIG) as port:
         yield port
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        _out, errors = await later(process.communicate())
-        assert process.returncode == 0, errors
 
 
 class Browser:
@@ -105,7 +82,7 @@ class Browser:
 @contextlib.asynccontextmanager
 async def browser(folder: Path) -> AsyncIterator[tuple[Browser, Stage]]:
     """Run nginx and a proxy, and connect."""
-    async with nginx(folder) as port, stage() as on:
+    async with site(folder) as port, stage() as on:
         with await Wire.to(on.address.host, on.address.port) as wire:
             yield Browser(wire, port), on
 
@@ -140,7 +117,7 @@ async def test_an_answer_made_on_the_fly_comes_in_chunks(tmp_path: Path) -> None
 
 
 async def test_a_chunked_answer_is_unwrapped_for_an_http10_client(tmp_path: Path) -> None:
-    async with nginx(tmp_path) as port, stage() as on:
+    async with site(tmp_path) as port, stage() as on:
         with await Wire.to(on.address.host, on.address.port) as wire:
             route = f"X-Cmux-Port-Internal: {port}"
             await wire.send(head("GET /ssi/page.html HTTP/1.0", "Host: a.test", route))
@@ -229,7 +206,7 @@ async def test_an_upstream_that_closes_after_each_answer_does_not_close_the_clie
 
 
 async def test_many_clients_at_once_get_what_they_asked_for(tmp_path: Path) -> None:
-    async with nginx(tmp_path) as port, stage() as on:
+    async with site(tmp_path) as port, stage() as on:
 
         async def fetch(number: int) -> None:
             with await Wire.to(on.address.host, on.address.port) as wire:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.nginx import nginx
 from tests.helpers.script import Stage, stage
 from tests.helpers.timing import later
 from tests.helpers.tools import finish, program, says, tool
-from tests.network.test_real_nginx import CONFIG, nginx
+from tests.network.test_real_nginx import CONFIG
 
 # Python's own server, as many frameworks use it for development: HTTP/1.1 where a handler says so.
 HTTP_SERVER = """

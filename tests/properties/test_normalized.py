@@ -7,12 +7,11 @@ from cmux_proxy.http1.delivery import WRAP
 from cmux_proxy.http1.framing import CHUNKED
 from cmux_proxy.http1.response_body import response_body
 from tests.helpers.feeding import feed_pieces, split_at
-from tests.helpers.judging import CHUNKS, JudgedResponse, judge_response, request_head
+from tests.helpers.judging import CHUNKS, JudgedResponse, judge_response
 from tests.helpers.loosened import loosened
-from tests.helpers.one_reading import NEW, OLD, LaxReader, check_response
+from tests.helpers.one_reading import HEAD, NEW, OLD, LaxReader, check_response
 
 PAIRS = loosened()
-HEAD = request_head(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
 
 
 def judged(data: bytes, to_old_client: bool) -> JudgedResponse:

@@ -188,7 +188,7 @@ class HeadLimits:
         self.fields = fields
 
     def check_unfinished(self, buffer: bytes) -> None:
-        """Raise BadMessage when a head that has not ended is past a limit already."""
+        """Raise BadMessage when a head, which may not have ended, is past a limit already."""
         line_end = buffer.find(b"\n") + 1
         self.check_line(line_end or len(buffer))
         if line_end and len(buffer) - line_end > self.section:

@@ -149,7 +149,10 @@ class ResponseScanner(Scanner):
         )
 
     def _normalized(self, buffer: bytes, end: int) -> ResponseHead:
-        clean = normalize(buffer[:end])
+        came = buffer[:end]
+        # What is left out of it counts too, as it does in a head that arrives in pieces.
+        self._limits.check_unfinished(came)
+        clean = normalize(came)
         head = self._strict(clean + buffer[end:], len(clean))
         if head is None:
             raise explain_response(clean)

@@ -1,0 +1,113 @@
+"""Has nginx read responses as they are and through the proxy: python -m fuzz.nginx --seconds 60.
+
+`tests/helpers/nginx_responses.py` says what has to hold. What fails is kept as a file, and is tried
+again with the file's name as an argument.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from fuzz.network.peers import Failure
+from fuzz.network.watch import Watch
+from fuzz.responses import messages
+from tests.helpers.nginx_responses import Readings, readings
+from tests.helpers.origins import origin
+from tests.helpers.played import Upstream
+from tests.helpers.proxies import proxy_process
+
+_HERE: Final = Path(__file__).parent
+_SOURCES: Final = _HERE.parent / "src"
+_WORK: Final = _HERE / ".work"
+_MOST_FAILURES: Final = 5
+
+
+class Fuzzer:
+    """Tries responses, and keeps those that fail."""
+
+    def __init__(self, found: Readings, watch: Watch) -> None:
+        self.done = 0
+        self.agreed = 0
+        self.failures: list[str] = []
+        self._readings = found
+        self._watch = watch
+
+    async def run(self, responses: Iterable[bytes], seconds: float) -> None:
+        """Try them until the time is over, or too many have failed."""
+        end = time.monotonic() + seconds
+        for data in responses:
+            if time.monotonic() > end or len(self.failures) >= _MOST_FAILURES:
+                return
+            await self._try(data)
+
+    async def _try(self, data: bytes) -> None:
+        self.done += 1
+        try:
+            self.agreed += await self._readings.agree(data)
+            self._watch.check()
+        except (AssertionError, OSError, TimeoutError) as error:
+            self.failures.append(f"{_keep(data)}: {type(error).__name__}: {error}")
+            self._readings.close()
+
+
+def _keep(data: bytes) -> Path:
+    folder = _WORK / "found" / "nginx"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / hashlib.sha256(data).hexdigest()[:16]
+    path.write_bytes(data)
+    return path.relative_to(_HERE.parent)
+
+
+async def fuzz(options: argparse.Namespace) -> Fuzzer:
+    """Start everything, and try responses."""
+    variables = {"PYTHONPATH": str(_SOURCES)} if options.build == "pure" else {}
+    upstream = Upstream()
+    async with (
+        origin(upstream.behave) as source,
+        proxy_process(options.loop, "--allow-port", str(source.port), variables=variables) as proxy,
+    ):
+        if options.build not in proxy.announced[-1].lower():
+            raise SystemExit(f"not the {options.build} build: {proxy.announced[-1]}")
+        watch = Watch(proxy)
+        with tempfile.TemporaryDirectory() as folder:
+            async with readings(Path(folder), proxy.port, source, upstream) as found:
+                fuzzer = Fuzzer(found, watch)
+                given = [file.read_bytes() for file in options.files]
+                responses = given or messages(options.seed, _WORK / "learned")
+                await fuzzer.run(responses, options.seconds)
+        try:
+            await watch.end()
+        except Failure as error:
+            fuzzer.failures.append(str(error))
+    return fuzzer
+
+
+def main() -> int:
+    """Fuzz; return 1 when something has failed."""
+    parser = argparse.ArgumentParser(prog="fuzz.nginx", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="uvloop")
+    parser.add_argument("--build", choices=("pure", "compiled"), default="compiled")
+    parser.add_argument("files", nargs="*", type=Path, help="try these only")
+    options = parser.parse_args()
+    start = time.monotonic()
+    fuzzer = asyncio.run(fuzz(options))
+    for failure in fuzzer.failures:
+        print(failure)
+    print(
+        f"nginx {options.loop} {options.build}: {fuzzer.done} responses, of which nginx reads "
+        f"{fuzzer.agreed} raw, in {time.monotonic() - start:.0f} s, seed {options.seed}, "
+        f"{len(fuzzer.failures)} failures"
+    )
+    return 1 if fuzzer.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

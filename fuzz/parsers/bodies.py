@@ -1,0 +1,119 @@
+"""Chunked bodies, of requests and of responses, and the trailers behind them.
+
+Each function takes any bytes, as those of `fuzz/parsers/messages.py` do.
+"""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+from cmux_proxy.http1.body import ChunkedBody, ChunkRules
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.framing import CHUNKED
+from cmux_proxy.http1.response_body import ResponseChunkedBody
+from cmux_proxy.http1.trailers import may_forward_trailer
+from fuzz.parsers.cuts import Pieces, is_refusal, outcome, same_in_every_way
+from tests.helpers.feeding import feed_pieces
+from tests.helpers.judging import CHUNKS
+from tests.helpers.one_reading import LaxReader
+from tests.helpers.second_opinion import (
+    assert_agreed_chunks,
+    assert_raw_chunks_agreed,
+    has_framing_trailer,
+)
+
+_SMALL_CHUNKS: Final = ChunkRules(line=8, extensions=12, trailers=40, family=b"x-cmux-")
+_CHUNK: Final = re.compile(rb"([0-9A-Fa-f]+)[^\r\n]*\r\n")
+
+NewBody = Callable[[ChunkRules, bool], ChunkedBody]
+
+
+class Found(NamedTuple):
+    """What a body made of its bytes."""
+
+    out: bytes
+    is_done: bool
+    behind: bytes
+    is_mended: bool
+
+
+def chunked(data: bytes) -> object:
+    """Any bytes as a request's chunked body, as it is and taken out of its chunks."""
+    return [_chunked(data, rules, ChunkedBody) for rules in (CHUNKS, _SMALL_CHUNKS)]
+
+
+def response_chunked(data: bytes) -> object:
+    """Any bytes as a response's chunked body: clean where it leaves, and the same to h11."""
+    found = [_chunked(data, rules, ResponseChunkedBody) for rules in (CHUNKS, _SMALL_CHUNKS)]
+    result = outcome(partial(_feed, ResponseChunkedBody, CHUNKS, False, [data]))
+    _check_strict_reading(data, result)
+    if isinstance(result, Found) and result.is_done:
+        content = _feed(ResponseChunkedBody, CHUNKS, True, [data]).out
+        assert _content(data) == content
+        assert_agreed_chunks(result.out, content)
+        if not has_framing_trailer(CHUNKED, data):
+            assert_raw_chunks_agreed(data, content, result.behind, result.is_mended)
+    return found
+
+
+def _check_strict_reading(data: bytes, result: object) -> None:
+    """Whatever is refused in a response is in a request; what was not mended reads alike."""
+    strict = outcome(partial(_feed, ChunkedBody, CHUNKS, False, [data]))
+    if is_refusal(result):
+        assert is_refusal(strict), f"{result}, but strictly {strict}"
+    elif isinstance(result, Found) and result.is_done and not result.is_mended:
+        assert strict == result
+
+
+def _chunked(data: bytes, rules: ChunkRules, new: NewBody) -> object:
+    as_it_is = same_in_every_way(data, partial(_feed, new, rules, False), _is_done)
+    content = same_in_every_way(data, partial(_feed, new, rules, True), _is_done)
+    whole = as_it_is[0]
+    if is_refusal(whole):
+        assert content[0] == whole
+    elif isinstance(whole, Found) and whole.is_done:
+        assert content[0] == whole._replace(out=_content(whole.out))
+        # What leaves is clean, whatever came.
+        assert _feed(ChunkedBody, rules, False, [whole.out]) == Found(whole.out, True, b"", False)
+    return as_it_is, content
+
+
+def _feed(new: NewBody, rules: ChunkRules, unwrap: bool, pieces: Pieces) -> Found:
+    body = new(rules, unwrap)
+    fed = feed_pieces(body, pieces)
+    return Found(fed.out, fed.is_done, fed.rest, body.is_mended)
+
+
+def _is_done(found: object) -> bool:
+    return isinstance(found, Found) and found.is_done
+
+
+def _content(data: bytes) -> bytes:
+    """Return what a simple reader finds in a chunked body."""
+    content = b""
+    position = 0
+    while (line := _CHUNK.match(data, position)) is not None and int(line[1], 16):
+        end = line.end() + int(line[1], 16)
+        content += data[line.end() : end]
+        assert data[end : end + 2] == b"\r\n"
+        position = end + 2
+    return content
+
+
+def trailers(data: bytes) -> object:
+    """Any bytes behind the last chunk."""
+    found = chunked(b"0\r\n" + data)
+    lines = [outcome(partial(may_forward_trailer, line, b"x-cmux-")) for line in _lines(data)]
+    fed = ChunkedBody(CHUNKS, unwrap=False)
+    try:
+        sent = fed.feed(b"0\r\n" + data, 0)
+    except BadMessage:
+        return found, lines
+    lax = LaxReader(sent)
+    assert lax.lengths + lax.codings + lax.hosts + lax.ports == [], sent
+    return found, lines
+
+
+def _lines(data: bytes) -> list[bytes]:
+    return [line + b"\n" for line in data.split(b"\n")]
