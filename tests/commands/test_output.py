@@ -12,7 +12,7 @@ from tests.helpers.timing import LATER
 from tests.helpers.tools import finish
 
 # A program whose name no Latin terminal has.
-_NAME = "\N{GREEK SMALL LETTER LAMDA}"
+_NAME = "\u03bb"
 _LISTEN = """
 import socket, sys
 with socket.create_server(("127.0.0.1", 0)) as sock:

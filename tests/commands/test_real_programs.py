@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import getpass
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from tests.commands.test_forward import forwarding
 from tests.helpers.proxies import environment
 from tests.helpers.script import stage
-from tests.helpers.timing import SOON
+from tests.helpers.timing import SOON, later
 from tests.helpers.tools import finish, tool
 from tests.helpers.wire import closed_port
 from tests.network.test_real_redis import redis_server
@@ -70,6 +71,39 @@ async def test_ssh_goes_through_connect(tmp_path: Path) -> None:
         )  # fmt: skip
         assert (done.errors, done.status) == (b"", 3)
         assert done.out == content
+
+
+async def test_ctrl_c_in_one_terminal_leaves_a_shared_connection_to_the_others(
+    tmp_path: Path,
+) -> None:
+    async with ssh_server(tmp_path) as port, stage() as on:
+        through = f"{sys.executable} -m cmux_proxy connect {port} http://{on.address}"
+        ssh = (
+            tool("ssh"), "-F", "none", "-i", str(tmp_path / "user"),
+            "-o", f"ControlPath={tmp_path}/shared",
+            "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+            "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", f"{getpass.getuser()}@vm",
+        )  # fmt: skip
+        # The first one stays as the master, and its ProxyCommand in the group of its terminal.
+        first = await asyncio.create_subprocess_exec(
+            *ssh[:-1], "-o", f"ProxyCommand={through}", "-o", "ControlMaster=yes",
+            "-o", "ControlPersist=yes", ssh[-1], "echo ready; cat",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            start_new_session=True, env=environment(),
+        )  # fmt: skip
+        assert first.stdin is not None
+        assert first.stdout is not None
+        assert await later(first.stdout.readline()) == b"ready\n"
+        try:
+            os.killpg(first.pid, signal.SIGINT)
+            await later(first.wait())
+            # It cannot connect by itself.
+            alone = (*ssh[:-1], "-o", "ProxyCommand=false", ssh[-1])
+            done = await finish(*alone, "echo other", variables=environment())
+            assert (done.out, done.errors) == (b"other\n", b"")
+        finally:
+            await finish(*ssh, "-O", "exit", variables=environment())
+            first.stdin.close()
 
 
 async def test_redis_cli_goes_through_forward_and_comes_back(tmp_path: Path) -> None:
