@@ -130,3 +130,22 @@ def test_what_cannot_be_used_is_2(
     out, errors = capsys.readouterr()
     assert (out, errors.count("\n")) == ("", 1)
     assert says in errors
+
+
+def test_what_listens_is_not_told_of_another_machine_or_where_nobody_tells(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError
+
+    with closed_port() as port:
+        far = f"http://127.0.0.1.nip.invalid:{port}"
+        assert cli.main(["doctor", "--proxy", far]) == 1
+        said = f"note     bound      {far} is another machine; check a port with --port\n"
+        assert said in capsys.readouterr().out
+        monkeypatch.setattr("cmux_proxy.machine.listening.listening_sockets", fails)
+        monkeypatch.setattr("cmux_proxy.machine.listening.listening_now", fails)
+        assert cli.main(["doctor", "--proxy", f"http://127.0.0.1:{port}"]) == 1
+        assert "note     bound      what listens here cannot be told: " in capsys.readouterr().out
+        assert cli.main(["doctor", "--proxy", f"http://127.0.0.1:{port}", "--port", "1"]) == 1
+        assert "note     bound      what listens here cannot be told: " in capsys.readouterr().out

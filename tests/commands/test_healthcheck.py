@@ -8,8 +8,9 @@ import pytest
 
 from cmux_proxy import Access, Proxy
 from cmux_proxy.commands.healthcheck import _addresses
+from tests.helpers.machines import network
 from tests.helpers.origins import Visit, origin
-from tests.helpers.proxies import MODULE, environment, local_config
+from tests.helpers.proxies import MODULE, environment, local_config, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import MS
 from tests.helpers.tools import finish
@@ -137,3 +138,22 @@ async def test_whoever_never_comes_to_an_end_is_not_waited_for_either(piece: byt
         address = f"127.0.0.1:{other.port}"
         status, text = await asked("--timeout=100ms", listen=address)
         assert (status, text.count("\n")) == (1, 1)
+
+
+async def test_a_link_local_address_is_asked_on_its_interface(loop_name: str) -> None:
+    async with network() as net:
+        inside = net.switch.command()
+        await net.switch.set_up("addr add fe80::7/64 dev lo nodad")
+        flags = ("--listen", "[fe80::7%lo]:0")
+        async with proxy_process(loop_name, *flags, within=inside) as proxy:
+            place = str(proxy.addresses[0])
+            assert place.startswith("[fe80::7%lo]:")
+            done = await finish(
+                *inside, *MODULE, "healthcheck", "--listen", place, variables=environment()
+            )
+            assert (done.status, done.errors) == (0, b"")
+            url = f"http://{place.replace('%', '%25')}"
+            asked = await finish(*inside, *MODULE, "doctor", "--proxy", url)
+            assert asked.out.startswith(f"ok       proxy      {url} is a cmux-proxy\n".encode())
+            proxy.signal()
+            assert (await proxy.ended())[0] == 0

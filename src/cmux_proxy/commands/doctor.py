@@ -14,7 +14,7 @@ from cmux_proxy.commands.columns import coloured
 from cmux_proxy.commands.connect import TIMED_OUT
 from cmux_proxy.commands.output import say, warn
 from cmux_proxy.entries import host_value
-from cmux_proxy.machine.listening import listening
+from cmux_proxy.machine.listening import NOT_TOLD, Survey
 from cmux_proxy.machine.words import ports_told
 from cmux_proxy.routing.workspace import workspace_ip
 from cmux_proxy.token_file import Tokens
@@ -73,10 +73,16 @@ def _field(line: str) -> tuple[str, str]:
 
 
 def _proxy_alone(route: Route, timeout: float) -> Iterable[Verdict]:
-    found = listening() if route.is_of_this_machine else []
+    survey = Survey()
+    found = survey.listening() if route.is_of_this_machine else []
     yield check_proxy(route, timeout, found)
-    ports = ports_told(found)
-    yield Verdict(NOTE, "bound", f"ports in use: {ports or 'none'}; check one with --port")
+    if not route.is_of_this_machine:
+        yield Verdict(NOTE, "bound", f"{route.proxy} is another machine; check a port with --port")
+    elif not survey.is_told:
+        yield Verdict(NOTE, "bound", NOT_TOLD)
+    else:
+        ports = ports_told(found)
+        yield Verdict(NOTE, "bound", f"ports in use: {ports or 'none'}; check one with --port")
 
 
 def print_verdicts(verdicts: Iterable[Verdict]) -> int:
