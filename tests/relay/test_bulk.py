@@ -13,14 +13,20 @@ import pytest
 
 from cmux_proxy.http1.body import Body, ChunkedBody, ChunkRules, LengthBody, UntilCloseBody
 from cmux_proxy.relay.bulk import (
+    LARGE_READ,
     LEAST_LEFT,
     MOST,
+    NOTED_READ,
     PIECE,
+    SIP,
     WORTHWHILE,
     Bulk,
     Conduit,
+    Sips,
     begin,
     descriptor,
+    is_full,
+    room_of,
 )
 from tests.helpers.fakes import FakeTransport, World
 
@@ -356,7 +362,7 @@ def test_it_begins_where_enough_follows_that_nobody_looks_at(
     world = World()
     source = Open(world)
     source.set_protocol(Told())
-    begin(Conduit(), source, Open(world), body, Told().note)
+    begin(Conduit(), source, Open(world), body, Told().note, LARGE_READ)
     assert isinstance(source.get_protocol(), Bulk) == begins
 
 
@@ -388,7 +394,7 @@ def test_congestion_is_left_to_others_on_a_network_and_refusal_does_no_harm(
     world = World()
     source, sink = Open(world), Afar(world, address)
     source.set_protocol(Told())
-    begin(Conduit(), source, sink, None, Told().note)
+    begin(Conduit(), source, sink, None, Told().note, LARGE_READ)
     assert sink.options == options
     assert isinstance(source.get_protocol(), Bulk)
 
@@ -399,10 +405,113 @@ def test_it_does_not_begin_where_the_kernel_cannot_or_a_side_closes() -> None:
     told = Told()
     source.set_protocol(told)
     pipe.is_able = False
-    begin(pipe, source, sink, None, told.note)
+    begin(pipe, source, sink, None, told.note, LARGE_READ)
     pipe.is_able = True
     sink.abort()
-    begin(pipe, source, sink, None, told.note)
-    begin(pipe, source, FakeTransport(world, "closed"), None, told.note)
+    begin(pipe, source, sink, None, told.note, LARGE_READ)
+    begin(pipe, source, FakeTransport(world, "closed"), None, told.note, LARGE_READ)
     assert source.get_protocol() is told
     assert descriptor(sink) == -1
+
+
+# Towards a sink that is full
+
+
+class Joined(FakeTransport):
+    """A transport with a real socket, in which the kernel keeps what its peer does not read."""
+
+    def __init__(self, world: World, sock: socket.socket) -> None:
+        super().__init__(world, "joined")
+        self.socket = sock  # type: ignore[assignment]
+
+
+def test_a_sink_is_full_while_the_kernel_cannot_send_what_it_has() -> None:
+    world = World()
+    with sockets() as (ours, reader):
+        sink = Joined(world, ours)
+        assert not is_full(sink)
+        room = room_of(sink)
+        assert room > 0
+        fill(ours)
+        assert is_full(sink)
+        assert room_of(sink) < room
+        sink.close()
+        assert not is_full(sink)
+        reader.close()
+
+
+def test_a_sink_that_cannot_be_asked_is_not_full_and_has_no_room() -> None:
+    with sockets() as (ours, _reader):
+        sink = Joined(World(), ours)
+        ours.close()
+        assert not is_full(sink)
+        assert room_of(sink) == 0
+
+
+def test_no_more_is_moved_than_a_full_sink_has_room_for() -> None:
+    world = World()
+    with conduit() as pipe, sockets() as (far, source), sockets() as (ours, reader):
+        fill(ours)
+        fill(far)
+        await_bytes(source)
+        told = Told()
+        feeding, sink = Joined(world, source), Joined(world, ours)
+        feeding.set_protocol(told)
+        sink.set_protocol(Told())
+        sink.stops_reading()
+        made = Bulk(pipe, feeding, sink, None, told.note)
+        feeding.set_protocol(made)
+        piece(made, bytes(PIECE))
+        assert 0 < told.moved <= WORTHWHILE
+        assert len(sink.held) <= WORTHWHILE
+        assert feeding.get_protocol() is made
+        reader.close()
+
+
+@pytest.mark.parametrize(
+    ("is_stuck", "count", "kind"),
+    [
+        (False, NOTED_READ, Told),
+        (False, LARGE_READ, Bulk),
+        (True, NOTED_READ, Bulk),
+        (True, LARGE_READ, Bulk),
+    ],
+)
+def test_a_smaller_read_begins_a_transfer_if_the_sink_is_full(
+    is_stuck: bool, count: int, kind: type
+) -> None:
+    world = World()
+    with conduit() as pipe, sockets() as (_far, source), sockets() as (ours, reader):
+        if is_stuck:
+            fill(ours)
+        feeding = Joined(world, source)
+        feeding.set_protocol(Told())
+        begin(pipe, feeding, Joined(world, ours), None, Told().note, count)
+        assert isinstance(feeding.get_protocol(), kind)
+        reader.close()
+
+
+def test_what_the_kernel_cannot_move_is_read_in_small_pieces_while_the_sink_is_full() -> None:
+    world = World()
+    with conduit() as pipe, sockets() as (_far, source), sockets() as (ours, reader):
+        body = ChunkedBody(RULES, False)
+        told = Told()
+        feeding, sink = Joined(world, source), Joined(world, ours)
+        feeding.set_protocol(told)
+        begin(pipe, feeding, sink, body, told.note, LARGE_READ)
+        assert feeding.get_protocol() is told
+        fill(ours)
+        begin(pipe, feeding, sink, body, told.note, NOTED_READ)
+        sips = feeding.get_protocol()
+        assert isinstance(sips, Sips)
+        assert len(sips.get_buffer(-1)) == SIP < NOTED_READ
+        sips.get_buffer(-1)[:5] = b"01234"
+        sips.buffer_updated(5)
+        assert told.got == b"01234"
+        assert feeding.get_protocol() is sips
+        while is_full(sink):
+            await_bytes(reader)
+            reader.recv(1 << 20)
+        sips.buffer_updated(2)
+        assert told.got == b"0123401"
+        assert feeding.get_protocol() is told

@@ -154,11 +154,15 @@ class Answering(Telling):
         if body.is_done:
             self._end_body(body)
             self._response_done()
-        elif len(data) >= bulk.LARGE_READ and not self._how & WRAP and self._upstream is not None:
+        elif len(data) >= bulk.NOTED_READ and self._upstream is not None:
             upstream = self._upstream.transport
-            bulk.begin(
-                self._context.conduit, upstream, self._client.transport, body, self._note_sent
-            )
+            conduit = self._context.conduit
+            if self._how & WRAP:
+                bulk.sip(conduit, upstream, self._client.transport)
+            else:
+                bulk.begin(
+                    conduit, upstream, self._client.transport, body, self._note_sent, len(data)
+                )
 
     def _end_body(self, body: Body) -> None:
         # RFC 9112 section 9.2: bytes that nobody asked for spoil the connection, not the response.

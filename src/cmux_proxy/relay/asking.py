@@ -203,10 +203,10 @@ class Asking(Answering):
                 self._upstream_persists = False
                 self._complete()
                 return
-        elif len(data) >= bulk.LARGE_READ:
+        elif len(data) >= bulk.NOTED_READ:
             bulk.begin(
                 self._context.conduit, self._client.transport, upstream.transport, body,
-                self._note_received,
+                self._note_received, len(data),
             )  # fmt: skip
         self._expect_progress()
 

@@ -27,6 +27,8 @@ _IS_LINUX: Final[bool] = sys.platform == "linux"
 # TCP_CLOSE of <linux/tcp_states.h>
 _CLOSED: Final = 7
 _LOST: Final = select.POLLERR | select.POLLHUP
+# SIOCOUTQNSD of <linux/sockios.h>
+_NOT_SENT: Final = 0x894B
 # Besides losses, which poll(2) always reports, that the peer has sent its end; Linux alone can.
 _ENDED: Final[int] = getattr(select, "POLLRDHUP", 0)
 
@@ -58,6 +60,11 @@ def count_unread(transport: asyncio.Transport) -> int:
 def count_unsent(transport: asyncio.Transport) -> int:
     """Return how many bytes the peer has not taken; those in the kernel are counted on Linux."""
     return transport.get_write_buffer_size() + _ask_kernel(transport, termios.TIOCOUTQ)
+
+
+def is_behind(transport: asyncio.Transport) -> bool:
+    """Return whether the kernel could not send all yet, for want of room at the peer (Linux)."""
+    return _ask_kernel(transport, _NOT_SENT) > 0
 
 
 def was_reset(transport: asyncio.Transport) -> bool:

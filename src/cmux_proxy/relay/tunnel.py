@@ -62,8 +62,10 @@ class TunnelSide(PacedConnection):
         if context.tunnel_idle != NEVER and self._tunnel is not None:
             self._tunnel.deadline = context.ticker.now + context.tunnel_idle
         self._sink.write(data)
-        if len(data) >= bulk.LARGE_READ:
-            bulk.begin(context.conduit, self.transport, self._sink, None, self._note_moved)
+        if len(data) >= bulk.NOTED_READ:
+            bulk.begin(
+                context.conduit, self.transport, self._sink, None, self._note_moved, len(data)
+            )
 
     def eof_received(self) -> bool:
         """Pass the end on; close both when both directions have ended."""
