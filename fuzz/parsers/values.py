@@ -3,7 +3,9 @@
 An input has its values in lines; a value has no LF, so that nothing is lost by that.
 """
 
+import contextlib
 import re
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -11,8 +13,11 @@ from typing import Final
 from cmux_proxy import entries
 from cmux_proxy.config import listen_entry
 from cmux_proxy.http1.framing import request_framing, response_framing
+from cmux_proxy.http1.grammar import HOST
 from cmux_proxy.http1.switching import asks_upgrade, check_switch
+from cmux_proxy.relay.loops import HOPS_NAME, MAX_HOPS, check_hops, hop_line
 from cmux_proxy.relay.wishes import Wishes
+from cmux_proxy.routing.host_label import HostSuffixes
 from cmux_proxy.routing.port_field import parse_port
 from cmux_proxy.routing.router import FAMILY_PREFIX, Router
 from fuzz.parsers.cuts import REFUSED, is_refusal, outcome
@@ -24,6 +29,8 @@ _PORT: Final = b"X-Cmux-Port-Internal: 3000\r\n"
 _GET: Final = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 _ROUTER: Final = Router("127.0.0.1", host_suffixes=["localhost", "example.dev"])
 _NAMED_ROUTER: Final = Router("10.0.0.1", "{workspace}.example", ["localhost"])
+_BARE_ROUTER: Final = Router("10.0.0.1", "{workspace}", ["localhost"])
+_SUFFIXES: Final = HostSuffixes(["localhost"])
 _WORKSPACE_ADDRESS: Final = re.compile(r"127\.18\.\d+\.\d+|127\.0\.0\.1")
 _CONFIGURED: Final[list[Callable[[str], object]]] = [
     listen_entry,
@@ -80,17 +87,43 @@ def _handshake(connection: bytes, upgrade: bytes) -> bytes:
 
 
 def routing(data: bytes) -> object:
-    """Any port, workspace, Host and wishes."""
+    """Any port, workspace, Host, wishes and count of proxies."""
     port, workspace, host, wait, other = _values(data, 5)
     fields = [(FAMILY_PREFIX + b"port-internal", port)] if port else []
     fields += [(FAMILY_PREFIX + b"workspace-internal", workspace)] if workspace else []
     wishes = ((FAMILY_PREFIX + b"wait", wait), (FAMILY_PREFIX + b"host-override", other))
     routed = [
-        outcome(partial(_route, router, host, tuple(fields))) for router in (_ROUTER, _NAMED_ROUTER)
+        outcome(partial(_route, router, host, tuple(fields)))
+        for router in (_ROUTER, _NAMED_ROUTER, _BARE_ROUTER)
     ]
+    _check_host_decides(host, routed[1])
+    _check_leads_elsewhere(routed[2])
     if isinstance(routed[0], tuple) and routed[0][0] != REFUSED:
         assert _WORKSPACE_ADDRESS.fullmatch(routed[0][0])
-    return _port(port), routed, outcome(partial(_wish, wishes))
+    return _port(port), routed, outcome(partial(_wish, wishes)), outcome(partial(_hops, wait))
+
+
+def _check_host_decides(host: bytes, found: object) -> None:
+    label = _SUFFIXES.read(host) if HOST.fullmatch(host) is not None else None
+    if label is not None and isinstance(found, tuple) and found[0] != REFUSED:
+        name = "10.0.0.1" if label.workspace is None else f"{label.workspace}.example"
+        assert found == (name, label.port)
+
+
+def _check_leads_elsewhere(found: object) -> None:
+    if isinstance(found, tuple) and found[0] not in (REFUSED, "10.0.0.1"):
+        assert found[0] != "localhost"
+        with contextlib.suppress(OSError):
+            socket.inet_aton(found[0])
+            raise AssertionError(f"{found[0]} is read as an address")
+
+
+def _hops(value: bytes) -> object:
+    fields = ((HOPS_NAME, value),)
+    check_hops(fields)
+    assert value.isdigit()
+    assert int(value) <= MAX_HOPS
+    return hop_line(fields)
 
 
 def _port(value: bytes) -> object:
@@ -143,6 +176,7 @@ def _parsed(parse: Callable[[str], object], text: str) -> str:
         value = parse(text)
     except ValueError as error:
         return f"{REFUSED}: {error}"
-    if not isinstance(value, entries.HostPattern):
+    # "unix:" is no network; a pattern tells less than its text.
+    if value is not None and not isinstance(value, entries.HostPattern):
         assert str(parse(str(value))) == str(value)
     return str(value)

@@ -1,6 +1,10 @@
 """The router: one port field, one target."""
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
@@ -241,6 +245,33 @@ def test_the_fields_decide_where_hosts_are_not_read() -> None:
     router = Router("h")
     for _ in range(2):
         assert router.route(b"GET", b"3000.localhost", ((PORT, b"80"),)) == Target("h", 80)
+
+
+@given(
+    st.sampled_from([b"80.localhost", b"ws-1-80.localhost", b"WS-2-80.example.dev.:1", b"a", None]),
+    st.lists(
+        st.tuples(
+            st.sampled_from([PORT, WORKSPACE, OTHER, b"x-cmux-wait"]),
+            st.sampled_from([b"80", b"081", b"5432", b"ws-1", b"d/WS-2", b"", b"0"]) | st.binary(),
+        ),
+        max_size=4,
+    ),
+)
+def test_no_fields_change_where_a_host_leads(
+    host: bytes | None, fields: list[tuple[bytes, bytes]]
+) -> None:
+    router = Router("h", None, ["localhost", "example.dev"])
+    with suppress(RouteRefused):
+        # Whatever is remembered of requests by other hosts.
+        router.route(b"GET", b"b", tuple(fields))
+    try:
+        found = router.route(b"GET", host, tuple(fields))
+    except RouteRefused:
+        return
+    if isinstance(found, HostTarget):
+        assert found == router.route(b"GET", host, ())
+    else:
+        assert host in (b"a", None)
 
 
 def test_what_the_host_has_named_can_be_told(by_host: Router) -> None:
