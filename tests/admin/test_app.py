@@ -13,6 +13,7 @@ from aiohttp import ClientSession, TCPConnector
 from aiohttp.typedefs import LooseHeaders
 
 from cmux_proxy.admin.app import Pages
+from cmux_proxy.admin.reach import UNKNOWN
 from cmux_proxy.server.administering import AdminListener
 from cmux_proxy.settings import Access
 from tests.helpers.script import head
@@ -40,11 +41,12 @@ async def admin(
     per_port: bool = False,
     hosts: Sequence[str] = (),
     most: int = 64,
+    readers: int = 48,
 ) -> AsyncIterator[ClientSession]:
     """Serve, and give a client of it."""
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
-    pages = Pages(source, Access(tokens=tokens, allow_hosts=hosts), per_port)
+    pages = Pages(source, Access(tokens=tokens, allow_hosts=hosts), per_port, UNKNOWN, readers)
     listener = AdminListener(pages, [sock], most)
     await listener.start()
     try:

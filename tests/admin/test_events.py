@@ -14,9 +14,8 @@ from tests.helpers.timing import SOON, soon
 from tests.helpers.wire import Wire
 
 
-async def test_of_too_many_readers_the_last_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "MAX_READERS", 2)
-    async with admin(Told()) as session, clients(session, 2, EVENTS) as wires:
+async def test_of_too_many_readers_the_last_are_told_so() -> None:
+    async with admin(Told(), readers=2) as session, clients(session, 2, EVENTS) as wires:
         for wire in wires:
             assert (await soon(wire.receive())).startswith(b"HTTP/1.1 200 OK\r\n")
         assert await soon(ask(session, "/events")) == (503, "2 read events already\n")

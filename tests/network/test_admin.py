@@ -186,8 +186,9 @@ async def test_clients_of_the_admin_listener_take_no_descriptor_of_the_proxys(
         await proxy.stop()
 
 
-async def test_readers_of_events_leave_room_for_probes(loop_name: str) -> None:
-    async with administered(loop_name, 2, descriptor_limit=256) as (proxy, session):
+@pytest.mark.parametrize("limit", [256, 64])
+async def test_readers_of_events_leave_room_for_probes(loop_name: str, limit: int) -> None:
+    async with administered(loop_name, 2, descriptor_limit=limit) as (proxy, session):
         async with contextlib.AsyncExitStack() as stack:
             statuses = set()
             for _ in range(100):

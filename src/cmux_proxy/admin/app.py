@@ -50,11 +50,12 @@ class Source(Protocol):
 
 
 class Pages:
-    """Answers from what `source` tells."""
+    """Answers from what `source` tells; of events there are so many readers at a time."""
 
     def __init__(
-        self, source: Source, access: Access, per_port: bool, reach: Reach = UNKNOWN
-    ) -> None:
+        self, source: Source, access: Access, per_port: bool, reach: Reach = UNKNOWN,
+        max_readers: int = 48,
+    ) -> None:  # fmt: skip
         self._source = source
         self._ledger = Ledger()
         self.replace_tokens(access.tokens)
@@ -63,7 +64,7 @@ class Pages:
         self._reach = reach
         self._survey = Survey()
         self._survey_lock = asyncio.Lock()
-        self._events = Events(self._make_event, _HEADERS)
+        self._events = Events(self._make_event, _HEADERS, max_readers)
 
     def replace_tokens(self, tokens: Sequence[str]) -> None:
         """Have these tokens be the ones that count."""

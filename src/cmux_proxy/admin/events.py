@@ -7,8 +7,6 @@ from typing import Any, Final
 
 from aiohttp import web
 
-# So many may read at once: they stay, and others need connections too.
-MAX_READERS: Final = 48
 # So often a reader gets news, in seconds.
 _INTERVAL: Final = 1.0
 # For so long news are news for others too.
@@ -23,9 +21,14 @@ class Events:
     """Tells what `make` returns, an event as bytes."""
 
     def __init__(
-        self, make: Callable[[], Coroutine[Any, Any, bytes]], headers: Mapping[str, str]
+        self,
+        make: Callable[[], Coroutine[Any, Any, bytes]],
+        headers: Mapping[str, str],
+        max_readers: int,
     ) -> None:
         self._make = make
+        # They stay, and others need connections too.
+        self._max_readers = max_readers
         self._headers = {"Content-Type": "text/event-stream", **headers}
         self._readers = 0
         self._event: asyncio.Task[bytes] | None = None
@@ -33,8 +36,8 @@ class Events:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Tell news as they come, until the reader or the workers leave."""
-        if self._readers >= MAX_READERS:
-            raise web.HTTPServiceUnavailable(reason=f"{MAX_READERS} read events already")
+        if self._readers >= self._max_readers:
+            raise web.HTTPServiceUnavailable(reason=f"{self._max_readers} read events already")
         self._readers += 1
         try:
             return await self._tell(request)

@@ -65,8 +65,11 @@ async def administered(
     from cmux_proxy.admin.reach import Reach
 
     reach = Reach.of(config, addresses)
-    pages = Pages(source, config.access, config.observing.metrics_per_port, reach)
-    listener = AdminListener(pages, sockets, admin_connections())
+    most = admin_connections()
+    # Readers of events stay; a quarter is left to all others.
+    readers = most * 3 // 4
+    pages = Pages(source, config.access, config.observing.metrics_per_port, reach, readers)
+    listener = AdminListener(pages, sockets, most)
     await listener.start()
     try:
         yield [pages.replace_tokens]
