@@ -4,7 +4,8 @@ from typing import cast
 
 import pytest
 
-from cmux_proxy import Config, Timeouts
+from cmux_proxy import Config, Limits, Timeouts
+from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.upstream.connection import UpstreamConnection
 from tests.helpers.fakes import FakeTransport, World
 from tests.helpers.script import head
@@ -217,3 +218,96 @@ def lose(world: World, upstream: FakeTransport, error: Exception | None) -> None
     else:
         upstream.breaks(error)
     world.run()
+
+
+# What is held
+
+
+def held(world: World) -> int:
+    """Return how many bytes of a client wait in the proxy, its request's head among them."""
+    [client] = world.context.clients
+    assert isinstance(client, ClientConnection)
+    exchange = client._exchange
+    assert exchange is not None
+    return len(client.early) + len(exchange._outgoing) + len(exchange._request.buffer)
+
+
+FRAMINGS = {
+    "length": (head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 9999999"), b"x" * 1000),
+    "chunked": (
+        head("POST / HTTP/1.1", "Host: a", ROUTE, "Transfer-Encoding: chunked"),
+        b"3e8\r\n" + b"x" * 1000 + b"\r\n",
+    ),
+    "CONNECT": (head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE), b"x" * 1000),
+    "more requests": (
+        head("GET / HTTP/1.1", "Host: a", ROUTE),
+        head("GET /more HTTP/1.1", "Host: a", ROUTE),
+    ),
+}
+framings = pytest.mark.parametrize(("start", "piece"), FRAMINGS.values(), ids=FRAMINGS)
+buffers = pytest.mark.parametrize("buffer", [16 * 1024, 100_000, 256 * 1024])
+
+
+@buffers
+@framings
+def test_what_waits_for_a_connection_is_held_once_and_stays_within_the_bound(
+    start: bytes, piece: bytes, buffer: int
+) -> None:
+    world = World(Config(limits=Limits(buffer=buffer)))
+    client = world.client()
+    client.arrives(start + piece * (3 * buffer // len(piece)))
+    assert not client.is_reading()
+    # The head is there as it came, and as it leaves.
+    assert buffer // 2 < held(world) <= buffer + 2 * len(start)
+    if start.startswith(b"POST"):
+        upstream = world.dial().succeeds()
+        world.run()
+        assert client.is_reading()
+        assert upstream.got.endswith(piece * (3 * buffer // len(piece)))
+
+
+def test_a_large_request_that_nothing_can_be_dialled_for_lets_the_client_be_read_again() -> None:
+    world = World()
+    client = world.client()
+    body = bytes(100_000)
+    put = head("PUT / HTTP/1.1", "Host: a", ROUTE, f"Content-Length: {len(body)}")
+    client.arrives(put + body)
+    assert not client.is_reading()
+    world.dial().fails()
+    world.run()
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+    assert client.is_reading()
+
+
+@pytest.mark.parametrize(("early", "again"), [(b"", True), (b"G" * 5000, False)])
+def test_a_large_request_is_kept_to_be_sent_again_unless_much_comes_behind_it(
+    early: bytes, again: bool
+) -> None:
+    world = World()
+    client, upstream = pooled(world)
+    body = bytes(100_000)
+    put = head("PUT / HTTP/1.1", "Host: a", ROUTE, f"Content-Length: {len(body)}")
+    client.arrives(put + body)
+    if early:
+        client.arrives(early)
+    assert upstream.got.endswith(body)
+    upstream.breaks()
+    world.run()
+    if again:
+        # It waits for its connection as before.
+        assert not client.is_reading()
+        upstream = world.dial().succeeds()
+        assert upstream.got.endswith(body)
+        assert client.is_reading()
+    else:
+        assert client.got.startswith(b"HTTP/1.1 502 ")
+
+
+def test_small_requests_are_sent_again_however_much_comes_behind_them() -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(head("GET / HTTP/1.1", "Host: a", ROUTE))
+    client.arrives(head("GET /more HTTP/1.1", "Host: a", ROUTE) * 200)
+    upstream.breaks()
+    world.run()
+    assert world.dial().succeeds().got == head("GET / HTTP/1.1", "Host: a")

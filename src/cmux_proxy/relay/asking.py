@@ -17,8 +17,10 @@ from cmux_proxy.http1.target import (
 )
 from cmux_proxy.relay import bulk, failures
 from cmux_proxy.relay.answering import Answering
+from cmux_proxy.relay.client_side import EARLY_LIMIT
 from cmux_proxy.relay.closing import send_end
 from cmux_proxy.relay.loops import check_hops, hop_line
+from cmux_proxy.relay.pacing import UNSENT
 from cmux_proxy.relay.sides import (
     REQUEST_BODY,
     REQUEST_DONE,
@@ -61,6 +63,7 @@ class Asking(Answering):
         self._target = self._find_target(request.fields.host)
         self._request_side = REQUEST_DONE
         self._client.keep_early(request.buffer[request.end :])
+        request.buffer = request.buffer[: request.end]
         # A connection of its own, and first of all: 200 says that the upstream has taken it.
         self._dialling = context.dialer.start(self._target, self, self._dial_patience)
 
@@ -95,6 +98,8 @@ class Asking(Answering):
             upstream = context.dialer.still_there(upstream)
         if upstream is None:
             self._dialling = context.dialer.start(target, self, self._dial_patience)
+            if len(self._outgoing) > EARLY_LIMIT:
+                self._client.hold_reading(UNSENT)
         else:
             upstream.owner = self
             self._send(upstream)
@@ -153,6 +158,7 @@ class Asking(Answering):
             self._request_side = REQUEST_DONE
             if request.end != len(buffer):
                 self._client.keep_early(buffer[request.end :])
+                request.buffer = buffer[: request.end]
             return b""
         body = self._request_body = request_body(framing, self._context.chunk_rules)
         tail = body.feed(buffer, request.end)
@@ -161,6 +167,9 @@ class Asking(Answering):
         if body.is_done:
             self._request_side = REQUEST_DONE
             self._client.keep_early(body.rest)
+        if len(buffer) > EARLY_LIMIT:
+            # Much of it is kept twice, else.
+            request.buffer = buffer[: request.end]
         return tail
 
     def _send(self, upstream: UpstreamConnection) -> None:
@@ -168,6 +177,8 @@ class Asking(Answering):
         self._upstream = upstream
         self._is_reused = upstream.has_served
         upstream.transport.write(self._outgoing)
+        if len(self._outgoing) > EARLY_LIMIT:
+            self._client.release_reading(UNSENT)
         if self._request_side != REQUEST_DONE:
             self.takes_body = True
             self._outgoing = b""
@@ -177,6 +188,11 @@ class Asking(Answering):
         if self._client.has_ended:
             self._pass_end_on()
         self._expect_progress()
+
+    def save_room(self) -> None:
+        """Much has come early: keep no large request only to be able to send it again."""
+        if self._upstream is not None and len(self._outgoing) > EARLY_LIMIT:
+            self._outgoing = b""
 
     def client_data(self, data: bytes) -> None:
         """Take bytes from the client; only while `takes_body`."""

@@ -22,7 +22,7 @@ from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.deadlines import NEVER
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.failures import Failure
-from cmux_proxy.relay.pacing import EARLY_FULL, ENDED, PEER_FULL
+from cmux_proxy.relay.pacing import EARLY_FULL, ENDED, PEER_FULL, UNSENT
 from cmux_proxy.relay.polling import FROM_CLIENT
 from cmux_proxy.relay.telling import tell_unread
 
@@ -75,6 +75,8 @@ class ClientConnection(ClientSide):
             exchange.client_data(data)
         else:
             self.keep_early(self.early + data)
+            if len(self.early) > EARLY_LIMIT:
+                exchange.save_room()
 
     def eof_received(self) -> bool:
         """Keep the connection for the answers to what was asked completely; else close it."""
@@ -172,7 +174,7 @@ class ClientConnection(ClientSide):
     def exchange_done(self, keep: bool) -> None:
         """The exchange has ended and its last byte was written: go on, or close."""
         self._exchange = None
-        self.release_reading(PEER_FULL)
+        self.release_reading(PEER_FULL | UNSENT)
         if not keep:
             self._close()
             return

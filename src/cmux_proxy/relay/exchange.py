@@ -20,8 +20,9 @@ from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.asking import Asking
+from cmux_proxy.relay.client_side import EARLY_LIMIT
 from cmux_proxy.relay.failures import Failure
-from cmux_proxy.relay.pacing import PEER_FULL
+from cmux_proxy.relay.pacing import PEER_FULL, UNSENT
 from cmux_proxy.relay.polling import FROM_UPSTREAM
 from cmux_proxy.relay.presenting import presented
 from cmux_proxy.relay.sides import OVER, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE, WAITING
@@ -177,6 +178,8 @@ class Exchange(Asking):
                 self._context.observer.counts.retried += 1
             self._upstream_persists = True
             self._dialling = self._context.dialer.start(self._target, self, self._dial_patience)
+            if len(self._outgoing) > EARLY_LIMIT:
+                self._client.hold_reading(UNSENT)
         else:
             self._fail(failures.broke(self._target, self._held != b""))
 

@@ -13,6 +13,7 @@ from cmux_proxy.relay.deadlines import Unread
 PEER_FULL: Final = 1  # the other side does not take what was read
 EARLY_FULL: Final = 2  # early bytes wait for their turn
 ENDED: Final = 4  # the peer has sent its last byte; reading again would tell its end again
+UNSENT: Final = 8  # much of its request waits for a connection
 
 
 class PacedConnection(Unread):
