@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cmux_proxy.routing.target import Target
     from cmux_proxy.routing.workspace import workspace_ip
     from cmux_proxy.server.proxy import Proxy
-    from cmux_proxy.server.supervisor import run
+    from cmux_proxy.server.running import run
     from cmux_proxy.settings import (
         Access,
         Limits,
@@ -44,7 +44,7 @@ else:
         "routing.target": ["Target"],
         "routing.workspace": ["workspace_ip"],
         "server.proxy": ["Proxy"],
-        "server.supervisor": ["run"],
+        "server.running": ["run"],
         "settings": [
             "Access", "Limits", "Observing", "PoolLimits", "Rewriting", "Routing", "Timeouts",
         ],

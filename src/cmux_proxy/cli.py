@@ -35,7 +35,7 @@ from cmux_proxy.flags import FLAGS, GROUPS, Flag, config_from, default_of, flag_
 from cmux_proxy.server.exposure import admin_seen_by_all, reachable_by_all
 from cmux_proxy.server.inherited import passed_descriptors
 from cmux_proxy.server.line_stream import LineStream
-from cmux_proxy.server.supervisor import run
+from cmux_proxy.server.running import run
 from cmux_proxy.token_file import Tokens
 from cmux_proxy.variables import (
     CONFIG_VARIABLE,

@@ -167,6 +167,15 @@ async def asks(proxy: ProxyProcess, port: int, token: str) -> bytes:
         return (await later(wire.receive()))[:12]
 
 
+async def asks_admin(port: int, token: str) -> bytes:
+    """Ask the admin listener with a token; return the status line's beginning."""
+    with await Wire.to("127.0.0.1", port) as wire:
+        await wire.send(
+            head("GET /activity HTTP/1.1", "Host: 127.0.0.1", f"Authorization: Bearer {token}")
+        )
+        return (await later(wire.receive()))[:12]
+
+
 @WORKERS
 async def test_a_hangup_reads_the_tokens_again(
     loop_name: str, workers: str, tmp_path: Path
@@ -174,23 +183,28 @@ async def test_a_hangup_reads_the_tokens_again(
     file = tmp_path / "tokens"
     file.write_text("old\n")
     file.chmod(0o600)
-    flags = ("--workers", workers, "--auth-token-file", str(file))
+    flags = ("--workers", workers, "--auth-token-file", str(file), "--admin", "127.0.0.1:0")
+    # With several workers the admin listener has a process of its own.
+    processes = 1 if workers == "1" else 3
     async with (
         origin(answering(lambda _asked: answer(b"hello"))) as upstream,
         proxy_process(loop_name, *flags) as proxy,
     ):
+        admin = int((await proxy.complaint()).rpartition(":")[2])
         assert await asks(proxy, upstream.port, "old") == b"HTTP/1.1 200"
+        assert await asks_admin(admin, "old") != b"HTTP/1.1 401"
         file.write_text("new\nnewer\n")
         proxy.signal(signal.SIGHUP)
-        for _ in range(int(workers)):
+        for _ in range(processes):
             assert await proxy.complaint() == "cmux-proxy: INFO: tokens read again: 2"
         for token, status in (("old", b"401"), ("new", b"200"), ("newer", b"200")):
             # As many as make it certain that every worker is asked.
             for _ in range(16):
                 assert await asks(proxy, upstream.port, token) == b"HTTP/1.1 " + status
+            assert (await asks_admin(admin, token) == b"HTTP/1.1 401") is (token == "old")
         file.write_text("# none\n")
         proxy.signal(signal.SIGHUP)
-        for _ in range(int(workers)):
+        for _ in range(processes):
             assert await proxy.complaint() == (
                 "cmux-proxy: WARNING: the tokens cannot be read again, and stay as they were: "
                 f"{file}: '{file}' has no token in it"

@@ -1,13 +1,12 @@
-"""One process or several: starts the workers, starts dead ones anew, passes signals on.
+"""Starts the workers, starts dead ones anew, passes signals on, and ends all of them.
 
-The supervisor serves nobody and has neither threads nor an event loop, so that it can fork whenever
-a worker is missing. It speaks to systemd for all of them. Its neighbours are `slot`, the place of
-one worker, and `worker`, which is what runs there.
+It serves nobody and has neither threads nor an event loop, so that it can fork whenever a worker is
+missing. It speaks to systemd for all of them. Its neighbours are `running`, which makes one, and
+`slot`, the place of one worker.
 """
 
 import logging
 import math
-import os
 import select
 import signal
 import socket
@@ -16,30 +15,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from cmux_proxy.config import Config
-from cmux_proxy.server.administering import open_admin, run_admin
-from cmux_proxy.server.binding import bound_address, open_shared
-from cmux_proxy.server.channels import Channels
-from cmux_proxy.server.descriptors import raise_limit
-from cmux_proxy.server.log_writing import check_file
 from cmux_proxy.server.notify import Notifier, Watchdog
-from cmux_proxy.server.reloading import can_reload
-from cmux_proxy.server.signals import (
-    HANGUP,
-    UNUSED,
-    SignalPipe,
-    Signals,
-    handled_signals,
-    report_unused,
-)
+from cmux_proxy.server.signals import HANGUP, UNUSED, SignalPipe, handled_signals, report_unused
 from cmux_proxy.server.slot import Slot
-from cmux_proxy.server.tracing import need_tracing
-from cmux_proxy.server.worker import (
-    OnStart,
-    loop_factory,
-    run_alone,
-    run_supervised,
-)
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -56,59 +34,6 @@ class Policy(NamedTuple):
 
     drain: float = 10.0
     reloads: bool = False
-
-
-def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
-    """Serve until SIGTERM or SIGINT, then drain; return the exit status.
-
-    Blocks; raises ListenError or ConfigError. `on_start` is called with the addresses and the name
-    of the event loop once all workers accept. A second signal ends everything at once: one worker
-    by ending the process, several with status 128 and the number of the signal.
-    """
-    config = Config() if config is None else config
-    with Signals(exits_at_once=True) as signals:
-        check_file(config.observing)
-        if config.observing.otlp is not None:
-            need_tracing()
-        config, admin = open_admin(config)
-        if config.workers == 1:
-            run_alone(config, signals, on_start, admin)
-            return 0
-        return _run_several(config, signals, on_start, admin)
-
-
-def _run_several(
-    config: Config, signals: Signals, on_start: OnStart | None, admin: Sequence[socket.socket]
-) -> int:
-    loop_name, _ = loop_factory(config.loop)
-    raise_limit()
-    groups = open_shared(config)
-    addresses = [bound_address(sock) for sock in groups[0]]
-    notifier = Notifier.from_environment(os.environ)
-    channels = Channels(config.workers) if admin else None
-
-    def serve(number: int, sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
-        channel = None if channels is None else channels.take_worker(number)
-        run_supervised(config, sockets, lifeline, notifier.beat, channel)
-
-    def answer(sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
-        if channels is not None:
-            run_admin(config, sockets, channels.take_admin(), lifeline, addresses)
-
-    def on_accepting() -> None:
-        if on_start is not None:
-            on_start(addresses, loop_name)
-        notifier.ready(addresses)
-
-    policy = Policy(config.timeouts.drain, can_reload(config))
-    jobs = [(sockets, partial(serve, number)) for number, sockets in enumerate(groups, start=1)]
-    last = (admin, answer) if admin else None
-    try:
-        on_stop = None if channels is None else channels.close
-        return Supervisor(jobs, notifier, policy, last, on_stop).run(on_accepting, signals.take())
-    finally:
-        if channels is not None:
-            channels.close()
 
 
 _DEFAULT: Final = Policy()
