@@ -29,6 +29,10 @@ _DESCRIPTION: Final = [
     "a subcommand it is the proxy.",
     "Every flag beats its variable, the variable beats the file of --config, and that the default.",
 ]
+_HTTP_PROXY: Final = (
+    "The HTTP proxy through which connect, forward and doctor reach the URL, as with curl; never "
+    "for a URL on the loopback."
+)
 _FILES: Final = (
     "A file for --config is TOML; its keys are the flags of the proxy without their dashes. "
     "Switches are booleans, numbers and seconds may be numbers, lists are arrays; all else is "
@@ -75,6 +79,7 @@ def man_page() -> str:
         ".SH ENVIRONMENT",
         *_paragraphs(_plain("Each flag of the proxy says its variable. An empty one is none.")),
         _tagged(_bold(TOKEN_VARIABLE), _plain("The one token, where no file of tokens is given.")),
+        _tagged(_bold("http_proxy, https_proxy, all_proxy, no_proxy"), _plain(_HTTP_PROXY)),
         ".SH FILES",
         *_paragraphs(_plain(_FILES)),
         ".SH EXIT STATUS",

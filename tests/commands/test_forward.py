@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -259,6 +260,20 @@ async def test_localhost_is_one_port_of_both_families() -> None:
                 upstream = await on.upstream()
             await upstream.gets_end()
             upstream.ends()
+        process.terminate()
+        assert await later(process.wait()) == 0
+
+
+async def test_it_raises_its_limit_on_descriptors() -> None:
+    async with stage() as on:
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", 'ulimit -Sn 40; ulimit -Hn 500; exec "$@"', "sh",
+            *MODULE, "forward", f"0:{on.port}", f"http://{on.address}",
+            stdout=asyncio.subprocess.PIPE, env=environment(),
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert await later(process.stdout.readline())
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (500, 500)
         process.terminate()
         assert await later(process.wait()) == 0
 
