@@ -135,6 +135,52 @@ def test_a_client_that_does_not_read_its_answers_is_dropped_when_idle_for_too_lo
     assert client.was_aborted()
 
 
+def test_a_client_that_reads_its_answers_slowly_is_not_idle() -> None:
+    world = World(TIMES)
+    client = world.client()
+    client.stops_reading()
+    client.arrives(REFUSED * 2)
+    for _ in range(5):
+        client.reads_a_little()
+        world.walk(20)
+        assert not client.is_over()
+    world.walk(20)
+    assert client.was_aborted()
+
+
+@pytest.mark.parametrize("slowly", [True, False])
+def test_a_client_that_does_not_read_its_last_answer_is_dropped_in_the_end(slowly: bool) -> None:
+    world = World(TIMES)
+    route = "X-Cmux-Port-Internal: 80"
+    client, upstream = world.ask(head("GET / HTTP/1.1", "Host: a", route, "Connection: close"))
+    client.stops_reading()
+    upstream.arrives(head("HTTP/1.1 200 OK", "Content-Length: 9") + b"012345678")
+    assert client.is_over()
+    if slowly:
+        for _ in range(5):
+            client.reads_a_little()
+            world.walk(20)
+        assert not client.was_aborted()
+    world.walk(20)
+    world.run()
+    assert client.was_aborted()
+    assert not world.context.clients
+
+
+def test_a_client_that_has_ended_and_does_not_read_its_answer_is_dropped_in_the_end() -> None:
+    world = World(TIMES)
+    client, upstream = world.ask(GET)
+    client.stops_reading()
+    client.ends()
+    upstream.arrives(OK)
+    assert client.is_over()
+    assert not client.was_aborted()
+    world.walk(20)
+    world.run()
+    assert client.was_aborted()
+    assert not world.context.clients
+
+
 def test_no_deadline_is_set_where_none_is_wanted() -> None:
     world = World(Config(timeouts=Timeouts(head=None, idle=None)))
     client, other = world.client(), world.client()

@@ -159,3 +159,22 @@ def test_an_end_that_cannot_be_sent_any_more_ends_the_connection() -> None:
     transport.set_protocol(world.client().get_protocol())
     send_end(transport)
     assert transport.was_aborted()
+
+
+@pytest.mark.parametrize("slowly", [True, False])
+def test_a_client_that_reads_its_answer_slowly_is_waited_for(slowly: bool) -> None:
+    world = World()
+    client = world.client()
+    client.stops_reading()
+    client.arrives(head("POST / HTTP/1.1", "Host: a", "Content-Length: 100"))
+    linger = world.config.timeouts.linger
+    for _ in range(20):
+        assert not client.was_aborted()
+        if slowly:
+            client.reads_a_little()
+        world.walk(linger)
+        if not slowly:
+            break
+    assert client.was_aborted() is not slowly
+    world.walk(linger)
+    assert client.was_aborted()

@@ -20,6 +20,7 @@ from cmux_proxy.relay.client_side import EARLY_LIMIT, ClientSide
 from cmux_proxy.relay.closing import LingeringClose, reset
 from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.deadlines import NEVER
+from cmux_proxy.relay.departures import count_unsent
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.pacing import EARLY_FULL, ENDED, PEER_FULL, UNSENT
@@ -34,13 +35,23 @@ _RECENTLY: Final = 1.0
 class ClientConnection(ClientSide):
     """A client's connection, from its first byte to its close or its becoming a tunnel."""
 
-    __slots__ = ("_context", "_exchange", "_is_advancing", "_is_closing", "_searched", "since")
+    __slots__ = (
+        "_context",
+        "_exchange",
+        "_is_advancing",
+        "_is_closing",
+        "_searched",
+        "_unsent",
+        "since",
+    )
 
     def __init__(self, context: Context) -> None:
         super().__init__()
         self._context = context
         self._exchange: Exchange | None = None
         self._searched = 0
+        # How much it had not read when it stopped reading, or when its deadline passed last.
+        self._unsent = 0
         self._is_advancing = False
         self._is_closing = False
         # When it came, in seconds of the loop's clock.
@@ -109,6 +120,7 @@ class ClientConnection(ClientSide):
     def pause_writing(self) -> None:
         """The client does not read: stop what is written to it at its source."""
         self.is_write_paused = True
+        self._unsent = count_unsent(self.transport)
         if self._exchange is not None:
             self._exchange.client_paused()
 
@@ -127,6 +139,8 @@ class ClientConnection(ClientSide):
             self._exchange.deadline_passed()
         elif self.early and not self.is_write_paused:
             self._refuse(failures.HEAD_TIMEOUT)
+        elif self._reads_on():
+            self._idle()
         else:
             self.transport.abort()
 
@@ -190,7 +204,7 @@ class ClientConnection(ClientSide):
         self._exchange = None
         self._is_closing = True
         if self.has_ended:
-            self.transport.close()
+            self._close_once_read()
         elif not self.transport.is_closing():
             self._context.clients.discard(self)
             LingeringClose(self._context, self.transport)
@@ -202,7 +216,7 @@ class ClientConnection(ClientSide):
         if with_reset:
             reset(self.transport)
         else:
-            self.transport.close()
+            self._close_once_read()
 
     def leave(self) -> None:
         """The connection has become a tunnel's."""
@@ -238,6 +252,12 @@ class ClientConnection(ClientSide):
         else:
             self._refuse(failure)
 
+    def _reads_on(self) -> bool:
+        """Return whether the client has read on since it was looked at last."""
+        before = self._unsent
+        self._unsent = count_unsent(self.transport)
+        return self._unsent < before
+
     def _idle(self) -> None:
         self.deadline = self._context.ticker.now + self._context.idle_timeout
 
@@ -252,7 +272,12 @@ class ClientConnection(ClientSide):
         if self.early:
             self.linger()
         else:
-            self.transport.close()
+            self._close_once_read()
+
+    def _close_once_read(self) -> None:
+        """Close when all has left, for which a client that stops reading has its time."""
+        self._idle()
+        self.transport.close()
 
     def _advance(self) -> None:
         """Begin exchanges with what has arrived, until one is under way."""

@@ -5,6 +5,7 @@ from typing import Final
 
 from cmux_proxy.relay.context import Context
 from cmux_proxy.relay.deadlines import Timed
+from cmux_proxy.relay.departures import count_unsent
 from cmux_proxy.upstream.tcp import reset_on_close
 
 # A peer that keeps sending is listened to for so many times the linger timeout.
@@ -40,12 +41,14 @@ class LingeringClose(Timed):
     that was just written (RFC 9112 section 9.6).
     """
 
-    __slots__ = ("_context", "_last", "_transport")
+    __slots__ = ("_context", "_last", "_transport", "_unsent")
 
     def __init__(self, context: Context, transport: asyncio.Transport) -> None:
         super().__init__()
         self._context = context
         self._transport = transport
+        # How much the client had not read when it was looked at last.
+        self._unsent = count_unsent(transport)
         now = context.ticker.now
         self.deadline = now + context.linger
         self._last = now + context.linger * _LONGEST
@@ -77,8 +80,13 @@ class LingeringClose(Timed):
         """Nothing more is written."""
 
     def deadline_passed(self) -> None:
-        """Give up on the client."""
-        self.abort()
+        """Give up on the client, unless it still reads what it was sent."""
+        before = self._unsent
+        self._unsent = count_unsent(self._transport)
+        if self._unsent < before:
+            self.deadline = self._context.ticker.now + self._context.linger
+        else:
+            self.abort()
 
     def abort(self) -> None:
         """Drop the connection at once."""
