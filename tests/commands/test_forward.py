@@ -61,6 +61,21 @@ async def forwarding(
         await process.communicate()
 
 
+@contextlib.asynccontextmanager
+async def started(*command: str, errors: bool = False) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a command that ends with the block at the latest."""
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE if errors else None, env=environment(),
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("5432", (5432, 5432)), ("16379:6379", (16379, 6379)), ("0:22", (0, 22))],
@@ -246,60 +261,54 @@ async def test_a_signal_ends_it_well_amid_tunnels() -> None:
 async def test_localhost_is_one_port_of_both_families() -> None:
     async with stage() as on:
         url = f"http://{on.address}"
-        process = await asyncio.create_subprocess_exec(
-            *MODULE, "forward", "--bind", "localhost", f"0:{on.port}", url,
-            stdout=asyncio.subprocess.PIPE, env=environment(),
-        )  # fmt: skip
-        assert process.stdout is not None
-        lines = [(await later(process.stdout.readline())).decode() for _ in range(2)]
-        port = int(lines[0].split()[1].rpartition(":")[2])
-        end = f"to port {on.port} at {url}\n"
-        assert lines == [f"forwarding 127.0.0.1:{port} {end}", f"forwarding [::1]:{port} {end}"]
-        for host in ("127.0.0.1", "::1"):
-            with await Wire.to(host, port):
-                upstream = await on.upstream()
-            await upstream.gets_end()
-            upstream.ends()
-        process.terminate()
-        assert await later(process.wait()) == 0
+        command = (*MODULE, "forward", "--bind", "localhost", f"0:{on.port}", url)
+        async with started(*command) as process:
+            assert process.stdout is not None
+            lines = [(await later(process.stdout.readline())).decode() for _ in range(2)]
+            port = int(lines[0].split()[1].rpartition(":")[2])
+            end = f"to port {on.port} at {url}\n"
+            assert lines == [
+                f"forwarding 127.0.0.1:{port} {end}",
+                f"forwarding [::1]:{port} {end}",
+            ]
+            for host in ("127.0.0.1", "::1"):
+                with await Wire.to(host, port):
+                    upstream = await on.upstream()
+                await upstream.gets_end()
+                upstream.ends()
+            process.terminate()
+            assert await later(process.wait()) == 0
 
 
 async def test_it_raises_its_limit_on_descriptors() -> None:
     async with stage() as on:
-        process = await asyncio.create_subprocess_exec(
-            "sh", "-c", 'ulimit -Sn 40; ulimit -Hn 500; exec "$@"', "sh",
-            *MODULE, "forward", f"0:{on.port}", f"http://{on.address}",
-            stdout=asyncio.subprocess.PIPE, env=environment(),
-        )  # fmt: skip
-        assert process.stdout is not None
-        assert await later(process.stdout.readline())
-        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (500, 500)
-        process.terminate()
-        assert await later(process.wait()) == 0
+        limited = ("sh", "-c", 'ulimit -Sn 40; ulimit -Hn 500; exec "$@"', "sh")
+        command = (*limited, *MODULE, "forward", f"0:{on.port}", f"http://{on.address}")
+        async with started(*command) as process:
+            assert process.stdout is not None
+            assert await later(process.stdout.readline())
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (500, 500)
 
 
 async def test_where_descriptors_run_out_one_line_says_so_and_the_rest_waits() -> None:
     async with stage() as on:
-        process = await asyncio.create_subprocess_exec(
-            "sh", "-c", 'ulimit -n 30; exec "$@"', "sh",
-            *MODULE, "forward", f"0:{on.port}", f"http://{on.address}",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=environment(),
-        )  # fmt: skip
-        assert process.stdout is not None
-        assert process.stderr is not None
-        line = (await later(process.stdout.readline())).decode()
-        port = int(line.split()[1].rpartition(":")[2])
-        wires = [await Wire.to("127.0.0.1", port) for _ in range(40)]
-        said = (await later(process.stderr.readline())).decode()
-        assert said == (
-            "cmux-proxy: error: connections have to wait: all 30 file descriptors are in use; "
-            "`ulimit -n` raises the limit\n"
-        )
-        for wire in wires:
-            wire.close()
-        process.terminate()
-        _, errors = await later(process.communicate())
-        assert b"Traceback" not in errors
-        for text in errors.decode().splitlines():
-            assert text.startswith("cmux-proxy: error: "), errors
-        assert process.returncode == 0
+        limited = ("sh", "-c", 'ulimit -n 30; exec "$@"', "sh")
+        command = (*limited, *MODULE, "forward", f"0:{on.port}", f"http://{on.address}")
+        async with started(*command, errors=True) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            line = (await later(process.stdout.readline())).decode()
+            port = int(line.split()[1].rpartition(":")[2])
+            wires = [await Wire.to("127.0.0.1", port) for _ in range(40)]
+            said = (await later(process.stderr.readline())).decode()
+            assert said == (
+                "cmux-proxy: error: connections have to wait: all 30 file descriptors are in use; "
+                "`ulimit -n` raises the limit\n"
+            )
+            for wire in wires:
+                wire.close()
+            process.terminate()
+            _, errors = await later(process.communicate())
+            for text in errors.decode().splitlines():
+                assert text.startswith("cmux-proxy: error: "), errors
+            assert process.returncode == 0
