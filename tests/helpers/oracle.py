@@ -1,6 +1,6 @@
 """What h11 reads in the same bytes: a second opinion, which no code of ours has influenced."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import h11
 
@@ -16,6 +16,8 @@ class Read:
     content: bytes
     trailers: list[tuple[bytes, bytes]]
     behind: bytes
+    # The status of each interim response before it.
+    interim: list[int] = field(default_factory=list)
 
 
 def read_request(data: bytes) -> Read:
@@ -28,17 +30,21 @@ def read_request(data: bytes) -> Read:
 
 
 def read_response(data: bytes, method: str, is_closed: bool) -> Read:
-    """Return the answer to a request of that method; raise h11.RemoteProtocolError."""
+    """Return the final answer to a request of that method; raise h11.RemoteProtocolError."""
     reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST)
     reader.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
     reader.send(h11.EndOfMessage())
     reader.receive_data(data)
     if is_closed:
         reader.receive_data(b"")
-    head = reader.next_event()
+    interim: list[int] = []
+    while isinstance(head := reader.next_event(), h11.InformationalResponse):
+        interim.append(head.status_code)
     assert isinstance(head, h11.Response), head
     status = b"%d" % head.status_code
-    return _read_body(reader, (status, head.http_version), list(head.headers))
+    read = _read_body(reader, (status, head.http_version), list(head.headers))
+    read.interim = interim
+    return read
 
 
 def _read_body(

@@ -27,6 +27,7 @@ from tests.helpers.judging import (
 from tests.helpers.oracle import read_request, read_response
 
 _FRAMING_TRAILER = re.compile(rb"(?i)\n(?:content-length|transfer-encoding):")
+_FINAL = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 _CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -79,7 +80,11 @@ def assert_agreed_response(data: bytes, request: RequestHead) -> None:
         judged = judge_response(request, [data])
     except BadMessage:
         return
-    if judged is None or not judged.is_complete or judged.status < 200:
+    if judged is None or not judged.is_complete or judged.status == 101:
+        return
+    if judged.status < 200:
+        sent = read_response(judged.head + _FINAL, "GET", is_closed=False)
+        assert (sent.interim, sent.content) == ([judged.status], b"ok")
         return
     head = response_head(data)
     came = head.buffer[head.end :]

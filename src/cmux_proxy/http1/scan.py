@@ -162,11 +162,12 @@ class ResponseScanner(Scanner):
 def _is_consistent(status: int, minor: int, length: int | None, coding: bytes | None) -> bool:
     """Return whether the framing fields of a response may stand in it, and together.
 
-    RFC 9110 section 8.6, RFC 9112 sections 6.1 and 6.3. A 101 is judged where it is granted.
+    RFC 9110 section 8.6, RFC 9112 sections 6.1 and 6.3. A 101 leaves `normalize` as it came, and is
+    judged where it is granted.
     """
     if coding is not None and (length is not None or minor == 0):
         return False
-    may_have_content = (status >= 200 and status != 204) or status == 101
+    may_have_content = status >= 200 and status != 204
     return may_have_content or (coding is None and length is None)
 
 
