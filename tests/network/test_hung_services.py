@@ -259,8 +259,15 @@ async def test_what_nobody_takes_of_a_side_that_has_left_is_given_up(
         client, upstream = await on.tunnel()
         await fill(on, client)
         leave(client)
+        ticker = on.proxy._context.ticker  # type: ignore[union-attr]
         for _ in range(20):
             look(on)
+        begun = ticker.now
+        ticker.walk(begun + 59)
+        await on.serves()
+        assert len(on.proxy._context.tunnels) == 1  # type: ignore[union-attr]
+        # Perhaps the kernel has just taken some.
+        ticker.walk(begun + 60 + 60)
         await nobody_is_left(on)
         await upstream.gets_cut()
 

@@ -19,8 +19,8 @@ from cmux_proxy.relay.pacing import ENDED, PEER_FULL, PacedConnection
 from cmux_proxy.relay.polling import FROM_CLIENT, FROM_UPSTREAM
 from cmux_proxy.routing.target import Target
 
-# At so many looks in a row, what a peer that has left has sent may stay where it is.
-_MOST_STALLED: Final = 12
+# For so many seconds, what a peer that has left has sent may stay where it is.
+_PATIENCE: Final = 60.0
 
 
 class TunnelSide(PacedConnection):
@@ -44,10 +44,9 @@ class TunnelSide(PacedConnection):
         self.peer: TunnelSide | None = None
         self._has_ended = False
         self._is_lost = False
-        # Once its peer has left: how much was still to be delivered at the last look, and at how
-        # many looks it had not become less.
+        # Once its peer has left: how much is still to be delivered, and when it became less.
         self._undelivered = 0
-        self._stalled = 0
+        self._stalled = 0.0
         # How many bytes it has sent, and when it was heard of last.
         self.count = 0
         self.heard = tunnel.context.ticker.now
@@ -108,12 +107,14 @@ class TunnelSide(PacedConnection):
     def peer_left(self) -> None:
         """End the tunnel, but not before the other side has had its time to take what is left."""
         held = self._sink.get_write_buffer_size() + count_unread(self.transport)
-        if held and self._stalled < _MOST_STALLED:
+        if held:
+            now = self._context.ticker.now
             undelivered = count_unread(self.transport) + count_unsent(self._sink)
-            is_less = undelivered < self._undelivered
-            self._stalled = 0 if is_less else self._stalled + 1
-            self._undelivered = undelivered
-            return
+            if not self._undelivered or undelivered < self._undelivered:
+                self._undelivered = undelivered
+                self._stalled = now
+            if now - self._stalled < _PATIENCE:
+                return
         if was_reset(self.transport):
             reset(self._sink)
         elif held:
