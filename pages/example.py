@@ -28,6 +28,7 @@ _EXAMPLES: Final[dict[str, object]] = {
     "allow-host": ["app.example", "*.example"],
     "allow-client": ["127.0.0.1", "10.0.0.0/8"],
     "max-clients": 1000,
+    "max-idle-upstream-connections": 1000,
     "access-log-file": "/var/log/cmux-proxy.log",
     "admin": "127.0.0.1:9179",
     "admin-unix-mode": "600",

@@ -51,7 +51,7 @@ CONFIGURATION = {
     "Rewriting": [
         "host_header", "rewrite_origin", "forwarded", "forwarded_rfc7239", "trusted_proxies",
     ],
-    "PoolLimits": ["per_target", "total", "idle"],
+    "PoolLimits": ["total", "idle"],
     "Observing": ["access_log", "log_format", "access_log_file", "admin", "metrics_per_port",
         "otlp", "admin_unix_mode",
     ],

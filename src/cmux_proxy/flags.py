@@ -146,6 +146,8 @@ GROUPS: Final[dict[str, list[Flag]]] = {
              "How long a response body may make no progress."),
         Flag("tunnel-timeout", "timeouts.tunnel", Duration(may_be_off=True),
              "How long a tunnel may be silent in both directions."),
+        Flag("upstream-idle-timeout", "pool.idle", Duration(),
+             "How long a connection to an upstream is kept for the next request; 0 keeps none."),
         Flag("drain-timeout", "timeouts.drain", Duration(),
              "How long requests and tunnels may go on after SIGTERM or SIGINT."),
     ],
@@ -171,6 +173,8 @@ GROUPS: Final[dict[str, list[Flag]]] = {
              "Most connections from one IP address at a time."),
         Flag("max-upstream-connections", "limits.upstream_connections", Count(may_be_off=True),
              "Most connections to one port at a time."),
+        Flag("max-idle-upstream-connections", "pool.total", Count(may_be_off=True),
+             "Most idle connections to upstreams.", "as many as were busy lately"),
     ],
     "Observation": [
         Flag("access-log", "observing.access_log", click.Choice(get_args(AccessLogMode)),

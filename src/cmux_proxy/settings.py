@@ -89,15 +89,18 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """How many idle upstream connections are kept, and for how many seconds."""
+    """How many idle upstream connections are kept, and for how many seconds each; 0 keeps none.
 
-    per_target: int = 256
-    total: int = 1024
+    None keeps as many as were busy lately, and as the file descriptors allow.
+    """
+
+    total: int | None = None
     idle: float = 4.0
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            check_number(f"pool.{name}", getattr(self, name), least=0)
+        if self.total is not None:
+            check_number("pool.total", self.total, least=0)
+        check_number("pool.idle", self.idle, least=0)
 
 
 @dataclass(frozen=True, slots=True)

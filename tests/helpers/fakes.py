@@ -11,6 +11,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
@@ -20,8 +21,10 @@ from cmux_proxy.entries import UNIX_PEER
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
-from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
-from cmux_proxy.upstream.dial import Dial, Dialer
+from cmux_proxy.upstream.addresses import Addresses
+from cmux_proxy.upstream.connection import UpstreamConnection
+from cmux_proxy.upstream.dial import Dial, Dialling, DialOwner
+from cmux_proxy.upstream.dialer import Dialer
 
 # What asyncio's transports read at a time, unless they are told otherwise.
 READ: Final = 256 * 1024
@@ -44,10 +47,17 @@ class FakeLoop:
     def call_later(
         self, delay: float, callback: Callable[..., object], *_args: object, **_options: object
     ) -> asyncio.TimerHandle:
-        """Keep the timer for `World.tick`."""
+        """Keep the timer for `ring`."""
         timer = (self.now + delay, callback)
         self.timers.append(timer)
         return cast(asyncio.TimerHandle, _Handle(self, timer))
+
+    def ring(self) -> None:
+        """Call the timers that are due."""
+        for timer in [each for each in self.timers if each[0] <= self.now]:
+            if timer in self.timers:
+                self.timers.remove(timer)
+                timer[1]()
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Keep the callback for `turn`; a loop that has one does not sleep."""
@@ -276,36 +286,34 @@ class FakeTransport(asyncio.Transport):
 class FakeDial(Dial):
     """A connection attempt that is under way until the test says how it ends."""
 
-    def __init__(
-        self, world: "World", target: Target, owner: UpstreamOwner, patience: float
-    ) -> None:
+    def __init__(self, world: "World", target: Target, owner: DialOwner, covers: int) -> None:
         self.target = target
-        self.patience = patience
+        self.covers = covers
+        self.begun = world.loop.now
+        self.is_opening = True
         self.is_over = False
         self._world = world
         self._told = owner
-        self._is_opening = True
 
     def abandon(self) -> None:
-        """Nobody wants it any more; too late when the socket is open already."""
-        if self._is_opening:
-            self.is_over = True
-
-    def hurry(self) -> None:
-        """Be patient no more."""
-        self.patience = 0.0
+        """Give up."""
+        assert self.is_opening
+        self.is_over = True
 
     def opens(self) -> None:
         """Let the socket be open, but not yet a connection."""
-        self._is_opening = False
+        if self.is_opening:
+            self.is_opening = False
+            self._told.dial_opened(self, 0.0)
 
     def succeeds(self) -> FakeTransport:
         """Let the connection come about."""
+        self.opens()
         self.is_over = True
         connection = UpstreamConnection(
             self.target, self._world.context.pool, self._world.context.read_size
         )
-        connection.owner = self._told
+        connection.on_made = partial(self._told.dial_connected, self)
         transport = FakeTransport(self._world, "upstream")
         transport.set_protocol(cast(asyncio.BaseProtocol, connection))
         self._world.upstreams.append(transport)
@@ -315,25 +323,33 @@ class FakeDial(Dial):
     def fails(self, status: int = 502, error: str = "connection_refused") -> None:
         """Let it fail."""
         self.is_over = True
-        self._told.upstream_unavailable(UpstreamUnavailable(status, "it failed", error))
+        self._told.dial_failed(self, UpstreamUnavailable(status, "it failed", error))
+
+    def is_unanswered(self) -> None:
+        """Let it be given up, since the target takes no more connections."""
+        self.is_over = True
+        self._told.dial_unanswered(self)
 
 
-class FakeDialer(Dialer):
-    """Keeps the dials that are under way."""
+class FakeDialling(Dialling):
+    """Keeps the dials that are under way; no name leads any more to where it did."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: "World", timeout: float, most: int | None) -> None:
+        loop = cast(asyncio.AbstractEventLoop, world.loop)
+        context = world.context
+        addresses = Addresses(loop, False, lambda _host, _port: False)
+        super().__init__(loop, context.pool, addresses, context.read_size, timeout, most)
         self._world = world
 
-    def start(self, target: Target, owner: UpstreamOwner, patience: float = 0.0) -> Dial:
+    def begin(self, target: Target, owner: DialOwner, covers: int, grace: float | None) -> Dial:
         """Begin a dial."""
-        dial = FakeDial(self._world, target, owner, patience)
+        dial = FakeDial(self._world, target, owner, covers)
         self._world.dials.append(dial)
         return dial
 
-    def still_there(self, leased: UpstreamConnection) -> UpstreamConnection | None:
-        """Say that no name leads any more to where it did."""
-        leased.close()
-        return None
+    def leads_there(self, connection: UpstreamConnection) -> bool:
+        """Return whether it leads to an address."""
+        return connection.address is None
 
 
 class _Nobody(asyncio.Protocol):
@@ -351,11 +367,13 @@ class World:
             host_suffixes=self.config.routing.suffixes(),
         )
         loop = cast(asyncio.AbstractEventLoop, self.loop)
-        total = self.config.pool.total
         self.context = Context(
-            self.config, loop, router, lambda _host, _port: False, total, observer
+            self.config, loop, router, lambda _host, _port: False, None, observer
         )
-        self.context.dialer = FakeDialer(self)
+        timeouts, limits = self.config.timeouts, self.config.limits
+        self.context.dialer = Dialer(
+            FakeDialling(self, timeouts.connect, limits.upstream_connections)
+        )
         # The transports are like asyncio's.
         self.context.read_size.is_told = True
         self.dials: list[FakeDial] = []
@@ -380,6 +398,7 @@ class World:
     def walk(self, seconds: float) -> None:
         """Let time pass, and have the deadlines looked at."""
         self.loop.now += seconds
+        self.loop.ring()
         self.context.ticker.walk(self.loop.now)
 
     def client(self) -> FakeTransport:

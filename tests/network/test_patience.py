@@ -33,9 +33,9 @@ REFUSALS = Refusals()
 def _watch_dials(monkeypatch: pytest.MonkeyPatch) -> None:
     connect = Addresses._connect
 
-    async def watched(self: Addresses, target: Target) -> socket.socket:
+    async def watched(self: Addresses, target: Target, grace: float | None) -> socket.socket:
         try:
-            return await connect(self, target)
+            return await connect(self, target, grace)
         except ConnectionRefusedError:
             REFUSALS.seen.set()
             raise

@@ -133,7 +133,7 @@ async def test_bytes_behind_a_chunked_answer_reach_nobody_either() -> None:
 
 
 async def test_no_more_idle_connections_are_kept_than_allowed() -> None:
-    async with stage(local_config(pool=PoolLimits(per_target=1))) as on:
+    async with stage(local_config(pool=PoolLimits(total=1))) as on:
         one, first = await on.pair()
         two, second = await on.pair()
         await first.says(OK)
@@ -145,7 +145,7 @@ async def test_no_more_idle_connections_are_kept_than_allowed() -> None:
         await first.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
-@pytest.mark.parametrize("limits", [PoolLimits(per_target=0), PoolLimits(total=0)])
+@pytest.mark.parametrize("limits", [PoolLimits(idle=0), PoolLimits(total=0)])
 async def test_a_pool_of_nothing_keeps_nothing(limits: PoolLimits) -> None:
     async with stage(local_config(pool=limits)) as on:
         client, upstream = await pooled(on)

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cmux_proxy import Config, PoolLimits, Timeouts
+from cmux_proxy.relay.client import ClientConnection
+from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.upstream.connection import UpstreamConnection
 from tests.helpers.fakes import FakeDial, FakeTransport, World
 from tests.helpers.marked import (
@@ -41,7 +43,7 @@ class Exchanges(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         timeouts = Timeouts(head=10, idle=20, response_head=30, linger=5)
-        self.world = World(Config(timeouts=timeouts, pool=PoolLimits(per_target=2, idle=40)))
+        self.world = World(Config(timeouts=timeouts, pool=PoolLimits(total=2, idle=40)))
         self.clients: list[Peer] = []
         self.upstreams: dict[int, Peer] = {}
         self.count = 0
@@ -77,7 +79,7 @@ class Exchanges(RuleBasedStateMachine):
             return
         client.say(self.new_request(client, kind), most)
         if far > 0:
-            self.a_dial_ends(does_succeed=True)
+            self.a_dial_ends("succeeds")
         if far > 1 and self.open_upstreams():
             self.an_upstream_answers(told, 0, told_most)
 
@@ -102,13 +104,24 @@ class Exchanges(RuleBasedStateMachine):
             is_due = is_client or len(peer.requests()) == peer.answered
             peer.say(peer.rest if is_due else b"", most)
 
-    @rule(does_succeed=st.sampled_from([True, True, False]))
-    def a_dial_ends(self, does_succeed: bool) -> None:
+    @rule(how=st.sampled_from(["succeeds", "succeeds", "fails", "is_unanswered"]))
+    def a_dial_ends(self, how: str) -> None:
+        """Let the dials end that are under way; others may begin then, and some be given up."""
         for dial in self.dials():
-            if does_succeed:
-                dial.succeeds()
-            else:
-                dial.fails()
+            # One whose socket is open cannot be silent any more.
+            if not dial.is_over and (dial.is_opening or how != "is_unanswered"):
+                getattr(dial, how)()
+
+    @rule(count=st.integers(1, 6), far=st.integers(0, 2))
+    def several_come_at_once(self, count: int, far: int) -> None:
+        """Ask more than may be dialled for, so that some have to wait for the others."""
+        for _ in range(count):
+            client = self.somebody_connects()
+            client.say(self.new_request(client, "get"), 1000)
+        if far > 0:
+            self.a_dial_ends("succeeds")
+        if far > 1 and self.open_upstreams():
+            self.an_upstream_answers("length", 0, 1000)
 
     @precondition(lambda self: self.open_upstreams())
     @rule(kind=st.sampled_from(ANSWERS), which=numbers, most=places)
@@ -167,6 +180,17 @@ class Exchanges(RuleBasedStateMachine):
                 assert self.sent_on[mark].startswith(told)
 
     @invariant()
+    def nobody_waits_while_a_connection_is_idle(self) -> None:
+        waiters = [one._waiter for one in self.exchanges()]
+        idle = len(self.world.context.pool)
+        assert not idle or all(one is None or one.needs_fresh for one in waiters)
+
+    @invariant()
+    def whoever_waits_is_dialled_for_or_will_be(self) -> None:
+        waiting = [one for one in self.exchanges() if one._waiter is not None]
+        assert not waiting or self.dials() or self.world.loop.timers
+
+    @invariant()
     def who_has_said_too_much_is_asked_no_more(self) -> None:
         for upstream in self.upstreams.values():
             if upstream.is_spoilt:
@@ -204,6 +228,11 @@ class Exchanges(RuleBasedStateMachine):
         assert len(set(map(id, owners))) == len(owners)
 
     # The model
+
+    def exchanges(self) -> list[Exchange]:
+        """Return the exchanges that are under way."""
+        clients = [one for one in self.world.context.clients if isinstance(one, ClientConnection)]
+        return [one._exchange for one in clients if one._exchange is not None]
 
     def dials(self) -> list[FakeDial]:
         """Return the dials that are under way."""

@@ -1,4 +1,10 @@
-"""The pool against a model: no connection leased twice, the limits hold, nothing leaks."""
+"""The pool against a model: no connection leased twice, the limits hold, nothing leaks.
+
+Some who find no connection wait: then a connection that is released is theirs.
+"""
+
+import asyncio
+from typing import cast
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -8,13 +14,14 @@ from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
-from tests.helpers.fakes import World
+from tests.helpers.fakes import FakeTransport, World
 
 TARGETS = [Target("127.0.0.1", 1), Target("127.0.0.1", 2), Target("::1", 1)]
 LIMITS = st.integers(0, 4)
 targets = st.sampled_from(TARGETS)
 numbers = st.integers(0, 30)
-READ_SIZE: ReadSize = World().context.read_size
+WORLD = World()
+READ_SIZE: ReadSize = WORLD.context.read_size
 
 
 class PoolModel(RuleBasedStateMachine):
@@ -27,19 +34,55 @@ class PoolModel(RuleBasedStateMachine):
         self.idle: dict[Target, list[UpstreamConnection]] = {target: [] for target in TARGETS}
         self.closed: list[UpstreamConnection] = []
 
-    @initialize(per_target=LIMITS, total=st.integers(0, 7), idle=st.integers(1, 3))
-    def begin(self, per_target: int, total: int, idle: int) -> None:
-        self.per_target = per_target
-        self.total = total
+    @initialize(total=st.one_of(LIMITS, st.none()), idle=st.integers(1, 3), room=LIMITS)
+    def begin(self, total: int | None, idle: int, room: int) -> None:
+        self.total = 1000 if total is None else total
         self.idle_seconds = idle
-        self.pool: Pool[UpstreamConnection] = Pool(per_target, total, float(idle))
+        self.room = room
+        self.pool: Pool[UpstreamConnection] = Pool(total, float(idle), room)
 
     def count(self) -> int:
         return sum(map(len, self.idle.values()))
 
     @rule(to=targets)
     def dial(self, to: Target) -> None:
-        self.in_use.append(UpstreamConnection(to, self.pool, READ_SIZE))
+        self.connect(to)
+
+    def connect(self, to: Target) -> None:
+        is_full = len(self.everyone()) >= self.room and self.count() > 0
+        given_up = self.pool.make_room()
+        assert (given_up is not None) is is_full
+        if given_up is not None:
+            assert given_up is self.idle[given_up.target][0]
+            self.forget([given_up])
+        connection = UpstreamConnection(to, self.pool, READ_SIZE)
+        transport = FakeTransport(WORLD, "upstream")
+        transport.set_protocol(cast(asyncio.BaseProtocol, connection))
+        connection.connection_made(transport)
+        self.in_use.append(connection)
+
+    def everyone(self) -> list[UpstreamConnection]:
+        """Return all that are open."""
+        return self.in_use + [each for idle in self.idle.values() for each in idle]
+
+    @rule(to=targets)
+    def wait_and_take(self, to: Target) -> None:
+        """Wait for a connection that somebody else has, and get it when it is released."""
+        busy = [each for each in self.in_use if each.target == to]
+        if not busy or self.idle[to]:
+            return
+        taken: list[UpstreamConnection] = []
+
+        def takes(connection: UpstreamConnection) -> bool:
+            taken.append(connection)
+            return True
+
+        target_pool = self.pool.of(to)
+        target_pool.offer = takes
+        busy[0].release(self.now)
+        target_pool.offer = None
+        assert taken == busy[:1]
+        assert self.pool.lease(to) is None
 
     @rule(to=targets)
     def lease(self, to: Target) -> None:
@@ -56,8 +99,10 @@ class PoolModel(RuleBasedStateMachine):
     def give_back(self, number: int) -> None:
         connection = self.in_use.pop(number % len(self.in_use))
         target = connection.target
-        has_room = self.count() < self.total and len(self.idle[target]) < self.per_target
-        assert self.pool.give_back(target, connection, self.now) is has_room
+        is_open = len(self.everyone()) + 1
+        has_room = self.count() < self.total and is_open <= self.room
+        connection.release(self.now)
+        assert connection.transport.is_closing() is not has_room
         if has_room:
             assert connection.idle_since == self.now
             self.idle[target].append(connection)
@@ -69,15 +114,15 @@ class PoolModel(RuleBasedStateMachine):
     def die_idle(self, number: int) -> None:
         everyone = [each for idle in self.idle.values() for each in idle]
         connection = everyone[number % len(everyone)]
-        self.pool.discard(connection.target, connection)
+        connection.connection_lost(None)
         self.idle[connection.target].remove(connection)
         self.closed.append(connection)
 
     @precondition(lambda self: self.in_use or self.closed)
-    @rule(number=numbers, to=targets)
-    def die_elsewhere(self, number: int, to: Target) -> None:
+    @rule(number=numbers)
+    def die_elsewhere(self, number: int) -> None:
         others = self.in_use + self.closed
-        self.pool.discard(to, others[number % len(others)])
+        self.pool.discard(others[number % len(others)])
 
     @rule(seconds=st.sampled_from([0.0, 0.5, 1.0, 2.5]))
     def wait(self, seconds: float) -> None:
@@ -105,6 +150,7 @@ class PoolModel(RuleBasedStateMachine):
         for connection in connections:
             self.idle[connection.target].remove(connection)
             self.closed.append(connection)
+            connection.close()
 
     @staticmethod
     def counts(shown: str) -> set[str]:
@@ -117,8 +163,10 @@ class PoolModel(RuleBasedStateMachine):
         assert len(self.pool) == self.count() <= self.total
 
     @invariant()
-    def no_target_has_more_than_its_share(self) -> None:
-        assert all(len(idle) <= self.per_target for idle in self.idle.values())
+    def the_pool_counts_what_is_open(self) -> None:
+        for to in TARGETS:
+            mine = [each for each in self.everyone() if each.target == to]
+            assert self.pool.of(to).open == len(mine)
 
     @invariant()
     def every_connection_is_in_one_place(self) -> None:

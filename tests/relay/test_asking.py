@@ -202,7 +202,7 @@ def test_the_deadline_of_the_answer_begins_when_the_request_is_sent() -> None:
     world = World(Config(timeouts=Timeouts(response_head=10)))
     client = world.client()
     client.arrives(GET)
-    world.walk(100)
+    world.walk(4)
     upstream = world.dial().succeeds()
     world.walk(9)
     assert client.got == b""

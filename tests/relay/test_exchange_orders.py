@@ -154,7 +154,8 @@ class Everything(RuleBasedStateMachine):
     def dial_succeeds(self) -> None:
         """An upstream accepts."""
         for dial in self.dials():
-            dial.succeeds()
+            if not dial.is_over:
+                dial.succeeds()
 
     @rule(what=st.sampled_from(sorted(ANSWERS)), which=st.integers(0, 3))
     def upstream_answers(self, what: str, which: int) -> None:
@@ -196,7 +197,15 @@ class Everything(RuleBasedStateMachine):
     def dial_fails(self) -> None:
         """An upstream refuses."""
         for dial in self.dials():
-            dial.fails()
+            if not dial.is_over:
+                dial.fails()
+
+    @rule()
+    def dial_is_not_answered(self) -> None:
+        """An upstream has more to do than it can."""
+        for dial in self.dials():
+            if dial.is_opening:
+                dial.is_unanswered()
 
     @rule(seconds=st.sampled_from([1.0, 6.0, 11.0, 31.0, 100.0]))
     def time_passes(self, seconds: float) -> None:
@@ -246,6 +255,8 @@ class Everything(RuleBasedStateMachine):
                 transport.reads_again()
             for dial in self.dials():
                 dial.succeeds()
+            assert not self.dials()
+            assert not world.loop.timers
             world.run()
             assert not world.context.clients
             assert not world.context.tunnels

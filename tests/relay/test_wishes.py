@@ -5,7 +5,7 @@ import pytest
 from cmux_proxy import Config, Timeouts
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.relay.wishes import Wishes
-from tests.helpers.fakes import World
+from tests.helpers.fakes import FakeTransport, World
 from tests.helpers.script import head
 
 PORT = (b"x-cmux-port-internal", b"80")
@@ -59,23 +59,37 @@ def test_a_host_may_not_come_twice() -> None:
 
 
 def patience(timeouts: Timeouts, *lines: str) -> float:
-    """Return how patient the dial for a request is."""
+    """Return for how long a request waits while its port refuses."""
     world = World(Config(timeouts=timeouts))
-    world.client().arrives(head("GET / HTTP/1.1", *lines))
-    dial = world.dial()
-    assert bytes(dial.succeeds().got) == head("GET / HTTP/1.1", *lines[:1])
-    return dial.patience
+    client = world.client()
+    client.arrives(head("GET / HTTP/1.1", *lines))
+    return refused_for(world, client)
 
 
-def test_a_dial_is_as_patient_as_is_configured_and_wished() -> None:
+def refused_for(world: World, client: FakeTransport) -> float:
+    """Refuse every dial until the client has an answer; return after how many seconds that was."""
+    begun = world.loop.now
+    world.dial().fails()
+    while not client.got:
+        [(when, _)] = world.loop.timers
+        world.loop.now = when
+        world.loop.ring()
+        world.dial().fails()
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+    return world.loop.now - begun
+
+
+def test_a_request_is_as_patient_as_is_configured_and_wished() -> None:
     usual = Timeouts(connect_retry=3)
-    assert patience(Timeouts(), "Host: a", ROUTE) == 0
-    assert patience(usual, "Host: a", ROUTE) == 3
-    assert patience(usual, "Host: a", ROUTE, "X-Cmux-Wait: 10s") == 10
-    assert patience(usual, "Host: a", "X-Cmux-Wait: 0", ROUTE) == 0
-    assert patience(usual, "Host: a", ROUTE, "X-Cmux-Wait: 5m") == 60
-    assert patience(Timeouts(most_wait=5), "Host: a", ROUTE, "X-Cmux-Wait: 10") == 5
-    assert patience(Timeouts(connect_retry=3, most_wait=0), "Host: a", ROUTE, "X-Cmux-Wait: 9") == 3
+    assert patience(Timeouts(), "Host: a", ROUTE) == pytest.approx(0)
+    assert patience(usual, "Host: a", ROUTE) == pytest.approx(3)
+    assert patience(usual, "Host: a", ROUTE, "X-Cmux-Wait: 10s") == pytest.approx(10)
+    assert patience(usual, "Host: a", "X-Cmux-Wait: 0", ROUTE) == pytest.approx(0)
+    assert patience(usual, "Host: a", ROUTE, "X-Cmux-Wait: 5m") == pytest.approx(60)
+    assert patience(Timeouts(most_wait=5), "Host: a", ROUTE, "X-Cmux-Wait: 10") == pytest.approx(5)
+    assert patience(
+        Timeouts(connect_retry=3, most_wait=0), "Host: a", ROUTE, "X-Cmux-Wait: 9"
+    ) == pytest.approx(3)
 
 
 def test_a_wish_without_any_other_field_is_heard() -> None:
@@ -83,13 +97,15 @@ def test_a_wish_without_any_other_field_is_heard() -> None:
 
     world = World()
     world.context.router = Router("h", None, ["localhost"])
-    world.client().arrives(head("GET / HTTP/1.1", "Host: 80.localhost", "X-Cmux-Wait: 7"))
-    assert world.dial().patience == 7
+    client = world.client()
+    client.arrives(head("GET / HTTP/1.1", "Host: 80.localhost", "X-Cmux-Wait: 7"))
+    assert refused_for(world, client) == pytest.approx(7)
 
 
 def test_the_end_of_a_client_ends_the_patience() -> None:
     world = World()
     client = world.client()
     client.arrives(head("GET / HTTP/1.1", "Host: a", ROUTE, "X-Cmux-Wait: 10s"))
+    world.dial().fails()
     client.ends()
-    assert world.dial().patience == 0
+    assert refused_for(world, client) == 0

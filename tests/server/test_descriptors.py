@@ -13,28 +13,23 @@ from cmux_proxy.server.descriptors import (
 
 
 @pytest.mark.parametrize(
-    ("descriptors", "clients", "idle", "bursts"),
+    ("descriptors", "clients", "upstreams", "bursts"),
     [
-        (20_000, 8000, 1024, True),
-        (10_240, 4096, 1024, True),
-        (10_239, 4095.6, 1024, False),
-        (1024, 409.6, 128, False),
-        (64, 16, 8, False),
-        (20, 1, 2, False),
+        (20_000, 8000, 8000, True),
+        (10_240, 4096, 4096, True),
+        (10_239, 4095.6, 4095, False),
+        (1024, 409.6, 409, False),
+        (64, 20, 20, False),
+        (20, 1, 1, False),
     ],
 )
-def test_clients_their_upstreams_and_idle_connections_fit(
-    descriptors: int, clients: float, idle: int, bursts: bool, monkeypatch: pytest.MonkeyPatch
+def test_clients_and_their_upstreams_fit(
+    descriptors: int, clients: float, upstreams: int, bursts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (descriptors, descriptors))
-    allowed = budget(1024)
+    allowed = budget()
     assert allowed.clients == pytest.approx(clients)
-    assert (allowed.idle, allowed.bursts) == (idle, bursts)
-
-
-def test_fewer_idle_connections_leave_room_for_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _which: (64, 64))
-    assert budget(0) == (20, 0, False)
+    assert (allowed.upstreams, allowed.bursts) == (upstreams, bursts)
 
 
 @pytest.mark.parametrize(
@@ -54,15 +49,15 @@ def test_the_admin_listener_has_a_share(
 
 def test_what_is_set_aside_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024 + 64, 1024 + 64))
-    with_admin = budget(1024, aside=64)
+    with_admin = budget(aside=64)
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 1024))
-    assert with_admin == budget(1024)
+    assert with_admin == budget()
 
 
-def test_without_a_limit_only_the_pool_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_limit_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     monkeypatch.setattr(resource, "getrlimit", lambda _which: unlimited)
-    assert budget(1024) == (float("inf"), 1024, True)
+    assert budget() == (float("inf"), None, True)
 
 
 def test_a_limit_that_may_not_be_asked_for_is_taken_to_be_the_usual_one(
@@ -74,9 +69,9 @@ def test_a_limit_that_may_not_be_asked_for_is_taken_to_be_the_usual_one(
     monkeypatch.setattr(resource, "getrlimit", refuses)
     monkeypatch.setattr(resource, "setrlimit", refuses)
     raise_limit()
-    allowed = budget(1024)
+    allowed = budget()
     assert allowed.clients == pytest.approx(409.6)
-    assert allowed.idle == 128
+    assert allowed.upstreams == 409
 
 
 @pytest.mark.parametrize(

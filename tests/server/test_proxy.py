@@ -249,7 +249,7 @@ async def test_idle_connections_to_upstreams_end_with_the_proxy() -> None:
 async def test_accepting_pauses_where_descriptors_would_run_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(serving, "budget", lambda *_: Budget(clients=2, idle=0, bursts=False))
+    monkeypatch.setattr(serving, "budget", lambda *_: Budget(clients=2, upstreams=2, bursts=False))
     async with Proxy(local_config()) as proxy:
         port = proxy.addresses[0].port
         with await Wire.to("127.0.0.1", port) as one, await Wire.to("127.0.0.1", port) as other:

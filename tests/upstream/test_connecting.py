@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import errno
 import socket
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from cmux_proxy.upstream.connecting import connect, connect_tuned
-from tests.helpers.timing import soon
+from cmux_proxy.upstream.connecting import Unanswered, connect, connect_tuned
+from tests.helpers.timing import MS, SOON, soon
 from tests.helpers.wire import Wire, WireListener, closed_port, deaf_port
 
 
@@ -58,6 +59,57 @@ async def test_whoever_gives_up_leaves_nothing_watched() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await soon(task)
             assert not loop.remove_writer(sock.fileno())
+
+
+class Counted:
+    """The running loop, that counts which sockets it is asked to watch."""
+
+    def __init__(self) -> None:
+        self.watched = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio.get_running_loop(), name)
+
+    def add_writer(self, *args: Any) -> None:
+        self.watched += 1
+        asyncio.get_running_loop().add_writer(*args)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the answer may come later")
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_on_the_loopback_the_loop_is_not_asked(host: str) -> None:
+    counted = Counted()
+    loop = cast(asyncio.AbstractEventLoop, counted)
+    with contextlib.closing(WireListener(host)) as listener, unconnected(host) as sock:
+        await soon(connect(loop, sock, host, listener.port))
+    refused = pytest.raises(ConnectionRefusedError)
+    with closed_port(host) as port, unconnected(host) as sock, refused:
+        await soon(connect(loop, sock, host, port))
+    assert counted.watched == 0
+
+
+async def test_a_peer_whose_queue_is_full_is_left_after_the_grace() -> None:
+    loop = asyncio.get_running_loop()
+    async with deaf_port() as port:
+        with unconnected() as sock:
+            with pytest.raises(Unanswered):
+                await soon(connect(loop, sock, "127.0.0.1", port, 1 * MS))
+            assert not loop.remove_writer(sock.fileno())
+
+
+@pytest.mark.parametrize("grace", [None, SOON])
+async def test_a_peer_that_answers_later_is_waited_for(grace: float | None) -> None:
+    class Later(socket.socket):
+        answers = iter([errno.EINPROGRESS, errno.EALREADY])
+
+        def connect_ex(self, address: Any) -> int:
+            error = super().connect_ex(address)
+            return next(self.answers, error)
+
+    with contextlib.closing(WireListener()) as listener, Later() as sock:
+        sock.setblocking(False)
+        await soon(connect(asyncio.get_running_loop(), sock, "127.0.0.1", listener.port, grace))
+        assert sock.getpeername()[1] == listener.port
 
 
 async def test_an_address_is_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,52 +1,251 @@
-"""What a dialer knows of the pool's connections; dials themselves are in `test_connection.py`."""
+"""A dial: what its owner is told, and that nothing is left behind."""
 
 import asyncio
 import contextlib
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any, cast
 
+import pytest
+
+from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
+from cmux_proxy.upstream import dial
 from cmux_proxy.upstream.addresses import Addresses
-from cmux_proxy.upstream.connection import UpstreamConnection
-from cmux_proxy.upstream.dial import Dialer
+from cmux_proxy.upstream.connection import UpstreamOwner
+from cmux_proxy.upstream.dial import Dial, Dialling
+from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
-from tests.helpers.fakes import FakeTransport, World
-from tests.helpers.wire import WireListener
-from tests.upstream.test_addresses import Machine, peer_port, tries
+from tests.helpers.timing import SOON, soon
+from tests.helpers.wire import WireListener, closed_port, deaf_port
+
+READ = 256 * 1024
 
 
-def dialer(known: Addresses) -> tuple[Pool[UpstreamConnection], Dialer]:
-    loop = asyncio.get_running_loop()
-    pool: Pool[UpstreamConnection] = Pool(9, 9, 1.0)
-    return pool, Dialer(loop, pool, known, ReadSize(loop, 256 * 1024))
+class Owner:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[Any] = asyncio.Queue()
+        self.upstream_connected = self.told.put_nowait
+        self.upstream_unavailable = self.told.put_nowait
 
 
-def leased(host: str, pool: Pool[UpstreamConnection], address: str | None) -> UpstreamConnection:
-    """Return an idle connection that leads to an address."""
-    world = World()
-    connection = UpstreamConnection(Target(host, 80), pool, world.context.read_size)
-    connection.address = address
-    connection.transport = FakeTransport(world, "upstream")
-    return connection
+class Dialled(asyncio.Protocol):
+    """Stands in for UpstreamConnection, which takes no owner of a test's in the compiled build."""
+
+    owner: Owner
+    is_open = True
+
+    on_made: Callable[[Any], None]
+
+    def __init__(self, target: Target, _pool: object, _read_size: object) -> None:
+        self.target = target
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.on_made(self)
+
+    def close(self) -> None:
+        self.transport.close()
 
 
-async def test_connections_to_where_a_name_no_longer_leads_are_closed() -> None:
-    machine = Machine(found=[("127.0.0.2", 0)])
-    known = tries(machine)
-    with contextlib.closing(WireListener("127.0.0.2")) as listener:
-        await peer_port(known, "some.example", listener.port)
-    pool, of = dialer(known)
-    addresses = ["127.0.0.2", "127.0.0.1", "127.0.0.3"]
-    idle = [leased("some.example", pool, address) for address in addresses]
-    for one in idle[:2]:
-        pool.give_back(one.target, one, 0.0)
-    assert of.still_there(idle[2]) is idle[0]
-    assert [one.transport.is_closing() for one in idle] == [False, True, True]
-    assert of.still_there(leased("gone.example", pool, "127.0.0.2")) is None
+class Wrapping:
+    """The running loop; making a connection of a socket meets with what the test says."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        self._happens = happens
+        self.sock: socket.socket | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio.get_running_loop(), name)
+
+    async def create_connection(self, factory: Any, *, sock: Any) -> Any:
+        self.sock = sock
+        try:
+            self._happens()
+        except Exception:
+            sock.close()
+            raise
+        return await asyncio.get_running_loop().create_connection(factory, sock=sock)
 
 
-async def test_connections_to_an_address_are_not_looked_up() -> None:
-    machine = Machine()
-    pool, of = dialer(tries(machine))
-    connection = leased("127.0.0.2", pool, None)
-    assert of.still_there(connection) is connection
-    assert machine.asked == 0
+class Waiting:
+    """A request that waits for a connection, and the dial that has begun for it."""
+
+    def __init__(self, wrapping: Wrapping, target: Target, owner: Owner, patience: float = 0.0):
+        loop = cast(asyncio.AbstractEventLoop, wrapping)
+        addresses = Addresses(loop, False, lambda *_: False)
+        self.dialling = Begins(loop, Pool(1, 1.0), addresses, ReadSize(loop, READ), SOON)
+        self.dialer = Dialer(self.dialling)
+        self.waiter = self.dialer.wait(target, cast(UpstreamOwner, owner), patience)
+
+    def task(self) -> "asyncio.Task[None]":
+        task = self.dialling.dials[-1]._task
+        assert task is not None
+        return task
+
+    def leave(self) -> None:
+        self.dialer.leave(self.waiter)
+
+
+class Begins(Dialling):
+    """Keeps the dials that have begun."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.dials: list[Dial] = []
+
+    def begin(self, *args: Any) -> Dial:
+        self.dials.append(super().begin(*args))
+        return self.dials[-1]
+
+
+def start(target: Target, owner: Owner, happens: Callable[[], object] = lambda: None) -> Waiting:
+    return Waiting(Wrapping(happens), target, owner)
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dial, "UpstreamConnection", Dialled)
+
+
+async def test_a_dial_that_succeeds_hands_the_connection_to_its_owner() -> None:
+    owner = Owner()
+    with contextlib.closing(WireListener()) as listener:
+        target = Target("127.0.0.1", listener.port)
+        start(target, owner)
+        with await soon(listener.accept()) as upstream:
+            connection = await soon(owner.told.get())
+            assert connection.target == target
+            connection.transport.write(b"hello")
+            assert await soon(upstream.receive()) == b"hello"
+            connection.transport.close()
+            assert await soon(upstream.receive()) == b""
+
+
+async def test_a_connection_knows_how_long_the_attempt_took_that_succeeded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The first attempt begins and is refused, the second begins and succeeds.
+    monkeypatch.setattr(dial, "monotonic", iter([10.0, 20.0, 20.5]).__next__)
+    open_socket = Addresses.open_socket
+    outcomes = iter([UpstreamUnavailable(502, "no", "connection_refused"), None])
+
+    async def refuses_once(self: Addresses, target: Target, grace: float | None) -> socket.socket:
+        outcome = next(outcomes)
+        if outcome is not None:
+            raise outcome
+        return await open_socket(self, target, grace)
+
+    monkeypatch.setattr(Addresses, "open_socket", refuses_once)
+    owner = Owner()
+    with contextlib.closing(WireListener()) as listener:
+        Waiting(Wrapping(lambda: None), Target("127.0.0.1", listener.port), owner, SOON)
+        with await soon(listener.accept()):
+            connection = await soon(owner.told.get())
+            assert connection.dialled_for == 0.5
+            connection.transport.close()
+
+
+async def test_a_dial_that_fails_tells_its_owner_why() -> None:
+    owner = Owner()
+    with closed_port() as port:
+        start(Target("127.0.0.1", port), owner)
+        error = await soon(owner.told.get())
+    assert (type(error), error.error) == (UpstreamUnavailable, "connection_refused")
+
+
+async def test_a_dial_whose_socket_cannot_be_used_tells_its_owner_why() -> None:
+    def fails() -> None:
+        raise OSError(errno.ENOBUFS, "")
+
+    owner = Owner()
+    with contextlib.closing(WireListener()) as listener:
+        start(Target("127.0.0.1", listener.port), owner, fails)
+        assert (await soon(owner.told.get())).error == "connection_limit_reached"
+
+
+async def test_a_connection_that_is_lost_before_its_dial_is_over_is_not_closed_twice() -> None:
+    """As that of a tunnel, of whose end the connection itself is not told."""
+
+    class Losing(Owner):
+        def __init__(self) -> None:
+            super().__init__()
+            self.upstream_connected = self.lose
+
+        def lose(self, item: Any) -> None:
+            item.transport.abort()
+
+    owner = Losing()
+    wrapping = Wrapping(lambda: None)
+    with contextlib.closing(WireListener()) as listener:
+        await soon(Waiting(wrapping, Target("127.0.0.1", listener.port), owner).task())
+    # Its number may be another connection's by now.
+    assert wrapping.sock is not None
+    assert wrapping.sock.fileno() == -1
+
+
+async def test_the_dial_of_one_that_leaves_tells_nobody() -> None:
+    owner = Owner()
+    async with deaf_port() as port:
+        waiting = start(Target("127.0.0.1", port), owner)
+        task = waiting.task()
+        await asyncio.sleep(0)
+        waiting.leave()
+        waiting.leave()
+        with pytest.raises(asyncio.CancelledError):
+            await soon(task)
+    assert owner.told.empty()
+
+
+async def test_a_connection_that_comes_when_everybody_has_left_is_closed() -> None:
+    owner = Owner()
+    with contextlib.closing(WireListener()) as listener:
+        target = Target("127.0.0.1", listener.port)
+        waiting = start(target, owner, lambda: waiting.leave())
+        with await soon(listener.accept()) as upstream:
+            assert await soon(upstream.receive()) == b""
+    assert owner.told.empty()
+
+
+async def test_a_dialer_that_closes_gives_up_what_is_under_way() -> None:
+    async with deaf_port() as port:
+        waiting = start(Target("127.0.0.1", port), Owner())
+        await asyncio.sleep(0)
+        waiting.leave()
+        waiting.dialer.close()
+        with contextlib.closing(WireListener()) as listener:
+            owner = Owner()
+            target = Target("127.0.0.1", listener.port)
+
+            def ends() -> None:
+                other.leave()
+                other.dialer.close()
+
+            other = start(target, owner, ends)
+            with await soon(listener.accept()) as upstream:
+                assert await soon(upstream.receive()) == b""
+
+
+def test_a_dial_that_meets_a_defect_tells_its_owner_and_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As a keeper that speaks no JSON, or whatever else nobody has thought of."""
+
+    async def main() -> None:
+        def fails() -> None:
+            raise ValueError("nobody has thought of this")
+
+        owner = Owner()
+        with contextlib.closing(WireListener()) as listener:
+            start(Target("127.0.0.1", listener.port), owner, fails)
+            error = await soon(owner.told.get())
+        assert (error.status, error.error) == (502, "connection_terminated")
+
+    asyncio.run(main())
+    [line] = [record for record in caplog.records if record.name == "cmux_proxy"]
+    assert line.getMessage() == f"defect: {line.args[0]} could not be dialled"  # type: ignore[index]
+    assert line.exc_info is not None

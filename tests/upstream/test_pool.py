@@ -9,13 +9,22 @@ A = Target("127.0.0.1", 1)
 B = Target("::1", 2)
 
 
-def pool_of(per_target: int = 10, total: int = 10, idle: float = 5.0) -> Pool[Idle]:
-    return Pool(per_target, total, idle)
+def pool_of(total: int | None = 10, idle: float = 5.0, most_open: int | None = None) -> Pool[Idle]:
+    return Pool(total, idle, most_open)
+
+
+def open_one(pool: Pool[Idle], target: Target) -> Idle:
+    pool.opened(pool.of(target))
+    return Idle()
+
+
+def give_back(pool: Pool[Idle], target: Target, connection: Idle, now: float = 0.0) -> bool:
+    return pool.give_back(pool.of(target), connection, now)
 
 
 def give(pool: Pool[Idle], target: Target, now: float = 0.0) -> Idle:
-    connection = Idle()
-    assert pool.give_back(target, connection, now)
+    connection = open_one(pool, target)
+    assert give_back(pool, target, connection, now)
     return connection
 
 
@@ -54,37 +63,72 @@ def test_an_idle_connection_knows_since_when() -> None:
     connection = give(pool, A, 7.5)
     assert connection.idle_since == 7.5
     assert pool.lease(A) is connection
-    pool.give_back(A, connection, 9.0)
+    give_back(pool, A, connection, 9.0)
     assert connection.idle_since == 9.0
 
 
 # Limits
 
 
-def test_each_target_has_a_limit() -> None:
-    pool = pool_of(per_target=2)
-    kept = [give(pool, A), give(pool, A)]
-    assert not pool.give_back(A, Idle(), 0.0)
-    give(pool, B)
-    assert len(pool) == 3
-    assert [pool.lease(A), pool.lease(A)] == kept[::-1]
+def test_as_many_stay_idle_as_were_busy_at_a_time() -> None:
+    pool = pool_of(total=None)
+    busy = [open_one(pool, A) for _ in range(5000)]
+    assert all(give_back(pool, A, each) for each in busy)
+    assert len(pool) == 5000
+    # Ten are enough from now on, so the others age.
+    for now in range(1, 6):
+        leased = [pool.lease(A) for _ in range(10)]
+        assert {*leased} == {*busy[-10:]}
+        for each in busy[-10:]:
+            give_back(pool, A, each, float(now))
+    assert pool.expired(5.0) == busy[:-10]
+    assert len(pool) == 10
 
 
 def test_all_together_have_a_limit() -> None:
     pool = pool_of(total=2)
     give(pool, A)
     give(pool, B)
-    assert not pool.give_back(A, Idle(), 0.0)
-    assert not pool.give_back(Target("c", 3), Idle(), 0.0)
+    assert not give_back(pool, A, Idle())
+    assert not give_back(pool, Target("c", 3), Idle())
     assert pool.lease(B) is not None
-    assert pool.give_back(A, Idle(), 0.0)
+    assert give_back(pool, A, Idle())
 
 
-@pytest.mark.parametrize("limits", [(0, 10), (10, 0), (0, 0)])
-def test_a_limit_of_nothing_keeps_nothing(limits: tuple[int, int]) -> None:
-    pool = pool_of(*limits)
-    assert not pool.give_back(A, Idle(), 0.0)
+@pytest.mark.parametrize(("total", "idle"), [(0, 5.0), (None, 0.0), (10, 0.0)])
+def test_a_limit_of_nothing_keeps_nothing(total: int | None, idle: float) -> None:
+    pool = pool_of(total, idle)
+    assert not give_back(pool, A, Idle())
     assert (len(pool), pool.drain(), pool.lease(A)) == (0, [], None)
+    assert pool.keeps_alive is (idle > 0)
+
+
+def test_none_stays_idle_while_more_are_open_than_there_is_room_for() -> None:
+    pool = pool_of(most_open=2)
+    one, two, three = (open_one(pool, to) for to in (A, B, B))
+    assert not give_back(pool, A, one)
+    pool.closed(pool.of(A))
+    assert give_back(pool, B, two)
+    assert give_back(pool, B, three)
+
+
+def test_an_idle_connection_makes_room_for_one_of_another_target() -> None:
+    pool = pool_of(most_open=3)
+    dead, oldest, newest = (give(pool, A, now) for now in (1.0, 2.0, 3.0))
+    pool.discard(dead)
+    assert pool.make_room() is oldest
+    pool.closed(pool.of(A))
+    assert pool.make_room() is None
+    assert pool.lease(A) is newest
+    open_one(pool, B)
+    # All three are busy: that is for the limit on clients.
+    assert pool.make_room() is None
+
+
+def test_a_pool_without_such_a_limit_has_room() -> None:
+    pool = pool_of()
+    give(pool, A)
+    assert pool.make_room() is None
 
 
 # Death
@@ -93,9 +137,10 @@ def test_a_limit_of_nothing_keeps_nothing(limits: tuple[int, int]) -> None:
 def test_a_dead_connection_is_forgotten() -> None:
     pool = pool_of()
     first, second = give(pool, A), give(pool, A)
-    pool.discard(A, second)
+    pool.discard(second)
     assert len(pool) == 1
     assert pool.lease(A) is first
+    assert pool.lease(A) is None
 
 
 def test_a_connection_that_is_not_idle_is_no_concern() -> None:
@@ -103,9 +148,8 @@ def test_a_connection_that_is_not_idle_is_no_concern() -> None:
     leased = give(pool, A)
     assert pool.lease(A) is leased
     give(pool, B)
-    pool.discard(A, leased)
-    pool.discard(B, leased)
-    pool.discard(Target("c", 3), Idle())
+    pool.discard(leased)
+    pool.discard(Idle())
     assert len(pool) == 1
 
 
@@ -125,6 +169,14 @@ def test_what_has_been_idle_for_too_long_is_taken_out() -> None:
     assert pool.lease(B) is None
 
 
+def test_a_dead_connection_does_not_expire() -> None:
+    pool = pool_of(idle=5.0)
+    dead, old = give(pool, A, 0.0), give(pool, A, 0.0)
+    pool.discard(dead)
+    assert pool.expired(6.0) == [old]
+    assert len(pool) == 0
+
+
 def test_a_connection_expires_at_the_instant_its_time_is_over() -> None:
     pool = pool_of(idle=5.0)
     connection = give(pool, A, 1.0)
@@ -136,25 +188,25 @@ def test_a_lease_begins_a_new_life() -> None:
     pool = pool_of(idle=5.0)
     connection = give(pool, A, 0.0)
     assert pool.lease(A) is connection
-    pool.give_back(A, connection, 4.0)
+    give_back(pool, A, connection, 4.0)
     assert pool.expired(8.9) == []
     assert pool.expired(9.0) == [connection]
 
 
-def test_no_target_is_remembered_for_ever() -> None:
-    pool = pool_of(per_target=1, total=1)
-    for port in range(1, 50):
-        connection = give(pool, Target("a", port))
-        assert pool.lease(Target("a", port)) is connection
+def test_a_target_is_remembered_for_as_long_as_somebody_needs_it() -> None:
+    pool = pool_of()
+    busy = pool.of(A)
+    pool.opened(busy)
+    awaited = pool.of(B)
+    awaited.offer = lambda _connection: False
     pool.expired(0.0)
-    assert repr(pool) == "<Pool 0 idle>"
-
-
-def test_refused_connections_leave_no_trace() -> None:
-    pool = pool_of(per_target=0)
-    assert not pool.give_back(A, Idle(), 0.0)
+    assert pool.of(A) is busy
+    assert pool.of(B) is awaited
+    pool.closed(busy)
+    awaited.offer = None
     pool.expired(0.0)
-    assert repr(pool) == "<Pool 0 idle>"
+    assert pool.of(A) is not busy
+    assert pool.of(B) is not awaited
 
 
 # All of it
@@ -163,6 +215,7 @@ def test_refused_connections_leave_no_trace() -> None:
 def test_draining_takes_out_everything() -> None:
     pool = pool_of()
     given = [give(pool, A), give(pool, B), give(pool, A)]
+    pool.discard(given.pop())
     assert sorted(map(id, pool.drain())) == sorted(map(id, given))
     assert (len(pool), pool.lease(A), pool.drain()) == (0, None, [])
 

@@ -3,7 +3,7 @@
 Everything that can be refused is refused here before a byte leaves for the upstream.
 """
 
-from cmux_proxy.errors import RouteRefused
+from cmux_proxy.errors import RouteRefused, UpstreamUnavailable
 from cmux_proxy.http1 import rewrite
 from cmux_proxy.http1.body import request_body
 from cmux_proxy.http1.errors import BadMessage
@@ -53,19 +53,20 @@ class Asking(Answering):
             self._fail(failures.bad_request(error))
         except RouteRefused as error:
             self._fail(failures.refused(error))
+        except UpstreamUnavailable as error:
+            self._fail(failures.unavailable(error))
 
     def _start_connect(self) -> None:
         request = self._request
         check_host(request)
         check_authority_form(request)
         check_expectation(request)
-        context = self._context
         self._target = self._find_target(request.fields.host)
         self._request_side = REQUEST_DONE
         self._client.keep_early(request.buffer[request.end :])
         request.buffer = request.buffer[: request.end]
         # A connection of its own, and first of all: 200 says that the upstream has taken it.
-        self._dialling = context.dialer.start(self._target, self, self._dial_patience)
+        self._wait(True)
 
     def _start_request(self) -> None:
         request = self._request
@@ -97,14 +98,19 @@ class Asking(Answering):
         if upstream is not None and upstream.address is not None:
             upstream = context.dialer.still_there(upstream)
         if upstream is None:
-            self._dialling = context.dialer.start(target, self, self._dial_patience)
-            if len(self._outgoing) > EARLY_LIMIT:
-                self._client.hold_reading(UNSENT)
+            self._wait(False)
         else:
             upstream.owner = self
             self._send(upstream)
             if self.takes_body and self._client.has_ended:
                 self._client.body_wanted()
+
+    def _wait(self, needs_fresh: bool) -> None:
+        """Wait for a connection; raise UpstreamUnavailable where there may be no more."""
+        dialer = self._context.dialer
+        self._waiter = dialer.wait(self._target, self, self._dial_patience, needs_fresh)
+        if len(self._outgoing) > EARLY_LIMIT:
+            self._client.hold_reading(UNSENT)
 
     def _find_target(self, host: bytes | None) -> Target:
         """Return where the request may go; `host` is the one that it means, if any."""

@@ -24,7 +24,8 @@ from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from cmux_proxy.settings import MOST_BUFFER, Access, Rewriting
 from cmux_proxy.upstream.addresses import Addresses
 from cmux_proxy.upstream.connection import UpstreamConnection
-from cmux_proxy.upstream.dial import Dialer
+from cmux_proxy.upstream.dial import Dialling
+from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.reading import ReadSize
 
@@ -74,7 +75,7 @@ class Context:
         loop: asyncio.AbstractEventLoop,
         router: Router,
         is_own: Callable[[str, int], bool],
-        most_idle: int,
+        most_upstreams: int | None,
         observer: Observer | None = None,
     ) -> None:
         limits = config.limits
@@ -90,7 +91,7 @@ class Context:
         )
         self.router = router
         self.pool: Pool[UpstreamConnection] = Pool(
-            config.pool.per_target, most_idle, config.pool.idle, limits.upstream_connections
+            config.pool.total, config.pool.idle, most_upstreams
         )
         timeouts = config.timeouts
         self.head_timeout = _seconds(timeouts.head)
@@ -104,8 +105,13 @@ class Context:
         self.most_wait = timeouts.most_wait
         self.is_own = is_own
         self.read_size = ReadSize(loop, limits.buffer - EARLY_LIMIT)
-        addresses = Addresses(loop, timeouts.connect, config.upstream_host is None, is_own)
-        self.dialer = Dialer(loop, self.pool, addresses, self.read_size)
+        addresses = Addresses(loop, config.upstream_host is None, is_own)
+        self.dialer = Dialer(
+            Dialling(
+                loop, self.pool, addresses, self.read_size, timeouts.connect,
+                limits.upstream_connections,
+            )
+        )  # fmt: skip
         # A pipe holds as much as it holds.
         self.conduit = Conduit(limits.buffer >= MOST_BUFFER)
         # None where they are off, so that a request or a connection pays for one comparison.

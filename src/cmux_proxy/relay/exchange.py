@@ -20,9 +20,8 @@ from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.asking import Asking
-from cmux_proxy.relay.client_side import EARLY_LIMIT
 from cmux_proxy.relay.failures import Failure
-from cmux_proxy.relay.pacing import PEER_FULL, UNSENT
+from cmux_proxy.relay.pacing import PEER_FULL
 from cmux_proxy.relay.polling import FROM_UPSTREAM
 from cmux_proxy.relay.presenting import presented
 from cmux_proxy.relay.sides import OVER, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE, WAITING
@@ -45,9 +44,9 @@ class Exchange(Asking):
 
     def client_ended(self) -> None:
         """The client sends nothing more: after a complete request, it still gets its answer."""
-        if self._dialling is not None:
+        if self._waiter is not None:
             # The rest of the request may have come early; `body_wanted` will tell.
-            self._dialling.hurry()
+            self._context.dialer.hurry(self._waiter)
             return
         if self._request_side != REQUEST_DONE:
             self.client_gone()
@@ -76,12 +75,9 @@ class Exchange(Asking):
 
     def upstream_connected(self, connection: UpstreamConnection) -> None:
         """Send what has waited for the connection."""
-        self._dialling = None
-        if self._response_side == OVER:
-            connection.abort()
-            return
+        self._waiter = None
         observer = self._context.observer
-        if observer is not None:
+        if observer is not None and not connection.has_served:
             observer.counts.connects.add(connection.dialled_for)
         if self._request.method == b"CONNECT":
             self._upstream = connection
@@ -92,8 +88,8 @@ class Exchange(Asking):
             self._client.body_wanted()
 
     def upstream_unavailable(self, error: UpstreamUnavailable) -> None:
-        """Answer with what the dial met."""
-        self._dialling = None
+        """Answer with what kept it from a connection."""
+        self._waiter = None
         if self._response_side != OVER:
             self._fail(failures.unavailable(error))
 
@@ -177,11 +173,16 @@ class Exchange(Asking):
             if self._context.observer is not None:
                 self._context.observer.counts.retried += 1
             self._upstream_persists = True
-            self._dialling = self._context.dialer.start(self._target, self, self._dial_patience)
-            if len(self._outgoing) > EARLY_LIMIT:
-                self._client.hold_reading(UNSENT)
+            self._wait_again()
         else:
             self._fail(failures.broke(self._target, self._held != b""))
+
+    def _wait_again(self) -> None:
+        """Wait for a connection that nobody has used."""
+        try:
+            self._wait(True)
+        except UpstreamUnavailable as error:
+            self._fail(failures.unavailable(error))
 
     # The end
 
@@ -282,9 +283,9 @@ class Exchange(Asking):
         client.reply(failure, request.method != b"HEAD", keep, content)
 
     def _drop_upstream(self) -> None:
-        if self._dialling is not None:
-            self._dialling.abandon()
-            self._dialling = None
+        if self._waiter is not None:
+            self._context.dialer.leave(self._waiter)
+            self._waiter = None
         if self._upstream is not None:
             self._upstream.abort()
             self._upstream = None

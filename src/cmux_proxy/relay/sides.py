@@ -15,7 +15,7 @@ from cmux_proxy.relay.deadlines import NEVER
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
-from cmux_proxy.upstream.dial import Dial
+from cmux_proxy.upstream.waiters import Waiter
 
 # RequestSide
 REQUEST_HEAD: Final = 0  # not judged yet
@@ -37,7 +37,6 @@ class Sides(UpstreamOwner):
         "_client",
         "_context",
         "_dial_patience",
-        "_dialling",
         "_ended",
         "_error",
         "_first_byte",
@@ -63,6 +62,7 @@ class Sides(UpstreamOwner):
         "_upgrade",
         "_upstream",
         "_upstream_persists",
+        "_waiter",
         "_wished_host",
         "started",
         "takes_body",
@@ -81,7 +81,8 @@ class Sides(UpstreamOwner):
         self._target: Target
         # The head and first body bytes, while they may have to be sent (again).
         self._outgoing = b""
-        self._dialling: Dial | None = None
+        # While it waits for a connection.
+        self._waiter: Waiter | None = None
         # For how many seconds a port that refuses is dialled again.
         self._dial_patience = 0.0
         # What the request asks to have for its Host.

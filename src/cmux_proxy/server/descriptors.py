@@ -28,15 +28,18 @@ _UNKNOWN: Final = 1024
 
 
 class Budget(NamedTuple):
-    """The most clients at a time, the most idle upstream connections, and room for bursts."""
+    """The most clients at a time, upstream connections before idle ones go, and room for bursts.
+
+    None is no limit.
+    """
 
     clients: float
-    idle: int
+    upstreams: int | None
     bursts: bool
 
 
-def budget(idle: int, clients: int | None = None, aside: int = 0) -> Budget:
-    """Return what RLIMIT_NOFILE allows, with at most so many idle upstreams and clients.
+def budget(clients: int | None = None, aside: int = 0) -> Budget:
+    """Return what RLIMIT_NOFILE allows, with at most so many clients.
 
     So many descriptors are set `aside`. A limit on clients is to be met exactly, so it leaves no
     room for bursts.
@@ -44,12 +47,11 @@ def budget(idle: int, clients: int | None = None, aside: int = 0) -> Budget:
     most = math.inf if clients is None else clients
     descriptors = limits()[0]
     if descriptors == resource.RLIM_INFINITY:
-        return Budget(most, idle, clients is None)
+        return Budget(most, None, clients is None)
     descriptors -= aside
-    idle = min(idle, descriptors // 8)
-    room = min(descriptors * _SHARE_OF_CLIENTS, (descriptors - _RESERVE - idle) / 2)
+    room = max(1.0, min(descriptors * _SHARE_OF_CLIENTS, (descriptors - _RESERVE) / 2))
     bursts = clients is None and descriptors * _SHARE_OF_REST >= BACKLOG
-    return Budget(min(most, max(1.0, room)), idle, bursts)
+    return Budget(min(most, room), int(room), bursts)
 
 
 def limits() -> tuple[int, int]:

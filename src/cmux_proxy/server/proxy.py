@@ -72,10 +72,10 @@ class Proxy:
         own = OwnAddresses([*reached_addresses(sockets), *_admin_addresses(self._config)])
         has_admin = self._config.observing.admin is not None
         aside = set_aside_for_admin(self._config.workers) if has_admin else 0
-        allowed = budget(self._config.pool.total, self._config.limits.clients, aside)
+        allowed = budget(self._config.limits.clients, aside)
         self._audience = Audience(self._config.observing, self._on_record)
         context = Context(
-            self._config, loop, self._router, own.covers, allowed.idle, self._audience.observer
+            self._config, loop, self._router, own.covers, allowed.upstreams, self._audience.observer
         )
         context.most_clients = allowed.clients
         context.on_change = self._pace_accepting

@@ -6,6 +6,7 @@ the pool, and whatever happens then ends it. Neighbours: `dial.py` makes it, `po
 
 import asyncio
 import os
+from collections.abc import Callable
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
@@ -19,11 +20,11 @@ class UpstreamOwner:
     __slots__ = ()
 
     def upstream_connected(self, connection: "UpstreamConnection") -> None:
-        """A dial has succeeded; the connection is the owner's."""
+        """There is a connection, new or used before; it is the owner's."""
         raise NotImplementedError
 
     def upstream_unavailable(self, error: UpstreamUnavailable) -> None:
-        """A dial has failed; nothing was sent."""
+        """There is none; nothing was sent."""
         raise NotImplementedError
 
     def upstream_data(self, data: bytes) -> None:
@@ -55,10 +56,12 @@ class UpstreamConnection(Idle):
         "_is_reading",
         "_pool",
         "_read_size",
+        "_target_pool",
         "address",
         "dialled_for",
         "has_served",
         "is_open",
+        "on_made",
         "owner",
         "target",
         "transport",
@@ -74,28 +77,34 @@ class UpstreamConnection(Idle):
         # What the target's name has led to; None where the target is an address itself.
         self.address: str | None = None
         self.owner: UpstreamOwner | None = None
+        # Who is told first that it is made, and says whose it is.
+        self.on_made: Callable[[UpstreamConnection], None] | None = None
         self.has_served = False
         # How many seconds it took to come about.
         self.dialled_for = 0.0
         self.is_open = False
         self._pool = pool
+        self._target_pool = pool.of(target)
         self._is_reading = True
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Take the transport; never let it hold more than one write back; tell the owner."""
+        """Take the transport; never let it hold more than one write back."""
         self.transport = transport
         self.is_open = True
+        self._is_counted = True
+        self._pool.opened(self._target_pool)
         transport.set_write_buffer_limits(high=0)
         self._read_size.begin(transport, self)
-        if self.owner is not None:
-            self.owner.upstream_connected(self)
+        if self.on_made is not None:
+            self.on_made(self)
+            self.on_made = None
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; on an idle connection nobody asked for them, so it is closed."""
         owner = self.owner
         if owner is None:
-            self._pool.discard(self.target, self)
+            self._pool.discard(self)
             self.abort()
         else:
             owner.upstream_data(data)
@@ -105,7 +114,7 @@ class UpstreamConnection(Idle):
         owner = self.owner
         self.uncount()
         if owner is None:
-            self._pool.discard(self.target, self)
+            self._pool.discard(self)
         else:
             owner.upstream_ended()
         return False
@@ -120,20 +129,15 @@ class UpstreamConnection(Idle):
         self.owner = None
         self.uncount()
         if owner is None:
-            self._pool.discard(self.target, self)
+            self._pool.discard(self)
         else:
             owner.upstream_lost(error)
-
-    def count(self) -> bool:
-        """Take one of the places that the target has; return whether there was one."""
-        self._is_counted = self._pool.may_open(self.target)
-        return self._is_counted
 
     def uncount(self) -> None:
         """Make room for another connection to the target; idempotent."""
         if self._is_counted:
             self._is_counted = False
-            self._pool.closed(self.target)
+            self._pool.closed(self._target_pool)
 
     def _read_out(self) -> None:
         """Hand over what came before the connection broke.
@@ -175,11 +179,17 @@ class UpstreamConnection(Idle):
             self.transport.pause_reading()
 
     def release(self, now: float) -> None:
-        """Give the connection back to the pool, which may have it closed."""
+        """Hand the connection to a request that waits, or keep it in the pool, or close it."""
         self.owner = None
         self.has_served = True
         self.set_reading(True)
-        if not self.is_open or not self._pool.give_back(self.target, self, now):
+        if not self.is_open or not self._pool.keeps_alive:
+            self.close()
+            return
+        offer = self._target_pool.offer
+        if offer is not None and offer(self):
+            return
+        if not self._pool.give_back(self._target_pool, self, now):
             self.close()
 
     def close(self) -> None:

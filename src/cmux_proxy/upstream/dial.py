@@ -1,34 +1,55 @@
-"""Dials: opens one connection to a target in the background, or tells why there is none.
+"""One attempt to open a connection to a target, in the background.
 
-Knows for how long a port that refuses is tried, and how many connections a target may have.
-Neighbours: `addresses.py` finds an address that answers, `connection.py` is what comes out, `relay`
-is who asks.
+Whatever ends it, its owner is told. Neighbours: `dialer.py` owns it, `addresses.py` finds an
+address that answers, `connection.py` is what comes out.
 """
 
 import asyncio
-import socket
 from time import monotonic
-from typing import Final, cast
+from typing import cast
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.addresses import Addresses
-from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
+from cmux_proxy.upstream.connecting import Unanswered
+from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.names import named_address
-from cmux_proxy.upstream.pool import Pool
+from cmux_proxy.upstream.pool import UNLIMITED, Pool
 from cmux_proxy.upstream.reading import ReadSize
 from cmux_proxy.upstream.tcp import leave_closed
-from cmux_proxy.upstream.unavailable import REFUSED, unavailable
-
-# While a port refuses, it is tried again after so many seconds, then after twice as many.
-_FIRST_PAUSE: Final = 0.025
-_LONGEST_PAUSE: Final = 0.25
+from cmux_proxy.upstream.unavailable import unavailable
 
 
-class Dialer:
-    """Begins dials, and judges connections of the pool by what it knows."""
+class DialOwner:
+    """Who has begun a dial; told of an open socket and then of the connection, or of the end."""
 
-    __slots__ = ("_addresses", "_loop", "_pool", "_read_size")
+    __slots__ = ()
+
+    def dial_opened(self, dial: "Dial", took: float) -> None:
+        """The socket is connected; the dial cannot be given up any more."""
+        raise NotImplementedError
+
+    def dial_connected(self, dial: "Dial", connection: UpstreamConnection) -> None:
+        """The connection is there, and nobody's yet."""
+        raise NotImplementedError
+
+    def dial_unanswered(self, dial: "Dial") -> None:
+        """A target that is near has not answered in time."""
+        raise NotImplementedError
+
+    def dial_failed(self, dial: "Dial", error: UpstreamUnavailable) -> None:
+        """There is no connection."""
+        raise NotImplementedError
+
+
+class Dialling:
+    """What all dials of one event loop have in common.
+
+    A request waits at most `timeout` seconds for its connection, and a target has at most
+    `most_connections` at a time.
+    """
+
+    __slots__ = ("addresses", "loop", "most_connections", "pool", "read_size", "timeout")
 
     def __init__(
         self,
@@ -36,150 +57,85 @@ class Dialer:
         pool: Pool[UpstreamConnection],
         addresses: Addresses,
         read_size: ReadSize,
+        timeout: float,
+        most_connections: int | None = None,
     ) -> None:
-        self._loop = loop
-        self._pool = pool
-        self._addresses = addresses
-        self._read_size = read_size
+        self.loop = loop
+        self.pool = pool
+        self.addresses = addresses
+        self.read_size = read_size
+        self.timeout = timeout
+        self.most_connections = UNLIMITED if most_connections is None else most_connections
 
-    def start(self, target: Target, owner: UpstreamOwner, patience: float = 0.0) -> "Dial":
-        """Dial in the background; the owner is told how it went.
+    def begin(self, target: Target, owner: DialOwner, covers: int, grace: float | None) -> "Dial":
+        """Begin a dial."""
+        return Dial(self, target, owner, covers, grace)
 
-        While the port refuses, it is dialled again, for `patience` seconds.
-        """
-        connection = UpstreamConnection(target, self._pool, self._read_size)
-        return Dial(self, self._addresses, self._loop, connection, owner, patience)
-
-    def close(self) -> None:
-        """Give up looking up names; dials are for their owners to abandon."""
-        self._addresses.close()
-
-    def find_place(self, connection: UpstreamConnection) -> None:
-        """Count the connection among those to its target; raise UpstreamUnavailable at the limit.
-
-        An idle one makes room: it is left over where a CONNECT wants a connection of its own.
-        """
-        if connection.count():
-            return
-        idle = self._pool.lease(connection.target)
-        if idle is not None:
-            idle.close()
-            if connection.count():
-                return
-        text = f"{connection.target.authority()} has as many connections as it may have"
-        raise UpstreamUnavailable(
-            503, f"{text} (--max-upstream-connections)", "connection_limit_reached"
-        )
-
-    def still_there(self, leased: UpstreamConnection) -> UpstreamConnection | None:
-        """Return a leased connection, or the next one, that leads where its name still does."""
-        target = leased.target
-        connection: UpstreamConnection | None = leased
-        while connection is not None and connection.address is not None:
-            if self._addresses.has(target, connection.address):
-                break
-            connection.close()
-            connection = self._pool.lease(target)
-        return connection
+    def leads_there(self, connection: UpstreamConnection) -> bool:
+        """Return whether a connection leads where the name of its target leads now."""
+        address = connection.address
+        return address is None or self.addresses.has(connection.target, address)
 
 
 class Dial:
-    """One dial under way, for an owner that may lose interest in it."""
+    """A dial under way, for the requests up to number `covers`, which began at `begun`.
 
-    __slots__ = (
-        "_addresses", "_begun", "_connection", "_dialer", "_is_opening", "_loop", "_owner",
-        "_patience", "_pause", "_task",
-    )  # fmt: skip
+    One that is still opening its socket can be abandoned, and tells nothing then.
+    """
+
+    __slots__ = ("_dialling", "_owner", "_target", "_task", "begun", "covers", "is_opening")
 
     def __init__(
         self,
-        dialer: Dialer,
-        addresses: Addresses,
-        loop: asyncio.AbstractEventLoop,
-        connection: UpstreamConnection,
-        owner: UpstreamOwner,
-        patience: float,
+        dialling: Dialling,
+        target: Target,
+        owner: DialOwner,
+        covers: int,
+        grace: float | None,
     ) -> None:
-        self._dialer = dialer
-        self._addresses = addresses
-        self._patience = patience
-        # When the attempt that is under way began; the loop's clock is too coarse for that.
-        self._begun = 0.0
-        self._pause: asyncio.Future[None] | None = None
-        self._loop = loop
-        self._connection = connection
+        self._dialling = dialling
+        self._target = target
         self._owner = owner
-        self._is_opening = True
-        self._task: asyncio.Task[None] | None = loop.create_task(self._run())
+        self.covers = covers
+        self.begun = dialling.loop.time()
+        self.is_opening = True
+        self._task: asyncio.Task[None] | None = dialling.loop.create_task(self._run(grace))
 
     def abandon(self) -> None:
-        """Give up; an owner that is told of a connection all the same has to drop it."""
-        if self._is_opening and self._task is not None:
+        """Give up."""
+        if self._task is not None:
             self._task.cancel()
-            # The exception that ends it keeps us, so it must not be kept: the exchange and its
-            # client would wait for the garbage collector.
+            # The exception that ends it keeps us, so it must not be kept, or both would wait for
+            # the garbage collector.
             self._task = None
 
-    async def _run(self) -> None:
-        connection = self._connection
+    async def _run(self, grace: float | None) -> None:
         try:
-            self._dialer.find_place(connection)
-            sock = await self._open(connection.target)
-            self._is_opening = False
-            connection.dialled_for = monotonic() - self._begun
-            connection.address = named_address(connection.target.host, sock)
-            # The connection itself tells its owner when it is made, so that no byte comes too soon.
-            connection.owner = self._owner
-            await self._wrap(sock)
+            await self._open(grace)
+        except Unanswered:
+            self._owner.dial_unanswered(self)
         except UpstreamUnavailable as error:
-            connection.uncount()
-            self._owner.upstream_unavailable(error)
-        except (OSError, MemoryError) as error:
-            connection.uncount()
-            self._owner.upstream_unavailable(unavailable(connection.target, error))
-        except asyncio.CancelledError:
-            connection.uncount()
-            raise
+            self._owner.dial_failed(self, error)
+        except Exception as error:
+            self._owner.dial_failed(self, unavailable(self._target, error))
 
-    def hurry(self) -> None:
-        """Dial no more if the port refuses: nobody may be waiting for it."""
-        self._patience = 0.0
-        if self._pause is not None and not self._pause.done():
-            self._pause.set_result(None)
-
-    async def _open(self, target: Target) -> socket.socket:
-        """Return a connected socket, and be patient with a port that refuses."""
-        begun = self._loop.time()
-        self._begun = monotonic()
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return await self._addresses.open_socket(target)
-            except UpstreamUnavailable as error:
-                left = begun + self._patience - self._loop.time()
-                if error.error != REFUSED or left <= 0:
-                    raise
-            await self._wait(min(pause, left))
-            self._begun = monotonic()
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    async def _wait(self, seconds: float) -> None:
-        self._pause = self._loop.create_future()
-        timer = self._loop.call_later(seconds, _end, self._pause)
-        try:
-            await self._pause
-        finally:
-            timer.cancel()
-
-    async def _wrap(self, sock: socket.socket) -> None:
-        """Make the socket the connection's; never cancelled, or it might be closed twice."""
-        connection = self._connection
-        transport, _ = await self._loop.create_connection(
+    async def _open(self, grace: float | None) -> None:
+        dialling = self._dialling
+        # The loop's clock is too coarse for this.
+        begun = monotonic()
+        sock = await dialling.addresses.open_socket(self._target, grace)
+        self.is_opening = False
+        connection = UpstreamConnection(self._target, dialling.pool, dialling.read_size)
+        connection.dialled_for = monotonic() - begun
+        connection.address = named_address(self._target.host, sock)
+        # The connection itself tells when it is made, so that no byte comes too soon.
+        connection.on_made = self._made
+        self._owner.dial_opened(self, connection.dialled_for)
+        # Never cancelled, or the socket might be closed twice.
+        transport, _ = await dialling.loop.create_connection(
             lambda: cast(asyncio.BaseProtocol, connection), sock=sock
         )
         leave_closed(sock, transport)
 
-
-def _end(pause: "asyncio.Future[None]") -> None:
-    if not pause.done():
-        pause.set_result(None)
+    def _made(self, connection: UpstreamConnection) -> None:
+        self._owner.dial_connected(self, connection)

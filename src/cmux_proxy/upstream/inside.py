@@ -24,11 +24,12 @@ def may_be_isolated(host: str) -> bool:
 
 
 async def connect_inside(
-    loop: asyncio.AbstractEventLoop, address: str, port: int
+    loop: asyncio.AbstractEventLoop, address: str, port: int, grace: float | None = None
 ) -> socket.socket | None:
     """Return a socket that is connected inside; None where the workspace is not isolated.
 
-    Both loopbacks are the workspace's own there, and so is its address. Raises OSError.
+    Both loopbacks are the workspace's own there, and so is its address. Raises OSError, and
+    Unanswered after `grace` seconds.
     """
     refused = ConnectionRefusedError()
     for host in ("127.0.0.1", "::1", address):
@@ -37,7 +38,7 @@ async def connect_inside(
             sock = await _socket_inside(loop, address, family)
             if sock is None:
                 return None
-            await connect_tuned(loop, sock, host, port)
+            await connect_tuned(loop, sock, host, port, grace)
         except ConnectionRefusedError as error:
             refused = error
         else:

@@ -1,116 +1,158 @@
-"""Bookkeeping of upstream connections: lease, give back, evict, and how many there are.
+"""Bookkeeping of upstream connections: lease, give back, evict, and how many are open.
 
-Pure: knows neither sockets nor clocks. Whoever calls closes what is handed out to be closed, and
+Pure: knows neither sockets nor clocks. The caller closes what is handed out to be closed, and
 tells the pool when an idle connection has died. Idle lists are oldest first and leases newest
-first, so that what is not needed ages and goes.
+first, so that what is not needed ages and goes: as many stay idle as were busy at a time within
+the idle timeout. Neighbour: `dial.py`, whose requests wait for what is released.
 """
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
 from cmux_proxy.routing.target import Target
+
+UNLIMITED: Final = 1 << 62
 
 
 class Idle:
     """What a pool keeps; a connection is a subclass."""
 
-    __slots__ = ("idle_since",)
+    __slots__ = ("idle_since", "is_idle")
 
     def __init__(self) -> None:
         self.idle_since = 0.0
+        self.is_idle = False
 
 
 C = TypeVar("C", bound=Idle)
 
 
-class Pool(Generic[C]):
-    """Idle connections by target, `per_target` of each and `total` in all, for `idle` seconds.
+class TargetPool(Generic[C]):
+    """What a pool knows of one target.
 
-    At most `most_open` connections to a target, idle or not, may be open at a time.
+    `idle` may hold connections that have died, until their turn comes. `open` counts connections,
+    idle ones and tunnels included. While requests wait, `offer` is called with each connection that
+    is released, and says whether one of them has taken it; as long as it is set, the object stays.
+    """
+
+    __slots__ = ("idle", "offer", "open", "target")
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.idle: list[C] = []
+        self.open = 0
+        self.offer: Callable[[C], bool] | None = None
+
+
+class Pool(Generic[C]):
+    """Idle connections of all targets, `most_idle` at a time, each for `idle` seconds.
+
+    None is kept while more than `most_open` are open, idle or not; 0 seconds keep none, and
+    `keeps_alive` is False then.
     """
 
     __slots__ = (
-        "_count", "_idle", "_idle_seconds", "_most_open", "_open", "_per_target", "_total",
+        "_count", "_idle_seconds", "_most_idle", "_most_open", "_open", "_targets",
+        "keeps_alive",
     )  # fmt: skip
 
-    def __init__(
-        self, per_target: int, total: int, idle: float, most_open: int | None = None
-    ) -> None:
-        self._per_target = per_target
-        self._total = total
+    def __init__(self, most_idle: int | None, idle: float, most_open: int | None = None) -> None:
+        self.keeps_alive = idle > 0
+        self._most_idle = UNLIMITED if most_idle is None else most_idle
+        if not self.keeps_alive:
+            self._most_idle = 0
+        self._most_open = UNLIMITED if most_open is None else most_open
         self._idle_seconds = idle
-        self._idle: dict[Target, list[C]] = {}
+        self._targets: dict[Target, TargetPool[C]] = {}
         self._count = 0
-        self._most_open = most_open
-        # How many are open, by target; those that nobody limits are not counted.
-        self._open: dict[Target, int] = {}
+        self._open = 0
 
-    def may_open(self, target: Target) -> bool:
-        """Count a connection that is about to be opened; False when there are enough."""
-        if self._most_open is None:
-            return True
-        count = self._open.get(target, 0)
-        if count >= self._most_open:
-            return False
-        self._open[target] = count + 1
-        return True
+    def of(self, target: Target) -> TargetPool[C]:
+        """Return what is known of `target`; the same object for as long as it is in use."""
+        target_pool = self._targets.get(target)
+        if target_pool is None:
+            target_pool = self._targets[target] = TargetPool(target)
+        return target_pool
 
-    def closed(self, target: Target) -> None:
-        """A connection that was counted is gone, or has not come about."""
-        count = self._open.get(target, 0)
-        if count > 1:
-            self._open[target] = count - 1
-        elif count:
-            del self._open[target]
+    def opened(self, target_pool: TargetPool[C]) -> None:
+        """Count a connection that has been made."""
+        target_pool.open += 1
+        self._open += 1
+
+    def closed(self, target_pool: TargetPool[C]) -> None:
+        """Count a connection no more that was counted."""
+        target_pool.open -= 1
+        self._open -= 1
 
     def lease(self, target: Target) -> C | None:
         """Take the newest idle connection to `target`, or None."""
-        idle = self._idle.get(target)
-        if not idle:
+        target_pool = self._targets.get(target)
+        if target_pool is None:
             return None
-        self._count -= 1
-        return idle.pop()
+        idle = target_pool.idle
+        while idle:
+            connection = idle.pop()
+            if connection.is_idle:
+                connection.is_idle = False
+                self._count -= 1
+                return connection
+        return None
 
-    def give_back(self, target: Target, connection: C, now: float) -> bool:
+    def give_back(self, target_pool: TargetPool[C], connection: C, now: float) -> bool:
         """Keep a connection that is idle from `now` on; False when the caller has to close it."""
-        if self._count >= self._total:
-            return False
-        idle = self._idle.get(target)
-        if idle is None:
-            idle = self._idle[target] = []
-        if len(idle) >= self._per_target:
+        if self._count >= self._most_idle or self._open > self._most_open:
             return False
         connection.idle_since = now
-        idle.append(connection)
+        connection.is_idle = True
+        target_pool.idle.append(connection)
         self._count += 1
         return True
 
-    def discard(self, target: Target, connection: C) -> None:
+    def discard(self, connection: C) -> None:
         """Forget an idle connection that has died; one that is not idle is no concern of ours."""
-        idle = self._idle.get(target)
-        if idle is not None and connection in idle:
-            idle.remove(connection)
+        if connection.is_idle:
+            connection.is_idle = False
             self._count -= 1
+
+    def make_room(self) -> C | None:
+        """Take an idle connection that has to be closed before one more may be opened."""
+        if self._open < self._most_open or not self._count:
+            return None
+        for target_pool in self._targets.values():
+            for at, connection in enumerate(target_pool.idle):
+                if connection.is_idle:
+                    del target_pool.idle[: at + 1]
+                    self.discard(connection)
+                    return connection
+        return None
 
     def expired(self, now: float) -> list[C]:
         """Take out what has been idle for too long; the caller closes it."""
         before = now - self._idle_seconds
         taken: list[C] = []
-        for target in list(self._idle):
-            idle = self._idle[target]
+        for target in list(self._targets):
+            target_pool = self._targets[target]
+            idle = target_pool.idle
             keep = 0
-            while keep < len(idle) and idle[keep].idle_since <= before:
+            while keep < len(idle) and (not idle[keep].is_idle or idle[keep].idle_since <= before):
+                if idle[keep].is_idle:
+                    idle[keep].is_idle = False
+                    taken.append(idle[keep])
                 keep += 1
-            taken += idle[:keep]
             del idle[:keep]
-            if not idle:
-                del self._idle[target]
+            if not idle and not target_pool.open and target_pool.offer is None:
+                del self._targets[target]
         self._count -= len(taken)
         return taken
 
     def drain(self) -> list[C]:
         """Take out everything; the caller closes it."""
-        taken = [connection for idle in self._idle.values() for connection in idle]
-        self._idle.clear()
+        taken: list[C] = []
+        for target_pool in self._targets.values():
+            taken += [connection for connection in target_pool.idle if connection.is_idle]
+            target_pool.idle.clear()
+        for connection in taken:
+            connection.is_idle = False
         self._count = 0
         return taken
 
@@ -118,5 +160,9 @@ class Pool(Generic[C]):
         return self._count
 
     def __repr__(self) -> str:
-        each = ", ".join(f"{to.authority()}: {len(idle)}" for to, idle in self._idle.items())
-        return f"<Pool {self._count} idle{f' ({each})' if each else ''}>"
+        each = {
+            target_pool.target.authority(): sum(one.is_idle for one in target_pool.idle)
+            for target_pool in self._targets.values()
+        }
+        shown = ", ".join(f"{name}: {count}" for name, count in each.items() if count)
+        return f"<Pool {self._count} idle{f' ({shown})' if shown else ''}>"

@@ -37,13 +37,18 @@ def probe_soon(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, _IDLE_OPTION, _PROBE_SOON)
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether an IP address, or the name localhost, leads to this machine."""
+    return host in ("::1", "localhost") or host.startswith(_LOOPBACK)
+
+
 def spare_pacing(sock: socket.socket, host: str) -> None:
     """Choose the simplest congestion control, which every process may, where `host` is a loopback.
 
     There is no congestion there, and where the default is BBR, as on many servers, packets are
     paced by a timer, and small portions wake the peer more often.
     """
-    if _CONGESTION_OPTION is None or not (host == "::1" or host.startswith(_LOOPBACK)):
+    if _CONGESTION_OPTION is None or not is_loopback(host):
         return
     try:
         sock.setsockopt(socket.IPPROTO_TCP, _CONGESTION_OPTION, _SIMPLEST)

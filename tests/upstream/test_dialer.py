@@ -1,0 +1,54 @@
+"""What a dialer knows of the pool's connections; dials themselves are in `test_connection.py`."""
+
+import asyncio
+import contextlib
+
+from cmux_proxy.routing.target import Target
+from cmux_proxy.upstream.addresses import Addresses
+from cmux_proxy.upstream.connection import UpstreamConnection
+from cmux_proxy.upstream.dial import Dialling
+from cmux_proxy.upstream.dialer import Dialer
+from cmux_proxy.upstream.pool import Pool
+from cmux_proxy.upstream.reading import ReadSize
+from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.timing import SOON
+from tests.helpers.wire import WireListener
+from tests.upstream.test_addresses import Machine, peer_port, tries
+
+
+def dialer(known: Addresses) -> tuple[Pool[UpstreamConnection], Dialer]:
+    loop = asyncio.get_running_loop()
+    pool: Pool[UpstreamConnection] = Pool(9, 1.0)
+    return pool, Dialer(Dialling(loop, pool, known, ReadSize(loop, 256 * 1024), SOON))
+
+
+def leased(host: str, pool: Pool[UpstreamConnection], address: str | None) -> UpstreamConnection:
+    """Return an idle connection that leads to an address."""
+    world = World()
+    connection = UpstreamConnection(Target(host, 80), pool, world.context.read_size)
+    connection.address = address
+    connection.transport = FakeTransport(world, "upstream")
+    return connection
+
+
+async def test_connections_to_where_a_name_no_longer_leads_are_closed() -> None:
+    machine = Machine(found=[("127.0.0.2", 0)])
+    known = tries(machine)
+    with contextlib.closing(WireListener("127.0.0.2")) as listener:
+        await peer_port(known, "some.example", listener.port)
+    pool, of = dialer(known)
+    addresses = ["127.0.0.2", "127.0.0.1", "127.0.0.3"]
+    idle = [leased("some.example", pool, address) for address in addresses]
+    for one in idle[:2]:
+        pool.give_back(pool.of(one.target), one, 0.0)
+    assert of.still_there(idle[2]) is idle[0]
+    assert [one.transport.is_closing() for one in idle] == [False, True, True]
+    assert of.still_there(leased("gone.example", pool, "127.0.0.2")) is None
+
+
+async def test_connections_to_an_address_are_not_looked_up() -> None:
+    machine = Machine()
+    pool, of = dialer(tries(machine))
+    connection = leased("127.0.0.2", pool, None)
+    assert of.still_there(connection) is connection
+    assert machine.asked == 0

@@ -1,0 +1,439 @@
+"""Requests that wait for a connection to one target: whose it is, and what everybody is told.
+
+Without sockets: dials come out as the test says. With sockets, see tests/network/test_waiting.py.
+"""
+
+import pytest
+
+from cmux_proxy import Config, Limits, PoolLimits, Timeouts
+from tests.helpers.fakes import FakeDial, FakeTransport, World
+from tests.helpers.script import head
+
+ROUTE = "X-Cmux-Port-Internal: 80"
+GET = head("GET / HTTP/1.1", "Host: a", ROUTE)
+PATIENT = head("GET / HTTP/1.1", "Host: a", ROUTE, "X-Cmux-Wait: 60s")
+OTHER = head("GET / HTTP/1.1", "Host: a", "X-Cmux-Port-Internal: 81")
+DISTANT = head("GET / HTTP/1.1", "Host: a", "X-Cmux-Workspace-Internal: a", ROUTE)
+CONNECT = head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE)
+SENT = head("GET / HTTP/1.1", "Host: a")
+OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+CLOSE = head("HTTP/1.1 200 OK", "Connection: close", "Content-Length: 2") + b"ok"
+ESTABLISHED = head("HTTP/1.1 200 Connection established")
+
+
+def ask(world: World, request: bytes = GET) -> FakeTransport:
+    client = world.client()
+    client.arrives(request)
+    return client
+
+
+def under_way(world: World) -> list[FakeDial]:
+    return [dial for dial in world.dials if not dial.is_over]
+
+
+def pause(world: World) -> float:
+    """Let the pause pass after which dials begin; return how long it was."""
+    when = min(at for at, _ in world.loop.timers)
+    seconds = when - world.loop.now
+    world.loop.now = when
+    world.loop.ring()
+    return seconds
+
+
+def busy(world: World) -> tuple[FakeTransport, FakeTransport]:
+    """Return a client and the upstream that it waits for."""
+    client = ask(world)
+    return client, under_way(world)[0].succeeds()
+
+
+def full(world: World, request: bytes = GET) -> FakeTransport:
+    """Return a client whose dial was not answered."""
+    client = ask(world, request)
+    under_way(world)[-1].is_unanswered()
+    assert under_way(world) == []
+    return client
+
+
+# Whose a connection is
+
+
+def test_the_oldest_takes_the_connection_that_becomes_free_first() -> None:
+    world = World()
+    first, upstream = busy(world)
+    second, third = full(world), ask(world)
+    upstream.got = b""
+    upstream.arrives(OK)
+    assert first.got == OK
+    assert upstream.got == SENT
+    upstream.arrives(OK)
+    assert (second.got, upstream.got) == (OK, SENT + SENT)
+    upstream.arrives(OK)
+    assert third.got == OK
+    assert len(world.context.pool) == 1
+
+
+def test_the_oldest_takes_what_was_dialled_for_another() -> None:
+    world = World()
+    clients = [ask(world) for _ in range(3)]
+    dials = under_way(world)
+    assert len(dials) == 3
+    dials[2].succeeds().arrives(OK)
+    assert [client.got for client in clients] == [OK, b"", b""]
+    # Its connection was free again, and became the second's.
+    world.upstreams[0].arrives(OK)
+    assert [client.got for client in clients] == [OK, OK, b""]
+
+
+def test_a_dial_whose_request_has_another_connection_is_for_the_next_request() -> None:
+    world = World()
+    _first, upstream = busy(world)
+    ask(world)
+    [dial] = under_way(world)
+    upstream.arrives(OK)
+    assert not dial.is_over
+    third = ask(world)
+    assert under_way(world) == [dial]
+    dial.succeeds().arrives(OK)
+    assert third.got == OK
+
+
+def test_a_connection_that_nobody_waits_for_any_more_is_kept() -> None:
+    world = World()
+    _first, upstream = busy(world)
+    second = ask(world)
+    [dial] = under_way(world)
+    upstream.arrives(OK)
+    spare = dial.succeeds()
+    assert len(world.context.pool) == 1
+    # It may have been closed while it was idle, as any other.
+    third = ask(world)
+    assert spare.got == SENT
+    spare.breaks()
+    world.run()
+    world.dial().succeeds().arrives(OK)
+    upstream.arrives(OK)
+    assert (second.got, third.got) == (OK, OK)
+
+
+def test_a_connection_that_becomes_free_is_not_handed_over_when_it_is_lost() -> None:
+    world = World()
+    _first, upstream = busy(world)
+    second = full(world, head("POST / HTTP/1.1", "Host: a", ROUTE))
+    upstream.arrives(OK[:-1])
+    transport_is_closing = upstream
+    transport_is_closing._is_closing = True
+    upstream._protocol.data_received(OK[-1:])
+    assert second.got == b""
+    pause(world)
+    world.dial().succeeds().arrives(OK)
+    assert second.got == OK
+
+
+def test_a_connection_to_where_its_name_no_longer_leads_is_not_handed_over() -> None:
+    world = World()
+    _first, upstream = busy(world)
+    full(world)
+    upstream._protocol.address = "192.0.2.1"
+    upstream.got = b""
+    upstream.arrives(OK)
+    assert upstream.got == b""
+
+
+@pytest.mark.parametrize("pool", [PoolLimits(idle=0), PoolLimits(total=0)], ids=["off", "none"])
+def test_without_keep_alive_nothing_is_handed_over(pool: PoolLimits) -> None:
+    world = World(Config(pool=pool))
+    _first, upstream = busy(world)
+    second = full(world)
+    upstream.arrives(OK)
+    # A cap on idle connections leaves those alone that never are.
+    assert upstream.is_over() is (pool.idle == 0)
+    if pool.idle == 0:
+        pause(world)
+        upstream = world.dial().succeeds()
+    upstream.arrives(OK)
+    assert second.got == OK
+    assert upstream.is_over()
+
+
+def test_connect_is_offered_nothing_that_was_used_and_has_its_turn() -> None:
+    world = World()
+    _first, upstream = busy(world)
+    tunnel, third = full(world, CONNECT), ask(world)
+    upstream.got = b""
+    upstream.arrives(OK)
+    # The third came later, but takes what the tunnel may not have.
+    assert (tunnel.got, upstream.got) == (b"", SENT)
+    fourth = ask(world)
+    pause(world)
+    world.dial().succeeds()
+    assert tunnel.got == ESTABLISHED
+    world.dial().succeeds().arrives(OK)
+    upstream.arrives(OK)
+    assert (third.got, fourth.got) == (OK, OK)
+
+
+def test_a_request_is_sent_once_more_on_a_connection_that_nobody_has_used() -> None:
+    world = World()
+    _first, upstream = busy(world)
+    _other, other = busy(world)
+    second = full(world)
+    upstream.arrives(OK)
+    upstream.breaks()
+    world.run()
+    # Neither this one, which becomes free, nor a second time.
+    other.got = b""
+    other.arrives(OK)
+    assert other.got == b""
+    fresh = world.dial().succeeds()
+    assert fresh.got == SENT
+    fresh.breaks()
+    world.run()
+    assert second.got.startswith(b"HTTP/1.1 502 ")
+
+
+def test_any_other_request_is_not_sent_once_more() -> None:
+    world = World()
+    _first, upstream = busy(world)
+    second = full(world, head("POST / HTTP/1.1", "Host: a", ROUTE))
+    upstream.arrives(OK)
+    upstream.breaks()
+    world.run()
+    assert second.got.startswith(b"HTTP/1.1 502 ")
+    assert under_way(world) == []
+
+
+# Who leaves
+
+
+def test_whoever_leaves_gives_its_place_up() -> None:
+    world = World()
+    _first, upstream = busy(world)
+    second, third = full(world), ask(world)
+    second.breaks()
+    world.run()
+    upstream.arrives(OK)
+    upstream.arrives(OK)
+    assert third.got == OK
+
+
+def test_the_dial_of_one_that_leaves_is_given_up() -> None:
+    world = World()
+    clients = [ask(world) for _ in range(2)]
+    older, younger = under_way(world)
+    clients[0].breaks()
+    world.run()
+    assert (older.is_over, younger.is_over) == (False, True)
+    clients[1].breaks()
+    world.run()
+    assert under_way(world) == []
+    assert world.loop.timers == []
+
+
+def test_a_connection_that_comes_when_everybody_has_left_is_closed() -> None:
+    """A service that serves one connection at a time would wait for a request on it."""
+    world = World()
+    client = ask(world)
+    dial = world.dial()
+    dial.opens()
+    client.breaks()
+    world.run()
+    assert dial.succeeds().is_over()
+    assert len(world.context.pool) == 0
+    assert world.loop.timers == []
+
+
+# Time
+
+
+def test_the_timeout_runs_from_the_moment_a_request_begins_to_wait() -> None:
+    world = World()
+    first, last = ask(world), None
+    for _ in range(3):
+        world.walk(1)
+        ask(world)
+    world.walk(1)
+    last = ask(world)
+    assert len(under_way(world)) == 4
+    world.walk(1)
+    assert first.got.startswith(b"HTTP/1.1 504 ")
+    assert b"no connection to 127.0.0.1:80 within 5 s" in first.got
+    assert last.got == b""
+    # What hangs is replaced, for those who still wait.
+    assert len(under_way(world)) == 4
+    for _ in range(4):
+        world.walk(1)
+    assert last.got.startswith(b"HTTP/1.1 504 ")
+    assert under_way(world) == []
+    assert world.loop.timers == []
+
+
+def test_a_dial_that_hangs_is_given_up_even_if_nobody_waits_for_it() -> None:
+    world = World()
+    _first, upstream = busy(world)
+    ask(world)
+    upstream.arrives(OK)
+    [dial] = under_way(world)
+    world.walk(5)
+    assert dial.is_over
+    assert world.loop.timers == []
+
+
+def test_a_target_that_hangs_does_not_hold_others() -> None:
+    world = World()
+    for _ in range(100):
+        ask(world)
+    hanging = len(under_way(world))
+    assert hanging == 4
+    other = ask(world, OTHER)
+    under_way(world)[-1].succeeds().arrives(OK)
+    assert other.got == OK
+    assert len(under_way(world)) == hanging
+
+
+# The pace
+
+
+def test_dials_begin_a_few_at_a_time_and_more_while_they_succeed() -> None:
+    world = World()
+    for _ in range(100):
+        ask(world)
+    counts = []
+    while under_way(world):
+        counts.append(len(under_way(world)))
+        for dial in under_way(world):
+            dial.opens()
+        for dial in under_way(world)[: counts[-1]]:
+            dial.succeeds()
+    assert counts == [4, 8, 16, 32, 40]
+
+
+def test_dials_that_are_not_answered_are_followed_by_one_after_a_pause() -> None:
+    world = World()
+    for _ in range(10):
+        ask(world)
+    for dial in under_way(world):
+        dial.is_unanswered()
+    assert under_way(world) == []
+    # Whoever comes meanwhile does not make it shorter.
+    ask(world)
+    assert under_way(world) == []
+    begun = world.loop.now
+    while not under_way(world):
+        pause(world)
+    assert world.loop.now - begun == pytest.approx(0.004)
+    assert len(under_way(world)) == 1
+
+
+def test_more_dials_to_a_distant_target_begin_while_none_is_silent_for_long() -> None:
+    world = World(Config(upstream_host="192.0.2.1"))
+    for _ in range(20):
+        ask(world)
+    counts = [len(under_way(world))]
+    while len(under_way(world)) < 20:
+        pause(world)
+        counts.append(len(under_way(world)))
+    assert counts == [4, 8, 16, 20]
+    world.loop.now += 0.25
+    for _ in range(100):
+        ask(world)
+    pause(world)
+    assert len(under_way(world)) == 32
+
+
+# What fails
+
+
+def test_a_dial_that_fails_is_told_to_all_who_waited_when_it_began() -> None:
+    world = World()
+    clients = [ask(world) for _ in range(10)]
+    dials = under_way(world)
+    late = ask(world)
+    dials[0].fails()
+    for client in clients[:1]:
+        assert client.got.startswith(b"HTTP/1.1 502 ")
+    while under_way(world):
+        under_way(world)[0].fails()
+    assert all(client.got.startswith(b"HTTP/1.1 502 ") for client in [*clients, late])
+    # Four at once, and one for all who came when these had begun.
+    assert len(world.dials) == 5
+
+
+def test_patience_is_each_request_s_own() -> None:
+    world = World()
+    patient, other = ask(world, PATIENT), ask(world)
+    for dial in under_way(world):
+        dial.fails()
+    assert (patient.got, other.got[:13]) == (b"", b"HTTP/1.1 502 ")
+    assert pause(world) == pytest.approx(0.025)
+    world.dial().succeeds().arrives(OK)
+    assert patient.got == OK
+
+
+def test_one_dial_at_a_time_asks_a_port_that_refuses_for_all_who_wait() -> None:
+    world = World()
+    clients = [ask(world, PATIENT) for _ in range(2000)]
+    for dial in under_way(world):
+        dial.fails()
+    count = len(world.dials)
+    begun = world.loop.now
+    while world.loop.now < begun + 10:
+        if under_way(world):
+            world.dial().fails()
+        pause(world)
+    assert len(world.dials) - count < 50
+    while under_way(world):
+        for dial in under_way(world):
+            dial.opens()
+        for dial in under_way(world):
+            dial.succeeds().arrives(OK)
+            for upstream in world.upstreams:
+                upstream.arrives(OK) if upstream.got.count(b"GET") > 1 else None
+    assert all(client.got for client in clients)
+
+
+def test_who_comes_while_a_port_refuses_is_told_at_once() -> None:
+    world = World()
+    patient = ask(world, PATIENT)
+    world.dial().fails()
+    assert under_way(world) == []
+    other = ask(world)
+    world.dial().fails()
+    assert (patient.got, other.got[:13]) == (b"", b"HTTP/1.1 502 ")
+
+
+def test_the_timeout_begins_anew_with_each_refusal() -> None:
+    world = World(Config(timeouts=Timeouts(connect=5, connect_retry=3600)))
+    client = ask(world)
+    for _ in range(5):
+        world.walk(4)
+        world.dial().fails()
+        pause(world)
+    assert client.got == b""
+    world.walk(5)
+    assert client.got.startswith(b"HTTP/1.1 504 ")
+
+
+# The limit
+
+
+def test_the_limit_counts_those_who_wait() -> None:
+    world = World(Config(limits=Limits(upstream_connections=10)))
+    clients = [ask(world) for _ in range(10)]
+    assert len(under_way(world)) == 4
+    assert ask(world).got.startswith(b"HTTP/1.1 503 ")
+    clients[0].breaks()
+    world.run()
+    assert ask(world).got == b""
+    assert ask(world).got.startswith(b"HTTP/1.1 503 ")
+
+
+def test_a_dial_that_nobody_waits_for_is_a_place() -> None:
+    world = World(Config(limits=Limits(upstream_connections=2)))
+    _first, upstream = busy(world)
+    ask(world)
+    upstream.arrives(OK)
+    third = ask(world)
+    assert third.got == b""
+    assert ask(world).got.startswith(b"HTTP/1.1 503 ")
+    world.dial().succeeds().arrives(OK)
+    assert third.got == OK
