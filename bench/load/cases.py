@@ -23,6 +23,10 @@ class Spread:
         values = list(values)
         return cls(statistics.median(values), min(values), max(values))
 
+    def over(self, base: float) -> "Spread":
+        """Return the ratios to another value."""
+        return Spread(self.median / base, self.least / base, self.most / base)
+
     def text(self, form: str) -> str:
         """Return the value and the range, formatted."""
         return f"{self.median:{form}} ({self.least:{form}}..{self.most:{form}})"

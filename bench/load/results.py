@@ -57,6 +57,7 @@ def verdict_data(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
             "proxy": verdict.target.proxy,
             "figure": verdict.target.figure,
             "to": verdict.target.to,
+            "beside": verdict.target.beside,
             "bound": verdict.target.bound(),
             "measured": asdict(verdict.spread),
             "met": verdict.is_met,

@@ -81,13 +81,18 @@ def _start(stack: ExitStack, case: Case, load: Load, names: Sequence[str]) -> li
         try:
             proxy = stack.enter_context(_proxy(load, name))
             await_readiness(load, proxy)
-            measure(replace(load, seconds=WARM_UP_SECONDS), proxy)
+            measure(replace(load, seconds=_warm_up_seconds(load.scenario)), proxy)
         except BenchError as error:
             _failed(case, name, error)
         else:
             started.append(proxy)
             _rest(proxy)
     return started
+
+
+def _warm_up_seconds(scenario: Scenario) -> int:
+    """Return how long it takes until every connection has been used, on a slow machine too."""
+    return WARM_UP_SECONDS + scenario.connections // 1000
 
 
 def _load_rounds(plan: Plan, case: Case, load: Load, proxies: Sequence[Process]) -> None:

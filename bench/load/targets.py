@@ -14,20 +14,34 @@ TARGETS = Path(__file__).with_name("targets.toml")
 
 @dataclass(frozen=True)
 class Target:
-    """A bound for the median of a figure in some scenarios, or for its ratio to another proxy."""
+    """A bound for the median of a figure in some scenarios, or for a ratio.
+
+    That is one `to` another proxy, or to the same proxy in the scenario that it stands `beside`.
+    """
 
     figure: str
     scenarios: tuple[str, ...]
     proxy: str = OURS
     to: str | None = None
+    beside: str | None = None
     least: float | None = None
     most: float | None = None
 
-    def spread(self, case: Case) -> Spread | None:
-        """Return what was measured."""
-        if self.to is None:
-            return case.spread(self.proxy, self.figure)
-        return case.ratio(self.proxy, self.figure, self.to)
+    def spread(self, case: Case, cases: Sequence[Case]) -> Spread | None:
+        """Return what was measured in a case, which is one of all."""
+        if self.to is not None:
+            return case.ratio(self.proxy, self.figure, self.to)
+        spread = case.spread(self.proxy, self.figure)
+        if spread is None or self.beside is None:
+            return spread
+        others = [each for each in cases if each.scenario.name == self.beside]
+        base = others[0].spread(self.proxy, self.figure) if others else None
+        return None if base is None else spread.over(base.median)
+
+    @property
+    def is_ratio(self) -> bool:
+        """Return whether the figure is one."""
+        return self.to is not None or self.beside is not None
 
     def is_met(self, value: float) -> bool:
         """Return whether a value is within the bound."""
@@ -71,7 +85,7 @@ def judge(cases: Sequence[Case], targets: Sequence[Target]) -> Iterator[Verdict]
     for target in targets:
         for case in cases:
             if case.scenario.name in target.scenarios:
-                spread = target.spread(case)
+                spread = target.spread(case, cases)
                 if spread is not None:
                     yield Verdict(target, case.scenario.name, spread)
 
@@ -84,8 +98,9 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
 
 def _row(verdict: Verdict) -> Sequence[str]:
     target = verdict.target
-    figure = f"{target.figure} to {target.to}" if target.to else target.figure
-    form = ".2f" if target.to else ",.0f"
+    mark = target.to or target.beside
+    figure = f"{target.figure} to {mark}" if mark else target.figure
+    form = ".2f" if target.is_ratio else ",.0f"
     word = "met" if verdict.is_met else "MISSED"
     return (
         verdict.scenario,
