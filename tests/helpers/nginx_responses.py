@@ -117,8 +117,11 @@ class Readings:
 
     async def _directly(self, played: Play) -> tuple[int, bytes] | None:
         """Return what nginx reads in the raw response; None where it finds a fault."""
-        # Closes, since nginx takes what is no response for one of HTTP/0.9, which has no other end.
+        # nginx takes what is no response for one of HTTP/0.9, passes it on as it is, and only the
+        # end of the connection ends that.
+        self.close()
         message = await self._ask(played.method, "/direct/", "Connection: close")
+        self.close()
         if self._direct.new() or message is None:
             return None
         return message.status, message.body

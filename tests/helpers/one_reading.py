@@ -13,6 +13,8 @@ NEW = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 OLD = request_head(b"GET / HTTP/1.0\r\n\r\n")
 HEAD = request_head(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n")
 
+_HEAD = re.compile(rb".*?\n\r?\n", re.DOTALL)
+_ANY_FIELD = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:|[ \t])[\t -~\x80-\xff]*")
 _ANY_WHITE_SPACE = b" \t\x0b\x0c\x00\x85\xa0"
 
 
@@ -56,6 +58,17 @@ def assert_one_framing(lax: LaxReader, framing: int) -> None:
         assert lax.lengths or framing == 0
 
 
+def assert_well_formed(data: bytes) -> None:
+    """Fail where the head of an accepted response has a line that no standard has.
+
+    Lines may end in LF and be folded, but nothing mends a byte or a name.
+    """
+    match = _HEAD.match(data)
+    assert match is not None
+    lines = re.split(rb"\r?\n", match.group())[1:-2]
+    assert all(_ANY_FIELD.fullmatch(line) for line in lines), lines
+
+
 def check_request(data: bytes) -> bool:
     """Return whether the request is accepted; what is sent on must have one reading then."""
     try:
@@ -79,7 +92,10 @@ def check_response(data: bytes, to_old_client: bool) -> bool:
         judged = judge_response(OLD if to_old_client else NEW, [data])
     except BadMessage:
         return False
-    if judged is None or judged.status < 200 or judged.status in (204, 304):
+    if judged is None:
+        return False
+    assert_well_formed(data)
+    if judged.status < 200 or judged.status in (204, 304):
         return False
     framing = judged.framing
     if judged.how & WRAP:

@@ -18,7 +18,7 @@ from tests.helpers.origins import Visit, answer
 from tests.helpers.second_opinion import content_of
 
 # What nginx does not read where it is right: it takes an interim response for a final one, and a
-# length for none where a tab stands beside it, so that it waits for the end of the connection.
+# length for none where a tab stands beside it, so that the end of the connection ends the response.
 _INTERIM: Final = re.compile(rb"HTTP/[0-9.]+ +1")
 _TAB_BESIDE_LENGTH: Final = re.compile(rb"(?i)\ncontent-length:[^\n]*\t")
 # Every so many messages are an answer to HEAD, and are sent by an upstream that then stays.
@@ -56,10 +56,10 @@ def play(data: bytes) -> Play | None:
         judged = judge_response(HEAD if method == "HEAD" else NEW, [data])
     except BadMessage:
         judged = None
+    if judged is not None and _TAB_BESIDE_LENGTH.search(judged.head) is not None:
+        return None
     if judged is None or not judged.is_complete:
         return Play(data, method, cut, False, Meant(None))
-    if _TAB_BESIDE_LENGTH.search(judged.head) is not None:
-        return None
     facts = response_head(data)
     content = content_of(judged.framing, facts.buffer[facts.end :])
     # Nobody may have to wait for the upstream's end where that does not come.

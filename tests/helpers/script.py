@@ -20,7 +20,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final, NoReturn, TypeVar
 
-from cmux_proxy import Config, Proxy
+from cmux_proxy import Config, PoolLimits, Proxy
 from tests.helpers.proxies import local_config
 from tests.helpers.timing import SOON
 from tests.helpers.wire import Wire, WireListener
@@ -28,6 +28,7 @@ from tests.helpers.wire import Wire, WireListener
 # The routing header that names the upstream of the stage.
 ROUTE: Final = "X-Cmux-Port-Internal: <port>"
 
+_PATIENT: Final = local_config(pool=PoolLimits(idle=10 * SOON))
 # So much of a message is shown when a step fails.
 _SHOWN: Final = 2000
 
@@ -340,10 +341,14 @@ SWITCHING: Final = head(
 async def stage(
     config: Config | None = None, upstream_host: str = "127.0.0.1", buffer: int | None = None
 ) -> AsyncIterator[Stage]:
-    """Set up a proxy and an upstream; with `buffer`, the upstream's kernel holds little."""
+    """Set up a proxy and an upstream; with `buffer`, the upstream's kernel holds little.
+
+    Unless a configuration is given, idle connections to the upstream stay for longer than any step
+    waits, so that an end is never theirs.
+    """
     listener = WireListener(upstream_host, buffer=buffer)
     try:
-        async with Proxy(local_config() if config is None else config) as proxy:
+        async with Proxy(_PATIENT if config is None else config) as proxy:
             on = Stage(proxy, listener)
             try:
                 yield on

@@ -311,6 +311,25 @@ async def test_a_switch_to_another_protocol_than_asked_for_is_a_502(fields: list
         await upstream.gets_end()
 
 
+@pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked"])
+async def test_a_switch_that_announces_a_body_is_a_502(field: str) -> None:
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE)
+        await upstream.gets(SENT)
+        await upstream.says(SWITCHING[:-2] + field.encode() + b"\r\n\r\n")
+        await client.gets_error(502, "http_protocol_error")
+        await upstream.gets_end()
+
+
+async def test_a_switch_with_a_length_of_nothing_is_granted() -> None:
+    switch = SWITCHING[:-2] + b"Content-Length: 0\r\n\r\n"
+    async with stage() as on:
+        client, upstream = await on.pair(UPGRADE)
+        await upstream.gets(SENT)
+        await upstream.says(switch + b"x")
+        await client.gets(switch + b"x")
+
+
 async def test_an_unasked_switch_is_a_502() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
@@ -319,12 +338,13 @@ async def test_an_unasked_switch_is_a_502() -> None:
         assert await upstream.gets_cut() == b""
 
 
-async def test_an_interim_response_may_come_before_the_switch() -> None:
+@pytest.mark.parametrize("size", [1, 4096])
+async def test_an_interim_response_may_come_before_the_switch(size: int) -> None:
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE)
         await upstream.gets(SENT)
-        await upstream.says(head("HTTP/1.1 103 Early Hints") + SWITCHING + b"x")
-        await client.gets(head("HTTP/1.1 103 Early Hints") + SWITCHING + b"x")
+        await upstream.says(head("HTTP/1.1 103 Early Hints") + SWITCHING + b"x" * size)
+        await client.gets(head("HTTP/1.1 103 Early Hints") + SWITCHING + b"x" * size)
 
 
 async def test_a_request_with_a_body_may_ask_to_upgrade() -> None:

@@ -11,8 +11,9 @@ from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.fields import MAY_NOT_NOMINATE
-from cmux_proxy.http1.grammar import ANY_STATUS_LINE, CONTENT_LENGTH, TOKEN_ONLY
+from cmux_proxy.http1.grammar import ANY_STATUS_LINE, CONTENT_LENGTH, FIELD, TOKEN_ONLY
 
+_FIELD: Final = re.compile(FIELD)
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 
 _CONNECTION: Final = b"connection"
@@ -41,10 +42,11 @@ def normalize(head: bytes) -> bytes:
     BadMessage where no standard says which reading is right; what is malformed stays malformed.
     """
     lines = [line.removesuffix(b"\r") for line in head.split(b"\n")[:-2]]
+    lines[1:] = _unfold(lines[1:])
     match = ANY_STATUS_LINE.fullmatch(lines[0])
-    fields = [(_name(line), line) for line in _unfold(lines[1:])]
-    if match is None:
-        return _joined(lines[0], fields)
+    if match is None or not all(map(_FIELD.fullmatch, lines[1:])):
+        return _joined(lines)
+    fields = [(_name(line), line) for line in lines[1:]]
     minor, code, reason = match.groups()
     status = int(code)
     if status != 101:
@@ -54,11 +56,11 @@ def normalize(head: bytes) -> bytes:
     # HTTP/1.0 service are chunks (RFC 9112 section 6.1 has its connection closed behind them).
     is_coded = any(name == _CODING for name, _line in fields)
     version = b"HTTP/1.0 " if minor == b"0" and not is_coded else b"HTTP/1.1 "
-    return _joined(version + code + b" " + (reason or b""), fields)
+    return _joined([version + code + b" " + (reason or b""), *[line for _name, line in fields]])
 
 
-def _joined(start_line: bytes, fields: list[_Field]) -> bytes:
-    return b"\r\n".join([start_line, *[line for _name, line in fields], b"", b""])
+def _joined(lines: list[bytes]) -> bytes:
+    return b"\r\n".join([*lines, b"", b""])
 
 
 def _name(line: bytes) -> bytes:

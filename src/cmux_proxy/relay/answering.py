@@ -49,8 +49,8 @@ class Answering(Telling):
             if head.status >= 200:
                 self._begin_response(head)
                 return
-            response_framing(head, self._request.method)
             if head.status == 101:
+                response_framing(head, self._request.method)
                 self._grant_switch(head)
                 return
             self._pass_interim(head)
