@@ -7,7 +7,7 @@ from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1.delivery import WRAP
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
-from tests.helpers.judging import judge_request, judge_response, request_head
+from tests.helpers.judging import judge_request, judge_response, request_head, response_head
 
 NEW = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 OLD = request_head(b"GET / HTTP/1.0\r\n\r\n")
@@ -95,6 +95,10 @@ def check_response(data: bytes, to_old_client: bool) -> bool:
     if judged is None:
         return False
     assert_well_formed(data)
+    if judged.persists and judged.status != 101:
+        # What had to be normalized is the last response of its connection.
+        head = response_head(data)
+        assert data.startswith(head.buffer[: head.end])
     if judged.status < 200 or judged.status in (204, 304):
         return False
     framing = judged.framing
