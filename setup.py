@@ -21,7 +21,9 @@ HOT_PATH = {
     ],
     "observe": ["counts", "observer", "outcome", "ports", "record"],
     "routing": ["port_field", "router", "target"],
-    "upstream": ["connection", "pool"],
+    "upstream": [
+        "connection", "dial_owner", "dialer", "pace", "pool", "target_queue", "waiters",
+    ],
     "relay": [
         "answering", "asking", "client", "client_side", "closing", "context", "deadlines",
         "exchange", "failures", "loops", "pacing", "polling", "sides", "telling", "tunnel",

@@ -23,7 +23,8 @@ from cmux_proxy.relay.client import ClientConnection
 from cmux_proxy.relay.context import Context
 from cmux_proxy.upstream.addresses import Addresses
 from cmux_proxy.upstream.connection import UpstreamConnection
-from cmux_proxy.upstream.dial import Dial, Dialling, DialOwner
+from cmux_proxy.upstream.dial import Dial, Dialling
+from cmux_proxy.upstream.dial_owner import DialOwner
 from cmux_proxy.upstream.dialer import Dialer
 
 # What asyncio's transports read at a time, unless they are told otherwise.

@@ -10,7 +10,7 @@ import pytest
 
 from cmux_proxy import Proxy
 from cmux_proxy.server.draining import ON_ITS_WAY
-from tests.helpers.proxies import proxy_process
+from tests.helpers.proxies import local_config, proxy_process
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import MS, later, soon
 from tests.helpers.wire import Wire, WireListener
@@ -54,7 +54,8 @@ async def long_idle(on: Stage) -> Peer:
 
 
 async def test_a_connection_that_has_been_idle_is_closed_at_once() -> None:
-    async with stage() as on:
+    # Its upstream connection has been idle for longer than it is kept by default.
+    async with stage(local_config()) as on:
         client = await long_idle(on)
         other, upstream = await on.pair()
         drain = begin_drain(on.proxy)
@@ -68,7 +69,7 @@ async def test_a_connection_that_has_been_idle_is_closed_at_once() -> None:
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "used"])
 async def test_the_next_request_is_answered_after_idle_connections_are_closed(is_new: bool) -> None:
-    async with stage() as on:
+    async with stage(local_config()) as on:
         old = await long_idle(on)
         client, upstream = (await on.client(), None) if is_new else await on.pair()
         if upstream is not None:

@@ -13,33 +13,12 @@ from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.addresses import Addresses
 from cmux_proxy.upstream.connecting import Unanswered
 from cmux_proxy.upstream.connection import UpstreamConnection
+from cmux_proxy.upstream.dial_owner import DialOwner
 from cmux_proxy.upstream.names import named_address
 from cmux_proxy.upstream.pool import UNLIMITED, Pool
 from cmux_proxy.upstream.reading import ReadSize
 from cmux_proxy.upstream.tcp import leave_closed
 from cmux_proxy.upstream.unavailable import unavailable
-
-
-class DialOwner:
-    """Who has begun a dial; told of an open socket and then of the connection, or of the end."""
-
-    __slots__ = ()
-
-    def dial_opened(self, dial: "Dial", took: float) -> None:
-        """The socket is connected; the dial cannot be given up any more."""
-        raise NotImplementedError
-
-    def dial_connected(self, dial: "Dial", connection: UpstreamConnection) -> None:
-        """The connection is there, and nobody's yet."""
-        raise NotImplementedError
-
-    def dial_unanswered(self, dial: "Dial") -> None:
-        """A target that is near has not answered in time."""
-        raise NotImplementedError
-
-    def dial_failed(self, dial: "Dial", error: UpstreamUnavailable) -> None:
-        """There is no connection."""
-        raise NotImplementedError
 
 
 class Dialling:

@@ -14,7 +14,8 @@ from typing import Final
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
-from cmux_proxy.upstream.dial import Dial, Dialling, DialOwner
+from cmux_proxy.upstream.dial import Dial, Dialling
+from cmux_proxy.upstream.dial_owner import DialOwner
 from cmux_proxy.upstream.pace import Pace
 from cmux_proxy.upstream.tcp import is_loopback
 from cmux_proxy.upstream.unavailable import REFUSED, too_late, too_many
