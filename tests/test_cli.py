@@ -531,7 +531,7 @@ def test_it_says_where_it_listens_and_ends_well_on_a_signal(
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(cli, "_announce", told)
-    monkeypatch.setattr("cmux_proxy.server.worker.raise_limit", lambda: None)
+    monkeypatch.setattr("cmux_proxy.server.running.raise_limit", lambda: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     assert cli.main(["--listen", "127.0.0.1:0,[::1]:0", "--loop", "asyncio"]) == 0
     *addresses, last = capsys.readouterr().out.splitlines()
@@ -539,6 +539,18 @@ def test_it_says_where_it_listens_and_ends_well_on_a_signal(
     assert hosts == ["127.0.0.1", "[::1]"]
     assert not any(line.endswith(":0") for line in addresses)
     assert last == f"cmux-proxy {__version__} ({build_name()}, asyncio)"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_process_with_too_few_descriptors_exits_with_1_and_no_traceback(workers: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 16; exec "$@"', "sh", *MODULE, "--listen", "127.0.0.1:0",
+         "--workers", workers],
+        env=environment(), capture_output=True, text=True, timeout=LATER, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "only 16 open files are allowed" in done.stderr
 
 
 def test_a_process_whose_address_is_taken_exits_with_1_and_no_traceback() -> None:

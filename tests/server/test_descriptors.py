@@ -4,9 +4,11 @@ import resource
 
 import pytest
 
+from cmux_proxy import ListenError
 from cmux_proxy.server.descriptors import (
     admin_connections,
     budget,
+    check_limit,
     raise_limit,
     set_aside_for_admin,
 )
@@ -52,6 +54,23 @@ def test_what_is_set_aside_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> N
     with_admin = budget(aside=64)
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (1024, 1024))
     assert with_admin == budget()
+
+
+@pytest.mark.parametrize("descriptors", [3, 8, 31])
+def test_with_too_few_descriptors_it_does_not_begin(
+    descriptors: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (descriptors, descriptors))
+    with pytest.raises(ListenError) as caught:
+        check_limit("127.0.0.1:80")
+    reason = f"only {descriptors} open files are allowed (ulimit -n), and 32 are needed"
+    assert str(caught.value) == f"cannot listen on 127.0.0.1:80: {reason}"
+
+
+@pytest.mark.parametrize("descriptors", [32, 65_536, resource.RLIM_INFINITY])
+def test_with_enough_descriptors_it_does(descriptors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (descriptors, descriptors))
+    check_limit("127.0.0.1:80")
 
 
 def test_without_a_limit_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,12 @@ from cmux_proxy.server.worker import OnStart
 from tests.helpers.proxies import local_config
 
 
+@pytest.fixture(autouse=True)
+def same_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the limit on descriptors of the tests themselves as it is."""
+    monkeypatch.setattr(running, "raise_limit", lambda: None)
+
+
 def test_one_worker_is_this_process_and_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple[Config, OnStart | None]] = []
 
@@ -20,10 +26,7 @@ def test_one_worker_is_this_process_and_the_default(monkeypatch: pytest.MonkeyPa
     assert given == [(Config(), None), (Config(), print)]
 
 
-def test_an_address_that_cannot_be_bound_is_an_error_of_the_caller(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(running, "raise_limit", lambda: None)
+def test_an_address_that_cannot_be_bound_is_an_error_of_the_caller() -> None:
     with pytest.raises(ListenError):
         run(local_config(listen=["192.0.2.1:0"], workers=2))
 

@@ -8,11 +8,15 @@ import math
 import resource
 from typing import Final, NamedTuple
 
+from cmux_proxy.errors import ListenError
+
 # Each client may need an upstream connection too; a fifth is left for everything else.
 _SHARE_OF_CLIENTS: Final = 0.8 / 2
 _SHARE_OF_REST: Final = 0.2
 # The event loop, the listening sockets, logs, name look-ups.
 _RESERVE: Final = 24
+# With fewer, event loops fail at their start, each in a way of its own.
+_MINIMUM: Final = 32
 # Connections to the admin listener, as far as they leave the proxy three quarters.
 _ADMIN_CONNECTIONS: Final = 64
 _ADMIN_SHARE: Final = 4
@@ -64,6 +68,14 @@ def limits() -> tuple[int, int]:
         return resource.getrlimit(resource.RLIMIT_NOFILE)
     except OSError:
         return _UNKNOWN, _UNKNOWN
+
+
+def check_limit(address: str) -> None:
+    """Raise ListenError, about an address to listen on, where the limit is too low to serve."""
+    allowed = limits()[0]
+    if allowed != resource.RLIM_INFINITY and allowed < _MINIMUM:
+        reason = f"only {allowed} open files are allowed (ulimit -n), and {_MINIMUM} are needed"
+        raise ListenError(address, reason)
 
 
 def admin_connections() -> int:

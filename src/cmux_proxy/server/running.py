@@ -13,7 +13,7 @@ from cmux_proxy.config import Config
 from cmux_proxy.server.administering import open_admin, run_admin
 from cmux_proxy.server.binding import bound_address, open_shared
 from cmux_proxy.server.channels import Channels
-from cmux_proxy.server.descriptors import raise_limit
+from cmux_proxy.server.descriptors import check_limit, raise_limit
 from cmux_proxy.server.log_writing import check_file
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.reloading import can_reload
@@ -32,6 +32,8 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
     """
     config = Config() if config is None else config
     with Signals(exits_at_once=True) as signals:
+        raise_limit()
+        check_limit(str(config.listen[0]))
         check_file(config.observing)
         if config.observing.otlp is not None:
             need_tracing()
@@ -46,7 +48,6 @@ def _run_several(
     config: Config, signals: Signals, on_start: OnStart | None, admin: Sequence[socket.socket]
 ) -> int:
     loop_name, _ = loop_factory(config.loop)
-    raise_limit()
     groups = open_shared(config)
     addresses = [bound_address(sock) for sock in groups[0]]
     notifier = Notifier.from_environment(os.environ)

@@ -17,7 +17,6 @@ from typing import Any, Final
 from cmux_proxy.config import Address, Config
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.server.administering import administered
-from cmux_proxy.server.descriptors import raise_limit
 from cmux_proxy.server.log_writing import LogWriter
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
@@ -65,7 +64,6 @@ def run_alone(
     event loop once the proxy accepts.
     """
     name, factory = loop_factory(config.loop)
-    raise_limit()
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_serve_alone(config, signals, name, on_start, admin))
 
