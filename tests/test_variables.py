@@ -28,6 +28,7 @@ def test_a_variable_that_nobody_reads_is_named_with_the_nearest(name: str, said:
         ("CMUX_CONFIG", "x"),
         ("CMUX_AUTH_TOKEN", "x"),
         ("CMUX_PROXY_COMPILE", "1"),
+        ("CMUX_TEST_LOOPS", "asyncio"),
         ("CMUX_WORKSPACE_ID", "x"),
         ("CMUX_SOCKET_PATH", "x"),
         ("CMUX_PORT", "9100"),

@@ -16,7 +16,8 @@ from cmux_proxy.flags import FLAGS, TOKEN_VARIABLE
 CONFIG_VARIABLE: Final = "CMUX_CONFIG"
 
 _PREFIX: Final = "CMUX_"
-_COMPILE_VARIABLE: Final = "CMUX_PROXY_COMPILE"
+# What the build and the tests of this package read.
+_OF_THE_PACKAGE: Final = re.compile(r"CMUX_PROXY_COMPILE|CMUX_TEST_[A-Z]+")
 _SETTINGS: Final = frozenset({CONFIG_VARIABLE, TOKEN_VARIABLE, *(flag.variable for flag in FLAGS)})
 # What the cmux terminal sets for every shell.
 _OF_THE_TERMINAL: Final = re.compile(
@@ -66,9 +67,9 @@ def unknown_variables(variables: Mapping[str, str]) -> list[str]:
 
 
 def _is_known(name: str, value: str) -> bool:
-    if name in _SETTINGS or name == _COMPILE_VARIABLE or _OF_THE_TERMINAL.fullmatch(name):
+    if name in _SETTINGS or _OF_THE_PACKAGE.fullmatch(name):
         return True
-    if _OF_A_SERVICE.fullmatch(name):
+    if _OF_THE_TERMINAL.fullmatch(name) or _OF_A_SERVICE.fullmatch(name):
         return True
     return name.endswith("_PORT") and _SERVICE_PORT.fullmatch(value) is not None
 

@@ -300,11 +300,13 @@ async def test_where_descriptors_run_out_one_line_says_so_and_the_rest_waits() -
             line = (await later(process.stdout.readline())).decode()
             port = int(line.split()[1].rpartition(":")[2])
             wires = [await Wire.to("127.0.0.1", port) for _ in range(40)]
-            said = (await later(process.stderr.readline())).decode()
-            assert said == (
+            waits = (
                 "cmux-proxy: error: connections have to wait: all 30 file descriptors are in use; "
                 "`ulimit -n` raises the limit\n"
             )
+            # A tunnel that found no descriptor for itself may have said so before.
+            while (said := (await later(process.stderr.readline())).decode()) != waits:
+                assert said.startswith("cmux-proxy: error: ")
             for wire in wires:
                 wire.close()
             process.terminate()
