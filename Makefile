@@ -29,8 +29,8 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.py[xi]' \
 	-o -name '*.html' -o -name '*.css' -o -name '*.js')
 PYTEST := $(PY) -m $(if $(COVERAGE),coverage run -m )pytest
-# Tests wait more than they compute, so that a process for each core leaves room.
-IN_PARALLEL := -n logical --maxprocesses 4 --dist worksteal
+# Tests wait more than they compute, so that two processes for each of two cores leave room.
+IN_PARALLEL := -n 4 --dist worksteal
 FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
