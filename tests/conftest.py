@@ -5,7 +5,9 @@ HYPOTHESIS_PROFILE is dev (the default), ci or nightly.
 
 import os
 import signal
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 _EXAMPLES = {"dev": 50, "ci": 300, "nightly": 5000}
@@ -17,3 +19,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 # A shell starts what it runs in the background with SIGINT ignored, and programs inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_PROPERTIES = Path(__file__).parent / "properties"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give properties the time that many examples take on a busy machine."""
+    for item in items:
+        if item.path.is_relative_to(_PROPERTIES):
+            item.add_marker(pytest.mark.timeout(600))

@@ -67,8 +67,7 @@ def alone(config: Config, on_start: OnStart | None = None) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _leave_the_process_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(worker, "raise_limit", lambda: None)
+def _leave_the_process_alone() -> Iterator[None]:
     # A closed uvloop leaves its own behind.
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     threshold = gc.get_threshold()
