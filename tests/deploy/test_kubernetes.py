@@ -247,7 +247,9 @@ async def test_it_starts_as_it_is_told_to(name: str, loop_name: str) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
 async def test_with_a_root_that_is_read_only_no_volume_is_needed(loop_name: str) -> None:
     # As the manifests have it, and with what would be the first to want a place for its files.
-    read_only = 'mount -o remount,bind,ro / && ! touch /tmp/x 2>/dev/null && exec "$@"'
+    # Coverage has a file of its own for each process, and it is no part of the package.
+    lock = "unset COVERAGE_PROCESS_CONFIG; mount -o remount,bind,ro /"
+    read_only = f'{lock} && ! touch /tmp/x 2>/dev/null && exec "$@"'
     within = (tool("unshare"), "--mount", "sh", "-c", read_only, "sh")
     flags = ("--workers", "2", "--admin", "127.0.0.1:0")
     async with proxy_process(loop_name, *flags, within=within) as proxy:

@@ -215,7 +215,12 @@ async def inetd(*command: str) -> AsyncIterator[int]:
                 process = await asyncio.create_subprocess_exec(
                     *command, stdin=sock.fileno(), stdout=sock.fileno()
                 )
-            await later(process.wait())
+            try:
+                await later(process.wait())
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
