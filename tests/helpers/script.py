@@ -23,7 +23,7 @@ from typing import Final, NoReturn, TypeVar
 from cmux_proxy import Config, PoolLimits, Proxy
 from tests.helpers.proxies import local_config
 from tests.helpers.timing import SOON
-from tests.helpers.wire import Wire, WireListener
+from tests.helpers.wire import Wire, WireListener, closed_port
 
 # The routing header that names the upstream of the stage.
 ROUTE: Final = "X-Cmux-Port-Internal: <port>"
@@ -346,8 +346,10 @@ async def stage(
     Unless a configuration is given, idle connections to the upstream stay for longer than any step
     waits, so that an end is never theirs.
     """
-    listener = WireListener(upstream_host, buffer=buffer)
-    try:
+    with (
+        closed_port() as port,
+        contextlib.closing(WireListener(upstream_host, port, buffer)) as listener,
+    ):
         async with Proxy(_PATIENT if config is None else config) as proxy:
             on = Stage(proxy, listener)
             try:
@@ -355,8 +357,6 @@ async def stage(
                 on.check()
             finally:
                 on.close()
-    finally:
-        listener.close()
 
 
 class _Dialogue:

@@ -140,10 +140,16 @@ class WireListener:
 
 
 @contextlib.contextmanager
-def closed_port(host: str = "127.0.0.1") -> Iterator[int]:
-    """Reserve a port on which nothing listens."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
-        sock.bind((host, 0))
+def closed_port() -> Iterator[int]:
+    """Reserve a port of all addresses; a test may listen on it, and no other program gets it.
+
+    The system hands out no port that a socket is bound to. A second socket may bind it as long as
+    both set SO_REUSEADDR and the first does not listen.
+    """
+    with socket.socket(socket.AF_INET6) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("::", 0))
         yield sock.getsockname()[1]
 
 
@@ -153,7 +159,8 @@ async def deaf_port() -> AsyncIterator[int]:
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", stack.enter_context(closed_port())))
         listener.listen(0)
         address = listener.getsockname()
         first = stack.enter_context(socket.socket())

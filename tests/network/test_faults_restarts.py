@@ -18,6 +18,7 @@ from tests.helpers.messages import Reader
 from tests.helpers.origins import origin
 from tests.helpers.proxies import ProxyProcess, local_config, proxy_process
 from tests.helpers.timing import LATER, later
+from tests.helpers.wire import closed_port
 from tests.network.faults.content import is_this, usual_answer
 from tests.network.faults.ground import Ground, ground
 
@@ -91,18 +92,23 @@ async def loaded(on: Ground) -> AsyncIterator[Load]:
 
 
 async def test_a_service_that_restarts_is_served_again_and_nobody_gets_anothers_bytes() -> None:
-    async with Proxy(local_config()) as proxy:
-        on = Ground(proxy.addresses[0].port)
-        async with origin(on.serve) as on.service:
-            port = on.service.port
-        async with loaded(on) as load:
-            for _ in range(RESTARTS):
-                async with origin(on.serve, port=port) as on.service:
-                    await load.come(ANSWERS, 200)
-                await load.come(ANSWERS, 502, "cut")
+    with closed_port() as port:
+        async with Proxy(local_config()) as proxy:
+            on = Ground(proxy.addresses[0].port)
+            await assert_restarts_are_survived(on, port)
+
+
+async def assert_restarts_are_survived(on: Ground, port: int) -> None:
+    async with origin(on.serve, port=port) as on.service:
+        pass
+    async with loaded(on) as load:
+        for _ in range(RESTARTS):
             async with origin(on.serve, port=port) as on.service:
                 await load.come(ANSWERS, 200)
-                await on.serves()
+            await load.come(ANSWERS, 502, "cut")
+        async with origin(on.serve, port=port) as on.service:
+            await load.come(ANSWERS, 200)
+            await on.serves()
 
 
 def served_by(pid: int, port: int) -> set[int]:

@@ -91,7 +91,8 @@ async def stage_inside(
     """Set up a proxy and an upstream in workspace a-7, which is where all requests go."""
     config = local_config(upstream_host=ADDRESS, timeouts=timeouts or Timeouts())
     async with stage(config) as outside:
-        on = Stage(outside.proxy, listener_inside(ADDRESS, host))
+        # The port is reserved outside too, where a test may listen on it.
+        on = Stage(outside.proxy, listener_inside(ADDRESS, host, outside.port))
         try:
             yield on
             on.check()

@@ -65,12 +65,20 @@ def tells(text: bytes) -> Behaviour:
     return length(page, "Content-Type: text/html")
 
 
+def running(site: Site, host: str, port: int) -> contextlib.AbstractAsyncContextManager[Server]:
+    """Run a site for as long as what is returned is entered."""
+    return serve(site.echo, host, port, process_request=site.page)
+
+
 @contextlib.asynccontextmanager
-async def running(site: Site, host: str, port: int = 0) -> AsyncIterator[int]:
-    """Run a site; return its port."""
-    server: Server
-    async with serve(site.echo, host, port, process_request=site.page) as server:
-        yield next(iter(server.sockets)).getsockname()[1]
+async def both_running(workspace: Site, default: Site) -> AsyncIterator[int]:
+    """Run two sites on one port, one of them in workspace ws-1; return the port."""
+    with closed_port() as port:
+        async with (
+            running(workspace, workspace_ip("ws-1"), port),
+            running(default, "127.0.0.1", port),
+        ):
+            yield port
 
 
 async def test_a_page_with_its_modules_and_its_websocket_is_reached_by_its_host(
@@ -78,8 +86,7 @@ async def test_a_page_with_its_modules_and_its_websocket_is_reached_by_its_host(
 ) -> None:
     workspace, default = Site("workspace"), Site("default")
     async with (
-        running(workspace, workspace_ip("ws-1")) as port,
-        running(default, "127.0.0.1", port),
+        both_running(workspace, default) as port,
         stage() as on,
         chromium(tmp_path) as browser,
     ):
@@ -96,8 +103,7 @@ async def test_a_page_with_its_modules_and_its_websocket_is_reached_by_its_host(
 
 
 async def test_an_error_page_makes_way_for_the_service_when_that_listens(tmp_path: Path) -> None:
-    with contextlib.ExitStack() as reserved:
-        port = reserved.enter_context(closed_port())
+    with closed_port() as port:
         async with stage() as on, chromium(tmp_path) as browser:
             url = f"http://{port}.localhost:{on.address.port}/"
             assert await browser.open(url) == 502
@@ -106,7 +112,6 @@ async def test_an_error_page_makes_way_for_the_service_when_that_listens(tmp_pat
             # Its own style is allowed, and so is its script: it is about to ask.
             radius = "getComputedStyle(document.querySelector('main')).borderTopLeftRadius"
             assert await browser.evaluate(radius) == "14px"
-            reserved.close()
             async with origin(tells(b"here I am"), port=port):
                 assert await browser.told() == "here I am"
 

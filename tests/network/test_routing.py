@@ -4,7 +4,7 @@ import pytest
 
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ESTABLISHED, ROUTE, UPGRADE, Peer, Stage, get, head, stage
-from tests.helpers.wire import WireListener
+from tests.helpers.wire import WireListener, closed_port
 
 NO_CONTENT = head("HTTP/1.1 204 No Content")
 MISSING = "missing required header: X-Cmux-Port-Internal"
@@ -295,8 +295,14 @@ async def test_a_proxy_behind_a_name_is_the_proxy_still() -> None:
 
 
 async def test_an_address_of_another_service_with_the_proxys_port_is_not_the_proxy() -> None:
-    async with stage(local_config(listen=["127.0.0.2:0"], upstream_host="127.0.0.1")) as on:
-        other = Stage(on.proxy, WireListener("127.0.0.1", on.address.port))
+    with closed_port() as port:
+        await assert_two_services_differ(port)
+
+
+async def assert_two_services_differ(port: int) -> None:
+    config = local_config(listen=[f"127.0.0.2:{port}"], upstream_host="127.0.0.1")
+    async with stage(config) as on:
+        other = Stage(on.proxy, WireListener("127.0.0.1", port))
         try:
             client, upstream = await other.pair()
             await upstream.says(NO_CONTENT)

@@ -121,7 +121,7 @@ async def test_a_socket_that_is_connected_does_not_block_and_sends_at_once(host:
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
 async def test_a_port_that_nobody_listens_on_is_refused(host: str, shown: str) -> None:
-    with closed_port(host) as port:
+    with closed_port() as port:
         text = f"nothing listens on {shown}:{port}; start the service or check the port"
         assert await failure(tries(Machine()), host, port) == (502, "connection_refused", text)
 
@@ -304,17 +304,17 @@ async def test_a_name_all_of_whose_addresses_refuse_is_refused() -> None:
 
 
 async def test_a_name_that_has_moved_is_followed() -> None:
-    with contextlib.closing(WireListener("127.0.0.2")) as listener:
-        machine = Machine(found=[("127.0.0.2", 0)])
-        of = tries(machine)
-        assert await peer_port(of, "some.example", listener.port) == listener.port
-        machine.moves([("127.0.0.3", 0)])
-        # What is known still answers, so nobody asks.
-        assert await peer_port(of, "some.example", listener.port) == listener.port
-        port = listener.port
-    with contextlib.closing(WireListener("127.0.0.3", port)):
-        assert await peer_port(of, "some.example", port) == port
-        assert machine.asked == 2
+    machine = Machine(found=[("127.0.0.2", 0)])
+    of = tries(machine)
+    with closed_port() as port:
+        with contextlib.closing(WireListener("127.0.0.2", port)):
+            assert await peer_port(of, "some.example", port) == port
+            machine.moves([("127.0.0.3", 0)])
+            # What is known still answers, so nobody asks.
+            assert await peer_port(of, "some.example", port) == port
+        with contextlib.closing(WireListener("127.0.0.3", port)):
+            assert await peer_port(of, "some.example", port) == port
+            assert machine.asked == 2
 
 
 async def test_a_name_that_has_gone_is_not_known() -> None:

@@ -37,7 +37,7 @@ async def test_a_socket_is_connected_and_may_be_used(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 async def test_a_refusal_is_told(host: str) -> None:
-    with closed_port(host) as port, unconnected(host) as sock:
+    with closed_port() as port, unconnected(host) as sock:
         with pytest.raises(ConnectionRefusedError) as caught:
             await soon(connect(asyncio.get_running_loop(), sock, host, port))
         assert caught.value.errno == errno.ECONNREFUSED
@@ -83,7 +83,7 @@ async def test_on_the_loopback_the_loop_is_not_asked(host: str) -> None:
     with contextlib.closing(WireListener(host)) as listener, unconnected(host) as sock:
         await soon(connect(loop, sock, host, listener.port))
     refused = pytest.raises(ConnectionRefusedError)
-    with closed_port(host) as port, unconnected(host) as sock, refused:
+    with closed_port() as port, unconnected(host) as sock, refused:
         await soon(connect(loop, sock, host, port))
     assert counted.watched == 0
 
