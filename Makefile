@@ -101,14 +101,14 @@ bench-micro: $(RUN_VENV)/run.stamp ## time single steps: scan, rewrite, bodies
 	@exec $(RUN_PY) -m bench.micro.run $(ARGS)
 
 pictures: $(VENV)/dev.stamp ## take the pictures of the dashboard in docs/assets (Linux; chromium)
-	@exec $(PY) -m pages.pictures
+	@exec $(PY) -m tools.docs.pictures
 
 docs: $(DOCS_VENV)/docs.stamp ## build the site of the documentation in site/
 	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict $(ARGS)
 	@echo site/index.html
 
 pages: $(VENV)/dev.stamp ## write the pages that are made of the code
-	@exec $(PY) -m pages
+	@exec $(PY) -m tools.docs
 
 build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
 	@rm -rf build dist
@@ -117,19 +117,19 @@ build: $(VENV)/build.stamp ## make the wheel and the source archive in dist/
 
 release: $(VENV)/build.stamp ## make the source archive, the pure wheel, the single file, sums
 	@rm -rf build dist
-	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(PY) -m release dist
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(PY) -m tools.release dist
 
 reproducible: $(VENV)/build.stamp ## build a release twice, in different places, and compare
-	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) exec $(PY) -m release.twice
+	@SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) exec $(PY) -m tools.release.twice
 
 release-check: ## may this version be released? ARGS="v0.1.0" for its tag
-	@exec $(PYTHON) -m release.ready $(ARGS)
+	@exec $(PYTHON) -m tools.release.ready $(ARGS)
 
 clean: ## remove everything the other verbs have made
 	rm -rf $(VENV) $(RUN_VENV) $(BENCH_VENV) $(DOCS_VENV) build dist site src/*.egg-info
 	rm -rf .coverage .coverage.* .hypothesis
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache fuzz/.work
-	find src tests bench examples fuzz pages release -type d -name __pycache__ -prune -exec rm -rf {} +
+	find src tests bench examples fuzz tools -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Set-up. A stamp is made last, so that what was interrupted is done again.
 

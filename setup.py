@@ -16,17 +16,20 @@ from setuptools.command.build_ext import build_ext
 # subclassed or replaced by users, what runs once, and what tests replace.
 HOT_PATH = {
     "http1": [
-        "body", "delivery", "family", "fields", "framing", "head", "hop", "kinds", "persistence",
-        "response_body", "rewrite", "scan", "switching", "target", "trailers",
+        "body", "field_kinds", "fields", "framing", "head", "hop_by_hop", "keep_alive",
+        "request_target", "reserved_fields", "response_body", "response_coding", "scan",
+        "serialize", "trailers", "upgrade",
     ],
-    "observe": ["counts", "observer", "outcome", "ports", "record"],
+    "observe": ["counters", "observer", "outcome", "port_stats", "record"],
     "routing": ["port_field", "router", "target"],
     "upstream": [
-        "connection", "dial_owner", "dialer", "pace", "pool", "target_queue", "waiters",
+        "connection", "dial_owner", "dial_window", "dialer", "pool", "target_queue", "waiters",
     ],
+    "net": ["busy_poll", "closing", "flow_control", "timers"],
+    "downstream": ["http1_connection"],
     "relay": [
-        "answering", "asking", "client", "client_side", "closing", "context", "deadlines",
-        "exchange", "failures", "loops", "pacing", "polling", "sides", "telling", "tunnel",
+        "accounting", "downstream", "exchange", "failures", "loop_detection", "request", "response",
+        "services", "state", "tunnel",
     ],
 }  # fmt: skip
 SOURCE = Path("src/cmux_proxy")
@@ -65,14 +68,14 @@ def can_compile() -> bool:
 
 
 def extensions() -> list[Extension]:
-    """Return the shortcut of the scan and the compiled modules of the hot path."""
+    """Return the fast_scan of the scan and the compiled modules of the hot path."""
     from Cython.Build import cythonize
     from mypyc.build import mypycify
 
-    shortcut = Extension("cmux_proxy.http1._shortcut", [str(SOURCE / "http1/_shortcut.pyx")])
+    fast_scan = Extension("cmux_proxy.http1._fast_scan", [str(SOURCE / "http1/_fast_scan.pyx")])
     modules = [str(SOURCE / room / f"{name}.py") for room in HOT_PATH for name in HOT_PATH[room]]
     return [
-        *cythonize([shortcut], build_dir="build"),
+        *cythonize([fast_scan], build_dir="build"),
         *mypycify(["--config-file=", "--ignore-missing-imports", *modules], opt_level="3"),
     ]
 

@@ -531,7 +531,7 @@ def test_it_says_where_it_listens_and_ends_well_on_a_signal(
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(cli, "_announce", told)
-    monkeypatch.setattr("cmux_proxy.server.running.raise_limit", lambda: None)
+    monkeypatch.setattr("cmux_proxy.server.launch.raise_limit", lambda: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     assert cli.main(["--listen", "127.0.0.1:0,[::1]:0", "--loop", "asyncio"]) == 0
     *addresses, last = capsys.readouterr().out.splitlines()

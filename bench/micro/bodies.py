@@ -5,7 +5,7 @@ from functools import partial
 from bench.micro.timing import REPEATS, Prepare, always
 from cmux_proxy import Limits
 from cmux_proxy.http1.body import Body, ChunkedBody, ChunkRules, LengthBody, UntilCloseBody
-from cmux_proxy.http1.rewrite import chunk
+from cmux_proxy.http1.serialize import chunk
 
 _PIECE = bytes(65536)
 _LIMITS = Limits()

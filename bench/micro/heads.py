@@ -6,10 +6,10 @@ from functools import partial
 from bench.load.scenarios import load_scenarios
 from bench.micro.timing import REPEATS, Prepare, Step, always
 from cmux_proxy import Limits
-from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
-from cmux_proxy.http1.rewrite import ADD_CLOSE, other_request, plain_request, response
+from cmux_proxy.http1.reserved_fields import Family
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
+from cmux_proxy.http1.serialize import ADD_CLOSE, other_request, plain_request, response
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX
 
 _FIRST = 10_000

@@ -11,7 +11,7 @@ from typing import Final
 from bench.load.processes import BenchError
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "soak"
-# The proxy accepts so many clients per descriptor that it may have (`server/descriptors.py`).
+# The proxy accepts so many clients per descriptor that it may have (`server/connection_limits.py`).
 _SHARE_OF_CLIENTS: Final = 0.4
 # Sockets of their own share connections out by chance: never as unevenly as this.
 _UNEVEN: Final = 1.15

@@ -8,19 +8,19 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
-from cmux_proxy.http1 import rewrite
-from cmux_proxy.http1.family import Family
+from cmux_proxy.config.sections import Rewriting
+from cmux_proxy.http1 import serialize
 from cmux_proxy.http1.framing import request_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.request_target import forward_target
+from cmux_proxy.http1.reserved_fields import Family
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
-from cmux_proxy.http1.switching import asks_upgrade
-from cmux_proxy.http1.target import forward_target
+from cmux_proxy.http1.upgrade import asks_upgrade
 from cmux_proxy.relay.access import TOKEN_FIELD
-from cmux_proxy.relay.rewriting import Rewriter
-from cmux_proxy.relay.wishes import WISHES
+from cmux_proxy.relay.header_rules import Rewriter
+from cmux_proxy.relay.request_options import WISHES
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX
 from cmux_proxy.routing.target import Target
-from cmux_proxy.settings import Rewriting
 from fuzz.parsers.cuts import Pieces, is_refusal, outcome, same_in_every_way
 from tests.helpers.feeding import Scanner, assert_sound, facts, scan_pieces
 from tests.helpers.judging import (
@@ -118,7 +118,7 @@ def _check_forwarded(data: bytes) -> None:
     target = Target("127.0.0.1", judged.port)
     edits = _REWRITER.edits(head, head.fields.host, target, None, "127.0.0.1")
     to = forward_target(head)
-    edited = rewrite.other_request(head, to, judged.upgrade, b"a", b"", edits)
+    edited = serialize.other_request(head, to, judged.upgrade, b"a", b"", edits)
     for sent in (judged.forwarded, edited):
         again = REQUESTS.scan(sent, 0)
         assert again is not None

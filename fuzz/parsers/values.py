@@ -10,13 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from cmux_proxy import entries
-from cmux_proxy.config import listen_entry
+from cmux_proxy.config import values
+from cmux_proxy.config.proxy_config import listen_entry
 from cmux_proxy.http1.framing import request_framing, response_framing
 from cmux_proxy.http1.grammar import HOST
-from cmux_proxy.http1.switching import asks_upgrade, check_switch
-from cmux_proxy.relay.loops import HOPS_NAME, MAX_HOPS, check_hops, hop_line
-from cmux_proxy.relay.wishes import Wishes
+from cmux_proxy.http1.upgrade import asks_upgrade, check_switch
+from cmux_proxy.relay.loop_detection import HOPS_NAME, MAX_HOPS, check_hops, hop_line
+from cmux_proxy.relay.request_options import Wishes
 from cmux_proxy.routing.host_label import HostSuffixes
 from cmux_proxy.routing.port_field import parse_port
 from cmux_proxy.routing.router import FAMILY_PREFIX, Router
@@ -34,12 +34,12 @@ _SUFFIXES: Final = HostSuffixes(["localhost"])
 _WORKSPACE_ADDRESS: Final = re.compile(r"127\.18\.\d+\.\d+|127\.0\.0\.1")
 _CONFIGURED: Final[list[Callable[[str], object]]] = [
     listen_entry,
-    entries.PortRange.parse,
-    entries.HostPattern.parse,
-    entries.domain,
-    entries.host_template,
-    entries.host_value,
-    entries.peer_network,
+    values.PortRange.parse,
+    values.HostPattern.parse,
+    values.domain,
+    values.host_template,
+    values.host_value,
+    values.peer_network,
 ]
 
 
@@ -177,6 +177,6 @@ def _parsed(parse: Callable[[str], object], text: str) -> str:
     except ValueError as error:
         return f"{REFUSED}: {error}"
     # "unix:" is no network; a pattern tells less than its text.
-    if value is not None and not isinstance(value, entries.HostPattern):
+    if value is not None and not isinstance(value, values.HostPattern):
         assert str(parse(str(value))) == str(value)
     return str(value)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cmux_proxy._build import __version__
-    from cmux_proxy.config import Address, Config
+    from cmux_proxy.config.proxy_config import Address, Config
+    from cmux_proxy.config.sections import (
+        Access,
+        Limits,
+        Observing,
+        PoolLimits,
+        Rewriting,
+        Routing,
+        Timeouts,
+    )
     from cmux_proxy.errors import (
         CmuxProxyError,
         ConfigError,
@@ -21,21 +30,15 @@ if TYPE_CHECKING:
     from cmux_proxy.routing.router import Router
     from cmux_proxy.routing.target import Target
     from cmux_proxy.routing.workspace import workspace_ip
+    from cmux_proxy.server.launch import run
     from cmux_proxy.server.proxy import Proxy
-    from cmux_proxy.server.running import run
-    from cmux_proxy.settings import (
-        Access,
-        Limits,
-        Observing,
-        PoolLimits,
-        Rewriting,
-        Routing,
-        Timeouts,
-    )
 else:
     _MODULES = {
         "_build": ["__version__"],
-        "config": ["Address", "Config"],
+        "config.proxy_config": ["Address", "Config"],
+        "config.sections": [
+            "Access", "Limits", "Observing", "PoolLimits", "Rewriting", "Routing", "Timeouts",
+        ],
         "errors": [
             "CmuxProxyError", "ConfigError", "ListenError", "RouteRefused", "UpstreamUnavailable",
         ],
@@ -44,10 +47,7 @@ else:
         "routing.target": ["Target"],
         "routing.workspace": ["workspace_ip"],
         "server.proxy": ["Proxy"],
-        "server.running": ["run"],
-        "settings": [
-            "Access", "Limits", "Observing", "PoolLimits", "Rewriting", "Routing", "Timeouts",
-        ],
+        "server.launch": ["run"],
     }  # fmt: skip
     _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -28,21 +28,29 @@ from cmux_proxy.commands.run import run_command
 from cmux_proxy.commands.wait import wait_command
 from cmux_proxy.commands.workspace_ip import workspace_ip_command
 from cmux_proxy.commands.workspaces import workspaces_command
-from cmux_proxy.config import Address, Config
-from cmux_proxy.config_file import ConfigFile, FileValues, bad_value, use_file
-from cmux_proxy.errors import ConfigError, ListenError
-from cmux_proxy.flags import FLAGS, GROUPS, Flag, config_from, default_of, flag_of, shown_default
-from cmux_proxy.server.exposure import admin_seen_by_all, reachable_by_all
-from cmux_proxy.server.inherited import passed_descriptors
-from cmux_proxy.server.line_stream import LineStream
-from cmux_proxy.server.running import run
-from cmux_proxy.token_file import Tokens
-from cmux_proxy.variables import (
+from cmux_proxy.config.config_file import ConfigFile, FileValues, bad_value, use_file
+from cmux_proxy.config.environment import (
     CONFIG_VARIABLE,
     ServerOption,
     choose_variables,
     unknown_variables,
 )
+from cmux_proxy.config.options import (
+    FLAGS,
+    GROUPS,
+    Flag,
+    config_from,
+    default_of,
+    flag_of,
+    shown_default,
+)
+from cmux_proxy.config.proxy_config import Address, Config
+from cmux_proxy.config.token_file import Tokens
+from cmux_proxy.errors import ConfigError, ListenError
+from cmux_proxy.server.inherited import passed_descriptors
+from cmux_proxy.server.launch import run
+from cmux_proxy.server.line_stream import LineStream
+from cmux_proxy.server.public_bind import admin_seen_by_all, reachable_by_all
 
 _EXIT_FAILURE = 1
 _STANDARD_ERROR = 2

@@ -13,9 +13,9 @@ from aiohttp import ClientSession, TCPConnector
 from aiohttp.typedefs import LooseHeaders
 
 from cmux_proxy.admin.app import Pages
-from cmux_proxy.admin.reach import UNKNOWN
-from cmux_proxy.server.administering import AdminListener
-from cmux_proxy.settings import Access
+from cmux_proxy.admin.reachability import UNKNOWN
+from cmux_proxy.config.sections import Access
+from cmux_proxy.server.admin import AdminListener
 from tests.helpers.script import head
 from tests.helpers.snapshots import GET, OK, ROUTE, Counted
 from tests.helpers.timing import SOON, soon

@@ -6,7 +6,7 @@ from typing import Any
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cmux_proxy.admin.merging import merged
+from cmux_proxy.admin.aggregate import merged
 from cmux_proxy.admin.metrics import registry_of
 from cmux_proxy.admin.port_metrics import PortFigures
 from tests.helpers.script import head

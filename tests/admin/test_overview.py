@@ -6,10 +6,10 @@ import pytest
 
 from cmux_proxy.admin import overview as module
 from cmux_proxy.admin.overview import overview
-from cmux_proxy.admin.reach import Reach
-from cmux_proxy.config import Address
+from cmux_proxy.admin.reachability import Reach
+from cmux_proxy.config.proxy_config import Address
 from cmux_proxy.machine.listening import Listening
-from cmux_proxy.observe.counts import BUCKETS
+from cmux_proxy.observe.counters import BUCKETS
 
 NOW = 1_800_000_000.0
 REACH = Reach([Address("127.0.0.1", 8080)], Address("127.0.0.1", 9179), ["localhost"])

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cmux_proxy.admin.merging import merged
+from cmux_proxy.admin.aggregate import merged
 from cmux_proxy.admin.port_metrics import MAX_PORTS, PortFigures
 from tests.admin.test_metrics import read, told_of_much
 from tests.helpers.script import head

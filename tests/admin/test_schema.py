@@ -7,8 +7,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cmux_proxy.admin.answers import activity, connections
-from cmux_proxy.admin.merging import merged
+from cmux_proxy.admin.aggregate import merged
+from cmux_proxy.admin.json_views import activity, connections
 from cmux_proxy.routing.workspace import WORKSPACE_FIELD
 from tests.admin.test_app import Told, admin, ask
 from tests.helpers.script import head

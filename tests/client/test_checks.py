@@ -10,10 +10,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from cmux_proxy import Access, Rewriting, Timeouts
+from cmux_proxy.client.check_plan import Route
+from cmux_proxy.client.check_result import NOTE, OK, PROBLEM, Verdict
 from cmux_proxy.client.checks import Checks, check_proxy
 from cmux_proxy.client.proxy_url import ProxyUrl
-from cmux_proxy.client.route import Route
-from cmux_proxy.client.verdicts import NOTE, OK, PROBLEM, Verdict
 from tests.helpers.hosts import careful_server
 from tests.helpers.messages import Message
 from tests.helpers.origins import Behaviour, Visit, answer, answering, length, origin, silent

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy import Access, cli
-from cmux_proxy.client.verdicts import OK, PROBLEM, Verdict
+from cmux_proxy.client.check_result import OK, PROBLEM, Verdict
 from cmux_proxy.commands.connect import TIMED_OUT
 from cmux_proxy.commands.doctor import print_verdicts
 from tests.helpers.hosts import careful_server

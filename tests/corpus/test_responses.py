@@ -2,10 +2,10 @@
 
 import pytest
 
-from cmux_proxy.http1.delivery import KEEP, UNWRAP, WRAP
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
 from cmux_proxy.http1.head import RequestHead
+from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP
 from tests.helpers.cases import Case, names, read_cases
 from tests.helpers.feeding import ways_to_arrive
 from tests.helpers.judging import JudgedResponse, judge_response, request_head

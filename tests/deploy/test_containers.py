@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 
 from cmux_proxy import Config
-from cmux_proxy.flags import FLAGS
+from cmux_proxy.config.options import FLAGS
 from cmux_proxy.routing.workspace import WorkspaceHosts
 from tests.helpers.proxies import environment
 from tests.helpers.timing import LATER, later
@@ -27,7 +27,7 @@ from tests.helpers.tools import finish, missing, program, says
 from tests.helpers.wire import closed_port
 
 ROOT: Final = Path(__file__).parent.parent.parent
-FEATURE: Final = ROOT / "packaging" / "devcontainer" / "src" / "cmux-proxy"
+FEATURE: Final = ROOT / "deploy" / "devcontainer" / "src" / "cmux-proxy"
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / "src").is_dir(), reason="the files are not part of the package"
@@ -139,7 +139,7 @@ async def test_the_steps_of_the_image_make_a_proxy_that_is_healthy(tmp_path: Pat
         await says(proxy, r"\ncmux-proxy ([0-9.]+) ")
         assert (await finish(command, "healthcheck", variables=listen)).status == 0
     # What it needs for --admin is there too.
-    runs(str(home / "bin" / "python"), "-c", "import cmux_proxy.admin.serving")
+    runs(str(home / "bin" / "python"), "-c", "import cmux_proxy.admin.admin_site")
     assert (await finish(command, "healthcheck", variables=listen)).status == 1
 
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import pytest
 
-from cmux_proxy.entries import WORKSPACE, host_template
-from cmux_proxy.flags import FLAGS, TOKEN_VARIABLE
+from cmux_proxy.config.options import FLAGS, TOKEN_VARIABLE
+from cmux_proxy.config.values import WORKSPACE, host_template
 from tests.helpers.proxies import proxy_process
 from tests.helpers.timing import later
 from tests.helpers.tools import missing, tool

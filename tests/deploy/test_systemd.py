@@ -1,4 +1,4 @@
-"""packaging/systemd: systemd accepts the units, they are hardened, and the proxy runs as they say.
+"""deploy/systemd: systemd accepts the units, they are hardened, and the proxy runs as they say.
 
 systemd itself does not run here: what it does with sockets is done by systemd-socket-activate, and
 what the filter of system calls would refuse is found out with strace.
@@ -18,8 +18,8 @@ from typing import Final
 
 import pytest
 
-from cmux_proxy.flags import FLAGS
-from cmux_proxy.settings import Timeouts
+from cmux_proxy.config.options import FLAGS
+from cmux_proxy.config.sections import Timeouts
 from tests.helpers.origins import answer, answering, origin
 from tests.helpers.proxies import MODULE, environment, is_served, proxy_process
 from tests.helpers.script import head
@@ -28,7 +28,7 @@ from tests.helpers.timing import LATER, later
 from tests.helpers.tools import says, tool
 from tests.helpers.wire import Wire, closed_port
 
-ROOT: Final = Path(__file__).parent.parent.parent / "packaging" / "systemd"
+ROOT: Final = Path(__file__).parent.parent.parent / "deploy" / "systemd"
 SERVICES: Final = ["cmux-proxy.service", "cmux-proxy@.service"]
 PROGRAM: Final = "/opt/cmux-proxy/bin/cmux-proxy"
 

@@ -11,9 +11,9 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from cmux_proxy import Address, Config, Proxy
-from cmux_proxy.server.administering import administered, open_admin
-from cmux_proxy.server.telling import OneWorker
-from cmux_proxy.settings import Observing
+from cmux_proxy.config.sections import Observing
+from cmux_proxy.server.admin import administered, open_admin
+from cmux_proxy.server.stats_rpc import OneWorker
 from tests.helpers.browser import Browser, chromium
 from tests.helpers.proxies import local_config
 from tests.helpers.timing import later

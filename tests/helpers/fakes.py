@@ -16,13 +16,13 @@ from types import SimpleNamespace
 from typing import Any, Final, cast
 
 from cmux_proxy import Config, Router, Target, UpstreamUnavailable
-from cmux_proxy.config import DEFAULT_UPSTREAM_HOST
-from cmux_proxy.entries import UNIX_PEER
+from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST
+from cmux_proxy.config.values import UNIX_PEER
+from cmux_proxy.downstream.http1_connection import ClientConnection
 from cmux_proxy.observe.observer import Observer
-from cmux_proxy.relay.client import ClientConnection
-from cmux_proxy.relay.context import Context
-from cmux_proxy.upstream.addresses import Addresses
+from cmux_proxy.relay.services import Context
 from cmux_proxy.upstream.connection import UpstreamConnection
+from cmux_proxy.upstream.connector import Addresses
 from cmux_proxy.upstream.dial import Dial, Dialling
 from cmux_proxy.upstream.dial_owner import DialOwner
 from cmux_proxy.upstream.dialer import Dialer

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from cmux_proxy.client.joining import join
+from cmux_proxy.client.pipe import join
 
 
 class HttpProxy:

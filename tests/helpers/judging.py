@@ -6,24 +6,24 @@ The steps and their order are those of an exchange; here they can be fed in any 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cmux_proxy.http1 import rewrite
+from cmux_proxy.http1 import serialize
 from cmux_proxy.http1.body import Body, ChunkRules, request_body
-from cmux_proxy.http1.delivery import UNWRAP, additions, delivery
-from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.framing import request_framing, response_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
-from cmux_proxy.http1.persistence import client_wants_more, upstream_allows_more
-from cmux_proxy.http1.response_body import response_body
-from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
-from cmux_proxy.http1.switching import asks_upgrade, check_switch
-from cmux_proxy.http1.target import (
+from cmux_proxy.http1.keep_alive import client_wants_more, upstream_allows_more
+from cmux_proxy.http1.request_target import (
     check_authority_form,
     check_expectation,
     check_host,
     forward_target,
 )
+from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.response_body import response_body
+from cmux_proxy.http1.response_coding import UNWRAP, additions, delivery
+from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
+from cmux_proxy.http1.upgrade import asks_upgrade, check_switch
 from cmux_proxy.relay.access import TOKEN_FIELD
-from cmux_proxy.relay.wishes import WISHES
+from cmux_proxy.relay.request_options import WISHES
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from tests.helpers.feeding import feed_pieces, scan_pieces
 
@@ -93,10 +93,10 @@ def judge_request(pieces: Sequence[bytes]) -> JudgedRequest | None:
     body = request_body(framing, CHUNKS)
     fed = feed_pieces(body, arrived)
     if to is None and head.minor and not upgrade:
-        sent = rewrite.plain_request(head, fed.out)
+        sent = serialize.plain_request(head, fed.out)
     else:
         host = target.authority().encode()
-        sent = rewrite.other_request(head, to, upgrade, host, fed.out)
+        sent = serialize.other_request(head, to, upgrade, host, fed.out)
     more = client_wants_more(head)
     return JudgedRequest(head, framing, upgrade, more, target.port, sent, fed.is_done, fed.rest)
 
@@ -120,7 +120,7 @@ def judge_response(request: RequestHead, pieces: Sequence[bytes]) -> JudgedRespo
     persists = upstream_allows_more(head, framing)
     arrived = [head.buffer[head.end :], *later]
     if head.status < 200:
-        sent = rewrite.response(head, b"", False, b"")
+        sent = serialize.response(head, b"", False, b"")
         if head.status == 101:
             check_switch(request, head, asks_upgrade(request))
             sent = head.buffer[: head.end]
@@ -130,7 +130,7 @@ def judge_response(request: RequestHead, pieces: Sequence[bytes]) -> JudgedRespo
     unwrap = how & UNWRAP != 0
     body: Body = response_body(framing, CHUNKS, unwrap)
     fed = feed_pieces(body, arrived)
-    sent = rewrite.response(head, additions(request, how), unwrap, b"")
+    sent = serialize.response(head, additions(request, how), unwrap, b"")
     done = fed.is_done or body.ends_with_connection()
     persists = persists and not body.is_mended
     return JudgedResponse(head.status, framing, persists, how, sent, fed.out, done, fed.rest)

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass, field
 
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.http1.delivery import WRAP
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
+from cmux_proxy.http1.response_coding import WRAP
 from tests.helpers.judging import judge_request, judge_response, request_head, response_head
 
 NEW = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -9,12 +9,12 @@ import re
 import h11
 
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.http1.delivery import WRAP
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http1.response_body import response_body
-from cmux_proxy.http1.rewrite import LAST_CHUNK, chunk
+from cmux_proxy.http1.response_coding import WRAP
+from cmux_proxy.http1.serialize import LAST_CHUNK, chunk
 from tests.helpers.feeding import feed_pieces
 from tests.helpers.judging import (
     CHUNKS,

@@ -11,7 +11,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, Self
 
-from cmux_proxy.upstream.zone import place_of
+from cmux_proxy.net.ipv6_zone import place_of
 from tests.helpers.timing import soon
 
 _READ: Final = 65536

@@ -159,7 +159,7 @@ def _is_keeper(pid: int, folder: str) -> bool:
     except OSError:
         return False
     is_ours = f"XDG_RUNTIME_DIR={folder}".encode() in variables
-    return is_ours and b"cmux_proxy.isolation.keeper" in words
+    return is_ours and b"cmux_proxy.isolation.holder" in words
 
 
 def keeper(registry: Path) -> int:

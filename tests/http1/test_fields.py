@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.fields import FieldReader, Section, without
 from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, HeadLimits
+from cmux_proxy.http1.reserved_fields import Family
 from tests.helpers.feeding import known
 
 LIMITS = HeadLimits(start_line=100, section=4000, fields=100)

@@ -3,7 +3,6 @@
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.family import NO_FAMILY
 from cmux_proxy.http1.fields import FieldReader
 from cmux_proxy.http1.head import (
     CLOSE,
@@ -15,6 +14,7 @@ from cmux_proxy.http1.head import (
     ResponseHead,
     Spans,
 )
+from cmux_proxy.http1.reserved_fields import NO_FAMILY
 
 LIMITS = HeadLimits(start_line=20, section=30, fields=3)
 

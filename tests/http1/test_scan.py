@@ -3,8 +3,8 @@
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.reserved_fields import Family
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner, without_empty_lines
 from tests.helpers.feeding import BEHIND, scan, scan_refused, scan_unfinished
 

@@ -10,8 +10,8 @@ import pytest
 
 from cmux_proxy.machine import listening as module
 from cmux_proxy.machine.listening import Listening, Survey, listening, ports_at
+from cmux_proxy.machine.namespaces import Space
 from cmux_proxy.machine.processes import command_of
-from cmux_proxy.machine.spaces import Space
 from tests.helpers.workspaces import serving
 
 

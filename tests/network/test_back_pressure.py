@@ -1,7 +1,7 @@
 """A side that does not read stops the other, and what is held stays small (section 5).
 
 How much fits between two peers is mostly the kernels' business; the exact bound on what the proxy
-itself holds is tested without sockets, in tests/relay/test_pacing.py.
+itself holds is tested without sockets, in tests/net/test_flow_control.py.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from cmux_proxy.relay.polling import BusyPoll
+from cmux_proxy.net.busy_poll import BusyPoll
 from tests.helpers.proxies import local_config, proxy_process
 from tests.helpers.script import Peer, Stage, get, head, stage
 from tests.helpers.timing import soon

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from cmux_proxy import Proxy
-from cmux_proxy.server.draining import ON_ITS_WAY
+from cmux_proxy.server.drain import ON_ITS_WAY
 from tests.helpers.proxies import local_config, proxy_process
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import MS, later, soon

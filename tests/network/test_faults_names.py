@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Awaitable
 import pytest
 
 from cmux_proxy import Timeouts
-from cmux_proxy.settings import Routing
-from cmux_proxy.upstream.names import MOST_RUNNING_NEW
+from cmux_proxy.config.sections import Routing
+from cmux_proxy.upstream.dns_cache import MOST_RUNNING_NEW
 from cmux_proxy.upstream.resolver import AddressInfo, Resolver
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
@@ -182,7 +182,7 @@ async def test_where_too_many_names_wait_one_more_is_refused(
     async with silent() as (on, names):
         clients = [await asks(on, f"silent-{number}") for number in range(MOST_RUNNING_NEW)]
         await on.serves()
-        monkeypatch.setattr("cmux_proxy.upstream.names.MOST_WAITING", 3)
+        monkeypatch.setattr("cmux_proxy.upstream.dns_cache.MOST_WAITING", 3)
         clients += [await asks(on, f"waiting-{number}") for number in range(3)]
         await on.serves()
         client = await asks(on, "one-more")

@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from cmux_proxy import Timeouts
-from cmux_proxy.relay.deadlines import Unread
+from cmux_proxy.net.timers import Unread
 from tests.helpers.loops import descriptors
 from tests.helpers.proxies import ProxyProcess, is_served, local_config, proxy_process
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage

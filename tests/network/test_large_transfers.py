@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import pytest
 
-from cmux_proxy.relay.bulk import MOST, Conduit
+from cmux_proxy.net.splice import MOST, Conduit
 from cmux_proxy.relay.tunnel import TunnelSide
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import later

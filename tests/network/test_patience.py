@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from cmux_proxy import Config, Target, Timeouts
-from cmux_proxy.upstream.addresses import Addresses
+from cmux_proxy.upstream.connector import Addresses
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ESTABLISHED, ROUTE, UPGRADE, Peer, Stage, get, head, stage
 from tests.helpers.timing import MS, later

@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from cmux_proxy import workspace_ip
-from cmux_proxy.settings import Access, Routing
+from cmux_proxy.config.sections import Access, Routing
 from tests.helpers.browser import chromium
 from tests.helpers.dashboards import ROW, get, opened, service, to, watched
 from tests.helpers.proxies import proxy_process

@@ -1,7 +1,7 @@
 """What happens when somebody takes too long (contract, section 6).
 
 The timeouts are short and real here; what the clock decides in detail is tested with a clock of
-the test's own, in tests/relay/test_deadlines.py and tests/relay/test_client.py.
+the test's own, in tests/net/test_timers.py and tests/downstream/test_http1_connection.py.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 @pytest.fixture(autouse=True)
 def _quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have deadlines looked at often, so that nobody waits half a second."""
-    monkeypatch.setattr("cmux_proxy.relay.deadlines.TICK", 20 * MS)
+    monkeypatch.setattr("cmux_proxy.net.timers.TICK", 20 * MS)
 
 
 @pytest.mark.parametrize(

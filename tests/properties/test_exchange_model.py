@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cmux_proxy import Config, PoolLimits, Timeouts
-from cmux_proxy.relay.client import ClientConnection
+from cmux_proxy.downstream.http1_connection import ClientConnection
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.upstream.connection import UpstreamConnection
 from tests.helpers.fakes import FakeDial, FakeTransport, World

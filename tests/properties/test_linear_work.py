@@ -7,11 +7,11 @@ import pytest
 
 from cmux_proxy import _build
 from cmux_proxy.http1 import body as bodies
-from cmux_proxy.http1 import explain, fields, lines, normalize, response_body
+from cmux_proxy.http1 import explain, field_lines, fields, normalize, response_body
 from cmux_proxy.http1.body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.reserved_fields import Family
 from cmux_proxy.http1.response_body import ResponseChunkedBody
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from tests.helpers.fakes import World
@@ -73,7 +73,7 @@ class Searched(bytes):
 def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     """Count the work of all patterns that see what a peer sends."""
     watched = Work()
-    watched.watch(monkeypatch, lines, "_REQUEST_LINE", "_STATUS_LINE", "_FIELD")
+    watched.watch(monkeypatch, field_lines, "_REQUEST_LINE", "_STATUS_LINE", "_FIELD")
     watched.watch(monkeypatch, explain, "_FIRST_BYTE", "BARE_LF", "_REQUEST_LINE", "_STATUS_LINE")
     watched.watch(monkeypatch, fields, "NAMED_FIELD_LINE")
     watched.watch(monkeypatch, bodies, "CHUNK_LINE", "CHUNK_LINE_START")

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmux_proxy.http1.delivery import WRAP
 from cmux_proxy.http1.framing import CHUNKED
 from cmux_proxy.http1.response_body import response_body
+from cmux_proxy.http1.response_coding import WRAP
 from tests.helpers.feeding import feed_pieces, split_at
 from tests.helpers.judging import CHUNKS, JudgedResponse, judge_response
 from tests.helpers.loosened import loosened

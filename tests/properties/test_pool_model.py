@@ -10,10 +10,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.pool import Pool
-from cmux_proxy.upstream.reading import ReadSize
 from tests.helpers.fakes import FakeTransport, World
 
 TARGETS = [Target("127.0.0.1", 1), Target("127.0.0.1", 2), Target("::1", 1)]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cmux_proxy.http1 import rewrite
-from cmux_proxy.http1.delivery import additions
-from cmux_proxy.http1.switching import asks_upgrade
-from cmux_proxy.http1.target import ForwardTarget, forward_target
+from cmux_proxy.http1 import serialize
+from cmux_proxy.http1.request_target import ForwardTarget, forward_target
+from cmux_proxy.http1.response_coding import additions
+from cmux_proxy.http1.upgrade import asks_upgrade
 from tests.helpers.grammars import requests, responses
 from tests.helpers.judging import request_head, response_head
 
@@ -88,7 +88,7 @@ def test_a_plain_request_loses_its_cuts_and_nothing_else(data: bytes, tail: byte
     te = TE if lines.takes_trailers else []
     expected = whole(lines.start, *[field for field in kept if not is_internal(field)], *te)
     if head.minor:
-        assert rewrite.plain_request(head, tail) == expected + tail
+        assert serialize.plain_request(head, tail) == expected + tail
 
 
 @given(requests(), st.binary(max_size=5))
@@ -102,7 +102,7 @@ def test_another_request_has_its_own_start_and_host(data: bytes, tail: bytes) ->
     added = [] if to is None else [b"Host: " + to.authority]
     te = TE if lines.takes_trailers else []
     expected = whole(head.method + b" " + path + b" HTTP/1.1", *added, *kept, *te)
-    assert rewrite.other_request(head, to, False, b"unused", tail) == expected + tail
+    assert serialize.other_request(head, to, False, b"unused", tail) == expected + tail
 
 
 @given(requests())
@@ -110,10 +110,10 @@ def test_a_request_without_host_gets_one(data: bytes) -> None:
     lines = Lines(head_of(data))
     bare = whole(lines.start, *lines.without({b"host"}))
     head = request_head(bare)
-    with_host = rewrite.other_request(head, None, False, b"h:1", b"")
+    with_host = serialize.other_request(head, None, False, b"h:1", b"")
     start, rest = with_host.split(b"\r\n", 1)
     assert start == head.method + b" " + head.target + b" HTTP/1.1"
-    kept = rewrite.plain_request(head, b"")[head.line_end :]
+    kept = serialize.plain_request(head, b"")[head.line_end :]
     # An old client's TE means nothing, and an old head never leaves as it is.
     kept = kept if head.minor else kept.replace(b"\r\n".join([*TE, b""]), b"")
     assert rest == b"Host: h:1\r\n" + kept
@@ -149,7 +149,7 @@ def test_an_upgrade_keeps_its_handshake(
     host = [b"Host: new"] if absolute else []
     path = b"/to" if absolute else head.target
     expected = whole(head.method + b" " + path + b" HTTP/1.1", *host, *kept, *added)
-    assert rewrite.other_request(head, to, True, b"unused", b"") == expected
+    assert serialize.other_request(head, to, True, b"unused", b"") == expected
 
 
 @given(responses(), st.integers(0, 7), st.booleans(), st.binary(max_size=5))
@@ -170,4 +170,4 @@ def test_a_response_loses_its_cuts_and_gains_the_additions(
     version = b"1.0" if is_old else b"1.1"
     added = additions(request_head(b"GET / HTTP/" + version + b"\r\n\r\n"), how)
     expected = whole(b"HTTP/1.1" + lines.start[8:], *kept, *upgrade, *added.split(b"\r\n")[:-1])
-    assert rewrite.response(head, added, unwrap, tail) == expected + tail
+    assert serialize.response(head, added, unwrap, tail) == expected + tail

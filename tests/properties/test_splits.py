@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1.body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.family import Family
 from cmux_proxy.http1.fields import FieldReader
 from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.reserved_fields import Family
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from tests.helpers.feeding import (
     Fed,

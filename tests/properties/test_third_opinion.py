@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.http1.delivery import UNWRAP, WRAP
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import UNTIL_CLOSE
 from cmux_proxy.http1.response_body import response_body
-from cmux_proxy.http1.rewrite import LAST_CHUNK, chunk
+from cmux_proxy.http1.response_coding import UNWRAP, WRAP
+from cmux_proxy.http1.serialize import LAST_CHUNK, chunk
 from tests.helpers.cases import Case, names, read_cases
 from tests.helpers.feeding import feed_pieces
 from tests.helpers.grammars import (

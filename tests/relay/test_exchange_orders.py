@@ -13,12 +13,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cmux_proxy import Config, Limits, PoolLimits, Timeouts
 from cmux_proxy._build import COMPILED
+from cmux_proxy.downstream import http1_connection as client_module
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.observe.outcome import Outcome
-from cmux_proxy.relay import client as client_module
-from cmux_proxy.relay.client_side import ClientSide
-from cmux_proxy.relay.context import Context
+from cmux_proxy.relay.downstream import ClientSide
 from cmux_proxy.relay.exchange import Exchange
+from cmux_proxy.relay.services import Context
 from tests.helpers.fakes import FakeDial, FakeTransport, World
 from tests.helpers.script import head
 

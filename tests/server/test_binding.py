@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cmux_proxy.config import Address, Config
+from cmux_proxy.config.proxy_config import Address, Config
 from cmux_proxy.errors import ListenError
 from cmux_proxy.server import binding
 from cmux_proxy.server.binding import (

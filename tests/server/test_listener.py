@@ -7,8 +7,8 @@ from typing import Self
 
 import pytest
 
+from cmux_proxy.net.acceptor import Arrivals, Factory
 from cmux_proxy.server import listener as listening
-from cmux_proxy.server.accepting import Arrivals, Factory
 from cmux_proxy.server.binding import bind, bound_address
 from cmux_proxy.server.listener import Listener
 from tests.helpers.bound import bound_sockets

@@ -12,7 +12,7 @@ import pytest
 from cmux_proxy import Address, ListenError, Proxy, Router, RouteRefused, Target, Timeouts
 from cmux_proxy.server import proxy as serving
 from cmux_proxy.server.binding import bind
-from cmux_proxy.server.descriptors import Budget
+from cmux_proxy.server.connection_limits import Budget
 from cmux_proxy.server.listener import Listener
 from tests.helpers.proxies import local_config
 from tests.helpers.script import get, head, stage

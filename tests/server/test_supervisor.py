@@ -26,7 +26,7 @@ import logging, os, signal, socket, sys
 from cmux_proxy.server.binding import bind_shared
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.supervisor import Supervisor
-from cmux_proxy.config import Address
+from cmux_proxy.config.proxy_config import Address
 
 logging.basicConfig(format="%(message)s")
 marker = sys.argv[1]

@@ -7,10 +7,10 @@ from typing import cast
 
 import pytest
 
+from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.pool import Pool
-from cmux_proxy.upstream.reading import ReadSize
 from tests.helpers.timing import SOON, soon
 from tests.helpers.wire import Wire, WireListener
 

@@ -11,14 +11,14 @@ import pytest
 
 from cmux_proxy._build import COMPILED
 from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream import dial
-from cmux_proxy.upstream.addresses import Addresses
 from cmux_proxy.upstream.connection import UpstreamOwner
+from cmux_proxy.upstream.connector import Addresses
 from cmux_proxy.upstream.dial import Dial, Dialling
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
-from cmux_proxy.upstream.reading import ReadSize
 from tests.helpers.timing import SOON, soon
 from tests.helpers.wire import WireListener, closed_port, deaf_port
 

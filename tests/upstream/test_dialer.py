@@ -3,17 +3,17 @@
 import asyncio
 import contextlib
 
+from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
-from cmux_proxy.upstream.addresses import Addresses
 from cmux_proxy.upstream.connection import UpstreamConnection
+from cmux_proxy.upstream.connector import Addresses
 from cmux_proxy.upstream.dial import Dialling
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
-from cmux_proxy.upstream.reading import ReadSize
 from tests.helpers.fakes import FakeTransport, World
 from tests.helpers.timing import SOON
 from tests.helpers.wire import WireListener
-from tests.upstream.test_addresses import Machine, peer_port, tries
+from tests.upstream.test_connector import Machine, peer_port, tries
 
 
 def dialer(known: Addresses) -> tuple[Pool[UpstreamConnection], Dialer]:

@@ -13,19 +13,19 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from cmux_proxy.admin.answers import activity, connections
-from cmux_proxy.admin.events import Events
-from cmux_proxy.admin.ledger import Ledger
-from cmux_proxy.admin.merging import Snapshot, merged
+from cmux_proxy.admin.aggregate import Snapshot, merged
+from cmux_proxy.admin.dashboard import dashboard
+from cmux_proxy.admin.event_stream import Events
+from cmux_proxy.admin.json_views import activity, connections
 from cmux_proxy.admin.metrics import registry_of
 from cmux_proxy.admin.overview import MOST_TUNNELS, overview
-from cmux_proxy.admin.page import dashboard
 from cmux_proxy.admin.port_metrics import PortFigures
-from cmux_proxy.admin.reach import UNKNOWN, Reach
-from cmux_proxy.entries import HostPattern
+from cmux_proxy.admin.reachability import UNKNOWN, Reach
+from cmux_proxy.admin.worker_history import Ledger
+from cmux_proxy.config.sections import Access
+from cmux_proxy.config.values import HostPattern
 from cmux_proxy.machine.listening import Listening, Survey
 from cmux_proxy.relay.access import credentials, is_one_of
-from cmux_proxy.settings import Access
 
 # More connections than a process has descriptors for.
 _ALL: Final = 1_000_000

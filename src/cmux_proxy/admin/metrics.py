@@ -11,9 +11,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from cmux_proxy.admin.merging import Snapshot, add
+from cmux_proxy.admin.aggregate import Snapshot, add
 from cmux_proxy.admin.port_metrics import PortFigures, port_metrics
-from cmux_proxy.observe.counts import BUCKETS
+from cmux_proxy.observe.counters import BUCKETS
 
 # What a client has done wrong, whatever the status.
 _REQUEST_ERROR: Final = "http_request_error"
@@ -177,7 +177,7 @@ def _lost_lines(lost: Snapshot) -> Metric:
     return family
 
 
-# As `server/log_writing.py` calls them.
+# As `server/access_log_writer.py` calls them.
 _LOST: Final = ("queue_full", "write_failed")
 
 

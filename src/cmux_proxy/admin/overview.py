@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from cmux_proxy.admin.answers import activity
-from cmux_proxy.admin.merging import Snapshot
-from cmux_proxy.admin.reach import Reach, is_here, is_isolated
+from cmux_proxy.admin.aggregate import Snapshot
+from cmux_proxy.admin.json_views import activity
+from cmux_proxy.admin.reachability import Reach, is_here, is_isolated
 from cmux_proxy.machine.listening import Listening
-from cmux_proxy.observe.counts import BUCKETS
+from cmux_proxy.observe.counters import BUCKETS
 from cmux_proxy.observe.record import shorten
 
 # So much is sent once a second; a page of which people see everything has no room for more.

@@ -9,8 +9,8 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from cmux_proxy.admin.merging import Snapshot
-from cmux_proxy.observe.counts import OTHER
+from cmux_proxy.admin.aggregate import Snapshot
+from cmux_proxy.observe.counters import OTHER
 
 MAX_PORTS: Final = 100
 

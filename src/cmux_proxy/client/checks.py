@@ -1,16 +1,14 @@
 """Checks a route from end to end, and compares it with what listens on this machine.
 
-Knows what each check asks and what its answer means. Neighbours: `route.py` has the questions,
-`verdicts.py` the results, `asking.py` asks.
+Knows what each check asks and what its answer means. Neighbours: `check_plan.py` has the questions,
+`check_result.py` the results, `probe.py` asks.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-from cmux_proxy.client.asking import Answer, NoAnswer, ask
-from cmux_proxy.client.proxy_url import ProxyUrl
-from cmux_proxy.client.route import Route
-from cmux_proxy.client.verdicts import (
+from cmux_proxy.client.check_plan import Route
+from cmux_proxy.client.check_result import (
     NOTE,
     OK,
     PROBLEM,
@@ -20,10 +18,12 @@ from cmux_proxy.client.verdicts import (
     status_told,
     unanswered,
 )
+from cmux_proxy.client.probe import Answer, NoAnswer, ask
+from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.machine.describe import near_miss, ports_told, told
 from cmux_proxy.machine.listening import NOT_TOLD, Listening, Survey, listening
-from cmux_proxy.machine.proxies import proxies
-from cmux_proxy.machine.spaces import HIDDEN, are_hidden, place_of
-from cmux_proxy.machine.words import near_miss, ports_told, told
+from cmux_proxy.machine.namespaces import HIDDEN, are_hidden, place_of
+from cmux_proxy.machine.running_proxies import proxies
 
 _START_IT: Final = "start it: cmux-proxy --listen 127.0.0.1:8080"
 _REFUSED: Final = "connection_refused"

@@ -1,7 +1,7 @@
 """The HTTP proxy between this machine and a cmux-proxy, in the variables that curl reads.
 
-Knows which variables count and what to ask of that proxy. It has no I/O; `opening.py` and
-`asking.py` connect.
+Knows which variables count and what to ask of that proxy. It has no I/O; `open_tunnel.py` and
+`probe.py` connect.
 """
 
 import base64

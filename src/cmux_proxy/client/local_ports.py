@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from cmux_proxy.server.descriptors import BACKLOG
+from cmux_proxy.server.connection_limits import BACKLOG
 
 _Place = tuple[socket.AddressFamily, Any]
 

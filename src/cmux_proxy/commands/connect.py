@@ -13,11 +13,11 @@ from typing import Final
 
 import click
 
-from cmux_proxy.client.flags import Url, lines_of, way_in
-from cmux_proxy.client.opening import Tunnel, TunnelError, TunnelTimeout, Wanted, open_tunnel
+from cmux_proxy.client.client_options import Url, lines_of, way_in
+from cmux_proxy.client.open_tunnel import Tunnel, TunnelError, TunnelTimeout, Wanted, open_tunnel
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.commands.output import warn
-from cmux_proxy.token_file import Tokens
+from cmux_proxy.config.token_file import Tokens
 
 TIMED_OUT: Final = 124
 _PIECE: Final = 64 * 1024

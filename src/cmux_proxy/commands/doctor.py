@@ -5,19 +5,19 @@ from typing import Final
 
 import click
 
+from cmux_proxy.client.check_plan import Route
+from cmux_proxy.client.check_result import NOTE, OK, PROBLEM, Verdict
 from cmux_proxy.client.checks import Checks, check_proxy
-from cmux_proxy.client.flags import Url, lines_of, way_in
+from cmux_proxy.client.client_options import Url, lines_of, way_in
 from cmux_proxy.client.proxy_url import ProxyUrl
-from cmux_proxy.client.route import Route
-from cmux_proxy.client.verdicts import NOTE, OK, PROBLEM, Verdict
-from cmux_proxy.commands.columns import coloured
 from cmux_proxy.commands.connect import TIMED_OUT
 from cmux_proxy.commands.output import say, warn
-from cmux_proxy.entries import host_value
+from cmux_proxy.commands.table import coloured
+from cmux_proxy.config.token_file import Tokens
+from cmux_proxy.config.values import host_value
+from cmux_proxy.machine.describe import ports_told
 from cmux_proxy.machine.listening import NOT_TOLD, Survey
-from cmux_proxy.machine.words import ports_told
 from cmux_proxy.routing.workspace import workspace_ip
-from cmux_proxy.token_file import Tokens
 
 _FAILED: Final = 1
 _COLOURS: Final = {OK: "green", PROBLEM: "red", NOTE: None}

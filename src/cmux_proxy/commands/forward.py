@@ -10,16 +10,16 @@ from typing import Any, NamedTuple, Self
 
 import click
 
-from cmux_proxy.client.flags import Url, lines_of, way_in
-from cmux_proxy.client.joining import join
+from cmux_proxy.client.client_options import Url, lines_of, way_in
 from cmux_proxy.client.local_ports import listen_on, shown
-from cmux_proxy.client.opening import TunnelError, Wanted, open_tunnel, system_says
+from cmux_proxy.client.open_tunnel import TunnelError, Wanted, open_tunnel, system_says
+from cmux_proxy.client.pipe import join
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.commands.output import warn
 from cmux_proxy.commands.status_line import StatusLine
-from cmux_proxy.entries import PortRange
-from cmux_proxy.server.descriptors import raise_limit
-from cmux_proxy.token_file import Tokens
+from cmux_proxy.config.token_file import Tokens
+from cmux_proxy.config.values import PortRange
+from cmux_proxy.server.connection_limits import raise_limit
 
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 

@@ -13,8 +13,8 @@ from typing import Final, cast
 
 import click
 
-from cmux_proxy.config import Address, listen_entry
-from cmux_proxy.flag_types import Duration, List
+from cmux_proxy.config.option_types import Duration, List
+from cmux_proxy.config.proxy_config import Address, listen_entry
 
 _REQUEST: Final = b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _LARGEST_HEAD: Final = 64 * 1024

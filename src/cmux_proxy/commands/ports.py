@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import click
 
-from cmux_proxy.commands.columns import Columns, print_line, print_table
 from cmux_proxy.commands.output import say, warn
+from cmux_proxy.commands.table import Columns, print_line, print_table
 from cmux_proxy.machine.listening import NOT_TOLD, Listening, Survey
-from cmux_proxy.machine.spaces import HIDDEN, are_hidden
+from cmux_proxy.machine.namespaces import HIDDEN, are_hidden
 
 _TITLES: Final = ("PORT", "ADDRESS", "FAMILY", "WORKSPACE", "PID", "COMMAND")
 # Room for what may come, so that the columns stay where they are.

@@ -7,14 +7,14 @@ from typing import NoReturn
 import click
 
 from cmux_proxy.commands.output import warn
-from cmux_proxy.config import Address
+from cmux_proxy.config.proxy_config import Address
 from cmux_proxy.isolation.entering import enter_workspace
 from cmux_proxy.isolation.errors import IsolationError
 from cmux_proxy.isolation.namespace import require_linux
 from cmux_proxy.isolation.outbound import missing
 from cmux_proxy.machine.listening import Listening, listening
-from cmux_proxy.machine.proxies import reachable_from_outside
-from cmux_proxy.machine.spaces import Space
+from cmux_proxy.machine.namespaces import Space
+from cmux_proxy.machine.running_proxies import reachable_from_outside
 from cmux_proxy.routing.workspace import workspace_ip, workspace_label
 
 # The exit statuses are those of `env` and of shells.

@@ -9,10 +9,10 @@ import click
 
 from cmux_proxy.commands.connect import TIMED_OUT
 from cmux_proxy.commands.output import warn
-from cmux_proxy.flag_types import Duration
+from cmux_proxy.config.option_types import Duration
+from cmux_proxy.machine.describe import near_miss
 from cmux_proxy.machine.listening import NOT_TOLD, Survey, listening
-from cmux_proxy.machine.spaces import HIDDEN, Place, are_hidden, place_of
-from cmux_proxy.machine.words import near_miss
+from cmux_proxy.machine.namespaces import HIDDEN, Place, are_hidden, place_of
 
 _LOOK_AFTER: Final = 0.05
 _ANSWERS_WITHIN: Final = 1.0

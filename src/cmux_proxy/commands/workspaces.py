@@ -4,7 +4,7 @@ from typing import Final
 
 import click
 
-from cmux_proxy.commands.columns import print_table
+from cmux_proxy.commands.table import print_table
 from cmux_proxy.isolation.registry import Registry
 from cmux_proxy.isolation.status import Command, Status, statuses
 from cmux_proxy.machine.processes import command_of

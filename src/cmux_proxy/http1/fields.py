@@ -1,6 +1,6 @@
 """The header section, from bytes to facts (RFC 9110 section 5, RFC 9112 section 5).
 
-`lines.py` validates the bytes and finds the lines that a rule is interested in; here they are
+`field_lines.py` validates the bytes and finds the lines that a rule is interested in; here they are
 told apart. Knows which fields are hop-by-hop, and nothing of what a message is for. The facts are
 a function of the bytes alone, and peers repeat themselves, so those of sections that have come
 more than once are remembered.
@@ -10,7 +10,18 @@ from collections.abc import Iterable
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.family import Family
+from cmux_proxy.http1.field_kinds import (
+    KIND_CONNECTION,
+    KIND_CONTENT_LENGTH,
+    KIND_HOP_BY_HOP,
+    KIND_HOST,
+    KIND_HTTP2_SETTINGS,
+    KIND_TE,
+    KIND_TRANSFER_ENCODING,
+    KIND_UPGRADE,
+    names_of_interest,
+)
+from cmux_proxy.http1.field_lines import FieldLines
 from cmux_proxy.http1.grammar import CONTENT_LENGTH, HOST, NAMED_FIELD_LINE, TOKEN_ONLY
 from cmux_proxy.http1.head import (
     CLOSE,
@@ -22,20 +33,9 @@ from cmux_proxy.http1.head import (
     SpanFinder,
     Spans,
 )
-from cmux_proxy.http1.hop import RENEWED_TE, has_trailers, take_h2c_out
-from cmux_proxy.http1.kinds import (
-    KIND_CONNECTION,
-    KIND_CONTENT_LENGTH,
-    KIND_HOP_BY_HOP,
-    KIND_HOST,
-    KIND_HTTP2_SETTINGS,
-    KIND_TE,
-    KIND_TRANSFER_ENCODING,
-    KIND_UPGRADE,
-    names_of_interest,
-)
-from cmux_proxy.http1.lines import FieldLines
-from cmux_proxy.http1.target import expectations
+from cmux_proxy.http1.hop_by_hop import RENEWED_TE, has_trailers, take_h2c_out
+from cmux_proxy.http1.request_target import expectations
+from cmux_proxy.http1.reserved_fields import Family
 
 OPTIONS: Final[dict[bytes, int]] = {
     b"close": CLOSE,

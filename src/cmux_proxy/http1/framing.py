@@ -1,7 +1,7 @@
 """How the body of a message ends (RFC 9112 section 6.3), as one integer.
 
 n >= 0 is a length in bytes; CHUNKED and UNTIL_CLOSE are the two negative values. Knows nothing of
-the body's bytes (`body.py` reads those) nor of the connection's future (`persistence.py`).
+the body's bytes (`body.py` reads those) nor of the connection's future (`keep_alive.py`).
 """
 
 from typing import Final

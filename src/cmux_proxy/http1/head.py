@@ -1,7 +1,7 @@
 """The facts of one head, and what a head may measure.
 
-Nothing here reads a head (`scan.py` does) or judges it (`framing.py`, `persistence.py`,
-`switching.py`); this is the vocabulary that they share.
+Nothing here reads a head (`scan.py` does) or judges it (`framing.py`, `keep_alive.py`,
+`upgrade.py`); this is the vocabulary that they share.
 """
 
 from typing import Final

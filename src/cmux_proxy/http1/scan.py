@@ -1,8 +1,8 @@
 """One pass over a whole head, from bytes to facts (RFC 9112 sections 2 to 4).
 
-In a compiled build `_shortcut.pyx` finds the facts of most heads; the way through here is the rule
+In a compiled build `_fast_scan.pyx` finds the facts of most heads; the way through here is the rule
 for all of them, and the only one that refuses. Neighbours: `fields.py` reads the header section,
-`lines.py` has the bytes, `head.py` the facts, `explain.py` the words for what is refused.
+`field_lines.py` has the bytes, `head.py` the facts, `explain.py` the words for what is refused.
 """
 
 from cmux_proxy.http1.errors import BadMessage
@@ -13,35 +13,35 @@ from cmux_proxy.http1.explain import (
     explain_request,
     explain_response,
 )
-from cmux_proxy.http1.family import NO_FAMILY, Family
+from cmux_proxy.http1.field_kinds import names_of_interest
+from cmux_proxy.http1.field_lines import head_end, request_head, response_head
 from cmux_proxy.http1.fields import OPTIONS, FieldReader
 from cmux_proxy.http1.grammar import EMPTY_LINES
 from cmux_proxy.http1.head import Fields, HeadLimits, RequestHead, ResponseHead
-from cmux_proxy.http1.kinds import names_of_interest
-from cmux_proxy.http1.lines import head_end, request_head, response_head
 from cmux_proxy.http1.normalize import normalize, response_end
+from cmux_proxy.http1.reserved_fields import NO_FAMILY, Family
 
 try:
-    from cmux_proxy.http1._shortcut import Shortcut
+    from cmux_proxy.http1._fast_scan import FastScan
 except ImportError:
-    HAS_SHORTCUT = False
+    HAS_FAST_SCAN = False
 else:
-    HAS_SHORTCUT = True
+    HAS_FAST_SCAN = True
 
 
 class Scanner:
     """What both kinds of heads are scanned with."""
 
-    __slots__ = ("_limits", "_reader", "_shortcut")
+    __slots__ = ("_limits", "_reader", "_fast_scan")
 
     def __init__(self, limits: HeadLimits, family: Family) -> None:
         self._limits = limits
         self._reader = FieldReader(limits, family)
-        self._shortcut: Shortcut | None = None
-        if HAS_SHORTCUT:
+        self._fast_scan: FastScan | None = None
+        if HAS_FAST_SCAN:
             numbers = (limits.start_line, limits.section, limits.fields)
             names = names_of_interest(family)
-            self._shortcut = Shortcut(names, OPTIONS, numbers, family.prefix, family.suffix)
+            self._fast_scan = FastScan(names, OPTIONS, numbers, family.prefix, family.suffix)
 
 
 class RequestScanner(Scanner):
@@ -55,8 +55,8 @@ class RequestScanner(Scanner):
         `searched` is how much of the buffer an earlier call has seen, so that a head that comes
         in many pieces costs one pass. Raises BadMessage.
         """
-        if self._shortcut is not None and not searched:
-            facts = self._shortcut.request(buffer)
+        if self._fast_scan is not None and not searched:
+            facts = self._fast_scan.request(buffer)
             if facts is not None:
                 (method, target, minor, line_end, end, plain,
                  connection, length, coding, upgrade, host, expect, reported) = facts  # fmt: skip
@@ -103,8 +103,8 @@ class ResponseScanner(Scanner):
         The buffer of the head that is returned differs from `buffer` where the head had to be
         normalized; what follows the head is the same in both.
         """
-        if self._shortcut is not None and not searched:
-            facts = self._shortcut.response(buffer)
+        if self._fast_scan is not None and not searched:
+            facts = self._fast_scan.response(buffer)
             if facts is not None:
                 status, minor, line_end, end, plain, connection, length, coding, upgrade = facts
                 if _is_consistent(status, minor, length, coding):

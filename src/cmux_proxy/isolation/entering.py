@@ -16,7 +16,7 @@ from cmux_proxy.isolation.namespace import enter, net_namespace, require_linux
 from cmux_proxy.isolation.registry import Registry
 from cmux_proxy.isolation.status import statuses
 
-_KEEPER: Final = "cmux_proxy.isolation.keeper"
+_KEEPER: Final = "cmux_proxy.isolation.holder"
 # A keeper answers at once, but for the first time, when it has a namespace to make.
 _ANSWERS_WITHIN: Final = 30.0
 

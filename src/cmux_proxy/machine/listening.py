@@ -1,7 +1,7 @@
 """What listens on this machine: addresses and ports, and whose they are.
 
-Knows how to put together what `isolation/listening.py`, `processes.py` and `spaces.py` know, or
-`elsewhere.py` where there is no Linux. Nothing is connected to.
+Knows how to put together what `isolation/proc_net.py`, `processes.py` and `namespaces.py` know, or
+`psutil_backend.py` where there is no Linux. Nothing is connected to.
 """
 
 import os
@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from cmux_proxy.isolation.listening import Socket, listening_sockets
+from cmux_proxy.isolation.proc_net import Socket, listening_sockets
+from cmux_proxy.machine.namespaces import Space, spaces
 from cmux_proxy.machine.processes import command_of, holders
-from cmux_proxy.machine.quickly import listening_now
-from cmux_proxy.machine.spaces import Space, spaces
+from cmux_proxy.machine.sock_diag import listening_now
 from cmux_proxy.routing.workspace import workspace_number
 
 _ANY_IPV4: Final = "0.0.0.0"  # noqa: S104
@@ -115,7 +115,7 @@ class Survey:
 
 def _elsewhere() -> Iterator[Listening]:
     # Linux does without psutil, and so do most installations.
-    from cmux_proxy.machine.elsewhere import listened_on
+    from cmux_proxy.machine.psutil_backend import listened_on
 
     return (_named(Space(), *each) for each in listened_on())
 

@@ -1,6 +1,6 @@
 """Record -> one line of the access log: as text, as JSON or in the combined format.
 
-Knows neither files nor threads: `server/log_writing.py` does.
+Knows neither files nor threads: `server/access_log_writer.py` does.
 """
 
 import json

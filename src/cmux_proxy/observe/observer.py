@@ -1,7 +1,7 @@
 """Observer: what `relay` tells when an exchange or a tunnel has ended.
 
 There is none where nobody wants to know. Knows neither connections nor formats: the records go to
-whoever logs or exports them, the numbers wait in `counts.py` and `ports.py` to be asked for.
+whoever logs or exports them, the numbers wait in `counters.py` and `port_stats.py` to be asked for.
 """
 
 from collections import deque
@@ -9,9 +9,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from cmux_proxy.observe.counts import Counts
+from cmux_proxy.observe.counters import Counts
 from cmux_proxy.observe.outcome import Outcome
-from cmux_proxy.observe.ports import Ports
+from cmux_proxy.observe.port_stats import Ports
 from cmux_proxy.observe.record import Record
 
 _MOST_RECENT: Final = 100

@@ -9,12 +9,12 @@ import hmac
 from collections.abc import Sequence
 from typing import Final
 
-from cmux_proxy.entries import HostPattern, PortRange, plain_host
+from cmux_proxy.config.sections import Access
+from cmux_proxy.config.values import HostPattern, PortRange, plain_host
 from cmux_proxy.errors import RouteRefused
+from cmux_proxy.http1.field_lines import field_values
 from cmux_proxy.http1.head import RequestHead
-from cmux_proxy.http1.lines import field_values
 from cmux_proxy.routing.target import Target
-from cmux_proxy.settings import Access
 
 # Cut from every request, whether tokens are asked for or not.
 TOKEN_FIELD: Final = b"x-cmux-token"

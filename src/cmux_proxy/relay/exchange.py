@@ -1,7 +1,7 @@
 """One request and all its responses: the order of steps, and how it ends.
 
-The request half is in `asking.py`, the response half in `answering.py`, what they share in
-`sides.py`; here they meet: what the events of either connection mean for the other, and the end.
+The request half is in `request.py`, the response half in `response.py`, what they share in
+`state.py`; here they meet: what the events of either connection mean for the other, and the end.
 `_finish` is passed exactly once, by whichever event ends the exchange. Decisions come from
 `http1`, replies from `failures.py`; `docs/concepts/exchange.md` has the table of states.
 """
@@ -9,25 +9,25 @@ The request half is in `asking.py`, the response half in `answering.py`, what th
 from typing import Final
 
 from cmux_proxy.errors import UpstreamUnavailable
-from cmux_proxy.http1.delivery import KEEP, UNWRAP, WRAP
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import ResponseHead
-from cmux_proxy.http1.persistence import client_wants_more
-from cmux_proxy.http1.replies import CONNECTION_ESTABLISHED
-from cmux_proxy.http1.rewrite import LAST_CHUNK
-from cmux_proxy.http1.switching import check_switch
+from cmux_proxy.http1.keep_alive import client_wants_more
+from cmux_proxy.http1.local_reply import CONNECTION_ESTABLISHED
+from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP
+from cmux_proxy.http1.serialize import LAST_CHUNK
+from cmux_proxy.http1.upgrade import check_switch
+from cmux_proxy.net.busy_poll import FROM_UPSTREAM
+from cmux_proxy.net.flow_control import PEER_FULL
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
-from cmux_proxy.relay.asking import Asking
+from cmux_proxy.relay.error_content import presented
 from cmux_proxy.relay.failures import Failure
-from cmux_proxy.relay.pacing import PEER_FULL
-from cmux_proxy.relay.polling import FROM_UPSTREAM
-from cmux_proxy.relay.presenting import presented
-from cmux_proxy.relay.sides import OVER, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE, WAITING
+from cmux_proxy.relay.request import Asking
+from cmux_proxy.relay.state import OVER, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE, WAITING
 from cmux_proxy.relay.tunnel import Tunnel
+from cmux_proxy.upstream.connect_errors import REFUSED
 from cmux_proxy.upstream.connection import UpstreamConnection
-from cmux_proxy.upstream.unavailable import REFUSED
 
 # RFC 9110 section 9.2.2: what may be sent once more when a connection dies under it.
 _IDEMPOTENT: Final = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"])

@@ -7,16 +7,16 @@ a reset; the other direction flows on. Knows nothing of how the tunnel came abou
 import asyncio
 from typing import Final
 
+from cmux_proxy.net import splice
+from cmux_proxy.net.busy_poll import FROM_CLIENT, FROM_UPSTREAM
+from cmux_proxy.net.closing import reset, send_end
+from cmux_proxy.net.flow_control import ENDED, PEER_FULL, PacedConnection
+from cmux_proxy.net.timers import NEVER, Timed, Unread
 from cmux_proxy.observe.observer import Observer
-from cmux_proxy.observe.ports import PortActivity
+from cmux_proxy.observe.port_stats import PortActivity
 from cmux_proxy.observe.record import Record
-from cmux_proxy.relay import bulk
-from cmux_proxy.relay.closing import reset, send_end
-from cmux_proxy.relay.context import Context
-from cmux_proxy.relay.deadlines import NEVER, Timed, Unread
-from cmux_proxy.relay.departures import count_unread, count_unsent, was_reset
-from cmux_proxy.relay.pacing import ENDED, PEER_FULL, PacedConnection
-from cmux_proxy.relay.polling import FROM_CLIENT, FROM_UPSTREAM
+from cmux_proxy.relay.disconnects import count_unread, count_unsent, was_reset
+from cmux_proxy.relay.services import Context
 from cmux_proxy.routing.target import Target
 
 # For so many seconds, what a peer that has left has sent may stay where it is.
@@ -61,8 +61,8 @@ class TunnelSide(PacedConnection):
         if context.tunnel_idle != NEVER and self._tunnel is not None:
             self._tunnel.deadline = context.ticker.now + context.tunnel_idle
         self._sink.write(data)
-        if len(data) >= bulk.NOTED_READ:
-            bulk.begin(
+        if len(data) >= splice.NOTED_READ:
+            splice.begin(
                 context.conduit, self.transport, self._sink, None, self._note_moved, len(data)
             )
 

@@ -7,7 +7,7 @@ workspaces do not meet.
 import re
 from typing import Final
 
-from cmux_proxy.entries import WORKSPACE, check_machine
+from cmux_proxy.config.values import WORKSPACE, check_machine
 
 WORKSPACE_FIELD: Final = "X-Cmux-Workspace-Internal"
 

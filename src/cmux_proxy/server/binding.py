@@ -13,14 +13,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from cmux_proxy.config import Address, Config
-from cmux_proxy.entries import plain_address
+from cmux_proxy.config.proxy_config import Address, Config
+from cmux_proxy.config.values import plain_address
 from cmux_proxy.errors import ListenError
-from cmux_proxy.server.descriptors import BACKLOG
+from cmux_proxy.net.ipv6_zone import host_of, place_of
+from cmux_proxy.net.socket_options import tune
+from cmux_proxy.server.connection_limits import BACKLOG
 from cmux_proxy.server.inherited import take_over
 from cmux_proxy.server.unix_socket import listen_at
-from cmux_proxy.upstream.tcp import tune
-from cmux_proxy.upstream.zone import host_of, place_of
 
 # Linux spreads connections over the sockets that share an address; macOS gives them all to one.
 _SPREADS: Final = sys.platform.startswith("linux")

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from cmux_proxy.server.accepting import Arrivals, acceptor
+from cmux_proxy.net.acceptor import Arrivals, acceptor
 from cmux_proxy.server.unix_socket import PathSocket
 
 _RETRY_AFTER: Final = 1.0

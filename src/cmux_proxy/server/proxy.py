@@ -11,20 +11,20 @@ from functools import partial
 from types import TracebackType
 from typing import Self, cast
 
-from cmux_proxy.config import DEFAULT_UPSTREAM_HOST, Address, Config
+from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST, Address, Config
+from cmux_proxy.downstream.http1_connection import ClientConnection
+from cmux_proxy.net.acceptor import Arrivals, Factory
 from cmux_proxy.observe.access_log import log
 from cmux_proxy.observe.observer import Sink
-from cmux_proxy.relay.client import ClientConnection
-from cmux_proxy.relay.context import Context
+from cmux_proxy.relay.services import Context
 from cmux_proxy.routing.router import Router
-from cmux_proxy.server.accepting import Arrivals, Factory
-from cmux_proxy.server.audience import Audience
 from cmux_proxy.server.binding import adopt, bound_address, open_sockets, reached_addresses
-from cmux_proxy.server.descriptors import budget, set_aside_for_admin
-from cmux_proxy.server.draining import Drain
+from cmux_proxy.server.connection_limits import budget, set_aside_for_admin
+from cmux_proxy.server.drain import Drain
 from cmux_proxy.server.listener import Listener
-from cmux_proxy.server.own import OwnAddresses
+from cmux_proxy.server.self_addresses import OwnAddresses
 from cmux_proxy.server.snapshot import Snapshot, snapshot
+from cmux_proxy.server.telemetry import Audience
 
 _log = logging.getLogger("cmux_proxy")
 

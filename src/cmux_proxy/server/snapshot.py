@@ -13,14 +13,14 @@ from collections import Counter
 from typing import Any, Final
 
 from cmux_proxy._build import __version__, build_name
+from cmux_proxy.downstream.http1_connection import ClientConnection
 from cmux_proxy.observe.access_log import as_fields
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
-from cmux_proxy.relay.client import ClientConnection
-from cmux_proxy.relay.context import Context
+from cmux_proxy.relay.services import Context
 from cmux_proxy.relay.tunnel import Tunnel
-from cmux_proxy.server.descriptors import limits
+from cmux_proxy.server.connection_limits import limits
 
 Snapshot = dict[str, Any]
 

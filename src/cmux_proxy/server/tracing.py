@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cmux_proxy._build import __version__
 from cmux_proxy.observe.record import Record
-from cmux_proxy.server.extras import need
+from cmux_proxy.server.optional_packages import need
 
 _NANOSECONDS: Final = 1_000_000_000
 # How long a delivery may take, further attempts included, in seconds.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from cmux_proxy.server.descriptors import BACKLOG
+from cmux_proxy.server.connection_limits import BACKLOG
 
 # How long another proxy is waited for, and how often it is looked for, in seconds.
 _LOCK_PATIENCE: Final = 1.0

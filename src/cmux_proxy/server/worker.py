@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
-from cmux_proxy.config import Address, Config
+from cmux_proxy.config.proxy_config import Address, Config
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.server.administering import administered
-from cmux_proxy.server.log_writing import LogWriter
+from cmux_proxy.server.access_log_writer import LogWriter
+from cmux_proxy.server.admin import administered
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
-from cmux_proxy.server.reloading import can_reload, reload
+from cmux_proxy.server.reload import can_reload, reload
 from cmux_proxy.server.signals import HANGUP, UNUSED, Signals, handled_signals, report_unused
 from cmux_proxy.server.snapshot import Snapshot
-from cmux_proxy.server.telling import Answering, OneWorker
+from cmux_proxy.server.stats_rpc import Answering, OneWorker
 
 _log = logging.getLogger("cmux_proxy")
 

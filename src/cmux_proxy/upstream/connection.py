@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable
 
 from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.pool import Idle, Pool
-from cmux_proxy.upstream.reading import ReadSize
 
 
 class UpstreamOwner:

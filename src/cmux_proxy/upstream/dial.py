@@ -1,6 +1,6 @@
 """One attempt to open a connection to a target, in the background.
 
-Whatever ends it, its owner is told. Neighbours: `dialer.py` owns it, `addresses.py` finds an
+Whatever ends it, its owner is told. Neighbours: `dialer.py` owns it, `connector.py` finds an
 address that answers, `connection.py` is what comes out.
 """
 
@@ -9,16 +9,16 @@ from time import monotonic
 from typing import cast
 
 from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.net.read_buffer import ReadSize
+from cmux_proxy.net.socket_options import leave_closed
+from cmux_proxy.net.tcp_connect import Unanswered
 from cmux_proxy.routing.target import Target
-from cmux_proxy.upstream.addresses import Addresses
-from cmux_proxy.upstream.connecting import Unanswered
+from cmux_proxy.upstream.connect_errors import unavailable
 from cmux_proxy.upstream.connection import UpstreamConnection
+from cmux_proxy.upstream.connector import Addresses
 from cmux_proxy.upstream.dial_owner import DialOwner
-from cmux_proxy.upstream.names import named_address
+from cmux_proxy.upstream.dns_cache import named_address
 from cmux_proxy.upstream.pool import UNLIMITED, Pool
-from cmux_proxy.upstream.reading import ReadSize
-from cmux_proxy.upstream.tcp import leave_closed
-from cmux_proxy.upstream.unavailable import unavailable
 
 
 class Dialling:

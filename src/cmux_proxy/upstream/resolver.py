@@ -3,7 +3,7 @@
 A name server that does not answer blocks a thread for seconds. The loop's own threads are few: with
 uvloop no more than two may wait for the resolver, connections to names among them; with asyncio
 there are six, and the end waits for them. Ours are more, and nobody waits for them. Neighbour:
-`names.py`, which decides how many there are.
+`dns_cache.py`, which decides how many there are.
 """
 
 import asyncio

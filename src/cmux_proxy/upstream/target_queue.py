@@ -2,8 +2,8 @@
 
 The oldest request takes what comes first: a connection that is released, or one that was dialled,
 whichever request it was dialled for. There are no more dials than requests, and one that fails
-tells everybody who waited when it began. Neighbours: `waiters.py` has the order, `pace.py` the
-number of dials at a time, `dial.py` is one dial.
+tells everybody who waited when it began. Neighbours: `waiters.py` has the order, `dial_window.py`
+the number of dials at a time, `dial.py` is one dial.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ from math import inf
 from typing import Final
 
 from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.net.socket_options import is_loopback
 from cmux_proxy.routing.target import Target
+from cmux_proxy.upstream.connect_errors import REFUSED, too_late, too_many
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.dial import Dial, Dialling
 from cmux_proxy.upstream.dial_owner import DialOwner
-from cmux_proxy.upstream.pace import Pace
-from cmux_proxy.upstream.tcp import is_loopback
-from cmux_proxy.upstream.unavailable import REFUSED, too_late, too_many
+from cmux_proxy.upstream.dial_window import Pace
 from cmux_proxy.upstream.waiters import Waiter, Waiters
 
 # A port that refuses is dialled again after so many seconds, then after twice as many.

@@ -1,0 +1,1 @@
+"""The configuration: its sections, the options that set them, the file and the variables."""

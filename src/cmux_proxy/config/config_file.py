@@ -1,0 +1,123 @@
+"""A file of flags: TOML, whose keys are the names of flags -> what click takes for defaults.
+
+Knows how TOML spells the values that `flags.py` names; what they may be is for their kinds.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from cmux_proxy.config.environment import is_read
+from cmux_proxy.config.option_types import FileToRead
+from cmux_proxy.config.options import FLAGS, Flag, default_of
+
+_FLAGS: Final = {flag.name: flag for flag in FLAGS}
+_LONG: Final[dict[type, str]] = {list: "an array", dict: "a table"}
+
+
+class FileValues(dict[str, Any]):
+    """What a file sets, by the parameters of its flags; `path` is where the file is."""
+
+    def __init__(self, path: str, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.path = path
+
+
+class ConfigFile(FileToRead[FileValues]):
+    """A file of flags."""
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """Return a variable as the one path that it is, blanks and all."""
+        return [rv]
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> FileValues:
+        """Read the file, every value of which is checked here, so that its key can be named."""
+        try:
+            with open(value, encoding="utf-8-sig", newline="") as file:
+                read = tomllib.loads(file.read())
+        except OSError as error:
+            self.fail(f"{value!r} cannot be read: {error.strerror}", param, ctx)
+        except UnicodeDecodeError:
+            self.fail(f"{value!r} is not TOML: it has bytes that are not UTF-8", param, ctx)
+        except tomllib.TOMLDecodeError as error:
+            self.fail(f"{value!r} is not TOML: {error}", param, ctx)
+        except ValueError:
+            self.fail(f"{value!r} is not TOML: it has a number with too many digits", param, ctx)
+        except RecursionError:
+            self.fail(f"{value!r} is not TOML: it is nested too deeply", param, ctx)
+        flags = {key: _flag_of(key, value) for key in read}
+        values = {
+            flag.parameter: _checked(flag, read[key], value)
+            for key, flag in flags.items()
+            if is_read(ctx, flag.parameter)
+        }
+        return FileValues(value, values)
+
+
+def use_file(
+    context: click.Context, parameter: click.Parameter, files: Sequence[FileValues]
+) -> None:
+    """Have the file's values beat the defaults, and be beaten by flags and variables."""
+    if len(files) > 1:
+        paths = " and ".join(repr(file.path) for file in files)
+        raise click.BadParameter(f"there can be one file, not {paths}", context, parameter)
+    for file in files:
+        context.default_map = file
+
+
+def bad_value(flag: Flag, reason: str, path: str) -> click.UsageError:
+    """Return the error that names a file and a key in it."""
+    return click.UsageError(f"Invalid value for {flag.name!r} in {path!r}: {reason}")
+
+
+def _flag_of(key: str, path: str) -> Flag:
+    if key in _FLAGS:
+        return _FLAGS[key]
+    close = difflib.get_close_matches(key.replace("_", "-").lower(), _FLAGS, n=1)
+    remedy = (
+        f"did you mean {close[0]!r}?"
+        if close
+        else "keys are flags without their dashes, which cmux-proxy --help lists"
+    )
+    raise click.UsageError(f"Unknown key {key!r} in {path!r}: {remedy}")
+
+
+def _checked(flag: Flag, value: object, path: str) -> object:
+    """Return what click is to make of a value; raise click's usage error if that is nothing."""
+    if isinstance(default_of(flag), bool):
+        if isinstance(value, bool):
+            return value
+        raise bad_value(flag, f"{_shown(value)} is not true or false", path)
+    values = value if flag.is_list and isinstance(value, list) else [value]
+    texts = [_text(flag, each, path) for each in values]
+    return texts if flag.is_list else texts[0]
+
+
+def _text(flag: Flag, value: object, path: str) -> str:
+    """Return a value as one would write it behind the flag."""
+    numbers = getattr(flag.kind, "numbers", ())
+    if type(value) not in (str, *numbers):
+        number = "a number" if float in numbers else "an integer"
+        kinds = " or ".join(["a string", *([number] if numbers else [])])
+        needed = f"an array of strings, or {kinds}" if flag.is_list else kinds
+        raise bad_value(flag, f"{_shown(value)} is not {needed}", path)
+    try:
+        flag.kind.convert(str(value), None, None)
+    except click.BadParameter as error:
+        raise bad_value(flag, error.message, path) from None
+    except ValueError as error:
+        # A path with a zero byte in it, or a number with too many digits.
+        raise bad_value(flag, str(error), path) from None
+    return str(value)
+
+
+def _shown(value: object) -> str:
+    """Return what stands in the file; of what is long, its type."""
+    if isinstance(value, bool | str):
+        return str(value).lower() if isinstance(value, bool) else repr(value)
+    return _LONG.get(type(value), str(value))

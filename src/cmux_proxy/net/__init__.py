@@ -1,0 +1,1 @@
+"""Bytes and time: sockets, transports, timers; knows no HTTP."""

@@ -1,0 +1,119 @@
+"""Which field lines a request changes besides its cuts: Host, Origin, and those of forwarding.
+
+Asked only where something of it is configured or wished for. Knows what the lines should say;
+`http1/serialize.py` puts them into the head.
+"""
+
+from cmux_proxy.config.sections import Rewriting
+from cmux_proxy.config.values import UNIX_PEER, Peers, plain_address
+from cmux_proxy.http1.field_lines import field_values
+from cmux_proxy.http1.head import RequestHead
+from cmux_proxy.http1.serialize import Edits
+from cmux_proxy.http1.trailers import FORWARDED
+from cmux_proxy.routing.target import Target
+
+
+class Rewriter:
+    """The rules of one proxy."""
+
+    def __init__(self, rules: Rewriting) -> None:
+        self._rules = rules
+        self._trusted = Peers(rules.trusted_proxies)
+
+    def edits(
+        self,
+        request: RequestHead,
+        host: bytes | None,
+        target: Target,
+        wished: bytes | None,
+        peer: str,
+    ) -> Edits:
+        """Return what changes in a request.
+
+        `host` is the Host that it means, `wished` the one that it asks for instead, `peer` whom it
+        comes from: an IP address, "unix:", or nothing where that is not known.
+        """
+        edits = Edits(wished or self._new_host(target))
+        mode = self._rules.forwarded
+        is_believed = mode == "preserve" or (mode == "append" and self._trusted.include(peer))
+        if self._rules.rewrite_origin and edits.host is not None and host is not None:
+            _follow(edits, request, _own_origin(request, host, is_believed))
+        if mode != "preserve":
+            # A service that reads fields as CGI variables takes X_Real_IP for X-Real-IP.
+            edits.lookalikes = FORWARDED
+            if not is_believed:
+                edits.drop += FORWARDED
+            if mode == "append":
+                self._append(edits, request, host, peer, is_believed)
+        return edits
+
+    def _new_host(self, target: Target) -> bytes | None:
+        rule = self._rules.host_header
+        if rule == "preserve":
+            return None
+        return f"localhost:{target.port}".encode("ascii") if rule == "upstream" else rule.encode()
+
+    def _append(
+        self, edits: Edits, request: RequestHead, host: bytes | None, peer: str, is_trusted: bool
+    ) -> None:
+        def known(name: bytes) -> list[bytes]:
+            return _values(request, name) if is_trusted else []
+
+        peer = "" if peer in ("", UNIX_PEER) else str(plain_address(peer))
+        address = peer.encode("ascii") or b"unknown"
+        edits.replace(b"X-Forwarded-For", b", ".join([*known(b"x-forwarded-for"), address]))
+        if host is not None and not known(b"x-forwarded-host"):
+            edits.replace(b"X-Forwarded-Host", host)
+        if not known(b"x-forwarded-proto"):
+            edits.replace(b"X-Forwarded-Proto", b"http")
+        if self._rules.forwarded_rfc7239:
+            element = _element(peer, host)
+            edits.replace(b"Forwarded", b", ".join([*known(b"forwarded"), element]))
+
+
+def _element(peer: str, host: bytes | None) -> bytes:
+    """Return one element of a Forwarded field (RFC 7239 section 4); `peer` may be nothing."""
+    if not peer:
+        node = b"unknown"
+    elif ":" in peer:
+        node = b'"[%b]"' % peer.encode("ascii")
+    else:
+        node = peer.encode("ascii")
+    element = b"for=" + node
+    if host is not None:
+        # A valid Host has neither quotes nor backslashes in it.
+        element += b';host="%b"' % host
+    return element + b";proto=http"
+
+
+def _own_origin(request: RequestHead, host: bytes, is_believed: bool) -> bytes:
+    """Return the origin that a request was sent to, in lower case (RFC 6454 section 4).
+
+    Its scheme is the one that X-Forwarded-Proto says if `is_believed`, else that of this proxy.
+    """
+    said = _values(request, b"x-forwarded-proto") if is_believed else []
+    # Of several proxies, the first has spoken with the client. Some say wss for an upgrade.
+    is_secure = b",".join(said).partition(b",")[0].strip(b" \t").lower() in (b"https", b"wss")
+    return (b"https://" if is_secure else b"http://") + host.lower()
+
+
+def _follow(edits: Edits, request: RequestHead, own: bytes) -> None:
+    """Have Origin and Referer follow a new Host, if Origin is the one the request was sent to."""
+    origins = _values(request, b"origin")
+    if edits.host is None or len(origins) != 1 or origins[0].lower() != own:
+        return
+    # The upstream is spoken to in plain HTTP, so that is the scheme which it takes for its own.
+    origin = b"http://" + edits.host
+    edits.replace(b"Origin", origin)
+    given = _values(request, b"referer")
+    if len(given) == 1:
+        rest = given[0][len(own) :]
+        if given[0][: len(own)].lower() == own and rest[:1] in (b"", b"/"):
+            edits.replace(b"Referer", origin + (rest or b"/"))
+
+
+def _values(request: RequestHead, name: bytes) -> list[bytes]:
+    """Return the values of the lines of that name which travel on."""
+    if name in request.spans().nominated:
+        return []
+    return field_values(request.section(), name)

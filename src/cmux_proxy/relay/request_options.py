@@ -1,0 +1,55 @@
+"""What a request may ask of the proxy in fields of its own, besides where it goes.
+
+These fields are cut like those that route, and reported with them, as is the count of
+`loop_detection.py`.
+"""
+
+import re
+from typing import Final
+
+from cmux_proxy.errors import RouteRefused
+from cmux_proxy.http1.grammar import HOST
+from cmux_proxy.relay.loop_detection import HOPS_NAME
+
+WAIT_FIELD: Final = "X-Cmux-Wait"
+_WAIT: Final = b"x-cmux-wait"
+HOST_FIELD: Final = "X-Cmux-Host-Override"
+_HOST: Final = b"x-cmux-host-override"
+WISHES: Final = (_WAIT, _HOST, HOPS_NAME)
+
+# Nine digits are enough, and more would make int() slow.
+_DURATION: Final = re.compile(rb"([0-9]{1,9})(ms|s|m|)")
+_SECONDS: Final = {b"ms": 0.001, b"s": 1.0, b"m": 60.0, b"": 1.0}
+
+
+class Wishes:
+    """What one request asks for: seconds to wait for the port, another Host; None is nothing."""
+
+    __slots__ = ("host", "wait")
+
+    def __init__(self, fields: tuple[tuple[bytes, bytes], ...]) -> None:
+        """Read the reported fields; raise RouteRefused for what cannot be meant."""
+        self.wait: float | None = None
+        self.host: bytes | None = None
+        for name, value in fields:
+            if name == _WAIT:
+                if self.wait is not None:
+                    raise RouteRefused(400, f"header given more than once: {WAIT_FIELD}")
+                self.wait = _wait(value)
+            elif name == _HOST:
+                if self.host is not None:
+                    raise RouteRefused(400, f"header given more than once: {HOST_FIELD}")
+                self.host = _host(value)
+
+
+def _wait(value: bytes) -> float:
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise RouteRefused(400, f"invalid header: {WAIT_FIELD} must be a duration such as 30s")
+    return int(match.group(1)) * _SECONDS[match.group(2)]
+
+
+def _host(value: bytes) -> bytes:
+    if HOST.fullmatch(value) is None:
+        raise RouteRefused(400, f"invalid header: {HOST_FIELD} must be a host and an optional port")
+    return value

@@ -1,0 +1,38 @@
+"""Who is told of a proxy's exchanges: the access log, whoever counts, and a collector of spans."""
+
+import asyncio
+
+from cmux_proxy.config.sections import Observing
+from cmux_proxy.observe.observer import Observer, Sink
+from cmux_proxy.observe.record import Record
+from cmux_proxy.server.tracing import Tracing
+
+
+class Audience:
+    """Has the observer of one proxy, None where nobody wants to know; raises ConfigError."""
+
+    def __init__(self, observing: Observing, log: Sink) -> None:
+        self._tracing = None if observing.otlp is None else Tracing(observing.otlp)
+        is_counting = observing.admin is not None
+        self.observer: Observer | None = None
+        if is_counting or self._tracing is not None or observing.access_log != "off":
+            on_record = self._on_record(log if observing.access_log == "all" else None)
+            on_error = log if observing.access_log == "errors" else None
+            self.observer = Observer(is_counting, on_record, on_error)
+            self.observer.wants_trace = self._tracing is not None
+
+    async def close(self) -> None:
+        """Have what waits delivered."""
+        if self._tracing is not None:
+            await asyncio.to_thread(self._tracing.close)
+
+    def _on_record(self, log: Sink | None) -> Sink | None:
+        tracing = self._tracing
+        if tracing is None or log is None:
+            return log if tracing is None else tracing.put
+
+        def both(record: Record) -> None:
+            log(record)
+            tracing.put(record)
+
+        return both

@@ -1,0 +1,90 @@
+"""Sockets inside isolated workspaces, for whoever connects to a workspace's address.
+
+A socket belongs to the network namespace in which it was made, whoever connects it: the keeper of
+the workspace makes one and passes it over. Neighbours: `dial.py` asks, `isolation` has the keepers.
+"""
+
+import asyncio
+import socket
+from typing import Final
+
+from cmux_proxy.isolation.messages import receive, send
+from cmux_proxy.isolation.registry import Registry
+from cmux_proxy.net.tcp_connect import connect_tuned
+
+# Every workspace has its address here, as `routing/workspace.py` makes it.
+_NETWORK: Final = "127.18."
+# So long until a keeper that has too many asking is asked again.
+_PAUSE: Final = 0.005
+
+
+def may_be_isolated(host: str) -> bool:
+    """Return whether this is an address that workspaces have."""
+    return host.startswith(_NETWORK)
+
+
+async def connect_inside(
+    loop: asyncio.AbstractEventLoop, address: str, port: int, grace: float | None = None
+) -> socket.socket | None:
+    """Return a socket that is connected inside; None where the workspace is not isolated.
+
+    Both loopbacks are the workspace's own there, and so is its address. Raises OSError, and
+    Unanswered after `grace` seconds.
+    """
+    refused = ConnectionRefusedError()
+    for host in ("127.0.0.1", "::1", address):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            sock = await _socket_inside(loop, address, family)
+            if sock is None:
+                return None
+            await connect_tuned(loop, sock, host, port, grace)
+        except ConnectionRefusedError as error:
+            refused = error
+        else:
+            return sock
+    raise refused
+
+
+async def _socket_inside(
+    loop: asyncio.AbstractEventLoop, address: str, family: socket.AddressFamily
+) -> socket.socket | None:
+    channel = await _connect(address)
+    if channel is None:
+        return None
+    with channel:
+        try:
+            send(channel, {"ask": "socket", "family": family})
+            await _readable(loop, channel)
+            message = receive(channel)
+        except (ConnectionError, EOFError):
+            return None  # the last command has just ended
+    if not message.descriptors:
+        raise ConnectionRefusedError  # there is no IPv6
+    return socket.socket(fileno=message.descriptors[0])
+
+
+async def _connect(address: str) -> socket.socket | None:
+    registry = Registry.find()
+    if registry is None:
+        return None
+    with registry:
+        while True:
+            try:
+                return registry.connect(address, timeout=0)
+            except BlockingIOError:
+                await asyncio.sleep(_PAUSE)
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, channel: socket.socket) -> None:
+    is_readable = loop.create_future()
+    loop.add_reader(channel, _tell, is_readable)
+    try:
+        await is_readable
+    finally:
+        loop.remove_reader(channel)
+
+
+def _tell(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

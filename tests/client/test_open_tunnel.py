@@ -1,0 +1,249 @@
+"""Opening a tunnel: what is asked, and what every kind of answer comes to."""
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import AsyncIterator
+
+import pytest
+
+from cmux_proxy.client.open_tunnel import (
+    Tunnel,
+    TunnelError,
+    TunnelTimeout,
+    Wanted,
+    _reason,
+    open_tunnel,
+    system_says,
+)
+from cmux_proxy.client.proxy_url import ProxyUrl
+from tests.helpers.http_proxies import http_proxy
+from tests.helpers.script import head, stage
+from tests.helpers.timing import MS, SOON, soon
+from tests.helpers.wire import Wire, WireListener, closed_port
+
+WANTED = Wanted(6379)
+
+
+@contextlib.asynccontextmanager
+async def proxy_that_says(answer: bytes | None) -> AsyncIterator[ProxyUrl]:
+    """Stand in for a proxy: answer the first request, and close; None never answers."""
+    listener = WireListener()
+    wires: list[Wire] = []
+
+    async def serve() -> None:
+        wires.append(await listener.accept())
+        await wires[0].receive()
+        if answer is not None:
+            await wires[0].send(answer)
+            wires[0].end()
+
+    serving = asyncio.get_running_loop().create_task(serve())
+    try:
+        yield ProxyUrl("127.0.0.1", listener.port, False)
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        for wire in [*wires]:
+            wire.close()
+        listener.close()
+
+
+async def refusal(url: ProxyUrl, timeout: float = SOON) -> str:
+    with pytest.raises(TunnelError) as caught:
+        await open_tunnel(url, WANTED, timeout)
+    return str(caught.value)
+
+
+def test_the_request_names_port_workspace_and_whatever_else() -> None:
+    assert WANTED.head() == head(
+        "CONNECT 127.0.0.1:6379 HTTP/1.1", "Host: 127.0.0.1:6379", "X-Cmux-Port-Internal: 6379"
+    )
+    assert Wanted(22, "agent-1", ["A: 1", "B: 2"]).head() == head(
+        "CONNECT 127.0.0.1:22 HTTP/1.1",
+        "Host: 127.0.0.1:22",
+        "X-Cmux-Port-Internal: 22",
+        "X-Cmux-Workspace-Internal: agent-1",
+        "A: 1",
+        "B: 2",
+    )
+
+
+async def test_a_tunnel_carries_bytes_and_half_closes() -> None:
+    async with stage() as on:
+        url = ProxyUrl(on.address.host, on.address.port, False)
+        tunnel = await soon(open_tunnel(url, Wanted(on.port), SOON))
+        upstream = await on.upstream()
+        await upstream.says(b"hello")
+        assert await soon(tunnel.reader.readexactly(5)) == b"hello"
+        tunnel.writer.write(b"bye")
+        tunnel.writer.write_eof()
+        await upstream.gets(b"bye")
+        await upstream.gets_end()
+        await upstream.says(b"last")
+        upstream.ends()
+        assert await soon(tunnel.reader.read()) == b"last"
+        tunnel.writer.close()
+
+
+async def test_bytes_that_come_with_the_answer_belong_to_the_tunnel() -> None:
+    async with proxy_that_says(head("HTTP/1.1 200 OK") + b"early") as url:
+        tunnel: Tunnel = await soon(open_tunnel(url, WANTED, SOON))
+        assert await soon(tunnel.reader.read()) == b"early"
+        tunnel.writer.close()
+
+
+async def test_interim_answers_are_not_the_answer() -> None:
+    interim = head("HTTP/1.1 100 Continue") + head("HTTP/1.1 103 Hints", "Link: </a>")
+    async with proxy_that_says(interim + head("HTTP/1.1 200 OK") + b"early") as url:
+        tunnel = await soon(open_tunnel(url, WANTED, SOON))
+        assert await soon(tunnel.reader.read()) == b"early"
+        tunnel.writer.close()
+
+
+async def test_a_reason_that_comes_in_pieces_is_told_whole() -> None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(b"no")
+    reading = asyncio.get_running_loop().create_task(_reason(reader, head("HTTP/1.1 403 X", TEXT)))
+    await asyncio.sleep(0)
+    reader.feed_data(b" way")
+    await asyncio.sleep(0)
+    reader.feed_data(b"\nmore")
+    assert await soon(reading) == "no way"
+
+
+async def test_a_real_refusal_is_told_in_its_own_words() -> None:
+    async with stage() as on:
+        on.listener.close()
+        url = ProxyUrl(on.address.host, on.address.port, False)
+        with pytest.raises(TunnelError) as caught:
+            await open_tunnel(url, Wanted(on.port), SOON)
+        assert str(caught.value) == (
+            f"{url} answered 502: nothing listens on 127.0.0.1:{on.port}; "
+            "start the service or check the port"
+        )
+
+
+TEXT = "Content-Type: text/plain"
+OURS = "Proxy-Status: edge, cmux-proxy; error=http_request_error"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"", "closed the connection without an answer; is it a proxy?"),
+        (b"HTTP/1.1 200", "closed the connection amid its answer; is it a proxy?"),
+        (b"220 smtp.example\r\n\r\n", "does not answer like a proxy"),
+        (b"x" * 200_000, "does not answer like a proxy"),
+        (head("HTTP/1.1 404 Not Found"), "answered 404: Not Found; is it a cmux-proxy?"),
+        (head("HTTP/1.1 404"), "answered 404: no reason given; is it a cmux-proxy?"),
+        (head("HTTP/1.1 400 X", TEXT, OURS) + b"no port\n", "answered 400: no port"),
+        (head("HTTP/1.1 403 X", TEXT) + b"no way\nmore", "answered 403: no way"),
+        (head("HTTP/1.1 403 X", "Content-Type: text/html") + b"<html>", "answered 403: X"),
+        (head("HTTP/1.1 403 X", TEXT) + b"\x1b[2Jevil\n", "answered 403: ?[2Jevil"),
+        (head("HTTP/1.1 101 Switching"), "answered 101: Switching"),
+        (head("HTTP/1.1 100 C", "A: b") + head("HTTP/1.1 403 N"), "answered 403: N"),
+        (head("HTTP/1.1 100 C"), "closed the connection without an answer; is it a proxy?"),
+        (head("HTTP/1.1 200 OK", "Server: Caddy", "Content-Length: 0"),
+         "answered 200 with a body, as Caddy, which is no tunnel; is it a cmux-proxy?"),
+        (head("HTTP/1.1 204 X", "transfer-encoding: chunked"),
+         "answered 204 with a body, which is no tunnel; is it a cmux-proxy?"),
+        (head("HTTP/1.1 2 OK"), "does not answer like a proxy"),
+        (head("HTTP/1.1 2000 OK"), "does not answer like a proxy"),
+    ],
+    ids=["nothing", "a part", "another protocol", "endless", "status", "bare status", "our own",
+         "text", "html", "control bytes", "101", "interim", "interim only",
+         "a length", "a coding", "one digit", "four digits"],
+)  # fmt: skip
+async def test_whatever_is_no_tunnel_is_told_in_one_line(answer: bytes, says: str) -> None:
+    async with proxy_that_says(answer) as url:
+        assert await refusal(url) == f"{url} {says}"
+
+
+async def test_a_proxy_that_is_not_there_is_told() -> None:
+    with closed_port() as port:
+        url = ProxyUrl("127.0.0.1", port, False)
+        for each in (url, ProxyUrl("localhost", port, False)):
+            assert await refusal(each) == (
+                f"cannot connect to {each}: Connection refused; does the proxy run there?"
+            )
+    text = await refusal(ProxyUrl("no.such.invalid", 80, False))
+    assert text.startswith("cannot connect to http://no.such.invalid:80: ")
+
+
+def test_errors_of_several_addresses_are_told_once_if_they_are_the_same() -> None:
+    refused = "[Errno {}] Connect call failed ('::1', 1, 0, 0), [Errno {}] Connect call failed"
+    same = refused.format(errno.ECONNREFUSED, errno.ECONNREFUSED)
+    assert system_says(OSError(same)) == "Connection refused"
+    others = refused.format(errno.ENETUNREACH, errno.ECONNREFUSED)
+    assert system_says(OSError(others)) == others
+    assert system_says(OSError("no number")) == "no number"
+
+
+async def test_a_proxy_that_does_not_answer_is_not_waited_for_for_ever() -> None:
+    async with proxy_that_says(None) as url:
+        with pytest.raises(TunnelTimeout, match="has not opened a tunnel within"):
+            await open_tunnel(url, WANTED, 50 * MS)
+
+
+async def test_what_speaks_no_tls_is_told() -> None:
+    async with proxy_that_says(head("HTTP/1.1 400 Bad Request")) as url:
+        tls = ProxyUrl(url.host, url.port, True)
+        assert (await refusal(tls)).startswith(f"{tls} does not speak TLS: ")
+
+
+@pytest.fixture
+def variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Have no HTTP proxy but what the test sets."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+async def test_an_http_proxy_is_asked_for_the_way(variables: pytest.MonkeyPatch) -> None:
+    async with stage() as on, http_proxy(on.address.host, on.address.port) as way:
+        variables.setenv("http_proxy", way.url)
+        tunnel = await soon(open_tunnel(ProxyUrl("vm.invalid", 80, False), Wanted(on.port), SOON))
+        upstream = await on.upstream()
+        await upstream.says(b"hello")
+        assert await soon(tunnel.reader.readexactly(5)) == b"hello"
+        assert way.asked == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
+        tunnel.writer.close()
+        await upstream.gets_end()
+
+
+async def test_an_http_proxy_that_refuses_or_is_not_there_is_named(
+    variables: pytest.MonkeyPatch,
+) -> None:
+    url = ProxyUrl("vm.invalid", 80, False)
+    async with http_proxy("127.0.0.1", 1, head("HTTP/1.1 403 Not you")) as way:
+        variables.setenv("http_proxy", way.url)
+        place = way.url.removeprefix("http://")
+        assert await refusal(url) == (
+            f"{place} (http_proxy) lets nobody through to {url}: 403 Not you; "
+            "no_proxy=vm.invalid leads around it"
+        )
+    with closed_port() as port:
+        variables.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        assert (await refusal(url)).startswith(
+            f"cannot connect to 127.0.0.1:{port} (http_proxy): Connection refused"
+        )
+    variables.setenv("http_proxy", "socks5://127.0.0.1")
+    assert "http_proxy names a proxy that speaks socks5" in await refusal(url)
+
+
+async def test_who_answers_behind_an_http_proxy_is_named_with_it(
+    variables: pytest.MonkeyPatch,
+) -> None:
+    answer = head("HTTP/1.1 200 OK", "Server: Caddy", "Content-Length: 0")
+    async with (
+        proxy_that_says(answer) as last,
+        http_proxy(last.host, last.port) as way,
+    ):
+        variables.setenv("ALL_PROXY", way.url)
+        place = way.url.removeprefix("http://")
+        assert await refusal(ProxyUrl("vm.invalid", 80, False)) == (
+            f"http://vm.invalid:80, through {place} (ALL_PROXY), answered 200 with a body, "
+            "as Caddy, which is no tunnel; is it a cmux-proxy?"
+        )

@@ -1,0 +1,376 @@
+"""Configuration: defaults, what each field takes, and what it refuses."""
+
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import pytest
+
+from cmux_proxy.config.proxy_config import Address, Config
+from cmux_proxy.config.sections import (
+    Access,
+    Limits,
+    Observing,
+    PoolLimits,
+    Rewriting,
+    Routing,
+    Timeouts,
+)
+from cmux_proxy.errors import ConfigError
+
+
+def refusal(**values: Any) -> str:
+    """Return what a Config with these values is refused for."""
+    with pytest.raises(ConfigError) as caught:
+        Config(**values)
+    return str(caught.value)
+
+
+# Addresses
+
+NO_ADDRESS = "is not IPv4:PORT, [IPv6]:PORT, unix:/PATH or fd://N"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1", 8080),
+        ("0.0.0.0:0", "0.0.0.0", 0),
+        ("[::1]:65535", "::1", 65535),
+        ("[::]:08080", "::", 8080),
+        ("[2001:DB8:0::0:1]:1", "2001:db8::1", 1),
+        ("[fe80::1%lo]:80", "fe80::1%lo", 80),
+    ],
+)
+def test_an_address_is_read_in_its_shortest_form(text: str, host: str, port: int) -> None:
+    assert Address.parse(text) == Address(host, port)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "8080",
+        ":8080",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "127.0.0.1:65536",
+        "127.0.0.1:000080",
+        "127.0.0.1:+80",
+        "127.0.0.1:80 ",
+        " 127.0.0.1:80",
+        "127.0.0.1:80\n",
+        "127.0.0.1:8_0",
+        "127.0.0.1:٨٠",
+        "127.0.0.256:80",
+        "127.1:80",
+        "127.0.0.01:80",
+        "localhost:80",
+        "*:80",
+        "[127.0.0.1]:80",
+        "::1:80",
+        "[::1]",
+        "[::1]80",
+        "[::g]:80",
+        "[[::1]]:80",
+        "http://127.0.0.1:80",
+        "unix:",
+        "unix:a",
+        "unix:/a\0",
+        "unix:/a\n",
+        "unix:/a,b",
+        "unix//a",
+        "Unix:/a",
+        "fd://3",
+    ],
+)
+def test_anything_else_is_no_address(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Address.parse(text)
+    assert caught.value.field == "listen"
+    assert caught.value.reason == f"{text!r} {NO_ADDRESS}"
+
+
+def test_the_field_that_is_to_blame_can_be_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Address.parse("x", "CMUX_LISTEN")
+    assert caught.value.field == "CMUX_LISTEN"
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:80", "[::1]:80", "0.0.0.0:0", "unix:/a b/c:80"])
+def test_an_address_is_written_as_it_is_read(text: str) -> None:
+    assert str(Address.parse(text)) == text
+
+
+def test_a_path_is_an_address_without_host_and_port() -> None:
+    assert Address.parse("unix:/run/a.sock") == Address("", 0, "/run/a.sock")
+
+
+@pytest.mark.parametrize("text", ["fd://", "fd://-1", "fd://+3", "fd://1234567", "fd://a", "fd:3"])
+def test_a_descriptor_is_a_number(text: str) -> None:
+    assert refusal(listen=[text]) == f"listen: {text!r} {NO_ADDRESS}"
+
+
+# Config
+
+
+def test_the_defaults_are_those_that_are_documented() -> None:
+    config = Config()
+    assert config.listen == ("0.0.0.0:8080", "127.0.0.1:8080")
+    assert config.upstream_host is None
+    assert config.limits == Limits(
+        request_line=16384,
+        header_section=65536,
+        header_fields=256,
+        response_head=131072,
+        response_fields=1024,
+        chunk_extensions=16384,
+        trailers=16384,
+        buffer=262144,
+        clients=None,
+        clients_per_address=None,
+        upstream_connections=None,
+    )
+    assert config.timeouts == Timeouts(
+        connect=5.0,
+        connect_retry=0.0,
+        most_wait=60.0,
+        head=15.0,
+        idle=75.0,
+        request_body=60.0,
+        response_head=None,
+        response_body=None,
+        tunnel=None,
+        linger=5.0,
+        drain=10.0,
+    )
+    assert config.routing == Routing(None, (), False)
+    assert config.rewriting == Rewriting("preserve", False, "preserve", False, ())
+    assert config.access == Access((), (), (), (), ())
+    assert config.pool == PoolLimits(total=None, idle=4.0)
+    assert (config.loop, config.busy_poll, config.log_level) == ("auto", 0.0, "info")
+    assert (config.workers, config.unix_mode) == (1, None)
+
+
+def test_addresses_are_listed_in_their_order() -> None:
+    config = Config(listen=["[::1]:2", "127.0.0.1:1"])
+    assert config.listen == ("[::1]:2", "127.0.0.1:1")
+    assert config.addresses() == [Address("::1", 2), Address("127.0.0.1", 1)]
+
+
+def test_addresses_and_descriptors_are_told_apart() -> None:
+    config = Config(listen=["fd://5", "unix:/a", "fd://3", "[::1]:2", "fd://05"])
+    assert config.addresses() == [Address.parse("unix:/a"), Address("::1", 2)]
+    assert config.descriptors() == [5, 3]
+
+
+@pytest.mark.parametrize("wrong", [-1, 0o1000, 384.0, "600", True])
+def test_a_mode_is_one_of_files(wrong: object) -> None:
+    assert (Config(unix_mode=0).unix_mode, Config(unix_mode=0o777).unix_mode) == (0, 0o777)
+    with pytest.raises(ConfigError) as caught:
+        Observing(admin_unix_mode=wrong)  # type: ignore[arg-type]
+    assert caught.value.field == "observing.admin_unix_mode"
+    assert refusal(unix_mode=wrong) == f"unix_mode: {wrong!r} is not a mode from 0 to 0o777"
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:80", "", [], ()])
+def test_listen_is_a_list_of_at_least_one(listen: object) -> None:
+    assert refusal(listen=listen) == ("listen: needs at least one address, as a list of strings")
+
+
+def test_every_address_is_checked() -> None:
+    assert refusal(listen=["127.0.0.1:80", "x"]) == f"listen: 'x' {NO_ADDRESS}"
+
+
+@pytest.mark.parametrize(
+    ("host", "kept"),
+    [
+        ("localhost", "localhost"),
+        ("a-b.example.", "a-b.example."),
+        ("_dev_1", "_dev_1"),
+        ("3com", "3com"),
+        ("a" * 63 + ".b", "a" * 63 + ".b"),
+        ("127.0.0.2", "127.0.0.2"),
+        ("::1", "::1"),
+        ("[::1]", "::1"),
+        ("[2001:DB8::0]", "2001:db8::"),
+    ],
+)
+def test_an_upstream_host_is_a_name_or_an_address(host: str, kept: str) -> None:
+    assert Config(upstream_host=host).upstream_host == kept
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        " ",
+        "a b",
+        "a:80",
+        "127.0.0.1:80",
+        "127.1",
+        "127.0.0.256",
+        "1",
+        ".",
+        ".a",
+        "a..b",
+        "-a",
+        "a-",
+        "a.-b",
+        "a" * 64,
+        "a." * 127 + "b",
+        "[a]",
+        "[::1",
+        "http://a",
+        "a/b",
+        "u@a",
+        "ä.example",
+        "a\n",
+        "a\x00",
+    ],
+)
+def test_an_upstream_host_is_nothing_else(host: str) -> None:
+    assert refusal(upstream_host=host) == (
+        f"upstream_host: {host!r} is not a host name or an IP address"
+    )
+
+
+def test_the_loop_and_the_log_level_are_of_those_there_are() -> None:
+    assert refusal(loop="trio") == "loop: 'trio' is not one of auto, uvloop, asyncio"
+    assert refusal(log_level="loud") == (
+        "log_level: 'loud' is not one of debug, info, warning, error"
+    )
+
+
+def test_there_is_a_whole_number_of_workers() -> None:
+    assert Config(workers=8).workers == 8
+    for wrong in (0, -1, 1.0, True, "2", "auto", None):
+        assert refusal(workers=wrong) == (f"workers: {wrong!r} is not a whole number of at least 1")
+
+
+def test_the_admin_listener_has_an_address_of_its_own() -> None:
+    admin = Observing(admin="fd://3")
+    assert refusal(observing=admin) == (
+        "observing.admin: 'fd://3' is not IPv4:PORT, [IPv6]:PORT or unix:/PATH"
+    )
+    for taken in ("127.0.0.1:8080", "unix:/run/a.sock"):
+        admin = Observing(admin=taken)
+        reason = f"observing.admin: {taken} is the proxy's own, from listen"
+        assert refusal(listen=["[::1]:1", taken], observing=admin) == reason
+    Config(listen=["127.0.0.1:0"], observing=Observing(admin="127.0.0.1:0"))
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("seconds", [0, 50e-6, 0.01])
+def test_busy_polling_is_short(seconds: float) -> None:
+    assert Config(busy_poll=seconds).busy_poll == seconds
+
+
+@pytest.mark.parametrize(
+    "wrong", [-50e-6, 0.0101, 1, True, "50us", None, float("nan"), float("inf")]
+)
+def test_busy_polling_is_never_long(wrong: object) -> None:
+    assert refusal(busy_poll=wrong) == f"busy_poll: {wrong!r} is not a number from 0 to 0.01"
+
+
+NUMBERS: list[tuple[Any, str, str, int]] = [
+    *[(Limits, "limits", name.name, 1) for name in fields(Limits) if name.name != "buffer"],
+    *[(PoolLimits, "pool", name.name, 0) for name in fields(PoolLimits)],
+    *[(Timeouts, "timeouts", name.name, 0) for name in fields(Timeouts)],
+]
+
+
+@pytest.mark.parametrize(("kind", "group", "name", "least"), NUMBERS)
+def test_every_number_has_a_least_value(kind: Any, group: str, name: str, least: int) -> None:
+    if name != "connect":
+        assert getattr(kind(**{name: least}), name) == least
+    for wrong in (least - 1, -0.5, "5", True, float("nan"), float("inf"), float("-inf"), [1]):
+        with pytest.raises(ConfigError) as caught:
+            kind(**{name: wrong})
+        assert caught.value.field == f"{group}.{name}"
+        assert caught.value.reason == f"{wrong!r} is not a number of at least {least}"
+
+
+@pytest.mark.parametrize("wrong", [16383, 262145, "16k", None])
+def test_what_is_held_has_a_least_and_a_most_value(wrong: Any) -> None:
+    assert (Limits(buffer=16384).buffer, Limits(buffer=262144).buffer) == (16384, 262144)
+    with pytest.raises(ConfigError) as caught:
+        Limits(buffer=wrong)
+    assert str(caught.value) == (f"limits.buffer: {wrong!r} is not a number from 16384 to 262144")
+
+
+# Access
+
+
+def as_any(values: dict[str, list[str]]) -> dict[str, Any]:
+    return dict(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("allow_ports", "80-"),
+        ("deny_ports", "0"),
+        ("allow_hosts", "a:80"),
+        ("allow_clients", "10.0.0.1/8"),
+    ],
+)
+def test_every_entry_of_a_list_is_checked(name: str, wrong: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Access(**as_any({name: ["1", wrong] if "ports" in name else [wrong]}))
+    assert caught.value.field == f"access.{name}"
+    assert repr(wrong) in caught.value.reason
+
+
+@pytest.mark.parametrize("name", [one.name for one in fields(Access) if one.name != "token_file"])
+def test_access_takes_lists_of_strings(name: str) -> None:
+    assert getattr(Access(**as_any({name: []})), name) == ()
+    wrong: Any
+    for wrong in ("80", [80]):
+        with pytest.raises(ConfigError, match=f"access.{name}: needs a list of strings"):
+            Access(**{name: wrong})
+
+
+def test_connecting_takes_some_time() -> None:
+    assert Timeouts(connect=0.001).connect == 0.001
+    with pytest.raises(ConfigError) as caught:
+        Timeouts(connect=0)
+    assert str(caught.value) == "timeouts.connect: 0 leaves no time to connect"
+
+
+@pytest.mark.parametrize("name", [name.name for name in fields(Timeouts)])
+def test_some_timeouts_may_be_for_ever(name: str) -> None:
+    values: dict[str, Any] = {name: None}
+    if name not in ("connect", "connect_retry", "most_wait", "linger", "drain"):
+        assert getattr(Timeouts(**values), name) is None
+    else:
+        with pytest.raises(ConfigError, match=f"timeouts.{name}: None is not a number"):
+            Timeouts(**values)
+
+
+UNLIMITED = ("clients", "clients_per_address", "upstream_connections")
+MAY_BE_NONE = (*UNLIMITED, "total")
+
+
+@pytest.mark.parametrize("name", UNLIMITED)
+def test_what_may_come_need_not_be_limited(name: str) -> None:
+    values: dict[str, Any] = {name: None}
+    assert getattr(Limits(**values), name) is None
+
+
+@pytest.mark.parametrize("kind", [Limits, PoolLimits])
+def test_other_limits_are_never_without_end(kind: Any) -> None:
+    for name in fields(kind):
+        if name.name in MAY_BE_NONE:
+            continue
+        with pytest.raises(ConfigError, match="None is not a number"):
+            kind(**{name.name: None})
+
+
+@pytest.mark.parametrize("made", [Config(), Limits(), Timeouts(), PoolLimits(), Address("a", 1)])
+def test_nothing_changes_once_it_is_made(made: Any) -> None:
+    for name in fields(made):
+        with pytest.raises(FrozenInstanceError):
+            setattr(made, name.name, 1)
+    assert not hasattr(made, "__dict__")

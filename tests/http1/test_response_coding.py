@@ -1,0 +1,68 @@
+"""How a response is delivered: framing and persistence for a client of either version."""
+
+import pytest
+
+from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
+from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP, additions, delivery
+from tests.helpers.judging import request_head
+
+NEW = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+OLD = request_head(b"GET / HTTP/1.0\r\n\r\n")
+CLOSE = b"Connection: close\r\n"
+CODING = b"Transfer-Encoding: chunked\r\n"
+
+
+def test_the_bits_are_different_ones() -> None:
+    assert sorted([KEEP, WRAP, UNWRAP, KEEP | WRAP, KEEP | UNWRAP, WRAP | UNWRAP]) == (
+        [1, 2, 3, 4, 5, 6]
+    )
+
+
+@pytest.mark.parametrize(
+    ("framing", "is_coded", "keeping", "closing"),
+    [
+        (0, False, KEEP, 0),
+        (5, False, KEEP, 0),
+        (0, True, KEEP, 0),
+        (CHUNKED, True, KEEP, 0),
+        (UNTIL_CLOSE, False, KEEP | WRAP, WRAP),
+    ],
+)
+def test_http11_keeps_its_connection_and_gets_an_end_to_every_body(
+    framing: int, is_coded: bool, keeping: int, closing: int
+) -> None:
+    assert delivery(NEW, framing, is_coded, may_persist=True) == keeping
+    assert delivery(NEW, framing, is_coded, may_persist=False) == closing
+
+
+@pytest.mark.parametrize(
+    ("framing", "is_coded", "keeping", "closing"),
+    [
+        (0, False, KEEP, 0),
+        (5, False, KEEP, 0),
+        (0, True, KEEP | UNWRAP, UNWRAP),
+        (CHUNKED, True, UNWRAP, UNWRAP),
+        (UNTIL_CLOSE, False, 0, 0),
+    ],
+)
+def test_http10_gets_no_chunks_and_an_end_by_close(
+    framing: int, is_coded: bool, keeping: int, closing: int
+) -> None:
+    assert delivery(OLD, framing, is_coded, may_persist=True) == keeping
+    assert delivery(OLD, framing, is_coded, may_persist=False) == closing
+
+
+@pytest.mark.parametrize(
+    ("how", "to_new", "to_old"),
+    [
+        (KEEP, b"", b"Connection: keep-alive\r\n"),
+        (0, CLOSE, CLOSE),
+        (KEEP | WRAP, CODING, CODING + b"Connection: keep-alive\r\n"),
+        (WRAP, CODING + CLOSE, CODING + CLOSE),
+        (UNWRAP, CLOSE, CLOSE),
+        (KEEP | UNWRAP, b"", b"Connection: keep-alive\r\n"),
+    ],
+)
+def test_only_what_the_client_cannot_know_is_added(how: int, to_new: bytes, to_old: bytes) -> None:
+    assert additions(NEW, how) == to_new
+    assert additions(OLD, how) == to_old

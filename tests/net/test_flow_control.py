@@ -1,0 +1,66 @@
+"""A connection that is held from reading for several reasons."""
+
+import itertools
+
+import pytest
+
+from cmux_proxy.net.flow_control import EARLY_FULL, ENDED, PEER_FULL, PacedConnection
+from tests.helpers.fakes import FakeTransport, World
+
+REASONS = [PEER_FULL, EARLY_FULL, ENDED]
+
+
+def paced() -> tuple[PacedConnection, FakeTransport]:
+    """Return a connection that is read."""
+    connection = PacedConnection()
+    transport = FakeTransport(World(), "any")
+    connection.transport = transport
+    return connection, transport
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(REASONS)), ids=str)
+def test_it_is_read_again_when_the_last_reason_is_gone(order: tuple[int, ...]) -> None:
+    connection, transport = paced()
+    for reason in REASONS:
+        connection.hold_reading(reason)
+        assert not transport.is_reading()
+    for reason in order[:-1]:
+        connection.release_reading(reason)
+        assert not transport.is_reading()
+    connection.release_reading(order[-1])
+    assert transport.is_reading()
+
+
+def test_the_same_reason_counts_once() -> None:
+    connection, transport = paced()
+    connection.hold_reading(PEER_FULL)
+    connection.hold_reading(PEER_FULL)
+    connection.release_reading(PEER_FULL)
+    assert transport.is_reading()
+
+
+def test_releasing_what_is_not_held_changes_nothing() -> None:
+    connection, transport = paced()
+    connection.release_reading(PEER_FULL)
+    assert transport.is_reading()
+    connection.hold_reading(PEER_FULL)
+    connection.release_reading(EARLY_FULL)
+    assert not transport.is_reading()
+
+
+def test_a_transport_that_is_closing_is_left_alone() -> None:
+    connection, transport = paced()
+    transport.close()
+    connection.hold_reading(PEER_FULL)
+    assert transport.is_reading()
+    connection, transport = paced()
+    connection.hold_reading(PEER_FULL)
+    transport.close()
+    connection.release_reading(PEER_FULL)
+    assert not transport.is_reading()
+
+
+def test_a_new_connection_is_read_and_written() -> None:
+    connection, transport = paced()
+    assert transport.is_reading()
+    assert connection.is_write_paused is False

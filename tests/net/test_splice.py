@@ -1,0 +1,517 @@
+"""The pipe that moves bytes within the kernel, and when a connection uses it."""
+
+import asyncio
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Final
+
+import pytest
+
+from cmux_proxy.http1.body import Body, ChunkedBody, ChunkRules, LengthBody, UntilCloseBody
+from cmux_proxy.net.splice import (
+    LARGE_READ,
+    LEAST_LEFT,
+    MOST,
+    NOTED_READ,
+    PIECE,
+    SIP,
+    WORTHWHILE,
+    Bulk,
+    Conduit,
+    Sips,
+    begin,
+    descriptor,
+    is_full,
+    room_of,
+)
+from tests.helpers.fakes import FakeTransport, World
+
+RULES: Final = ChunkRules(100, 100, 100, b"x-")
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice is Linux's")
+
+
+@contextmanager
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Return both ends of a TCP connection, neither of which waits."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        one = socket.create_connection(server.getsockname())
+        other, _ = server.accept()
+    with one, other:
+        one.setblocking(False)
+        other.setblocking(False)
+        yield one, other
+
+
+@contextmanager
+def conduit() -> Iterator[Conduit]:
+    """Return a conduit that is closed in the end."""
+    with closing(Conduit()) as made:
+        yield made
+
+
+def arrived(sock: socket.socket, count: int) -> bytes:
+    """Return so many bytes that have come, or will at once."""
+    sock.setblocking(True)
+    sock.settimeout(5)
+    data = sock.recv(count, socket.MSG_WAITALL)
+    sock.setblocking(False)
+    return data
+
+
+def fill(sock: socket.socket) -> None:
+    """Send until there is no room."""
+    with suppress(BlockingIOError):
+        while True:
+            sock.send(bytes(65536))
+
+
+def await_bytes(sock: socket.socket) -> None:
+    """Wait until something can be read."""
+    sock.setblocking(True)
+    sock.settimeout(5)
+    sock.recv(1, socket.MSG_PEEK)
+    sock.setblocking(False)
+
+
+def test_what_has_come_is_moved_up_to_a_number() -> None:
+    with conduit() as pipe, sockets() as (far, source), sockets() as (sink, reader):
+        far.send(b"0123456789")
+        await_bytes(source)
+        assert pipe.move(source.fileno(), sink.fileno(), 7) == (7, b"")
+        assert arrived(reader, 7) == b"0123456"
+        assert pipe.move(source.fileno(), sink.fileno(), 7) == (3, b"")
+        assert arrived(reader, 3) == b"789"
+
+
+def test_nothing_is_moved_when_nothing_has_come_or_the_end_has() -> None:
+    with conduit() as pipe, sockets() as (far, source), sockets() as (sink, _):
+        assert pipe.move(source.fileno(), sink.fileno(), MOST) == (0, b"")
+        far.shutdown(socket.SHUT_WR)
+        await_bytes(source)
+        assert pipe.move(source.fileno(), sink.fileno(), MOST) == (0, b"")
+        assert source.recv(1) == b""
+
+
+def test_what_the_sink_does_not_take_is_handed_back() -> None:
+    with conduit() as pipe, sockets() as (far, source), sockets() as (sink, _):
+        fill(sink)
+        far.send(b"0123456789")
+        await_bytes(source)
+        assert pipe.move(source.fileno(), sink.fileno(), MOST) == (10, b"0123456789")
+
+
+def test_the_reset_of_the_source_is_raised_and_that_of_the_sink_is_left_to_writing() -> None:
+    with conduit() as pipe, sockets() as (far, source), sockets() as (sink, reader):
+        far.send(b"last")
+        await_bytes(source)
+        reset(reader)
+        assert pipe.move(source.fileno(), sink.fileno(), MOST) == (4, b"last")
+        reset(far)
+        with pytest.raises(ConnectionResetError):
+            pipe.move(source.fileno(), sink.fileno(), MOST)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    sock.close()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES])
+def test_where_the_kernel_cannot_nothing_is_lost_and_it_is_not_asked_again(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def refuse(*args: object, **options: object) -> int:
+        calls.append(args)
+        raise OSError(number, "not this kernel")
+
+    monkeypatch.setattr(os, "splice", refuse)
+    with conduit() as pipe, sockets() as (far, source), sockets() as (sink, _):
+        far.send(b"here")
+        await_bytes(source)
+        for _ in range(2):
+            assert pipe.move(source.fileno(), sink.fileno(), MOST) == (0, b"")
+        assert not pipe.is_able
+        assert source.recv(4) == b"here"
+    assert len(calls) == 1
+
+
+def test_without_a_descriptor_for_the_pipe_nothing_is_moved_for_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_flags: int) -> tuple[int, int]:
+        raise OSError(errno.EMFILE, "too many")
+
+    with conduit() as pipe, sockets() as (far, source), sockets() as (sink, reader):
+        far.send(b"here")
+        await_bytes(source)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pipe2", refuse)
+            assert pipe.move(source.fileno(), sink.fileno(), MOST) == (0, b"")
+        assert pipe.move(source.fileno(), sink.fileno(), MOST) == (4, b"")
+        assert arrived(reader, 4) == b"here"
+
+
+def test_bytes_that_are_stuck_in_the_pipe_reach_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(_fd: int, _count: int) -> bytes:
+        raise MemoryError
+
+    with conduit() as pipe, sockets() as (far, source), sockets() as (sink, reader):
+        far.send(b"secret")
+        await_bytes(source)
+        with sockets() as (full, _), monkeypatch.context() as patch:
+            fill(full)
+            patch.setattr(os, "read", fail)
+            with pytest.raises(MemoryError):
+                pipe.move(source.fileno(), full.fileno(), MOST)
+        far.send(b"public")
+        await_bytes(source)
+        assert pipe.move(source.fileno(), sink.fileno(), MOST) == (6, b"")
+        assert arrived(reader, 6) == b"public"
+
+
+# One connection, without sockets
+
+
+class Pretended(Conduit):
+    """Takes what it is told to, and leaves a rest."""
+
+    def __init__(self, taken: int, rest: bytes = b"") -> None:
+        super().__init__()
+        self.taken = taken
+        self.rest = rest
+        self.asked: list[int] = []
+
+    def move(self, source: int, sink: int, most: int) -> tuple[int, bytes]:
+        """Note how much was asked for."""
+        self.asked.append(most)
+        return min(self.taken, most), self.rest
+
+
+class Told(asyncio.Protocol):
+    """Keeps what it is told, and counts what it is told of."""
+
+    def __init__(self) -> None:
+        self.got = b""
+        self.moved = 0
+        self.on_data: Callable[[], object] = lambda: None
+
+    def data_received(self, data: bytes) -> None:
+        """Keep it."""
+        self.got += data
+        self.on_data()
+
+    def note(self, count: int) -> None:
+        """Count it."""
+        self.moved += count
+
+
+class Open(FakeTransport):
+    """A transport with a descriptor."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, "open")
+        self.socket.fileno = lambda: 7  # type: ignore[method-assign]
+
+
+def bulk(
+    taken: int, rest: bytes = b"", body: LengthBody | None = None
+) -> tuple[Bulk, Told, Open, Open, Pretended]:
+    """Return a connection amid a large transfer, and what is around it."""
+    world = World()
+    source, sink, told, pipe = Open(world), Open(world), Told(), Pretended(taken, rest)
+    sink.set_protocol(Told())
+    sink.set_write_buffer_limits(0)
+    source.set_protocol(told)
+    made = Bulk(pipe, source, sink, body, told.note)
+    source.set_protocol(made)
+    return made, told, source, sink, pipe
+
+
+def piece(to: Bulk, data: bytes) -> None:
+    """Have the loop read this."""
+    to.get_buffer(-1)[: len(data)] = data
+    to.buffer_updated(len(data))
+
+
+def test_a_piece_goes_the_usual_way_and_the_rest_by_the_pipe() -> None:
+    made, told, source, sink, pipe = bulk(MOST)
+    piece(made, b"x" * PIECE)
+    assert told.got == b"x" * PIECE
+    assert pipe.asked == [MOST]
+    assert told.moved == MOST
+    assert not sink.held
+    assert source.get_protocol() is made
+
+
+def test_what_is_handed_back_is_written_and_stays_within_the_bound() -> None:
+    made, _, _, sink, pipe = bulk(MOST, b"y" * MOST)
+    sink.stops_reading()
+    piece(made, b"x" * PIECE)
+    assert sink.held == b"y" * MOST
+    piece(made, b"x" * PIECE)
+    assert pipe.asked == [MOST], "what waits was overtaken"
+    assert len(sink.held) + PIECE <= 256 * 1024
+
+
+@pytest.mark.parametrize(
+    ("taken", "count"),
+    [
+        pytest.param(MOST, PIECE - 1, id="a short piece"),
+        pytest.param(WORTHWHILE - 1, PIECE, id="little besides"),
+    ],
+)
+def test_when_little_comes_the_protocol_is_back(taken: int, count: int) -> None:
+    made, told, source, _, _ = bulk(taken)
+    piece(made, b"x" * count)
+    assert told.got == b"x" * count
+    assert source.get_protocol() is told
+
+
+def test_the_last_byte_of_a_body_is_never_moved() -> None:
+    body = LengthBody(LEAST_LEFT)
+    made, told, source, _, pipe = bulk(MOST, body=body)
+
+    def count() -> None:
+        body.left = LEAST_LEFT - len(told.got) - moved()
+
+    def moved() -> int:
+        return sum(min(MOST, most) for most in pipe.asked)
+
+    told.on_data = count
+    while source.get_protocol() is made:
+        piece(made, b"x" * min(PIECE, body.left))
+    assert pipe.asked[0] == MOST
+    assert pipe.asked[-1] < MOST
+    assert body.left == 0
+    assert len(told.got) + moved() == LEAST_LEFT
+    assert source.get_protocol() is told
+
+
+@pytest.mark.parametrize("which", ["source", "sink"])
+def test_nothing_is_moved_once_a_side_closes(which: str) -> None:
+    made, told, source, sink, pipe = bulk(MOST)
+    told.on_data = (source if which == "source" else sink).abort
+    piece(made, b"x" * PIECE)
+    assert not pipe.asked
+
+
+def test_whoever_takes_the_connection_over_keeps_it() -> None:
+    made, told, source, sink, _ = bulk(MOST)
+    other = Told()
+
+    def take_over() -> None:
+        source.set_protocol(other)
+        sink.abort()
+
+    told.on_data = take_over
+    piece(made, b"x" * PIECE)
+    assert source.get_protocol() is other
+
+
+def test_the_protocol_hears_of_everything_else() -> None:
+    heard: list[object] = []
+
+    class Listening(Told):
+        def eof_received(self) -> bool:
+            heard.append("end")
+            return True
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            heard.append(exc)
+
+        def pause_writing(self) -> None:
+            heard.append("pause")
+
+        def resume_writing(self) -> None:
+            heard.append("resume")
+
+    world = World()
+    source = Open(world)
+    source.set_protocol(Listening())
+    made = Bulk(Pretended(0), source, Open(world), None, Told().note)
+    made.pause_writing()
+    made.resume_writing()
+    assert made.eof_received()
+    made.connection_lost(None)
+    assert heard == ["pause", "resume", "end", None]
+
+
+@pytest.mark.parametrize(
+    ("body", "begins"),
+    [
+        pytest.param(None, True, id="tunnel"),
+        pytest.param(UntilCloseBody(), True, id="until close"),
+        pytest.param(LengthBody(LEAST_LEFT), True, id="long"),
+        pytest.param(LengthBody(LEAST_LEFT - 1), False, id="short"),
+        pytest.param(ChunkedBody(RULES, False), False, id="chunked"),
+    ],
+)
+def test_it_begins_where_enough_follows_that_nobody_looks_at(
+    body: Body | None, begins: bool
+) -> None:
+    world = World()
+    source = Open(world)
+    source.set_protocol(Told())
+    begin(Conduit(), source, Open(world), body, Told().note, LARGE_READ)
+    assert isinstance(source.get_protocol(), Bulk) == begins
+
+
+class Afar(Open):
+    """A transport to some address, whose socket takes no options."""
+
+    def __init__(self, world: World, address: str) -> None:
+        super().__init__(world)
+        self.address = address
+        self.options = 0
+
+        def refuse(level: int, name: int, value: bytes | int) -> None:
+            self.options += 1
+            raise OSError(errno.EPERM, "not allowed")
+
+        self.socket.setsockopt = refuse  # type: ignore[method-assign]
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        """Return the address too."""
+        return (self.address, 1) if name == "peername" else super().get_extra_info(name, default)
+
+
+@pytest.mark.parametrize(
+    ("address", "options"), [("127.0.0.1", 1), ("::1", 1), ("192.0.2.1", 0), ("2001:db8::1", 0)]
+)
+def test_congestion_is_left_to_others_on_a_network_and_refusal_does_no_harm(
+    address: str, options: int
+) -> None:
+    world = World()
+    source, sink = Open(world), Afar(world, address)
+    source.set_protocol(Told())
+    begin(Conduit(), source, sink, None, Told().note, LARGE_READ)
+    assert sink.options == options
+    assert isinstance(source.get_protocol(), Bulk)
+
+
+def test_it_does_not_begin_where_the_kernel_cannot_or_a_side_closes() -> None:
+    world = World()
+    source, sink, pipe = Open(world), Open(world), Conduit()
+    told = Told()
+    source.set_protocol(told)
+    pipe.is_able = False
+    begin(pipe, source, sink, None, told.note, LARGE_READ)
+    pipe.is_able = True
+    sink.abort()
+    begin(pipe, source, sink, None, told.note, LARGE_READ)
+    begin(pipe, source, FakeTransport(world, "closed"), None, told.note, LARGE_READ)
+    assert source.get_protocol() is told
+    assert descriptor(sink) == -1
+
+
+# Towards a sink that is full
+
+
+class Joined(FakeTransport):
+    """A transport with a real socket, in which the kernel keeps what its peer does not read."""
+
+    def __init__(self, world: World, sock: socket.socket) -> None:
+        super().__init__(world, "joined")
+        self.socket = sock  # type: ignore[assignment]
+
+
+def test_a_sink_is_full_while_the_kernel_cannot_send_what_it_has() -> None:
+    world = World()
+    with sockets() as (ours, reader):
+        sink = Joined(world, ours)
+        assert not is_full(sink)
+        room = room_of(sink)
+        assert room > 0
+        fill(ours)
+        assert is_full(sink)
+        assert room_of(sink) < room
+        sink.close()
+        assert not is_full(sink)
+        reader.close()
+
+
+def test_a_sink_that_cannot_be_asked_is_not_full_and_has_no_room() -> None:
+    with sockets() as (ours, _reader):
+        sink = Joined(World(), ours)
+        ours.close()
+        assert not is_full(sink)
+        assert room_of(sink) == 0
+
+
+def test_no_more_is_moved_than_a_full_sink_has_room_for() -> None:
+    world = World()
+    with conduit() as pipe, sockets() as (far, source), sockets() as (ours, reader):
+        fill(ours)
+        fill(far)
+        await_bytes(source)
+        told = Told()
+        feeding, sink = Joined(world, source), Joined(world, ours)
+        feeding.set_protocol(told)
+        sink.set_protocol(Told())
+        sink.stops_reading()
+        made = Bulk(pipe, feeding, sink, None, told.note)
+        feeding.set_protocol(made)
+        piece(made, bytes(PIECE))
+        assert 0 < told.moved <= WORTHWHILE
+        assert len(sink.held) <= WORTHWHILE
+        assert feeding.get_protocol() is made
+        reader.close()
+
+
+@pytest.mark.parametrize(
+    ("is_stuck", "count", "kind"),
+    [
+        (False, NOTED_READ, Told),
+        (False, LARGE_READ, Bulk),
+        (True, NOTED_READ, Bulk),
+        (True, LARGE_READ, Bulk),
+    ],
+)
+def test_a_smaller_read_begins_a_transfer_if_the_sink_is_full(
+    is_stuck: bool, count: int, kind: type
+) -> None:
+    world = World()
+    with conduit() as pipe, sockets() as (_far, source), sockets() as (ours, reader):
+        if is_stuck:
+            fill(ours)
+        feeding = Joined(world, source)
+        feeding.set_protocol(Told())
+        begin(pipe, feeding, Joined(world, ours), None, Told().note, count)
+        assert isinstance(feeding.get_protocol(), kind)
+        reader.close()
+
+
+def test_what_the_kernel_cannot_move_is_read_in_small_pieces_while_the_sink_is_full() -> None:
+    world = World()
+    with conduit() as pipe, sockets() as (_far, source), sockets() as (ours, reader):
+        body = ChunkedBody(RULES, False)
+        told = Told()
+        feeding, sink = Joined(world, source), Joined(world, ours)
+        feeding.set_protocol(told)
+        begin(pipe, feeding, sink, body, told.note, LARGE_READ)
+        assert feeding.get_protocol() is told
+        fill(ours)
+        begin(pipe, feeding, sink, body, told.note, NOTED_READ)
+        sips = feeding.get_protocol()
+        assert isinstance(sips, Sips)
+        assert len(sips.get_buffer(-1)) == SIP < NOTED_READ
+        sips.get_buffer(-1)[:5] = b"01234"
+        sips.buffer_updated(5)
+        assert told.got == b"01234"
+        assert feeding.get_protocol() is sips
+        while is_full(sink):
+            await_bytes(reader)
+            reader.recv(1 << 20)
+        sips.buffer_updated(2)
+        assert told.got == b"0123401"
+        assert feeding.get_protocol() is told

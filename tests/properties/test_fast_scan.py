@@ -1,0 +1,163 @@
+"""Where the shortcut of the compiled build takes a head, it says what the rule says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
+from tests.helpers.feeding import facts
+from tests.helpers.grammars import (
+    CONTESTED_REQUESTS,
+    CONTESTED_RESPONSES,
+    mutated,
+    requests,
+    responses,
+)
+
+pytest.importorskip("cmux_proxy.http1._fast_scan", reason="this is the pure build")
+
+SOME_NAMES = [b"Host", b"Connection", b"Content-Length", b"TE", b"Expect", b"HTTP2-Settings"]
+LIMITS = st.sampled_from([HeadLimits(16384, 65536, 256), HeadLimits(24, 120, 4)])
+FAMILIES = st.sampled_from([(b"x-cmux-", b"-internal"), (b"x-", b""), (b"x-cmux-port-", b"l")])
+
+
+def assert_request_read_alike(data: bytes, limits: HeadLimits, family: tuple[bytes, bytes]) -> None:
+    scanner = RequestScanner(
+        limits, Family(*family, (b"x-cmux-wait", b"x-reported"), (b"x-cmux-token", b"x-cut"))
+    )
+    assert scanner._fast_scan is not None
+    if scanner._fast_scan.request(data) is not None:
+        ours, theirs = scanner.scan(data, 0), scanner.scan_any(data, 0)
+        assert ours is not None
+        assert theirs is not None
+        assert facts(ours) == facts(theirs)
+
+
+def assert_response_read_alike(data: bytes, limits: HeadLimits) -> None:
+    scanner = ResponseScanner(limits)
+    assert scanner._fast_scan is not None
+    if scanner._fast_scan.response(data) is not None:
+        ours, theirs = scanner.scan(data, 0), scanner.scan_any(data, 0)
+        assert ours is not None
+        assert theirs is not None
+        assert facts(ours) == facts(theirs)
+
+
+@given(st.one_of(mutated(requests(), most=8), st.binary()), LIMITS, FAMILIES)
+def test_they_agree_on_requests(
+    data: bytes, limits: HeadLimits, family: tuple[bytes, bytes]
+) -> None:
+    assert_request_read_alike(data, limits, family)
+
+
+@given(st.one_of(mutated(responses(), most=8), st.binary()), LIMITS)
+def test_they_agree_on_responses(data: bytes, limits: HeadLimits) -> None:
+    assert_response_read_alike(data, limits)
+
+
+@given(st.binary(max_size=4), st.sampled_from(SOME_NAMES))
+def test_they_agree_on_values(value: bytes, name: bytes) -> None:
+    section = name + b": " + value + b"\r\n\r\n"
+    limits = HeadLimits(100, 100, 10)
+    family = (b"x-cmux-", b"-internal")
+    assert_request_read_alike(b"GET / HTTP/1.1\r\n" + section, limits, family)
+    assert_response_read_alike(b"HTTP/1.1 200 OK\r\n" + section, limits)
+
+
+@given(st.text(" \t", max_size=3), st.text(" \t", max_size=3))
+def test_they_agree_on_white_space_around_a_coding(before: str, behind: str) -> None:
+    section = f"Transfer-Encoding:{before}chunked{behind}\r\n\r\n".encode()
+    limits = HeadLimits(100, 100, 10)
+    assert_request_read_alike(b"GET / HTTP/1.1\r\n" + section, limits, (b"x-cmux-", b"-internal"))
+    assert_response_read_alike(b"HTTP/1.1 200 OK\r\n" + section, limits)
+
+
+@pytest.mark.parametrize("byte", range(256))
+def test_they_agree_on_every_byte_in_every_place(byte: int) -> None:
+    one = bytes([byte])
+    limits = HeadLimits(100, 200, 10)
+    request = b"GET /a HTTP/1.1\r\nHost: a:1\r\nX-Cmux-Port-Internal: 1\r\nA: b\r\n\r\n"
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\nA: b\r\n\r\n"
+    for at in range(len(request)):
+        for end in (at, at + 1):
+            data = request[:at] + one + request[end:]
+            assert_request_read_alike(data, limits, (b"x-cmux-", b"-internal"))
+    for at in range(len(response)):
+        for end in (at, at + 1):
+            assert_response_read_alike(response[:at] + one + response[end:], limits)
+
+
+@pytest.mark.parametrize("byte", range(256))
+def test_they_agree_on_every_byte_amid_a_long_value(byte: int) -> None:
+    """The shortcut looks at eight bytes at a time, as long as all of them may stand there."""
+    limits = HeadLimits(100, 200, 10)
+    for at in range(16):
+        value = b"v" * at + bytes([byte]) + b"v" * (31 - at)
+        section = b"A: " + value + b"\r\n\r\n"
+        assert_request_read_alike(b"GET / HTTP/1.1\r\n" + section, limits, (b"x-cmux-", b""))
+        assert_response_read_alike(b"HTTP/1.1 200 OK\r\n" + section, limits)
+        assert_response_read_alike(b"HTTP/1.1 200 " + value + b"\r\n\r\n", limits)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"a:12345", b"a:123456", b"a:", b":1", b"a:1x", b"a:1:2", b"a..-_~!$&'()*+;=", b"[::1]:12345",
+     b"[::1]:123456", b"[::1", b"[::1]a", b"[]", b"[g]", b"[v1.a]", b"::1", b"a]", b"%20", b"a,b"],
+)  # fmt: skip
+def test_they_agree_on_hosts(host: bytes) -> None:
+    data = b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
+    assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x-cmux-", b"-internal"))
+
+
+def test_they_agree_where_readers_disagree() -> None:
+    for data in CONTESTED_REQUESTS:
+        assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x-cmux-", b"-internal"))
+    for data in CONTESTED_RESPONSES:
+        assert_response_read_alike(data, HeadLimits(100, 200, 10))
+
+
+SIMPLE = [
+    b"GET / HTTP/1.1\r\nHost: a.example:80\r\nX-Cmux-Port-Internal: 1\r\n\r\n",
+    b"get /?a HTTP/1.0\r\n\r\nbehind",
+    b"POST http://a/ HTTP/1.1\r\nhost:[::1]:80\r\nContent-Length: 007 \r\nExpect: x\r\n\r\n",
+    b"PUT * HTTP/1.1\r\nHOST: \t1.2.3.4\t\r\nTransfer-Encoding: a, b\r\nKeep-Alive: x\r\n\r\n",
+    b"X / HTTP/1.1\r\nHost: a:\r\nConnection: UPGRADE\r\nUpgrade: a, b\r\nKeep-Alive: 1\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("data", SIMPLE)
+def test_simple_heads_take_it(data: bytes) -> None:
+    scanner = RequestScanner(HeadLimits(100, 200, 10), Family(b"x-cmux-", b"-internal"))
+    assert scanner._fast_scan is not None
+    assert scanner._fast_scan.request(data) is not None
+    assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x-cmux-", b"-internal"))
+
+
+NOT_SIMPLE = [
+    b"GET / HTTP/1.1\r\nHost: a\r\n",
+    b"GET / HTTP/1.1\r\nHost: a%20\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: \r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\nConnection: close, te\r\n\r\n",
+    b"GET / HTTP/1.1\r\nConnection: \r\n\r\n",
+    b"GET / HTTP/1.1\r\nContent-Length: +1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nContent-Length: 1234567890123456789\r\n\r\n",
+    b"GET / HTTP/1.1\r\nUpgrade: a\r\nUpgrade: b\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"Keep-Alive:\r\n" * 17 + b"\r\n",
+    b"GET / HTTP/1.1\r\nTE: trailers\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHTTP2-Settings: a\r\n\r\n",
+    b"GET / HTTP/1.1\r\nExpect: \r\n\r\n",
+    b"GET / HTTP/1.1\r\nExpect: a, b\r\n\r\n",
+    b"GET /" + b"a" * 86 + b" HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: " + b"a" * 244 + b"\r\n\r\n",
+    b"GET / HTTP/1.1\r\n" + b"A:\r\n" * 21 + b"\r\n",
+]
+
+
+@pytest.mark.parametrize("data", NOT_SIMPLE)
+def test_what_is_not_simple_is_left_to_the_rule(data: bytes) -> None:
+    scanner = RequestScanner(HeadLimits(100, 250, 20), Family(b"x-cmux-", b"-internal"))
+    assert scanner._fast_scan is not None
+    assert scanner._fast_scan.request(data) is None

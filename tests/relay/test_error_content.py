@@ -1,0 +1,108 @@
+"""Text, JSON or a page: what a request says about it."""
+
+import json
+import socket
+
+import pytest
+
+from cmux_proxy import Access, Config, Target
+from cmux_proxy.http1.local_reply import Content, plain_text
+from cmux_proxy.machine.listening import ports_at
+from cmux_proxy.observe.outcome import Outcome
+from cmux_proxy.relay.error_content import presented
+from cmux_proxy.relay.failures import Failure
+from tests.helpers.fakes import World
+from tests.helpers.judging import request_head
+from tests.helpers.script import head
+
+FAILURE = Failure(502, 'no "thing"', "connection_refused", Outcome.UNAVAILABLE)
+NAVIGATES = "Sec-Fetch-Mode: navigate"
+
+
+def content(
+    *lines: str,
+    method: str = "GET",
+    world: World | None = None,
+    target: Target | None = None,
+) -> Content:
+    request = request_head(head(f"{method} / HTTP/1.1", "Host: 80.localhost", *lines))
+    return presented((world or World()).context, request, FAILURE, target)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        ("Accept: */*",),
+        ("Accept: text/html,application/xhtml+xml;q=0.9",),
+        ("Accept: application/*",),
+        ("Accept: application/jsonp",),
+        ("Accept: application/json;q=0",),
+        ("Accept: application/json;q=0.5, text/plain",),
+        ("Accept: application/json;q=x",),
+        ("Accept:",),
+        ("Sec-Fetch-Mode: cors",),
+        ("X-Accept: application/json",),
+    ],
+)
+def test_plain_text_is_the_default(lines: tuple[str, ...]) -> None:
+    assert content(*lines) == plain_text('no "thing"')
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Accept: application/json",),
+        ("accept: APPLICATION/JSON ; q=0.5",),
+        ("Accept: application/json, text/plain, */*",),
+        ("Accept: text/html;q=0.8", "Accept: application/json;charset=utf-8"),
+        ("Accept: application/json;q=0.5, text/plain;q=0.1",),
+    ],
+)
+def test_json_is_for_whoever_asks_for_it(lines: tuple[str, ...]) -> None:
+    got = content(*lines)
+    assert got.kind == "application/json"
+    assert got.fields == b"Vary: Accept, Sec-Fetch-Mode\r\n"
+    assert got.body.endswith(b"}\n")
+    assert json.loads(got.body) == {
+        "status": 502, "error": "connection_refused", "message": 'no "thing"',
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", [(), ("Accept: application/json",)])
+def test_a_page_is_for_whoever_navigates(lines: tuple[str, ...]) -> None:
+    got = content(NAVIGATES, *lines)
+    assert got.kind == "text/html; charset=utf-8"
+    assert b"Content-Security-Policy: " in got.fields
+    assert got.fields.endswith(b"\r\nVary: Accept, Sec-Fetch-Mode\r\n")
+    assert b"No &quot;thing&quot;." in got.body
+
+
+def test_a_form_that_was_sent_is_not_sent_again() -> None:
+    target = Target("127.0.0.1", 80)
+    assert b"<script>" in content(NAVIGATES, target=target).body
+    assert b"<script>" not in content(NAVIGATES, method="POST", target=target).body
+
+
+def test_what_listens_instead_is_what_may_be_reached() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as other,
+        socket.create_server(("127.18.0.9", 0)) as elsewhere,
+    ):
+        first, second, third = (sock.getsockname()[1] for sock in (one, other, elsewhere))
+
+        def told(host: str, access: Access | None = None, own: int = 0) -> set[int]:
+            world = World(Config(access=access or Access()))
+            world.context.is_own = lambda _host, port: port == own
+            body = content(NAVIGATES, world=world, target=Target(host, 80)).body.decode()
+            return {port for port in (first, second, third) if f">{port}</a>" in body}
+
+        assert first in ports_at(["127.0.0.1"])
+        assert told("127.18.0.9") == {third}
+        assert told("127.0.0.1", Access(allow_ports=[str(first), str(third)])) == {first}
+        both = [str(first), str(second)]
+        assert told("127.0.0.1", Access(allow_ports=both)) == {first, second}
+        assert told("::1", Access(allow_ports=both, deny_ports=[str(first)])) == {second}
+        assert told("127.0.0.1", Access(allow_ports=both), own=second) == {first}
+        assert told("a.example", Access(allow_ports=both)) == set()

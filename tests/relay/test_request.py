@@ -1,0 +1,313 @@
+"""The request half of an exchange: refused, routed, sent, and sent once more; without sockets."""
+
+from typing import cast
+
+import pytest
+
+from cmux_proxy import Config, Limits, Timeouts
+from cmux_proxy.downstream.http1_connection import ClientConnection
+from cmux_proxy.upstream.connection import UpstreamConnection
+from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.script import head
+
+ROUTE = "X-Cmux-Port-Internal: 80"
+GET = head("GET / HTTP/1.1", "Host: a", ROUTE)
+SENT = head("GET / HTTP/1.1", "Host: a")
+OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
+
+
+def pooled(world: World) -> tuple[FakeTransport, FakeTransport]:
+    """Return a client and an upstream connection that is in the pool."""
+    client, upstream = world.ask(GET)
+    upstream.arrives(OK)
+    assert len(world.context.pool) == 1
+    client.got = b""
+    upstream.got = b""
+    return client, upstream
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        pytest.param(["GET / HTTP/1.1", ROUTE], 400, id="no host"),
+        pytest.param(["GET * HTTP/1.1", "Host: a", ROUTE], 400, id="target"),
+        pytest.param(["GET / HTTP/1.1", "Host: a", ROUTE, "Expect: x"], 417, id="expectation"),
+        pytest.param(["CONNECT a:1 HTTP/1.1", "Host: a", ROUTE, "Expect: x"], 417, id="connect"),
+        pytest.param(["CONNECT a HTTP/1.1", "Host: a", ROUTE], 400, id="authority"),
+        pytest.param(["CONNECT a:1 HTTP/1.1", ROUTE], 400, id="connect, no host"),
+        pytest.param(["GET / HTTP/1.1", "Host: a"], 400, id="no route"),
+        pytest.param(["CONNECT a:1 HTTP/1.1", "Host: a"], 400, id="connect, no route"),
+        pytest.param(
+            ["GET / HTTP/1.1", "Host: a", ROUTE, "Connection: upgrade", "Upgrade: ("],
+            400,
+            id="upgrade",
+        ),
+        pytest.param(["POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: x"], 400, id="framing"),
+    ],
+)
+def test_what_is_refused_is_refused_before_anybody_is_dialled(
+    lines: list[str], status: int
+) -> None:
+    world = World()
+    client = world.client()
+    client.arrives(head(*lines))
+    assert client.got.startswith(b"HTTP/1.1 %d " % status)
+    assert world.dials == []
+
+
+def test_a_malformed_body_behind_its_head_is_refused_before_anybody_is_dialled() -> None:
+    world = World()
+    client = world.client()
+    client.arrives(
+        head("POST / HTTP/1.1", "Host: a", ROUTE, "Transfer-Encoding: chunked") + b"x\r\n"
+    )
+    assert client.got.startswith(b"HTTP/1.1 400 ")
+    assert client.has_sent_end()
+    assert world.dials == []
+
+
+def test_a_request_goes_out_in_one_piece_with_what_came_of_its_body() -> None:
+    world = World()
+    fields = ["Host: a", "Content-Length: 10"]
+    _client, upstream = world.ask(head("POST / HTTP/1.1", ROUTE, *fields) + b"01234")
+    assert upstream.got == head("POST / HTTP/1.1", *fields) + b"01234"
+
+
+def test_a_connection_of_the_pool_is_preferred_to_a_dial() -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(GET)
+    assert upstream.got == SENT
+    assert len(world.context.pool) == 0
+    assert all(dial.is_over for dial in world.dials)
+
+
+def test_a_connection_to_where_its_name_no_longer_leads_is_not_used() -> None:
+    world = World()
+    client, upstream = pooled(world)
+    cast(UpstreamConnection, upstream.get_protocol()).address = "192.0.2.1"
+    client.arrives(GET)
+    assert (upstream.got, upstream.is_closing()) == (b"", True)
+    assert world.dial().succeeds().got == SENT
+
+
+def test_connect_dials_even_where_the_pool_has_a_connection() -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE))
+    assert upstream.got == b""
+    assert len(world.context.pool) == 1
+    world.dial().succeeds()
+    assert client.got == head("HTTP/1.1 200 Connection established")
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError()], ids=["end", "reset"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
+def test_an_idempotent_request_is_sent_once_more_and_no_more(
+    method: str, error: Exception | None
+) -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(head(f"{method} / HTTP/1.1", "Host: a", ROUTE))
+    lose(world, upstream, error)
+    fresh = world.dial().succeeds()
+    assert fresh.got == head(f"{method} / HTTP/1.1", "Host: a")
+    lose(world, fresh, error)
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+    assert all(dial.is_over for dial in world.dials)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(head("POST / HTTP/1.1", "Host: a", ROUTE), id="POST"),
+        pytest.param(head("PATCH / HTTP/1.1", "Host: a", ROUTE), id="PATCH"),
+        pytest.param(head("put / HTTP/1.1", "Host: a", ROUTE), id="lower case"),
+        pytest.param(
+            head("PUT / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 2") + b"o", id="open body"
+        ),
+    ],
+)
+def test_another_request_is_not_sent_again(request_bytes: bytes) -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(request_bytes)
+    lose(world, upstream, None)
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+    assert all(dial.is_over for dial in world.dials)
+
+
+@pytest.mark.parametrize("part", [b"H", head("HTTP/1.1 100 Continue")], ids=["a byte", "a 100"])
+def test_a_request_that_was_answered_in_part_is_not_sent_again(part: bytes) -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(GET)
+    upstream.arrives(part)
+    lose(world, upstream, None)
+    assert client.got.endswith(b"\n")
+    assert b"HTTP/1.1 502 " in client.got
+
+
+def test_a_second_dial_that_fails_is_told() -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(GET)
+    lose(world, upstream, None)
+    world.dial().fails()
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+
+
+def test_a_body_is_not_read_faster_than_the_upstream_takes_it() -> None:
+    world = World()
+    client, upstream = world.ask(
+        head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 1000000")
+    )
+    upstream.stops_reading()
+    client.arrives(b"x" * 100_000)
+    assert not client.is_reading()
+    upstream.reads_again()
+    world.run()
+    assert client.is_reading()
+
+
+@pytest.mark.parametrize("is_pooled", [True, False], ids=["pooled", "dialled"])
+def test_the_end_of_the_client_is_passed_on_once_its_request_is_whole(is_pooled: bool) -> None:
+    world = World()
+    if is_pooled:
+        client, upstream = pooled(world)
+        client.arrives(GET)
+        client.ends()
+    else:
+        client = world.client()
+        client.arrives(GET)
+        client.ends()
+        upstream = world.dial().succeeds()
+    assert (upstream.got, upstream.has_sent_end()) == (SENT, True)
+    upstream.arrives(OK)
+    world.run()
+    assert client.got == OK
+    assert upstream.is_lost()
+    assert len(world.context.pool) == 0
+
+
+def test_the_end_of_the_client_is_not_passed_on_while_more_requests_wait() -> None:
+    client, upstream = World().ask(GET + GET)
+    client.ends()
+    assert not upstream.has_sent_end()
+    upstream.arrives(OK)
+    assert upstream.has_sent_end()
+
+
+def test_the_deadline_of_the_answer_begins_when_the_request_is_sent() -> None:
+    world = World(Config(timeouts=Timeouts(response_head=10)))
+    client = world.client()
+    client.arrives(GET)
+    world.walk(4)
+    upstream = world.dial().succeeds()
+    world.walk(9)
+    assert client.got == b""
+    world.walk(1)
+    assert client.got.startswith(b"HTTP/1.1 504 ")
+    assert upstream.was_aborted()
+
+
+def lose(world: World, upstream: FakeTransport, error: Exception | None) -> None:
+    """Let an upstream connection end, or break."""
+    if error is None:
+        upstream.ends()
+    else:
+        upstream.breaks(error)
+    world.run()
+
+
+# What is held
+
+
+def held(world: World) -> int:
+    """Return how many bytes of a client wait in the proxy, its request's head among them."""
+    [client] = world.context.clients
+    assert isinstance(client, ClientConnection)
+    exchange = client._exchange
+    assert exchange is not None
+    return len(client.early) + len(exchange._outgoing) + len(exchange._request.buffer)
+
+
+FRAMINGS = {
+    "length": (head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 9999999"), b"x" * 1000),
+    "chunked": (
+        head("POST / HTTP/1.1", "Host: a", ROUTE, "Transfer-Encoding: chunked"),
+        b"3e8\r\n" + b"x" * 1000 + b"\r\n",
+    ),
+    "CONNECT": (head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE), b"x" * 1000),
+    "more requests": (
+        head("GET / HTTP/1.1", "Host: a", ROUTE),
+        head("GET /more HTTP/1.1", "Host: a", ROUTE),
+    ),
+}
+framings = pytest.mark.parametrize(("start", "piece"), FRAMINGS.values(), ids=FRAMINGS)
+buffers = pytest.mark.parametrize("buffer", [16 * 1024, 100_000, 256 * 1024])
+
+
+@buffers
+@framings
+def test_what_waits_for_a_connection_is_held_once_and_stays_within_the_bound(
+    start: bytes, piece: bytes, buffer: int
+) -> None:
+    world = World(Config(limits=Limits(buffer=buffer)))
+    client = world.client()
+    client.arrives(start + piece * (3 * buffer // len(piece)))
+    assert not client.is_reading()
+    # The head is there as it came, and as it leaves.
+    assert buffer // 2 < held(world) <= buffer + 2 * len(start)
+    if start.startswith(b"POST"):
+        upstream = world.dial().succeeds()
+        world.run()
+        assert client.is_reading()
+        assert upstream.got.endswith(piece * (3 * buffer // len(piece)))
+
+
+def test_a_large_request_that_nothing_can_be_dialled_for_lets_the_client_be_read_again() -> None:
+    world = World()
+    client = world.client()
+    body = bytes(100_000)
+    put = head("PUT / HTTP/1.1", "Host: a", ROUTE, f"Content-Length: {len(body)}")
+    client.arrives(put + body)
+    assert not client.is_reading()
+    world.dial().fails()
+    world.run()
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+    assert client.is_reading()
+
+
+@pytest.mark.parametrize(("early", "again"), [(b"", True), (b"G" * 5000, False)])
+def test_a_large_request_is_kept_to_be_sent_again_unless_much_comes_behind_it(
+    early: bytes, again: bool
+) -> None:
+    world = World()
+    client, upstream = pooled(world)
+    body = bytes(100_000)
+    put = head("PUT / HTTP/1.1", "Host: a", ROUTE, f"Content-Length: {len(body)}")
+    client.arrives(put + body)
+    if early:
+        client.arrives(early)
+    assert upstream.got.endswith(body)
+    upstream.breaks()
+    world.run()
+    if again:
+        # It waits for its connection as before.
+        assert not client.is_reading()
+        upstream = world.dial().succeeds()
+        assert upstream.got.endswith(body)
+        assert client.is_reading()
+    else:
+        assert client.got.startswith(b"HTTP/1.1 502 ")
+
+
+def test_small_requests_are_sent_again_however_much_comes_behind_them() -> None:
+    world = World()
+    client, upstream = pooled(world)
+    client.arrives(head("GET / HTTP/1.1", "Host: a", ROUTE))
+    client.arrives(head("GET /more HTTP/1.1", "Host: a", ROUTE) * 200)
+    upstream.breaks()
+    world.run()
+    assert world.dial().succeeds().got == head("GET / HTTP/1.1", "Host: a")

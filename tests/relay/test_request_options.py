@@ -1,0 +1,111 @@
+"""What a request may ask for in fields of its own, without sockets."""
+
+import pytest
+
+from cmux_proxy import Config, Timeouts
+from cmux_proxy.errors import RouteRefused
+from cmux_proxy.relay.request_options import Wishes
+from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.script import head
+
+PORT = (b"x-cmux-port-internal", b"80")
+ROUTE = "X-Cmux-Port-Internal: 80"
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(b"30", 30.0), (b"30s", 30.0), (b"0", 0.0), (b"250ms", 0.25), (b"2m", 120.0), (b"007s", 7.0)],
+)
+def test_a_wait_is_a_duration(value: bytes, seconds: float) -> None:
+    assert Wishes((PORT, (b"x-cmux-wait", value))).wait == seconds
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"-1", b"+1", b"1.5", b"1 s", b"s", b"1h", b"1e3", b"\xd9\xa1", b"1" * 10]
+)
+def test_a_wait_is_nothing_else(value: bytes) -> None:
+    with pytest.raises(RouteRefused) as caught:
+        Wishes(((b"x-cmux-wait", value),))
+    assert caught.value.status == 400
+    assert caught.value.text == "invalid header: X-Cmux-Wait must be a duration such as 30s"
+
+
+def test_a_wait_may_not_come_twice() -> None:
+    with pytest.raises(RouteRefused, match="given more than once: X-Cmux-Wait"):
+        Wishes(((b"x-cmux-wait", b"1"), PORT, (b"x-cmux-wait", b"1")))
+
+
+def test_who_wishes_nothing_gets_nothing() -> None:
+    assert Wishes((PORT,)).wait is None
+    assert Wishes((PORT,)).host is None
+
+
+@pytest.mark.parametrize("value", [b"a", b"App.example:3000", b"[::1]:80", b"127.0.0.1"])
+def test_a_host_may_be_asked_for(value: bytes) -> None:
+    assert Wishes(((b"x-cmux-host-override", value), PORT)).host == value
+
+
+@pytest.mark.parametrize("value", [b"", b"a b", b"a@b", b"a, b", b"a/b", b"a:b", b"a:80:80"])
+def test_nothing_else_is_a_host(value: bytes) -> None:
+    with pytest.raises(RouteRefused) as caught:
+        Wishes(((b"x-cmux-host-override", value),))
+    assert caught.value.status == 400
+    assert caught.value.text.startswith("invalid header: X-Cmux-Host-Override must be a host")
+
+
+def test_a_host_may_not_come_twice() -> None:
+    with pytest.raises(RouteRefused, match="given more than once: X-Cmux-Host-Override"):
+        Wishes(((b"x-cmux-host-override", b"a"), (b"x-cmux-host-override", b"a")))
+
+
+def patience(timeouts: Timeouts, *lines: str) -> float:
+    """Return for how long a request waits while its port refuses."""
+    world = World(Config(timeouts=timeouts))
+    client = world.client()
+    client.arrives(head("GET / HTTP/1.1", *lines))
+    return refused_for(world, client)
+
+
+def refused_for(world: World, client: FakeTransport) -> float:
+    """Refuse every dial until the client has an answer; return after how many seconds that was."""
+    begun = world.loop.now
+    world.dial().fails()
+    while not client.got:
+        [(when, _)] = world.loop.timers
+        world.loop.now = when
+        world.loop.ring()
+        world.dial().fails()
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+    return world.loop.now - begun
+
+
+def test_a_request_is_as_patient_as_is_configured_and_wished() -> None:
+    usual = Timeouts(connect_retry=3)
+    assert patience(Timeouts(), "Host: a", ROUTE) == pytest.approx(0)
+    assert patience(usual, "Host: a", ROUTE) == pytest.approx(3)
+    assert patience(usual, "Host: a", ROUTE, "X-Cmux-Wait: 10s") == pytest.approx(10)
+    assert patience(usual, "Host: a", "X-Cmux-Wait: 0", ROUTE) == pytest.approx(0)
+    assert patience(usual, "Host: a", ROUTE, "X-Cmux-Wait: 5m") == pytest.approx(60)
+    assert patience(Timeouts(most_wait=5), "Host: a", ROUTE, "X-Cmux-Wait: 10") == pytest.approx(5)
+    assert patience(
+        Timeouts(connect_retry=3, most_wait=0), "Host: a", ROUTE, "X-Cmux-Wait: 9"
+    ) == pytest.approx(3)
+
+
+def test_a_wish_without_any_other_field_is_heard() -> None:
+    from cmux_proxy import Router
+
+    world = World()
+    world.context.router = Router("h", None, ["localhost"])
+    client = world.client()
+    client.arrives(head("GET / HTTP/1.1", "Host: 80.localhost", "X-Cmux-Wait: 7"))
+    assert refused_for(world, client) == pytest.approx(7)
+
+
+def test_the_end_of_a_client_ends_the_patience() -> None:
+    world = World()
+    client = world.client()
+    client.arrives(head("GET / HTTP/1.1", "Host: a", ROUTE, "X-Cmux-Wait: 10s"))
+    world.dial().fails()
+    client.ends()
+    assert refused_for(world, client) == 0

@@ -1,0 +1,93 @@
+"""What all connections share."""
+
+import asyncio
+import re
+from email.utils import parsedate_to_datetime
+
+import pytest
+
+from cmux_proxy import Config, Limits, PoolLimits, Router, Timeouts
+from cmux_proxy.relay.downstream import EARLY_LIMIT
+from cmux_proxy.relay.services import Context
+from tests.helpers.fakes import World
+from tests.helpers.script import head
+
+
+def test_it_is_told_when_connections_fill_the_proxy_and_when_none_is_left() -> None:
+    world = World()
+    context = world.context
+    context.changed()
+    context.most_clients = 2
+    told: list[tuple[int, bool]] = []
+    context.on_change = lambda: told.append((len(context.clients), context.is_full))
+    first = world.client()
+    assert told == []
+    second = world.client()
+    third = world.client()
+    assert told == [(2, True)]
+    third.breaks()
+    world.run()
+    assert told == [(2, True)]
+    second.breaks()
+    world.run()
+    assert told == [(2, True), (1, False)]
+    first.breaks()
+    world.run()
+    assert told == [(2, True), (1, False), (0, False)]
+
+
+@pytest.mark.parametrize("is_asyncio", [True, False], ids=["asyncio", "uvloop"])
+def test_only_transports_of_asyncio_are_told_how_much_to_read(is_asyncio: bool) -> None:
+    loop = asyncio.new_event_loop() if is_asyncio else pytest.importorskip("uvloop").Loop()
+    try:
+        context = Context(Config(), loop, Router("127.0.0.1"), lambda _host, _port: False, 0)
+        assert context.read_size.is_told == is_asyncio
+        assert context.read_size.most + EARLY_LIMIT == 256 * 1024
+    finally:
+        loop.close()
+
+
+def test_the_date_is_an_imf_fixdate() -> None:
+    date = World().context.date().decode("ascii")
+    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", date)
+    assert parsedate_to_datetime(date).utcoffset() is not None
+
+
+def test_connections_come_and_go() -> None:
+    world = World()
+    client = world.client()
+    assert len(world.context.clients) == 1
+    client.breaks()
+    world.run()
+    assert not world.context.clients
+
+
+def test_the_limits_of_the_configuration_are_those_that_hold() -> None:
+    limits = Limits(
+        request_line=40, header_section=100, response_head=60, chunk_extensions=5, trailers=20
+    )
+    route = "X-Cmux-Port-Internal: 80"
+    request = head("POST / HTTP/1.1", "Host: a", route, "Transfer-Encoding: chunked")
+    for bad in (
+        head(f"GET /{'a' * 40} HTTP/1.1", "Host: a"),
+        head("GET / HTTP/1.1", "Host: a", "A: " + "a" * 100),
+        request + b"1;abcdef\r\n",
+        request + b"0\r\nA: " + b"a" * 20 + b"\r\n\r\n",
+    ):
+        client = World(Config(limits=limits)).client()
+        client.arrives(bad)
+        assert re.match(rb"HTTP/1\.1 (400|414|431) ", client.got)
+    world = World(Config(limits=limits))
+    client, upstream = world.ask(request)
+    upstream.arrives(head("HTTP/1.1 200 OK", "A: " + "a" * 60))
+    assert client.got.startswith(b"HTTP/1.1 502 ")
+
+
+def test_the_limits_of_the_pool_and_the_timeouts_are_those_that_hold() -> None:
+    config = Config(pool=PoolLimits(total=0), timeouts=Timeouts(idle=1))
+    world = World(config)
+    client, upstream = world.ask(head("GET / HTTP/1.1", "Host: a", "X-Cmux-Port-Internal: 80"))
+    upstream.arrives(head("HTTP/1.1 204 No Content"))
+    assert upstream.is_over()
+    world.walk(1)
+    assert client.is_over()

@@ -1,0 +1,46 @@
+"""Who is told of what: each of the listeners, and any of them together."""
+
+import itertools
+
+import pytest
+
+from cmux_proxy.config.sections import Observing
+from cmux_proxy.observe.outcome import Outcome
+from cmux_proxy.observe.record import REQUEST, Record
+from cmux_proxy.server.telemetry import Audience
+from tests.helpers.collector import collector
+
+LOGS = {"off": 0, "errors": 1, "all": 2}
+
+
+@pytest.mark.parametrize(
+    ("log", "is_counting", "has_spans"),
+    [
+        *itertools.product(LOGS, [False, True], [False]),
+        ("errors", False, True),
+        ("all", True, True),
+    ],
+)
+async def test_everybody_gets_what_he_asked_for(
+    log: str, is_counting: bool, has_spans: bool
+) -> None:
+    logged: list[Record] = []
+    with collector() as kept:
+        observing = Observing(
+            access_log=log,  # type: ignore[arg-type]
+            admin="127.0.0.1:0" if is_counting else None,
+            otlp=kept.url if has_spans else None,
+        )
+        audience = Audience(observing, logged.append)
+        observer = audience.observer
+        assert (observer is None) == (log == "off" and not is_counting and not has_spans)
+        if observer is not None:
+            assert observer.is_counting == is_counting
+            assert observer.wants_trace == has_spans
+            for outcome in (Outcome.COMPLETE, Outcome.UNAVAILABLE):
+                record = Record(REQUEST, "", 0.0)
+                record.outcome = outcome
+                observer.take(record)
+        await audience.close()
+    assert len(logged) == LOGS[log]
+    assert len(kept.spans) == 2 * has_spans

@@ -1,0 +1,376 @@
+"""Which addresses are tried, what their errors mean, and that nothing is left behind."""
+
+import asyncio
+import contextlib
+import errno
+import resource
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+
+from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.net import tcp_connect
+from cmux_proxy.net.tcp_connect import Unanswered
+from cmux_proxy.routing.target import Target
+from cmux_proxy.upstream import connector
+from cmux_proxy.upstream.connector import Addresses
+from cmux_proxy.upstream.dns_cache import Names
+from cmux_proxy.upstream.resolver import Resolver
+from tests.helpers.timing import MS, soon
+from tests.helpers.wire import WireListener, closed_port, deaf_port
+
+BOTH = ["127.0.0.1", "::1"]
+
+
+class Machine:
+    """The running loop, but for what the test says; `tried` are the addresses that were dialled."""
+
+    def __init__(self, error: Exception | None = None, found: list[tuple[str, int]] | None = None):
+        self.tried: list[str] = []
+        self.dialling = asyncio.Event()
+        self.asked = 0
+        self._error = error
+        self._found = found
+        self._failure: int | None = None
+
+    def moves(self, found: list[tuple[str, int]]) -> None:
+        self._found = found
+
+    def goes(self) -> None:
+        self.fails(socket.EAI_NONAME)
+
+    def fails(self, number: int) -> None:
+        self._failure = number
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio.get_running_loop(), name)
+
+    async def sock_connect(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        self.tried.append(address[0])
+        self.dialling.set()
+        if self._error is not None:
+            raise self._error
+        await asyncio.get_running_loop().sock_connect(sock, address)
+
+    async def look_up(self, host: str) -> list[Any]:
+        self.asked += 1
+        if self._failure is not None:
+            raise socket.gaierror(self._failure, "as the test says")
+        if self._found is None:
+            return await Resolver(asyncio.get_running_loop()).look_up(host)
+        return [
+            (socket.AF_INET6 if ":" in each[0] else socket.AF_INET, socket.SOCK_STREAM, 6, "", each)
+            for each in self._found
+        ]
+
+
+@pytest.fixture(autouse=True)
+def _connecting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have addresses connected to by the machine, as those of names are."""
+
+    async def connect(
+        machine: Machine, sock: socket.socket, host: str, port: int, grace: float | None
+    ) -> None:
+        try:
+            async with asyncio.timeout(grace):
+                await machine.sock_connect(sock, (host, port))
+        except TimeoutError:
+            if grace is None:
+                raise
+            raise Unanswered from None
+
+    monkeypatch.setattr(tcp_connect, "connect", connect)
+
+
+def tries(
+    machine: Machine,
+    *,
+    both: bool = False,
+    is_own: Callable[[str, int], bool] = lambda *_: False,
+) -> Addresses:
+    loop = cast(asyncio.AbstractEventLoop, machine)
+    made = Addresses(loop, both, is_own)
+    made._names = Names(loop, machine.look_up)
+    return made
+
+
+async def failure(of: Addresses, host: str, port: int) -> tuple[int, str, str]:
+    """Fail unless a target cannot be connected to; return what a client is told."""
+    with pytest.raises(UpstreamUnavailable) as caught:
+        (await soon(of.open_socket(Target(host, port)))).close()
+    return caught.value.status, caught.value.error, caught.value.text
+
+
+async def peer_port(of: Addresses, host: str, port: int) -> int:
+    with await soon(of.open_socket(Target(host, port))) as sock:
+        reached: int = sock.getpeername()[1]
+        return reached
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+async def test_a_socket_that_is_connected_does_not_block_and_sends_at_once(host: str) -> None:
+    with contextlib.closing(WireListener("::1" if host == "::1" else "127.0.0.1")) as listener:
+        sock = await soon(tries(Machine()).open_socket(Target(host, listener.port)))
+        with sock:
+            assert sock.getpeername()[1] == listener.port
+            assert not sock.getblocking()
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+async def test_a_port_that_nobody_listens_on_is_refused(host: str, shown: str) -> None:
+    with closed_port() as port:
+        text = f"nothing listens on {shown}:{port}; start the service or check the port"
+        assert await failure(tries(Machine()), host, port) == (502, "connection_refused", text)
+
+
+class SamePort(Machine):
+    """A machine that gives a new connection the very port that is dialled, which is as free as any
+    other where nobody listens. Then both ends are the same socket."""
+
+    async def sock_connect(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        sock.bind(address)
+        await super().sock_connect(sock, address)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+async def test_a_port_is_refused_if_it_is_only_its_own_dial_that_answers(host: str) -> None:
+    address = "::1" if host == "::1" else "127.0.0.1"
+    family = socket.AF_INET6 if host == "::1" else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.bind((address, 0))
+        port = sock.getsockname()[1]
+    of = tries(SamePort(found=[(address, port)]))
+    status, error, _ = await failure(of, host, port)
+    assert (status, error) == (502, "connection_refused")
+    # And the port is free for a service that starts now.
+    with socket.socket(family) as sock:
+        sock.bind((address, port))
+
+
+# Both loopbacks
+
+
+@contextlib.contextmanager
+def listening_on_ipv6_alone(
+    host: str = "127.0.0.1",
+) -> Iterator[WireListener]:
+    """Listen on ::1, and hold the same port on an IPv4 address so that nothing else does."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            listener = stack.enter_context(contextlib.closing(WireListener("::1")))
+            taken = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                taken.bind((host, listener.port))
+                break
+        yield listener
+
+
+async def test_the_other_loopback_is_tried_and_remembered_for_its_port_alone() -> None:
+    machine = Machine()
+    of = tries(machine, both=True)
+    with listening_on_ipv6_alone() as listener, closed_port() as other:
+        assert await peer_port(of, "127.0.0.1", listener.port) == listener.port
+        assert await peer_port(of, "127.0.0.1", listener.port) == listener.port
+        assert machine.tried == [*BOTH, "::1"]
+        machine.tried.clear()
+        await failure(of, "127.0.0.1", other)
+        assert machine.tried == BOTH
+
+
+@pytest.mark.parametrize(("host", "both"), [("127.0.0.1", False), ("127.0.0.2", True)])
+async def test_no_other_address_is_tried_in_place_of_one_that_was_asked_for(
+    host: str, both: bool
+) -> None:
+    machine = Machine()
+    with listening_on_ipv6_alone(host) as listener:
+        status = (await failure(tries(machine, both=both), host, listener.port))[0]
+    assert (status, machine.tried) == (502, [host])
+
+
+async def test_only_a_refusal_leads_to_the_other_loopback() -> None:
+    machine = Machine(OSError(errno.EHOSTUNREACH, ""))
+    error = (await failure(tries(machine, both=True), "127.0.0.1", 1))[1]
+    assert (error, machine.tried) == ("destination_ip_unroutable", BOTH[:1])
+
+
+async def test_a_machine_without_the_other_loopback_tells_of_the_first() -> None:
+    class OnlyIPv4(Machine):
+        async def sock_connect(self, sock: socket.socket, address: tuple[str, int]) -> None:
+            if address[0] == "::1":
+                raise OSError(errno.EADDRNOTAVAIL, "")
+            await super().sock_connect(sock, address)
+
+    with closed_port() as port:
+        told = await failure(tries(OnlyIPv4(), both=True), "127.0.0.1", port)
+    assert told[:2] == (502, "connection_refused")
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 64], ids=["unknown", "not encodable"])
+async def test_a_name_that_cannot_be_resolved_is_unknown(host: str) -> None:
+    machine = Machine()
+    if host == "nowhere.invalid":
+        machine.goes()
+    told = await failure(tries(machine), host, 80)
+    assert told == (502, "dns_error", f"the host of {host}:80 is not known")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "silent.example", "several.example"])
+async def test_a_port_that_does_not_answer_in_time_is_unanswered(host: str) -> None:
+    async with deaf_port() as port:
+        addresses = [("127.0.0.1", port)] * (2 if host == "several.example" else 1)
+        of = tries(Machine(found=addresses))
+        with pytest.raises(Unanswered):
+            await soon(of.open_socket(Target(host, port), 10 * MS))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "some.example"])
+async def test_an_address_of_the_proxys_own_is_not_dialled_nor_a_name_that_has_it(
+    host: str,
+) -> None:
+    own = ("127.0.0.1", 80)
+    machine = Machine(found=[("127.0.0.2", 80), own])
+    status, error, text = await failure(tries(machine, is_own=lambda *to: to == own), host, 80)
+    assert (status, error, machine.tried) == (508, "proxy_loop_detected", [])
+    assert text == "port 80 is the proxy itself; name the port of the service behind it"
+
+
+async def test_without_descriptors_the_client_is_told_to_come_back() -> None:
+    of = tries(Machine())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        told = await failure(of, "127.0.0.1", 80)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert told[:2] == (503, "connection_limit_reached")
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "some.example"])
+async def test_without_memory_the_client_is_told_to_come_back(host: str) -> None:
+    of = tries(Machine(MemoryError(), found=[("192.0.2.1", 80)]))
+    assert (await failure(of, host, 80))[:2] == (503, "connection_limit_reached")
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (errno.EHOSTUNREACH, (502, "destination_ip_unroutable")),
+        (errno.ENETUNREACH, (502, "destination_ip_unroutable")),
+        (errno.EADDRNOTAVAIL, (503, "connection_limit_reached")),
+        (errno.ETIMEDOUT, (504, "connection_timeout")),
+        (errno.ECONNRESET, (502, "connection_terminated")),
+    ],
+    ids=lambda value: errno.errorcode[value] if isinstance(value, int) else "",
+)
+@pytest.mark.parametrize("host", ["192.0.2.1", "some.example"])
+async def test_every_error_of_the_system_has_its_meaning(
+    host: str, number: int, expected: tuple[int, str]
+) -> None:
+    of = tries(Machine(OSError(number, "as the test says"), found=[("192.0.2.1", 80)]))
+    told = await failure(of, host, 80)
+    assert told[:2] == expected
+    assert f"{host}:80" in told[2]
+
+
+# Names with several addresses
+
+
+async def test_the_next_address_is_tried_when_one_is_refused() -> None:
+    with contextlib.closing(WireListener("127.0.0.2")) as listener:
+        of = tries(Machine(found=[("127.0.0.1", 0), ("127.0.0.2", 0)]))
+        assert await peer_port(of, "some.example", listener.port) == listener.port
+
+
+async def test_an_address_that_does_not_answer_does_not_hold_up_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connector, "_NEXT_ADDRESS_AFTER", 1 * MS)
+    async with deaf_port() as port:
+        with contextlib.closing(WireListener("::1", port)):
+            of = tries(Machine(found=[("127.0.0.1", 0), ("::1", 0)]))
+            assert await peer_port(of, "some.example", port) == port
+
+
+async def test_a_name_all_of_whose_addresses_refuse_is_refused() -> None:
+    with closed_port() as port:
+        of = tries(Machine(found=[("127.0.0.1", 0), ("::1", 0)]))
+        assert (await failure(of, "some.example", port))[:2] == (502, "connection_refused")
+
+
+async def test_a_name_that_has_moved_is_followed() -> None:
+    machine = Machine(found=[("127.0.0.2", 0)])
+    of = tries(machine)
+    with closed_port() as port:
+        with contextlib.closing(WireListener("127.0.0.2", port)):
+            assert await peer_port(of, "some.example", port) == port
+            machine.moves([("127.0.0.3", 0)])
+            # What is known still answers, so nobody asks.
+            assert await peer_port(of, "some.example", port) == port
+        with contextlib.closing(WireListener("127.0.0.3", port)):
+            assert await peer_port(of, "some.example", port) == port
+            assert machine.asked == 2
+
+
+async def test_a_name_that_has_gone_is_not_known() -> None:
+    with closed_port() as port:
+        machine = Machine(found=[("127.0.0.1", 0)])
+        of = tries(machine)
+        assert (await failure(of, "some.example", port))[1] == "connection_refused"
+        machine.goes()
+        assert (await failure(of, "some.example", port))[1] == "dns_error"
+        assert (await failure(of, "some.example", port))[1] == "dns_error"
+
+
+async def test_a_name_that_still_has_its_addresses_is_not_tried_twice() -> None:
+    with closed_port() as port:
+        machine = Machine(found=[("127.0.0.1", 0)])
+        of = tries(machine)
+        for count in (1, 2):
+            assert (await failure(of, "some.example", port))[1] == "connection_refused"
+            assert machine.asked == count
+
+
+async def test_the_order_of_addresses_is_no_news() -> None:
+    with closed_port() as port:
+        machine = Machine(found=[("127.0.0.1", 0), ("::1", 0)])
+        of = tries(machine)
+        await failure(of, "some.example", port)
+        machine.tried.clear()
+        machine.moves([("::1", 0), ("127.0.0.1", 0)])
+        assert (await failure(of, "some.example", port))[1] == "connection_refused"
+        assert (machine.asked, len(machine.tried)) == (2, 2)
+
+
+async def test_what_is_refused_is_refused_though_the_resolver_fails_meanwhile() -> None:
+    with closed_port() as port:
+        machine = Machine(found=[("127.0.0.1", 0)])
+        of = tries(machine)
+        await failure(of, "some.example", port)
+        machine.fails(socket.EAI_AGAIN)
+        assert (await failure(of, "some.example", port))[1] == "connection_refused"
+
+
+async def test_a_resolver_that_fails_is_not_a_name_that_nobody_knows() -> None:
+    machine = Machine()
+    machine.fails(socket.EAI_AGAIN)
+    text = "the host of a.test:80 could not be looked up; is there a name server that answers?"
+    assert await failure(tries(machine), "a.test", 80) == (502, "dns_error", text)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "some.example"])
+async def test_a_dial_that_is_cancelled_leaves_nothing_open(host: str) -> None:
+    async with deaf_port() as port:
+        machine = Machine(found=[("127.0.0.1", port), ("127.0.0.1", port)])
+        loop = asyncio.get_running_loop()
+        dialling = loop.create_task(tries(machine).open_socket(Target(host, port)))
+        await soon(machine.dialling.wait())
+        dialling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await soon(dialling)

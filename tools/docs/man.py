@@ -1,0 +1,165 @@
+"""The table of flags and the subcommands -> cmux-proxy.1, the manual page, in man(7)."""
+
+import re
+import textwrap
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import click
+
+from cmux_proxy import __version__
+from cmux_proxy.cli import _command as root
+from cmux_proxy.config.options import GROUPS, TOKEN_VARIABLE, Flag, shown_default
+
+_NAME: Final = "cmux-proxy"
+_CHANGELOG: Final = Path(__file__).parent.parent.parent / "CHANGELOG.md"
+_RELEASED: Final = re.compile(rf"## \[{re.escape(__version__)}\] - ([0-9-]+)")
+_HEAD: Final = """\
+.\\" Made of the flags and subcommands by `make pages`; edit those.
+.TH CMUX\\-PROXY 1 "{date}" "cmux\\-proxy {version}" "User Commands"
+.nh
+.SH NAME
+cmux\\-proxy \\- one port in front of every local port"""
+
+_DESCRIPTION: Final = [
+    "A reverse proxy: each request names the port that it is for, in the header field "
+    "X-Cmux-Port-Internal.",
+    "It carries HTTP/1.1, WebSocket and other upgrades, and anything over TCP by CONNECT. Without "
+    "a subcommand it is the proxy.",
+    "Every flag beats its variable, the variable beats the file of --config, and that the default.",
+]
+_HTTP_PROXY: Final = (
+    "The HTTP proxy through which connect, forward and doctor reach the URL, as with curl; never "
+    "for a URL on the loopback."
+)
+_FILES: Final = (
+    "A file for --config is TOML; its keys are the flags of the proxy without their dashes. "
+    "Switches are booleans, numbers and seconds may be numbers, lists are arrays; all else is "
+    "strings, as behind the flag."
+)
+_STATUS: Final = {
+    "0": "The proxy has drained after SIGTERM or SIGINT; a subcommand has done its work.",
+    "1": "An address cannot be bound, or a tunnel cannot be opened.",
+    "2": "A flag, an argument, a variable or a key of the file cannot be used.",
+    "124": "connect: the proxy has not opened the tunnel in time.",
+    "125, 126, 127": "run: there is no such workspace, or the command cannot be run, or not found.",
+    "130, 143": "A second SIGINT or SIGTERM has ended the proxy at once.",
+}
+_EXAMPLES: Final = [
+    "cmux-proxy --listen 127.0.0.1:8080",
+    "curl -H 'X-Cmux-Port-Internal: 3000' http://127.0.0.1:8080/",
+    "cmux-proxy forward 16379:6379 http://vm:8080",
+    "ssh -o ProxyCommand='cmux-proxy connect 22 http://vm:8080' vm",
+]
+
+
+def man_page() -> str:
+    """Return the page."""
+    context = click.Context(root, info_name=_NAME, **root.context_settings)
+    commands = [root.commands[name] for name in sorted(root.commands)]
+    released = _RELEASED.search(_CHANGELOG.read_text("utf-8"))
+    parts = [
+        _HEAD.format(date=released[1] if released else "", version=__version__),
+        ".SH SYNOPSIS",
+        *_paragraphs(f"{_bold(_NAME)} [{_italic('FLAG')}...]"),
+        *(_synopsis(context, command) for command in commands),
+        ".SH DESCRIPTION",
+        *_paragraphs(*map(_plain, _DESCRIPTION)),
+        ".SH OPTIONS",
+        *_flags(),
+        ".SS Other",
+        *(
+            _option(context, option)
+            for option in root.get_params(context)
+            if not _is_of_table(option)
+        ),
+        ".SH COMMANDS",
+        *(part for command in commands for part in _section(context, command)),
+        ".SH ENVIRONMENT",
+        *_paragraphs(_plain("Each flag of the proxy says its variable. An empty one is none.")),
+        _tagged(_bold(TOKEN_VARIABLE), _plain("The one token, where no file of tokens is given.")),
+        _tagged(_bold("http_proxy, https_proxy, all_proxy, no_proxy"), _plain(_HTTP_PROXY)),
+        ".SH FILES",
+        *_paragraphs(_plain(_FILES)),
+        ".SH EXIT STATUS",
+        *(_tagged(_bold(status), _plain(text)) for status, text in _STATUS.items()),
+        ".SH EXAMPLES",
+        ".nf",
+        *map(_plain, _EXAMPLES),
+        ".fi",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _flags() -> Iterable[str]:
+    for title, flags in GROUPS.items():
+        yield f".SS {_plain(title)}"
+        for flag in flags:
+            yield _flag(flag)
+
+
+def _flag(flag: Flag) -> str:
+    context = click.Context(root)
+    option = next(param for param in root.params if param.name == flag.parameter)
+    text = f"{flag.help} Variable: {flag.variable}. Default: {shown_default(flag)}."
+    return _tagged(_declared(context, option), _plain(text))
+
+
+def _is_of_table(option: click.Parameter) -> bool:
+    return any(option.name == flag.parameter for flags in GROUPS.values() for flag in flags)
+
+
+def _option(context: click.Context, option: click.Parameter) -> str:
+    record = option.get_help_record(context)
+    return _tagged(_declared(context, option), _plain(record[1] if record else ""))
+
+
+def _declared(context: click.Context, option: click.Parameter) -> str:
+    names = ", ".join(_bold(name) for name in option.opts)
+    is_switch = isinstance(option, click.Option) and (option.is_flag or option.count)
+    return names if is_switch else f"{names} {_italic(option.make_metavar(context))}"
+
+
+def _synopsis(context: click.Context, command: click.Command) -> str:
+    below = click.Context(command, context, info_name=command.name)
+    words = " ".join(_italic(word) for word in command.collect_usage_pieces(below))
+    return f".br\n{_bold(f'{_NAME} {command.name}')} {words}"
+
+
+def _section(context: click.Context, command: click.Command) -> Iterable[str]:
+    below = click.Context(command, context, info_name=command.name)
+    words = " ".join(command.collect_usage_pieces(below))
+    yield f".SS {_plain(f'{command.name} {words}')}"
+    yield from _paragraphs(*map(_plain, (command.help or "").split("\n\n")))
+    for option in command.params:
+        if isinstance(option, click.Option):
+            yield _option(below, option)
+
+
+def _tagged(tag: str, text: str) -> str:
+    return f".TP\n{tag}\n{text}"
+
+
+def _paragraphs(*texts: str) -> Iterable[str]:
+    for number, text in enumerate(texts):
+        yield f".PP\n{text}" if number else text
+
+
+def _bold(text: str) -> str:
+    return f"\\fB{_escaped(text)}\\fR"
+
+
+def _italic(text: str) -> str:
+    return f"\\fI{_escaped(text)}\\fR"
+
+
+def _plain(text: str) -> str:
+    """Return a text in lines of its own, none of which is a request to roff."""
+    words = _escaped(" ".join(text.split()))
+    lines = textwrap.wrap(words, 78, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(f"\\&{line}" if line[0] in ".'" else line for line in lines)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\e").replace("-", "\\-")
