@@ -18,7 +18,7 @@ from bench.load.programs import PROXIES, Place, program
 from tests.helpers.lenient import Taste, lenient
 from tests.helpers.origins import origin
 from tests.helpers.wire import Wire
-from tests.smuggling.probe import Probe, Verdict
+from tests.smuggling.probe import CheckResult, Probe
 from tests.smuggling.probe_framing import FRAMING
 from tests.smuggling.probe_syntax import SYNTAX
 
@@ -58,7 +58,7 @@ async def _ask(wire: Wire, step: bytes, patience: float) -> tuple[bytes, bool]:
         return got + wire.take_arrived(), True
 
 
-async def verdicts(name: str) -> dict[str, tuple[Verdict, list[int], bool]]:
+async def verdicts(name: str) -> dict[str, tuple[CheckResult, list[int], bool]]:
     """Return what became of every case, by its name."""
     found = {}
     cores = Cores.available()
@@ -73,7 +73,7 @@ async def verdicts(name: str) -> dict[str, tuple[Verdict, list[int], bool]]:
             if case.content is not None and statuses[:1] == [200]:
                 asked = upstream.asked
                 if not asked or asked[0].body != case.content:
-                    verdict = Verdict.FAIL
+                    verdict = CheckResult.FAIL
             found[case.name] = (verdict, statuses, is_closed)
     return found
 
@@ -82,10 +82,10 @@ def main() -> None:
     """Print the failures of each proxy, and the counts."""
     for name in sys.argv[1:] or _RIVALS:
         found = asyncio.run(verdicts(name))
-        counts = dict.fromkeys(Verdict, 0)
+        counts = dict.fromkeys(CheckResult, 0)
         for case, (verdict, statuses, is_closed) in found.items():
             counts[verdict] += 1
-            if verdict is Verdict.FAIL:
+            if verdict is CheckResult.FAIL:
                 print(f"  {case}: {statuses or 'nothing'}{', closed' if is_closed else ''}")
         told = ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items())
         print(f"{name}: {told}", flush=True)

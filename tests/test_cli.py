@@ -20,7 +20,7 @@ from cmux_proxy import (
     Config,
     ConfigError,
     ListenError,
-    Observing,
+    Observability,
     __version__,
     cli,
 )
@@ -101,16 +101,16 @@ OPTIONS = [
     Option("--max-idle-upstream-connections", "(as many as were busy lately)", "pool.total",
            ("10", "off"), (10, None)),
     Option("--upstream-idle-timeout", "(4s)", "pool.idle", ("0", "1m"), (0.0, 60.0)),
-    Option("--access-log", "(errors)", "observing.access_log", ("all", "off"), ("all", "off")),
-    Option("--log-format", "(text)", "observing.log_format",
+    Option("--access-log", "(errors)", "observability.access_log", ("all", "off"), ("all", "off")),
+    Option("--log-format", "(text)", "observability.log_format",
            ("json", "combined"), ("json", "combined")),
-    Option("--access-log-file", "(standard error)", "observing.access_log_file",
+    Option("--access-log-file", "(standard error)", "observability.access_log_file",
            ("/tmp/a", "b"), ("/tmp/a", "b")),
-    Option("--admin", "(off)", "observing.admin",
+    Option("--admin", "(off)", "observability.admin",
            ("127.0.0.1:9", "[::1]:9"), ("127.0.0.1:9", "[::1]:9")),
-    Option("--admin-unix-mode", "(600)", "observing.admin_unix_mode",
+    Option("--admin-unix-mode", "(600)", "observability.admin_unix_mode",
            ("660", "0666"), (0o660, 0o666)),
-    Option("--otlp", "(off)", "observing.otlp",
+    Option("--otlp", "(off)", "observability.otlp",
            ("http://127.0.0.1:9", "https://a.b/c"), ("http://127.0.0.1:9", "https://a.b/c")),
     Option("--workers", "(1)", "workers", ("2", "03"), (2, 3)),
     Option("--loop", "(auto)", "loop", ("asyncio", "uvloop"), ("asyncio", "uvloop")),
@@ -467,7 +467,7 @@ def test_it_warns_of_an_address_that_everybody_reaches(
 def test_it_warns_of_an_admin_listener_that_everybody_reaches(
     admin: str | None, access: Access, warns: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = Config(observing=Observing(admin=admin), access=access)
+    config = Config(observability=Observability(admin=admin), access=access)
     cli._announce(config, [Address("::1", 80)], "asyncio")
     assert [f"whoever reaches {admin} sees" in one for one in caplog.messages] == [True] * warns
 

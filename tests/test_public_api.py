@@ -17,7 +17,7 @@ DOCUMENTED = {
     "ConfigError": "a value in Config that cannot be used",
     "Limits": "what a message may measure",
     "ListenError": "an address that cannot be bound",
-    "Observing": "what is told of exchanges, and to whom",
+    "Observability": "what is told of exchanges, and to whom",
     "PoolLimits": "how many idle connections are kept",
     "Proxy": "the proxy itself",
     "Record": "what is told of an exchange",
@@ -35,7 +35,7 @@ DOCUMENTED = {
 CONFIGURATION = {
     "Config": [
         "listen", "upstream_host", "routing", "rewriting", "limits", "timeouts", "pool", "access",
-        "observing", "loop", "busy_poll", "log_level", "workers", "unix_mode",
+        "observability", "loop", "busy_poll", "log_level", "workers", "unix_mode",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
@@ -52,7 +52,7 @@ CONFIGURATION = {
         "host_header", "rewrite_origin", "forwarded", "forwarded_rfc7239", "trusted_proxies",
     ],
     "PoolLimits": ["total", "idle"],
-    "Observing": ["access_log", "log_format", "access_log_file", "admin", "metrics_per_port",
+    "Observability": ["access_log", "log_format", "access_log_file", "admin", "metrics_per_port",
         "otlp", "admin_unix_mode",
     ],
     "Address": ["host", "port", "path"],

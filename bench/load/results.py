@@ -10,7 +10,7 @@ from typing import Any
 from bench.load.cases import Case
 from bench.load.programs import MARK, UNOBSERVED
 from bench.load.scenarios import UNITS
-from bench.load.targets import Verdict
+from bench.load.targets import CheckResult
 
 
 def case_data(case: Case) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def _ratios(case: Case, name: str, mark: str) -> dict[str, Any]:
     }
 
 
-def verdict_data(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+def verdict_data(verdicts: Sequence[CheckResult]) -> list[dict[str, Any]]:
     """Return verdicts as JSON knows them."""
     return [
         {

@@ -17,7 +17,7 @@ from bench.load.report import report
 from bench.load.results import case_data, save, verdict_data
 from bench.load.rounds import UPSTREAM, WARM_UP_SECONDS, Plan, run_scenario, tell
 from bench.load.scenarios import Scenario, load_scenarios
-from bench.load.targets import Verdict, judge, load_targets, verdict_table
+from bench.load.targets import CheckResult, judge, load_targets, verdict_table
 
 RESULTS = Path(__file__).parents[1] / "results"
 _SHORT_KIND = "requests"
@@ -112,7 +112,7 @@ def _chosen(options: argparse.Namespace) -> list[Scenario]:
 
 
 def result_data(
-    plan: Plan, cases: Sequence[Case], verdicts: Sequence[Verdict], when: datetime
+    plan: Plan, cases: Sequence[Case], verdicts: Sequence[CheckResult], when: datetime
 ) -> dict[str, Any]:
     """Return everything that is kept of a run."""
     return {

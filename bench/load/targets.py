@@ -55,7 +55,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CheckResult:
     """What a target has come to in one scenario; `is_clear` where all rounds agree."""
 
     target: Target
@@ -80,23 +80,23 @@ def load_targets(path: Path = TARGETS) -> list[Target]:
     return [Target(**entry | {"scenarios": tuple(entry["scenarios"])}) for entry in entries]
 
 
-def judge(cases: Sequence[Case], targets: Sequence[Target]) -> Iterator[Verdict]:
+def judge(cases: Sequence[Case], targets: Sequence[Target]) -> Iterator[CheckResult]:
     """Compare what was measured with the targets."""
     for target in targets:
         for case in cases:
             if case.scenario.name in target.scenarios:
                 spread = target.spread(case, cases)
                 if spread is not None:
-                    yield Verdict(target, case.scenario.name, spread)
+                    yield CheckResult(target, case.scenario.name, spread)
 
 
-def verdict_table(verdicts: Sequence[Verdict]) -> str:
+def verdict_table(verdicts: Sequence[CheckResult]) -> str:
     """Return a row for each verdict."""
     head = ("case", "proxy", "figure", "target", "measured", "")
     return table(head, [_row(verdict) for verdict in verdicts])
 
 
-def _row(verdict: Verdict) -> Sequence[str]:
+def _row(verdict: CheckResult) -> Sequence[str]:
     target = verdict.target
     mark = target.to or target.beside
     figure = f"{target.figure} to {mark}" if mark else target.figure

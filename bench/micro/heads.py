@@ -7,7 +7,7 @@ from bench.load.scenarios import load_scenarios
 from bench.micro.timing import REPEATS, Prepare, Step, always
 from cmux_proxy import Limits
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
-from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.http1.serialize import ADD_CLOSE, other_request, plain_request, response
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX
@@ -16,7 +16,7 @@ _FIRST = 10_000
 _LIMITS = Limits()
 _REQUESTS = RequestScanner(
     HeadLimits(_LIMITS.request_line, _LIMITS.header_section, _LIMITS.header_fields),
-    Family(FAMILY_PREFIX, FAMILY_SUFFIX),
+    ReservedFields(FAMILY_PREFIX, FAMILY_SUFFIX),
 )
 _RESPONSES = ResponseScanner(
     HeadLimits(_LIMITS.response_head, _LIMITS.response_head, _LIMITS.response_head)

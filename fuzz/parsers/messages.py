@@ -13,7 +13,7 @@ from cmux_proxy.http1 import serialize
 from cmux_proxy.http1.framing import request_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.request_target import forward_target
-from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.http1.upgrade import asks_upgrade
 from cmux_proxy.relay.access import TOKEN_FIELD
@@ -38,7 +38,7 @@ from tests.helpers.second_opinion import assert_agreed_response
 _SMALL: Final = HeadLimits(start_line=40, section=120, fields=5)
 _USUAL: Final = HeadLimits(16384, 65536, 256)
 _LARGE: Final = HeadLimits(131072, 131072, 131072)
-_FAMILY: Final = Family(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,))
+_FAMILY: Final = ReservedFields(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,))
 _SMALL_REQUESTS: Final = RequestScanner(_SMALL, _FAMILY)
 _SMALL_RESPONSES: Final = ResponseScanner(_SMALL)
 

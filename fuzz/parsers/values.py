@@ -16,7 +16,7 @@ from cmux_proxy.http1.framing import request_framing, response_framing
 from cmux_proxy.http1.grammar import HOST
 from cmux_proxy.http1.upgrade import asks_upgrade, check_switch
 from cmux_proxy.relay.loop_detection import HOPS_NAME, MAX_HOPS, check_hops, hop_line
-from cmux_proxy.relay.request_options import Wishes
+from cmux_proxy.relay.request_options import RequestOptions
 from cmux_proxy.routing.host_label import HostSuffixes
 from cmux_proxy.routing.port_field import parse_port
 from cmux_proxy.routing.router import FAMILY_PREFIX, Router
@@ -140,7 +140,7 @@ def _route(router: Router, host: bytes, fields: tuple[tuple[bytes, bytes], ...])
 
 
 def _wish(fields: tuple[tuple[bytes, bytes], ...]) -> object:
-    wishes = Wishes(fields)
+    wishes = RequestOptions(fields)
     assert wishes.wait is None or 0 <= wishes.wait < 1e12
     return (wishes.wait, wishes.host)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cmux_proxy.config.sections import (
         Access,
         Limits,
-        Observing,
+        Observability,
         PoolLimits,
         Rewriting,
         Routing,
@@ -37,7 +37,7 @@ else:
         "_build": ["__version__"],
         "config.proxy_config": ["Address", "Config"],
         "config.sections": [
-            "Access", "Limits", "Observing", "PoolLimits", "Rewriting", "Routing", "Timeouts",
+            "Access", "Limits", "Observability", "PoolLimits", "Rewriting", "Routing", "Timeouts",
         ],
         "errors": [
             "CmuxProxyError", "ConfigError", "ListenError", "RouteRefused", "UpstreamUnavailable",
@@ -70,7 +70,7 @@ __all__ = [
     "ConfigError",
     "Limits",
     "ListenError",
-    "Observing",
+    "Observability",
     "PoolLimits",
     "Proxy",
     "Record",

@@ -212,7 +212,7 @@ def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> N
             "--auth-token-file, --allow-port or --allow-client, or listen on 127.0.0.1",
             ", ".join(map(str, exposed)),
         )
-    admin = config.observing.admin
+    admin = config.observability.admin
     if admin is not None and admin_seen_by_all(Address.parse(admin), config.access):
         _log.warning(
             "whoever reaches %s sees who is connected and what listens; restrict that with "

@@ -6,13 +6,13 @@ import pytest
 
 from cmux_proxy.admin import overview as module
 from cmux_proxy.admin.overview import overview
-from cmux_proxy.admin.reachability import Reach
+from cmux_proxy.admin.reachability import Reachability
 from cmux_proxy.config.proxy_config import Address
 from cmux_proxy.machine.listening import Listening
 from cmux_proxy.observe.counters import BUCKETS
 
 NOW = 1_800_000_000.0
-REACH = Reach([Address("127.0.0.1", 8080)], Address("127.0.0.1", 9179), ["localhost"])
+REACH = Reachability([Address("127.0.0.1", 8080)], Address("127.0.0.1", 9179), ["localhost"])
 
 
 def listens(port: int, address: str = "127.0.0.1", workspace: str | None = None) -> Listening:
@@ -58,7 +58,7 @@ def told(
 
 
 def rows(
-    ports: list[dict[str, Any]], found: list[Listening], reach: Reach = REACH
+    ports: list[dict[str, Any]], found: list[Listening], reach: Reachability = REACH
 ) -> list[dict[str, Any]]:
     shown: list[dict[str, Any]] = overview(told(ports), found, reach)["ports"]
     return shown
@@ -184,14 +184,16 @@ def test_of_many_tunnels_the_oldest_are_told(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_it_says_how_the_proxy_is_reached() -> None:
     unix = Address("", 0, "/run/a.sock")
-    reach = Reach([unix, Address("192.0.2.1", 80), Address("0.0.0.0", 8080)], None, ["localhost"])
+    reach = Reachability(
+        [unix, Address("192.0.2.1", 80), Address("0.0.0.0", 8080)], None, ["localhost"]
+    )
     assert overview(told(), [], reach)["proxy"] == {
         "addresses": ["unix:/run/a.sock", "192.0.2.1:80", "0.0.0.0:8080"],
         "local_port": 8080,
         "any_port": 80,
         "suffixes": ["localhost"],
     }
-    assert overview(told(), [], Reach())["proxy"]["any_port"] is None
+    assert overview(told(), [], Reachability())["proxy"]["any_port"] is None
 
 
 def test_the_figures_of_all_are_there_and_the_bounds_of_the_buckets() -> None:
@@ -202,5 +204,5 @@ def test_the_figures_of_all_are_there_and_the_bounds_of_the_buckets() -> None:
 
 def test_a_long_command_is_cut() -> None:
     each = Listening(3000, "127.0.0.1", None, 4711, "java " + "x" * 5000)
-    [row] = overview(told(), [each], Reach())["ports"]
+    [row] = overview(told(), [each], Reachability())["ports"]
     assert row["at"][0]["command"] == "java " + "x" * 247 + "..."

@@ -3,9 +3,9 @@
 import pytest
 
 from cmux_proxy import Config
-from cmux_proxy.admin.reachability import Reach, is_here, is_isolated
+from cmux_proxy.admin.reachability import Reachability, is_here, is_isolated
 from cmux_proxy.config.proxy_config import Address
-from cmux_proxy.config.sections import Observing, Routing
+from cmux_proxy.config.sections import Observability, Routing
 from cmux_proxy.machine.listening import Listening
 
 
@@ -35,25 +35,25 @@ ISOLATED = at("127.0.0.1", "agent-1")
 def test_a_target_leads_to_what_the_proxy_would_connect_to(
     each: Listening, host: str | None
 ) -> None:
-    assert Reach().target_host(each) == host
+    assert Reachability().target_host(each) == host
 
 
 def test_with_another_upstream_host_the_loopback_is_out_of_reach() -> None:
-    reach = Reach(upstream_host="192.0.2.1")
+    reach = Reachability(upstream_host="192.0.2.1")
     assert reach.target_host(at("127.0.0.1")) is None
     assert reach.target_host(at("192.0.2.1")) == "192.0.2.1"
-    assert Reach(upstream_host="localhost").target_host(at("::1")) == "localhost"
+    assert Reachability(upstream_host="localhost").target_host(at("::1")) == "localhost"
 
 
 def test_where_workspaces_are_machines_none_of_this_one_are_reached() -> None:
-    reach = Reach(has_machines=True)
+    reach = Reachability(has_machines=True)
     assert reach.target_host(ISOLATED) is None
     assert reach.target_host(at("127.18.0.2", "2")) is None
     assert reach.target_host(at("127.0.0.1")) == "127.0.0.1"
 
 
 def test_a_workspace_whose_name_has_no_address_is_not_reached() -> None:
-    assert Reach().target_host(at("127.0.0.1", "agent-70000")) is None
+    assert Reachability().target_host(at("127.0.0.1", "agent-70000")) is None
 
 
 def test_an_address_of_a_workspace_is_no_isolation() -> None:
@@ -64,7 +64,7 @@ def test_an_address_of_a_workspace_is_no_isolation() -> None:
 
 
 def test_the_proxys_own_listeners_are_known_by_address_and_port() -> None:
-    reach = Reach([Address("127.0.0.1", 8080)], Address("::1", 9179))
+    reach = Reachability([Address("127.0.0.1", 8080)], Address("::1", 9179))
     assert reach.owner(at("127.0.0.1", port=8080)) == "proxy"
     assert reach.owner(at("::1", port=9179)) == "admin"
     assert reach.owner(at("127.0.0.2", port=8080)) is None
@@ -88,12 +88,12 @@ def test_the_proxys_own_listeners_are_known_by_address_and_port() -> None:
 def test_the_first_label_of_a_host_leads_to_a_target(
     host: str, workspace: str | None, label: str | None
 ) -> None:
-    assert Reach().label(host, 3000, workspace) == label
+    assert Reachability().label(host, 3000, workspace) == label
 
 
 def test_where_workspaces_are_machines_a_number_is_not_one_of_them() -> None:
-    assert Reach(has_machines=True).label("127.18.0.1", 3000, None) is None
-    assert Reach(has_machines=True).label("a.example", 3000, "a") == "a-3000"
+    assert Reachability(has_machines=True).label("127.18.0.1", 3000, None) is None
+    assert Reachability(has_machines=True).label("a.example", 3000, "a") == "a-3000"
 
 
 @pytest.mark.parametrize(
@@ -109,19 +109,21 @@ def test_a_browser_on_this_machine_finds_a_listener_of_the_loopback(
     hosts: list[str], port: int | None
 ) -> None:
     addresses = [Address(host, 8000 + place) for place, host in enumerate(hosts)]
-    assert Reach(addresses).local_port() == port
-    assert Reach([Address("", 0, "/run/a.sock"), *addresses]).local_port() == port
+    assert Reachability(addresses).local_port() == port
+    assert Reachability([Address("", 0, "/run/a.sock"), *addresses]).local_port() == port
 
 
 def test_a_configuration_tells_what_matters() -> None:
     routing = Routing(workspace_host="{workspace}.example", host_suffixes=["dev.example"])
-    observing = Observing(admin="127.0.0.1:9179")
-    config = Config(upstream_host="localhost", routing=routing, observing=observing)
+    observability = Observability(admin="127.0.0.1:9179")
+    config = Config(upstream_host="localhost", routing=routing, observability=observability)
     bound = [Address("127.0.0.1", 8080)]
     suffixes = ["localhost", "dev.example"]
-    expected = Reach(bound, Address("127.0.0.1", 9179), suffixes, "localhost", True)
-    assert Reach.of(config, bound) == expected
-    assert Reach.of(Config(routing=Routing(ignore_hosts=True)), bound) == Reach(bound, None, [])
+    expected = Reachability(bound, Address("127.0.0.1", 9179), suffixes, "localhost", True)
+    assert Reachability.of(config, bound) == expected
+    assert Reachability.of(Config(routing=Routing(ignore_hosts=True)), bound) == Reachability(
+        bound, None, []
+    )
 
 
 def test_only_loopbacks_are_here_for_certain() -> None:

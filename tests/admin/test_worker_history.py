@@ -5,7 +5,7 @@ from typing import Any
 
 from cmux_proxy.admin import worker_history
 from cmux_proxy.admin.aggregate import merged
-from cmux_proxy.admin.worker_history import Ledger
+from cmux_proxy.admin.worker_history import WorkerHistory
 from tests.helpers.snapshots import CONNECT, GET, OK, Counted
 
 
@@ -28,7 +28,7 @@ def requests_in(told: dict[str, Any]) -> int:
 
 
 async def test_who_does_not_answer_keeps_what_it_has_counted_and_has_nothing_under_way() -> None:
-    told = Ledger()
+    told = WorkerHistory()
     both = [worker(1, 2), worker(2, 3)]
     before = copy.deepcopy(both)
     assert told.complete(both) == both
@@ -45,28 +45,28 @@ async def test_who_does_not_answer_keeps_what_it_has_counted_and_has_nothing_und
 
 
 async def test_who_is_connected_is_not_kept() -> None:
-    told = Ledger()
+    told = WorkerHistory()
     [shown] = told.complete([worker(1)])
     assert shown["connections"]
     assert told._present[1]["connections"] == []
 
 
 async def test_who_answers_again_counts_once() -> None:
-    told = Ledger()
+    told = WorkerHistory()
     told.complete([worker(1, 1), worker(2, 1)])
     told.complete([worker(1, 1)])
     assert requests_in(merged(told.complete([worker(1, 1), worker(2, 4)]))) == 5
 
 
 async def test_who_drained_does_not_make_the_others_drain() -> None:
-    told = Ledger()
+    told = WorkerHistory()
     draining = {**worker(2), "is_draining": True}
     told.complete([worker(1), draining])
     assert not merged(told.complete([worker(1)]))["is_draining"]
 
 
 async def test_successors_that_die_too_are_remembered_up_to_a_number() -> None:
-    told = Ledger()
+    told = WorkerHistory()
     for pid in range(worker_history.MOST_ABSENT + 3):
         several = told.complete([worker(pid)])
         assert requests_in(merged(several)) == min(pid, worker_history.MOST_ABSENT) + 1

@@ -7,7 +7,7 @@ import pytest
 
 from cmux_proxy.client.check_result import (
     PROBLEM,
-    Verdict,
+    CheckResult,
     milliseconds,
     refused_by_proxy,
     status_told,
@@ -37,7 +37,7 @@ def test_the_proxy_speaks_for_itself(
     status: int, error: str, remedy: str, is_timeout: bool
 ) -> None:
     says = f"before, the proxy answers {status}: words"
-    expected = Verdict(PROBLEM, "route", says, remedy, is_timeout)
+    expected = CheckResult(PROBLEM, "route", says, remedy, is_timeout)
     assert refused_by_proxy("route", answer(status, error), "before, ") == expected
 
 

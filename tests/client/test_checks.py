@@ -11,7 +11,7 @@ from websockets.http11 import Request, Response
 
 from cmux_proxy import Access, Rewriting, Timeouts
 from cmux_proxy.client.check_plan import Route
-from cmux_proxy.client.check_result import NOTE, OK, PROBLEM, Verdict
+from cmux_proxy.client.check_result import NOTE, OK, PROBLEM, CheckResult
 from cmux_proxy.client.checks import Checks, check_proxy
 from cmux_proxy.client.proxy_url import ProxyUrl
 from tests.helpers.hosts import careful_server
@@ -25,7 +25,7 @@ from tests.helpers.workspaces import registry, running, serving
 
 __all__ = ["registry"]
 
-Found = dict[str, Verdict]
+Found = dict[str, CheckResult]
 
 
 def url(on: Stage) -> ProxyUrl:
@@ -60,7 +60,7 @@ async def test_a_service_that_refuses_foreign_hosts_is_found_out_and_the_remedy_
         async with stage() as on:
             host = f"{port}.localhost:{on.address.port}"
             found = await examined(url(on), port=port)
-            assert found["host"] == Verdict(
+            assert found["host"] == CheckResult(
                 PROBLEM,
                 "host",
                 f"Host {host} gets 403 (Blocked request. This host is not allowed.), "
@@ -73,7 +73,7 @@ async def test_a_service_that_refuses_foreign_hosts_is_found_out_and_the_remedy_
         rewriting = Rewriting(host_header="upstream", rewrite_origin=True)
         async with stage(local_config(rewriting=rewriting)) as on:
             found = await examined(url(on), port=port, host="app.example")
-            assert found["host"] == Verdict(OK, "host", "Host app.example gets 200")
+            assert found["host"] == CheckResult(OK, "host", "Host app.example gets 200")
 
 
 async def test_a_host_that_is_sent_elsewhere_is_taken() -> None:
@@ -84,7 +84,7 @@ async def test_a_host_that_is_sent_elsewhere_is_taken() -> None:
 
     async with stage() as on, origin(answering(reply)) as upstream:
         found = await examined(url(on), port=upstream.port, host="a.example")
-    assert found["host"] == Verdict(OK, "host", "Host a.example gets 302")
+    assert found["host"] == CheckResult(OK, "host", "Host a.example gets 302")
 
 
 async def test_a_service_on_ipv6_alone_is_told() -> None:
@@ -181,7 +181,7 @@ async def test_a_websocket_is_switched_to() -> None:
     async with stage() as on, serve(greet, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         found = await examined(url(on), port=port)
-        assert found["websocket"] == Verdict(OK, "websocket", "/ switches: 101")
+        assert found["websocket"] == CheckResult(OK, "websocket", "/ switches: 101")
 
 
 async def test_a_websocket_that_minds_the_origin_is_found_out_and_the_remedy_helps() -> None:
@@ -189,7 +189,7 @@ async def test_a_websocket_that_minds_the_origin_is_found_out_and_the_remedy_hel
         port = next(iter(server.sockets)).getsockname()[1]
         async with stage() as on:
             found = await examined(url(on), port=port, host="a.example")
-            assert found["websocket"] == Verdict(
+            assert found["websocket"] == CheckResult(
                 PROBLEM,
                 "websocket",
                 f"Host and Origin a.example get 403 (not from there), localhost:{port} 101",
@@ -243,7 +243,7 @@ async def stalled(visit: Visit) -> None:
 async def test_a_body_that_does_not_begin_is_compared_with_what_comes_without_the_proxy() -> None:
     async with stage() as on, origin(stalled) as upstream:
         found = await examined(url(on), 100 * MS, port=upstream.port)
-    assert found["stream"] == Verdict(
+    assert found["stream"] == CheckResult(
         PROBLEM,
         "stream",
         f"the head came, and nothing of the body within {100 * MS:g} s",
@@ -343,4 +343,4 @@ async def test_the_proxy_alone_can_be_checked() -> None:
     async with stage() as on:
         route = Route.of(url(on), 1, None, None, "/", [])
         verdict = await asyncio.to_thread(check_proxy, route, SOON, [])
-        assert verdict == Verdict(OK, "proxy", f"http://{on.address} is a cmux-proxy")
+        assert verdict == CheckResult(OK, "proxy", f"http://{on.address} is a cmux-proxy")

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cmux_proxy.client.open_tunnel import (
+    ConnectRequest,
     Tunnel,
     TunnelError,
     TunnelTimeout,
-    Wanted,
     _reason,
     open_tunnel,
     system_says,
@@ -22,7 +22,7 @@ from tests.helpers.script import head, stage
 from tests.helpers.timing import MS, SOON, soon
 from tests.helpers.wire import Wire, WireListener, closed_port
 
-WANTED = Wanted(6379)
+WANTED = ConnectRequest(6379)
 
 
 @contextlib.asynccontextmanager
@@ -59,7 +59,7 @@ def test_the_request_names_port_workspace_and_whatever_else() -> None:
     assert WANTED.head() == head(
         "CONNECT 127.0.0.1:6379 HTTP/1.1", "Host: 127.0.0.1:6379", "X-Cmux-Port-Internal: 6379"
     )
-    assert Wanted(22, "agent-1", ["A: 1", "B: 2"]).head() == head(
+    assert ConnectRequest(22, "agent-1", ["A: 1", "B: 2"]).head() == head(
         "CONNECT 127.0.0.1:22 HTTP/1.1",
         "Host: 127.0.0.1:22",
         "X-Cmux-Port-Internal: 22",
@@ -72,7 +72,7 @@ def test_the_request_names_port_workspace_and_whatever_else() -> None:
 async def test_a_tunnel_carries_bytes_and_half_closes() -> None:
     async with stage() as on:
         url = ProxyUrl(on.address.host, on.address.port, False)
-        tunnel = await soon(open_tunnel(url, Wanted(on.port), SOON))
+        tunnel = await soon(open_tunnel(url, ConnectRequest(on.port), SOON))
         upstream = await on.upstream()
         await upstream.says(b"hello")
         assert await soon(tunnel.reader.readexactly(5)) == b"hello"
@@ -117,7 +117,7 @@ async def test_a_real_refusal_is_told_in_its_own_words() -> None:
         on.listener.close()
         url = ProxyUrl(on.address.host, on.address.port, False)
         with pytest.raises(TunnelError) as caught:
-            await open_tunnel(url, Wanted(on.port), SOON)
+            await open_tunnel(url, ConnectRequest(on.port), SOON)
         assert str(caught.value) == (
             f"{url} answered 502: nothing listens on 127.0.0.1:{on.port}; "
             "start the service or check the port"
@@ -204,7 +204,9 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 async def test_an_http_proxy_is_asked_for_the_way(variables: pytest.MonkeyPatch) -> None:
     async with stage() as on, http_proxy(on.address.host, on.address.port) as way:
         variables.setenv("http_proxy", way.url)
-        tunnel = await soon(open_tunnel(ProxyUrl("vm.invalid", 80, False), Wanted(on.port), SOON))
+        tunnel = await soon(
+            open_tunnel(ProxyUrl("vm.invalid", 80, False), ConnectRequest(on.port), SOON)
+        )
         upstream = await on.upstream()
         await upstream.says(b"hello")
         assert await soon(tunnel.reader.readexactly(5)) == b"hello"

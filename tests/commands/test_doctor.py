@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy import Access, cli
-from cmux_proxy.client.check_result import OK, PROBLEM, Verdict
+from cmux_proxy.client.check_result import OK, PROBLEM, CheckResult
 from cmux_proxy.commands.connect import TIMED_OUT
-from cmux_proxy.commands.doctor import print_verdicts
+from cmux_proxy.commands.doctor import print_check_results
 from tests.helpers.hosts import careful_server
 from tests.helpers.origins import length, origin, silent
 from tests.helpers.proxies import MODULE, environment, local_config
@@ -63,11 +63,11 @@ async def test_a_service_that_hangs_is_124() -> None:
 @pytest.mark.parametrize("is_timeout", [False, True])
 def test_the_first_problem_decides(is_timeout: bool, capsys: pytest.CaptureFixture[str]) -> None:
     verdicts = [
-        Verdict(OK, "a", "b"),
-        Verdict(PROBLEM, "c", "d", "e", is_timeout),
-        Verdict(PROBLEM, "f", "g", "", not is_timeout),
+        CheckResult(OK, "a", "b"),
+        CheckResult(PROBLEM, "c", "d", "e", is_timeout),
+        CheckResult(PROBLEM, "f", "g", "", not is_timeout),
     ]
-    assert print_verdicts(verdicts) == (TIMED_OUT if is_timeout else 1)
+    assert print_check_results(verdicts) == (TIMED_OUT if is_timeout else 1)
     assert capsys.readouterr().out == (
         "ok       a          b\nproblem  c          d -> e\nproblem  f          g\n"
     )

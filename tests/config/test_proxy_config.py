@@ -9,7 +9,7 @@ from cmux_proxy.config.proxy_config import Address, Config
 from cmux_proxy.config.sections import (
     Access,
     Limits,
-    Observing,
+    Observability,
     PoolLimits,
     Rewriting,
     Routing,
@@ -167,8 +167,8 @@ def test_addresses_and_descriptors_are_told_apart() -> None:
 def test_a_mode_is_one_of_files(wrong: object) -> None:
     assert (Config(unix_mode=0).unix_mode, Config(unix_mode=0o777).unix_mode) == (0, 0o777)
     with pytest.raises(ConfigError) as caught:
-        Observing(admin_unix_mode=wrong)  # type: ignore[arg-type]
-    assert caught.value.field == "observing.admin_unix_mode"
+        Observability(admin_unix_mode=wrong)  # type: ignore[arg-type]
+    assert caught.value.field == "observability.admin_unix_mode"
     assert refusal(unix_mode=wrong) == f"unix_mode: {wrong!r} is not a mode from 0 to 0o777"
 
 
@@ -248,15 +248,15 @@ def test_there_is_a_whole_number_of_workers() -> None:
 
 
 def test_the_admin_listener_has_an_address_of_its_own() -> None:
-    admin = Observing(admin="fd://3")
-    assert refusal(observing=admin) == (
-        "observing.admin: 'fd://3' is not IPv4:PORT, [IPv6]:PORT or unix:/PATH"
+    admin = Observability(admin="fd://3")
+    assert refusal(observability=admin) == (
+        "observability.admin: 'fd://3' is not IPv4:PORT, [IPv6]:PORT or unix:/PATH"
     )
     for taken in ("127.0.0.1:8080", "unix:/run/a.sock"):
-        admin = Observing(admin=taken)
-        reason = f"observing.admin: {taken} is the proxy's own, from listen"
-        assert refusal(listen=["[::1]:1", taken], observing=admin) == reason
-    Config(listen=["127.0.0.1:0"], observing=Observing(admin="127.0.0.1:0"))
+        admin = Observability(admin=taken)
+        reason = f"observability.admin: {taken} is the proxy's own, from listen"
+        assert refusal(listen=["[::1]:1", taken], observability=admin) == reason
+    Config(listen=["127.0.0.1:0"], observability=Observability(admin="127.0.0.1:0"))
 
 
 # Numbers

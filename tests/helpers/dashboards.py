@@ -11,7 +11,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from cmux_proxy import Address, Config, Proxy
-from cmux_proxy.config.sections import Observing
+from cmux_proxy.config.sections import Observability
 from cmux_proxy.server.admin import administered, open_admin
 from cmux_proxy.server.stats_rpc import OneWorker
 from tests.helpers.browser import Browser, chromium
@@ -48,7 +48,7 @@ class Watched:
     @property
     def page(self) -> str:
         """The URL of the dashboard."""
-        return f"http://{self._config.observing.admin}/"
+        return f"http://{self._config.observability.admin}/"
 
     @contextlib.asynccontextmanager
     async def told(self) -> AsyncIterator[None]:
@@ -63,8 +63,8 @@ class Watched:
 @contextlib.asynccontextmanager
 async def watched(**options: Any) -> AsyncIterator[Watched]:
     """Run a proxy whose admin listener does not answer yet."""
-    observing = Observing(admin="127.0.0.1:0", access_log="off")
-    config = local_config(observing=observing, **options)
+    observability = Observability(admin="127.0.0.1:0", access_log="off")
+    config = local_config(observability=observability, **options)
     async with Proxy(replace(config)) as proxy:
         yield Watched(proxy, config)
 

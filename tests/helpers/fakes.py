@@ -22,7 +22,7 @@ from cmux_proxy.downstream.http1_connection import ClientConnection
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.relay.services import Context
 from cmux_proxy.upstream.connection import UpstreamConnection
-from cmux_proxy.upstream.connector import Addresses
+from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import Dial, Dialling
 from cmux_proxy.upstream.dial_owner import DialOwner
 from cmux_proxy.upstream.dialer import Dialer
@@ -338,7 +338,7 @@ class FakeDialling(Dialling):
     def __init__(self, world: "World", timeout: float, most: int | None) -> None:
         loop = cast(asyncio.AbstractEventLoop, world.loop)
         context = world.context
-        addresses = Addresses(loop, False, lambda _host, _port: False)
+        addresses = Connector(loop, False, lambda _host, _port: False)
         super().__init__(loop, context.pool, addresses, context.read_size, timeout, most)
         self._world = world
 

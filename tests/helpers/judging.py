@@ -17,7 +17,7 @@ from cmux_proxy.http1.request_target import (
     check_host,
     forward_target,
 )
-from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.response_body import response_body
 from cmux_proxy.http1.response_coding import UNWRAP, additions, delivery
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
@@ -28,7 +28,8 @@ from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from tests.helpers.feeding import feed_pieces, scan_pieces
 
 REQUESTS = RequestScanner(
-    HeadLimits(16384, 65536, 256), Family(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,))
+    HeadLimits(16384, 65536, 256),
+    ReservedFields(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,)),
 )
 RESPONSES = ResponseScanner(HeadLimits(131072, 131072, 131072))
 CHUNKS = ChunkRules(16384, 16384, 16384, FAMILY_PREFIX)

@@ -1,12 +1,12 @@
 """Which fields are of interest, to requests and to responses."""
 
 from cmux_proxy.http1.field_kinds import KIND_HOP_BY_HOP, KIND_TE, names_of_interest
-from cmux_proxy.http1.reserved_fields import NO_FAMILY, Family
+from cmux_proxy.http1.reserved_fields import NO_FAMILY, ReservedFields
 
 
 def test_members_that_are_named_are_of_interest_and_others_are_not() -> None:
-    named = names_of_interest(Family(b"x-", b"-y", (b"x-wish",), (b"x-token",)))
-    plain = names_of_interest(Family(b"x-", b"-y"))
+    named = names_of_interest(ReservedFields(b"x-", b"-y", (b"x-wish",), (b"x-token",)))
+    plain = names_of_interest(ReservedFields(b"x-", b"-y"))
     assert named.keys() - plain.keys() == {b"x-wish", b"x-token"}
     assert named[b"x-wish"] != named[b"x-token"] == named[b"keep-alive"]
 
@@ -22,4 +22,4 @@ def test_te_is_renewed_in_requests_and_cut_in_responses() -> None:
 
 
 def plain_names() -> dict[bytes, int]:
-    return names_of_interest(Family(b"x-", b""))
+    return names_of_interest(ReservedFields(b"x-", b""))

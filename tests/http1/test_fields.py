@@ -7,14 +7,14 @@ import pytest
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.fields import FieldReader, Section, without
 from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, HeadLimits
-from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.reserved_fields import ReservedFields
 from tests.helpers.feeding import known
 
 LIMITS = HeadLimits(start_line=100, section=4000, fields=100)
 
 
 def reader(prefix: bytes = b"x-test-", suffix: bytes = b"-secret") -> FieldReader:
-    return FieldReader(LIMITS, Family(prefix, suffix))
+    return FieldReader(LIMITS, ReservedFields(prefix, suffix))
 
 
 class Read:
@@ -333,7 +333,7 @@ def test_what_is_remembered_is_bounded() -> None:
 
 
 def test_fields_of_further_names_are_cut_and_some_of_them_are_reported() -> None:
-    family = Family(b"x-test-", b"-secret", (b"x-test-wish",), (b"x-test-token", b"other"))
+    family = ReservedFields(b"x-test-", b"-secret", (b"x-test-wish",), (b"x-test-token", b"other"))
     block = b"A: 1\r\nX-TEST-Token: t\r\nOther: o\r\nOthers: 2\r\nX-Test-A-Secret: s\r\n"
     block += b"X-Test-Wish: w\r\nX-Test-Wishes: 3\r\n\r\n"
     section = FieldReader(LIMITS, family).read(block)

@@ -4,12 +4,12 @@ import pytest
 
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import HeadLimits
-from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner, without_empty_lines
 from tests.helpers.feeding import BEHIND, scan, scan_refused, scan_unfinished
 
 LIMITS = HeadLimits(start_line=40, section=60, fields=4)
-REQUESTS = RequestScanner(LIMITS, Family(b"x-test-", b"-secret"))
+REQUESTS = RequestScanner(LIMITS, ReservedFields(b"x-test-", b"-secret"))
 RESPONSES = ResponseScanner(LIMITS)
 REQUEST = b"GET /path HTTP/1.1\r\nHost: a\r\nX-Test-Secret: 1\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"

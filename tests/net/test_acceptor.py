@@ -11,7 +11,13 @@ from typing import Any, cast
 import pytest
 
 from cmux_proxy.config.proxy_config import Address
-from cmux_proxy.net.acceptor import Acceptor, Arrivals, ReaderAcceptor, ServerAcceptor, acceptor
+from cmux_proxy.net.acceptor import (
+    AcceptedConnections,
+    Acceptor,
+    ReaderAcceptor,
+    ServerAcceptor,
+    acceptor,
+)
 from cmux_proxy.server.binding import bind
 from tests.helpers.timing import MS, soon
 from tests.helpers.wire import Wire
@@ -43,8 +49,8 @@ def bound() -> Iterator[socket.socket]:
         yield sock
 
 
-def arrivals(accepted: Accepted) -> Arrivals:
-    return Arrivals(asyncio.get_running_loop(), accepted, lambda _coming: True)
+def arrivals(accepted: Accepted) -> AcceptedConnections:
+    return AcceptedConnections(asyncio.get_running_loop(), accepted, lambda _coming: True)
 
 
 async def turns(number: int = 20) -> None:
@@ -253,7 +259,7 @@ class Servers:
 
 def server(happens: Callable[[], None], sock: socket.socket, accepted: Accepted) -> ServerAcceptor:
     loop = cast(asyncio.AbstractEventLoop, Servers(happens))
-    return ServerAcceptor(Arrivals(loop, accepted, lambda _coming: True), sock)
+    return ServerAcceptor(AcceptedConnections(loop, accepted, lambda _coming: True), sock)
 
 
 async def test_a_server_that_cannot_be_made_says_so_and_may_be_started_again() -> None:

@@ -4,15 +4,15 @@ import itertools
 
 import pytest
 
-from cmux_proxy.net.flow_control import EARLY_FULL, ENDED, PEER_FULL, PacedConnection
+from cmux_proxy.net.flow_control import EARLY_FULL, ENDED, PEER_FULL, FlowControlledConnection
 from tests.helpers.fakes import FakeTransport, World
 
 REASONS = [PEER_FULL, EARLY_FULL, ENDED]
 
 
-def paced() -> tuple[PacedConnection, FakeTransport]:
+def paced() -> tuple[FlowControlledConnection, FakeTransport]:
     """Return a connection that is read."""
-    connection = PacedConnection()
+    connection = FlowControlledConnection()
     transport = FakeTransport(World(), "any")
     connection.transport = transport
     return connection, transport

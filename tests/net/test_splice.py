@@ -20,9 +20,9 @@ from cmux_proxy.net.splice import (
     PIECE,
     SIP,
     WORTHWHILE,
-    Bulk,
-    Conduit,
-    Sips,
+    SplicePipe,
+    SpliceReads,
+    SpliceTransfer,
     begin,
     descriptor,
     is_full,
@@ -48,9 +48,9 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @contextmanager
-def conduit() -> Iterator[Conduit]:
+def conduit() -> Iterator[SplicePipe]:
     """Return a conduit that is closed in the end."""
-    with closing(Conduit()) as made:
+    with closing(SplicePipe()) as made:
         yield made
 
 
@@ -182,7 +182,7 @@ def test_bytes_that_are_stuck_in_the_pipe_reach_nobody_else(
 # One connection, without sockets
 
 
-class Pretended(Conduit):
+class Pretended(SplicePipe):
     """Takes what it is told to, and leaves a rest."""
 
     def __init__(self, taken: int, rest: bytes = b"") -> None:
@@ -225,19 +225,19 @@ class Open(FakeTransport):
 
 def bulk(
     taken: int, rest: bytes = b"", body: LengthBody | None = None
-) -> tuple[Bulk, Told, Open, Open, Pretended]:
+) -> tuple[SpliceTransfer, Told, Open, Open, Pretended]:
     """Return a connection amid a large transfer, and what is around it."""
     world = World()
     source, sink, told, pipe = Open(world), Open(world), Told(), Pretended(taken, rest)
     sink.set_protocol(Told())
     sink.set_write_buffer_limits(0)
     source.set_protocol(told)
-    made = Bulk(pipe, source, sink, body, told.note)
+    made = SpliceTransfer(pipe, source, sink, body, told.note)
     source.set_protocol(made)
     return made, told, source, sink, pipe
 
 
-def piece(to: Bulk, data: bytes) -> None:
+def piece(to: SpliceTransfer, data: bytes) -> None:
     """Have the loop read this."""
     to.get_buffer(-1)[: len(data)] = data
     to.buffer_updated(len(data))
@@ -338,7 +338,7 @@ def test_the_protocol_hears_of_everything_else() -> None:
     world = World()
     source = Open(world)
     source.set_protocol(Listening())
-    made = Bulk(Pretended(0), source, Open(world), None, Told().note)
+    made = SpliceTransfer(Pretended(0), source, Open(world), None, Told().note)
     made.pause_writing()
     made.resume_writing()
     assert made.eof_received()
@@ -362,8 +362,8 @@ def test_it_begins_where_enough_follows_that_nobody_looks_at(
     world = World()
     source = Open(world)
     source.set_protocol(Told())
-    begin(Conduit(), source, Open(world), body, Told().note, LARGE_READ)
-    assert isinstance(source.get_protocol(), Bulk) == begins
+    begin(SplicePipe(), source, Open(world), body, Told().note, LARGE_READ)
+    assert isinstance(source.get_protocol(), SpliceTransfer) == begins
 
 
 class Afar(Open):
@@ -394,14 +394,14 @@ def test_congestion_is_left_to_others_on_a_network_and_refusal_does_no_harm(
     world = World()
     source, sink = Open(world), Afar(world, address)
     source.set_protocol(Told())
-    begin(Conduit(), source, sink, None, Told().note, LARGE_READ)
+    begin(SplicePipe(), source, sink, None, Told().note, LARGE_READ)
     assert sink.options == options
-    assert isinstance(source.get_protocol(), Bulk)
+    assert isinstance(source.get_protocol(), SpliceTransfer)
 
 
 def test_it_does_not_begin_where_the_kernel_cannot_or_a_side_closes() -> None:
     world = World()
-    source, sink, pipe = Open(world), Open(world), Conduit()
+    source, sink, pipe = Open(world), Open(world), SplicePipe()
     told = Told()
     source.set_protocol(told)
     pipe.is_able = False
@@ -459,7 +459,7 @@ def test_no_more_is_moved_than_a_full_sink_has_room_for() -> None:
         feeding.set_protocol(told)
         sink.set_protocol(Told())
         sink.stops_reading()
-        made = Bulk(pipe, feeding, sink, None, told.note)
+        made = SpliceTransfer(pipe, feeding, sink, None, told.note)
         feeding.set_protocol(made)
         piece(made, bytes(PIECE))
         assert 0 < told.moved <= WORTHWHILE
@@ -472,9 +472,9 @@ def test_no_more_is_moved_than_a_full_sink_has_room_for() -> None:
     ("is_stuck", "count", "kind"),
     [
         (False, NOTED_READ, Told),
-        (False, LARGE_READ, Bulk),
-        (True, NOTED_READ, Bulk),
-        (True, LARGE_READ, Bulk),
+        (False, LARGE_READ, SpliceTransfer),
+        (True, NOTED_READ, SpliceTransfer),
+        (True, LARGE_READ, SpliceTransfer),
     ],
 )
 def test_a_smaller_read_begins_a_transfer_if_the_sink_is_full(
@@ -503,7 +503,7 @@ def test_what_the_kernel_cannot_move_is_read_in_small_pieces_while_the_sink_is_f
         fill(ours)
         begin(pipe, feeding, sink, body, told.note, NOTED_READ)
         sips = feeding.get_protocol()
-        assert isinstance(sips, Sips)
+        assert isinstance(sips, SpliceReads)
         assert len(sips.get_buffer(-1)) == SIP < NOTED_READ
         sips.get_buffer(-1)[:5] = b"01234"
         sips.buffer_updated(5)

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import pytest
 
-from cmux_proxy.net.splice import MOST, Conduit
+from cmux_proxy.net.splice import MOST, SplicePipe
 from cmux_proxy.relay.tunnel import TunnelSide
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import later
@@ -35,7 +35,7 @@ def fill(sock: socket.socket) -> int:
 class Counter:
     """Counts what the proxy's conduit has moved and handed back."""
 
-    def __init__(self, pipe: Conduit) -> None:
+    def __init__(self, pipe: SplicePipe) -> None:
         self.moved = 0
         self.most_handed_back = 0
         self._move = pipe.move
@@ -292,7 +292,7 @@ async def test_the_pipe_is_closed_with_the_proxy() -> None:
     async with counted() as (on, counter):
         one, other = await tunnel(on, True)
         await flood(one, other, counter)
-        pipe = cast(Conduit, on.proxy._context.conduit)  # type: ignore[union-attr]
+        pipe = cast(SplicePipe, on.proxy._context.conduit)  # type: ignore[union-attr]
         assert pipe._ends is not None
         one.closes()
         other.closes()

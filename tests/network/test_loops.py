@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cmux_proxy import Config, Observing, Proxy, Rewriting, Routing
+from cmux_proxy import Config, Observability, Proxy, Rewriting, Routing
 from cmux_proxy.observe.record import Record
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ESTABLISHED, ROUTE, head, stage
@@ -19,7 +19,7 @@ NO_CONTENT = head("HTTP/1.1 204 No Content")
 def recording(records: list[Record], listen: str, upstream_host: str) -> Proxy:
     """Return a proxy that tells of each request."""
     config = Config(
-        listen=[listen], upstream_host=upstream_host, observing=Observing(access_log="all")
+        listen=[listen], upstream_host=upstream_host, observability=Observability(access_log="all")
     )
     return Proxy(config, on_record=records.append)
 

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from cmux_proxy import Config, Target, Timeouts
-from cmux_proxy.upstream.connector import Addresses
+from cmux_proxy.upstream.connector import Connector
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ESTABLISHED, ROUTE, UPGRADE, Peer, Stage, get, head, stage
 from tests.helpers.timing import MS, later
@@ -31,16 +31,16 @@ REFUSALS = Refusals()
 
 @pytest.fixture(autouse=True)
 def _watch_dials(monkeypatch: pytest.MonkeyPatch) -> None:
-    connect = Addresses._connect
+    connect = Connector._connect
 
-    async def watched(self: Addresses, target: Target, grace: float | None) -> socket.socket:
+    async def watched(self: Connector, target: Target, grace: float | None) -> socket.socket:
         try:
             return await connect(self, target, grace)
         except ConnectionRefusedError:
             REFUSALS.seen.set()
             raise
 
-    monkeypatch.setattr(Addresses, "_connect", watched)
+    monkeypatch.setattr(Connector, "_connect", watched)
 
 
 async def refused_once(on: Stage, request: bytes) -> Peer:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmux_proxy.http1.head import HeadLimits
-from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from tests.helpers.feeding import facts
 from tests.helpers.grammars import (
@@ -25,7 +25,8 @@ FAMILIES = st.sampled_from([(b"x-cmux-", b"-internal"), (b"x-", b""), (b"x-cmux-
 
 def assert_request_read_alike(data: bytes, limits: HeadLimits, family: tuple[bytes, bytes]) -> None:
     scanner = RequestScanner(
-        limits, Family(*family, (b"x-cmux-wait", b"x-reported"), (b"x-cmux-token", b"x-cut"))
+        limits,
+        ReservedFields(*family, (b"x-cmux-wait", b"x-reported"), (b"x-cmux-token", b"x-cut")),
     )
     assert scanner._fast_scan is not None
     if scanner._fast_scan.request(data) is not None:
@@ -129,7 +130,7 @@ SIMPLE = [
 
 @pytest.mark.parametrize("data", SIMPLE)
 def test_simple_heads_take_it(data: bytes) -> None:
-    scanner = RequestScanner(HeadLimits(100, 200, 10), Family(b"x-cmux-", b"-internal"))
+    scanner = RequestScanner(HeadLimits(100, 200, 10), ReservedFields(b"x-cmux-", b"-internal"))
     assert scanner._fast_scan is not None
     assert scanner._fast_scan.request(data) is not None
     assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x-cmux-", b"-internal"))
@@ -158,6 +159,6 @@ NOT_SIMPLE = [
 
 @pytest.mark.parametrize("data", NOT_SIMPLE)
 def test_what_is_not_simple_is_left_to_the_rule(data: bytes) -> None:
-    scanner = RequestScanner(HeadLimits(100, 250, 20), Family(b"x-cmux-", b"-internal"))
+    scanner = RequestScanner(HeadLimits(100, 250, 20), ReservedFields(b"x-cmux-", b"-internal"))
     assert scanner._fast_scan is not None
     assert scanner._fast_scan.request(data) is None

@@ -11,7 +11,7 @@ from cmux_proxy.http1 import explain, field_lines, fields, normalize, response_b
 from cmux_proxy.http1.body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import HeadLimits
-from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.response_body import ResponseChunkedBody
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from tests.helpers.fakes import World
@@ -93,7 +93,7 @@ def numbered(line: bytes, size: int = SIZE) -> bytes:
 
 
 def test_a_request_head_fed_byte_by_byte_is_read_once(work: Work) -> None:
-    scanner = RequestScanner(LIMITS, Family(b"x-cmux-", b"-internal"))
+    scanner = RequestScanner(LIMITS, ReservedFields(b"x-cmux-", b"-internal"))
     section = b"Host: a\r\n" + numbered(b"Accept: text/html\r\n")
     data = b"GET / HTTP/1.1\r\n" + section + b"\r\n"
     for size in range(1, len(data)):
@@ -149,7 +149,7 @@ def test_a_head_is_normalized_in_a_few_passes(line: bytes, work: Work) -> None:
     ],
 )
 def test_a_whole_head_is_read_in_one_pass(line: bytes, work: Work) -> None:
-    scanner = RequestScanner(LIMITS, Family(b"x-cmux-", b"-internal"))
+    scanner = RequestScanner(LIMITS, ReservedFields(b"x-cmux-", b"-internal"))
     section = numbered(line, SIZE // 8)
     data = b"GET / HTTP/1.1\r\n" + section + b"\r\n"
     number = section.count(b"\n")
@@ -163,7 +163,7 @@ def test_a_whole_head_is_read_in_one_pass(line: bytes, work: Work) -> None:
     "line", [b"Te", b"Transfer-Encodin", b"X-Cmux-", b"Connection\x00", b"Host :", b"A: \x7f"]
 )
 def test_a_refused_head_is_read_in_one_pass(line: bytes, work: Work) -> None:
-    scanner = RequestScanner(LIMITS, Family(b"x-cmux-", b"-internal"))
+    scanner = RequestScanner(LIMITS, ReservedFields(b"x-cmux-", b"-internal"))
     data = b"GET / HTTP/1.1\r\n" + numbered(b"Te-X: 1\r\n") + line + b"\r\n\r\n"
     with pytest.raises(BadMessage):
         scanner.scan(data, 0)

@@ -9,7 +9,7 @@ from cmux_proxy.http1.body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.fields import FieldReader
 from cmux_proxy.http1.head import HeadLimits
-from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from tests.helpers.feeding import (
     Fed,
@@ -35,7 +35,7 @@ GET = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 OLD_GET = request_head(b"GET / HTTP/1.0\r\n\r\n")
 # Small enough for what is generated to reach them.
 SMALL = HeadLimits(start_line=24, section=120, fields=6)
-SMALL_REQUESTS = RequestScanner(SMALL, Family(b"x-cmux-", b"-internal"))
+SMALL_REQUESTS = RequestScanner(SMALL, ReservedFields(b"x-cmux-", b"-internal"))
 SMALL_RESPONSES = ResponseScanner(SMALL)
 SMALL_CHUNKS = ChunkRules(line=8, extensions=12, trailers=40, family=b"x-cmux-")
 
@@ -146,10 +146,10 @@ sections = st.lists(harmless_lines, max_size=4).map(lambda lines: b"".join(lines
 @given(st.lists(sections, min_size=1, max_size=3), st.lists(st.integers(0, 2), max_size=12))
 def test_what_is_remembered_is_what_would_be_read(blocks: list[bytes], order: list[int]) -> None:
     limits = HeadLimits(1000, 1000, 100)
-    remembering = FieldReader(limits, Family(b"x-cmux-", b"-internal"))
+    remembering = FieldReader(limits, ReservedFields(b"x-cmux-", b"-internal"))
     for number in order:
         block = blocks[number % len(blocks)]
-        fresh = FieldReader(limits, Family(b"x-cmux-", b"-internal")).read(block)
+        fresh = FieldReader(limits, ReservedFields(b"x-cmux-", b"-internal")).read(block)
         again = remembering.read(block)
         assert fresh is not None
         assert again is not None

@@ -17,7 +17,7 @@ import pytest
 from cmux_proxy.machine.orphaned_sockets import Orphans
 from cmux_proxy.net.timers import LOOK_EVERY, TICK, Timed, Unread
 from cmux_proxy.relay import disconnects
-from cmux_proxy.relay.disconnects import Departures, count_unread, count_unsent, was_reset
+from cmux_proxy.relay.disconnects import DisconnectDetector, count_unread, count_unsent, was_reset
 from tests.helpers.fakes import World
 from tests.helpers.script import head
 
@@ -59,7 +59,7 @@ def pair(family: int = socket.AF_INET) -> Iterator[tuple[socket.socket, socket.s
 
 def seen(*sides: Side) -> list[int]:
     """Look once more; return how often each was told."""
-    Departures([set(), cast(Any, list(sides))]).look()
+    DisconnectDetector([set(), cast(Any, list(sides))]).look()
     return [side.has_left for side in sides]
 
 
@@ -119,7 +119,7 @@ def test_all_of_many_that_are_silent_have_their_turn(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Orphans, "is_closed", lambda _self, sock: asked.append(sock))
     with contextlib.ExitStack() as stack:
         sides = [Side(stack.enter_context(pair())[1]) for _ in range(8)]
-        look = Departures([cast(Any, sides)])
+        look = DisconnectDetector([cast(Any, sides)])
         for count in range(1, 4):
             look.look()
             assert len(asked) == 3 * count
@@ -132,7 +132,7 @@ def test_few_are_all_asked_about_at_each_look(monkeypatch: pytest.MonkeyPatch) -
     asked: list[Any] = []
     monkeypatch.setattr(Orphans, "is_closed", lambda _self, sock: asked.append(sock))
     with pair() as (_peer, ours), pair() as (_other, second):
-        look = Departures([cast(Any, [Side(ours), Side(second)])])
+        look = DisconnectDetector([cast(Any, [Side(ours), Side(second)])])
         for count in range(1, 5):
             look.look()
             assert len(asked) == 2 * count

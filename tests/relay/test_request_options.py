@@ -4,7 +4,7 @@ import pytest
 
 from cmux_proxy import Config, Timeouts
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.relay.request_options import Wishes
+from cmux_proxy.relay.request_options import RequestOptions
 from tests.helpers.fakes import FakeTransport, World
 from tests.helpers.script import head
 
@@ -17,7 +17,7 @@ ROUTE = "X-Cmux-Port-Internal: 80"
     [(b"30", 30.0), (b"30s", 30.0), (b"0", 0.0), (b"250ms", 0.25), (b"2m", 120.0), (b"007s", 7.0)],
 )
 def test_a_wait_is_a_duration(value: bytes, seconds: float) -> None:
-    assert Wishes((PORT, (b"x-cmux-wait", value))).wait == seconds
+    assert RequestOptions((PORT, (b"x-cmux-wait", value))).wait == seconds
 
 
 @pytest.mark.parametrize(
@@ -25,37 +25,37 @@ def test_a_wait_is_a_duration(value: bytes, seconds: float) -> None:
 )
 def test_a_wait_is_nothing_else(value: bytes) -> None:
     with pytest.raises(RouteRefused) as caught:
-        Wishes(((b"x-cmux-wait", value),))
+        RequestOptions(((b"x-cmux-wait", value),))
     assert caught.value.status == 400
     assert caught.value.text == "invalid header: X-Cmux-Wait must be a duration such as 30s"
 
 
 def test_a_wait_may_not_come_twice() -> None:
     with pytest.raises(RouteRefused, match="given more than once: X-Cmux-Wait"):
-        Wishes(((b"x-cmux-wait", b"1"), PORT, (b"x-cmux-wait", b"1")))
+        RequestOptions(((b"x-cmux-wait", b"1"), PORT, (b"x-cmux-wait", b"1")))
 
 
 def test_who_wishes_nothing_gets_nothing() -> None:
-    assert Wishes((PORT,)).wait is None
-    assert Wishes((PORT,)).host is None
+    assert RequestOptions((PORT,)).wait is None
+    assert RequestOptions((PORT,)).host is None
 
 
 @pytest.mark.parametrize("value", [b"a", b"App.example:3000", b"[::1]:80", b"127.0.0.1"])
 def test_a_host_may_be_asked_for(value: bytes) -> None:
-    assert Wishes(((b"x-cmux-host-override", value), PORT)).host == value
+    assert RequestOptions(((b"x-cmux-host-override", value), PORT)).host == value
 
 
 @pytest.mark.parametrize("value", [b"", b"a b", b"a@b", b"a, b", b"a/b", b"a:b", b"a:80:80"])
 def test_nothing_else_is_a_host(value: bytes) -> None:
     with pytest.raises(RouteRefused) as caught:
-        Wishes(((b"x-cmux-host-override", value),))
+        RequestOptions(((b"x-cmux-host-override", value),))
     assert caught.value.status == 400
     assert caught.value.text.startswith("invalid header: X-Cmux-Host-Override must be a host")
 
 
 def test_a_host_may_not_come_twice() -> None:
     with pytest.raises(RouteRefused, match="given more than once: X-Cmux-Host-Override"):
-        Wishes(((b"x-cmux-host-override", b"a"), (b"x-cmux-host-override", b"a")))
+        RequestOptions(((b"x-cmux-host-override", b"a"), (b"x-cmux-host-override", b"a")))
 
 
 def patience(timeouts: Timeouts, *lines: str) -> float:

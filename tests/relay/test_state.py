@@ -14,7 +14,7 @@ from cmux_proxy.relay.state import (
     RESPONSE_BODY,
     RESPONSE_DONE,
     WAITING,
-    Sides,
+    ExchangeState,
 )
 from tests.helpers.fakes import World
 from tests.helpers.script import head
@@ -36,7 +36,7 @@ def response_head(world: World) -> ResponseHead:
 
 def test_a_new_exchange_takes_no_body_yet() -> None:
     world = World()
-    assert Sides(world.context, ClientSide(), request_head(world)).takes_body is False
+    assert ExchangeState(world.context, ClientSide(), request_head(world)).takes_body is False
 
 
 def test_no_two_states_of_a_side_are_the_same() -> None:
@@ -47,7 +47,7 @@ def test_no_two_states_of_a_side_are_the_same() -> None:
 @pytest.mark.parametrize("name", ["_response_done", "_complete", "_grant_switch", "_fail"])
 def test_what_one_half_means_for_the_other_is_said_elsewhere(name: str) -> None:
     world = World()
-    sides = Sides(world.context, ClientSide(), request_head(world))
+    sides = ExchangeState(world.context, ClientSide(), request_head(world))
     arguments: dict[str, list[object]] = {
         "_grant_switch": [response_head(world)],
         "_fail": [failures.bad_request(BadMessage("x"))],

@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 
 import pytest
 
-from cmux_proxy.config.sections import Observing
+from cmux_proxy.config.sections import Observability
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.observe.record import REQUEST, Record
 from cmux_proxy.server import access_log_writer
@@ -68,7 +68,7 @@ def _no_thread_is_left() -> Iterator[None]:
 
 def test_lines_are_appended_to_a_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place.write_text("before\n")
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         log.put(record("/a"))
         log.put(record("/\xe9"))
     first, second, third = place.read_text("ascii").splitlines()
@@ -80,7 +80,7 @@ def test_lines_are_appended_to_a_file(place: Path, capsys: pytest.CaptureFixture
 
 def test_lines_go_to_standard_error_else(capfd: pytest.CaptureFixture[str]) -> None:
     for path in ("/a", "/b"):
-        with LogWriter(Observing("all", "json")) as log:
+        with LogWriter(Observability("all", "json")) as log:
             log.put(record(path))
             log.reopen()
     out, errors = capfd.readouterr()
@@ -93,7 +93,7 @@ def test_there_is_a_thread_only_while_lines_come(
 ) -> None:
     monkeypatch.setattr(access_log_writer, "_IDLE", 0.01)
     others = threading.active_count()
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         assert threading.active_count() == others
         for number in range(3):
             write_one(log, f"/{number}")
@@ -117,7 +117,7 @@ def test_a_line_that_comes_as_the_thread_gives_up_is_written(
 
     monkeypatch.setattr(access_log_writer, "SimpleQueue", Late)
     monkeypatch.setattr(access_log_writer, "_IDLE", 0.01)
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         write_one(log, "/late")
         assert " /late " in place.read_text()
 
@@ -125,7 +125,7 @@ def test_a_line_that_comes_as_the_thread_gives_up_is_written(
 def test_lines_wait_while_there_can_be_no_thread(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", _fails)
             log.put(record("/early"))
@@ -134,7 +134,7 @@ def test_lines_wait_while_there_can_be_no_thread(
 
 
 def test_many_lines_come_in_order_and_none_is_lost(place: Path) -> None:
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         for number in range(1000):
             log.put(record(f"/{number}"))
     paths = [line.split()[4] for line in place.read_text().splitlines()]
@@ -143,7 +143,7 @@ def test_many_lines_come_in_order_and_none_is_lost(place: Path) -> None:
 
 def test_a_file_that_was_moved_away_is_made_anew(place: Path) -> None:
     moved = place.with_suffix(".1")
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         log.put(record("/old"))
         os.replace(place, moved)
         log.reopen()
@@ -156,7 +156,7 @@ def test_where_it_cannot_be_made_anew_the_old_one_goes_on(
     place: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     moved = place.with_suffix(".1")
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         os.replace(place, moved)
         place.mkdir()
         log.reopen()
@@ -172,7 +172,7 @@ def test_what_cannot_be_written_is_told_in_a_line_and_counted(
         pytest.skip("needs a device that is full")
     place.symlink_to("/dev/full")
     monkeypatch.setattr(access_log_writer, "_IDLE", 0.01)
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         for _ in range(3):
             write_one(log, "/a")
     assert caplog.messages == [FULL]
@@ -183,7 +183,7 @@ def test_lines_that_a_full_disk_has_cost_are_told_when_it_has_room_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, place: Path
 ) -> None:
     monkeypatch.setattr(access_log_writer, "_IDLE", 0.01)
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         write_one(log, "/whole")
         with files_of_at_most(place.stat().st_size + 30):
             # Of the first there is room for some bytes.
@@ -207,7 +207,7 @@ def test_lines_that_a_full_disk_has_cost_are_told_when_it_has_room_again(
 def test_of_lines_that_are_written_at_once_those_are_lost_that_are_not_whole(
     monkeypatch: pytest.MonkeyPatch, place: Path
 ) -> None:
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", _fails)
             for number in range(5):
@@ -263,7 +263,7 @@ def reader_of(place: Path) -> Reader:
 def test_nobody_waits_for_who_does_not_read(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(access_log_writer, "MAX_LINES", 3)
     reader = reader_of(place)
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         long = record("/" + "x" * 1_000_000)
         # The first of these fills the pipe, so that the thread waits; then the queue fills up.
         while not log.lost()["queue_full"]:
@@ -276,7 +276,7 @@ def test_nobody_waits_for_who_does_not_read(monkeypatch: pytest.MonkeyPatch, pla
 def test_what_waits_is_bounded_by_bytes_too(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(access_log_writer, "MAX_BYTES", 100_000)
     reader = reader_of(place)
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         long = record("/" + "p" * 2000)
         long.workspace = "w" * 255
         count = 0
@@ -300,7 +300,7 @@ def test_standard_error_that_somebody_has_made_non_blocking_gets_all_lines(
     os.set_blocking(writer, False)
     monkeypatch.setattr(access_log_writer, "_STANDARD_ERROR", writer)
     reader = Reader(descriptor)
-    with LogWriter(Observing("all")) as log:
+    with LogWriter(Observability("all")) as log:
         for _ in range(200):
             log.put(record("/" + "x" * 2000))
         reader.start()
@@ -312,16 +312,16 @@ def test_standard_error_that_somebody_has_made_non_blocking_gets_all_lines(
 
 @pytest.mark.parametrize("mode", ["errors", "all"])
 def test_a_file_that_cannot_be_opened_is_an_error_at_the_start(mode: str, tmp_path: Path) -> None:
-    observing = Observing(mode, "text", str(tmp_path))  # type: ignore[arg-type]
+    observability = Observability(mode, "text", str(tmp_path))  # type: ignore[arg-type]
     with pytest.raises(ConfigError) as caught:
-        check_file(observing)
-    assert caught.value.field == "observing.access_log_file"
+        check_file(observability)
+    assert caught.value.field == "observability.access_log_file"
     assert caught.value.reason == f"{tmp_path} cannot be opened: Is a directory"
 
 
 def test_a_file_that_nobody_writes_is_not_looked_at(tmp_path: Path) -> None:
-    check_file(Observing("off", "text", str(tmp_path)))
-    check_file(Observing("all"))
+    check_file(Observability("off", "text", str(tmp_path)))
+    check_file(Observability("all"))
 
 
 def test_a_full_disk_does_not_end_the_log_when_the_file_is_turned_over(
@@ -330,7 +330,7 @@ def test_a_full_disk_does_not_end_the_log_when_the_file_is_turned_over(
     if not os.path.exists("/dev/full"):
         pytest.skip("needs a device that is full")
     place.symlink_to("/dev/full")
-    with LogWriter(Observing("all", "text", str(place))) as log:
+    with LogWriter(Observability("all", "text", str(place))) as log:
         log.put(record("/lost"))
         place.unlink()
         log.reopen()
@@ -341,9 +341,9 @@ def test_a_full_disk_does_not_end_the_log_when_the_file_is_turned_over(
 
 def test_a_pipe_that_nobody_has_opened_yet_keeps_nobody_waiting(place: Path) -> None:
     os.mkfifo(place)
-    observing = Observing("all", "text", str(place))
-    check_file(observing)
-    with LogWriter(observing) as log:
+    observability = Observability("all", "text", str(place))
+    check_file(observability)
+    with LogWriter(observability) as log:
         log.reopen()
         log.put(record("/early"))
         with place.open() as reader:
@@ -352,7 +352,7 @@ def test_a_pipe_that_nobody_has_opened_yet_keeps_nobody_waiting(place: Path) -> 
 
 def test_that_lines_are_missing_is_json_too(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
     monkeypatch.setattr(access_log_writer, "MAX_LINES", 0)
-    with LogWriter(Observing("all", "json", str(place))) as log:
+    with LogWriter(Observability("all", "json", str(place))) as log:
         log.put(record("/a"))
         log.put(record("/b"))
     [line] = map(json.loads, place.read_text().splitlines())
@@ -361,9 +361,9 @@ def test_that_lines_are_missing_is_json_too(monkeypatch: pytest.MonkeyPatch, pla
 
 
 def test_a_dash_is_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
-    observing = Observing("all", "text", "-")
-    check_file(observing)
-    with LogWriter(observing) as log:
+    observability = Observability("all", "text", "-")
+    check_file(observability)
+    with LogWriter(observability) as log:
         log.put(record("/a"))
         log.reopen()
     out, errors = capfd.readouterr()
@@ -374,5 +374,5 @@ def test_a_dash_is_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
 def test_a_socket_that_is_opened_as_a_file_says_what_helps() -> None:
     ours, its = socket.socketpair()
     with ours, its, pytest.raises(ConfigError) as caught:
-        check_file(Observing("all", "text", f"/proc/self/fd/{its.fileno()}"))
+        check_file(Observability("all", "text", f"/proc/self/fd/{its.fileno()}"))
     assert caught.value.reason.endswith("it is a socket: use - for standard output")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 
-from cmux_proxy import ConfigError, ListenError, Observing, Proxy
+from cmux_proxy import ConfigError, ListenError, Observability, Proxy
 from cmux_proxy.server.admin import administered, open_admin
 from cmux_proxy.server.stats_rpc import OneWorker
 from tests.helpers.proxies import local_config
@@ -24,9 +24,9 @@ def test_the_configuration_learns_the_real_address_and_so_does_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    config, [sock] = open_admin(local_config(observing=Observing(admin="127.0.0.1:0")))
+    config, [sock] = open_admin(local_config(observability=Observability(admin="127.0.0.1:0")))
     address = f"127.0.0.1:{sock.getsockname()[1]}"
-    assert config.observing.admin == address
+    assert config.observability.admin == address
     assert caplog.messages == [f"admin listener on {address}"]
     with pytest.raises(ListenError):
         open_admin(config)
@@ -41,14 +41,14 @@ def test_what_is_not_installed_is_named_with_the_remedy(monkeypatch: pytest.Monk
         importlib.util, "find_spec", lambda name: None if name == "aiohttp" else name
     )
     with pytest.raises(ConfigError) as caught:
-        open_admin(local_config(observing=Observing(admin="127.0.0.1:0")))
-    assert caught.value.field == "observing.admin"
+        open_admin(local_config(observability=Observability(admin="127.0.0.1:0")))
+    assert caught.value.field == "observability.admin"
     assert "pip install 'cmux-proxy[admin]'" in caught.value.reason
 
 
 async def test_it_answers_for_a_proxy_in_the_same_loop() -> None:
-    config, sockets = open_admin(local_config(observing=Observing(admin="127.0.0.1:0")))
-    url = f"http://{config.observing.admin}/activity"
+    config, sockets = open_admin(local_config(observability=Observability(admin="127.0.0.1:0")))
+    url = f"http://{config.observability.admin}/activity"
     async with (
         Proxy(config) as proxy,
         administered(config, sockets, OneWorker(proxy.snapshot)),
@@ -71,7 +71,7 @@ async def test_without_sockets_nothing_is_served() -> None:
 async def test_its_address_is_no_upstream(host: str) -> None:
     if host == "[::]" and not socket.has_ipv6:
         pytest.skip("needs IPv6")
-    config, sockets = open_admin(local_config(observing=Observing(admin=f"{host}:0")))
+    config, sockets = open_admin(local_config(observability=Observability(admin=f"{host}:0")))
     port = sockets[0].getsockname()[1]
     async with Proxy(config) as proxy:
         url = f"http://127.0.0.1:{proxy.addresses[0].port}/"

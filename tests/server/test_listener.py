@@ -7,7 +7,7 @@ from typing import Self
 
 import pytest
 
-from cmux_proxy.net.acceptor import Arrivals, Factory
+from cmux_proxy.net.acceptor import AcceptedConnections, Factory
 from cmux_proxy.server import listener as listening
 from cmux_proxy.server.binding import bind, bound_address
 from cmux_proxy.server.listener import Listener
@@ -33,8 +33,8 @@ class Stub:
         self.calls.append("finish")
 
 
-def arrivals(factory: Factory) -> Arrivals:
-    return Arrivals(asyncio.get_running_loop(), factory, lambda _coming: True)
+def arrivals(factory: Factory) -> AcceptedConnections:
+    return AcceptedConnections(asyncio.get_running_loop(), factory, lambda _coming: True)
 
 
 class Stubs:

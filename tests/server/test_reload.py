@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cmux_proxy import Access, Config, ConfigError, Observing
+from cmux_proxy import Access, Config, ConfigError, Observability
 from cmux_proxy.server.access_log_writer import LogWriter
 from cmux_proxy.server.reload import can_reload, reload
 
@@ -29,9 +29,9 @@ def configured(place: Path) -> Config:
         (Config(), False),
         (Config(access=Access(tokens=["a"])), False),
         (Config(access=Access(tokens=["a"], token_file="/a")), True),
-        (Config(observing=Observing(access_log_file="-")), False),
-        (Config(observing=Observing(access_log_file="/a")), True),
-        (Config(observing=Observing(access_log="off", access_log_file="/a")), True),
+        (Config(observability=Observability(access_log_file="-")), False),
+        (Config(observability=Observability(access_log_file="/a")), True),
+        (Config(observability=Observability(access_log="off", access_log_file="/a")), True),
     ],
 )
 def test_files_are_what_can_be_read_again(config: Config, expected: bool) -> None:
@@ -79,8 +79,8 @@ def test_what_cannot_be_read_changes_nothing_and_keeps_nobody_waiting(
 
 def test_the_log_is_opened_again(tmp_path: Path) -> None:
     place = tmp_path / "access.log"
-    config = Config(observing=Observing(access_log_file=str(place)))
-    with LogWriter(config.observing) as log:
+    config = Config(observability=Observability(access_log_file=str(place)))
+    with LogWriter(config.observability) as log:
         place.unlink()
         reload(config, log, [])
     assert place.exists()

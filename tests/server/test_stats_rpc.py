@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cmux_proxy.server import stats_rpc
-from cmux_proxy.server.stats_rpc import Answering, OneWorker, SeveralWorkers
+from cmux_proxy.server.stats_rpc import OneWorker, SeveralWorkers, StatsResponder
 from tests.helpers.timing import soon
 
 
@@ -58,7 +58,7 @@ async def test_one_worker_tells_by_itself() -> None:
 
 async def test_several_tell_over_their_channels() -> None:
     with channels(2) as pairs:
-        answering = [Answering(worker, tell) for worker in pairs.workers]
+        answering = [StatsResponder(worker, tell) for worker in pairs.workers]
         source = SeveralWorkers(pairs.asked)
         assert await soon(source.snapshots(7)) == [tell(7), tell(7)]
         assert await soon(source.snapshots(0)) == [tell(0), tell(0)]
@@ -68,7 +68,7 @@ async def test_several_tell_over_their_channels() -> None:
 
 async def test_many_may_ask_at_once() -> None:
     with channels(1) as pairs:
-        answering = Answering(pairs.workers[0], lambda most: {"each": most})
+        answering = StatsResponder(pairs.workers[0], lambda most: {"each": most})
         source = SeveralWorkers(pairs.asked)
         asked = [source.snapshots(number) for number in range(100)]
         assert await soon(asyncio.gather(*asked)) == [[{"each": n}] for n in range(100)]
@@ -102,14 +102,14 @@ async def test_who_ends_amid_its_answer_is_left_out_and_its_successor_answers() 
         with socket.socket(fileno=descriptor) as sock:
             sock.send(b'{"each": ')
         assert await soon(asking) == []
-        answering = Answering(worker, tell)
+        answering = StatsResponder(worker, tell)
         assert await soon(source.snapshots(3)) == [tell(3)]
         answering.close()
 
 
 async def test_who_asks_and_leaves_is_no_trouble() -> None:
     with channels(1) as pairs:
-        answering = Answering(pairs.workers[0], tell)
+        answering = StatsResponder(pairs.workers[0], tell)
         for _ in range(3):
             stats_rpc._send_question(pairs.asked[0], 0).close()
         assert await soon(SeveralWorkers(pairs.asked).snapshots(1)) == [tell(1)]
@@ -118,7 +118,7 @@ async def test_who_asks_and_leaves_is_no_trouble() -> None:
 
 async def test_a_question_for_which_there_is_no_descriptor_is_not_answered() -> None:
     with channels(1) as pairs:
-        answering = Answering(pairs.workers[0], tell)
+        answering = StatsResponder(pairs.workers[0], tell)
         pairs.asked[0].send(b"0")
         assert await soon(SeveralWorkers(pairs.asked).snapshots(1)) == [tell(1)]
         answering.close()

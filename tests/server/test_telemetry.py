@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from cmux_proxy.config.sections import Observing
+from cmux_proxy.config.sections import Observability
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import REQUEST, Record
-from cmux_proxy.server.telemetry import Audience
+from cmux_proxy.server.telemetry import Telemetry
 from tests.helpers.collector import collector
 
 LOGS = {"off": 0, "errors": 1, "all": 2}
@@ -26,12 +26,12 @@ async def test_everybody_gets_what_he_asked_for(
 ) -> None:
     logged: list[Record] = []
     with collector() as kept:
-        observing = Observing(
+        observability = Observability(
             access_log=log,  # type: ignore[arg-type]
             admin="127.0.0.1:0" if is_counting else None,
             otlp=kept.url if has_spans else None,
         )
-        audience = Audience(observing, logged.append)
+        audience = Telemetry(observability, logged.append)
         observer = audience.observer
         assert (observer is None) == (log == "off" and not is_counting and not has_spans)
         if observer is not None:

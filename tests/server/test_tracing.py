@@ -73,5 +73,5 @@ def test_what_is_not_installed_is_named_with_the_remedy(monkeypatch: pytest.Monk
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(ConfigError) as caught:
         Tracing("http://127.0.0.1:1")
-    assert caught.value.field == "observing.otlp"
+    assert caught.value.field == "observability.otlp"
     assert "pip install 'cmux-proxy[otlp]'" in caught.value.reason

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Verdict(Enum):
+class CheckResult(Enum):
     """What an outcome is worth: WARN is within the RFC, but not the strictest that it allows."""
 
     PASS = "pass"
@@ -41,18 +41,18 @@ class Probe:
         """Return the steps, spelled out."""
         return [step.replace(b"<host>", host).replace(b"<route>", route) for step in self.steps]
 
-    def verdict(self, statuses: list[int], is_closed: bool) -> Verdict:
+    def verdict(self, statuses: list[int], is_closed: bool) -> CheckResult:
         """Return what these answers are worth, and whether the connection was closed then."""
         if not statuses:
             silent = self.may_close if is_closed else self.may_wait
-            return Verdict.PASS if silent else Verdict.FAIL
+            return CheckResult.PASS if silent else CheckResult.FAIL
         is_taken = 200 <= statuses[0] < 300
         if self.one_answer and statuses[0] != 400 and (is_taken or 400 in self.passes):
             is_last = is_closed and len(statuses) == 1
-            return Verdict.PASS if is_last else Verdict.FAIL
+            return CheckResult.PASS if is_last else CheckResult.FAIL
         if statuses[0] in self.passes:
-            return Verdict.PASS
-        return Verdict.WARN if statuses[0] in self.warns else Verdict.FAIL
+            return CheckResult.PASS
+        return CheckResult.WARN if statuses[0] in self.warns else CheckResult.FAIL
 
 
 def request(fields: bytes = b"", body: bytes = b"", start: bytes = b"POST / HTTP/1.1") -> bytes:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.lenient import Taste
 from tests.helpers.timing import soon
-from tests.smuggling.probe import NOT_USABLE, Probe, Verdict
+from tests.smuggling.probe import NOT_USABLE, CheckResult, Probe
 from tests.smuggling.probe_framing import FRAMING
 from tests.smuggling.probe_syntax import SYNTAX
 from tests.smuggling.world import World, asking, statuses, world
@@ -54,7 +54,7 @@ async def test_a_case_of_the_public_corpus_passes(case: Probe) -> None:
     async with world(Taste()) as on:
         got, is_closed = await outcome(on, case)
         verdict = case.verdict(got, is_closed)
-        assert verdict is (Verdict.WARN if case.name in PASSED_ON else Verdict.PASS), got
+        assert verdict is (CheckResult.WARN if case.name in PASSED_ON else CheckResult.PASS), got
         if case.content is not None:
             assert on.upstream.asked[0].body == case.content
         await on.other(b"/after")
@@ -82,19 +82,19 @@ def test_the_corpus_is_complete() -> None:
 @pytest.mark.parametrize(
     ("case", "answers", "is_closed", "verdict"),
     [
-        (Probe("a", "", ()), [400], True, Verdict.PASS),
-        (Probe("a", "", ()), [200], False, Verdict.FAIL),
-        (Probe("a", "", ()), [], True, Verdict.PASS),
-        (Probe("a", "", ()), [], False, Verdict.FAIL),
-        (Probe("a", "", (), may_close=False), [], True, Verdict.FAIL),
-        (Probe("a", "", (), may_wait=True), [], False, Verdict.PASS),
-        (Probe("a", "", (), warns=(200,)), [200], False, Verdict.WARN),
-        (Probe("a", "", (), one_answer=True), [200], False, Verdict.FAIL),
-        (Probe("a", "", (), one_answer=True), [200], True, Verdict.PASS),
-        (Probe("a", "", (), one_answer=True), [200, 200], True, Verdict.FAIL),
+        (Probe("a", "", ()), [400], True, CheckResult.PASS),
+        (Probe("a", "", ()), [200], False, CheckResult.FAIL),
+        (Probe("a", "", ()), [], True, CheckResult.PASS),
+        (Probe("a", "", ()), [], False, CheckResult.FAIL),
+        (Probe("a", "", (), may_close=False), [], True, CheckResult.FAIL),
+        (Probe("a", "", (), may_wait=True), [], False, CheckResult.PASS),
+        (Probe("a", "", (), warns=(200,)), [200], False, CheckResult.WARN),
+        (Probe("a", "", (), one_answer=True), [200], False, CheckResult.FAIL),
+        (Probe("a", "", (), one_answer=True), [200], True, CheckResult.PASS),
+        (Probe("a", "", (), one_answer=True), [200, 200], True, CheckResult.FAIL),
     ],
 )
 def test_an_outcome_has_its_worth(
-    case: Probe, answers: list[int], is_closed: bool, verdict: Verdict
+    case: Probe, answers: list[int], is_closed: bool, verdict: CheckResult
 ) -> None:
     assert case.verdict(answers, is_closed) is verdict

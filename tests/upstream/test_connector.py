@@ -15,8 +15,8 @@ from cmux_proxy.net import tcp_connect
 from cmux_proxy.net.tcp_connect import Unanswered
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream import connector
-from cmux_proxy.upstream.connector import Addresses
-from cmux_proxy.upstream.dns_cache import Names
+from cmux_proxy.upstream.connector import Connector
+from cmux_proxy.upstream.dns_cache import DnsCache
 from cmux_proxy.upstream.resolver import Resolver
 from tests.helpers.timing import MS, soon
 from tests.helpers.wire import WireListener, closed_port, deaf_port
@@ -89,21 +89,21 @@ def tries(
     *,
     both: bool = False,
     is_own: Callable[[str, int], bool] = lambda *_: False,
-) -> Addresses:
+) -> Connector:
     loop = cast(asyncio.AbstractEventLoop, machine)
-    made = Addresses(loop, both, is_own)
-    made._names = Names(loop, machine.look_up)
+    made = Connector(loop, both, is_own)
+    made._names = DnsCache(loop, machine.look_up)
     return made
 
 
-async def failure(of: Addresses, host: str, port: int) -> tuple[int, str, str]:
+async def failure(of: Connector, host: str, port: int) -> tuple[int, str, str]:
     """Fail unless a target cannot be connected to; return what a client is told."""
     with pytest.raises(UpstreamUnavailable) as caught:
         (await soon(of.open_socket(Target(host, port)))).close()
     return caught.value.status, caught.value.error, caught.value.text
 
 
-async def peer_port(of: Addresses, host: str, port: int) -> int:
+async def peer_port(of: Connector, host: str, port: int) -> int:
     with await soon(of.open_socket(Target(host, port))) as sock:
         reached: int = sock.getpeername()[1]
         return reached

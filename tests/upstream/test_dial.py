@@ -15,7 +15,7 @@ from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream import dial
 from cmux_proxy.upstream.connection import UpstreamOwner
-from cmux_proxy.upstream.connector import Addresses
+from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import Dial, Dialling
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
@@ -81,7 +81,7 @@ class Waiting:
 
     def __init__(self, wrapping: Wrapping, target: Target, owner: Owner, patience: float = 0.0):
         loop = cast(asyncio.AbstractEventLoop, wrapping)
-        addresses = Addresses(loop, False, lambda *_: False)
+        addresses = Connector(loop, False, lambda *_: False)
         self.dialling = Begins(loop, Pool(1, 1.0), addresses, ReadSize(loop, READ), SOON)
         self.dialer = Dialer(self.dialling)
         self.waiter = self.dialer.wait(target, cast(UpstreamOwner, owner), patience)
@@ -135,16 +135,16 @@ async def test_a_connection_knows_how_long_the_attempt_took_that_succeeded(
 ) -> None:
     # The first attempt begins and is refused, the second begins and succeeds.
     monkeypatch.setattr(dial, "monotonic", iter([10.0, 20.0, 20.5]).__next__)
-    open_socket = Addresses.open_socket
+    open_socket = Connector.open_socket
     outcomes = iter([UpstreamUnavailable(502, "no", "connection_refused"), None])
 
-    async def refuses_once(self: Addresses, target: Target, grace: float | None) -> socket.socket:
+    async def refuses_once(self: Connector, target: Target, grace: float | None) -> socket.socket:
         outcome = next(outcomes)
         if outcome is not None:
             raise outcome
         return await open_socket(self, target, grace)
 
-    monkeypatch.setattr(Addresses, "open_socket", refuses_once)
+    monkeypatch.setattr(Connector, "open_socket", refuses_once)
     owner = Owner()
     with contextlib.closing(WireListener()) as listener:
         Waiting(Wrapping(lambda: None), Target("127.0.0.1", listener.port), owner, SOON)

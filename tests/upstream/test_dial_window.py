@@ -2,10 +2,10 @@
 
 import pytest
 
-from cmux_proxy.upstream.dial_window import Pace
+from cmux_proxy.upstream.dial_window import DialWindow
 
 
-def begin_all(pace: Pace) -> int:
+def begin_all(pace: DialWindow) -> int:
     """Begin as many dials as may begin; return how many."""
     count = 0
     while pace.may_begin():
@@ -14,7 +14,7 @@ def begin_all(pace: Pace) -> int:
     return count
 
 
-def round_of(pace: Pace, answered: int) -> int:
+def round_of(pace: DialWindow, answered: int) -> int:
     """Let so many of the next round succeed, and the others not; return how many there were."""
     count = begin_all(pace)
     for _ in range(min(answered, count)):
@@ -26,17 +26,17 @@ def round_of(pace: Pace, answered: int) -> int:
 
 @pytest.mark.parametrize("is_near", [True, False])
 def test_a_few_begin_and_twice_as_many_with_each_round_that_succeeds(is_near: bool) -> None:
-    pace = Pace(is_near)
+    pace = DialWindow(is_near)
     assert [round_of(pace, 1000) for _ in range(5)] == [4, 8, 16, 32, 64]
 
 
 def test_a_round_is_as_large_as_the_last_has_succeeded() -> None:
-    pace = Pace(is_near=True)
+    pace = DialWindow(is_near=True)
     assert [round_of(pace, count) for count in (4, 6, 6, 2, 0, 0, 1)] == [4, 8, 6, 12, 2, 1, 1]
 
 
 def test_the_next_round_waits_for_this_one_where_silence_means_something() -> None:
-    near, far = Pace(is_near=True), Pace(is_near=False)
+    near, far = DialWindow(is_near=True), DialWindow(is_near=False)
     for pace in (near, far):
         begin_all(pace)
         pace.succeeded(0.1)
@@ -49,7 +49,7 @@ def test_the_next_round_waits_for_this_one_where_silence_means_something() -> No
 
 
 def test_a_target_that_answers_at_once_is_near() -> None:
-    pace = Pace(is_near=False)
+    pace = DialWindow(is_near=False)
     assert pace.grace is None
     begin_all(pace)
     pace.succeeded(0.1)
@@ -59,7 +59,7 @@ def test_a_target_that_answers_at_once_is_near() -> None:
 
 
 def test_silence_makes_longer_pauses_and_more_grace_up_to_a_bound() -> None:
-    pace = Pace(is_near=True)
+    pace = DialWindow(is_near=True)
     pauses, graces = [], []
     for _ in range(12):
         pace.begun()
@@ -77,13 +77,13 @@ def test_silence_makes_longer_pauses_and_more_grace_up_to_a_bound() -> None:
 
 
 def test_several_that_are_silent_together_are_one_sign() -> None:
-    pace = Pace(is_near=True)
+    pace = DialWindow(is_near=True)
     assert begin_all(pace) == 4
     assert [pace.unanswered() for _ in range(4)] == [0.002, 0.002, 0.002, 0.004]
 
 
 def test_only_to_a_distant_target_do_more_begin_before_any_has_succeeded() -> None:
-    near, far = Pace(is_near=True), Pace(is_near=False)
+    near, far = DialWindow(is_near=True), DialWindow(is_near=False)
     for pace in (near, far):
         begin_all(pace)
         pace.widen()

@@ -6,7 +6,7 @@ import contextlib
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection
-from cmux_proxy.upstream.connector import Addresses
+from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import Dialling
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
@@ -16,7 +16,7 @@ from tests.helpers.wire import WireListener
 from tests.upstream.test_connector import Machine, peer_port, tries
 
 
-def dialer(known: Addresses) -> tuple[Pool[UpstreamConnection], Dialer]:
+def dialer(known: Connector) -> tuple[Pool[UpstreamConnection], Dialer]:
     loop = asyncio.get_running_loop()
     pool: Pool[UpstreamConnection] = Pool(9, 1.0)
     return pool, Dialer(Dialling(loop, pool, known, ReadSize(loop, 256 * 1024), SOON))
@@ -41,14 +41,14 @@ async def test_connections_to_where_a_name_no_longer_leads_are_closed() -> None:
     idle = [leased("some.example", pool, address) for address in addresses]
     for one in idle[:2]:
         pool.give_back(pool.of(one.target), one, 0.0)
-    assert of.still_there(idle[2]) is idle[0]
+    assert of.revalidate(idle[2]) is idle[0]
     assert [one.transport.is_closing() for one in idle] == [False, True, True]
-    assert of.still_there(leased("gone.example", pool, "127.0.0.2")) is None
+    assert of.revalidate(leased("gone.example", pool, "127.0.0.2")) is None
 
 
 async def test_connections_to_an_address_are_not_looked_up() -> None:
     machine = Machine()
     pool, of = dialer(tries(machine))
     connection = leased("127.0.0.2", pool, None)
-    assert of.still_there(connection) is connection
+    assert of.revalidate(connection) is connection
     assert machine.asked == 0

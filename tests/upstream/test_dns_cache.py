@@ -12,8 +12,8 @@ from cmux_proxy.upstream.dns_cache import (
     GOOD_FOR,
     MOST_RUNNING,
     MOST_RUNNING_NEW,
+    DnsCache,
     Found,
-    Names,
     is_name,
     is_unknown,
     named_address,
@@ -52,16 +52,16 @@ class Resolver:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, 0))]
 
 
-def names() -> tuple[Resolver, Names]:
+def names() -> tuple[Resolver, DnsCache]:
     resolver = Resolver()
-    return resolver, Names(cast(asyncio.AbstractEventLoop, resolver), resolver.look_up)
+    return resolver, DnsCache(cast(asyncio.AbstractEventLoop, resolver), resolver.look_up)
 
 
-async def address(known: Names, host: str = HOST) -> str:
+async def address(known: DnsCache, host: str = HOST) -> str:
     return str((await soon(known.find(host, 80))).infos[0][4][0])
 
 
-async def until_idle(known: Names) -> None:
+async def until_idle(known: DnsCache) -> None:
     while known._searches:
         await soon(asyncio.wait([search.task for search in known._searches.values()]))
         await asyncio.sleep(0)
@@ -82,7 +82,7 @@ async def test_an_ipv6_address_keeps_its_scope() -> None:
     async def found(_host: str) -> list[Any]:
         return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 0, 0, 7))]
 
-    known = Names(asyncio.get_running_loop(), found)
+    known = DnsCache(asyncio.get_running_loop(), found)
     assert (await soon(known.find(HOST, 80))).infos[0][4] == ("fe80::1", 80, 0, 7)
 
 
@@ -286,7 +286,7 @@ async def test_a_search_that_nobody_waits_for_any_more_may_fail() -> None:
 # Who waits for a place
 
 
-def begin(known: Names, *hosts: str) -> "list[asyncio.Task[Found]]":
+def begin(known: DnsCache, *hosts: str) -> "list[asyncio.Task[Found]]":
     """Have requests for these names wait."""
     loop = asyncio.get_running_loop()
     return [loop.create_task(known.find(host, 80)) for host in hosts]
@@ -424,7 +424,7 @@ async def test_to_ask_anew_is_to_ask() -> None:
     resolver, known = names()
     await address(known)
     resolver.address = "192.0.2.2"
-    assert (await soon(known.find_anew(HOST, 80))).infos[0][4][0] == "192.0.2.2"
+    assert (await soon(known.refresh(HOST, 80))).infos[0][4][0] == "192.0.2.2"
     assert await address(known) == "192.0.2.2"
 
 

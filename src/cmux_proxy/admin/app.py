@@ -20,8 +20,8 @@ from cmux_proxy.admin.json_views import activity, connections
 from cmux_proxy.admin.metrics import registry_of
 from cmux_proxy.admin.overview import MOST_TUNNELS, overview
 from cmux_proxy.admin.port_metrics import PortFigures
-from cmux_proxy.admin.reachability import UNKNOWN, Reach
-from cmux_proxy.admin.worker_history import Ledger
+from cmux_proxy.admin.reachability import UNKNOWN, Reachability
+from cmux_proxy.admin.worker_history import WorkerHistory
 from cmux_proxy.config.sections import Access
 from cmux_proxy.config.values import HostPattern
 from cmux_proxy.machine.listening import Listening, Survey
@@ -53,11 +53,11 @@ class Pages:
     """Answers from what `source` tells; of events there are so many readers at a time."""
 
     def __init__(
-        self, source: Source, access: Access, per_port: bool, reach: Reach = UNKNOWN,
+        self, source: Source, access: Access, per_port: bool, reach: Reachability = UNKNOWN,
         max_readers: int = 48,
     ) -> None:  # fmt: skip
         self._source = source
-        self._ledger = Ledger()
+        self._ledger = WorkerHistory()
         self.replace_tokens(access.tokens)
         self._hosts = [HostPattern.parse(text) for text in access.allow_hosts]
         self._ports = PortFigures() if per_port else None

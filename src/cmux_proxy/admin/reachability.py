@@ -17,7 +17,7 @@ _BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
 _LABEL: Final = re.compile(r"(?=.{1,63}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 
 
-class Reach(NamedTuple):
+class Reachability(NamedTuple):
     """How a proxy is reached, and what it reaches.
 
     `addresses` are those that it listens on, `admin` is that of its admin listener, `suffixes` are
@@ -32,9 +32,9 @@ class Reach(NamedTuple):
     has_machines: bool = False
 
     @classmethod
-    def of(cls, config: Config, addresses: Sequence[Address]) -> "Reach":
+    def of(cls, config: Config, addresses: Sequence[Address]) -> "Reachability":
         """Return that of a proxy that listens at these addresses; its admin address is bound."""
-        admin = config.observing.admin
+        admin = config.observability.admin
         return cls(
             addresses=addresses,
             admin=None if admin is None else Address.parse(admin),
@@ -90,7 +90,7 @@ class Reach(NamedTuple):
         return (self.upstream_host,)
 
 
-UNKNOWN: Final = Reach()
+UNKNOWN: Final = Reachability()
 
 
 def is_isolated(each: Listening) -> bool:

@@ -15,7 +15,7 @@ _NOW: Final = ("in_flight", "clients", "upstreams", "idle_upstreams")
 _PROCESS_NOW: Final = ("resident_bytes", "open_fds")
 
 
-class Ledger:
+class WorkerHistory:
     """The last snapshot of every worker, by process id."""
 
     def __init__(self) -> None:

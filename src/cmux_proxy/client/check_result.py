@@ -22,7 +22,7 @@ _REMEDIES: Final = {
 }
 
 
-class Verdict(NamedTuple):
+class CheckResult(NamedTuple):
     """The result of one check, as one line: its name, what was found, and the remedy if any."""
 
     kind: str
@@ -32,12 +32,12 @@ class Verdict(NamedTuple):
     is_timeout: bool = False
 
 
-def unanswered(name: str, error: NoAnswer, remedy: str = "") -> Verdict:
+def unanswered(name: str, error: NoAnswer, remedy: str = "") -> CheckResult:
     """Nothing came."""
-    return Verdict(PROBLEM, name, str(error), remedy, error.is_timeout)
+    return CheckResult(PROBLEM, name, str(error), remedy, error.is_timeout)
 
 
-def refused_by_proxy(name: str, answer: Answer, before: str = "") -> Verdict:
+def refused_by_proxy(name: str, answer: Answer, before: str = "") -> CheckResult:
     """The proxy has answered itself, in its own words."""
     error = (answer.proxy_error or "").partition(";")[0]
     remedy = _REMEDIES.get(error, "")
@@ -45,7 +45,7 @@ def refused_by_proxy(name: str, answer: Answer, before: str = "") -> Verdict:
         remedy = "--token-file FILE"
     is_timeout = answer.status == 504
     says = f"{before}the proxy answers {answer.status}: {answer.text}"
-    return Verdict(PROBLEM, name, says, remedy, is_timeout)
+    return CheckResult(PROBLEM, name, says, remedy, is_timeout)
 
 
 def status_told(answer: Answer) -> str:

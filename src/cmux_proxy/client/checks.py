@@ -12,7 +12,7 @@ from cmux_proxy.client.check_result import (
     NOTE,
     OK,
     PROBLEM,
-    Verdict,
+    CheckResult,
     milliseconds,
     refused_by_proxy,
     status_told,
@@ -42,7 +42,7 @@ class Checks:
         self._timeout = timeout
         self._found = listening() if route.is_of_this_machine else []
 
-    def run(self) -> Iterator[Verdict]:
+    def run(self) -> Iterator[CheckResult]:
         """Yield what each check finds; what cannot go well any more is left out."""
         proxy = self.proxy()
         yield proxy
@@ -64,34 +64,34 @@ class Checks:
             yield self.websocket()
             yield self.stream(usual)
 
-    def proxy(self) -> Verdict:
+    def proxy(self) -> CheckResult:
         """Is there a proxy, and does it let one in?"""
         return check_proxy(self._route, self._timeout, self._found)
 
-    def bound(self, has_answered: bool) -> Verdict:
+    def bound(self, has_answered: bool) -> CheckResult:
         """Does something listen on the port where the proxy looks, and in which family?"""
         route = self._route
         if not route.is_of_this_machine:
-            return Verdict(NOTE, "bound", f"{route.proxy} is another machine; look there")
+            return CheckResult(NOTE, "bound", f"{route.proxy} is another machine; look there")
         if route.workspace is not None and are_hidden():
-            return Verdict(NOTE, "bound", HIDDEN)
+            return CheckResult(NOTE, "bound", HIDDEN)
         place = place_of(route.workspace)
         survey = Survey()
         found = survey.listening([place.space])
         if not survey.is_told:
-            return Verdict(NOTE, "bound", NOT_TOLD)
+            return CheckResult(NOTE, "bound", NOT_TOLD)
         there = [
             each for each in found if each.port == route.port and any(map(each.covers, place.hosts))
         ]
         if not there:
             kind = NOTE if has_answered else PROBLEM
             says = f"nothing listens on port {route.port} of {' or '.join(place.hosts)}"
-            return Verdict(kind, "bound", says, "" if has_answered else self._instead())
+            return CheckResult(kind, "bound", says, "" if has_answered else self._instead())
         families = sorted({each.family for each in there})
         says = f"{', '.join(map(told, there))}: {' and '.join(families)}"
         if all(each.address == "::1" for each in there):
             says += " only, which the proxy finds; others may have to ask for [::1]"
-        return Verdict(OK, "bound", says)
+        return CheckResult(OK, "bound", says)
 
     def _instead(self) -> str:
         place = place_of(self._route.workspace)
@@ -101,7 +101,7 @@ class Checks:
         ports = ports_told(self._found)
         return f"start the service or check the port; ports in use: {ports or 'none'}"
 
-    def route(self, usual: Answer, bound: Verdict) -> Verdict:
+    def route(self, usual: Answer, bound: CheckResult) -> CheckResult:
         """Does the proxy get an answer of the service?"""
         if usual.proxy_error is not None:
             verdict = refused_by_proxy("route", usual)
@@ -109,9 +109,9 @@ class Checks:
             return verdict._replace(remedy=_NOT_THERE) if is_bound else verdict
         text = f" ({usual.text})" if usual.status >= 400 and usual.text else ""
         says = f"GET {self._route.path} gets {usual.status}{text}"
-        return Verdict(OK, "route", f"{says} after {milliseconds(usual.head_after)}")
+        return CheckResult(OK, "route", f"{says} after {milliseconds(usual.head_after)}")
 
-    def host(self, usual: Answer) -> Verdict:
+    def host(self, usual: Answer) -> CheckResult:
         """Does the service take the host for its own?"""
         route = self._route
         try:
@@ -121,12 +121,12 @@ class Checks:
         if foreign.proxy_error is not None:
             return refused_by_proxy("host", foreign, f"with Host {route.host} ")
         if foreign.status < 400 or foreign.status == usual.status:
-            return Verdict(OK, "host", f"Host {route.host} gets {foreign.status}")
+            return CheckResult(OK, "host", f"Host {route.host} gets {foreign.status}")
         says = f"Host {route.host} gets {status_told(foreign)}"
         remedy = f"{_BOTH_FLAGS}, or allow the host in the service's own settings"
-        return Verdict(PROBLEM, "host", f"{says}, {route.usual_host} {usual.status}", remedy)
+        return CheckResult(PROBLEM, "host", f"{says}, {route.usual_host} {usual.status}", remedy)
 
-    def websocket(self) -> Verdict:
+    def websocket(self) -> CheckResult:
         """Does an upgrade come through, with the host of the page too?"""
         route = self._route
         # Where there is no WebSocket, servers refuse, close, or say nothing at all.
@@ -142,19 +142,19 @@ class Checks:
         except NoAnswer as error:
             return unanswered("websocket", error, _BOTH_FLAGS)
         if foreign.status == _SWITCHED:
-            return Verdict(OK, "websocket", f"{route.path} switches: 101")
+            return CheckResult(OK, "websocket", f"{route.path} switches: 101")
         says = f"Host and Origin {route.host} get {status_told(foreign)}, {route.usual_host} 101"
-        return Verdict(PROBLEM, "websocket", says, _BOTH_FLAGS)
+        return CheckResult(PROBLEM, "websocket", says, _BOTH_FLAGS)
 
-    def stream(self, usual: Answer) -> Verdict:
+    def stream(self, usual: Answer) -> CheckResult:
         """Does the body begin as soon as there is something of it?"""
         if usual.first_byte_after is None:
             says = f"the head came, and nothing of the body within {self._timeout:g} s"
-            return Verdict(PROBLEM, "stream", says, self._who_holds_it(), is_timeout=True)
+            return CheckResult(PROBLEM, "stream", says, self._who_holds_it(), is_timeout=True)
         if not usual.has_body:
-            return Verdict(NOTE, "stream", f"GET {self._route.path} has no body; see --path")
+            return CheckResult(NOTE, "stream", f"GET {self._route.path} has no body; see --path")
         after = milliseconds(usual.first_byte_after)
-        return Verdict(OK, "stream", f"the first byte of the body came after {after}")
+        return CheckResult(OK, "stream", f"the first byte of the body came after {after}")
 
     def _who_holds_it(self) -> str:
         """Ask without the proxy, where that is possible, and see whether it makes a difference."""
@@ -174,7 +174,7 @@ class Checks:
         return f"without the proxy it comes after {after}: look at what else is between"
 
 
-def check_proxy(route: Route, timeout: float, found: list[Listening]) -> Verdict:
+def check_proxy(route: Route, timeout: float, found: list[Listening]) -> CheckResult:
     """Ask for what only a proxy answers; `found` is what listens on its machine, if known."""
     try:
         answer = ask(route.proxy, route.probe(), timeout)
@@ -182,10 +182,10 @@ def check_proxy(route: Route, timeout: float, found: list[Listening]) -> Verdict
         return unanswered("proxy", error, _where_else(found) or _START_IT)
     if answer.proxy_error is None:
         says = f"{route.proxy} answers {status_told(answer)}, but not as a cmux-proxy"
-        return Verdict(PROBLEM, "proxy", says, _where_else(found) or "check --proxy")
+        return CheckResult(PROBLEM, "proxy", says, _where_else(found) or "check --proxy")
     if answer.status != 400:
         return refused_by_proxy("proxy", answer)
-    return Verdict(OK, "proxy", f"{route.proxy} is a cmux-proxy")
+    return CheckResult(OK, "proxy", f"{route.proxy} is a cmux-proxy")
 
 
 def _where_else(found: list[Listening]) -> str:
@@ -199,5 +199,5 @@ def _reachable(each: Listening) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(each.address, each.address)  # noqa: S104
 
 
-def _no_socket(route: Route, says: str) -> Verdict:
-    return Verdict(NOTE, "websocket", f"none at {route.path}, see --path: {says}")
+def _no_socket(route: Route, says: str) -> CheckResult:
+    return CheckResult(NOTE, "websocket", f"none at {route.path}, see --path: {says}")

@@ -57,7 +57,7 @@ class Workspace(click.ParamType[str]):
         return value
 
 
-def way_in(function: F) -> F:
+def proxy_options(function: F) -> F:
     """Add the flags that say how to get to the port; see `lines_of`."""
     for option in (
         click.option(

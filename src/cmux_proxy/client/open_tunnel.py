@@ -43,7 +43,7 @@ class TunnelTimeout(TunnelError):
     """There is no tunnel yet."""
 
 
-class Wanted(NamedTuple):
+class ConnectRequest(NamedTuple):
     """What to ask for: a port, perhaps of a workspace, with further whole header lines."""
 
     port: int
@@ -70,7 +70,7 @@ class Tunnel(NamedTuple):
     writer: asyncio.StreamWriter
 
 
-async def open_tunnel(url: ProxyUrl, wanted: Wanted, timeout: float) -> Tunnel:
+async def open_tunnel(url: ProxyUrl, wanted: ConnectRequest, timeout: float) -> Tunnel:
     """Return a tunnel; raise TunnelError, or TunnelTimeout after `timeout` seconds."""
     try:
         async with asyncio.timeout(timeout):
@@ -79,7 +79,7 @@ async def open_tunnel(url: ProxyUrl, wanted: Wanted, timeout: float) -> Tunnel:
         raise TunnelTimeout(f"{url} has not opened a tunnel within {timeout:g} s") from None
 
 
-async def _open(url: ProxyUrl, wanted: Wanted) -> Tunnel:
+async def _open(url: ProxyUrl, wanted: ConnectRequest) -> Tunnel:
     try:
         way = proxy_for(url, os.environ)
         tunnel = await (_connect(url) if way is None else _through(way, url))

@@ -13,8 +13,14 @@ from typing import Final
 
 import click
 
-from cmux_proxy.client.client_options import Url, lines_of, way_in
-from cmux_proxy.client.open_tunnel import Tunnel, TunnelError, TunnelTimeout, Wanted, open_tunnel
+from cmux_proxy.client.client_options import Url, lines_of, proxy_options
+from cmux_proxy.client.open_tunnel import (
+    ConnectRequest,
+    Tunnel,
+    TunnelError,
+    TunnelTimeout,
+    open_tunnel,
+)
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.commands.output import warn
 from cmux_proxy.config.token_file import Tokens
@@ -26,7 +32,7 @@ _PIECE: Final = 64 * 1024
 @click.command("connect")
 @click.argument("port", type=click.IntRange(1, 65535))
 @click.argument("url", type=Url())
-@way_in
+@proxy_options
 def connect_command(
     port: int,
     url: ProxyUrl,
@@ -41,7 +47,7 @@ def connect_command(
     """
     # It ends at once, even amid a write to something that nobody reads.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    wanted = Wanted(port, workspace, lines_of(headers, token_file))
+    wanted = ConnectRequest(port, workspace, lines_of(headers, token_file))
     try:
         asyncio.run(_run(url, wanted, timeout))
     except TunnelTimeout as error:
@@ -54,7 +60,7 @@ def connect_command(
     return 0
 
 
-async def _run(url: ProxyUrl, wanted: Wanted, timeout: float) -> None:
+async def _run(url: ProxyUrl, wanted: ConnectRequest, timeout: float) -> None:
     tunnel = await open_tunnel(url, wanted, timeout)
     if not sys.stdin.isatty():
         # Ctrl-C in a terminal goes to all that was started there, a shared ssh master's

@@ -6,9 +6,9 @@ from typing import Final
 import click
 
 from cmux_proxy.client.check_plan import Route
-from cmux_proxy.client.check_result import NOTE, OK, PROBLEM, Verdict
+from cmux_proxy.client.check_result import NOTE, OK, PROBLEM, CheckResult
 from cmux_proxy.client.checks import Checks, check_proxy
-from cmux_proxy.client.client_options import Url, lines_of, way_in
+from cmux_proxy.client.client_options import Url, lines_of, proxy_options
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.commands.connect import TIMED_OUT
 from cmux_proxy.commands.output import say, warn
@@ -31,7 +31,7 @@ _COLOURS: Final = {OK: "green", PROBLEM: "red", NOTE: None}
     help="Where the proxy is.",
 )  # fmt: skip
 @click.option("--path", default="/", show_default=True, help="Path to ask for.")
-@way_in
+@proxy_options
 def doctor_command(
     port: int | None,
     host: str | None,
@@ -49,12 +49,12 @@ def doctor_command(
     _check_arguments(host, workspace, path)
     if port is None and host is None:
         route = Route.of(proxy, 1, None, None, path, extra)
-        return print_verdicts(_proxy_alone(route, timeout))
+        return print_check_results(_proxy_alone(route, timeout))
     try:
         route = Route.of(proxy, port, host, workspace, path, extra)
     except ValueError as error:
         raise click.BadParameter(f"{error}; give --port", param_hint="--host") from None
-    return print_verdicts(Checks(route, timeout).run())
+    return print_check_results(Checks(route, timeout).run())
 
 
 def _check_arguments(host: str | None, workspace: str | None, path: str) -> None:
@@ -72,20 +72,22 @@ def _field(line: str) -> tuple[str, str]:
     return name, value.strip(" \t")
 
 
-def _proxy_alone(route: Route, timeout: float) -> Iterable[Verdict]:
+def _proxy_alone(route: Route, timeout: float) -> Iterable[CheckResult]:
     survey = Survey()
     found = survey.listening() if route.is_of_this_machine else []
     yield check_proxy(route, timeout, found)
     if not route.is_of_this_machine:
-        yield Verdict(NOTE, "bound", f"{route.proxy} is another machine; check a port with --port")
+        yield CheckResult(
+            NOTE, "bound", f"{route.proxy} is another machine; check a port with --port"
+        )
     elif not survey.is_told:
-        yield Verdict(NOTE, "bound", NOT_TOLD)
+        yield CheckResult(NOTE, "bound", NOT_TOLD)
     else:
         ports = ports_told(found)
-        yield Verdict(NOTE, "bound", f"ports in use: {ports or 'none'}; check one with --port")
+        yield CheckResult(NOTE, "bound", f"ports in use: {ports or 'none'}; check one with --port")
 
 
-def print_verdicts(verdicts: Iterable[Verdict]) -> int:
+def print_check_results(verdicts: Iterable[CheckResult]) -> int:
     """Print each as it comes; return the exit status that the first problem has."""
     status = 0
     for each in verdicts:

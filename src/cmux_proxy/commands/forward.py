@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, Self
 
 import click
 
-from cmux_proxy.client.client_options import Url, lines_of, way_in
+from cmux_proxy.client.client_options import Url, lines_of, proxy_options
 from cmux_proxy.client.local_ports import listen_on, shown
-from cmux_proxy.client.open_tunnel import TunnelError, Wanted, open_tunnel, system_says
+from cmux_proxy.client.open_tunnel import ConnectRequest, TunnelError, open_tunnel, system_says
 from cmux_proxy.client.pipe import join
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.commands.output import warn
@@ -60,7 +60,7 @@ class _ForwardType(click.ParamType[Forward]):
 @click.argument("forwards", type=_ForwardType(), nargs=-1, required=True, metavar="[LOCAL:]PORT...")
 @click.argument("url", type=Url())
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Local address to listen on.")
-@way_in
+@proxy_options
 def forward_command(
     forwards: Sequence[Forward],
     url: ProxyUrl,
@@ -74,13 +74,15 @@ def forward_command(
     if token_file is not None and token_file.warning:
         warn(f"cmux-proxy: WARNING: {token_file.warning}")
     lines = lines_of(headers, token_file)
-    wanted = [(each.local, Wanted(each.port, workspace, lines)) for each in forwards]
+    wanted = [(each.local, ConnectRequest(each.port, workspace, lines)) for each in forwards]
     # Each connection takes two.
     raise_limit()
     asyncio.run(_run(Forwarder(url, timeout), bind, wanted))
 
 
-async def _run(forwarder: "Forwarder", bind: str, wanted: Sequence[tuple[int, Wanted]]) -> None:
+async def _run(
+    forwarder: "Forwarder", bind: str, wanted: Sequence[tuple[int, ConnectRequest]]
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(forwarder.hear)
     stop = asyncio.Event()
@@ -107,7 +109,7 @@ class Forwarder:
         self._received = 0
         self._is_short = False
 
-    async def listen(self, bind: str, local: int, wanted: Wanted) -> None:
+    async def listen(self, bind: str, local: int, wanted: ConnectRequest) -> None:
         """Listen for connections to a port; raise click's exception where that cannot be."""
         try:
             sockets = await listen_on(bind, local)
@@ -144,7 +146,7 @@ class Forwarder:
             self._status.warn(f"cmux-proxy: error: connections have to wait: {remedy}")
 
     def _accept(
-        self, wanted: Wanted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, wanted: ConnectRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         # A task of our own: those that asyncio makes here complain, in Python 3.11, when they end
         # with the process.
@@ -153,7 +155,7 @@ class Forwarder:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(
-        self, wanted: Wanted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, wanted: ConnectRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._open += 1
         self._show()

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from cmux_proxy.config.proxy_config import MOST_BUSY_POLL
+from cmux_proxy.config.proxy_config import MAX_BUSY_POLL
 from cmux_proxy.config.token_file import Tokens, read_tokens
 from cmux_proxy.errors import ConfigError
 
@@ -67,8 +67,8 @@ class BusyPoll(click.ParamType[float]):
         seconds = float(match["number"]) * _SECONDS[match["unit"]]
         if seconds and not match["unit"]:
             self.fail(f"{value!r} needs a unit: us, ms or s", param, ctx)
-        if seconds > MOST_BUSY_POLL:
-            self.fail(f"{value!r} is more than {MOST_BUSY_POLL * 1000:g}ms", param, ctx)
+        if seconds > MAX_BUSY_POLL:
+            self.fail(f"{value!r} is more than {MAX_BUSY_POLL * 1000:g}ms", param, ctx)
         return seconds
 
 

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from cmux_proxy.config.sections import (
     Access,
     Limits,
-    Observing,
+    Observability,
     PoolLimits,
     Rewriting,
     Routing,
@@ -26,7 +26,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 DEFAULT_LISTEN = ("0.0.0.0:8080", "127.0.0.1:8080")
 DEFAULT_UPSTREAM_HOST = "127.0.0.1"
-MOST_BUSY_POLL = 0.01
+MAX_BUSY_POLL = 0.01
 
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[^:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 _PATH = re.compile(r"unix:(/[^,\0\n]+)")
@@ -98,7 +98,7 @@ class Config:
     timeouts: Timeouts = field(default_factory=Timeouts)
     pool: PoolLimits = field(default_factory=PoolLimits)
     access: Access = field(default_factory=Access)
-    observing: Observing = field(default_factory=Observing)
+    observability: Observability = field(default_factory=Observability)
     loop: LoopName = "auto"
     busy_poll: float = 0.0
     log_level: LogLevel = "info"
@@ -116,18 +116,18 @@ class Config:
         if self.upstream_host is not None:
             object.__setattr__(self, "upstream_host", _upstream_host(self.upstream_host))
         self._check_admin()
-        check_number("busy_poll", self.busy_poll, least=0, most=MOST_BUSY_POLL)
+        check_number("busy_poll", self.busy_poll, least=0, most=MAX_BUSY_POLL)
         check_choice("loop", self.loop, get_args(LoopName))
         check_choice("log_level", self.log_level, get_args(LogLevel))
         if type(self.workers) is not int or self.workers < 1:
             raise ConfigError("workers", f"{self.workers!r} is not a whole number of at least 1")
 
     def _check_admin(self) -> None:
-        if self.observing.admin is None:
+        if self.observability.admin is None:
             return
-        admin = Address.parse(self.observing.admin, "observing.admin")
+        admin = Address.parse(self.observability.admin, "observability.admin")
         if admin in self.addresses() and (admin.port or admin.path):
-            raise ConfigError("observing.admin", f"{admin} is the proxy's own, from listen")
+            raise ConfigError("observability.admin", f"{admin} is the proxy's own, from listen")
 
     def addresses(self) -> list[Address]:
         """Return the addresses to listen on, in the order given."""

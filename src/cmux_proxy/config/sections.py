@@ -32,8 +32,8 @@ LogFormat = Literal["text", "json", "combined"]
 
 # Below it every name is this machine, for browsers above all (RFC 6761 section 6.3).
 LOCALHOST = "localhost"
-LEAST_BUFFER = 16 * 1024
-MOST_BUFFER = 256 * 1024
+MIN_BUFFER = 16 * 1024
+MAX_BUFFER = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Limits:
     response_fields: int = 1024
     chunk_extensions: int = 16 * 1024
     trailers: int = 16 * 1024
-    buffer: int = MOST_BUFFER
+    buffer: int = MAX_BUFFER
     clients: int | None = None
     clients_per_address: int | None = None
     upstream_connections: int | None = None
@@ -60,7 +60,7 @@ class Limits:
             value = getattr(self, name)
             if value is None and name in ("clients", "clients_per_address", "upstream_connections"):
                 continue
-            least, most = (LEAST_BUFFER, MOST_BUFFER) if name == "buffer" else (1, math.inf)
+            least, most = (MIN_BUFFER, MAX_BUFFER) if name == "buffer" else (1, math.inf)
             check_number(f"limits.{name}", value, least, most)
 
 
@@ -187,7 +187,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Observing:
+class Observability:
     """What is told of exchanges, and to whom.
 
     `access_log` is "off", "errors", which are those that the proxy answered by itself or broke off,
@@ -208,14 +208,14 @@ class Observing:
     admin_unix_mode: int = 0o600
 
     def __post_init__(self) -> None:
-        check_choice("observing.access_log", self.access_log, get_args(AccessLogMode))
-        check_choice("observing.log_format", self.log_format, get_args(LogFormat))
+        check_choice("observability.access_log", self.access_log, get_args(AccessLogMode))
+        check_choice("observability.log_format", self.log_format, get_args(LogFormat))
         if self.access_log_file is not None and not isinstance(self.access_log_file, str):
-            raise ConfigError("observing.access_log_file", "needs a path, as a string")
-        check_boolean("observing.metrics_per_port", self.metrics_per_port)
-        check_mode("observing.admin_unix_mode", self.admin_unix_mode)
+            raise ConfigError("observability.access_log_file", "needs a path, as a string")
+        check_boolean("observability.metrics_per_port", self.metrics_per_port)
+        check_mode("observability.admin_unix_mode", self.admin_unix_mode)
         if self.otlp is not None:
-            check_list("observing.otlp", [self.otlp], web_address)
+            check_list("observability.otlp", [self.otlp], web_address)
 
 
 def _token(text: str) -> None:

@@ -6,7 +6,7 @@ The numbers are those of `_fast_scan.pyx` too. Neighbours: `field_lines.py` find
 
 from typing import Final
 
-from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.reserved_fields import ReservedFields
 
 KIND_REPORTED: Final = 0
 KIND_HOP_BY_HOP: Final = 1
@@ -39,7 +39,7 @@ _REQUEST_KINDS: Final[dict[bytes, int]] = {
 }
 
 
-def names_of_interest(family: Family) -> dict[bytes, int]:
+def names_of_interest(family: ReservedFields) -> dict[bytes, int]:
     """Return the kinds of the fields that a FieldReader with this family looks at, by name."""
     is_request = family.prefix != b""
     kinds = {**_KINDS, **_REQUEST_KINDS} if is_request else dict(_KINDS)

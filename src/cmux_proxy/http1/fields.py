@@ -35,7 +35,7 @@ from cmux_proxy.http1.head import (
 )
 from cmux_proxy.http1.hop_by_hop import RENEWED_TE, has_trailers, take_h2c_out
 from cmux_proxy.http1.request_target import expectations
-from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.reserved_fields import ReservedFields
 
 OPTIONS: Final[dict[bytes, int]] = {
     b"close": CLOSE,
@@ -67,7 +67,7 @@ class FieldReader(SpanFinder):
 
     __slots__ = ("_family", "_limits", "_lines", "_memory", "_seen")
 
-    def __init__(self, limits: HeadLimits, family: Family) -> None:
+    def __init__(self, limits: HeadLimits, family: ReservedFields) -> None:
         self._lines = FieldLines(names_of_interest(family), family.prefix)
         self._limits = limits
         self._family = family

@@ -3,7 +3,7 @@
 from typing import Final
 
 
-class Family:
+class ReservedFields:
     """Fields that are the proxy's own: no peer has them forwarded. All names are in lower case.
 
     Those whose names begin with `prefix` and end with `suffix`, and those in `reported`, are
@@ -25,4 +25,4 @@ class Family:
         self.cut = cut
 
 
-NO_FAMILY: Final = Family(b"", b"")
+NO_FAMILY: Final = ReservedFields(b"", b"")

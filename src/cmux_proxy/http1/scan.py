@@ -19,7 +19,7 @@ from cmux_proxy.http1.fields import OPTIONS, FieldReader
 from cmux_proxy.http1.grammar import EMPTY_LINES
 from cmux_proxy.http1.head import Fields, HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.normalize import normalize, response_end
-from cmux_proxy.http1.reserved_fields import NO_FAMILY, Family
+from cmux_proxy.http1.reserved_fields import NO_FAMILY, ReservedFields
 
 try:
     from cmux_proxy.http1._fast_scan import FastScan
@@ -34,7 +34,7 @@ class Scanner:
 
     __slots__ = ("_limits", "_reader", "_fast_scan")
 
-    def __init__(self, limits: HeadLimits, family: Family) -> None:
+    def __init__(self, limits: HeadLimits, family: ReservedFields) -> None:
         self._limits = limits
         self._reader = FieldReader(limits, family)
         self._fast_scan: FastScan | None = None

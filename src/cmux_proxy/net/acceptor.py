@@ -34,7 +34,7 @@ class Acceptor(Protocol):
         """Stop, but accept what is in the kernel's queue by now."""
 
 
-class Arrivals:
+class AcceptedConnections:
     """What the acceptors of one proxy share: what comes out, and those that are on their way."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Arrivals:
         task.add_done_callback(self._tasks.discard)
 
 
-def acceptor(arrivals: Arrivals, sock: socket.socket, bursts: bool) -> Acceptor:
+def acceptor(arrivals: AcceptedConnections, sock: socket.socket, bursts: bool) -> Acceptor:
     """Return what suits the event loop, and whether bursts may be taken; does not own `sock`."""
     is_tcp = sock.family != socket.AF_UNIX
     if isinstance(arrivals.loop, asyncio.BaseEventLoop) or not (bursts and is_tcp):
@@ -68,7 +68,7 @@ def acceptor(arrivals: Arrivals, sock: socket.socket, bursts: bool) -> Acceptor:
 class ServerAcceptor:
     """Accepts with the loop's own server."""
 
-    def __init__(self, arrivals: Arrivals, sock: socket.socket) -> None:
+    def __init__(self, arrivals: AcceptedConnections, sock: socket.socket) -> None:
         self._arrivals = arrivals
         self._sock = sock
         self._server: asyncio.AbstractServer | None = None
@@ -115,7 +115,7 @@ class ServerAcceptor:
 class ReaderAcceptor:
     """Accepts whenever the socket can be read."""
 
-    def __init__(self, arrivals: Arrivals, sock: socket.socket) -> None:
+    def __init__(self, arrivals: AcceptedConnections, sock: socket.socket) -> None:
         self._arrivals = arrivals
         self._loop = arrivals.loop
         self._sock = sock

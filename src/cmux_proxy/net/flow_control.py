@@ -16,7 +16,7 @@ ENDED: Final = 4  # the peer has sent its last byte; reading again would tell it
 UNSENT: Final = 8  # much of its request waits for a connection
 
 
-class PacedConnection(Unread):
+class FlowControlledConnection(Unread):
     """A transport that can be held from reading for several reasons."""
 
     __slots__ = ("_holds", "is_write_paused")

@@ -30,11 +30,11 @@ class ReadSize:
     def install(self, transport: asyncio.Transport, protocol: object) -> None:
         """Make `protocol` the transport's, with that bound."""
         if self._piece is not None:
-            protocol = Overlay(self._piece, cast(asyncio.Protocol, protocol))
+            protocol = BufferedAdapter(self._piece, cast(asyncio.Protocol, protocol))
         transport.set_protocol(cast(asyncio.BaseProtocol, protocol))
 
 
-class Overlay(asyncio.BufferedProtocol):
+class BufferedAdapter(asyncio.BufferedProtocol):
     """Reads in its own way for the protocol behind it, which is told all else as ever."""
 
     def __init__(self, piece: memoryview, protocol: asyncio.Protocol) -> None:

@@ -1,8 +1,8 @@
 """Large transfers: bytes that nobody looks at go from socket to socket within the kernel.
 
-A connection that brings much gets a `Bulk` for its protocol. That reads a small piece as ever, for
-the protocol behind it, and has the kernel move what has come besides, uncopied and through a pipe
-(Linux's `splice`). So ends, losses and the last byte of a body are told as ever.
+A connection that brings much gets a `SpliceTransfer` for its protocol. That reads a small piece as
+ever, for the protocol behind it, and has the kernel move what has come besides, uncopied and
+through a pipe (Linux's `splice`). So ends, losses and the last byte of a body are told as ever.
 Towards a sink that is full, no more is read at a time than it has room for: what it does not take
 stays in memory for as long as its peer does not read.
 Both connections are plain TCP, but for clients of Unix sockets. Knows of HTTP only how much of a
@@ -20,7 +20,7 @@ from typing import Final, cast
 
 from cmux_proxy.http1.body import Body, LengthBody, UntilCloseBody
 from cmux_proxy.net.peer import peer_of
-from cmux_proxy.net.read_buffer import Overlay
+from cmux_proxy.net.read_buffer import BufferedAdapter
 from cmux_proxy.net.socket_options import spare_pacing
 from cmux_proxy.relay.disconnects import is_behind
 
@@ -51,11 +51,11 @@ _UNABLE: Final = frozenset(
 Note = Callable[[int], None]
 
 
-class Conduit:
+class SplicePipe:
     """The pipe of one event loop: since it is empty between calls, all connections share it.
 
-    The same goes for `piece` and `sip`, into which a `Bulk` and a `Sips` have their connections
-    read.
+    The same goes for `piece` and `sip`, into which a `SpliceTransfer` and a `SpliceReads` have
+    their connections read.
     """
 
     def __init__(self, is_wanted: bool = True) -> None:
@@ -126,12 +126,12 @@ class Conduit:
             self._ends = None
 
 
-class Bulk(Overlay):
+class SpliceTransfer(BufferedAdapter):
     """What a connection reports to while much comes from it, instead of its own protocol."""
 
     def __init__(
         self,
-        conduit: Conduit,
+        conduit: SplicePipe,
         source: asyncio.Transport,
         sink: asyncio.Transport,
         body: LengthBody | None,
@@ -172,11 +172,11 @@ class Bulk(Overlay):
         return taken >= WORTHWHILE
 
 
-class Sips(Overlay):
+class SpliceReads(BufferedAdapter):
     """What a connection reports to while its sink is full and the kernel cannot move its bytes."""
 
     def __init__(
-        self, conduit: Conduit, source: asyncio.Transport, sink: asyncio.Transport
+        self, conduit: SplicePipe, source: asyncio.Transport, sink: asyncio.Transport
     ) -> None:
         super().__init__(conduit.sip, cast(asyncio.Protocol, source.get_protocol()))
         self._source = source
@@ -190,7 +190,7 @@ class Sips(Overlay):
 
 
 def begin(
-    conduit: Conduit,
+    conduit: SplicePipe,
     source: asyncio.Transport,
     sink: asyncio.Transport,
     body: Body | None,
@@ -216,13 +216,13 @@ def begin(
             return
         # A client of a wildcard address is not known to be on the loopback before.
         spare_pacing(sink.get_extra_info("socket"), peer_of(sink))
-        source.set_protocol(Bulk(conduit, source, sink, length, note))
+        source.set_protocol(SpliceTransfer(conduit, source, sink, length, note))
 
 
-def sip(conduit: Conduit, source: asyncio.Transport, sink: asyncio.Transport) -> None:
+def sip(conduit: SplicePipe, source: asyncio.Transport, sink: asyncio.Transport) -> None:
     """Have little read at a time while the sink is full; the kernel cannot move what comes."""
     if conduit.is_able and descriptor(source) >= 0 and is_full(sink):
-        source.set_protocol(Sips(conduit, source, sink))
+        source.set_protocol(SpliceReads(conduit, source, sink))
 
 
 def is_full(sink: asyncio.Transport) -> bool:

@@ -21,7 +21,7 @@ from cmux_proxy.observe.record import (
     shorten,
 )
 from cmux_proxy.relay.failures import Failure
-from cmux_proxy.relay.state import Sides
+from cmux_proxy.relay.state import ExchangeState
 from cmux_proxy.routing.target import Target
 
 # What nginx made of a client that left before its answer began; it is never sent.
@@ -32,7 +32,7 @@ _TRACE: Final = b"traceparent"
 _TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 
 
-class Telling(Sides):
+class ExchangeLog(ExchangeState):
     """An exchange as its observer sees it."""
 
     __slots__ = ()

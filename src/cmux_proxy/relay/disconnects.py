@@ -34,7 +34,7 @@ _NOT_SENT: Final = 0x894B
 _ENDED: Final[int] = getattr(select, "POLLRDHUP", 0)
 
 
-class Departures:
+class DisconnectDetector:
     """Looks at what is not read in some groups of connections."""
 
     def __init__(self, groups: Sequence[Collection[Timed]]) -> None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from cmux_proxy.http1.local_reply import Content
-from cmux_proxy.net.flow_control import EARLY_FULL, PacedConnection
+from cmux_proxy.net.flow_control import EARLY_FULL, FlowControlledConnection
 from cmux_proxy.net.peer import peer_of
 from cmux_proxy.relay.failures import Failure
 
@@ -12,7 +12,7 @@ from cmux_proxy.relay.failures import Failure
 EARLY_LIMIT: Final = 4096
 
 
-class ClientSide(PacedConnection):
+class ClientSide(FlowControlledConnection):
     """A client's connection as its exchange sees it."""
 
     __slots__ = ("early", "has_ended")

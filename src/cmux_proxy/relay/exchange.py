@@ -23,7 +23,7 @@ from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.error_content import presented
 from cmux_proxy.relay.failures import Failure
-from cmux_proxy.relay.request import Asking
+from cmux_proxy.relay.request import RequestStream
 from cmux_proxy.relay.state import OVER, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE, WAITING
 from cmux_proxy.relay.tunnel import Tunnel
 from cmux_proxy.upstream.connect_errors import REFUSED
@@ -35,7 +35,7 @@ _COMPLETE: Final[int] = Outcome.COMPLETE.value
 _TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 
 
-class Exchange(Asking):
+class Exchange(RequestStream):
     """Carries one request from a client to its upstream, and the answer back."""
 
     __slots__ = ()
@@ -46,7 +46,7 @@ class Exchange(Asking):
         """The client sends nothing more: after a complete request, it still gets its answer."""
         if self._waiter is not None:
             # The rest of the request may have come early; `body_wanted` will tell.
-            self._context.dialer.hurry(self._waiter)
+            self._context.dialer.stop_retrying(self._waiter)
             return
         if self._request_side != REQUEST_DONE:
             self.client_gone()
@@ -121,7 +121,7 @@ class Exchange(Asking):
         """The upstream has sent its last byte."""
         self._lose_upstream()
         if self._response_side == WAITING:
-            self._miss_answer()
+            self._on_no_response()
         elif self._response_side == RESPONSE_DONE:
             self._leave_request_unread()
         elif self._response_body is not None and self._response_body.ends_with_connection():
@@ -135,7 +135,7 @@ class Exchange(Asking):
         """The upstream's connection is gone without an orderly end."""
         self._lose_upstream()
         if self._response_side == WAITING:
-            self._miss_answer()
+            self._on_no_response()
         elif self._response_side == RESPONSE_DONE:
             self._leave_request_unread()
         else:
@@ -165,7 +165,7 @@ class Exchange(Asking):
         self._upstream_persists = False
         self.takes_body = False
 
-    def _miss_answer(self) -> None:
+    def _on_no_response(self) -> None:
         """No response came: send the request once more if that is safe, else say so."""
         is_safe = self._outgoing != b"" and self._request.method in _IDEMPOTENT
         if self._is_reused and is_safe and not self._held:

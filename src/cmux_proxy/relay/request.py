@@ -21,8 +21,8 @@ from cmux_proxy.net.flow_control import UNSENT
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.downstream import EARLY_LIMIT
 from cmux_proxy.relay.loop_detection import check_hops, hop_line
-from cmux_proxy.relay.request_options import Wishes
-from cmux_proxy.relay.response import Answering
+from cmux_proxy.relay.request_options import RequestOptions
+from cmux_proxy.relay.response import ResponseStream
 from cmux_proxy.relay.state import (
     REQUEST_BODY,
     REQUEST_DONE,
@@ -35,7 +35,7 @@ from cmux_proxy.routing.target import HostTarget, Target
 from cmux_proxy.upstream.connection import UpstreamConnection
 
 
-class Asking(Answering):
+class RequestStream(ResponseStream):
     """What an exchange does with its client's request."""
 
     __slots__ = ()
@@ -78,7 +78,7 @@ class Asking(Answering):
         if request.fields.upgrade is not None:
             self._upgrade = asks_upgrade(request)
         tail = self._take_first_body(framing)
-        self._asks_leave = framing != 0 and request.fields.expect is not None
+        self._awaiting_continue = framing != 0 and request.fields.expect is not None
         context = self._context
         edits: serialize.Edits | None = None
         asked_host = request.fields.host if to is None else to.authority
@@ -97,7 +97,7 @@ class Asking(Answering):
             self._outgoing = serialize.other_request(request, to, self._upgrade, host, tail, edits)
         upstream = context.pool.lease(target)
         if upstream is not None and upstream.address is not None:
-            upstream = context.dialer.still_there(upstream)
+            upstream = context.dialer.revalidate(upstream)
         if upstream is None:
             self._wait(False)
         else:
@@ -137,7 +137,7 @@ class Asking(Answering):
 
     def _hear_wishes(self, reported: tuple[tuple[bytes, bytes], ...]) -> None:
         check_hops(reported)
-        wishes = Wishes(reported)
+        wishes = RequestOptions(reported)
         most_wait = self._context.most_wait
         self._wished_host = wishes.host
         if wishes.wait is not None and most_wait:

@@ -22,7 +22,7 @@ _DURATION: Final = re.compile(rb"([0-9]{1,9})(ms|s|m|)")
 _SECONDS: Final = {b"ms": 0.001, b"s": 1.0, b"m": 60.0, b"": 1.0}
 
 
-class Wishes:
+class RequestOptions:
     """What one request asks for: seconds to wait for the port, another Host; None is nothing."""
 
     __slots__ = ("host", "wait")

@@ -15,7 +15,7 @@ from cmux_proxy.http1.keep_alive import client_wants_more, upstream_allows_more
 from cmux_proxy.http1.response_body import response_body
 from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP, additions, delivery
 from cmux_proxy.net import splice
-from cmux_proxy.relay.accounting import Telling
+from cmux_proxy.relay.accounting import ExchangeLog
 from cmux_proxy.relay.state import REQUEST_DONE, RESPONSE_BODY
 
 # Up to so many bytes, a copy costs less than to send from two places.
@@ -24,7 +24,7 @@ _MOST_COPIED: Final = 8192
 _SMALL_HEAD: Final = 1024
 
 
-class Answering(Telling):
+class ResponseStream(ExchangeLog):
     """What an exchange does with the bytes of its upstream's answer."""
 
     __slots__ = ()
@@ -73,7 +73,7 @@ class Answering(Telling):
         self._outgoing = b""
         self._sent += head.end
         if head.status == 100:
-            self._asks_leave = False
+            self._awaiting_continue = False
         if head.fields.connection & CLOSE:
             # So the scanner marks a head that it had to normalize.
             self._upstream_persists = False
@@ -92,7 +92,7 @@ class Answering(Telling):
         self._sent += len(head.buffer)
         # RFC 9110 section 10.1.1: whether a body follows that nobody gave leave for, client and
         # upstream may see differently, so that nothing else may follow.
-        if self._asks_leave or not upstream_allows_more(head, framing):
+        if self._awaiting_continue or not upstream_allows_more(head, framing):
             self._upstream_persists = False
         may_persist = (
             (self._upstream_persists or self._request_side == REQUEST_DONE)

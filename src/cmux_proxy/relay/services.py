@@ -5,26 +5,26 @@ from collections.abc import Callable
 from email.utils import formatdate
 
 from cmux_proxy.config.proxy_config import Config
-from cmux_proxy.config.sections import MOST_BUFFER, Access, Rewriting
+from cmux_proxy.config.sections import MAX_BUFFER, Access, Rewriting
 from cmux_proxy.downstream.admission import Admission
 from cmux_proxy.http1.body import ChunkRules
 from cmux_proxy.http1.head import HeadLimits
-from cmux_proxy.http1.reserved_fields import Family
+from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.net.busy_poll import BusyPoll
 from cmux_proxy.net.read_buffer import ReadSize
-from cmux_proxy.net.splice import Conduit
+from cmux_proxy.net.splice import SplicePipe
 from cmux_proxy.net.timers import NEVER, Ticker, Timed
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Tally
 from cmux_proxy.relay.access import TOKEN_FIELD, RequestAccess
-from cmux_proxy.relay.disconnects import Departures
+from cmux_proxy.relay.disconnects import DisconnectDetector
 from cmux_proxy.relay.downstream import EARLY_LIMIT
 from cmux_proxy.relay.header_rules import Rewriter
 from cmux_proxy.relay.request_options import WISHES
 from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection
-from cmux_proxy.upstream.connector import Addresses
+from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import Dialling
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
@@ -81,7 +81,7 @@ class Context:
         limits = config.limits
         self.request_scanner = RequestScanner(
             HeadLimits(limits.request_line, limits.header_section, limits.header_fields),
-            Family(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,)),
+            ReservedFields(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,)),
         )
         self.response_scanner = ResponseScanner(
             HeadLimits(limits.response_head, limits.response_head, limits.response_fields)
@@ -105,7 +105,7 @@ class Context:
         self.most_wait = timeouts.most_wait
         self.is_own = is_own
         self.read_size = ReadSize(loop, limits.buffer - EARLY_LIMIT)
-        addresses = Addresses(loop, config.upstream_host is None, is_own)
+        addresses = Connector(loop, config.upstream_host is None, is_own)
         self.dialer = Dialer(
             Dialling(
                 loop, self.pool, addresses, self.read_size, timeouts.connect,
@@ -113,7 +113,7 @@ class Context:
             )
         )  # fmt: skip
         # A pipe holds as much as it holds.
-        self.conduit = Conduit(limits.buffer >= MOST_BUFFER)
+        self.conduit = SplicePipe(limits.buffer >= MAX_BUFFER)
         # None where they are off, so that a request or a connection pays for one comparison.
         self.access = None if config.access == Access() else RequestAccess(config.access)
         self.admission = Admission.of(config)
@@ -123,7 +123,7 @@ class Context:
         self.clients: set[Timed] = set()
         self.tunnels: set[Timed] = set()
         timed = [self.clients] if timeouts.tunnel is None else [self.clients, self.tunnels]
-        self.departures = Departures([self.clients, self.tunnels])
+        self.departures = DisconnectDetector([self.clients, self.tunnels])
         self.ticker = Ticker(loop, timed, self.pool, self.departures.look)
         # None where it is off, so that a read pays for one comparison.
         self.busy_poll = BusyPoll(loop, config.busy_poll) if config.busy_poll else None

@@ -29,11 +29,11 @@ RESPONSE_DONE: Final = 2  # the last byte has left
 OVER: Final = 3  # the exchange has ended; absorbs whatever comes late
 
 
-class Sides(UpstreamOwner):
+class ExchangeState(UpstreamOwner):
     """The state of an exchange; `takes_body` says that the client's bytes are wanted now."""
 
     __slots__ = (
-        "_asks_leave",
+        "_awaiting_continue",
         "_client",
         "_context",
         "_dial_patience",
@@ -77,7 +77,7 @@ class Sides(UpstreamOwner):
         self.takes_body = False
         self._upgrade = False
         # The client asks leave to send its body, and the upstream has not given it.
-        self._asks_leave = False
+        self._awaiting_continue = False
         self._target: Target
         # The head and first body bytes, while they may have to be sent (again).
         self._outgoing = b""

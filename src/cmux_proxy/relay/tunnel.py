@@ -10,7 +10,7 @@ from typing import Final
 from cmux_proxy.net import splice
 from cmux_proxy.net.busy_poll import FROM_CLIENT, FROM_UPSTREAM
 from cmux_proxy.net.closing import reset, send_end
-from cmux_proxy.net.flow_control import ENDED, PEER_FULL, PacedConnection
+from cmux_proxy.net.flow_control import ENDED, PEER_FULL, FlowControlledConnection
 from cmux_proxy.net.timers import NEVER, Timed, Unread
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.port_stats import PortActivity
@@ -23,7 +23,7 @@ from cmux_proxy.routing.target import Target
 _PATIENCE: Final = 60.0
 
 
-class TunnelSide(PacedConnection):
+class TunnelSide(FlowControlledConnection):
     """One end of a tunnel; what it receives, its peer sends."""
 
     __slots__ = (

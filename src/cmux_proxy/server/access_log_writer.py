@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Final, Self
 
-from cmux_proxy.config.sections import Observing
+from cmux_proxy.config.sections import Observability
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.observe.access_log import FORMATS, missing
 from cmux_proxy.observe.record import Record
@@ -48,10 +48,10 @@ _Item = tuple[float, Record] | int | None
 class LogWriter:
     """Takes records while its `with` lasts; writes what waits before that ends."""
 
-    def __init__(self, observing: Observing) -> None:
-        self._path = observing.access_log_file if has_file(observing) else None
-        self._format_name = observing.log_format
-        self._format = FORMATS[observing.log_format]
+    def __init__(self, observability: Observability) -> None:
+        self._path = observability.access_log_file if has_file(observability) else None
+        self._format_name = observability.log_format
+        self._format = FORMATS[observability.log_format]
         self._waiting: SimpleQueue[_Item] = SimpleQueue()
         # Bytes of records that were put into the queue, and that were taken out: each number has
         # one thread that changes it.
@@ -65,7 +65,7 @@ class LogWriter:
         # What `_failed` was when the last line was written.
         self._failed_before = 0
         self._is_torn = False
-        is_to_output = observing.access_log_file == STANDARD_OUTPUT
+        is_to_output = observability.access_log_file == STANDARD_OUTPUT
         self._descriptor = _STANDARD_OUTPUT if is_to_output else _STANDARD_ERROR
         self._thread: threading.Thread | None = None
         # Held while something is put into the queue, and while the thread sees that it may end.
@@ -201,15 +201,18 @@ def _size_of(record: Record) -> int:
     return _RECORD_BYTES + len(record.path) + len(record.workspace)
 
 
-def has_file(observing: Observing) -> bool:
+def has_file(observability: Observability) -> bool:
     """Return whether there is a file that can be opened again, written to or not."""
-    return observing.access_log_file is not None and observing.access_log_file != STANDARD_OUTPUT
+    return (
+        observability.access_log_file is not None
+        and observability.access_log_file != STANDARD_OUTPUT
+    )
 
 
-def check_file(observing: Observing) -> None:
+def check_file(observability: Observability) -> None:
     """Raise ConfigError where the file is wanted and cannot be written."""
-    path = observing.access_log_file
-    if path is not None and has_file(observing) and observing.access_log != "off":
+    path = observability.access_log_file
+    if path is not None and has_file(observability) and observability.access_log != "off":
         try:
             os.close(_open(path))
         except OSError as error:
@@ -217,7 +220,7 @@ def check_file(observing: Observing) -> None:
             if error.errno == errno.ENXIO:
                 # A socket, as systemd gives a service for its standard output.
                 reason += "; it is a socket: use - for standard output"
-            raise ConfigError("observing.access_log_file", reason) from None
+            raise ConfigError("observability.access_log_file", reason) from None
 
 
 def _open(path: str) -> int:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cmux_proxy.config.proxy_config import Address, Config
-from cmux_proxy.net.acceptor import Arrivals
+from cmux_proxy.net.acceptor import AcceptedConnections
 from cmux_proxy.server.binding import adopt, bind, bound_address
 from cmux_proxy.server.connection_limits import admin_connections
 from cmux_proxy.server.listener import Listener
@@ -33,17 +33,17 @@ def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
 
     Return the configuration with its real address, and its sockets.
     """
-    admin = config.observing.admin
+    admin = config.observability.admin
     if admin is None:
         return config, []
-    need("observing.admin", "admin", ("aiohttp", "prometheus_client"))
-    asked = Address.parse(admin, "observing.admin")
-    sockets = bind([asked], config.observing.admin_unix_mode)
+    need("observability.admin", "admin", ("aiohttp", "prometheus_client"))
+    asked = Address.parse(admin, "observability.admin")
+    sockets = bind([asked], config.observability.admin_unix_mode)
     address = bound_address(sockets[0])
     if address != asked:
         _log.info("admin listener on %s", address)
-    observing = replace(config.observing, admin=str(address))
-    return replace(config, observing=observing), sockets
+    observability = replace(config.observability, admin=str(address))
+    return replace(config, observability=observability), sockets
 
 
 @contextlib.asynccontextmanager
@@ -62,13 +62,13 @@ async def administered(
         yield []
         return
     from cmux_proxy.admin.app import Pages
-    from cmux_proxy.admin.reachability import Reach
+    from cmux_proxy.admin.reachability import Reachability
 
-    reach = Reach.of(config, addresses)
+    reach = Reachability.of(config, addresses)
     most = admin_connections()
     # Readers of events stay; a quarter is left to all others.
     readers = most * 3 // 4
-    pages = Pages(source, config.access, config.observing.metrics_per_port, reach, readers)
+    pages = Pages(source, config.access, config.observability.metrics_per_port, reach, readers)
     listener = AdminListener(pages, sockets, most)
     await listener.start()
     try:
@@ -85,7 +85,9 @@ class AdminListener:
 
         self._server = AdminServer(pages, most, self._pace_accepting)
         connections = self._server.connections
-        arrivals = Arrivals(asyncio.get_running_loop(), connections.open, connections.has_room)
+        arrivals = AcceptedConnections(
+            asyncio.get_running_loop(), connections.open, connections.has_room
+        )
         self._listener = Listener(arrivals, adopt(sockets), bursts=False)
 
     async def start(self) -> None:

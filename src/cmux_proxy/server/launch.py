@@ -34,8 +34,8 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
     with Signals(exits_at_once=True) as signals:
         raise_limit()
         check_limit(str(config.listen[0]))
-        check_file(config.observing)
-        if config.observing.otlp is not None:
+        check_file(config.observability)
+        if config.observability.otlp is not None:
             need_tracing()
         config, admin = open_admin(config)
         if config.workers == 1:

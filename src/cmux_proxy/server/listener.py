@@ -9,7 +9,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from cmux_proxy.net.acceptor import Arrivals, acceptor
+from cmux_proxy.net.acceptor import AcceptedConnections, acceptor
 from cmux_proxy.server.unix_socket import PathSocket
 
 _RETRY_AFTER: Final = 1.0
@@ -20,7 +20,7 @@ class Listener:
 
     def __init__(
         self,
-        arrivals: Arrivals,
+        arrivals: AcceptedConnections,
         sockets: Sequence[socket.socket],
         bursts: bool,
     ) -> None:

@@ -13,7 +13,7 @@ from typing import Self, cast
 
 from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST, Address, Config
 from cmux_proxy.downstream.http1_connection import ClientConnection
-from cmux_proxy.net.acceptor import Arrivals, Factory
+from cmux_proxy.net.acceptor import AcceptedConnections, Factory
 from cmux_proxy.observe.access_log import log
 from cmux_proxy.observe.observer import Sink
 from cmux_proxy.relay.services import Context
@@ -24,7 +24,7 @@ from cmux_proxy.server.drain import Drain
 from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.self_addresses import OwnAddresses
 from cmux_proxy.server.snapshot import Snapshot, snapshot
-from cmux_proxy.server.telemetry import Audience
+from cmux_proxy.server.telemetry import Telemetry
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -48,7 +48,7 @@ class Proxy:
         self._router = router or _default_router(self._config)
         self._addresses: list[Address] = []
         self._context: Context | None = None
-        self._audience: Audience | None = None
+        self._audience: Telemetry | None = None
         self._listener: Listener | None = None
         self._emptied = asyncio.Event()
         self._drain: Drain | None = None
@@ -70,10 +70,10 @@ class Proxy:
         sockets = open_sockets(self._config) if sockets is None else adopt(sockets)
         self._addresses = [bound_address(sock) for sock in sockets]
         own = OwnAddresses([*reached_addresses(sockets), *_admin_addresses(self._config)])
-        has_admin = self._config.observing.admin is not None
+        has_admin = self._config.observability.admin is not None
         aside = set_aside_for_admin(self._config.workers) if has_admin else 0
         allowed = budget(self._config.limits.clients, aside)
-        self._audience = Audience(self._config.observing, self._on_record)
+        self._audience = Telemetry(self._config.observability, self._on_record)
         context = Context(
             self._config, loop, self._router, own.covers, allowed.upstreams, self._audience.observer
         )
@@ -83,7 +83,7 @@ class Proxy:
         # A protocol does not inherit asyncio.Protocol: that would cost every connection a dict.
         factory = cast(Factory, partial(ClientConnection, context))
         self._listener = Listener(
-            Arrivals(loop, factory, context.has_room), sockets, allowed.bursts
+            AcceptedConnections(loop, factory, context.has_room), sockets, allowed.bursts
         )
         try:
             await self._listener.start()
@@ -135,7 +135,7 @@ class Proxy:
     def snapshot(self, most: int = 0) -> Snapshot:
         """Return what it does and has done, as plain data, and at most so many connections.
 
-        Raises RuntimeError before the start, and where nothing is counted (`observing.admin`).
+        Raises RuntimeError before the start, and where nothing is counted (`observability.admin`).
         """
         context = self._context
         if context is None or context.observer is None or not context.observer.is_counting:
@@ -192,9 +192,9 @@ class Proxy:
 
 def _admin_addresses(config: Config) -> list[Address]:
     """Return where the admin listener is reached, which is no upstream either."""
-    if config.observing.admin is None:
+    if config.observability.admin is None:
         return []
-    address = Address.parse(config.observing.admin, "observing.admin")
+    address = Address.parse(config.observability.admin, "observability.admin")
     if address.host == "::":
         return [address, Address("0.0.0.0", address.port)]  # noqa: S104
     return [] if address.path else [address]

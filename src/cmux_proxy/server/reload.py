@@ -21,7 +21,7 @@ TakeTokens = Callable[[Sequence[str]], None]
 
 def can_reload(config: Config) -> bool:
     """Return whether there is something to read again; where there is not, a hang-up drains."""
-    return has_file(config.observing) or config.access.token_file is not None
+    return has_file(config.observability) or config.access.token_file is not None
 
 
 def reload(config: Config, log: LogWriter | None, takers: Sequence[TakeTokens]) -> None:

@@ -86,7 +86,7 @@ async def _read_all(sock: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-class Answering:
+class StatsResponder:
     """Answers what comes over a worker's end of its channel, which is its own from now on."""
 
     def __init__(self, channel: socket.socket, tell: Tell) -> None:

@@ -2,22 +2,22 @@
 
 import asyncio
 
-from cmux_proxy.config.sections import Observing
+from cmux_proxy.config.sections import Observability
 from cmux_proxy.observe.observer import Observer, Sink
 from cmux_proxy.observe.record import Record
 from cmux_proxy.server.tracing import Tracing
 
 
-class Audience:
+class Telemetry:
     """Has the observer of one proxy, None where nobody wants to know; raises ConfigError."""
 
-    def __init__(self, observing: Observing, log: Sink) -> None:
-        self._tracing = None if observing.otlp is None else Tracing(observing.otlp)
-        is_counting = observing.admin is not None
+    def __init__(self, observability: Observability, log: Sink) -> None:
+        self._tracing = None if observability.otlp is None else Tracing(observability.otlp)
+        is_counting = observability.admin is not None
         self.observer: Observer | None = None
-        if is_counting or self._tracing is not None or observing.access_log != "off":
-            on_record = self._on_record(log if observing.access_log == "all" else None)
-            on_error = log if observing.access_log == "errors" else None
+        if is_counting or self._tracing is not None or observability.access_log != "off":
+            on_record = self._on_record(log if observability.access_log == "all" else None)
+            on_error = log if observability.access_log == "errors" else None
             self.observer = Observer(is_counting, on_record, on_error)
             self.observer.wants_trace = self._tracing is not None
 

@@ -20,7 +20,11 @@ _PATIENCE: Final = 2
 
 def need_tracing() -> None:
     """Raise ConfigError where the extra `otlp` is not installed."""
-    need("observing.otlp", "otlp", ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"))
+    need(
+        "observability.otlp",
+        "otlp",
+        ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
+    )
 
 
 class Tracing:

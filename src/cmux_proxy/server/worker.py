@@ -23,7 +23,7 @@ from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.reload import can_reload, reload
 from cmux_proxy.server.signals import HANGUP, UNUSED, Signals, handled_signals, report_unused
 from cmux_proxy.server.snapshot import Snapshot
-from cmux_proxy.server.stats_rpc import Answering, OneWorker
+from cmux_proxy.server.stats_rpc import OneWorker, StatsResponder
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -138,7 +138,7 @@ async def _serve_supervised(
         await proxy.start(sockets)
         _attach(signals, config, stop, partial(reload, config, log, [proxy.replace_tokens]))
         report = partial(_report, proxy, log)
-        answering = None if channel is None else Answering(channel, report)
+        answering = None if channel is None else StatsResponder(channel, report)
         # Nobody may wait for a supervisor that does not listen.
         lifeline.setblocking(False)
         _say_accepting(lifeline)
@@ -179,10 +179,10 @@ def _report(proxy: Proxy, log: LogWriter | None, most: int) -> Snapshot:
 @contextlib.contextmanager
 def _writing(config: Config) -> Iterator[LogWriter | None]:
     """Write the access log, and give what takes it."""
-    if config.observing.access_log == "off":
+    if config.observability.access_log == "off":
         yield None
         return
-    with LogWriter(config.observing) as log:
+    with LogWriter(config.observability) as log:
         yield log
 
 

@@ -18,7 +18,7 @@ from cmux_proxy.net.socket_options import refuse_itself, tune
 from cmux_proxy.net.tcp_connect import Unanswered, connect_tuned
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connect_errors import unavailable
-from cmux_proxy.upstream.dns_cache import Names, is_name
+from cmux_proxy.upstream.dns_cache import DnsCache, is_name
 from cmux_proxy.upstream.namespace_connect import connect_inside, may_be_isolated
 from cmux_proxy.upstream.resolver import AddressInfo, Resolver
 
@@ -27,7 +27,7 @@ _BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
 _NEXT_ADDRESS_AFTER: Final = 0.25
 
 
-class Addresses:
+class Connector:
     """Tries the addresses of targets.
 
     With `tries_both_loopbacks`, a target on 127.0.0.1 that refuses is tried on ::1 and the one
@@ -47,7 +47,7 @@ class Addresses:
         self._both = tries_both_loopbacks
         self._is_own = is_own
         self._answered: dict[int, str] = {}
-        self._names = Names(loop, Resolver(loop).look_up)
+        self._names = DnsCache(loop, Resolver(loop).look_up)
 
     def close(self) -> None:
         """Give up looking up names; who waits for a socket has to stop that."""
@@ -105,7 +105,7 @@ class Addresses:
         except OSError:
             if found.is_new:
                 raise
-            new = await self._names.find_anew(target.host, target.port)
+            new = await self._names.refresh(target.host, target.port)
             # Resolvers change the order from answer to answer.
             if set(new.infos) == set(found.infos):
                 raise

@@ -15,7 +15,7 @@ from cmux_proxy.net.tcp_connect import Unanswered
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connect_errors import unavailable
 from cmux_proxy.upstream.connection import UpstreamConnection
-from cmux_proxy.upstream.connector import Addresses
+from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial_owner import DialOwner
 from cmux_proxy.upstream.dns_cache import named_address
 from cmux_proxy.upstream.pool import UNLIMITED, Pool
@@ -34,7 +34,7 @@ class Dialling:
         self,
         loop: asyncio.AbstractEventLoop,
         pool: Pool[UpstreamConnection],
-        addresses: Addresses,
+        addresses: Connector,
         read_size: ReadSize,
         timeout: float,
         most_connections: int | None = None,

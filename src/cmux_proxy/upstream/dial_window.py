@@ -23,7 +23,7 @@ _FIRST_PAUSE: Final = 0.002
 _LONGEST_PAUSE: Final = 0.05
 
 
-class Pace:
+class DialWindow:
     """The pace of the dials to one target."""
 
     __slots__ = ("_grace", "_is_near", "_left", "_opening", "_pause", "_succeeded", "_window")

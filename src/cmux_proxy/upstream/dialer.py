@@ -40,7 +40,7 @@ class Dialer:
         if queue is not None:
             queue.leave(waiter)
 
-    def hurry(self, waiter: Waiter) -> None:
+    def stop_retrying(self, waiter: Waiter) -> None:
         """Wait no more for a port that refuses: nobody may be waiting for the response."""
         waiter.patient_until = 0.0
         queue = self._queues.get(waiter.target)
@@ -53,7 +53,7 @@ class Dialer:
             queue.close()
         self._dialling.addresses.close()
 
-    def still_there(self, leased: UpstreamConnection) -> UpstreamConnection | None:
+    def revalidate(self, leased: UpstreamConnection) -> UpstreamConnection | None:
         """Return a leased connection, or the next one, that leads where its name still does."""
         target = leased.target
         connection: UpstreamConnection | None = leased

@@ -97,7 +97,7 @@ def is_unknown(error: BaseException) -> bool:
     )
 
 
-class Names:
+class DnsCache:
     """The names that one event loop has looked up, which is what `look_up` does."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, look_up: LookUp) -> None:
@@ -117,7 +117,7 @@ class Names:
         """
         entry = self._good(host)
         if entry is None:
-            return await self.find_anew(host, port)
+            return await self.refresh(host, port)
         return Found(_with_port(entry.infos, port), False)
 
     def has(self, host: str, address: str) -> bool:
@@ -125,7 +125,7 @@ class Names:
         entry = self._good(host)
         return entry is not None and any(info[4][0] == address for info in entry.infos)
 
-    async def find_anew(self, host: str, port: int) -> Found:
+    async def refresh(self, host: str, port: int) -> Found:
         """Return the addresses of a name as they are now.
 
         Where the resolver cannot tell, or takes its time, it is what they were a moment ago.

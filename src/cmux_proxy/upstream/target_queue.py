@@ -18,7 +18,7 @@ from cmux_proxy.upstream.connect_errors import REFUSED, too_late, too_many
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.dial import Dial, Dialling
 from cmux_proxy.upstream.dial_owner import DialOwner
-from cmux_proxy.upstream.dial_window import Pace
+from cmux_proxy.upstream.dial_window import DialWindow
 from cmux_proxy.upstream.waiters import Waiter, Waiters
 
 # A port that refuses is dialled again after so many seconds, then after twice as many.
@@ -46,7 +46,7 @@ class TargetQueue(DialOwner):
         self._on_empty = on_empty
         self._waiters = Waiters()
         self._dials: list[Dial] = []
-        self._pace = Pace(is_loopback(target.host))
+        self._pace = DialWindow(is_loopback(target.host))
         self._target_pool = dialling.pool.of(target)
         self._target_pool.offer = self._offer
         # No dial begins before that.
