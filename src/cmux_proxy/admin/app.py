@@ -24,8 +24,8 @@ from cmux_proxy.admin.reachability import UNKNOWN, Reachability
 from cmux_proxy.admin.worker_history import WorkerHistory
 from cmux_proxy.config.sections import Access
 from cmux_proxy.config.values import HostPattern
+from cmux_proxy.http1.credentials import is_one_of, token_of
 from cmux_proxy.machine.listening import Listening, Survey
-from cmux_proxy.relay.access import credentials, is_one_of
 
 # More connections than a process has descriptors for.
 _ALL: Final = 1_000_000
@@ -192,7 +192,7 @@ def _token_of(request: web.Request) -> bytes:
     given = request.headers.get("X-Cmux-Token")
     if given is not None:
         return _as_bytes(given)
-    return credentials(_as_bytes(request.headers.get("Authorization", "")))
+    return token_of(_as_bytes(request.headers.get("Authorization", "")))
 
 
 def _as_bytes(value: str) -> bytes:

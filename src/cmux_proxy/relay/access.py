@@ -4,14 +4,13 @@ Asked for every request where anything of it is configured, by whatever router i
 nothing of connections: `admission.py` decides who may connect.
 """
 
-import binascii
-import hmac
 from collections.abc import Sequence
 from typing import Final
 
 from cmux_proxy.config.sections import Access
 from cmux_proxy.config.values import HostPattern, PortRange, plain_host
 from cmux_proxy.errors import RouteRefused
+from cmux_proxy.http1.credentials import is_one_of, token_of
 from cmux_proxy.http1.field_lines import field_values
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.routing.target import Target
@@ -79,7 +78,7 @@ class RequestAccess:
         section = request.section()
         given = field_values(section, TOKEN_FIELD)
         if not given:
-            given = [credentials(value) for value in field_values(section, _PROXY_FIELD)]
+            given = [token_of(value) for value in field_values(section, _PROXY_FIELD)]
         return len(given) == 1 and is_one_of(given[0], self._tokens)
 
 
@@ -89,23 +88,3 @@ def _ports(texts: Sequence[str]) -> frozenset[int]:
         first, last = PortRange.parse(text)
         ports.update(range(first, last + 1))
     return frozenset(ports)
-
-
-def credentials(value: bytes) -> bytes:
-    """Return the token of a Bearer, or the password of a Basic (RFC 6750, RFC 7617), or b""."""
-    scheme, _, rest = value.partition(b" ")
-    rest = rest.strip(b" ")
-    if scheme.lower() == b"bearer":
-        return rest
-    if scheme.lower() != b"basic":
-        return b""
-    try:
-        return binascii.a2b_base64(rest, strict_mode=True).partition(b":")[2]
-    except binascii.Error:
-        return b""
-
-
-def is_one_of(given: bytes, tokens: Sequence[bytes]) -> bool:
-    """Return whether it is one of the tokens."""
-    # Compared with all of them, so that the time tells nothing.
-    return True in [hmac.compare_digest(given, token) for token in tokens]
