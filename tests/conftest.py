@@ -1,4 +1,4 @@
-"""How much the property tests try, and Ctrl-C for all programs that the tests start.
+"""How much the property tests try, and default signals for all programs that the tests start.
 
 HYPOTHESIS_PROFILE is dev (the default), ci or nightly.
 """
@@ -16,9 +16,11 @@ for _name, _examples in _EXAMPLES.items():
     settings.register_profile(_name, max_examples=_examples, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
-# A shell starts what it runs in the background with SIGINT ignored, and programs inherit that.
+# A shell starts background jobs with SIGINT ignored, and nohup ignores SIGHUP: programs inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _PROPERTIES = Path(__file__).parent / "properties"
 

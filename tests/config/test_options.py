@@ -8,7 +8,7 @@ import pytest
 from cmux_proxy import Config
 from cmux_proxy.config.options import FLAGS, GROUPS, Flag, default_of, flag_of, shown_default
 
-CLI_PAGE = Path(__file__).parent.parent / "docs" / "reference" / "cli.md"
+CLI_PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "cli.md"
 # What only whoever embeds the proxy may set.
 WITHOUT_FLAG = {"access.token_file", "timeouts.linger"}
 
