@@ -16,7 +16,7 @@ for _name, _examples in _EXAMPLES.items():
     settings.register_profile(_name, max_examples=_examples, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
-# A shell starts background jobs with SIGINT ignored, and nohup ignores SIGHUP: programs inherit that.
+# A shell ignores SIGINT for background jobs, and nohup SIGHUP; programs inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from cmux_proxy.config.proxy_config import Address
+from cmux_proxy.net import acceptor as module
 from cmux_proxy.net.acceptor import (
     AcceptedConnections,
     Acceptor,
@@ -204,7 +205,7 @@ async def test_a_connection_that_is_gone_again_is_passed_over(kind: type[OSError
 async def test_a_reader_without_resources_pauses_and_tries_again(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptor, "_RETRY_AFTER", 1 * MS)
+    monkeypatch.setattr(module, "_RETRY_AFTER", 1 * MS)
     accepted = Accepted()
     with bound() as real:
         sock = Sock(real, OSError(number, ""), OSError(number, ""))
@@ -219,7 +220,7 @@ async def test_a_reader_without_resources_pauses_and_tries_again(
 async def test_a_reader_that_waits_for_resources_does_not_spin(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(acceptor, "_RETRY_AFTER", 3600.0)
+    monkeypatch.setattr(module, "_RETRY_AFTER", 3600.0)
     with bound() as real:
         sock = Sock(real, OSError(errno.EMFILE, ""))
         each = reader(sock, Accepted())
@@ -231,7 +232,7 @@ async def test_a_reader_that_waits_for_resources_does_not_spin(
 
 
 async def test_a_stop_calls_a_readers_next_attempt_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceptor, "_RETRY_AFTER", 1 * MS)
+    monkeypatch.setattr(module, "_RETRY_AFTER", 1 * MS)
     with bound() as real:
         sock = Sock(real, OSError(errno.EMFILE, ""))
         each = reader(sock, Accepted())
