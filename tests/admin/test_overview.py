@@ -8,15 +8,15 @@ from cmux_proxy.admin import overview as module
 from cmux_proxy.admin.overview import overview
 from cmux_proxy.admin.reachability import Reachability
 from cmux_proxy.config.proxy_config import Address
-from cmux_proxy.machine.listening import Listening
+from cmux_proxy.machine.listening import ListeningPort
 from cmux_proxy.observe.counters import BUCKETS
 
 NOW = 1_800_000_000.0
 REACH = Reachability([Address("127.0.0.1", 8080)], Address("127.0.0.1", 9179), ["localhost"])
 
 
-def listens(port: int, address: str = "127.0.0.1", workspace: str | None = None) -> Listening:
-    return Listening(port, address, workspace, 4711, "node server.js")
+def listens(port: int, address: str = "127.0.0.1", workspace: str | None = None) -> ListeningPort:
+    return ListeningPort(port, address, workspace, 4711, "node server.js")
 
 
 def asked(port: int, host: str = "127.0.0.1", workspace: str = "", **more: Any) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def told(
 
 
 def rows(
-    ports: list[dict[str, Any]], found: list[Listening], reach: Reachability = REACH
+    ports: list[dict[str, Any]], found: list[ListeningPort], reach: Reachability = REACH
 ) -> list[dict[str, Any]]:
     shown: list[dict[str, Any]] = overview(told(ports), found, reach)["ports"]
     return shown
@@ -203,6 +203,6 @@ def test_the_figures_of_all_are_there_and_the_bounds_of_the_buckets() -> None:
 
 
 def test_a_long_command_is_cut() -> None:
-    each = Listening(3000, "127.0.0.1", None, 4711, "java " + "x" * 5000)
+    each = ListeningPort(3000, "127.0.0.1", None, 4711, "java " + "x" * 5000)
     [row] = overview(told(), [each], Reachability())["ports"]
     assert row["at"][0]["command"] == "java " + "x" * 247 + "..."

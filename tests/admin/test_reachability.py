@@ -6,11 +6,11 @@ from cmux_proxy import Config
 from cmux_proxy.admin.reachability import Reachability, is_here, is_isolated
 from cmux_proxy.config.proxy_config import Address
 from cmux_proxy.config.sections import Observability, Routing
-from cmux_proxy.machine.listening import Listening
+from cmux_proxy.machine.listening import ListeningPort
 
 
-def at(address: str, workspace: str | None = None, port: int = 3000) -> Listening:
-    return Listening(port, address, workspace, 4711, "node server.js")
+def at(address: str, workspace: str | None = None, port: int = 3000) -> ListeningPort:
+    return ListeningPort(port, address, workspace, 4711, "node server.js")
 
 
 ISOLATED = at("127.0.0.1", "agent-1")
@@ -33,7 +33,7 @@ ISOLATED = at("127.0.0.1", "agent-1")
     ],
 )
 def test_a_target_leads_to_what_the_proxy_would_connect_to(
-    each: Listening, host: str | None
+    each: ListeningPort, host: str | None
 ) -> None:
     assert Reachability().target_host(each) == host
 

@@ -5,9 +5,9 @@ import inspect
 import pytest
 
 from tests.helpers.loops import LOOPS, pytest_pyfunc_call
-from tests.helpers.workspaces import registry, way
+from tests.helpers.workspaces import prefix, registry
 
-__all__ = ["pytest_generate_tests", "pytest_pyfunc_call", "registry", "way"]
+__all__ = ["pytest_generate_tests", "pytest_pyfunc_call", "registry", "prefix"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

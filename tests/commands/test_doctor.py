@@ -143,9 +143,9 @@ def test_what_listens_is_not_told_of_another_machine_or_where_nobody_tells(
         assert cli.main(["doctor", "--proxy", far]) == 1
         said = f"note     bound      {far} is another machine; check a port with --port\n"
         assert said in capsys.readouterr().out
-        monkeypatch.setattr("cmux_proxy.machine.listening.listening_sockets", fails)
-        monkeypatch.setattr("cmux_proxy.machine.listening.listening_now", fails)
+        monkeypatch.setattr("cmux_proxy.machine.listening.read_listening_sockets", fails)
+        monkeypatch.setattr("cmux_proxy.machine.listening.query_listening_sockets", fails)
         assert cli.main(["doctor", "--proxy", f"http://127.0.0.1:{port}"]) == 1
-        assert "note     bound      what listens here cannot be told: " in capsys.readouterr().out
+        assert "note     bound      cannot list listening sockets: " in capsys.readouterr().out
         assert cli.main(["doctor", "--proxy", f"http://127.0.0.1:{port}", "--port", "1"]) == 1
-        assert "note     bound      what listens here cannot be told: " in capsys.readouterr().out
+        assert "note     bound      cannot list listening sockets: " in capsys.readouterr().out

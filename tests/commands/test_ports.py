@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cmux_proxy import cli
-from cmux_proxy.machine.processes import command_of
+from cmux_proxy.machine.processes import read_command
 from tests.helpers.proxies import MODULE, environment
 from tests.helpers.timing import LATER
 from tests.helpers.tools import tool
@@ -69,7 +69,7 @@ def test_a_row_tells_all_that_is_known(host: str, family: str, workspace: str) -
     kind = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=kind) as sock:
         port, pid = sock.getsockname()[1], os.getpid()
-        command = command_of(pid)
+        command = read_command(pid)
         assert row_of(port) == [str(port), host, family, workspace, str(pid), command]
 
 
@@ -79,12 +79,12 @@ def test_json_is_one_array_of_objects() -> None:
         (found,) = [each for each in json.loads(listened("--json")) if each["port"] == port]
         assert found == {
             "port": port, "address": "127.0.0.1", "family": "IPv4", "workspace": None,
-            "pid": os.getpid(), "command": command_of(os.getpid()),
+            "pid": os.getpid(), "command": read_command(os.getpid()),
         }  # fmt: skip
 
 
-def test_what_listens_inside_a_workspace_is_told(registry: Path, way: tuple[str, ...]) -> None:
-    with serving("a-1", "::1", 3000, way=way) as process:
+def test_what_listens_inside_a_workspace_is_told(registry: Path, prefix: tuple[str, ...]) -> None:
+    with serving("a-1", "::1", 3000, prefix=prefix) as process:
         found = [each for each in json.loads(listened("--json")) if each["workspace"] == "a-1"]
         assert [(each["port"], each["address"], each["pid"]) for each in found] == [
             (3000, "::1", process.pid)
@@ -94,7 +94,7 @@ def test_what_listens_inside_a_workspace_is_told(registry: Path, way: tuple[str,
 def test_where_nothing_listens_nothing_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("cmux_proxy.machine.listening.spaces", list)
+    monkeypatch.setattr("cmux_proxy.machine.listening.find_namespaces", list)
     assert cli.main(["ports"]) == 0
     assert capsys.readouterr() == ("", "")
     assert cli.main(["ports", "--json"]) == 0
@@ -128,7 +128,7 @@ def test_changes_are_json_one_in_a_line() -> None:
         assert known == {
             "event": "present", "port": first.getsockname()[1], "address": "127.0.0.1",
             "family": "IPv4", "workspace": None, "pid": os.getpid(),
-            "command": command_of(os.getpid()),
+            "command": read_command(os.getpid()),
         }  # fmt: skip
         with socket.create_server(("::1", 0), family=socket.AF_INET6) as second:
             port = second.getsockname()[1]
@@ -137,11 +137,11 @@ def test_changes_are_json_one_in_a_line() -> None:
 
 
 def test_what_listens_inside_a_workspace_comes_and_goes(
-    registry: Path, way: tuple[str, ...]
+    registry: Path, prefix: tuple[str, ...]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as before, watching("--json") as process:
         next_line(process, f'"port": {before.getsockname()[1]},')
-        with serving("a-1", "127.0.0.1", 3000, way=way):
+        with serving("a-1", "127.0.0.1", 3000, prefix=prefix):
             assert json.loads(next_line(process, '"a-1"'))["event"] == "opened"
         assert json.loads(next_line(process, '"a-1"'))["event"] == "closed"
 
@@ -178,7 +178,7 @@ def test_without_proc_the_kernel_tells_all_but_the_processes() -> None:
 def test_without_proc_isolated_workspaces_are_said_to_be_hidden(registry: Path) -> None:
     with serving("a-1", "127.0.0.1", 3000):
         found = without_proc("ports")
-        hidden = "isolated workspaces cannot be looked into, since /proc is not mounted\n"
+        hidden = "cannot look into isolated workspaces: /proc is not mounted\n"
         assert (found.returncode, found.stderr) == (0, f"cmux-proxy: WARNING: {hidden}")
         waited = without_proc("wait", "3000", "--workspace", "a-1", "--timeout", "0")
         assert (waited.returncode, waited.stderr) == (1, f"cmux-proxy: error: {hidden}")
@@ -196,11 +196,11 @@ def test_what_nobody_tells_is_said_not_to_be_told(
     def fails(*_: object) -> None:
         raise OSError
 
-    monkeypatch.setattr("cmux_proxy.machine.listening.listening_sockets", fails)
-    monkeypatch.setattr("cmux_proxy.machine.listening.listening_now", fails)
+    monkeypatch.setattr("cmux_proxy.machine.listening.read_listening_sockets", fails)
+    monkeypatch.setattr("cmux_proxy.machine.listening.query_listening_sockets", fails)
     assert cli.main(arguments) == 1
     assert capsys.readouterr() == (
         "",
-        "cmux-proxy: error: what listens here cannot be told: /proc is not mounted, and netlink "
+        "cmux-proxy: error: cannot list listening sockets: /proc is not mounted, and netlink "
         "does not answer\n",
     )

@@ -19,8 +19,8 @@ from tests.helpers.timing import LATER
 from tests.helpers.workspaces import (
     ending,
     finish_quietly,
+    holder_pid,
     in_workspace,
-    keeper,
     listed,
     need_namespaces,
     run,
@@ -45,16 +45,16 @@ def allowed(registry: Path) -> Path:
 # What the command gets, and what becomes of it
 
 
-def test_it_has_nothing_but_its_own_loopback(registry: Path, way: tuple[str, ...]) -> None:
-    done = run("a-1", "cat", "/proc/net/dev", way=way)
+def test_it_has_nothing_but_its_own_loopback(registry: Path, prefix: tuple[str, ...]) -> None:
+    done = run("a-1", "cat", "/proc/net/dev", prefix=prefix)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split(":")[0].strip() for line in done.stdout.splitlines()[2:]] == ["lo"]
 
 
 def test_it_is_the_same_user_with_the_same_files(
-    registry: Path, way: tuple[str, ...], tmp_path: Path
+    registry: Path, prefix: tuple[str, ...], tmp_path: Path
 ) -> None:
-    done = run("a-1", "sh", "-c", "id -u; id -g; pwd; touch here", way=way, cwd=tmp_path)
+    done = run("a-1", "sh", "-c", "id -u; id -g; pwd; touch here", prefix=prefix, cwd=tmp_path)
     assert done.stdout.split() == [str(os.geteuid()), str(os.getegid()), str(tmp_path)]
     assert (tmp_path / "here").stat().st_uid == os.geteuid()
 
@@ -110,11 +110,13 @@ def test_it_has_no_children_that_it_has_not_started(allowed: Path) -> None:
 
 
 def test_run_in_the_same_workspace_inside_it_shares_it(
-    registry: Path, way: tuple[str, ...]
+    registry: Path, prefix: tuple[str, ...]
 ) -> None:
     # Both names have one address, which is what counts.
     again = in_workspace("other-1", "readlink", "/proc/self/ns/net")
-    done = run("a-1", "sh", "-c", 'readlink /proc/self/ns/net; exec "$@"', "sh", *again, way=way)
+    done = run(
+        "a-1", "sh", "-c", 'readlink /proc/self/ns/net; exec "$@"', "sh", *again, prefix=prefix
+    )
     first, second = done.stdout.split()
     assert first == second != os.readlink("/proc/self/ns/net")
 
@@ -144,18 +146,20 @@ def test_a_command_that_cannot_be_run_is_126(allowed: Path) -> None:
 
 
 def test_another_workspace_inside_a_workspace_is_refused(
-    registry: Path, way: tuple[str, ...]
+    registry: Path, prefix: tuple[str, ...]
 ) -> None:
-    done = run("a-1", *in_workspace("b-2", "true"), way=way)
+    done = run("a-1", *in_workspace("b-2", "true"), prefix=prefix)
     says = "this is inside the workspace of 127.18.0.1; workspaces do not nest"
     assert complaint(done) == (125, says)
 
 
 def test_where_namespaces_are_forbidden_it_says_what_helps(registry: Path) -> None:
     need_namespaces(())
-    status, says = complaint(run("a-1", "true", way=FORBIDDEN))
+    status, says = complaint(run("a-1", "true", prefix=FORBIDDEN))
     assert status == 125
-    assert says.startswith("no network namespace can be made: No space left on device; run it as ")
+    assert says.startswith(
+        "no network namespace can be created: No space left on device; run it as "
+    )
     assert "user.max_user_namespaces" in says
     # The keeper that could not begin takes its socket away, perhaps a moment later.
     end = time.monotonic() + LATER
@@ -203,12 +207,12 @@ def test_elsewhere_than_on_linux_it_says_so(
 
 
 def test_commands_share_a_workspace_and_the_last_one_out_removes_it(
-    registry: Path, way: tuple[str, ...]
+    registry: Path, prefix: tuple[str, ...]
 ) -> None:
     with (
-        running("/home/a-1", "sleep", "60", way=way) as first,
-        ending(keeper(registry)),
-        running("A-1", "sleep", "61", way=way) as second,
+        running("/home/a-1", "sleep", "60", prefix=prefix) as first,
+        ending(holder_pid(registry)),
+        running("A-1", "sleep", "61", prefix=prefix) as second,
     ):
         assert len({os.readlink(f"/proc/{each.pid}/ns/net") for each in (first, second)}) == 1
         assert listed() == [
@@ -221,8 +225,8 @@ def test_commands_share_a_workspace_and_the_last_one_out_removes_it(
     assert (listed(), list(registry.iterdir())) == ([], [])
 
 
-def test_of_many_at_once_all_share_one_keeper(registry: Path, way: tuple[str, ...]) -> None:
-    command = in_workspace("a-1", "sh", "-c", "readlink /proc/self/ns/net; read end", way=way)
+def test_of_many_at_once_all_share_one_keeper(registry: Path, prefix: tuple[str, ...]) -> None:
+    command = in_workspace("a-1", "sh", "-c", "readlink /proc/self/ns/net; read end", prefix=prefix)
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
         for _ in range(4)
@@ -230,7 +234,7 @@ def test_of_many_at_once_all_share_one_keeper(registry: Path, way: tuple[str, ..
     try:
         spaces = {each.stdout.readline() for each in processes if each.stdout is not None}
         assert len(spaces) == 1
-        with ending(keeper(registry)):
+        with ending(holder_pid(registry)):
             for each in processes:
                 each.communicate(b"\n", LATER)
     finally:
@@ -258,10 +262,10 @@ def waits_for_a_lock(pid: int) -> bool:
     return any(row[1] == "->" and row[5] == str(pid) for row in rows)
 
 
-def test_a_keeper_that_is_killed_is_replaced(registry: Path, way: tuple[str, ...]) -> None:
-    with running("a-1", "sleep", "60", way=way):
-        with ending(pid := keeper(registry)):
+def test_a_keeper_that_is_killed_is_replaced(registry: Path, prefix: tuple[str, ...]) -> None:
+    with running("a-1", "sleep", "60", prefix=prefix):
+        with ending(pid := holder_pid(registry)):
             os.kill(pid, signal.SIGKILL)
         assert (listed(), len(list(registry.iterdir()))) == ([], 1)
-        with running("a-1", "sleep", "61", way=way) as process:
+        with running("a-1", "sleep", "61", prefix=prefix) as process:
             assert [row[3] for row in listed()] == [str(process.pid)]

@@ -11,7 +11,7 @@ import pytest
 
 from cmux_proxy import cli
 from cmux_proxy.commands.connect import TIMED_OUT
-from cmux_proxy.machine.listening import Survey
+from cmux_proxy.machine.listening import ListenerScanner
 from tests.helpers.proxies import MODULE, environment
 from tests.helpers.timing import LATER
 from tests.helpers.wire import closed_port
@@ -88,24 +88,27 @@ def test_a_workspace_has_its_own_address(workspace: str, host: str, status: int)
 
 
 def test_an_isolated_workspace_counts_alone(
-    registry: Path, way: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    registry: Path, prefix: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with running("a-1", "sleep", "60", way=way), socket.create_server(("0.0.0.0", 0)) as sock:
+    with running("a-1", "sleep", "60", prefix=prefix), socket.create_server(("0.0.0.0", 0)) as sock:
         port = sock.getsockname()[1]
         assert looked(str(port), "--workspace", "a-1") == TIMED_OUT
         assert "is outside the workspace" in capsys.readouterr().err
-        with serving("a-1", "127.0.0.1", port, way=way):
+        with serving("a-1", "127.0.0.1", port, prefix=prefix):
             assert looked(str(port), "--workspace", "a-1") == 0
 
 
-def test_a_workspace_may_come_about_meanwhile(registry: Path, way: tuple[str, ...]) -> None:
-    with waiting("3000", "--workspace", "a-1") as process, serving("a-1", "::1", 3000, way=way):
+def test_a_workspace_may_come_about_meanwhile(registry: Path, prefix: tuple[str, ...]) -> None:
+    with (
+        waiting("3000", "--workspace", "a-1") as process,
+        serving("a-1", "::1", 3000, prefix=prefix),
+    ):
         assert process.wait(LATER) == 0
 
 
 def test_where_the_list_may_not_be_whole_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(Survey, "listening", lambda *_: [])
+    monkeypatch.setattr(ListenerScanner, "scan", lambda *_: [])
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as sock:
         port = sock.getsockname()[1]
         assert looked(str(port)) == 0

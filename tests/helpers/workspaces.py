@@ -1,4 +1,4 @@
-"""Isolated workspaces for tests: commands that run in them, in a registry of the test's own.
+"""Isolated workspaces for tests: commands that run in them, with a registry for each test.
 
 A conftest that imports `registry` and `way` gives its directory's tests both fixtures.
 """
@@ -26,12 +26,12 @@ from tests.helpers.timing import LATER
 from tests.helpers.tools import tool
 from tests.helpers.wire import WireListener
 
-# Commands get there as root, or as somebody who may not make a network namespace by himself.
-WAYS: Final = {
+# Commands enter as root, or without the privilege to create a network namespace.
+PREFIXES: Final = {
     "as root": (),
     "in a user namespace": ("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"),
 }
-_PROBE: Final = "from cmux_proxy.isolation.namespace import make_namespace; make_namespace()"
+_PROBE: Final = "from cmux_proxy.isolation.namespace import create_namespace; create_namespace()"
 _LISTEN: Final = """
 import signal, socket, sys
 host, port = sys.argv[1:]
@@ -45,19 +45,19 @@ _ENTERED: Final = ("sh", "-c", 'echo entered; exec "$@"', "sh")
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give the test, and what it runs, a registry of its own; return its directory."""
+    """Set up a registry for this test and its processes; return its directory."""
     with tempfile.TemporaryDirectory() as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
         yield Path(folder, "cmux-proxy")
-        for pid in keepers(folder):
+        for pid in holder_pids(folder):
             with ending(pid):
                 pass
 
 
-@pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Return what stands before a command, so that it is run in one way and in the other."""
-    chosen = WAYS[request.param]
+@pytest.fixture(params=PREFIXES)
+def prefix(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Return a command prefix, which sets the privileges of the command."""
+    chosen = PREFIXES[request.param]
     if not chosen and os.geteuid() != 0:
         pytest.skip("not root")
     need_namespaces(chosen)
@@ -65,11 +65,11 @@ def way(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 @functools.cache
-def need_namespaces(way: tuple[str, ...] = ()) -> None:
-    """Skip the test where namespaces cannot be made; in CI fail."""
-    for program in way[:1]:
+def need_namespaces(prefix: tuple[str, ...] = ()) -> None:
+    """Skip the test where namespaces cannot be created; fail in CI."""
+    for program in prefix[:1]:
         tool(program)
-    probe = [*way, sys.executable, "-c", _PROBE]
+    probe = [*prefix, sys.executable, "-c", _PROBE]
     done = subprocess.run(probe, capture_output=True, text=True, timeout=LATER, check=False)
     if done.returncode != 0:
         reason = done.stderr.strip().rpartition("\n")[2]
@@ -79,17 +79,17 @@ def need_namespaces(way: tuple[str, ...] = ()) -> None:
 
 
 def in_workspace(
-    name: str, *command: str, way: Sequence[str] = (), flags: Sequence[str] = ("--no-outbound",)
+    name: str, *command: str, prefix: Sequence[str] = (), flags: Sequence[str] = ("--no-outbound",)
 ) -> list[str]:
     """Return the command line that runs a command in a workspace."""
-    return [*way, *MODULE, "run", *flags, "--workspace", name, "--", *command]
+    return [*prefix, *MODULE, "run", *flags, "--workspace", name, "--", *command]
 
 
 def run(
-    name: str, *command: str, way: Sequence[str] = (), **options: Any
+    name: str, *command: str, prefix: Sequence[str] = (), **options: Any
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command in a workspace to its end."""
-    return finish_quietly(in_workspace(name, *command, way=way), **options)
+    return finish_quietly(in_workspace(name, *command, prefix=prefix), **options)
 
 
 def finish_quietly(command: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[str]":
@@ -106,13 +106,13 @@ def finish_quietly(command: Sequence[str], **options: Any) -> "subprocess.Comple
 def running(
     name: str,
     *command: str,
-    way: Sequence[str] = (),
+    prefix: Sequence[str] = (),
     flags: Sequence[str] = ("--no-outbound",),
     **options: Any,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a command in a workspace meanwhile; by now it has entered."""
+    """Run a command in a workspace during the block, which begins after the command has entered."""
     process = subprocess.Popen(
-        in_workspace(name, *_ENTERED, *command, way=way, flags=flags),
+        in_workspace(name, *_ENTERED, *command, prefix=prefix, flags=flags),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env=environment(),
@@ -130,10 +130,10 @@ def running(
 
 @contextlib.contextmanager
 def serving(
-    name: str, host: str, port: int, way: Sequence[str] = ()
+    name: str, host: str, port: int, prefix: Sequence[str] = ()
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """Have a process listen in a workspace meanwhile."""
-    with running(name, sys.executable, "-c", _LISTEN, host, str(port), way=way) as process:
+    """Have a process listen in a workspace during the block."""
+    with running(name, sys.executable, "-c", _LISTEN, host, str(port), prefix=prefix) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"listening\n"
         yield process
@@ -146,31 +146,31 @@ def listed() -> list[list[str]]:
     return [line.split(maxsplit=4) for line in done.stdout.splitlines()[1:]]
 
 
-def keepers(folder: str) -> list[int]:
-    """Return the ids of the keepers of a registry."""
+def holder_pids(folder: str) -> list[int]:
+    """Return the process ids of the holders of a registry."""
     pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    return [pid for pid in pids if _is_keeper(pid, folder)]
+    return [pid for pid in pids if _is_holder(pid, folder)]
 
 
-def _is_keeper(pid: int, folder: str) -> bool:
+def _is_holder(pid: int, folder: str) -> bool:
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
     is_ours = f"XDG_RUNTIME_DIR={folder}".encode() in variables
-    return is_ours and b"cmux_proxy.isolation.holder" in words
+    return is_ours and b"cmux_proxy.isolation.holder" in arguments
 
 
-def keeper(registry: Path) -> int:
-    """Return the id of the only keeper."""
-    (pid,) = keepers(str(registry.parent))
+def holder_pid(registry: Path) -> int:
+    """Return the process id of the only holder."""
+    (pid,) = holder_pids(str(registry.parent))
     return pid
 
 
 @contextlib.contextmanager
 def ending(pid: int) -> Iterator[None]:
-    """Fail unless a process, which need not be a child, has ended soon after the block."""
+    """Check that a process, which may not be a child, ends soon after the block."""
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
@@ -181,13 +181,13 @@ def ending(pid: int) -> Iterator[None]:
         readable, _, _ = select.select([pidfd], [], [], LATER)
         if not readable:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        assert readable, "a keeper has outlived its commands"
+        assert readable, "the process has not ended"
     finally:
         os.close(pidfd)
 
 
 def socket_inside(address: str, family: int = socket.AF_INET) -> socket.socket:
-    """Return a socket of a workspace's namespace, which this process may use like any other."""
+    """Return a socket of a workspace's namespace."""
     with Registry.open() as registry:
         channel = registry.connect(address, LATER)
     assert channel is not None
@@ -204,7 +204,7 @@ def listener_inside(address: str, host: str = "127.0.0.1", port: int = 0) -> Wir
 
 
 def busybox() -> str:
-    """Return the path of a busybox that is linked statically."""
+    """Return the path of a statically linked busybox."""
     path = tool("busybox")
     ldd = shutil.which("ldd")
     if ldd is not None:

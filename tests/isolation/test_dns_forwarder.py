@@ -1,4 +1,4 @@
-"""Nameservers on loopback: which there are, and that questions find them and answers the asker."""
+"""The nameservers on loopback addresses, and the forwarding of queries and responses."""
 
 import contextlib
 import selectors
@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy.isolation import dns_forwarder
-from cmux_proxy.isolation.dns_forwarder import NameForwarder, forward_names, loopback_nameservers
+from cmux_proxy.isolation.dns_forwarder import (
+    DnsForwarder,
+    read_loopback_nameservers,
+    start_dns_forwarders,
+)
 from tests.helpers.timing import SOON
 
 RESOLV_CONF = """\
@@ -26,38 +30,38 @@ search example
 """
 
 
-def test_those_on_loopback_are_found(tmp_path: Path) -> None:
+def test_nameservers_on_loopback_addresses_are_found(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_text(RESOLV_CONF)
-    assert loopback_nameservers(str(path)) == ["127.0.0.53", "::1", "127.0.0.54"]
-    assert loopback_nameservers(str(tmp_path / "none")) == []
+    assert read_loopback_nameservers(str(path)) == ["127.0.0.53", "::1", "127.0.0.54"]
+    assert read_loopback_nameservers(str(tmp_path / "none")) == []
 
 
 class Forwarding:
-    """A forwarder on loopback, and the nameserver to which it passes questions on."""
+    """A forwarder on a loopback address, and the nameserver to which it forwards queries."""
 
-    def __init__(self, stack: contextlib.ExitStack) -> None:
+    def __init__(self, stack: contextlib.ExitStack, max_clients: int) -> None:
         self.selector = stack.enter_context(selectors.DefaultSelector())
         self.nameserver = stack.enter_context(bound())
-        listening = stack.enter_context(bound())
-        self.address = listening.getsockname()
-        NameForwarder(self.selector, listening, self.nameserver.getsockname())
+        sock = stack.enter_context(bound())
+        self.address = sock.getsockname()
+        DnsForwarder(self.selector, sock, self.nameserver.getsockname(), max_clients)
         stack.callback(self._close)
 
-    def turn(self) -> None:
-        """Do what there is to do, once there is something."""
+    def run_once(self) -> None:
+        """Wait for events, and run their callbacks."""
         events = self.selector.select(SOON)
         assert events
         for key, _ in events:
             key.data(key.fileobj)
 
-    def asked(self, asker: socket.socket, question: bytes) -> tuple[str, int]:
-        """Ask, and return whence the nameserver got the question."""
-        asker.sendto(question, self.address)
-        self.turn()
-        got, whence = self.nameserver.recvfrom(1000)
-        assert got == question
-        return whence  # type: ignore[no-any-return]
+    def query(self, client: socket.socket, data: bytes) -> tuple[str, int]:
+        """Send a query, and return the address from which the nameserver received it."""
+        client.sendto(data, self.address)
+        self.run_once()
+        received, source = self.nameserver.recvfrom(1000)
+        assert received == data
+        return source  # type: ignore[no-any-return]
 
     def _close(self) -> None:
         for key in list(self.selector.get_map().values()):
@@ -75,50 +79,47 @@ def bound() -> socket.socket:
 def on() -> Iterator[Forwarding]:
     """Set up a forwarder and a nameserver."""
     with contextlib.ExitStack() as stack:
-        yield Forwarding(stack)
+        yield Forwarding(stack, max_clients=2)
 
 
-def test_each_asker_gets_the_answers_to_its_questions(on: Forwarding) -> None:
+def test_each_client_gets_the_responses_to_its_queries(on: Forwarding) -> None:
     with bound() as one, bound() as other:
-        first = on.asked(one, b"one?")
-        second = on.asked(other, b"other?")
-        assert on.asked(one, b"one again?") == first != second
-        for whence, answer in ((second, b"other!"), (first, b"one!"), (first, b"again!")):
-            on.nameserver.sendto(answer, whence)
-            on.turn()
+        first = on.query(one, b"one?")
+        second = on.query(other, b"other?")
+        assert on.query(one, b"one again?") == first != second
+        for source, response in ((second, b"other!"), (first, b"one!"), (first, b"again!")):
+            on.nameserver.sendto(response, source)
+            on.run_once()
         assert [one.recv(100), one.recv(100), other.recv(100)] == [b"one!", b"again!", b"other!"]
 
 
-def test_the_longest_silent_asker_makes_room(
-    on: Forwarding, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dns_forwarder, "_MOST_ASKERS", 2)
+def test_the_least_recently_active_client_is_dropped(on: Forwarding) -> None:
     with bound() as one, bound() as two, bound() as three:
-        first, second = on.asked(one, b"1"), on.asked(two, b"2")
-        assert on.asked(one, b"1") == first
-        on.asked(three, b"3")
-        assert on.asked(one, b"1") == first
-        assert on.asked(two, b"2") != second
-        # The listening one and two that ask.
+        first, second = on.query(one, b"1"), on.query(two, b"2")
+        assert on.query(one, b"1") == first
+        on.query(three, b"3")
+        assert on.query(one, b"1") == first
+        assert on.query(two, b"2") != second
+        # The bound socket, and those of two clients.
         assert len(on.selector.get_map()) == 3
 
 
-def test_a_nameserver_that_is_not_there_is_lost_questions_and_no_more(on: Forwarding) -> None:
-    with bound() as asker:
+def test_a_missing_nameserver_only_loses_queries(on: Forwarding) -> None:
+    with bound() as client:
         on.nameserver.close()
         for _ in range(3):
-            asker.sendto(b"?", on.address)
-            on.turn()
-        on.turn()
+            client.sendto(b"?", on.address)
+            on.run_once()
+        on.run_once()
 
 
-def test_where_an_address_is_taken_nothing_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_forwarded_where_the_address_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     with bound() as taken, selectors.DefaultSelector() as selector:
         monkeypatch.setattr(dns_forwarder, "_PORT", taken.getsockname()[1])
-        monkeypatch.setattr(dns_forwarder, "loopback_nameservers", lambda: ["127.0.0.1"])
-        forward_names(selector)
+        monkeypatch.setattr(dns_forwarder, "read_loopback_nameservers", lambda: ["127.0.0.1"])
+        start_dns_forwarders(selector)
         assert len(selector.get_map()) == 0
         taken.close()
-        forward_names(selector)
+        start_dns_forwarders(selector)
         (key,) = selector.get_map().values()
         key.fileobj.close()  # type: ignore[union-attr]

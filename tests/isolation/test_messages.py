@@ -1,4 +1,4 @@
-"""Packets between keepers and whoever asks them."""
+"""Packets between namespace holders and their clients."""
 
 import os
 import socket
@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from cmux_proxy.isolation.messages import printable, receive, send
+from cmux_proxy.isolation.messages import escape_unprintable, receive, send
 
 Pair = tuple[socket.socket, socket.socket]
 
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    """Return two connected sockets that keep packets apart."""
+    """Return two connected sockets that preserve packet boundaries."""
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with one, other:
         yield one, other
@@ -36,7 +36,9 @@ def test_fields_and_descriptors_arrive_packet_by_packet(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b"1", b"\xff\xfe", b"null"])
-def test_what_is_no_object_is_refused_and_its_descriptors_closed(pair: Pair, data: bytes) -> None:
+def test_a_packet_without_a_json_object_is_refused_and_its_descriptors_closed(
+    pair: Pair, data: bytes
+) -> None:
     reading, writing = os.pipe()
     socket.send_fds(pair[0], [data], [writing])
     os.close(writing)
@@ -46,25 +48,25 @@ def test_what_is_no_object_is_refused_and_its_descriptors_closed(pair: Pair, dat
     os.close(reading)
 
 
-def test_the_end_is_told_from_a_message(pair: Pair) -> None:
+def test_the_end_raises_another_error_than_an_invalid_message(pair: Pair) -> None:
     pair[0].close()
     with pytest.raises(EOFError):
         receive(pair[1])
 
 
 @pytest.mark.parametrize("fields", [{}, {"commands": [[n, "workspace"] for n in range(3000)]}])
-def test_a_message_arrives_whole(pair: Pair, fields: dict[str, Any]) -> None:
+def test_a_message_arrives_completely(pair: Pair, fields: dict[str, Any]) -> None:
     send(pair[0], fields)
     assert receive(pair[1]).fields == fields
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("text", "escaped"),
     [
         ("agent-1", "agent-1"), ("a b\\c", "a b\\c"), ("\u00e4", "\u00e4"),
         ("\x1b[31m", "\\x1b[31m"), ("a\nb\r\t\0", "a\\nb\\r\\t\\x00"), ("\x9b2J", "\\x9b2J"),
         ("\u202eb", "\\u202eb"), ("\ud800", "\\ud800"), (7, "7"),
     ],
 )  # fmt: skip
-def test_what_a_terminal_would_obey_is_escaped(said: object, shown: str) -> None:
-    assert printable(said) == shown
+def test_control_characters_are_escaped(text: object, escaped: str) -> None:
+    assert escape_unprintable(text) == escaped

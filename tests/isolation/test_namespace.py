@@ -1,4 +1,4 @@
-"""Namespaces, made and entered by processes of their own."""
+"""Namespaces, created and entered by separate processes."""
 
 import errno
 import os
@@ -10,63 +10,63 @@ import pytest
 
 from cmux_proxy.isolation import namespace
 from cmux_proxy.isolation.errors import IsolationError
-from cmux_proxy.isolation.namespace import enter, make_namespace, net_namespace, require_linux
+from cmux_proxy.isolation.namespace import create_namespace, enter, net_namespace_id, require_linux
 from tests.helpers.timing import LATER
 
-MAKE = """
+CREATE = """
 import os, socket, sys
 from cmux_proxy.isolation.namespace import *
-outer_net, outer_user = net_namespace(), user_namespace()
-make_namespace()
-assert net_namespace() != outer_net
-with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(
+outer_net, outer_user = net_namespace_id(), user_namespace_id()
+create_namespace()
+assert net_namespace_id() != outer_net
+with socket.create_server(("127.0.0.1", 0)) as ipv4, socket.create_server(
     ("::1", 0), family=socket.AF_INET6
-) as other:
-    for each in one, other:
-        socket.create_connection(each.getsockname()[:2]).close()
+) as ipv6:
+    for listener in ipv4, ipv6:
+        socket.create_connection(listener.getsockname()[:2]).close()
 descriptors = open_namespaces(outer_user)
 enter(descriptors)
-print(len(descriptors), os.geteuid(), os.getegid(), user_namespace() == outer_user)
+print(len(descriptors), os.geteuid(), os.getegid(), user_namespace_id() == outer_user)
 """
 
 
-def test_one_is_made_with_both_loopbacks_for_the_same_user(way: tuple[str, ...]) -> None:
+def test_a_new_namespace_has_both_loopbacks_and_the_same_user(prefix: tuple[str, ...]) -> None:
     done = subprocess.run(
-        [*way, sys.executable, "-c", MAKE],
+        [*prefix, sys.executable, "-c", CREATE],
         capture_output=True, text=True, timeout=LATER, check=False,
     )  # fmt: skip
     assert done.stderr == ""
     count, user, group, is_same = done.stdout.split()
     assert (int(user), int(group)) == (os.geteuid(), os.getegid())
-    assert (count, is_same) == (("2", "False") if way or os.geteuid() else ("1", "True"))
+    assert (count, is_same) == (("2", "False") if prefix or os.geteuid() else ("1", "True"))
 
 
-def test_who_is_there_already_needs_to_do_nothing() -> None:
+def test_entering_the_current_namespace_does_nothing() -> None:
     here = os.open("/proc/self/ns/net", os.O_RDONLY)
     try:
         enter([here])
-        assert os.fstat(here).st_ino == net_namespace()
+        assert os.fstat(here).st_ino == net_namespace_id()
     finally:
         os.close(here)
 
 
-def test_what_is_no_namespace_cannot_be_entered(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_namespace_cannot_be_entered(tmp_path: Path) -> None:
     says = r"cannot be entered: Invalid argument; run it as"
     with open(tmp_path / "file", "w") as file, pytest.raises(IsolationError, match=says):
         enter([file.fileno()])
 
 
-def test_an_error_says_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EPERM, "")
 
     monkeypatch.setattr(namespace, "_call", refuse)
-    says = r"no network namespace can be made: Operation not permitted; run it as root, or allow"
+    says = r"no network namespace can be created: Operation not permitted; run it as root, or allow"
     with pytest.raises(IsolationError, match=says):
-        make_namespace()
+        create_namespace()
 
 
-def test_there_are_none_elsewhere_than_on_linux(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_namespaces_need_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     require_linux()
     monkeypatch.setattr(sys, "platform", "darwin")
     with pytest.raises(IsolationError, match=r"need Linux; elsewhere .*workspace-ip NAME"):

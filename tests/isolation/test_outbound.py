@@ -1,6 +1,6 @@
-"""The way out, from a workspace on a machine that has one address and one nameserver to reach.
+"""The outbound network of a workspace, on a machine that has one address and one nameserver.
 
-The machine is a namespace too, so that nothing leaves the one that runs the tests.
+The machine is a namespace too, so that no packet leaves the machine that runs the tests.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ from tests.helpers.tools import tool
 from tests.helpers.workspaces import (
     ending,
     finish_quietly,
+    holder_pid,
     in_workspace,
-    keeper,
     need_namespaces,
     running,
 )
@@ -37,14 +37,14 @@ exec "$@"
 SERVE = """
 import socket, subprocess, sys, threading
 
-def name(sock):
+def resolve(sock):
     while True:
-        question, asker = sock.recvfrom(512)
-        is_address = question[-4:-2] == b"\\0\\1"
+        query, client = sock.recvfrom(512)
+        is_address = query[-4:-2] == b"\\0\\1"
         answer = bytes([0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 1]) * is_address
         counts = bytes([0, 1, 0, is_address, 0, 0, 0, 0])
-        end = question.index(b"\\0", 12) + 5
-        sock.sendto(question[:2] + b"\\x81\\x80" + counts + question[12:end] + answer, asker)
+        end = query.index(b"\\0", 12) + 5
+        sock.sendto(query[:2] + b"\\x81\\x80" + counts + query[12:end] + answer, client)
 
 def greet(listener):
     while True:
@@ -54,13 +54,13 @@ def greet(listener):
 
 names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 names.bind(("127.0.0.53", 53))
-threading.Thread(target=name, args=(names,), daemon=True).start()
+threading.Thread(target=resolve, args=(names,), daemon=True).start()
 for address in ("192.0.2.1", "127.0.0.1"):
     listener = socket.create_server((address, 8000))
     threading.Thread(target=greet, args=(listener,), daemon=True).start()
 sys.exit(subprocess.run(sys.argv[1:]).returncode)
 """
-ASK = """
+CONNECT = """
 import socket, sys
 try:
     with socket.create_connection((sys.argv[1], 8000), timeout=float(sys.argv[2])) as sock:
@@ -71,7 +71,7 @@ except OSError as error:
 
 
 def on_a_machine(tmp_path: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command there to its end."""
+    """Run a command on the machine to its end."""
     if os.geteuid() != 0:
         pytest.skip("not root")
     need_namespaces(())
@@ -81,44 +81,44 @@ def on_a_machine(tmp_path: Path, *command: str) -> "subprocess.CompletedProcess[
     return finish_quietly([*machine, sys.executable, "-c", SERVE, *command])
 
 
-def need_a_way_out() -> None:
-    """Skip the test where the program is not, in CI fail."""
+def need_slirp4netns() -> None:
+    """Skip the test where the program is not installed; fail in CI."""
     tool(outbound.PROGRAM)
     if not os.path.exists("/dev/net/tun"):
         pytest.skip("there is no /dev/net/tun")
 
 
-def asks(host: str) -> list[str]:
-    return [sys.executable, "-c", ASK, host, str(LATER)]
+def connecting(host: str) -> list[str]:
+    return [sys.executable, "-c", CONNECT, host, str(LATER)]
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "name.test"])
-def test_the_machine_and_its_names_are_reached_from_inside(
-    registry: Path, way: tuple[str, ...], tmp_path: Path, host: str
+def test_the_machine_and_its_names_are_reachable_from_inside(
+    registry: Path, prefix: tuple[str, ...], tmp_path: Path, host: str
 ) -> None:
-    need_a_way_out()
-    done = on_a_machine(tmp_path, *in_workspace("a-1", *asks(host), way=way, flags=()))
+    need_slirp4netns()
+    done = on_a_machine(tmp_path, *in_workspace("a-1", *connecting(host), prefix=prefix, flags=()))
     assert (done.returncode, done.stdout, done.stderr) == (0, "outside\n", "")
 
 
-def test_the_loopback_of_the_machine_is_not_reached(registry: Path, tmp_path: Path) -> None:
-    need_a_way_out()
+def test_the_loopback_of_the_machine_is_not_reachable(registry: Path, tmp_path: Path) -> None:
+    need_slirp4netns()
     for host in ("127.0.0.1", "10.0.2.2"):
-        done = on_a_machine(tmp_path, *in_workspace("a-1", *asks(host), flags=()))
+        done = on_a_machine(tmp_path, *in_workspace("a-1", *connecting(host), flags=()))
         assert done.stdout.strip() in ("ConnectionRefusedError", "OSError", "TimeoutError"), done
 
 
-def test_without_a_way_out_only_the_loopback_is_reached(registry: Path, tmp_path: Path) -> None:
-    done = on_a_machine(tmp_path, *in_workspace("a-1", *asks("192.0.2.1")))
+def test_without_outbound_only_the_loopback_is_reachable(registry: Path, tmp_path: Path) -> None:
+    done = on_a_machine(tmp_path, *in_workspace("a-1", *connecting("192.0.2.1")))
     assert (done.stdout, done.stderr) == ("OSError\n", "")
 
 
-def test_the_program_ends_with_its_keeper_however_that_ends(registry: Path) -> None:
-    need_a_way_out()
+def test_the_program_ends_when_its_holder_exits_or_is_killed(registry: Path) -> None:
+    need_slirp4netns()
     need_namespaces(())
     for number in (None, signal.SIGKILL):
         with running("a-1", "sleep", "600", flags=()) as process:
-            pid = keeper(registry)
+            pid = holder_pid(registry)
             (program,) = processes_with(f"/proc/{pid}/ns/net")
             with ending(program), ending(pid):
                 if number is None:
@@ -127,24 +127,24 @@ def test_the_program_ends_with_its_keeper_however_that_ends(registry: Path) -> N
                     os.kill(pid, number)
 
 
-def processes_with(word: str) -> list[int]:
-    """Return the ids of the processes that have a word on their command line."""
-    found = []
+def processes_with(argument: str) -> list[int]:
+    """Return the ids of the processes that have this argument on their command line."""
+    pids = []
     for name in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            words = Path(f"/proc/{name}/cmdline").read_text("utf-8").split("\0")
-            if word in words:
-                found.append(int(name))
-    return found
+            arguments = Path(f"/proc/{name}/cmdline").read_text("utf-8").split("\0")
+            if argument in arguments:
+                pids.append(int(name))
+    return pids
 
 
 @pytest.mark.parametrize(
-    ("program", "says"),
+    ("program", "problem"),
     [(None, "slirp4netns is not installed"), ("exit 1", "slirp4netns has failed")],
     ids=["missing", "failing"],
 )
-def test_where_there_is_none_a_line_says_so_and_the_command_runs(
-    registry: Path, tmp_path: Path, program: str | None, says: str
+def test_without_outbound_network_a_warning_is_printed_and_the_command_runs(
+    registry: Path, tmp_path: Path, program: str | None, problem: str
 ) -> None:
     need_namespaces(())
     if program is not None:
@@ -156,7 +156,7 @@ def test_where_there_is_none_a_line_says_so_and_the_command_runs(
         command, env={**environment(), "PATH": str(tmp_path)},
         capture_output=True, text=True, timeout=LATER, check=False,
     )  # fmt: skip
-    warning = f"only the loopback is reached from this workspace: {says} (--no-outbound)"
+    warning = f"only the loopback is reached from this workspace: {problem} (--no-outbound)"
     assert (done.stdout, done.stderr) == ("run\n", f"cmux-proxy: WARNING: {warning}\n")
 
 
@@ -174,29 +174,29 @@ exit $status
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:8080", "192.0.2.1:8080,127.0.0.1:8080"])
 @pytest.mark.parametrize("is_first", [True, False])
-def test_a_proxy_that_is_reached_from_inside_is_named_as_the_way_out_is_given(
+def test_a_proxy_that_is_reachable_from_inside_is_named_in_a_warning(
     registry: Path, tmp_path: Path, listen: str, is_first: bool
 ) -> None:
-    need_a_way_out()
+    need_slirp4netns()
     command = in_workspace("a-1", "echo", "run", flags=())
     if not is_first:
         command = in_workspace("a-1", *in_workspace("a-1", "echo", "run", flags=()), flags=())
     served = ["sh", "-c", SERVED, "sh", sys.executable, listen, *command]
     done = on_a_machine(tmp_path, *served)
     assert (done.returncode, done.stdout) == (0, "run\n"), done.stderr
-    # Once, by the command that begins the workspace.
-    place = listen.partition(",")[0]
+    # Once, by the first command of the workspace.
+    address = listen.partition(",")[0]
     assert done.stderr == (
         "cmux-proxy: WARNING: from this workspace the loopback of the machine is reached through "
-        f"the proxy on {place}: let that listen on 127.0.0.1 or ask for a token, "
+        f"the proxy on {address}: let that listen on 127.0.0.1 or ask for a token, "
         "or give no way out (--no-outbound)\n"
     )
 
 
-def test_a_proxy_on_the_loopback_or_no_way_out_is_nothing_to_warn_of(
+def test_no_warning_for_a_proxy_on_the_loopback_or_without_outbound(
     registry: Path, tmp_path: Path
 ) -> None:
-    need_a_way_out()
+    need_slirp4netns()
     for listen, flags in [("127.0.0.1:8080", ()), ("0.0.0.0:8080", ("--no-outbound",))]:
         command = in_workspace("a-1", "echo", "run", flags=flags)
         served = ["sh", "-c", SERVED, "sh", sys.executable, listen, *command]

@@ -1,4 +1,4 @@
-"""The sockets that are listened on, in this namespace and in others."""
+"""The listening sockets of this namespace and of others."""
 
 import contextlib
 import os
@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy.isolation import proc_net
-from cmux_proxy.isolation.proc_net import Socket, listening_ports, listening_sockets
+from cmux_proxy.isolation.proc_net import (
+    ListeningSocket,
+    read_listening_ports,
+    read_listening_sockets,
+)
 from tests.helpers.workspaces import serving
 
 TITLES = "  sl  local_address rem_address   st\n"
@@ -22,9 +26,9 @@ def row(address: str, state: str = "0A", inode: int = 7) -> str:
 
 @pytest.fixture
 def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder in which the kernel's tables are looked for."""
+    """Return the folder from which the kernel's tables are read."""
     if sys.byteorder != "little":
-        pytest.skip("the addresses below are those of little machines")
+        pytest.skip("the addresses below are those of little-endian machines")
     monkeypatch.setattr(proc_net, "_PROC", str(tmp_path))
     folder = tmp_path / "self" / "net"
     folder.mkdir(parents=True)
@@ -33,35 +37,35 @@ def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "127.18.1.2", "::1", "::"])
-def test_an_address_is_told_as_it_was_bound(address: str) -> None:
+def test_an_address_is_listed_as_it_was_bound(address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, 0), family=family) as sock:
         port, inode = sock.getsockname()[1], os.fstat(sock.fileno()).st_ino
-        assert Socket(port, address, inode) in listening_sockets()
-        assert port in listening_ports()
-    assert inode not in {each.inode for each in listening_sockets()}
+        assert ListeningSocket(port, address, inode) in read_listening_sockets()
+        assert port in read_listening_ports()
+    assert inode not in {entry.inode for entry in read_listening_sockets()}
 
 
-def test_an_ipv6_socket_on_an_address_of_ipv4_is_told_as_that() -> None:
+def test_an_ipv6_socket_on_a_mapped_address_is_listed_with_the_ipv4_address() -> None:
     with socket.socket(socket.AF_INET6) as sock:
         sock.bind(("::ffff:127.0.0.1", 0))
         sock.listen()
         port, inode = sock.getsockname()[1], os.fstat(sock.fileno()).st_ino
-        assert Socket(port, "127.0.0.1", inode) in listening_sockets()
+        assert ListeningSocket(port, "127.0.0.1", inode) in read_listening_sockets()
 
 
-def test_what_is_bound_or_connected_does_not_listen() -> None:
+def test_a_bound_or_connected_socket_is_not_listed() -> None:
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        silent = stack.enter_context(socket.socket())
-        silent.bind(("127.0.0.1", 0))
+        unused = stack.enter_context(socket.socket())
+        unused.bind(("127.0.0.1", 0))
         client = stack.enter_context(socket.create_connection(server.getsockname()))
-        inodes = {each.inode for each in listening_sockets()}
+        inodes = {entry.inode for entry in read_listening_sockets()}
         assert os.fstat(server.fileno()).st_ino in inodes
-        assert not {os.fstat(each.fileno()).st_ino for each in (silent, client)} & inodes
+        assert not {os.fstat(sock.fileno()).st_ino for sock in (unused, client)} & inodes
 
 
-def test_there_may_be_no_ipv6(tables: Path) -> None:
+def test_ipv6_may_be_missing(tables: Path) -> None:
     (tables / "tcp").write_text(
         TITLES
         + row("0100007F:0BB8")
@@ -69,31 +73,31 @@ def test_there_may_be_no_ipv6(tables: Path) -> None:
         + row("0100007F:1F90", "01")
         + row("0200007F:0BB8", inode=9)
     )
-    assert listening_sockets() == [
+    assert read_listening_sockets() == [
         (3000, "127.0.0.1", 7),
         (22, "0.0.0.0", 8),
         (3000, "127.0.0.2", 9),
     ]
-    assert listening_ports() == [22, 3000]
+    assert read_listening_ports() == [22, 3000]
 
 
-def test_many_connections_are_not_read_to_their_end(
+def test_reading_stops_after_many_connections(
     tables: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proc_net, "_MOST_OTHERS", 2)
+    monkeypatch.setattr(proc_net, "_MAX_OTHER_SOCKETS", 2)
     other = row("0100007F:1F90", "01")
     first, second, third = (row(f"0100007F:000{port}") for port in (1, 2, 3))
     (tables / "tcp").write_text(TITLES + first + other * 2 + second + other + third)
-    assert listening_ports() == [1, 2]
+    assert read_listening_ports() == [1, 2]
 
 
-def test_a_namespace_is_read_by_way_of_a_process_in_it(
-    registry: Path, way: tuple[str, ...]
+def test_a_namespace_is_read_through_a_process_in_it(
+    registry: Path, prefix: tuple[str, ...]
 ) -> None:
-    with serving("a-1", "::1", 3000, way=way) as process:
-        assert [each[:2] for each in listening_sockets(process.pid)] == [(3000, "::1")]
+    with serving("a-1", "::1", 3000, prefix=prefix) as process:
+        assert [entry[:2] for entry in read_listening_sockets(process.pid)] == [(3000, "::1")]
 
 
-def test_where_there_is_no_process_there_is_no_table() -> None:
+def test_a_missing_process_is_an_error() -> None:
     with pytest.raises(OSError, match="No such file"):
-        listening_sockets(2**22 + 1)
+        read_listening_sockets(2**22 + 1)

@@ -1,4 +1,4 @@
-"""The directory of keepers: where it is, whose it is, and who is alone with it."""
+"""The registry of namespace holders: its path, its owner and its lock."""
 
 import os
 import socket
@@ -13,16 +13,16 @@ ADDRESS = "127.18.0.1"
 HOME = f"/tmp/cmux-proxy-{os.geteuid()}"
 
 
-@pytest.mark.parametrize("given", ["", "relative", "/no/such/directory", "/proc/1"])
-def test_without_a_directory_of_the_users_own_it_is_in_tmp(
-    given: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("runtime_directory", ["", "relative", "/no/such/directory", "/proc/1"])
+def test_without_a_runtime_directory_of_the_user_it_is_in_tmp(
+    runtime_directory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", given)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime_directory)
     monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
     assert directory() == "/tmp/cmux-proxy-4000000"
 
 
-def test_the_directory_is_made_for_its_user_alone(registry: Path) -> None:
+def test_the_directory_is_created_for_its_user_alone(registry: Path) -> None:
     assert directory() == str(registry)
     assert Registry.find() is None
     with Registry.open():
@@ -32,7 +32,7 @@ def test_the_directory_is_made_for_its_user_alone(registry: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o707, 0o500])
-def test_a_directory_with_other_rights_is_refused(registry: Path, mode: int) -> None:
+def test_a_directory_with_another_mode_is_refused(registry: Path, mode: int) -> None:
     registry.mkdir()
     registry.chmod(mode)
     with pytest.raises(IsolationError, match="is not this user's alone"):
@@ -40,7 +40,7 @@ def test_a_directory_with_other_rights_is_refused(registry: Path, mode: int) -> 
     assert Registry.find() is None
 
 
-def test_a_directory_of_somebody_else_is_refused(
+def test_a_directory_of_another_user_is_refused(
     registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.mkdir(mode=0o700)
@@ -51,9 +51,9 @@ def test_a_directory_of_somebody_else_is_refused(
     assert Registry.find() is None
 
 
-@pytest.mark.parametrize("kind", ["link", "file"])
-def test_what_is_no_directory_is_refused(registry: Path, tmp_path: Path, kind: str) -> None:
-    if kind == "link":
+@pytest.mark.parametrize("file_type", ["link", "file"])
+def test_a_link_or_a_file_is_refused(registry: Path, tmp_path: Path, file_type: str) -> None:
+    if file_type == "link":
         tmp_path.chmod(0o700)
         registry.symlink_to(tmp_path)
     else:
@@ -63,14 +63,14 @@ def test_what_is_no_directory_is_refused(registry: Path, tmp_path: Path, kind: s
     assert Registry.find() is None
 
 
-def test_addresses_are_in_the_order_of_their_numbers(registry: Path) -> None:
+def test_addresses_are_sorted_numerically(registry: Path) -> None:
     with Registry.open() as opened:
         for name in ("127.18.10.1", "127.18.9.2", "127.18.9.10", "127.0.0.1", "127.18.1", "lock"):
             (registry / name).touch()
         assert opened.addresses() == ["127.18.9.2", "127.18.9.10", "127.18.10.1"]
 
 
-def test_a_keepers_socket_is_connected_to_however_long_the_path(
+def test_a_holder_can_be_reached_although_the_path_is_long(
     registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     long = registry.parent / ("long" * 30)
@@ -90,7 +90,7 @@ def test_a_keepers_socket_is_connected_to_however_long_the_path(
         assert opened.addresses() == []
 
 
-def test_a_keeper_that_is_behind_is_no_keeper_that_is_gone(registry: Path) -> None:
+def test_a_full_backlog_differs_from_a_missing_holder(registry: Path) -> None:
     with Registry.open() as opened, opened.listen(ADDRESS) as listener:
         listener.listen(0)
         first = opened.connect(ADDRESS, 0)
@@ -99,15 +99,15 @@ def test_a_keeper_that_is_behind_is_no_keeper_that_is_gone(registry: Path) -> No
             opened.connect(ADDRESS, 0)
 
 
-def test_one_at_a_time_has_the_lock(registry: Path) -> None:
+def test_only_one_process_has_the_lock(registry: Path) -> None:
     with Registry.open() as one, Registry.open() as other:
         with one.lock():
-            assert not other.locks_at_once()
-        assert other.locks_at_once()
+            assert not other.try_lock()
+        assert other.try_lock()
         third = Registry.open()
-        assert not third.locks_at_once()
+        assert not third.try_lock()
         other.close()
-        assert third.locks_at_once()
+        assert third.try_lock()
         third.close()
         with one.lock():
             # `with` closes it once more otherwise.

@@ -1,4 +1,4 @@
-"""What is known of all workspaces, whatever some of their keepers do."""
+"""The status of all workspaces, also where some of their holders fail."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 
 from cmux_proxy.isolation import status
 from cmux_proxy.isolation.registry import Registry
-from cmux_proxy.isolation.status import Command, Status, statuses
+from cmux_proxy.isolation.status import Command, WorkspaceStatus, read_statuses
 from tests.helpers.workspaces import need_namespaces, running
 
 ADDRESS = "127.18.0.1"
@@ -20,21 +20,21 @@ def namespace_of(pid: int) -> int:
     return os.stat(f"/proc/{pid}/ns/net").st_ino
 
 
-def test_each_tells_its_commands_ports_and_namespace(registry: Path) -> None:
+def test_each_status_has_commands_ports_and_namespace(registry: Path) -> None:
     need_namespaces(())
     with running("b-2", "sleep", "60") as second, running("a-1", "sleep", "60") as first:
         expected = [
-            Status(address, [Command(each.pid, name)], [], namespace_of(each.pid))
-            for address, name, each in (
+            WorkspaceStatus(address, [Command(process.pid, name)], [], namespace_of(process.pid))
+            for address, name, process in (
                 ("127.18.0.1", "a-1", first),
                 ("127.18.0.2", "b-2", second),
             )
         ]
         with Registry.open() as opened:
-            assert statuses(opened) == expected
+            assert read_statuses(opened) == expected
 
 
-def answer(listener: socket.socket, data: bytes) -> None:
+def respond(listener: socket.socket, data: bytes) -> None:
     channel, _ = listener.accept()
     with channel:
         channel.recv(1000)
@@ -43,19 +43,19 @@ def answer(listener: socket.socket, data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b'{"error": "no network namespace can be made"}', b"", b"not JSON"],
-    ids=["it has failed", "it leaves", "it is none"],
+    "data", [b'{"error": "no network namespace can be created"}', b"", b"not JSON"],
+    ids=["it has failed", "it is ending", "it is not a holder"],
 )  # fmt: skip
-def test_a_keeper_without_a_workspace_is_left_out(registry: Path, data: bytes) -> None:
+def test_a_holder_without_a_namespace_is_left_out(registry: Path, data: bytes) -> None:
     with Registry.open() as opened, opened.listen(ADDRESS) as listener:
-        answering = threading.Thread(target=answer, args=(listener, data))
-        answering.start()
-        assert statuses(opened) == []
-        answering.join()
+        responder = threading.Thread(target=respond, args=(listener, data))
+        responder.start()
+        assert read_statuses(opened) == []
+        responder.join()
 
 
 @pytest.mark.parametrize(
-    "said",
+    "fields",
     [
         {}, {"commands": 1, "ports": [], "namespace": 1},
         {"commands": [[1, "a", 2]], "ports": [], "namespace": 1},
@@ -64,27 +64,27 @@ def test_a_keeper_without_a_workspace_is_left_out(registry: Path, data: bytes) -
         {"commands": [], "ports": [], "namespace": None},
     ],
 )  # fmt: skip
-def test_an_answer_that_is_no_status_is_left_out(registry: Path, said: dict[str, object]) -> None:
+def test_an_invalid_status_is_left_out(registry: Path, fields: dict[str, object]) -> None:
     with Registry.open() as opened, opened.listen(ADDRESS) as listener:
-        answering = threading.Thread(target=answer, args=(listener, json.dumps(said).encode()))
-        answering.start()
-        assert statuses(opened) == []
-        answering.join()
+        responder = threading.Thread(target=respond, args=(listener, json.dumps(fields).encode()))
+        responder.start()
+        assert read_statuses(opened) == []
+        responder.join()
 
 
-def test_a_name_has_nothing_that_a_terminal_would_obey(registry: Path) -> None:
-    said = {"commands": [[1, "\x1b[31mred\n"], [2, "n" * 999]], "ports": [80], "namespace": 3}
+def test_control_characters_in_a_name_are_escaped(registry: Path) -> None:
+    fields = {"commands": [[1, "\x1b[31mred\n"], [2, "n" * 999]], "ports": [80], "namespace": 3}
     with Registry.open() as opened, opened.listen(ADDRESS) as listener:
-        answering = threading.Thread(target=answer, args=(listener, json.dumps(said).encode()))
-        answering.start()
+        responder = threading.Thread(target=respond, args=(listener, json.dumps(fields).encode()))
+        responder.start()
         commands = [Command(1, "\\x1b[31mred\\n"), Command(2, "n" * 255)]
-        assert statuses(opened) == [Status(ADDRESS, commands, [80], 3)]
-        answering.join()
+        assert read_statuses(opened) == [WorkspaceStatus(ADDRESS, commands, [80], 3)]
+        responder.join()
 
 
-def test_a_keeper_that_does_not_answer_is_left_out(
+def test_a_holder_that_does_not_answer_is_left_out(
     registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status, "_ANSWERS_WITHIN", 0.01)
+    monkeypatch.setattr(status, "_RESPONSE_TIMEOUT", 0.01)
     with Registry.open() as opened, opened.listen(ADDRESS):
-        assert statuses(opened) == []
+        assert read_statuses(opened) == []

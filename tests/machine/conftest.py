@@ -1,5 +1,5 @@
-"""A registry of its own for each test; commands get into namespaces in two ways."""
+"""A registry for each test; commands enter namespaces with two sets of privileges."""
 
-from tests.helpers.workspaces import registry, way
+from tests.helpers.workspaces import prefix, registry
 
-__all__ = ["registry", "way"]
+__all__ = ["registry", "prefix"]

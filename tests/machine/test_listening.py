@@ -1,4 +1,4 @@
-"""What listens: addresses, families, workspaces, processes."""
+"""Listening ports: addresses, families, workspaces, processes."""
 
 import os
 import socket
@@ -9,15 +9,20 @@ from typing import NoReturn
 import pytest
 
 from cmux_proxy.machine import listening as module
-from cmux_proxy.machine.listening import Listening, Survey, listening, ports_at
-from cmux_proxy.machine.namespaces import Space
-from cmux_proxy.machine.processes import command_of
+from cmux_proxy.machine.listening import (
+    ListenerScanner,
+    ListeningPort,
+    find_listening_ports,
+    find_ports_at,
+)
+from cmux_proxy.machine.namespaces import Namespace
+from cmux_proxy.machine.processes import read_command
 from tests.helpers.workspaces import serving
 
 
-def mine() -> list[Listening]:
-    """Return what this process listens on."""
-    return [each for each in listening() if each.pid == os.getpid()]
+def own_ports() -> list[ListeningPort]:
+    """Return the listening ports of this process."""
+    return [port for port in find_listening_ports() if port.pid == os.getpid()]
 
 
 def listener(host: str) -> socket.socket:
@@ -34,110 +39,110 @@ def listener(host: str) -> socket.socket:
         ("127.18.1.44", "IPv4", "300"),
     ],
 )
-def test_it_tells_port_address_family_workspace_and_process(
+def test_a_listener_has_port_address_family_workspace_and_process(
     host: str, family: str, workspace: str | None
 ) -> None:
     with listener(host) as sock:
-        command = command_of(os.getpid())
+        command = read_command(os.getpid())
         port = sock.getsockname()[1]
-        assert mine() == [Listening(port, host, workspace, os.getpid(), command)]
-        assert mine()[0].family == family
-    assert mine() == []
+        assert own_ports() == [ListeningPort(port, host, workspace, os.getpid(), command)]
+        assert own_ports()[0].family == family
+    assert own_ports() == []
 
 
-def test_the_ports_at_an_address_are_told_without_their_processes(
+def test_the_ports_at_an_address_are_found_without_their_processes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with listener("127.0.0.1") as one, listener("::1") as other, listener("127.18.0.9") as third:
-        ports = [sock.getsockname()[1] for sock in (one, other, third)]
-        monkeypatch.setattr(module, "holders", None)
+    with listener("127.0.0.1") as ipv4, listener("::1") as ipv6, listener("127.18.0.9") as third:
+        ports = [sock.getsockname()[1] for sock in (ipv4, ipv6, third)]
+        monkeypatch.setattr(module, "find_socket_owners", None)
         for hosts, expected in (
             (["127.0.0.1"], {ports[0]}),
             (["127.0.0.1", "::1"], set(ports[:2])),
             (["127.18.0.9"], {ports[2]}),
         ):
-            assert set(ports) & set(ports_at(hosts)) == expected
-        assert ports_at(["::1"]) == sorted(ports_at(["::1"]))
+            assert set(ports) & set(find_ports_at(hosts)) == expected
+        assert find_ports_at(["::1"]) == sorted(find_ports_at(["::1"]))
 
 
-def test_where_it_cannot_be_told_no_port_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_port_is_found_where_the_kernel_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails() -> NoReturn:
         raise FileNotFoundError
 
-    monkeypatch.setattr(module, "listening_now", fails)
-    assert ports_at(["127.0.0.1"]) == []
+    monkeypatch.setattr(module, "query_listening_sockets", fails)
+    assert find_ports_at(["127.0.0.1"]) == []
 
 
-def test_nothing_is_connected_to() -> None:
+def test_no_connection_is_opened() -> None:
     with listener("127.0.0.1") as sock:
-        assert len(mine()) == 1
+        assert len(own_ports()) == 1
         sock.setblocking(False)
         with pytest.raises(BlockingIOError):
             sock.accept()
 
 
-def test_psutil_is_of_the_same_opinion(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_psutil_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     with listener("127.0.0.1"), listener("::1"), listener("127.18.0.9"):
-        here = mine()
+        here = own_ports()
         monkeypatch.setattr(sys, "platform", "darwin")
-        assert mine() == here
+        assert own_ports() == here
         assert len(here) == 3
 
 
-def test_ports_are_in_order_and_each_socket_is_there_once() -> None:
-    with listener("127.0.0.1") as one, listener("127.0.0.1") as other, one.dup():
-        ports = sorted(sock.getsockname()[1] for sock in (one, other))
-        assert [each.port for each in mine()] == ports
+def test_ports_are_sorted_and_each_socket_is_listed_once() -> None:
+    with listener("127.0.0.1") as first, listener("127.0.0.1") as second, first.dup():
+        ports = sorted(sock.getsockname()[1] for sock in (first, second))
+        assert [listener.port for listener in own_ports()] == ports
 
 
-def test_what_listens_inside_a_workspace_is_listed_with_it(
-    registry: Path, way: tuple[str, ...]
+def test_a_listener_in_a_workspace_is_listed_with_the_workspace(
+    registry: Path, prefix: tuple[str, ...]
 ) -> None:
-    with serving("a-1", "127.0.0.1", 3000, way=way) as process:
-        inside = [each for each in listening() if each.workspace == "a-1"]
-        command = command_of(process.pid)
-        assert inside == [Listening(3000, "127.0.0.1", "a-1", process.pid, command)]
-        assert listening([Space(process.pid, "a-1", "127.18.0.1")]) == inside
-        assert (3000, "127.0.0.1", None) not in {each[:3] for each in listening()}
+    with serving("a-1", "127.0.0.1", 3000, prefix=prefix) as process:
+        inside = [port for port in find_listening_ports() if port.workspace == "a-1"]
+        command = read_command(process.pid)
+        assert inside == [ListeningPort(3000, "127.0.0.1", "a-1", process.pid, command)]
+        assert find_listening_ports([Namespace(process.pid, "a-1", "127.18.0.1")]) == inside
+        assert (3000, "127.0.0.1", None) not in {port[:3] for port in find_listening_ports()}
 
 
-def test_a_workspace_that_ends_meanwhile_has_nothing() -> None:
-    assert listening([Space(2**22 + 1, "a-1", "127.18.0.1")]) == []
+def test_a_workspace_that_has_just_ended_has_no_listeners() -> None:
+    assert find_listening_ports([Namespace(2**22 + 1, "a-1", "127.18.0.1")]) == []
 
 
-def test_processes_are_looked_for_only_where_a_socket_is_new(
+def test_processes_are_looked_up_for_new_sockets_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[set[int]] = []
+    lookups: list[set[int]] = []
 
-    def noted(inodes: set[int]) -> dict[int, int]:
-        asked.append(inodes)
+    def record(inodes: set[int]) -> dict[int, int]:
+        lookups.append(inodes)
         return dict.fromkeys(inodes, os.getpid())
 
-    monkeypatch.setattr(module, "holders", noted)
-    survey = Survey()
-    with listener("127.0.0.1") as one:
-        survey.listening([Space()])
-        with listener("127.0.0.1") as other:
-            survey.listening([Space()])
-            inode, first = os.fstat(other.fileno()).st_ino, os.fstat(one.fileno()).st_ino
-    assert first in asked[0]
-    assert inode in asked[1]
-    assert first not in asked[1]
+    monkeypatch.setattr(module, "find_socket_owners", record)
+    scanner = ListenerScanner()
+    with listener("127.0.0.1") as old:
+        scanner.scan([Namespace()])
+        with listener("127.0.0.1") as new:
+            scanner.scan([Namespace()])
+            old_inode, new_inode = os.fstat(old.fileno()).st_ino, os.fstat(new.fileno()).st_ino
+    assert old_inode in lookups[0]
+    assert new_inode in lookups[1]
+    assert old_inode not in lookups[1]
 
 
-def test_a_process_that_has_ended_is_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_is_looked_up_again_after_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     pids = iter([2**22 + 1, os.getpid()])
     with listener("127.0.0.1") as sock:
         inode = os.fstat(sock.fileno()).st_ino
-        monkeypatch.setattr(module, "holders", lambda _inodes: {inode: next(pids)})
-        survey = Survey()
+        monkeypatch.setattr(module, "find_socket_owners", lambda _inodes: {inode: next(pids)})
+        scanner = ListenerScanner()
         port = sock.getsockname()[1]
-        found = [
-            next(each.pid for each in survey.listening([Space()]) if each.port == port)
+        owners = [
+            next(listener.pid for listener in scanner.scan([Namespace()]) if listener.port == port)
             for _ in range(2)
         ]
-    assert found == [2**22 + 1, os.getpid()]
+    assert owners == [2**22 + 1, os.getpid()]
 
 
 @pytest.mark.parametrize(
@@ -153,5 +158,5 @@ def test_a_process_that_has_ended_is_looked_for_again(monkeypatch: pytest.Monkey
         ("::1", "127.0.0.1", False),
     ],
 )
-def test_an_address_covers_what_leads_to_it(address: str, host: str, covers: bool) -> None:
-    assert Listening(80, address, None, None, None).covers(host) == covers
+def test_an_address_covers_the_hosts_that_reach_it(address: str, host: str, covers: bool) -> None:
+    assert ListeningPort(80, address, None, None, None).covers(host) == covers

@@ -1,56 +1,65 @@
-"""Which namespaces there are, and where in them a service is looked for."""
+"""The namespaces of workspaces, and the addresses of services in them."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from cmux_proxy.isolation.status import Command, Status
+from cmux_proxy.isolation.status import Command, WorkspaceStatus
 from cmux_proxy.machine import namespaces as module
-from cmux_proxy.machine.namespaces import Place, Space, place_of, spaces
+from cmux_proxy.machine.namespaces import (
+    Namespace,
+    ServiceAddresses,
+    find_namespaces,
+    service_addresses,
+)
 from tests.helpers.workspaces import running
 
 
-def test_without_workspaces_there_is_this_namespace_alone(registry: Path) -> None:
-    assert spaces() == [Space()]
+def test_without_workspaces_only_this_namespace_is_found(registry: Path) -> None:
+    assert find_namespaces() == [Namespace()]
     assert not registry.exists()
 
 
 def test_a_workspace_is_a_namespace_with_a_process_in_it(
-    registry: Path, way: tuple[str, ...]
+    registry: Path, prefix: tuple[str, ...]
 ) -> None:
-    with running("A-300", "sleep", "60", way=way) as process:
-        inside = Space(process.pid, "a-300", "127.18.1.44")
-        assert spaces() == [Space(), inside]
-        assert place_of("b-300") == Place(inside, ("127.0.0.1", "::1", "127.18.1.44"))
-        assert place_of("a-301") == Place(Space(), ("127.18.1.45",))
-        assert place_of(None) == Place(Space(), ("127.0.0.1", "::1"))
-    assert spaces() == [Space()]
+    with running("A-300", "sleep", "60", prefix=prefix) as process:
+        inside = Namespace(process.pid, "a-300", "127.18.1.44")
+        assert find_namespaces() == [Namespace(), inside]
+        assert service_addresses("b-300") == ServiceAddresses(
+            inside, ("127.0.0.1", "::1", "127.18.1.44")
+        )
+        assert service_addresses("a-301") == ServiceAddresses(Namespace(), ("127.18.1.45",))
+        assert service_addresses(None) == ServiceAddresses(Namespace(), ("127.0.0.1", "::1"))
+    assert find_namespaces() == [Namespace()]
 
 
-def test_inside_a_workspace_it_is_the_own_namespace(
-    registry: Path, way: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+def test_inside_a_workspace_its_namespace_is_this_one(
+    registry: Path, prefix: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running("a-1", "sleep", "60", way=way) as process:
+    with running("a-1", "sleep", "60", prefix=prefix) as process:
         number = os.stat(f"/proc/{process.pid}/ns/net").st_ino
-        monkeypatch.setattr(module, "net_namespace", lambda: number)
-        here = Space(None, "a-1", "127.18.0.1")
-        assert spaces() == [here]
-        assert place_of(None) == Place(here, ("127.0.0.1", "::1"))
-        assert place_of("a-1") == Place(here, ("127.0.0.1", "::1", "127.18.0.1"))
+        monkeypatch.setattr(module, "net_namespace_id", lambda _pid=None: number)
+        here = Namespace(None, "a-1", "127.18.0.1")
+        assert find_namespaces() == [here]
+        assert service_addresses(None) == ServiceAddresses(here, ("127.0.0.1", "::1"))
+        assert service_addresses("a-1") == ServiceAddresses(
+            here, ("127.0.0.1", "::1", "127.18.0.1")
+        )
 
 
 @pytest.mark.parametrize("pid", ["our own", "nobody's"])
-def test_a_process_of_another_container_is_not_taken_for_one_here(
+def test_a_process_id_of_another_container_is_not_used(
     registry: Path, monkeypatch: pytest.MonkeyPatch, pid: str
 ) -> None:
     number = os.getpid() if pid == "our own" else 2**31 - 1
-    status = Status("127.18.0.1", [Command(number, "a-1")], [3000], namespace=1)
+    status = WorkspaceStatus("127.18.0.1", [Command(number, "a-1")], [3000], namespace=1)
     with running("a-2", "sleep", "60"):
-        monkeypatch.setattr(module, "statuses", lambda _registry: [status])
-        assert spaces() == [Space()]
+        monkeypatch.setattr(module, "read_statuses", lambda _registry: [status])
+        assert find_namespaces() == [Namespace()]
 
 
-def test_what_is_no_name_has_no_place(registry: Path) -> None:
+def test_an_invalid_name_is_refused(registry: Path) -> None:
     with pytest.raises(ValueError, match="is empty"):
-        place_of("a/")
+        service_addresses("a/")

@@ -1,4 +1,4 @@
-"""psutil sees what we see; it is what macOS has, and a second opinion here."""
+"""psutil finds the same sockets; macOS needs it, and here it is a second opinion."""
 
 import os
 import socket
@@ -10,40 +10,40 @@ from typing import Any
 import psutil
 import pytest
 
-from cmux_proxy.machine.processes import command_of
-from cmux_proxy.machine.psutil_backend import Found, listened_on
+from cmux_proxy.machine.processes import read_command
+from cmux_proxy.machine.psutil_backend import ProcessSocket, find_listening_sockets
 
 
-def test_it_finds_both_families_of_this_process_and_nothing_that_does_not_listen() -> None:
-    mine = command_of(os.getpid())
+def test_it_finds_the_listening_sockets_of_both_families_and_no_connections() -> None:
+    command = read_command(os.getpid())
     with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("::1", 0), family=socket.AF_INET6) as other,
-        socket.create_connection(one.getsockname()[:2]),
+        socket.create_server(("127.0.0.1", 0)) as ipv4,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as ipv6,
+        socket.create_connection(ipv4.getsockname()[:2]),
     ):
         expected = {
-            Found(sock.getsockname()[1], host, os.getpid(), mine)
-            for sock, host in ((one, "127.0.0.1"), (other, "::1"))
+            ProcessSocket(sock.getsockname()[1], host, os.getpid(), command)
+            for sock, host in ((ipv4, "127.0.0.1"), (ipv6, "::1"))
         }
-        assert {each for each in listened_on() if each.pid == os.getpid()} == expected
+        assert {sock for sock in find_listening_sockets() if sock.pid == os.getpid()} == expected
 
 
-def test_processes_that_end_or_are_not_ours_are_passed_over(
+def test_processes_that_end_or_are_not_accessible_are_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     child = subprocess.Popen([sys.executable, "-c", "pass"])
-    gone = psutil.Process(child.pid)
+    ended = psutil.Process(child.pid)
     child.wait()
 
     class Foreign(psutil.Process):
         def net_connections(self, kind: str = "inet") -> Any:
             raise psutil.AccessDenied
 
-    def some() -> Iterator[psutil.Process]:
-        yield gone
+    def processes() -> Iterator[psutil.Process]:
+        yield ended
         yield Foreign()
         yield psutil.Process()
 
-    monkeypatch.setattr(psutil, "process_iter", some)
+    monkeypatch.setattr(psutil, "process_iter", processes)
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        assert [each.port for each in listened_on()] == [sock.getsockname()[1]]
+        assert [found.port for found in find_listening_sockets()] == [sock.getsockname()[1]]

@@ -1,9 +1,9 @@
-"""Which of what listens is a proxy."""
+"""Which listeners are proxies."""
 
 import pytest
 
-from cmux_proxy.machine.listening import Listening
-from cmux_proxy.machine.running_proxies import proxies, reachable_from_outside
+from cmux_proxy.machine.listening import ListeningPort
+from cmux_proxy.machine.running_proxies import find_proxies, find_public_proxies
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,9 @@ from cmux_proxy.machine.running_proxies import proxies, reachable_from_outside
         ("0.0.0.0", None, False, False),
     ],
 )
-def test_a_proxy_is_told_by_its_command(
+def test_a_proxy_is_recognized_by_its_command_line(
     address: str, command: str | None, is_proxy: bool, is_reachable: bool
 ) -> None:
-    each = Listening(8080, address, None, 1, command)
-    assert proxies([each]) == ([each] if is_proxy else [])
-    assert reachable_from_outside([each]) == ([each] if is_reachable else [])
+    listener = ListeningPort(8080, address, None, 1, command)
+    assert find_proxies([listener]) == ([listener] if is_proxy else [])
+    assert find_public_proxies([listener]) == ([listener] if is_reachable else [])

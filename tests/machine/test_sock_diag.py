@@ -1,20 +1,20 @@
-"""What the kernel tells at once."""
+"""Listening sockets, as the kernel lists them."""
 
 import socket
 
 import pytest
 
-from cmux_proxy.isolation.proc_net import listening_sockets
+from cmux_proxy.isolation.proc_net import read_listening_sockets
 from cmux_proxy.machine import sock_diag
-from cmux_proxy.machine.sock_diag import listening_now
+from cmux_proxy.machine.sock_diag import query_listening_sockets
 
 
-def places() -> set[tuple[str, int]]:
-    return {(each.address, each.port) for each in listening_now()}
+def addresses() -> set[tuple[str, int]]:
+    return {(sock.address, sock.port) for sock in query_listening_sockets()}
 
 
 @pytest.mark.parametrize(
-    ("bound", "told"),
+    ("bound", "listed"),
     [
         ("127.0.0.1", "127.0.0.1"),
         ("0.0.0.0", "0.0.0.0"),
@@ -24,39 +24,39 @@ def places() -> set[tuple[str, int]]:
         ("::ffff:127.0.0.1", "127.0.0.1"),
     ],
 )
-def test_an_address_is_told_while_it_is_listened_on(bound: str, told: str) -> None:
+def test_an_address_is_listed_while_a_socket_listens_on_it(bound: str, listed: str) -> None:
     with socket.socket(socket.AF_INET6 if ":" in bound else socket.AF_INET) as sock:
         sock.bind((bound, 0))
         port = sock.getsockname()[1]
-        assert (told, port) not in places()
+        assert (listed, port) not in addresses()
         sock.listen()
-        assert (told, port) in places()
-        mine = [each for each in listening_sockets() if each.port == port]
-        assert [each for each in listening_now() if each.port == port] == mine
-    assert (told, port) not in places()
+        assert (listed, port) in addresses()
+        expected = [entry for entry in read_listening_sockets() if entry.port == port]
+        assert [entry for entry in query_listening_sockets() if entry.port == port] == expected
+    assert (listed, port) not in addresses()
 
 
-def test_what_is_connected_does_not_listen() -> None:
+def test_a_connected_socket_is_not_listed() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as client,
     ):
-        assert client.getsockname() not in places()
+        assert client.getsockname() not in addresses()
 
 
-def test_an_answer_of_many_pieces_is_read_to_its_end() -> None:
+def test_a_response_of_several_datagrams_is_read_completely() -> None:
     servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(600)]
     try:
-        assert {server.getsockname() for server in servers} <= places()
+        assert {server.getsockname() for server in servers} <= addresses()
     finally:
         for server in servers:
             server.close()
 
 
-def test_where_there_is_no_such_question_it_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sock_diag, "_BY_FAMILY", 21)
-    with pytest.raises(OSError, match="does not tell"):
-        listening_now()
+def test_an_unsupported_query_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sock_diag, "SOCK_DIAG_BY_FAMILY", 21)
+    with pytest.raises(OSError, match="does not list"):
+        query_listening_sockets()
     monkeypatch.delattr(socket, "AF_NETLINK")
     with pytest.raises(OSError, match="no netlink"):
-        listening_now()
+        query_listening_sockets()

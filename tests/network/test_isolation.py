@@ -17,8 +17,8 @@ from tests.helpers.wire import WireListener
 from tests.helpers.workspaces import (
     busybox,
     ending,
+    holder_pid,
     in_workspace,
-    keeper,
     listener_inside,
     need_namespaces,
     running,
@@ -44,20 +44,20 @@ def servers(folder: Path) -> dict[str, list[str]]:
     }
 
 
-async def asked_from_inside(name: str, url: str, way: tuple[str, ...]) -> tuple[int, bytes]:
+async def asked_from_inside(name: str, url: str, prefix: tuple[str, ...]) -> tuple[int, bytes]:
     """Return curl's status and what it gets when it asks from inside a workspace."""
     curl = (tool("curl"), "-q", "-sS", "--noproxy", "*", "--max-time", str(LATER), url)
-    done = await finish(*in_workspace(name, *curl, way=way))
+    done = await finish(*in_workspace(name, *curl, prefix=prefix))
     return done.status, done.out
 
 
 async def test_two_servers_on_one_port_are_both_reached_and_do_not_see_each_other(
-    loop_name: str, registry: Path, way: tuple[str, ...], tmp_path: Path
+    loop_name: str, registry: Path, prefix: tuple[str, ...], tmp_path: Path
 ) -> None:
     async with proxy_process(loop_name, "--connect-retry", str(LATER)) as proxy:
         with contextlib.ExitStack() as stack:
             for name, command in servers(tmp_path).items():
-                stack.enter_context(running(name, *command, way=way))
+                stack.enter_context(running(name, *command, prefix=prefix))
             for name in ("a-1", "b-2", "a-1"):
                 url = f"http://{name}-3000.localhost:{proxy.port}/name"
                 done = await finish(tool("curl"), "-q", "-sSf", "--noproxy", "*", url)
@@ -65,9 +65,9 @@ async def test_two_servers_on_one_port_are_both_reached_and_do_not_see_each_othe
             refused = 7
             for name, other in (("a-1", "b-2"), ("b-2", "a-1")):
                 url = "http://127.0.0.1:3000/name"
-                assert await asked_from_inside(name, url, way) == (0, name.encode())
+                assert await asked_from_inside(name, url, prefix) == (0, name.encode())
                 url = f"http://{workspace_ip(other)}:3000/name"
-                assert (await asked_from_inside(name, url, way))[0] == refused
+                assert (await asked_from_inside(name, url, prefix))[0] == refused
             done = await finish(tool("curl"), "-q", "-s", f"http://{workspace_ip('a-1')}:3000/")
             assert done.status == refused
         await proxy.stop()
@@ -175,7 +175,7 @@ async def test_once_the_workspace_is_gone_its_address_is_the_machines_again(
     registry: Path,
 ) -> None:
     need_namespaces(())
-    with running("a-7", "sleep", "600") as process, ending(keeper(registry)):
+    with running("a-7", "sleep", "600") as process, ending(holder_pid(registry)):
         process.kill()
     async with stage(local_config(upstream_host=ADDRESS)) as on:
         with contextlib.closing(WireListener(ADDRESS, on.port)) as listener:

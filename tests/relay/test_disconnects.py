@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from cmux_proxy.machine.orphaned_sockets import Orphans
+from cmux_proxy.machine.orphaned_sockets import OrphanQuery
 from cmux_proxy.net.timers import LOOK_EVERY, TICK, Timed, Unread
 from cmux_proxy.relay import disconnects
 from cmux_proxy.relay.disconnects import DisconnectDetector, count_unread, count_unsent, was_reset
@@ -83,7 +83,7 @@ def test_a_peer_that_is_there_has_not_left(family: int) -> None:
 def test_without_the_kernels_word_on_its_program_a_reset_behind_the_end_tells(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Orphans, "is_closed", lambda *_: False)
+    monkeypatch.setattr(OrphanQuery, "is_peer_closed", lambda *_: False)
     with pair() as (peer, ours):
         side = Side(ours)
         peer.shutdown(socket.SHUT_WR)
@@ -94,7 +94,7 @@ def test_without_the_kernels_word_on_its_program_a_reset_behind_the_end_tells(
 
 
 def test_both_ends_that_have_ended_are_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Orphans, "is_closed", lambda *_: False)
+    monkeypatch.setattr(OrphanQuery, "is_peer_closed", lambda *_: False)
     with pair() as (peer, ours):
         # poll(2) tells a hang-up here too.
         peer.shutdown(socket.SHUT_WR)
@@ -116,7 +116,7 @@ def test_what_is_closed_already_is_passed_over() -> None:
 def test_all_of_many_that_are_silent_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(disconnects, "MOST_ASKED", 3)
-    monkeypatch.setattr(Orphans, "is_closed", lambda _self, sock: asked.append(sock))
+    monkeypatch.setattr(OrphanQuery, "is_peer_closed", lambda _self, sock: asked.append(sock))
     with contextlib.ExitStack() as stack:
         sides = [Side(stack.enter_context(pair())[1]) for _ in range(8)]
         look = DisconnectDetector([cast(Any, sides)])
@@ -130,7 +130,7 @@ def test_all_of_many_that_are_silent_have_their_turn(monkeypatch: pytest.MonkeyP
 
 def test_few_are_all_asked_about_at_each_look(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(Orphans, "is_closed", lambda _self, sock: asked.append(sock))
+    monkeypatch.setattr(OrphanQuery, "is_peer_closed", lambda _self, sock: asked.append(sock))
     with pair() as (_peer, ours), pair() as (_other, second):
         look = DisconnectDetector([cast(Any, [Side(ours), Side(second)])])
         for count in range(1, 5):

@@ -7,7 +7,7 @@ import pytest
 
 from cmux_proxy import Access, Config, Target
 from cmux_proxy.http1.local_reply import Content, plain_text
-from cmux_proxy.machine.listening import ports_at
+from cmux_proxy.machine.listening import find_ports_at
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.relay.error_content import presented
 from cmux_proxy.relay.failures import Failure
@@ -98,7 +98,7 @@ def test_what_listens_instead_is_what_may_be_reached() -> None:
             body = content(NAVIGATES, world=world, target=Target(host, 80)).body.decode()
             return {port for port in (first, second, third) if f">{port}</a>" in body}
 
-        assert first in ports_at(["127.0.0.1"])
+        assert first in find_ports_at(["127.0.0.1"])
         assert told("127.18.0.9") == {third}
         assert told("127.0.0.1", Access(allow_ports=[str(first), str(third)])) == {first}
         both = [str(first), str(second)]

@@ -1,6 +1,6 @@
 """Coroutines are tests here, run on every event loop."""
 
 from tests.helpers.loops import pytest_generate_tests, pytest_pyfunc_call
-from tests.helpers.workspaces import registry, way
+from tests.helpers.workspaces import prefix, registry
 
-__all__ = ["pytest_generate_tests", "pytest_pyfunc_call", "registry", "way"]
+__all__ = ["pytest_generate_tests", "pytest_pyfunc_call", "registry", "prefix"]

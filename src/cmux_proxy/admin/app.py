@@ -25,7 +25,7 @@ from cmux_proxy.admin.worker_history import WorkerHistory
 from cmux_proxy.config.sections import Access
 from cmux_proxy.config.values import HostPattern
 from cmux_proxy.http1.credentials import is_one_of, token_of
-from cmux_proxy.machine.listening import Listening, Survey
+from cmux_proxy.machine.listening import ListenerScanner, ListeningPort
 
 # More connections than a process has descriptors for.
 _ALL: Final = 1_000_000
@@ -62,7 +62,7 @@ class Pages:
         self._hosts = [HostPattern.parse(text) for text in access.allow_hosts]
         self._ports = PortFigures() if per_port else None
         self._reach = reach
-        self._survey = Survey()
+        self._survey = ListenerScanner()
         self._survey_lock = asyncio.Lock()
         self._events = Events(self._make_event, _HEADERS, max_readers)
 
@@ -145,10 +145,10 @@ class Pages:
         found = await self._look()
         return _json({"listening": [{**each._asdict(), "family": each.family} for each in found]})
 
-    async def _look(self) -> list[Listening]:
+    async def _look(self) -> list[ListeningPort]:
         """Return what listens on this machine; a thread looks, since that takes some time."""
         async with self._survey_lock:
-            return await asyncio.to_thread(self._survey.listening)
+            return await asyncio.to_thread(self._survey.scan)
 
     async def _dashboard(self, _request: web.Request) -> web.Response:
         page = dashboard()

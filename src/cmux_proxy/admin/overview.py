@@ -10,7 +10,7 @@ from typing import Any, Final
 from cmux_proxy.admin.aggregate import Snapshot
 from cmux_proxy.admin.json_views import activity
 from cmux_proxy.admin.reachability import Reachability, is_here, is_isolated
-from cmux_proxy.machine.listening import Listening
+from cmux_proxy.machine.listening import ListeningPort
 from cmux_proxy.observe.counters import BUCKETS
 from cmux_proxy.observe.record import shorten
 
@@ -31,7 +31,7 @@ _ERROR: Final = ("time", "kind", "method", "path", "status", "error", "port", "w
 _SAME: Final = _ERROR[1:]
 
 
-def overview(told: Snapshot, found: Sequence[Listening], reach: Reachability) -> Snapshot:
+def overview(told: Snapshot, found: Sequence[ListeningPort], reach: Reachability) -> Snapshot:
     """Return what the dashboard shows: what listens, what goes on there, and what went wrong.
 
     Times are seconds since 1970; `bounds` are those of the buckets in `answers`, in seconds.
@@ -64,7 +64,7 @@ def _proxy(reach: Reachability) -> Snapshot:
     }
 
 
-def _rows(told: Snapshot, found: Sequence[Listening], reach: Reachability) -> list[Snapshot]:
+def _rows(told: Snapshot, found: Sequence[ListeningPort], reach: Reachability) -> list[Snapshot]:
     """Return a row for each target that something is known of, in a stable order."""
     rows: dict[tuple[str, int], Snapshot] = {}
     for each in found:
@@ -105,7 +105,7 @@ def _row(host: str, port: int, workspace: str | None) -> Snapshot:
     }
 
 
-def _listens(row: Snapshot, each: Listening, reach: Reachability) -> None:
+def _listens(row: Snapshot, each: ListeningPort, reach: Reachability) -> None:
     """Note that something listens; the same socket in several processes is one place."""
     row["listens"] = True
     row["isolated"] = row["isolated"] or is_isolated(each)
@@ -116,7 +116,7 @@ def _listens(row: Snapshot, each: Listening, reach: Reachability) -> None:
         row["at"].append(place)
 
 
-def _look_for(row: Snapshot, found: Iterable[Listening], reach: Reachability) -> None:
+def _look_for(row: Snapshot, found: Iterable[ListeningPort], reach: Reachability) -> None:
     """Note what listens on all addresses, and therefore on this one too."""
     for each in found:
         is_there = each.workspace is None and each.covers(row["host"])

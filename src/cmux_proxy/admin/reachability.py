@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from cmux_proxy.config.proxy_config import Address, Config
-from cmux_proxy.machine.listening import Listening
+from cmux_proxy.machine.listening import ListeningPort
 from cmux_proxy.routing.workspace import workspace_ip, workspace_number
 
 _BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
@@ -43,7 +43,7 @@ class Reachability(NamedTuple):
             has_machines=config.routing.workspace_host is not None,
         )
 
-    def target_host(self, each: Listening) -> str | None:
+    def target_host(self, each: ListeningPort) -> str | None:
         """Return the host by which requests come to what listens, None if they do not."""
         if each.workspace is None:
             hosts = self._upstream_hosts()
@@ -58,7 +58,7 @@ class Reachability(NamedTuple):
             return None
         return own if any(map(each.covers, (*_BOTH_LOOPBACKS, own))) else None
 
-    def owner(self, each: Listening) -> str | None:
+    def owner(self, each: ListeningPort) -> str | None:
         """Return "proxy" or "admin" for the proxy's own listeners, None for all others."""
         address = Address(each.address, each.port)
         if address == self.admin:
@@ -93,7 +93,7 @@ class Reachability(NamedTuple):
 UNKNOWN: Final = Reachability()
 
 
-def is_isolated(each: Listening) -> bool:
+def is_isolated(each: ListeningPort) -> bool:
     """Return whether what listens has a workspace that is not told by its address."""
     number = workspace_number(each.address)
     return each.workspace is not None and each.workspace != str(number)

@@ -20,10 +20,19 @@ from cmux_proxy.client.check_result import (
 )
 from cmux_proxy.client.probe import Answer, NoAnswer, ask
 from cmux_proxy.client.proxy_url import ProxyUrl
-from cmux_proxy.machine.describe import near_miss, ports_told, told
-from cmux_proxy.machine.listening import NOT_TOLD, Listening, Survey, listening
-from cmux_proxy.machine.namespaces import HIDDEN, are_hidden, place_of
-from cmux_proxy.machine.running_proxies import proxies
+from cmux_proxy.machine.describe import describe_listener, describe_nearest_listener, describe_ports
+from cmux_proxy.machine.listening import (
+    LISTENERS_UNKNOWN,
+    ListenerScanner,
+    ListeningPort,
+    find_listening_ports,
+)
+from cmux_proxy.machine.namespaces import (
+    WORKSPACES_HIDDEN,
+    are_workspaces_hidden,
+    service_addresses,
+)
+from cmux_proxy.machine.running_proxies import find_proxies
 
 _START_IT: Final = "start it: cmux-proxy --listen 127.0.0.1:8080"
 _REFUSED: Final = "connection_refused"
@@ -40,7 +49,7 @@ class Checks:
     def __init__(self, route: Route, timeout: float) -> None:
         self._route = route
         self._timeout = timeout
-        self._found = listening() if route.is_of_this_machine else []
+        self._found = find_listening_ports() if route.is_of_this_machine else []
 
     def run(self) -> Iterator[CheckResult]:
         """Yield what each check finds; what cannot go well any more is left out."""
@@ -73,13 +82,13 @@ class Checks:
         route = self._route
         if not route.is_of_this_machine:
             return CheckResult(NOTE, "bound", f"{route.proxy} is another machine; look there")
-        if route.workspace is not None and are_hidden():
-            return CheckResult(NOTE, "bound", HIDDEN)
-        place = place_of(route.workspace)
-        survey = Survey()
-        found = survey.listening([place.space])
-        if not survey.is_told:
-            return CheckResult(NOTE, "bound", NOT_TOLD)
+        if route.workspace is not None and are_workspaces_hidden():
+            return CheckResult(NOTE, "bound", WORKSPACES_HIDDEN)
+        place = service_addresses(route.workspace)
+        survey = ListenerScanner()
+        found = survey.scan([place.namespace])
+        if not survey.is_complete:
+            return CheckResult(NOTE, "bound", LISTENERS_UNKNOWN)
         there = [
             each for each in found if each.port == route.port and any(map(each.covers, place.hosts))
         ]
@@ -88,17 +97,17 @@ class Checks:
             says = f"nothing listens on port {route.port} of {' or '.join(place.hosts)}"
             return CheckResult(kind, "bound", says, "" if has_answered else self._instead())
         families = sorted({each.family for each in there})
-        says = f"{', '.join(map(told, there))}: {' and '.join(families)}"
+        says = f"{', '.join(map(describe_listener, there))}: {' and '.join(families)}"
         if all(each.address == "::1" for each in there):
             says += " only, which the proxy finds; others may have to ask for [::1]"
         return CheckResult(OK, "bound", says)
 
     def _instead(self) -> str:
-        place = place_of(self._route.workspace)
-        instead = near_miss(self._route.port, place, self._found)
+        place = service_addresses(self._route.workspace)
+        instead = describe_nearest_listener(self._route.port, place, self._found)
         if instead is not None:
             return instead
-        ports = ports_told(self._found)
+        ports = describe_ports(self._found)
         return f"start the service or check the port; ports in use: {ports or 'none'}"
 
     def route(self, usual: Answer, bound: CheckResult) -> CheckResult:
@@ -159,9 +168,9 @@ class Checks:
     def _who_holds_it(self) -> str:
         """Ask without the proxy, where that is possible, and see whether it makes a difference."""
         it_flushes = "have the service flush what it has written"
-        place = place_of(self._route.workspace)
+        place = service_addresses(self._route.workspace)
         there = [each for each in self._found if each.port == self._route.port]
-        if place.space.pid is not None or not there:
+        if place.namespace.pid is not None or not there:
             return it_flushes
         direct = ProxyUrl(_reachable(there[0]), self._route.port, is_tls=False)
         try:
@@ -174,7 +183,7 @@ class Checks:
         return f"without the proxy it comes after {after}: look at what else is between"
 
 
-def check_proxy(route: Route, timeout: float, found: list[Listening]) -> CheckResult:
+def check_proxy(route: Route, timeout: float, found: list[ListeningPort]) -> CheckResult:
     """Ask for what only a proxy answers; `found` is what listens on its machine, if known."""
     try:
         answer = ask(route.proxy, route.probe(), timeout)
@@ -188,14 +197,14 @@ def check_proxy(route: Route, timeout: float, found: list[Listening]) -> CheckRe
     return CheckResult(OK, "proxy", f"{route.proxy} is a cmux-proxy")
 
 
-def _where_else(found: list[Listening]) -> str:
+def _where_else(found: list[ListeningPort]) -> str:
     """Return how to reach a proxy that does listen, the empty string if there is none."""
-    for each in proxies(found):
+    for each in find_proxies(found):
         return f"--proxy {ProxyUrl(_reachable(each), each.port, is_tls=False)}"
     return ""
 
 
-def _reachable(each: Listening) -> str:
+def _reachable(each: ListeningPort) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(each.address, each.address)  # noqa: S104
 
 

@@ -15,8 +15,8 @@ from cmux_proxy.commands.output import say, warn
 from cmux_proxy.commands.table import coloured
 from cmux_proxy.config.token_file import Tokens
 from cmux_proxy.config.values import host_value
-from cmux_proxy.machine.describe import ports_told
-from cmux_proxy.machine.listening import NOT_TOLD, Survey
+from cmux_proxy.machine.describe import describe_ports
+from cmux_proxy.machine.listening import LISTENERS_UNKNOWN, ListenerScanner
 from cmux_proxy.routing.workspace import workspace_ip
 
 _FAILED: Final = 1
@@ -73,17 +73,17 @@ def _field(line: str) -> tuple[str, str]:
 
 
 def _proxy_alone(route: Route, timeout: float) -> Iterable[CheckResult]:
-    survey = Survey()
-    found = survey.listening() if route.is_of_this_machine else []
+    survey = ListenerScanner()
+    found = survey.scan() if route.is_of_this_machine else []
     yield check_proxy(route, timeout, found)
     if not route.is_of_this_machine:
         yield CheckResult(
             NOTE, "bound", f"{route.proxy} is another machine; check a port with --port"
         )
-    elif not survey.is_told:
-        yield CheckResult(NOTE, "bound", NOT_TOLD)
+    elif not survey.is_complete:
+        yield CheckResult(NOTE, "bound", LISTENERS_UNKNOWN)
     else:
-        ports = ports_told(found)
+        ports = describe_ports(found)
         yield CheckResult(NOTE, "bound", f"ports in use: {ports or 'none'}; check one with --port")
 
 

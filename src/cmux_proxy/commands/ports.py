@@ -10,8 +10,8 @@ import click
 
 from cmux_proxy.commands.output import say, warn
 from cmux_proxy.commands.table import Columns, print_line, print_table
-from cmux_proxy.machine.listening import NOT_TOLD, Listening, Survey
-from cmux_proxy.machine.namespaces import HIDDEN, are_hidden
+from cmux_proxy.machine.listening import LISTENERS_UNKNOWN, ListenerScanner, ListeningPort
+from cmux_proxy.machine.namespaces import WORKSPACES_HIDDEN, are_workspaces_hidden
 
 _TITLES: Final = ("PORT", "ADDRESS", "FAMILY", "WORKSPACE", "PID", "COMMAND")
 # Room for what may come, so that the columns stay where they are.
@@ -25,7 +25,7 @@ _CLOSED: Final = "closed"
 _SIGNS: Final = {_PRESENT: " ", _OPENED: "+", _CLOSED: "-"}
 _COLOURS: Final = {_PRESENT: None, _OPENED: "green", _CLOSED: "red"}
 
-_Tell = Callable[[str, Listening], None]
+_Tell = Callable[[str, ListeningPort], None]
 
 
 @click.command("ports")
@@ -33,29 +33,29 @@ _Tell = Callable[[str, Listening], None]
 @click.option("--watch", is_flag=True, help="Go on and print what changes, until Ctrl-C.")
 def ports_command(as_json: bool, watch: bool) -> None:
     """List the ports that are listened on, with workspace and process; connects to none."""
-    if are_hidden():
-        warn(f"cmux-proxy: WARNING: {HIDDEN}")
+    if are_workspaces_hidden():
+        warn(f"cmux-proxy: WARNING: {WORKSPACES_HIDDEN}")
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
             _watch(_tell_json if as_json else _teller_of_lines())
         return
-    found = _look(Survey())
+    found = _look(ListenerScanner())
     if as_json:
         say(json.dumps([_fields(each) for each in found], indent=2))
     elif found:
         print_table([_TITLES, *(_row(each) for each in found)])
 
 
-def _look(survey: Survey) -> list[Listening]:
-    found = survey.listening()
-    if not survey.is_told:
-        raise click.ClickException(NOT_TOLD)
+def _look(survey: ListenerScanner) -> list[ListeningPort]:
+    found = survey.scan()
+    if not survey.is_complete:
+        raise click.ClickException(LISTENERS_UNKNOWN)
     return found
 
 
 def _watch(tell: _Tell) -> None:
-    survey = Survey()
-    before: dict[tuple[object, ...], Listening] = {}
+    survey = ListenerScanner()
+    before: dict[tuple[object, ...], ListeningPort] = {}
     opened = _PRESENT
     while True:
         now = {_identity(each): each for each in _look(survey)}
@@ -70,12 +70,12 @@ def _watch(tell: _Tell) -> None:
         time.sleep(_LOOK_AFTER)
 
 
-def _identity(each: Listening) -> tuple[object, ...]:
+def _identity(each: ListeningPort) -> tuple[object, ...]:
     """A process that becomes another program keeps its sockets."""
     return each.port, each.address, each.workspace, each.pid
 
 
-def _tell_json(event: str, each: Listening) -> None:
+def _tell_json(event: str, each: ListeningPort) -> None:
     say(json.dumps({"event": event, **_fields(each)}))
 
 
@@ -84,13 +84,13 @@ def _teller_of_lines() -> _Tell:
     columns = Columns.of([("", *_TITLES), ("+", *_USUAL)])
     print_line(columns.line(("", *_TITLES)))
 
-    def tell(event: str, each: Listening) -> None:
+    def tell(event: str, each: ListeningPort) -> None:
         print_line(columns.line((_SIGNS[event], *_row(each))), _COLOURS[event])
 
     return tell
 
 
-def _fields(each: Listening) -> dict[str, Any]:
+def _fields(each: ListeningPort) -> dict[str, Any]:
     return {
         "port": each.port,
         "address": each.address,
@@ -101,7 +101,7 @@ def _fields(each: Listening) -> dict[str, Any]:
     }
 
 
-def _row(each: Listening) -> tuple[str, ...]:
+def _row(each: ListeningPort) -> tuple[str, ...]:
     pid = "-" if each.pid is None else str(each.pid)
     workspace, command = each.workspace or "-", each.command or "-"
     return str(each.port), each.address, each.family, workspace, pid, command

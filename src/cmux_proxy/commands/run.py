@@ -11,10 +11,10 @@ from cmux_proxy.config.proxy_config import Address
 from cmux_proxy.isolation.entering import enter_workspace
 from cmux_proxy.isolation.errors import IsolationError
 from cmux_proxy.isolation.namespace import require_linux
-from cmux_proxy.isolation.outbound import missing
-from cmux_proxy.machine.listening import Listening, listening
-from cmux_proxy.machine.namespaces import Space
-from cmux_proxy.machine.running_proxies import reachable_from_outside
+from cmux_proxy.isolation.outbound import find_outbound_problem
+from cmux_proxy.machine.listening import ListeningPort, find_listening_ports
+from cmux_proxy.machine.namespaces import Namespace
+from cmux_proxy.machine.running_proxies import find_public_proxies
 from cmux_proxy.routing.workspace import workspace_ip, workspace_label
 
 # The exit statuses are those of `env` and of shells.
@@ -53,21 +53,23 @@ def run_command(workspace: str, no_outbound: bool, command: tuple[str, ...]) -> 
     try:
         require_linux()
         # Asked before this process is in another namespace.
-        exposed = [] if no_outbound or missing() else reachable_from_outside(listening([Space()]))
+        exposed = [] if no_outbound or find_outbound_problem() else _find_exposed_proxies()
         entered = enter_workspace(workspace_label(workspace), address, not no_outbound)
     except IsolationError as error:
         raise _Failed(str(error)) from None
-    if entered.missing is not None:
-        text = (
-            f"only the loopback is reached from this workspace: {entered.missing} (--no-outbound)"
-        )
-        warn(f"cmux-proxy: WARNING: {text}")
-    if entered.gives_way_out and exposed:
+    if entered.outbound_problem is not None:
+        text = f"only the loopback is reached from this workspace: {entered.outbound_problem}"
+        warn(f"cmux-proxy: WARNING: {text} (--no-outbound)")
+    if entered.has_started_outbound and exposed:
         warn(f"cmux-proxy: WARNING: {_through(exposed[0])}")
     _become(command)
 
 
-def _through(proxy: Listening) -> str:
+def _find_exposed_proxies() -> list[ListeningPort]:
+    return find_public_proxies(find_listening_ports([Namespace()]))
+
+
+def _through(proxy: ListeningPort) -> str:
     """Say what a proxy means that is reached from inside."""
     place = Address(proxy.address, proxy.port)
     return (

@@ -10,9 +10,14 @@ import click
 from cmux_proxy.commands.connect import TIMED_OUT
 from cmux_proxy.commands.output import warn
 from cmux_proxy.config.option_types import Duration
-from cmux_proxy.machine.describe import near_miss
-from cmux_proxy.machine.listening import NOT_TOLD, Survey, listening
-from cmux_proxy.machine.namespaces import HIDDEN, Place, are_hidden, place_of
+from cmux_proxy.machine.describe import describe_nearest_listener
+from cmux_proxy.machine.listening import LISTENERS_UNKNOWN, ListenerScanner, find_listening_ports
+from cmux_proxy.machine.namespaces import (
+    WORKSPACES_HIDDEN,
+    ServiceAddresses,
+    are_workspaces_hidden,
+    service_addresses,
+)
 
 _LOOK_AFTER: Final = 0.05
 _ANSWERS_WITHIN: Final = 1.0
@@ -28,12 +33,12 @@ _ANSWERS_WITHIN: Final = 1.0
 def wait_command(port: int, timeout: float, workspace: str | None) -> int:
     """Wait until something listens on a port of 127.0.0.1 or ::1; connects to nothing."""
     try:
-        place = place_of(workspace)
+        place = service_addresses(workspace)
     except ValueError as error:
         raise click.BadParameter(f"{workspace!r} {error}", param_hint="--workspace") from None
-    if workspace is not None and are_hidden():
-        raise click.ClickException(HIDDEN)
-    survey = Survey()
+    if workspace is not None and are_workspaces_hidden():
+        raise click.ClickException(WORKSPACES_HIDDEN)
+    survey = ListenerScanner()
     end = time.monotonic() + timeout
     while not _is_there(survey, port, place):
         left = end - time.monotonic()
@@ -42,14 +47,14 @@ def wait_command(port: int, timeout: float, workspace: str | None) -> int:
             return TIMED_OUT
         time.sleep(min(left, _LOOK_AFTER))
         # It may be isolated by now.
-        place = place_of(workspace)
+        place = service_addresses(workspace)
     return 0
 
 
-def _is_there(survey: Survey, port: int, place: Place) -> bool:
-    found = survey.listening([place.space])
-    if not survey.is_told:
-        raise click.ClickException(NOT_TOLD)
+def _is_there(survey: ListenerScanner, port: int, place: ServiceAddresses) -> bool:
+    found = survey.scan([place.namespace])
+    if not survey.is_complete:
+        raise click.ClickException(LISTENERS_UNKNOWN)
     if any(each.port == port and each.covers(host) for each in found for host in place.hosts):
         return True
     # Elsewhere nobody but root is told what other users listen on.
@@ -64,9 +69,9 @@ def _accepts(host: str, port: int) -> bool:
     return True
 
 
-def _in_vain(port: int, timeout: float, place: Place) -> str:
+def _in_vain(port: int, timeout: float, place: ServiceAddresses) -> str:
     text = f"nothing listens on port {port}"
     if timeout:
         text = f"nothing has listened on port {port} within {timeout:g} s"
-    instead = near_miss(port, place, listening())
+    instead = describe_nearest_listener(port, place, find_listening_ports())
     return text if instead is None else f"{text}; {instead}"

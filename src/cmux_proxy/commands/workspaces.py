@@ -6,8 +6,8 @@ import click
 
 from cmux_proxy.commands.table import print_table
 from cmux_proxy.isolation.registry import Registry
-from cmux_proxy.isolation.status import Command, Status, statuses
-from cmux_proxy.machine.processes import command_of
+from cmux_proxy.isolation.status import Command, WorkspaceStatus, read_statuses
+from cmux_proxy.machine.processes import read_command
 
 _TITLES: Final = ("WORKSPACE", "ADDRESS", "PORTS", "PID", "COMMAND")
 
@@ -19,17 +19,19 @@ def workspaces_command() -> None:
     if registry is None:
         return
     with registry:
-        rows = [_row(status, each) for status in statuses(registry) for each in status.commands]
+        rows = [
+            _row(status, each) for status in read_statuses(registry) for each in status.commands
+        ]
     if rows:
         print_table([_TITLES, *rows])
 
 
-def _row(status: Status, command: Command) -> tuple[str, ...]:
+def _row(status: WorkspaceStatus, command: Command) -> tuple[str, ...]:
     ports = ",".join(map(str, status.ports)) or "-"
     return (
         command.workspace,
         status.address,
         ports,
         str(command.pid),
-        command_of(command.pid) or "-",
+        read_command(command.pid) or "-",
     )

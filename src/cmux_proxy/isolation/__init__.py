@@ -1,1 +1,1 @@
-"""Isolated workspaces: a network namespace each, which a keeper holds and a registry knows."""
+"""Isolated workspaces: a network namespace each, kept alive by a holder process."""

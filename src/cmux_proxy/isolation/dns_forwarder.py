@@ -1,7 +1,8 @@
-"""Nameservers on loopback addresses, such as systemd-resolved's 127.0.0.53, for a namespace.
+"""Forwards DNS queries for the nameservers on loopback addresses, such as systemd-resolved's.
 
-/etc/resolv.conf names them inside as well, where nobody would answer. What is asked there is passed
-on to the address at which the way out answers; over UDP, as nearly everybody asks.
+/etc/resolv.conf names 127.0.0.53 inside a namespace as well, where nothing listens. A forwarder
+listens there and passes queries on to the nameserver of the outbound network; over UDP only, which
+nearly all resolvers use. Does not parse DNS messages.
 """
 
 import ipaddress
@@ -12,15 +13,15 @@ from typing import Final
 
 from cmux_proxy.isolation.outbound import NAMESERVER
 
-_RESOLVERS: Final = "/etc/resolv.conf"
+_RESOLV_CONF: Final = "/etc/resolv.conf"
 _PORT: Final = 53
-_LARGEST: Final = 65535
-_MOST_ASKERS: Final = 64
+_MAX_DATAGRAM_SIZE: Final = 65535
+_MAX_CLIENTS: Final = 64
 
 
-def forward_names(selector: selectors.BaseSelector) -> None:
-    """Answer for the machine's nameservers on loopback; `selector` has a callback for each file."""
-    for nameserver in loopback_nameservers():
+def start_dns_forwarders(selector: selectors.BaseSelector) -> None:
+    """Forward for each nameserver on a loopback address; registers a callback for each socket."""
+    for nameserver in read_loopback_nameservers():
         family = socket.AF_INET6 if ":" in nameserver else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
@@ -28,18 +29,18 @@ def forward_names(selector: selectors.BaseSelector) -> None:
         except OSError:
             sock.close()
         else:
-            NameForwarder(selector, sock, (NAMESERVER, _PORT))
+            DnsForwarder(selector, sock, (NAMESERVER, _PORT))
 
 
-def loopback_nameservers(path: str = _RESOLVERS) -> list[str]:
-    """Return the nameservers on loopback addresses that a resolv.conf has."""
+def read_loopback_nameservers(path: str = _RESOLV_CONF) -> list[str]:
+    """Return the nameservers of a resolv.conf that are loopback addresses."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             rows = [line.split() for line in file]
     except OSError:
         return []
-    named = [row[1] for row in rows if len(row) > 1 and row[0] == "nameserver"]
-    return [name for name in named if _is_loopback(name)]
+    nameservers = [row[1] for row in rows if len(row) > 1 and row[0] == "nameserver"]
+    return [nameserver for nameserver in nameservers if _is_loopback(nameserver)]
 
 
 def _is_loopback(text: str) -> bool:
@@ -49,46 +50,52 @@ def _is_loopback(text: str) -> bool:
         return False
 
 
-class NameForwarder:
-    """Passes datagrams on from one socket, and the answers back to whoever asked."""
+class DnsForwarder:
+    """Forwards datagrams from one socket to a nameserver, and the responses to their clients."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, sock: socket.socket, nameserver: tuple[str, int]
+        self,
+        selector: selectors.BaseSelector,
+        sock: socket.socket,
+        nameserver: tuple[str, int],
+        max_clients: int = _MAX_CLIENTS,
     ) -> None:
         self._selector = selector
         self._sock = sock
         self._nameserver = nameserver
-        # The sockets from which is asked, by who asks there, the latest last.
-        self._asking: dict[tuple[str, int], socket.socket] = {}
+        self._max_clients = max_clients
+        # A socket for each client address, the most recently used last.
+        self._upstreams: dict[tuple[str, int], socket.socket] = {}
         sock.setblocking(False)
-        selector.register(sock, selectors.EVENT_READ, self._pass_on)
+        selector.register(sock, selectors.EVENT_READ, self._forward_query)
 
-    def _pass_on(self, sock: socket.socket) -> None:
+    def _forward_query(self, sock: socket.socket) -> None:
         try:
-            question, asker = sock.recvfrom(_LARGEST)
-            self._socket_for(asker).send(question)
+            query, client = sock.recvfrom(_MAX_DATAGRAM_SIZE)
+            self._upstream_for(client).send(query)
         except OSError:
-            return  # a datagram may be lost
+            return  # the client sends the query again
 
-    def _socket_for(self, asker: tuple[str, int]) -> socket.socket:
-        sock = self._asking.pop(asker, None)
-        if sock is None:
+    def _upstream_for(self, client: tuple[str, int]) -> socket.socket:
+        upstream = self._upstreams.pop(client, None)
+        if upstream is None:
             self._make_room()
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            sock.setblocking(False)
-            sock.connect(self._nameserver)
-            self._selector.register(sock, selectors.EVENT_READ, partial(self._pass_back, asker))
-        self._asking[asker] = sock
-        return sock
+            upstream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            upstream.setblocking(False)
+            upstream.connect(self._nameserver)
+            callback = partial(self._forward_response, client)
+            self._selector.register(upstream, selectors.EVENT_READ, callback)
+        self._upstreams[client] = upstream
+        return upstream
 
     def _make_room(self) -> None:
-        if len(self._asking) >= _MOST_ASKERS:
-            oldest = self._asking.pop(next(iter(self._asking)))
+        if len(self._upstreams) >= self._max_clients:
+            oldest = self._upstreams.pop(next(iter(self._upstreams)))
             self._selector.unregister(oldest)
             oldest.close()
 
-    def _pass_back(self, asker: tuple[str, int], sock: socket.socket) -> None:
+    def _forward_response(self, client: tuple[str, int], upstream: socket.socket) -> None:
         try:
-            self._sock.sendto(sock.recv(_LARGEST), asker)
+            self._sock.sendto(upstream.recv(_MAX_DATAGRAM_SIZE), client)
         except OSError:
             return

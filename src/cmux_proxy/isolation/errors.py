@@ -2,4 +2,4 @@
 
 
 class IsolationError(Exception):
-    """A workspace cannot be isolated, or not be entered; the text says why, and what helps."""
+    """A workspace cannot be isolated or entered; the text has the reason and the remedy."""

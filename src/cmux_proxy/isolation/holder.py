@@ -1,7 +1,7 @@
-"""The process that keeps one workspace's network namespace, and whom others ask to be let in.
+"""The process that holds one workspace's network namespace, and lets commands enter it.
 
-It lives in the namespace, and for as long as a command of the workspace does; a command that was
-let in is watched by its pidfd. `entering.py` starts it; `messages.py` has what it answers.
+It lives in the namespace and ends after the workspace's last command; it watches each command by
+its pidfd. `entering.py` starts it; `messages.py` has its protocol.
 """
 
 import contextlib
@@ -13,18 +13,18 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from cmux_proxy.isolation import namespace, outbound
-from cmux_proxy.isolation.dns_forwarder import forward_names
+from cmux_proxy.isolation.dns_forwarder import start_dns_forwarders
 from cmux_proxy.isolation.errors import IsolationError
 from cmux_proxy.isolation.messages import Message, receive, send
-from cmux_proxy.isolation.proc_net import listening_ports
+from cmux_proxy.isolation.proc_net import read_listening_ports
 from cmux_proxy.isolation.registry import Registry
 
-# Somebody may be about to enter; after so many seconds it is known whether he has.
-_LOOK_AGAIN_AFTER: Final = 0.05
+# Seconds between attempts to end while a command may be about to enter.
+_EXIT_RETRY_INTERVAL: Final = 0.05
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
-class Keeper:
+class NamespaceHolder:
     """Serves one listening socket until the last command has ended."""
 
     def __init__(self, address: str, listener: socket.socket, outer_user: int) -> None:
@@ -32,36 +32,34 @@ class Keeper:
         self._listener = listener
         self._outer_user = outer_user
         self.selector = selectors.DefaultSelector()
-        # By pidfd, the process and the name under which it entered.
+        # For each pidfd, the process id and the name under which the command entered.
         self._commands: dict[int, tuple[int, str]] = {}
         self._channels = 0
         self.failure: str | None = None
-        self.note: str | None = None
+        self.outbound_problem: str | None = None
         listener.setblocking(False)
         self.watch(listener, self._accept)
 
     def watch(self, file: Any, callback: Callable[[Any], None]) -> None:
-        """Have `callback` called with `file` whenever that can be read."""
+        """Call `callback` with `file` whenever the file is readable."""
         self.selector.register(file, selectors.EVENT_READ, callback)
 
     def serve(self) -> None:
-        """Answer until nobody is left."""
-        is_left = False
-        while not is_left:
-            for key, _events in self.selector.select(self._patience()):
+        """Serve until there are neither commands nor channels."""
+        is_finished = False
+        while not is_finished:
+            timeout = _EXIT_RETRY_INTERVAL if self._is_idle() else None
+            for key, _events in self.selector.select(timeout):
                 key.data(key.fileobj)
-            is_left = self._is_idle() and self._leaves()
+            is_finished = self._is_idle() and self._unregister()
 
     def _is_idle(self) -> bool:
         return not self._commands and not self._channels
 
-    def _patience(self) -> float | None:
-        return _LOOK_AGAIN_AFTER if self._is_idle() else None
-
-    def _leaves(self) -> bool:
-        """Remove the socket; but not while somebody has the lock, who may be about to enter."""
+    def _unregister(self) -> bool:
+        """Remove the socket, unless a process has the lock, since it may be about to enter."""
         with Registry.open() as registry:
-            if not registry.locks_at_once():
+            if not registry.try_lock():
                 return False
             registry.remove(self._address)
             return True
@@ -70,51 +68,52 @@ class Keeper:
         try:
             channel, _ = listener.accept()
         except OSError:
-            return  # who asked is gone, or descriptors are short for a moment
+            return  # the client has gone, or there is no descriptor left for the moment
         self._channels += 1
-        self.watch(channel, self._hear)
+        self.watch(channel, self._receive)
 
-    def _hear(self, channel: socket.socket) -> None:
+    def _receive(self, channel: socket.socket) -> None:
         try:
             message = receive(channel)
-            self._answer(channel, message)
+            self._respond(channel, message)
         except (OSError, EOFError, ValueError):
             self.selector.unregister(channel)
             channel.close()
             self._channels -= 1
 
-    def _answer(self, channel: socket.socket, message: Message) -> None:
-        ask = message.fields.get("ask")
-        if ask == "join" and self.failure is None and message.descriptors:
-            self._let_in(channel, message)
+    def _respond(self, channel: socket.socket, message: Message) -> None:
+        request = message.fields.get("ask")
+        if request == "join" and self.failure is None and message.descriptors:
+            self._admit_command(channel, message)
             return
         message.close()
         if self.failure is not None:
             send(channel, {"error": self.failure})
-        elif ask == "socket" and message.fields.get("family") in _FAMILIES:
-            self._give_socket(channel, message.fields["family"])
-        elif ask == "status":
+        elif request == "socket" and message.fields.get("family") in _FAMILIES:
+            self._send_socket(channel, message.fields["family"])
+        elif request == "status":
             send(channel, self._status())
         else:
             send(channel, {"error": "not understood"})
 
-    def _let_in(self, channel: socket.socket, message: Message) -> None:
-        pidfd, *others = message.descriptors
+    def _admit_command(self, channel: socket.socket, message: Message) -> None:
+        pidfd, *surplus = message.descriptors
         self._commands[pidfd] = (message.fields.get("pid", 0), message.fields.get("name", ""))
         self.watch(pidfd, self._command_ended)
-        Message({}, others).close()
-        answer = Message({"note": self.note}, namespace.open_namespaces(self._outer_user))
+        Message({}, surplus).close()
+        namespaces = namespace.open_namespaces(self._outer_user)
+        response = Message({"note": self.outbound_problem}, namespaces)
         try:
-            send(channel, answer.fields, answer.descriptors)
+            send(channel, response.fields, response.descriptors)
         finally:
-            answer.close()
+            response.close()
 
     def _command_ended(self, pidfd: int) -> None:
         self.selector.unregister(pidfd)
         os.close(pidfd)
         del self._commands[pidfd]
 
-    def _give_socket(self, channel: socket.socket, family: int) -> None:
+    def _send_socket(self, channel: socket.socket, family: int) -> None:
         try:
             with socket.socket(family, socket.SOCK_STREAM) as sock:
                 send(channel, {}, [sock.fileno()])
@@ -123,37 +122,39 @@ class Keeper:
 
     def _status(self) -> dict[str, Any]:
         return {
-            "namespace": namespace.net_namespace(),
+            "namespace": namespace.net_namespace_id(),
             "commands": list(self._commands.values()),
-            "ports": listening_ports(),
+            "ports": read_listening_ports(),
         }
 
 
-def keep(address: str, listener: socket.socket, exits: outbound.Exits | None) -> None:
-    """Make the namespace and serve it; where that fails, tell whoever asks."""
-    keeper = Keeper(address, listener, namespace.user_namespace())
+def hold_namespace(
+    address: str, listener: socket.socket, network: outbound.OutboundNetwork | None
+) -> None:
+    """Create the namespace and serve it; where that fails, send the reason to all clients."""
+    holder = NamespaceHolder(address, listener, namespace.user_namespace_id())
     try:
-        namespace.make_namespace()
-        if exits is not None:
-            keeper.note = exits.wait()
-            if keeper.note is None:
-                forward_names(keeper.selector)
+        namespace.create_namespace()
+        if network is not None:
+            holder.outbound_problem = network.request_start()
+            if holder.outbound_problem is None:
+                start_dns_forwarders(holder.selector)
     except IsolationError as error:
-        keeper.failure = str(error)
-    keeper.serve()
+        holder.failure = str(error)
+    holder.serve()
 
 
-def main(address: str, descriptor: str, wants_outbound: str) -> None:
-    """Leave the process that started this one, and keep a workspace."""
+def main(address: str, descriptor: str, mode: str) -> None:
+    """Fork the holder of a workspace, and start its outbound network where `mode` is "outbound"."""
     listener = socket.socket(fileno=int(descriptor))
-    exits = outbound.Exits() if wants_outbound == "outbound" else None
-    outer_user = namespace.user_namespace()
-    keeper = os.fork()
-    if keeper == 0:
-        keep(address, listener, exits)
-    elif exits is not None:
+    network = outbound.OutboundNetwork() if mode == "outbound" else None
+    outer_user = namespace.user_namespace_id()
+    holder = os.fork()
+    if holder == 0:
+        hold_namespace(address, listener, network)
+    elif network is not None:
         listener.close()
-        exits.open_for(keeper, outer_user)
+        network.start_for(holder, outer_user)
 
 
 if __name__ == "__main__":

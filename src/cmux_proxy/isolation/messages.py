@@ -1,10 +1,11 @@
-"""What keepers are asked and answer: one JSON object in each packet, and descriptors beside it.
+"""The protocol between a namespace holder and its clients: packets of JSON, and descriptors.
 
-    {"ask": "join", "name": NAME, "pid": N} and a pidfd    the namespaces
+    request                                                response
+    {"ask": "join", "name": NAME, "pid": N} and a pidfd    the namespaces, as descriptors
     {"ask": "socket", "family": N}                         a TCP socket of the namespace
-    {"ask": "status"}                                      names, commands, ports, and the namespace
+    {"ask": "status"}                                      names, commands, ports and namespace
 
-An answer that has "error" is a refusal.
+A response that has "error" is a refusal.
 """
 
 import json
@@ -13,12 +14,12 @@ import socket
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-LARGEST: Final = 128 * 1024
-_MOST_DESCRIPTORS: Final = 4
+_MAX_MESSAGE_SIZE: Final = 128 * 1024
+_MAX_DESCRIPTORS: Final = 4
 
 
 class Message(NamedTuple):
-    """A packet: its fields, and the descriptors that came with it, now the receiver's to close."""
+    """The fields of a packet, and the descriptors that came with it; the receiver closes them."""
 
     fields: dict[str, Any]
     descriptors: list[int]
@@ -30,16 +31,18 @@ class Message(NamedTuple):
 
 
 def send(channel: socket.socket, fields: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-    """Send a packet whole, or raise OSError."""
+    """Send a complete packet, or raise OSError."""
     socket.send_fds(channel, [json.dumps(fields).encode("ascii")], descriptors)
 
 
 def receive(channel: socket.socket) -> Message:
-    """Return the next packet; raise EOFError at the end, ValueError if it is no message."""
-    data, descriptors, _flags, _address = socket.recv_fds(channel, LARGEST, _MOST_DESCRIPTORS)
+    """Return the next packet; raise EOFError at the end, ValueError if it is not a JSON object."""
+    data, descriptors, _flags, _address = socket.recv_fds(
+        channel, _MAX_MESSAGE_SIZE, _MAX_DESCRIPTORS
+    )
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
-    fields = _fields(data)
+    fields = _parse_fields(data)
     message = Message(fields or {}, descriptors)
     if fields is None:
         message.close()
@@ -49,16 +52,16 @@ def receive(channel: socket.socket) -> Message:
     return message
 
 
-def printable(text: object) -> str:
-    """Return what a peer said with escapes in the place of what a terminal would obey."""
-    return "".join(each if each.isprintable() else _escape(each) for each in str(text))
+def escape_unprintable(text: object) -> str:
+    """Return a text of a peer with escapes for control characters, which a terminal would obey."""
+    return "".join(char if char.isprintable() else _escape(char) for char in str(text))
 
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def _fields(data: bytes) -> dict[str, Any] | None:
+def _parse_fields(data: bytes) -> dict[str, Any] | None:
     try:
         fields = json.loads(data)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Network namespaces of Linux: makes one for this process, and enters that of another.
+"""Network namespaces of Linux: creates one for this process, and enters one of another process.
 
-Knows the system calls and nothing of workspaces. Whoever may not make a network namespace makes a
-user namespace first, in which it may: there its user and group keep their numbers.
+Knows the system calls; does not know workspaces. A process that may not create a network namespace
+creates a user namespace first, in which it may. Its user and group keep their ids there.
 """
 
 import ctypes
@@ -24,8 +24,6 @@ _SET_FLAGS: Final = 0x8914
 _UP_AND_RUNNING: Final = 0x41
 _LOOPBACK: Final = b"lo"
 
-_NET: Final = "/proc/self/ns/net"
-_USER: Final = "/proc/self/ns/user"
 _REMEDY: Final = (
     "run it as root, or allow user namespaces: sysctl user.max_user_namespaces above 0, on Ubuntu "
     "kernel.apparmor_restrict_unprivileged_userns=0; a container needs CAP_SYS_ADMIN"
@@ -39,25 +37,25 @@ def require_linux() -> None:
             "isolated workspaces need Linux; elsewhere let servers listen on the address that "
             "`cmux-proxy workspace-ip NAME` prints"
         )
-    if not os.path.exists(_NET):
+    if not os.path.exists(namespace_path("net")):
         raise IsolationError("isolated workspaces need /proc, which is not mounted here")
 
 
-def make_namespace() -> None:
-    """Move this process into a network namespace of its own, whose loopback is up.
+def create_namespace() -> None:
+    """Move this process into a new network namespace, whose loopback is up.
 
     The process must have one thread. Raises IsolationError where that is not permitted.
     """
     try:
-        if not _make_as_root():
-            _make_as_user(os.geteuid(), os.getegid())
-        _raise_loopback()
+        if not _create_as_root():
+            _create_as_user(os.geteuid(), os.getegid())
+        _bring_up_loopback()
     except OSError as error:
-        text = f"no network namespace can be made: {os.strerror(error.errno or 0)}; {_REMEDY}"
+        text = f"no network namespace can be created: {os.strerror(error.errno or 0)}; {_REMEDY}"
         raise IsolationError(text) from None
 
 
-def _make_as_root() -> bool:
+def _create_as_root() -> bool:
     try:
         _call("unshare", _NEW_NET)
     except PermissionError:
@@ -65,9 +63,9 @@ def _make_as_root() -> bool:
     return True
 
 
-def _make_as_user(user: int, group: int) -> None:
+def _create_as_user(user: int, group: int) -> None:
     _call("unshare", _NEW_USER | _NEW_NET)
-    # user_namespaces(7): a group may be mapped only once groups cannot be dropped any more.
+    # user_namespaces(7): a group may be mapped only after setgroups(2) is denied.
     for name, text in (
         ("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1"),
     ):  # fmt: skip
@@ -75,23 +73,26 @@ def _make_as_user(user: int, group: int) -> None:
             file.write(text)
 
 
-def _raise_loopback() -> None:
+def _bring_up_loopback() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, _SET_FLAGS, struct.pack("16sh22x", _LOOPBACK, _UP_AND_RUNNING))
 
 
 def open_namespaces(outer_user: int) -> list[int]:
-    """Return descriptors of this process's namespaces, in the order in which they are entered.
+    """Return descriptors of this process's namespaces, in the order in which `enter` needs them.
 
-    That of the user is left out where it is `outer_user`, as `user_namespace` has told before.
+    The user namespace is left out where its id is `outer_user`, that of the process to be moved.
     """
-    paths = [_NET] if user_namespace() == outer_user else [_USER, _NET]
-    return [os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in paths]
+    types = ["net"] if user_namespace_id() == outer_user else ["user", "net"]
+    return [os.open(namespace_path(name), os.O_RDONLY | os.O_CLOEXEC) for name in types]
 
 
 def enter(namespaces: Sequence[int]) -> None:
-    """Move this process, which must have one thread, into the namespaces of these descriptors."""
-    if os.fstat(namespaces[-1]).st_ino == net_namespace():
+    """Move this process, which must have one thread, into the namespaces of these descriptors.
+
+    Raises IsolationError.
+    """
+    if os.fstat(namespaces[-1]).st_ino == net_namespace_id():
         return
     try:
         for descriptor in namespaces:
@@ -101,18 +102,26 @@ def enter(namespaces: Sequence[int]) -> None:
         raise IsolationError(text) from None
 
 
-def net_namespace() -> int:
-    """Return the number of the network namespace in which this process is."""
-    return os.stat(_NET).st_ino
+def net_namespace_id(pid: int | None = None) -> int:
+    """Return the id of a process's network namespace, by default of this process's.
+
+    Raises OSError where there is no such process.
+    """
+    return os.stat(namespace_path("net", pid)).st_ino
 
 
-def user_namespace() -> int:
-    """Return the number of the user namespace in which this process is."""
-    return os.stat(_USER).st_ino
+def user_namespace_id(pid: int | None = None) -> int:
+    """Return the id of a process's user namespace; see `net_namespace_id`."""
+    return os.stat(namespace_path("user", pid)).st_ino
+
+
+def namespace_path(name: str, pid: int | None = None) -> str:
+    """Return the path of a process's namespace of this type: `net` or `user`."""
+    return f"/proc/{'self' if pid is None else pid}/ns/{name}"
 
 
 def _call(name: str, *arguments: int) -> None:
-    """Make a system call that the standard library has only since Python 3.12."""
+    """Make a system call that the standard library only has since Python 3.12."""
     library = ctypes.CDLL(None, use_errno=True)
     if getattr(library, name)(*arguments) != 0:
         number = ctypes.get_errno() or errno.EIO

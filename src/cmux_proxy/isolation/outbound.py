@@ -1,7 +1,7 @@
-"""The way out of a namespace: slirp4netns, which needs no rights and leaves the machine as it is.
+"""The outbound network of a namespace, made by slirp4netns, which needs no privileges.
 
-It runs outside, moves packets between a device inside and ordinary sockets outside, and ends when
-the keeper does. What listens on the machine's own loopback stays out of reach.
+The program runs outside. It moves packets between a network device inside and ordinary sockets
+outside, and ends when the holder does. Services on the machine's own loopback stay unreachable.
 """
 
 import os
@@ -10,62 +10,66 @@ import shutil
 import subprocess
 from typing import Final
 
+from cmux_proxy.isolation.namespace import namespace_path, user_namespace_id
+
 PROGRAM: Final = "slirp4netns"
-# Where the program answers DNS questions, with the machine's own nameservers.
+# The address at which the program answers DNS queries, with the machine's own nameservers.
 NAMESERVER: Final = "10.0.2.3"
 _DEVICE: Final = "tap0"
-_LARGEST_PACKET: Final = 65520
-_READY_WITHIN: Final = 10.0
+_MTU: Final = 65520
+_READY_TIMEOUT: Final = 10.0
 _FAILED: Final = f"{PROGRAM} has failed"
 
 
-def missing() -> str | None:
-    """Return why there is no way out here, or None."""
+def find_outbound_problem() -> str | None:
+    """Return why this machine cannot provide an outbound network, or None."""
     return None if shutil.which(PROGRAM) else f"{PROGRAM} is not installed"
 
 
-class Exits:
-    """What a keeper and the process that starts the program for it tell each other.
+class OutboundNetwork:
+    """Pipes between a namespace holder and its parent process, which starts slirp4netns for it.
 
-    Made before the two part; `wait` is for the keeper, `open_for` for the other.
+    Create it before the fork. The holder calls `request_start`, the parent calls `start_for`.
     """
 
     def __init__(self) -> None:
-        self._made, self._says_made = os.pipe()
-        self._ready, self._says_ready = os.pipe()
-        # The keeper writes nothing into this one: that it is open tells that the keeper lives.
-        self._lives, self._keeper_end = os.pipe()
+        self._namespace_read, self._namespace_write = os.pipe()
+        self._ready_read, self._ready_write = os.pipe()
+        # The holder never writes to this pipe; its end of file means that the holder has ended.
+        self._exit_read, self._exit_write = os.pipe()
 
-    def wait(self) -> str | None:
-        """Have the program started, now that the namespace is made; return why it does not run."""
-        for descriptor in (self._made, self._says_ready, self._lives):
+    def request_start(self) -> str | None:
+        """Have the program started, now that the namespace exists; return why it does not run."""
+        for descriptor in (self._namespace_read, self._ready_write, self._exit_read):
             os.close(descriptor)
-        os.write(self._says_made, b"1")
-        os.close(self._says_made)
-        readable, _, _ = select.select([self._ready], [], [], _READY_WITHIN)
-        is_ready = bool(readable) and os.read(self._ready, 1) != b""
-        os.close(self._ready)
+        os.write(self._namespace_write, b"1")
+        os.close(self._namespace_write)
+        readable, _, _ = select.select([self._ready_read], [], [], _READY_TIMEOUT)
+        is_ready = bool(readable) and os.read(self._ready_read, 1) != b""
+        os.close(self._ready_read)
         return None if is_ready else _FAILED
 
-    def open_for(self, keeper: int, outer_user: int) -> None:
-        """Start the program for the namespace of a keeper, once that is made."""
-        for descriptor in (self._says_made, self._ready, self._keeper_end):
-            os.close(descriptor)
-        if os.read(self._made, 1):
-            self._start(keeper, outer_user)
+    def start_for(self, holder: int, outer_user: int) -> None:
+        """Start the program for a holder's namespace, as soon as the holder has created it.
 
-    def _start(self, keeper: int, outer_user: int) -> None:
-        spaces = f"/proc/{keeper}/ns"
-        is_root = os.stat(f"{spaces}/user").st_ino == outer_user
-        user = [] if is_root else [f"--userns-path={spaces}/user"]
+        `outer_user` is the id of the user namespace outside.
+        """
+        for descriptor in (self._namespace_write, self._ready_read, self._exit_write):
+            os.close(descriptor)
+        if os.read(self._namespace_read, 1):
+            self._start(holder, outer_user)
+
+    def _start(self, holder: int, outer_user: int) -> None:
+        is_root = user_namespace_id(holder) == outer_user
+        user = [] if is_root else [f"--userns-path={namespace_path('user', holder)}"]
         subprocess.Popen(  # noqa: S603
             [
-                PROGRAM, "--configure", f"--mtu={_LARGEST_PACKET}", "--disable-host-loopback",
-                f"--ready-fd={self._says_ready}", f"--exit-fd={self._lives}", *user,
-                "--netns-type=path", f"{spaces}/net", _DEVICE,
+                PROGRAM, "--configure", f"--mtu={_MTU}", "--disable-host-loopback",
+                f"--ready-fd={self._ready_write}", f"--exit-fd={self._exit_read}", *user,
+                "--netns-type=path", namespace_path("net", holder), _DEVICE,
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=(self._says_ready, self._lives),
+            pass_fds=(self._ready_write, self._exit_read),
         )  # fmt: skip

@@ -1,8 +1,8 @@
-"""The directory in which isolated workspaces are found: for each, its keeper's socket.
+"""The directory that lists isolated workspaces: the listening socket of each namespace holder.
 
-A socket bears the workspace's address, which is what names come down to. A file to which nobody
-listens is what a keeper left that was killed, and counts for nothing. The directory is its user's
-alone; in one that anybody else may change, traffic could be led astray.
+The name of a socket is the workspace's address. A file on which no process listens was left by a
+holder that was killed, and does not count. The directory must belong to its user alone (mode 0700),
+because another user who may write to it could redirect traffic.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ _BACKLOG: Final = 1024
 
 
 def directory() -> str:
-    """Return the path of this user's directory, which need not be there yet."""
+    """Return the path of this user's directory, which may not exist yet."""
     user = os.geteuid()
-    given = os.environ.get("XDG_RUNTIME_DIR", "")
-    # After `su` the variable may still name the directory of the user before.
-    if os.path.isabs(given) and _owner(given) == user:
-        return os.path.join(given, "cmux-proxy")
-    return f"/tmp/cmux-proxy-{user}"  # noqa: S108 - opened only if it is ours alone
+    runtime_directory = os.environ.get("XDG_RUNTIME_DIR", "")
+    # After `su` the variable may still name the previous user's directory.
+    if os.path.isabs(runtime_directory) and _owner(runtime_directory) == user:
+        return os.path.join(runtime_directory, "cmux-proxy")
+    return f"/tmp/cmux-proxy-{user}"  # noqa: S108 - its owner and mode are checked
 
 
 def _owner(path: str) -> int | None:
@@ -38,29 +38,29 @@ def _owner(path: str) -> int | None:
 
 
 class Registry:
-    """The directory, open; to be closed."""
+    """The open directory; close it after use."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     @classmethod
     def open(cls) -> "Registry":
-        """Open the directory, and make it first where it is missing."""
+        """Open the directory; create it where it is missing. Raises IsolationError."""
         path = directory()
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
-        return cls(_open_own(path))
+        return cls(_open_private(path))
 
     @classmethod
     def find(cls) -> "Registry | None":
-        """Open the directory; return None where it is missing or not this user's alone."""
+        """Open the directory; return None where it is missing or other users may access it."""
         try:
-            return cls(_open_own(directory()))
+            return cls(_open_private(directory()))
         except (OSError, IsolationError):
             return None
 
     def close(self) -> None:
-        """Close the directory, and give back its lock."""
+        """Close the directory, and release its lock."""
         os.close(self._descriptor)
 
     def __enter__(self) -> "Registry":
@@ -71,15 +71,15 @@ class Registry:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Be alone with the directory, against everybody who opened it for himself."""
+        """Hold the lock of the directory exclusively; waits for other processes."""
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             yield
         finally:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
-    def locks_at_once(self) -> bool:
-        """Lock the directory, until it is closed, unless somebody else has; return whether."""
+    def try_lock(self) -> bool:
+        """Lock the directory until it is closed; return False if another process has the lock."""
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -87,14 +87,15 @@ class Registry:
         return True
 
     def addresses(self) -> list[str]:
-        """Return the addresses that have a socket, whether or not anybody listens to it."""
-        found = [name for name in os.listdir(self._descriptor) if _ADDRESS.fullmatch(name)]
-        return sorted(found, key=lambda name: tuple(map(int, name.split("."))))
+        """Return the addresses that have a socket, whether or not a process listens on it."""
+        addresses = [name for name in os.listdir(self._descriptor) if _ADDRESS.fullmatch(name)]
+        return sorted(addresses, key=lambda name: tuple(map(int, name.split("."))))
 
     def connect(self, address: str, timeout: float | None) -> socket.socket | None:
-        """Return a connection to a workspace's keeper, or None where there is none.
+        """Return a connection to a workspace's holder, or None where there is no holder.
 
-        With a timeout of 0, BlockingIOError says that the keeper is behind.
+        `timeout` is in seconds. With a timeout of 0, BlockingIOError means that the holder's
+        backlog is full.
         """
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -109,7 +110,7 @@ class Registry:
         return channel
 
     def listen(self, address: str) -> socket.socket:
-        """Return a keeper's socket, in the place of one that is not listened to any more."""
+        """Return a listening socket for a holder, which replaces one that a dead holder left."""
         self.remove(address)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         listener.bind(self._path(address))
@@ -117,16 +118,16 @@ class Registry:
         return listener
 
     def remove(self, address: str) -> None:
-        """Remove a keeper's socket."""
+        """Remove a holder's socket."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(address, dir_fd=self._descriptor)
 
     def _path(self, address: str) -> str:
-        # The path of a socket may have 107 bytes, and a directory's may be longer.
+        # The path of a socket is limited to 107 bytes; the directory's path may be longer.
         return f"/proc/self/fd/{self._descriptor}/{address}"
 
 
-def _open_own(path: str) -> int:
+def _open_private(path: str) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     status = os.fstat(descriptor)
     if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) != 0o700:

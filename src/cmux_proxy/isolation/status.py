@@ -1,26 +1,26 @@
-"""What the keepers of all isolated workspaces say about them."""
+"""The status of all isolated workspaces, as their namespace holders report it."""
 
 import socket
 from typing import Any, Final, NamedTuple
 
-from cmux_proxy.isolation.messages import printable, receive, send
+from cmux_proxy.isolation.messages import escape_unprintable, receive, send
 from cmux_proxy.isolation.registry import Registry
 
-# A keeper that has been stopped is left out, rather than waited for.
-_ANSWERS_WITHIN: Final = 2.0
-# No workspace has a longer one.
-_LONGEST_NAME: Final = 255
+# Seconds; the list leaves out a holder that does not answer in time, because it may be suspended.
+_RESPONSE_TIMEOUT: Final = 2.0
+# No workspace has a longer name.
+_MAX_NAME_LENGTH: Final = 255
 
 
 class Command(NamedTuple):
-    """A command of a workspace: its process, and the name under which it entered."""
+    """A command of a workspace: its process id, and the name under which it entered."""
 
     pid: int
     workspace: str
 
 
-class Status(NamedTuple):
-    """An isolated workspace: who is in it, what is listened on, and its namespace's number."""
+class WorkspaceStatus(NamedTuple):
+    """An isolated workspace: its commands, its listening ports, and its namespace's id."""
 
     address: str
     commands: list[Command]
@@ -28,34 +28,36 @@ class Status(NamedTuple):
     namespace: int
 
 
-def statuses(registry: Registry) -> list[Status]:
-    """Return those of the workspaces that are there now, in the order of their addresses."""
-    found = [_status(registry, address) for address in registry.addresses()]
-    return [status for status in found if status is not None]
+def read_statuses(registry: Registry) -> list[WorkspaceStatus]:
+    """Return the status of each current workspace, sorted by address."""
+    statuses = [_read_status(registry, address) for address in registry.addresses()]
+    return [status for status in statuses if status is not None]
 
 
-def _status(registry: Registry, address: str) -> Status | None:
+def _read_status(registry: Registry, address: str) -> WorkspaceStatus | None:
     try:
-        channel = registry.connect(address, _ANSWERS_WITHIN)
+        channel = registry.connect(address, _RESPONSE_TIMEOUT)
         if channel is None:
             return None
         with channel:
-            return _read(address, _ask(channel))
+            return _parse_status(address, _request_status(channel))
     except (OSError, EOFError):
-        return None  # it is just leaving
+        return None  # the holder is ending
     except (ValueError, TypeError, KeyError):
-        return None  # it is no keeper, or has none of these
+        return None  # the process is not a holder, or the response is not a status
 
 
-def _read(address: str, said: dict[str, Any]) -> Status:
-    """Read an answer, which may be anything: whoever is inside a workspace can be its keeper."""
+def _parse_status(address: str, fields: dict[str, Any]) -> WorkspaceStatus:
+    """Validate a response: any process inside a workspace can pose as its holder."""
     commands = [
-        Command(int(pid), printable(name)[:_LONGEST_NAME]) for pid, name in said["commands"]
+        Command(int(pid), escape_unprintable(name)[:_MAX_NAME_LENGTH])
+        for pid, name in fields["commands"]
     ]
-    return Status(address, commands, list(map(int, said["ports"])), int(said["namespace"]))
+    ports = list(map(int, fields["ports"]))
+    return WorkspaceStatus(address, commands, ports, int(fields["namespace"]))
 
 
-def _ask(channel: socket.socket) -> dict[str, Any]:
+def _request_status(channel: socket.socket) -> dict[str, Any]:
     send(channel, {"ask": "status"})
     message = receive(channel)
     message.close()

@@ -1,5 +1,5 @@
-"""What listens on this machine and in its isolated workspaces, told without connecting to it.
+"""What listens on this machine and in its isolated workspaces, found without connecting to it.
 
-Knows namespaces, processes and workspaces; nothing of requests, the relay or the server, which may
-ask it.
+Knows namespaces, processes and workspaces. Does not know requests, the relay or the server; all of
+them may import this room.
 """

@@ -1,44 +1,49 @@
-"""What listens, in words for people."""
+"""Listening ports in words for people. Does not know how they are found."""
 
 from collections.abc import Sequence
 from typing import Final
 
-from cmux_proxy.machine.listening import Listening
-from cmux_proxy.machine.namespaces import Place
+from cmux_proxy.machine.listening import ListeningPort
+from cmux_proxy.machine.namespaces import ServiceAddresses
 
-_MOST_OF_A_COMMAND: Final = 60
-_MOST_PORTS: Final = 8
+_MAX_COMMAND_LENGTH: Final = 60
+_MAX_PORTS: Final = 8
 
 
-def told(each: Listening) -> str:
+def describe_listener(listener: ListeningPort) -> str:
     """Return "127.0.0.1:3000 (4711, node server.js)"."""
-    host = f"[{each.address}]" if ":" in each.address else each.address
-    command = each.command or "unknown"
-    if len(command) > _MOST_OF_A_COMMAND:
-        command = command[: _MOST_OF_A_COMMAND - 3] + "..."
-    who = "unknown process" if each.pid is None else f"{each.pid}, {command}"
-    return f"{host}:{each.port} ({who})"
+    host = f"[{listener.address}]" if ":" in listener.address else listener.address
+    command = listener.command or "unknown"
+    if len(command) > _MAX_COMMAND_LENGTH:
+        command = command[: _MAX_COMMAND_LENGTH - 3] + "..."
+    process = "unknown process" if listener.pid is None else f"{listener.pid}, {command}"
+    return f"{host}:{listener.port} ({process})"
 
 
-def near_miss(port: int, place: Place, found: Sequence[Listening]) -> str | None:
-    """Return where else a port is listened on than at a place, and how to get there; None if not.
+def describe_nearest_listener(
+    port: int, service: ServiceAddresses, listeners: Sequence[ListeningPort]
+) -> str | None:
+    """Return which listener has this port elsewhere, and the remedy; None if no listener has it.
 
-    `found` is what listens anywhere.
+    `service` is where the port was expected, `listeners` are those of all namespaces.
     """
-    others = [each for each in found if each.port == port]
-    if not others:
+    candidates = [listener for listener in listeners if listener.port == port]
+    if not candidates:
         return None
-    other = others[0]
-    if other.workspace is not None and other.workspace != place.space.workspace:
-        return f"{told(other)} is in workspace {other.workspace}: --workspace {other.workspace}"
-    if place.space.workspace is not None and other.workspace is None:
-        return f"{told(other)} is outside the workspace: cmux-proxy run starts it inside"
-    return f"{told(other)} is not on {' or '.join(place.hosts)}: have it listen there"
+    nearest = candidates[0]
+    description = describe_listener(nearest)
+    expected_workspace = service.namespace.workspace
+    if nearest.workspace is not None and nearest.workspace != expected_workspace:
+        name = nearest.workspace
+        return f"{description} is in workspace {name}: --workspace {name}"
+    if expected_workspace is not None and nearest.workspace is None:
+        return f"{description} is outside the workspace: cmux-proxy run starts it inside"
+    return f"{description} is not on {' or '.join(service.hosts)}: have it listen there"
 
 
-def ports_told(found: Sequence[Listening]) -> str:
-    """Return "3000, 5173 and 2 more"; the empty string for none."""
-    ports = sorted({each.port for each in found})
-    shown = ", ".join(map(str, ports[:_MOST_PORTS]))
-    more = len(ports) - _MOST_PORTS
+def describe_ports(listeners: Sequence[ListeningPort]) -> str:
+    """Return "3000, 5173 and 2 more"; the empty string for no listener."""
+    ports = sorted({listener.port for listener in listeners})
+    shown = ", ".join(map(str, ports[:_MAX_PORTS]))
+    more = len(ports) - _MAX_PORTS
     return f"{shown} and {more} more" if more > 0 else shown

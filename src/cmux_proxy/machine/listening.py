@@ -1,32 +1,32 @@
-"""What listens on this machine: addresses and ports, and whose they are.
+"""The ports that processes listen on: address, port, workspace and process.
 
-Knows how to put together what `isolation/proc_net.py`, `processes.py` and `namespaces.py` know, or
-`psutil_backend.py` where there is no Linux. Nothing is connected to.
+Combines `isolation/proc_net.py`, `sock_diag.py`, `processes.py` and `namespaces.py` on Linux, and
+uses `psutil_backend.py` elsewhere. Opens no connection.
 """
 
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from cmux_proxy.isolation.proc_net import Socket, listening_sockets
-from cmux_proxy.machine.namespaces import Space, spaces
-from cmux_proxy.machine.processes import command_of, holders
-from cmux_proxy.machine.sock_diag import listening_now
+from cmux_proxy.isolation.proc_net import ListeningSocket, read_listening_sockets
+from cmux_proxy.machine.namespaces import Namespace, find_namespaces
+from cmux_proxy.machine.processes import find_socket_owners, is_running, read_command
+from cmux_proxy.machine.sock_diag import query_listening_sockets
 from cmux_proxy.routing.workspace import workspace_number
 
 _ANY_IPV4: Final = "0.0.0.0"  # noqa: S104
 _ANY: Final = "::"
 
-NOT_TOLD: Final = (
-    "what listens here cannot be told: /proc is not mounted, and netlink does not answer"
+LISTENERS_UNKNOWN: Final = (
+    "cannot list listening sockets: /proc is not mounted, and netlink does not answer"
 )
 
 
-class Listening(NamedTuple):
-    """A port that is listened on at an address; `pid` and `command` are None if nobody may tell.
+class ListeningPort(NamedTuple):
+    """An address and a port that a process listens on.
 
-    The workspace is one that is isolated, or the number that an address 127.18.a.b stands for.
+    `workspace` is an isolated one, or the number that an address 127.18.a.b encodes. `pid` and
+    `command` are None where this user may not see the process.
     """
 
     port: int
@@ -41,100 +41,103 @@ class Listening(NamedTuple):
         return "IPv6" if ":" in self.address else "IPv4"
 
     def covers(self, host: str) -> bool:
-        """Return whether a connection to an address of the same namespace comes here."""
+        """Return whether a connection to this IP address, in the same namespace, arrives here."""
         return covers(self.address, host)
 
 
-def listening(among: Sequence[Space] | None = None) -> list[Listening]:
-    """Return what listens in these namespaces, or in all that are known, in the order of ports."""
-    return Survey().listening(among)
+def find_listening_ports(namespaces: Sequence[Namespace] | None = None) -> list[ListeningPort]:
+    """Return the listening ports of these namespaces, or of all known ones, sorted by port."""
+    return ListenerScanner().scan(namespaces)
 
 
-def ports_at(hosts: Sequence[str]) -> list[int]:
-    """Return the ports of this namespace that are reached at one of these addresses.
+def find_ports_at(hosts: Sequence[str]) -> list[int]:
+    """Return the ports of this namespace that accept connections at one of these IP addresses.
 
-    Takes a fraction of a millisecond, however much is connected. Empty where it cannot be told.
+    Takes a fraction of a millisecond, however many connections there are. Returns an empty list
+    where the kernel does not answer.
     """
     try:
-        found = listening_now()
+        sockets = query_listening_sockets()
     except OSError:
         return []
-    return sorted({each.port for each in found for host in hosts if covers(each.address, host)})
+    return sorted({sock.port for sock in sockets for host in hosts if covers(sock.address, host)})
 
 
 def covers(address: str, host: str) -> bool:
-    """Return whether a connection to a host, an address too, comes to what is bound to an address.
+    """Return whether a socket bound to `address` accepts a connection to the IP address `host`.
 
-    An IPv6 socket is taken for one that serves IPv4 too, as they do if nothing is said.
+    Assumes that a socket bound to [::] accepts IPv4 too, which is the default.
     """
     return address in (host, _ANY) or (address == _ANY_IPV4 and ":" not in host)
 
 
-class Survey:
-    """Looks again and again, and asks for the processes of new sockets only."""
+class ListenerScanner:
+    """Lists listening ports repeatedly; looks up the processes of new sockets only."""
 
     def __init__(self) -> None:
         self._pids: dict[int, int | None] = {}
-        # Whether the last look has told what listens in this namespace.
-        self.is_told = True
+        # Whether the latest scan could read the listening sockets of this namespace.
+        self.is_complete = True
 
-    def listening(self, among: Sequence[Space] | None = None) -> list[Listening]:
-        """Return what listens now; see the function of that name."""
+    def scan(self, namespaces: Sequence[Namespace] | None = None) -> list[ListeningPort]:
+        """Return the current listening ports; see `find_listening_ports`."""
         if sys.platform != "linux":
-            return _in_order(_elsewhere())
-        return _in_order(self._on_linux(spaces() if among is None else among))
+            return _sort(_scan_with_psutil())
+        return _sort(self._scan_linux(find_namespaces() if namespaces is None else namespaces))
 
-    def _on_linux(self, among: Sequence[Space]) -> Iterator[Listening]:
-        self.is_told = True
-        sockets = [(space, each) for space in among for each in self._sockets(space)]
-        self._ask_for({each.inode for _space, each in sockets})
-        for space, each in sockets:
-            pid = self._pids[each.inode]
-            command = None if pid is None else command_of(pid)
-            yield _named(space, each.port, each.address, pid, command)
+    def _scan_linux(self, namespaces: Sequence[Namespace]) -> Iterator[ListeningPort]:
+        self.is_complete = True
+        sockets = [
+            (namespace, sock) for namespace in namespaces for sock in self._read_sockets(namespace)
+        ]
+        self._find_owners({sock.inode for _namespace, sock in sockets})
+        for namespace, sock in sockets:
+            pid = self._pids[sock.inode]
+            command = None if pid is None else read_command(pid)
+            yield _listening_port(namespace, sock.port, sock.address, pid, command)
 
-    def _sockets(self, space: Space) -> list[Socket]:
+    def _read_sockets(self, namespace: Namespace) -> list[ListeningSocket]:
         try:
-            return listening_sockets(space.pid)
+            return read_listening_sockets(namespace.pid)
         except OSError:
-            if space.pid is not None:
+            if namespace.pid is not None:
                 return []  # its process has ended
         try:
-            # Without /proc, in a chroot for instance, the kernel tells all but the processes.
-            return listening_now()
+            # Without /proc, in a chroot for instance, netlink has everything except the processes.
+            return query_listening_sockets()
         except OSError:
-            self.is_told = False
+            self.is_complete = False
             return []
 
-    def _ask_for(self, inodes: set[int]) -> None:
-        """Keep what is known of these sockets, and find out the rest."""
-        known = {inode: pid for inode, pid in self._pids.items() if inode in inodes and _is_on(pid)}
+    def _find_owners(self, inodes: set[int]) -> None:
+        """Look up the processes of new sockets, and forget those of sockets that are gone."""
+        known = {
+            inode: pid
+            for inode, pid in self._pids.items()
+            if inode in inodes and (pid is None or is_running(pid))
+        }
         new = inodes - known.keys()
-        self._pids = {**known, **dict.fromkeys(new), **holders(new)}
+        self._pids = {**known, **dict.fromkeys(new), **find_socket_owners(new)}
 
 
-def _elsewhere() -> Iterator[Listening]:
-    # Linux does without psutil, and so do most installations.
-    from cmux_proxy.machine.psutil_backend import listened_on
+def _scan_with_psutil() -> Iterator[ListeningPort]:
+    # Imported here because psutil is not installed on Linux.
+    from cmux_proxy.machine.psutil_backend import find_listening_sockets
 
-    return (_named(Space(), *each) for each in listened_on())
-
-
-def _is_on(pid: int | None) -> bool:
-    return pid is None or os.path.exists(f"/proc/{pid}")
+    return (_listening_port(Namespace(), *sock) for sock in find_listening_sockets())
 
 
-def _named(
-    space: Space, port: int, address: str, pid: int | None, command: str | None
-) -> Listening:
+def _listening_port(
+    namespace: Namespace, port: int, address: str, pid: int | None, command: str | None
+) -> ListeningPort:
     number = workspace_number(address)
-    workspace = space.workspace or (None if number is None else str(number))
-    return Listening(port, address, workspace, pid, command)
+    workspace = namespace.workspace or (None if number is None else str(number))
+    return ListeningPort(port, address, workspace, pid, command)
 
 
-def _in_order(found: Iterable[Listening]) -> list[Listening]:
-    return sorted(set(found), key=_order)
+def _sort(listeners: Iterable[ListeningPort]) -> list[ListeningPort]:
+    return sorted(set(listeners), key=_sort_key)
 
 
-def _order(each: Listening) -> tuple[int, str, str, int]:
-    return each.port, each.workspace or "", each.address, each.pid or 0
+def _sort_key(listener: ListeningPort) -> tuple[int, str, str, int]:
+    return listener.port, listener.workspace or "", listener.address, listener.pid or 0

@@ -1,54 +1,60 @@
-"""Where something may listen: this process's network namespace, and isolated workspaces."""
+"""The network namespaces in which services may listen: this process's, and isolated workspaces'."""
 
 import os
 from typing import Final, NamedTuple
 
-from cmux_proxy.isolation.namespace import net_namespace
+from cmux_proxy.isolation.namespace import net_namespace_id
 from cmux_proxy.isolation.registry import Registry
-from cmux_proxy.isolation.status import Status, statuses
+from cmux_proxy.isolation.status import WorkspaceStatus, read_statuses
 from cmux_proxy.routing.workspace import workspace_ip
 
-HIDDEN: Final = "isolated workspaces cannot be looked into, since /proc is not mounted"
+WORKSPACES_HIDDEN: Final = "cannot look into isolated workspaces: /proc is not mounted"
 
 _BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
 
 
-class Space(NamedTuple):
-    """A network namespace: a process in it, None for this one; a workspace if it is isolated."""
+class Namespace(NamedTuple):
+    """A network namespace, with its workspace and address if it is an isolated one.
+
+    `pid` is a process in it, None for this process's own namespace.
+    """
 
     pid: int | None = None
     workspace: str | None = None
     address: str | None = None
 
 
-class Place(NamedTuple):
-    """A namespace, and the addresses in it at which a service is looked for."""
+class ServiceAddresses(NamedTuple):
+    """A namespace, and the IP addresses in it at which a service is expected."""
 
-    space: Space
+    namespace: Namespace
     hosts: tuple[str, ...]
 
 
-def spaces() -> list[Space]:
-    """Return this process's namespace, and behind it this user's isolated workspaces."""
-    found = [_space(status) for status in _statuses()]
-    here = next((space for space in found if space.pid is None), Space())
-    return [here, *(space for space in found if space.pid is not None)]
+def find_namespaces() -> list[Namespace]:
+    """Return this process's namespace, then those of this user's isolated workspaces."""
+    isolated = [_namespace(status) for status in _read_visible_statuses()]
+    here = next((namespace for namespace in isolated if namespace.pid is None), Namespace())
+    return [here, *(namespace for namespace in isolated if namespace.pid is not None)]
 
 
-def place_of(workspace: str | None) -> Place:
-    """Return where a workspace's services are, or those of none; ValueError if it is no name."""
-    here, *others = spaces()
+def service_addresses(workspace: str | None) -> ServiceAddresses:
+    """Return where the services of a workspace listen, or those outside any workspace.
+
+    Raises ValueError where `workspace` is not a valid name.
+    """
+    here, *others = find_namespaces()
     if workspace is None:
-        return Place(here, _BOTH_LOOPBACKS)
+        return ServiceAddresses(here, _BOTH_LOOPBACKS)
     address = workspace_ip(workspace)
-    for space in (here, *others):
-        if space.address == address:
-            return Place(space, (*_BOTH_LOOPBACKS, address))
-    return Place(here, (address,))
+    for namespace in (here, *others):
+        if namespace.address == address:
+            return ServiceAddresses(namespace, (*_BOTH_LOOPBACKS, address))
+    return ServiceAddresses(here, (address,))
 
 
-def are_hidden() -> bool:
-    """Return whether there are isolated workspaces into which only a /proc would lead."""
+def are_workspaces_hidden() -> bool:
+    """Return whether there are isolated workspaces that cannot be read because /proc is missing."""
     if os.path.exists("/proc/self/fd"):
         return False
     registry = Registry.find()
@@ -58,24 +64,26 @@ def are_hidden() -> bool:
         return bool(registry.addresses())
 
 
-def _statuses() -> list[Status]:
+def _read_visible_statuses() -> list[WorkspaceStatus]:
     registry = Registry.find()
     if registry is None:
         return []
     with registry:
-        # In one without a command nothing can listen.
-        return [each for each in statuses(registry) if each.commands and _is_seen(each)]
+        # Nothing can listen in a workspace without a command.
+        return [
+            status for status in read_statuses(registry) if status.commands and _is_visible(status)
+        ]
 
 
-def _is_seen(status: Status) -> bool:
-    """Return whether its process has that number here too: a container counts its own ones."""
+def _is_visible(status: WorkspaceStatus) -> bool:
+    """Return whether its process has the same id here: a container has its own process ids."""
     try:
-        return os.stat(f"/proc/{status.commands[0].pid}/ns/net").st_ino == status.namespace
+        return net_namespace_id(status.commands[0].pid) == status.namespace
     except OSError:
         return False
 
 
-def _space(status: Status) -> Space:
-    first = status.commands[0]
-    pid = None if status.namespace == net_namespace() else first.pid
-    return Space(pid, first.workspace, status.address)
+def _namespace(status: WorkspaceStatus) -> Namespace:
+    command = status.commands[0]
+    pid = None if status.namespace == net_namespace_id() else command.pid
+    return Namespace(pid, command.workspace, status.address)

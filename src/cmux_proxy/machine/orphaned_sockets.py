@@ -1,36 +1,35 @@
-"""Which connections of this machine's programs nobody holds any more, asked of the kernel (Linux).
+"""Whether the program at the other end of a local connection has closed its socket (Linux).
 
-A program that closes a connection sends the same FIN as one that only ends its half and waits for
-an answer. Where the program is in this network namespace, the kernel can tell the two apart
-(sock_diag(7)): a socket that is closed has no inode any more. About a program elsewhere it knows
-nothing. Neighbour: `sock_diag.py`, which asks the same interface what listens.
+A program that closes a connection sends the same FIN as a program that only ends its half and waits
+for a response. Where the program is in this network namespace, the kernel can tell the two apart
+(sock_diag(7)): an orphaned socket, one that no program holds, has no inode. Does not know programs
+on other machines or in other namespaces. Neighbour: `sock_diag.py` has the protocol.
 """
 
 import socket
 import struct
-from types import TracebackType
 from typing import Final, Protocol, Self
 
-# <linux/netlink.h>, <linux/sock_diag.h>, <linux/inet_diag.h>
-_SOCK_DIAG: Final = 4
-_BY_FAMILY: Final = 20
+from cmux_proxy.isolation.proc_net import unmap_ipv4
+from cmux_proxy.machine.sock_diag import SOCK_DIAG_BY_FAMILY, open_netlink, pack_request
+
+# <linux/netlink.h>, <linux/inet_diag.h>
 _REQUEST: Final = 1
 _ALL_STATES: Final = 0xFFFFFFFF
 _NO_COOKIE: Final = bytes([255]) * 8
-_HEADER: Final = struct.Struct("=IHHII")
-_START: Final = struct.Struct("=BBxxI")
+_HEAD: Final = struct.Struct("=BBxxI")
 _PORTS: Final = struct.Struct("!HH")
 _SCOPE: Final = struct.Struct("=I")
-# Of an answer: the kind of the message, the state of the socket and its inode.
-_ANSWER: Final = struct.Struct("=xxxxH11xB66xI")
-# What a connection is in once its owner has sent a FIN: FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK,
-# CLOSING of <linux/tcp_states.h>.
-_ENDED: Final = frozenset([4, 5, 6, 9, 11])
-_MAPPED: Final = "::ffff:"
+# The message type, the state of the socket and its inode.
+_RESPONSE: Final = struct.Struct("=xxxxH11xB66xI")
+_MAX_RESPONSE_SIZE: Final = 4096
+# The states of a socket that has sent a FIN: FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING of
+# <linux/tcp_states.h>.
+_FIN_SENT_STATES: Final = frozenset([4, 5, 6, 9, 11])
 
 
-class Connected(Protocol):
-    """A connected socket of ours, TCP over IPv4 or IPv6."""
+class ConnectedSocket(Protocol):
+    """A connected TCP socket of this process, IPv4 or IPv6."""
 
     def getsockname(self) -> tuple[str, int]:
         """Return the address of this end."""
@@ -39,65 +38,60 @@ class Connected(Protocol):
         """Return the address of the other end."""
 
 
-class Orphans:
-    """A look at the other ends of connections; holds a descriptor between enter and exit."""
+class OrphanQuery:
+    """Queries the kernel for the other ends of connections; a context manager that owns a socket.
+
+    Where the kernel does not answer, no socket counts as closed.
+    """
 
     def __init__(self) -> None:
-        self._asked: socket.socket | None = None
+        self._netlink: socket.socket | None = None
 
     def __enter__(self) -> Self:
-        # Not there but on Linux.
-        family = getattr(socket, "AF_NETLINK", None)
-        if family is not None:
-            try:
-                self._asked = socket.socket(family, socket.SOCK_RAW, _SOCK_DIAG)
-                self._asked.setblocking(False)
-            except OSError:
-                # A sandbox without it, or no descriptor left.
-                self.close()
+        try:
+            self._netlink = open_netlink()
+            self._netlink.setblocking(False)
+        except OSError:
+            # Not Linux, a sandbox without netlink, or no descriptor left.
+            self.close()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Ask no more."""
-        if self._asked is not None:
-            self._asked.close()
-            self._asked = None
+        """Close the socket; no connection counts as closed from now on."""
+        if self._netlink is not None:
+            self._netlink.close()
+            self._netlink = None
 
-    def is_closed(self, sock: Connected) -> bool:
-        """Return whether a program of this machine has closed the other end for certain."""
-        if self._asked is None:
+    def is_peer_closed(self, sock: ConnectedSocket) -> bool:
+        """Return whether a program of this namespace has certainly closed the other end."""
+        if self._netlink is None:
             return False
         try:
-            self._asked.send(_question(sock.getpeername(), sock.getsockname()))
-            answer = self._asked.recv(4096)
+            self._netlink.send(_pack_query(sock.getpeername(), sock.getsockname()))
+            response = self._netlink.recv(_MAX_RESPONSE_SIZE)
         except OSError:
             return False
-        if len(answer) < _ANSWER.size:
+        if len(response) < _RESPONSE.size:
             return False
-        kind, state, inode = _ANSWER.unpack_from(answer)
-        return kind == _BY_FAMILY and state in _ENDED and not inode
+        message_type, state, inode = _RESPONSE.unpack_from(response)
+        return message_type == SOCK_DIAG_BY_FAMILY and state in _FIN_SENT_STATES and not inode
 
 
-def _question(of: tuple[str, int], to: tuple[str, int]) -> bytes:
-    """Ask for the one socket whose own address is `of` and whose peer's is `to`."""
-    # A client of a socket for both families has a socket of IPv4.
-    hosts = [name[0].removeprefix(_MAPPED).partition("%")[0] for name in (of, to)]
+def _pack_query(local: tuple[str, int], remote: tuple[str, int]) -> bytes:
+    """Return a query for the one socket that has these addresses."""
+    # A client of a dual-stack socket has an IPv4 socket.
+    hosts = [unmap_ipv4(name[0]).partition("%")[0] for name in (local, remote)]
     family = socket.AF_INET6 if ":" in hosts[0] else socket.AF_INET
-    asked = b"".join(
+    body = b"".join(
         [
-            _START.pack(family, socket.IPPROTO_TCP, _ALL_STATES),
-            _PORTS.pack(of[1], to[1]),
+            _HEAD.pack(family, socket.IPPROTO_TCP, _ALL_STATES),
+            _PORTS.pack(local[1], remote[1]),
             *(socket.inet_pton(family, host).ljust(16, b"\0") for host in hosts),
-            _SCOPE.pack(of[3] if len(of) > 3 else 0),
+            _SCOPE.pack(local[3] if len(local) > 3 else 0),
             _NO_COOKIE,
         ]
     )
-    return _HEADER.pack(_HEADER.size + len(asked), _BY_FAMILY, _REQUEST, 0, 0) + asked
+    return pack_request(_REQUEST, body)

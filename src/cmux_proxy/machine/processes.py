@@ -1,6 +1,6 @@
-"""Who has a socket, and what its command is, by Linux's /proc.
+"""Which process has a socket open, and what its command line is, read from Linux's /proc.
 
-Of other users' processes only root learns what they have open.
+Only root can see the open files of other users' processes.
 """
 
 import os
@@ -10,43 +10,51 @@ from typing import Final
 _PROC: Final = "/proc"
 
 
-def holders(inodes: Collection[int]) -> dict[int, int]:
-    """Return a process for each of these sockets that one is known of; of several, the lowest."""
-    wanted = {f"socket:[{inode}]": inode for inode in inodes}
-    found: dict[int, int] = {}
-    for pid in _pids() if wanted else ():
-        for name in _open_in(pid):
-            if name in wanted:
-                found[wanted.pop(name)] = pid
-        if not wanted:
+def find_socket_owners(inodes: Collection[int]) -> dict[int, int]:
+    """Return a process id for each of these sockets whose process is visible.
+
+    Where several processes have a socket open, the lowest id counts.
+    """
+    remaining = {f"socket:[{inode}]": inode for inode in inodes}
+    owners: dict[int, int] = {}
+    for pid in _list_pids() if remaining else ():
+        for file in _read_open_files(pid):
+            if file in remaining:
+                owners[remaining.pop(file)] = pid
+        if not remaining:
             break
-    return found
+    return owners
 
 
-def command_of(pid: int) -> str | None:
-    """Return a process's command line, with nothing that a terminal would obey."""
+def is_running(pid: int) -> bool:
+    """Return whether a process has this id."""
+    return os.path.exists(f"{_PROC}/{pid}")
+
+
+def read_command(pid: int) -> str | None:
+    """Return a process's command line, without control characters; None if it is unknown."""
     try:
         with open(f"{_PROC}/{pid}/cmdline", "rb") as file:
-            return readable(file.read().rstrip(b"\0").replace(b"\0", b" "))
+            return format_command(file.read().rstrip(b"\0").replace(b"\0", b" "))
     except OSError:
         return None
 
 
-def readable(words: bytes) -> str | None:
-    """Return a command line with ? for what cannot be printed, None for an empty one."""
-    text = words.decode("utf-8", "replace")
+def format_command(command: bytes) -> str | None:
+    """Return a command line with ? for unprintable characters; None for an empty one."""
+    text = command.decode("utf-8", "replace")
     return "".join(char if char.isprintable() else "?" for char in text) or None
 
 
-def _pids() -> list[int]:
+def _list_pids() -> list[int]:
     try:
         return sorted(int(name) for name in os.listdir(_PROC) if name.isdecimal())
     except OSError:
         return []
 
 
-def _open_in(pid: int) -> Iterator[str]:
-    """Yield what a process has open, as far as that can be told."""
+def _read_open_files(pid: int) -> Iterator[str]:
+    """Yield the link targets of a process's descriptors; nothing where they are not visible."""
     folder = f"{_PROC}/{pid}/fd"
     try:
         for name in os.listdir(folder):

@@ -1,17 +1,18 @@
-"""What listens where there is no /proc, as psutil tells it: macOS.
+"""Listening sockets where there is no /proc (macOS), read with psutil.
 
-There, only root learns what other users' processes listen on.
+Only root can see the sockets of other users' processes.
 """
 
 from typing import NamedTuple
 
 import psutil
 
-from cmux_proxy.machine.processes import readable
+from cmux_proxy.isolation.proc_net import unmap_ipv4
+from cmux_proxy.machine.processes import format_command
 
 
-class Found(NamedTuple):
-    """A socket that is listened on, with the process that has it."""
+class ProcessSocket(NamedTuple):
+    """A listening socket, with its process."""
 
     port: int
     address: str
@@ -19,21 +20,22 @@ class Found(NamedTuple):
     command: str | None
 
 
-def listened_on() -> list[Found]:
-    """Return the sockets of all processes that can be looked into."""
-    found: list[Found] = []
+def find_listening_sockets() -> list[ProcessSocket]:
+    """Return the listening sockets of all processes that this user may inspect."""
+    sockets: list[ProcessSocket] = []
     for process in psutil.process_iter():
         try:
-            found += _listened_on_by(process)
+            sockets += _find_sockets_of(process)
         except (psutil.Error, OSError):
-            continue  # it has ended, or is somebody else's
-    return found
+            continue  # it has ended, or belongs to another user
+    return sockets
 
 
-def _listened_on_by(process: psutil.Process) -> list[Found]:
-    sockets = [each for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
-    command = readable(" ".join(process.cmdline()).encode()) if sockets else None
+def _find_sockets_of(process: psutil.Process) -> list[ProcessSocket]:
+    connections = process.net_connections("tcp")
+    addresses = [conn.laddr for conn in connections if conn.status == psutil.CONN_LISTEN]
+    command = format_command(" ".join(process.cmdline()).encode()) if addresses else None
     return [
-        Found(each.laddr.port, each.laddr.ip.removeprefix("::ffff:"), process.pid, command)
-        for each in sockets
+        ProcessSocket(address.port, unmap_ipv4(address.ip), process.pid, command)
+        for address in addresses
     ]

@@ -17,7 +17,7 @@ import termios
 from collections.abc import Collection, Sequence
 from typing import Final, cast
 
-from cmux_proxy.machine.orphaned_sockets import Orphans
+from cmux_proxy.machine.orphaned_sockets import OrphanQuery
 from cmux_proxy.net.socket_options import probe_soon
 from cmux_proxy.net.timers import Timed, Unread
 
@@ -102,7 +102,7 @@ def _left(unread: list[Unread], first: int) -> list[Unread]:
     first %= len(silent) or 1
     for descriptor in (silent[first:] + silent[:first])[:MOST_ASKED]:
         news[descriptor] = 0
-    with Orphans() as orphans:
+    with OrphanQuery() as orphans:
         return [
             watched[descriptor][1]
             for descriptor, events in news.items()
@@ -110,13 +110,13 @@ def _left(unread: list[Unread], first: int) -> list[Unread]:
         ]
 
 
-def _has_left(sock: socket.socket, events: int, orphans: Orphans) -> bool:
+def _has_left(sock: socket.socket, events: int, orphans: OrphanQuery) -> bool:
     if sock.family == socket.AF_UNIX:
         # Elsewhere that may be the end of one half.
         return _IS_LINUX and events & select.POLLHUP != 0
     if events & _LOST and _is_lost(sock):
         return True
-    if orphans.is_closed(sock):
+    if orphans.is_peer_closed(sock):
         return True
     if events:
         # Where the peer has left, the next probe is answered by a reset as soon as its kernel has

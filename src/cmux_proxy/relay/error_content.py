@@ -10,7 +10,7 @@ from typing import Final
 from cmux_proxy.http1.field_lines import field_values
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http1.local_reply import Content, plain_text
-from cmux_proxy.machine.listening import ports_at
+from cmux_proxy.machine.listening import find_ports_at
 from cmux_proxy.relay.error_page import FIELDS, Page
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.services import Context
@@ -50,7 +50,7 @@ def _others(context: Context, target: Target) -> list[int]:
     access = context.access
     return [
         port
-        for port in ports_at(hosts)
+        for port in find_ports_at(hosts)
         if (access is None or access.allows_port(port))
         and not any(context.is_own(host, port) for host in hosts)
     ]
