@@ -16,9 +16,9 @@ from setuptools.command.build_ext import build_ext
 # subclassed or replaced by users, what runs once, and what tests replace.
 HOT_PATH = {
     "http1": [
-        "body", "field_kinds", "fields", "framing", "head", "hop_by_hop", "keep_alive",
-        "request_target", "reserved_fields", "response_body", "response_coding", "scan",
-        "serialize", "trailers", "upgrade",
+        "body", "expectation", "field_kinds", "fields", "framing", "head", "hop_by_hop",
+        "keep_alive", "request_target", "reserved_fields", "response_body", "response_coding",
+        "scan", "serialize", "trailers", "upgrade",
     ],
     "observe": ["counters", "observer", "outcome", "port_stats", "record"],
     "routing": ["port_field", "router", "target"],

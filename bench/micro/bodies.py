@@ -5,13 +5,13 @@ from functools import partial
 from bench.micro.timing import REPEATS, Prepare, always
 from cmux_proxy import Limits
 from cmux_proxy.http1.body import Body, ChunkedBody, ChunkRules, LengthBody, UntilCloseBody
-from cmux_proxy.http1.serialize import chunk
+from cmux_proxy.http1.serialize import encode_chunk
 
 _PIECE = bytes(65536)
 _LIMITS = Limits()
 _RULES = ChunkRules(_LIMITS.chunk_extensions, _LIMITS.chunk_extensions, _LIMITS.trailers, b"x-cmux")
-_WHOLE_CHUNK = chunk(_PIECE)
-_SMALL_CHUNKS = chunk(bytes(100)) * 10
+_WHOLE_CHUNK = encode_chunk(_PIECE)
+_SMALL_CHUNKS = encode_chunk(bytes(100)) * 10
 
 
 def feed(body: Body, piece: bytes) -> None:
@@ -29,7 +29,7 @@ def small_bodies(piece: bytes) -> None:
 def wrap(piece: bytes) -> None:
     """Make chunks."""
     for _ in range(REPEATS):
-        chunk(piece)
+        encode_chunk(piece)
 
 
 def cases() -> dict[str, Prepare]:

@@ -9,14 +9,19 @@ from cmux_proxy import Limits
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
-from cmux_proxy.http1.serialize import ADD_CLOSE, other_request, plain_request, response
-from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX
+from cmux_proxy.http1.serialize import (
+    ADD_CLOSE,
+    serialize_changed_request,
+    serialize_request,
+    serialize_response,
+)
+from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX
 
 _FIRST = 10_000
 _LIMITS = Limits()
 _REQUESTS = RequestScanner(
     HeadLimits(_LIMITS.request_line, _LIMITS.header_section, _LIMITS.header_fields),
-    ReservedFields(FAMILY_PREFIX, FAMILY_SUFFIX),
+    ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX),
 )
 _RESPONSES = ResponseScanner(
     HeadLimits(_LIMITS.response_head, _LIMITS.response_head, _LIMITS.response_head)
@@ -67,19 +72,19 @@ def scan(scanner: RequestScanner | ResponseScanner, heads: Sequence[bytes]) -> N
 def rewrite_requests(heads: Sequence[RequestHead]) -> None:
     """Make the bytes that leave of each head."""
     for head in heads:
-        plain_request(head, b"")
+        serialize_request(head, b"")
 
 
 def rewrite_handshakes(heads: Sequence[RequestHead]) -> None:
     """Make the bytes that leave of each request for an upgrade."""
     for head in heads:
-        other_request(head, None, True, b"", b"")
+        serialize_changed_request(head, None, True, b"", b"")
 
 
-def rewrite_responses(additions: bytes, heads: Sequence[ResponseHead]) -> None:
+def rewrite_responses(added_lines: bytes, heads: Sequence[ResponseHead]) -> None:
     """Make the bytes that leave of each head."""
     for head in heads:
-        response(head, additions, False, b"")
+        serialize_response(head, added_lines, False, b"")
 
 
 def scanning(

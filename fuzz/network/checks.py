@@ -148,7 +148,7 @@ def _behind_request(data: bytes) -> bytes:
         return data[head.end :]
     body = request_body(framing, CHUNKS)
     body.feed(data, head.end)
-    return body.rest
+    return body.trailing_data
 
 
 def _shown(data: bytes) -> str:

@@ -23,7 +23,7 @@ from tests.helpers.second_opinion import (
     has_framing_trailer,
 )
 
-_SMALL_CHUNKS: Final = ChunkRules(line=8, extensions=12, trailers=40, family=b"x-cmux-")
+_SMALL_CHUNKS: Final = ChunkRules(line=8, extensions=12, trailers=40, reserved_prefix=b"x-cmux-")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]+)[^\r\n]*\r\n")
 
 NewBody = Callable[[ChunkRules, bool], ChunkedBody]
@@ -35,7 +35,7 @@ class Found(NamedTuple):
     out: bytes
     is_done: bool
     behind: bytes
-    is_mended: bool
+    is_normalized: bool
 
 
 def chunked(data: bytes) -> object:
@@ -53,7 +53,7 @@ def response_chunked(data: bytes) -> object:
         assert _content(data) == content
         assert_agreed_chunks(result.out, content)
         if not has_framing_trailer(CHUNKED, data):
-            assert_raw_chunks_agreed(data, content, result.behind, result.is_mended)
+            assert_raw_chunks_agreed(data, content, result.behind, result.is_normalized)
     return found
 
 
@@ -62,7 +62,7 @@ def _check_strict_reading(data: bytes, result: object) -> None:
     strict = outcome(partial(_feed, ChunkedBody, CHUNKS, False, [data]))
     if is_refusal(result):
         assert is_refusal(strict), f"{result}, but strictly {strict}"
-    elif isinstance(result, Found) and result.is_done and not result.is_mended:
+    elif isinstance(result, Found) and result.is_done and not result.is_normalized:
         assert strict == result
 
 
@@ -82,7 +82,7 @@ def _chunked(data: bytes, rules: ChunkRules, new: NewBody) -> object:
 def _feed(new: NewBody, rules: ChunkRules, unwrap: bool, pieces: Pieces) -> Found:
     body = new(rules, unwrap)
     fed = feed_pieces(body, pieces)
-    return Found(fed.out, fed.is_done, fed.rest, body.is_mended)
+    return Found(fed.out, fed.is_done, fed.rest, body.is_normalized)
 
 
 def _is_done(found: object) -> bool:

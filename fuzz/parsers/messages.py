@@ -9,17 +9,17 @@ from functools import partial
 from typing import Final
 
 from cmux_proxy.config.sections import Rewriting
-from cmux_proxy.http1 import serialize
 from cmux_proxy.http1.framing import request_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.request_target import forward_target
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
-from cmux_proxy.http1.upgrade import asks_upgrade
+from cmux_proxy.http1.serialize import serialize_changed_request
+from cmux_proxy.http1.upgrade import requests_upgrade
 from cmux_proxy.relay.access import TOKEN_FIELD
 from cmux_proxy.relay.header_rules import Rewriter
 from cmux_proxy.relay.request_options import WISHES
-from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX
+from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX
 from cmux_proxy.routing.target import Target
 from fuzz.parsers.cuts import Pieces, is_refusal, outcome, same_in_every_way
 from tests.helpers.feeding import Scanner, assert_sound, facts, scan_pieces
@@ -38,7 +38,7 @@ from tests.helpers.second_opinion import assert_agreed_response
 _SMALL: Final = HeadLimits(start_line=40, section=120, fields=5)
 _USUAL: Final = HeadLimits(16384, 65536, 256)
 _LARGE: Final = HeadLimits(131072, 131072, 131072)
-_FAMILY: Final = ReservedFields(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,))
+_FAMILY: Final = ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, WISHES, (TOKEN_FIELD,))
 _SMALL_REQUESTS: Final = RequestScanner(_SMALL, _FAMILY)
 _SMALL_RESPONSES: Final = ResponseScanner(_SMALL)
 
@@ -118,18 +118,18 @@ def _check_forwarded(data: bytes) -> None:
     target = Target("127.0.0.1", judged.port)
     edits = _REWRITER.edits(head, head.fields.host, target, None, "127.0.0.1")
     to = forward_target(head)
-    edited = serialize.other_request(head, to, judged.upgrade, b"a", b"", edits)
+    edited = serialize_changed_request(head, to, judged.upgrade, b"a", b"", edits)
     for sent in (judged.forwarded, edited):
         again = REQUESTS.scan(sent, 0)
         assert again is not None
         assert request_framing(again) == judged.framing
         assert again.method == head.method
         assert again.minor == 1
-        assert asks_upgrade(again) == judged.upgrade
+        assert requests_upgrade(again) == judged.upgrade
         spans = again.spans()
-        kept = set(spans.handshake if judged.upgrade else ())
+        kept = {*spans.connection_lines, *spans.upgrade_lines} if judged.upgrade else set()
         cut = {again.section()[start:end] for start, end in set(spans.cuts) - kept}
-        assert cut <= (_RENEWED if spans.takes_trailers else set())
+        assert cut <= (_RENEWED if spans.accepts_trailers else set())
         assert len(LaxReader(sent[: again.end]).hosts) == 1
 
 
@@ -169,7 +169,7 @@ def _scan(scanner: Scanner[RequestHead | ResponseHead], pieces: Pieces) -> Found
 
 
 def _scan_any(scanner: AnyScanner, data: bytes) -> Found | None:
-    head = scanner.scan_any(data, 0)
+    head = scanner.scan_fully(data, 0)
     return None if head is None else head_found(head)
 
 

@@ -14,12 +14,12 @@ from cmux_proxy.config import values
 from cmux_proxy.config.proxy_config import listen_entry
 from cmux_proxy.http1.framing import request_framing, response_framing
 from cmux_proxy.http1.grammar import HOST
-from cmux_proxy.http1.upgrade import asks_upgrade, check_switch
+from cmux_proxy.http1.upgrade import check_upgrade_granted, requests_upgrade
 from cmux_proxy.relay.loop_detection import HOPS_NAME, MAX_HOPS, check_hops, hop_line
 from cmux_proxy.relay.request_options import RequestOptions
 from cmux_proxy.routing.host_label import HostSuffixes
 from cmux_proxy.routing.port_field import parse_port
-from cmux_proxy.routing.router import FAMILY_PREFIX, Router
+from cmux_proxy.routing.router import RESERVED_PREFIX, Router
 from fuzz.parsers.cuts import REFUSED, is_refusal, outcome
 from fuzz.parsers.messages import Found, request_found
 from tests.helpers.judging import REQUESTS, RESPONSES, judge_request, request_head
@@ -74,8 +74,8 @@ def _switch(asked: tuple[bytes, bytes], granted: tuple[bytes, bytes]) -> object:
     response = RESPONSES.scan(b"HTTP/1.1 101 Switching\r\n" + _handshake(*granted), 0)
     if request is None or response is None:
         return None
-    is_asked = asks_upgrade(request)
-    check_switch(request, response, is_asked)
+    is_asked = requests_upgrade(request)
+    check_upgrade_granted(request, response, is_asked)
     assert is_asked
     assert request.fields.upgrade
     assert response.fields.upgrade
@@ -89,9 +89,9 @@ def _handshake(connection: bytes, upgrade: bytes) -> bytes:
 def routing(data: bytes) -> object:
     """Any port, workspace, Host, wishes and count of proxies."""
     port, workspace, host, wait, other = _values(data, 5)
-    fields = [(FAMILY_PREFIX + b"port-internal", port)] if port else []
-    fields += [(FAMILY_PREFIX + b"workspace-internal", workspace)] if workspace else []
-    wishes = ((FAMILY_PREFIX + b"wait", wait), (FAMILY_PREFIX + b"host-override", other))
+    fields = [(RESERVED_PREFIX + b"port-internal", port)] if port else []
+    fields += [(RESERVED_PREFIX + b"workspace-internal", workspace)] if workspace else []
+    wishes = ((RESERVED_PREFIX + b"wait", wait), (RESERVED_PREFIX + b"host-override", other))
     routed = [
         outcome(partial(_route, router, host, tuple(fields)))
         for router in (_ROUTER, _NAMED_ROUTER, _BARE_ROUTER)

@@ -82,10 +82,10 @@ def assert_sound(head: Head) -> None:
         assert block.index(b"\r\n", start) + 2 == end
         kept += block[position:start]
         position = end
-    renewed = b"TE: trailers\r\nConnection: TE\r\n" if spans.takes_trailers else b""
+    renewed = b"TE: trailers\r\nConnection: TE\r\n" if spans.accepts_trailers else b""
     kept += block[position:-2] + renewed + b"\r\n"
-    assert head.plain == head.buffer[: head.line_end] + kept
-    assert set(spans.handshake) <= set(spans.cuts)
+    assert head.stripped == head.buffer[: head.line_end] + kept
+    assert {*spans.connection_lines, *spans.upgrade_lines} <= set(spans.cuts)
 
 
 def attributes(facts_object: object) -> list[str]:
@@ -148,7 +148,7 @@ def feed_pieces(body: Body, pieces: Sequence[bytes], before: bytes = b"") -> Fed
     left = list(pieces)
     while left and not body.is_done:
         out += body.feed(before + left.pop(0), len(before))
-    return Fed(out, body.is_done, body.rest + b"".join(left))
+    return Fed(out, body.is_done, body.trailing_data + b"".join(left))
 
 
 def feed(new: Callable[[], Body], data: bytes) -> Fed:

@@ -6,33 +6,37 @@ The steps and their order are those of an exchange; here they can be fed in any 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cmux_proxy.http1 import serialize
 from cmux_proxy.http1.body import Body, ChunkRules, request_body
+from cmux_proxy.http1.expectation import check_expectation
 from cmux_proxy.http1.framing import request_framing, response_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
-from cmux_proxy.http1.keep_alive import client_wants_more, upstream_allows_more
+from cmux_proxy.http1.keep_alive import client_keeps_alive, upstream_keeps_alive
 from cmux_proxy.http1.request_target import (
     check_authority_form,
-    check_expectation,
     check_host,
     forward_target,
 )
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.response_body import response_body
-from cmux_proxy.http1.response_coding import UNWRAP, additions, delivery
+from cmux_proxy.http1.response_coding import UNWRAP, choose_coding, coding_field_lines
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
-from cmux_proxy.http1.upgrade import asks_upgrade, check_switch
+from cmux_proxy.http1.serialize import (
+    serialize_changed_request,
+    serialize_request,
+    serialize_response,
+)
+from cmux_proxy.http1.upgrade import check_upgrade_granted, requests_upgrade
 from cmux_proxy.relay.access import TOKEN_FIELD
 from cmux_proxy.relay.request_options import WISHES
-from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
+from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from tests.helpers.feeding import feed_pieces, scan_pieces
 
 REQUESTS = RequestScanner(
     HeadLimits(16384, 65536, 256),
-    ReservedFields(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,)),
+    ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, WISHES, (TOKEN_FIELD,)),
 )
 RESPONSES = ResponseScanner(HeadLimits(131072, 131072, 131072))
-CHUNKS = ChunkRules(16384, 16384, 16384, FAMILY_PREFIX)
+CHUNKS = ChunkRules(16384, 16384, 16384, RESERVED_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -88,17 +92,17 @@ def judge_request(pieces: Sequence[bytes]) -> JudgedRequest | None:
     check_host(head)
     to = forward_target(head)
     check_expectation(head)
-    upgrade = asks_upgrade(head)
-    target = Router("127.0.0.1").route(head.method, head.fields.host, head.fields.reported)
+    upgrade = requests_upgrade(head)
+    target = Router("127.0.0.1").route(head.method, head.fields.host, head.fields.reserved)
     arrived = [head.buffer[head.end :], *later]
     body = request_body(framing, CHUNKS)
     fed = feed_pieces(body, arrived)
     if to is None and head.minor and not upgrade:
-        sent = serialize.plain_request(head, fed.out)
+        sent = serialize_request(head, fed.out)
     else:
         host = target.authority().encode()
-        sent = serialize.other_request(head, to, upgrade, host, fed.out)
-    more = client_wants_more(head)
+        sent = serialize_changed_request(head, to, upgrade, host, fed.out)
+    more = client_keeps_alive(head)
     return JudgedRequest(head, framing, upgrade, more, target.port, sent, fed.is_done, fed.rest)
 
 
@@ -106,9 +110,9 @@ def _judge_connect(head: RequestHead, later: list[bytes]) -> JudgedRequest:
     check_host(head)
     check_authority_form(head)
     check_expectation(head)
-    target = Router("127.0.0.1").route(head.method, head.fields.host, head.fields.reported)
+    target = Router("127.0.0.1").route(head.method, head.fields.host, head.fields.reserved)
     early = head.buffer[head.end :] + b"".join(later)
-    more = client_wants_more(head)
+    more = client_keeps_alive(head)
     return JudgedRequest(head, 0, False, more, target.port, b"", True, early)
 
 
@@ -118,20 +122,20 @@ def judge_response(request: RequestHead, pieces: Sequence[bytes]) -> JudgedRespo
     if head is None:
         return None
     framing = response_framing(head, request.method)
-    persists = upstream_allows_more(head, framing)
+    persists = upstream_keeps_alive(head, framing)
     arrived = [head.buffer[head.end :], *later]
     if head.status < 200:
-        sent = serialize.response(head, b"", False, b"")
+        sent = serialize_response(head, b"", False, b"")
         if head.status == 101:
-            check_switch(request, head, asks_upgrade(request))
+            check_upgrade_granted(request, head, requests_upgrade(request))
             sent = head.buffer[: head.end]
         return JudgedResponse(head.status, 0, persists, 0, sent, b"", True, b"".join(arrived))
     is_coded = head.fields.transfer_encoding is not None
-    how = delivery(request, framing, is_coded, client_wants_more(request))
+    how = choose_coding(request, framing, is_coded, client_keeps_alive(request))
     unwrap = how & UNWRAP != 0
     body: Body = response_body(framing, CHUNKS, unwrap)
     fed = feed_pieces(body, arrived)
-    sent = serialize.response(head, additions(request, how), unwrap, b"")
+    sent = serialize_response(head, coding_field_lines(request, how), unwrap, b"")
     done = fed.is_done or body.ends_with_connection()
-    persists = persists and not body.is_mended
+    persists = persists and not body.is_normalized
     return JudgedResponse(head.status, framing, persists, how, sent, fed.out, done, fed.rest)

@@ -14,7 +14,7 @@ from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http1.response_body import response_body
 from cmux_proxy.http1.response_coding import WRAP
-from cmux_proxy.http1.serialize import LAST_CHUNK, chunk
+from cmux_proxy.http1.serialize import LAST_CHUNK, encode_chunk
 from tests.helpers.feeding import feed_pieces
 from tests.helpers.judging import (
     CHUNKS,
@@ -113,7 +113,7 @@ def delivered(judged: JudgedResponse) -> bytes:
     """Return the bytes that the client gets."""
     body = judged.body
     if judged.how & WRAP:
-        body = (chunk(body) if body else b"") + LAST_CHUNK
+        body = (encode_chunk(body) if body else b"") + LAST_CHUNK
     return judged.head + body
 
 
@@ -124,12 +124,14 @@ def assert_agreed_chunks(sent: bytes, content: bytes) -> None:
     assert theirs.behind == b""
 
 
-def assert_raw_chunks_agreed(data: bytes, content: bytes, behind: bytes, is_mended: bool) -> None:
+def assert_raw_chunks_agreed(
+    data: bytes, content: bytes, behind: bytes, is_normalized: bool
+) -> None:
     """Fail unless h11 finds the same in a chunked body that came; it may refuse a mended one."""
     try:
         theirs = read_response(_CHUNKED_HEAD + data, "GET", is_closed=False)
     except h11.RemoteProtocolError:
-        assert is_mended, "h11 refuses what has not been mended"
+        assert is_normalized, "h11 refuses what has not been mended"
         return
     assert theirs.content == content
     assert theirs.behind == behind

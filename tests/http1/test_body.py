@@ -15,7 +15,7 @@ from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED
 from tests.helpers.feeding import Fed, feed, feed_refused
 
-RULES = ChunkRules(line=20, extensions=30, trailers=40, family=b"x-test-")
+RULES = ChunkRules(line=20, extensions=30, trailers=40, reserved_prefix=b"x-test-")
 
 
 def as_it_is(rules: ChunkRules = RULES) -> Callable[[], ChunkedBody]:
@@ -109,7 +109,7 @@ def test_trailers_are_held_until_all_have_come() -> None:
     assert body.feed(b"0\r\nA: 1\r\nHost: b\r\n", 0) == b"0\r\n"
     assert body.feed(b"B: 2\r\nC: ", 0) == b""
     assert body.feed(b"3\r\n\r\nnext", 0) == b"A: 1\r\nB: 2\r\nC: 3\r\n\r\n"
-    assert (body.is_done, body.rest) == (True, b"next")
+    assert (body.is_done, body.trailing_data) == (True, b"next")
 
 
 def test_trailers_of_the_family_are_dropped() -> None:
@@ -173,7 +173,7 @@ def test_an_extension_that_never_ends_is_refused_at_the_limit() -> None:
 
 
 def test_a_long_extension_is_judged_when_it_ends() -> None:
-    rules = ChunkRules(line=100, extensions=100, trailers=40, family=b"")
+    rules = ChunkRules(line=100, extensions=100, trailers=40, reserved_prefix=b"")
     assert feed(as_it_is(rules), b"5;" + b"a" * 60 + b"(") == Fed(b"", False, b"")
     error = feed_refused(as_it_is(rules), b"5;" + b"a" * 60 + b"(\r\n")
     assert error.reason == "a chunk size line is malformed"
@@ -208,7 +208,7 @@ def test_a_trailer_that_never_ends_is_refused_at_the_limit() -> None:
 
 
 def test_no_limit_forbids_a_body_without_extensions_and_trailers() -> None:
-    smallest = ChunkRules(line=1, extensions=1, trailers=1, family=b"")
+    smallest = ChunkRules(line=1, extensions=1, trailers=1, reserved_prefix=b"")
     data = b"000000000000005\r\nhello\r\n0\r\n\r\n"
     assert feed(as_it_is(smallest), data) == Fed(data, True, b"")
 
@@ -219,6 +219,6 @@ def test_no_limit_forbids_a_body_without_extensions_and_trailers() -> None:
 def test_the_framing_of_a_request_calls_for_its_body() -> None:
     length = request_body(5, RULES)
     assert isinstance(length, LengthBody)
-    assert length.left == 5
+    assert length.remaining == 5
     assert request_body(0, RULES).is_done
     assert request_body(CHUNKED, RULES).feed(b"1\r\nx\r\n", 0) == b"1\r\nx\r\n"

@@ -12,19 +12,19 @@ from cmux_proxy.http1.explain import (
 
 THREE = "the request line is not method, target and version"
 NO_VERSION = "the request line does not end in an HTTP version"
-TWO_VERSIONS = "only HTTP/1.0 and HTTP/1.1 are served here"
-TARGET = "the request target has bytes that do not belong there"
+TWO_VERSIONS = "only HTTP/1.0 and HTTP/1.1 are supported"
+TARGET = "the request target has bytes that are not allowed"
 LF = "a line ends in LF without CR"
-CR = "a CR stands without its LF"
+CR = "a CR is not followed by LF"
 
 
 @pytest.mark.parametrize(
     ("line", "status", "reason"),
     [
-        (b"PRI * HTTP/2.0", 505, "HTTP/2 is not served here; use HTTP/1.1"),
+        (b"PRI * HTTP/2.0", 505, "HTTP/2 is not supported; use HTTP/1.1"),
         (b"PRI / HTTP/2.0", 505, TWO_VERSIONS),
         (b"GET / HTTP/1.2", 505, TWO_VERSIONS),
-        (b"GET / HTTP/3", 505, "only HTTP/1.0 and HTTP/1.1 are served here"),
+        (b"GET / HTTP/3", 505, "only HTTP/1.0 and HTTP/1.1 are supported"),
         (b"GET / HTTP/01.1", 400, NO_VERSION),
         (b"GET / HTTP/1.10", 400, NO_VERSION),
         (b"GET /", 400, THREE),
@@ -38,9 +38,9 @@ CR = "a CR stands without its LF"
         (b"GET /# HTTP/1.0", 400, TARGET),
         (b"GET /\n HTTP/1.1", 400, LF),
         (b"GET /\r HTTP/1.1", 400, CR),
-        (b"GET /\x00 HTTP/1.1", 400, "a NUL byte stands in the head"),
-        (b"GET /\x1f HTTP/1.1", 400, "a control byte stands in the head"),
-        (b"GET /\x7f HTTP/1.1", 400, "a control byte stands in the head"),
+        (b"GET /\x00 HTTP/1.1", 400, "the head contains a NUL byte"),
+        (b"GET /\x1f HTTP/1.1", 400, "the head contains a control byte"),
+        (b"GET /\x7f HTTP/1.1", 400, "the head contains a control byte"),
         (b"GET /\t HTTP/1.1", 400, TARGET),
     ],
 )
@@ -58,7 +58,7 @@ def test_a_request_line_is_refused_for_its_first_fault(
         (b"HTTP/2 200 OK", "the status line is malformed"),
         (b"HTTP/1.1 200 O\nK", LF),
         (b"HTTP/1.1 200 O\rK", CR),
-        (b"HTTP/1.1 200 \x08", "a control byte stands in the head"),
+        (b"HTTP/1.1 200 \x08", "the head contains a control byte"),
     ],
 )
 def test_a_status_line_is_refused_for_its_first_fault(line: bytes, reason: str) -> None:
@@ -69,8 +69,8 @@ def test_a_status_line_is_refused_for_its_first_fault(line: bytes, reason: str) 
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        (b"A: \x00\r\n", "header field 1 is refused: a NUL byte stands in the head"),
-        (b"A: 1\r\nB: \x01\r\n", "header field 2 is refused: a control byte stands in the head"),
+        (b"A: \x00\r\n", "header field 1 is refused: the head contains a NUL byte"),
+        (b"A: 1\r\nB: \x01\r\n", "header field 2 is refused: the head contains a control byte"),
         (b"A: 1\nB: 2\r\n", f"header field 1 is refused: {LF}"),
         (b"A: 1\rB: 2\r\n", f"header field 1 is refused: {CR}"),
         (b" A: 1\r\n", "header field 1 begins with white space"),
@@ -106,7 +106,7 @@ def test_a_head_without_a_fault_of_its_own_is_still_refused() -> None:
         (b"GET / HTTP/1.1\n", LF),
         (b"GET / HTTP/1.1\r\nHost: a\n", LF),
         (b"GET /\r\n", THREE),
-        (b"PRI * HTTP/2.0\r\nx", "HTTP/2 is not served here; use HTTP/1.1"),
+        (b"PRI * HTTP/2.0\r\nx", "HTTP/2 is not supported; use HTTP/1.1"),
     ],
 )
 def test_a_request_that_begins_wrongly_is_refused_at_once(start: bytes, reason: str) -> None:
@@ -118,15 +118,15 @@ def test_a_request_that_begins_wrongly_is_refused_at_once(start: bytes, reason: 
 @pytest.mark.parametrize(
     ("start", "reason"),
     [
-        (b"SSH-2.0", "the answer does not begin with HTTP/1."),
-        (b"HTTX", "the answer does not begin with HTTP/1."),
-        (b"\r\nHTTP/1.1", "the answer does not begin with HTTP/1."),
-        (b"HTTP/2 200", "the answer does not begin with HTTP/1."),
-        (b"HTTP/1 200", "the answer does not begin with HTTP/1."),
+        (b"SSH-2.0", "the response does not begin with HTTP/1."),
+        (b"HTTX", "the response does not begin with HTTP/1."),
+        (b"\r\nHTTP/1.1", "the response does not begin with HTTP/1."),
+        (b"HTTP/2 200", "the response does not begin with HTTP/1."),
+        (b"HTTP/1 200", "the response does not begin with HTTP/1."),
         (b"HTTP/1.1 20\n", "the status line is malformed"),
         (b"HTTP/1.x 200 OK\r\n", "the status line is malformed"),
-        (b"HTTP/1.1 200 O\x00K\n", "a NUL byte stands in the head"),
-        (b"HTTP/1.1 200 O\rK\n", "a CR stands without its LF"),
+        (b"HTTP/1.1 200 O\x00K\n", "the head contains a NUL byte"),
+        (b"HTTP/1.1 200 O\rK\n", "a CR is not followed by LF"),
     ],
 )
 def test_a_response_that_begins_wrongly_is_refused_at_once(start: bytes, reason: str) -> None:

@@ -1,28 +1,44 @@
-"""The header section: which fields are noted, which are cut, which sections are refused."""
+"""The header section: which facts it has, which fields are cut, which sections are refused."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.fields import FieldReader, Section, without
+from cmux_proxy.http1.field_kinds import request_field_kinds, response_field_kinds
+from cmux_proxy.http1.fields import (
+    MAX_CACHED_SECTION,
+    MAX_CACHED_SECTIONS,
+    MAX_SEEN,
+    FieldReader,
+    Section,
+    remove_spans,
+)
 from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, HeadLimits
-from cmux_proxy.http1.reserved_fields import ReservedFields
+from cmux_proxy.http1.reserved_fields import NO_RESERVED_FIELDS, ReservedFields
 from tests.helpers.feeding import known
 
 LIMITS = HeadLimits(start_line=100, section=4000, fields=100)
 
 
-def reader(prefix: bytes = b"x-test-", suffix: bytes = b"-secret") -> FieldReader:
-    return FieldReader(LIMITS, ReservedFields(prefix, suffix))
+RESERVED = ReservedFields(b"x-test-", b"-secret")
+
+
+def request_reader(reserved: ReservedFields = RESERVED) -> FieldReader:
+    return FieldReader(LIMITS, request_field_kinds(reserved), reserved)
+
+
+def response_reader() -> FieldReader:
+    return FieldReader(LIMITS, response_field_kinds(), NO_RESERVED_FIELDS)
 
 
 class Read:
-    """A section, and at the top level what was read in it."""
+    """A section, and all its facts as attributes."""
 
     def __init__(self, block: bytes, section: Section) -> None:
         self.block = block
-        self.kept = section.kept
+        self.stripped = section.stripped
         self.spans = section.spans
         self.fields = section.fields
 
@@ -30,15 +46,15 @@ class Read:
         return getattr(self.fields if hasattr(self.fields, name) else self.spans, name)
 
 
-def read(lines: bytes, prefix: bytes = b"x-test-") -> Read:
-    section = reader(prefix).read(lines + b"\r\n")
+def read(lines: bytes, new_reader: Callable[[], FieldReader] = request_reader) -> Read:
+    section = new_reader().read(lines + b"\r\n")
     assert section is not None
     return Read(lines + b"\r\n", section)
 
 
-def refusal(lines: bytes, prefix: bytes = b"x-test-") -> str:
+def refusal(lines: bytes, new_reader: Callable[[], FieldReader] = request_reader) -> str:
     with pytest.raises(BadMessage) as caught:
-        reader(prefix).read(lines + b"\r\n")
+        new_reader().read(lines + b"\r\n")
     return caught.value.reason
 
 
@@ -48,43 +64,44 @@ def cut_lines(fields: Read) -> list[bytes]:
 
 def test_a_section_without_interest_is_kept_whole() -> None:
     fields = read(b"A: 1\r\nb:\r\n")
-    assert fields.kept == fields.block == b"A: 1\r\nb:\r\n\r\n"
-    assert (fields.cuts, fields.handshake, fields.nominated, fields.reported) == ((), (), (), ())
+    assert fields.stripped == fields.block == b"A: 1\r\nb:\r\n\r\n"
+    assert (fields.cuts, fields.nominated, fields.reserved) == ((), (), ())
+    assert (fields.connection_lines, fields.upgrade_lines) == ((), ())
     assert (fields.host, fields.expect, fields.upgrade) == (None, None, None)
     assert (fields.content_length, fields.transfer_encoding, fields.connection) == (None, None, 0)
 
 
 def test_an_empty_section_is_a_blank_line() -> None:
-    assert read(b"").kept == b"\r\n"
+    assert read(b"").stripped == b"\r\n"
 
 
-# What is noted
+# Facts
 
 
-def test_host_is_noted_with_its_span_and_kept() -> None:
+def test_host_is_read_with_its_line_and_kept() -> None:
     fields = read(b"A: 1\r\nhoST:\t a.example:80 \t\r\nB: 2\r\n")
     assert fields.host == b"a.example:80"
-    start, end = fields.spans.host
+    start, end = fields.spans.host_line
     assert fields.block[start:end] == b"hoST:\t a.example:80 \t\r\n"
-    assert fields.kept == fields.block
+    assert fields.stripped == fields.block
 
 
-def test_a_length_is_noted_as_a_number_and_kept() -> None:
+def test_a_length_is_read_as_a_number_and_kept() -> None:
     fields = read(b"Content-LENGTH: 0042 \r\n")
     assert fields.content_length == 42
-    assert fields.kept == fields.block
+    assert fields.stripped == fields.block
 
 
-def test_a_coding_is_noted_with_its_span_and_kept() -> None:
+def test_a_coding_is_read_with_its_line_and_kept() -> None:
     fields = read(b"A: 1\r\nTransfer-Encoding:Chunked\r\n")
     assert fields.transfer_encoding == b"Chunked"
-    start, end = fields.spans.coding
+    start, end = fields.spans.transfer_encoding_line
     assert fields.block[start:end] == b"Transfer-Encoding:Chunked\r\n"
-    assert fields.kept == fields.block
+    assert fields.stripped == fields.block
 
 
 @pytest.mark.parametrize("value", [b"\tchunked", b"\t chunked", b"chunked ", b"chunked\t", b"\t"])
-def test_a_coding_keeps_the_white_space_that_it_may_not_have(value: bytes) -> None:
+def test_a_coding_keeps_white_space_that_is_not_allowed(value: bytes) -> None:
     assert read(b"Transfer-Encoding:  " + value + b"\r\n").transfer_encoding == value
     assert read(b"Transfer-Encoding:  chunked\r\n").transfer_encoding == b"chunked"
 
@@ -96,29 +113,31 @@ def test_values_of_several_lines_are_joined_with_a_comma(name: str) -> None:
     assert getattr(fields, name) == b"a, , b"
 
 
-def test_an_expectation_is_noted_and_kept() -> None:
+def test_an_expectation_is_read_and_kept() -> None:
     fields = read(b"Expect: 100-continue\r\n")
     assert fields.expect == b"100-continue"
-    assert fields.kept == fields.block
+    assert fields.stripped == fields.block
 
 
-def test_an_upgrade_is_noted_and_cut_and_belongs_to_the_handshake() -> None:
+def test_an_upgrade_is_read_and_cut() -> None:
     fields = read(b"Upgrade: x\r\nA: 1\r\n")
     assert fields.upgrade == b"x"
-    assert fields.handshake == fields.cuts == ((0, 12),)
-    assert fields.kept == b"A: 1\r\n\r\n"
+    assert fields.upgrade_lines == fields.cuts == ((0, 12),)
+    assert fields.stripped == b"A: 1\r\n\r\n"
 
 
-def test_host_and_expect_say_nothing_in_a_response() -> None:
-    fields = read(b"Host: a b\r\nHost:\r\nExpect: x\r\n", prefix=b"")
+def test_host_and_expect_are_ignored_in_a_response() -> None:
+    fields = read(b"Host: a b\r\nHost:\r\nExpect: x\r\n", response_reader)
     assert (fields.host, fields.expect) == (None, None)
-    assert fields.kept == fields.block
+    assert fields.stripped == fields.block
 
 
 # Hop by hop
 
 
-@pytest.mark.parametrize("prefix", [b"x-test-", b""], ids=["request", "response"])
+@pytest.mark.parametrize(
+    "new_reader", [request_reader, response_reader], ids=["request", "response"]
+)
 @pytest.mark.parametrize(
     "name",
     [
@@ -131,10 +150,12 @@ def test_host_and_expect_say_nothing_in_a_response() -> None:
         b"Upgrade",
     ],
 )
-def test_fields_for_one_hop_are_cut_in_any_case(name: bytes, prefix: bytes) -> None:
+def test_hop_by_hop_fields_are_cut_in_any_case(
+    name: bytes, new_reader: Callable[[], FieldReader]
+) -> None:
     for spelled in (name, name.lower(), name.upper(), name.swapcase()):
-        fields = read(b"A: 1\r\n%b: b\r\nC: 2\r\n" % spelled, prefix)
-        assert fields.kept == b"A: 1\r\nC: 2\r\n\r\n"
+        fields = read(b"A: 1\r\n%b: b\r\nC: 2\r\n" % spelled, new_reader)
+        assert fields.stripped == b"A: 1\r\nC: 2\r\n\r\n"
         assert cut_lines(fields) == [b"%b: b\r\n" % spelled]
 
 
@@ -159,21 +180,21 @@ def test_connection_is_a_list_of_options_and_names(
 ) -> None:
     fields = read(b"Connection: " + value + b"\r\n")
     assert (fields.connection, fields.nominated) == (bits, nominated)
-    assert fields.handshake == fields.cuts
-    assert fields.kept == b"\r\n"
+    assert fields.connection_lines == fields.cuts
+    assert fields.stripped == b"\r\n"
 
 
 def test_all_connection_lines_are_one_list() -> None:
     fields = read(b"Connection: a, close\r\nA: 1\r\nB: 2\r\nC: 3\r\nconnection: upgrade,b\r\n")
     assert fields.connection == CLOSE | UPGRADE
     assert fields.nominated == (b"a", b"b")
-    assert fields.kept == b"C: 3\r\n\r\n"
+    assert fields.stripped == b"C: 3\r\n\r\n"
     assert cut_lines(fields)[1:3] == [b"A: 1\r\n", b"B: 2\r\n"]
 
 
-def test_nominated_fields_are_cut_wherever_they_stand() -> None:
+def test_nominated_fields_are_cut_wherever_they_are() -> None:
     fields = read(b"hop: 1\r\nA: 2\r\nConnection: hop, te\r\nTE: x\r\nHOP:\r\nHop-2: 3\r\n")
-    assert fields.kept == b"A: 2\r\nHop-2: 3\r\n\r\n"
+    assert fields.stripped == b"A: 2\r\nHop-2: 3\r\n\r\n"
     assert fields.cuts == tuple(sorted(fields.cuts))
     assert len(fields.cuts) == 4
 
@@ -181,35 +202,35 @@ def test_nominated_fields_are_cut_wherever_they_stand() -> None:
 @pytest.mark.parametrize(
     "name", ["content-length", "transfer-encoding", "host", "x-test-secret", "x-test-other"]
 )
-def test_what_frames_or_routes_may_not_be_nominated(name: str) -> None:
+def test_framing_and_routing_fields_may_not_be_nominated(name: str) -> None:
     assert refusal(f"Connection: close, {name.title()}\r\n".encode()) == (
         f"Connection may not name {name}"
     )
 
 
-def test_a_response_has_no_family_to_protect() -> None:
-    assert read(b"Connection: x-test-a\r\nX-Test-A: 1\r\n", prefix=b"").kept == b"\r\n"
-    assert refusal(b"Connection: host\r\n", prefix=b"") == "Connection may not name host"
+def test_a_response_has_no_reserved_fields_to_protect() -> None:
+    assert read(b"Connection: x-test-a\r\nX-Test-A: 1\r\n", response_reader).stripped == b"\r\n"
+    assert refusal(b"Connection: host\r\n", response_reader) == "Connection may not name host"
 
 
-# The reported family
+# Reserved fields
 
 
-def test_the_family_is_reported_in_order_and_cut() -> None:
+def test_reserved_fields_are_listed_in_order_and_cut() -> None:
     fields = read(b"X-Test-B-Secret: 2 \r\nA: 1\r\nx-TEST-a-SECRET:\r\nX-Test-B-Secret: 3\r\n")
-    assert fields.reported == (
+    assert fields.reserved == (
         (b"x-test-b-secret", b"2"),
         (b"x-test-a-secret", b""),
         (b"x-test-b-secret", b"3"),
     )
-    assert fields.kept == b"A: 1\r\n\r\n"
+    assert fields.stripped == b"A: 1\r\n\r\n"
 
 
-def test_half_of_the_family_name_is_no_family() -> None:
+def test_a_name_needs_both_prefix_and_suffix_to_be_reserved() -> None:
     lines = b"X-Test-A: 1\r\nX-Test: 2\r\nY-Secret: 3\r\nX-Tes-Secret: 4\r\nX-Test-Secrets: 5\r\n"
     fields = read(lines)
-    assert fields.reported == ()
-    assert fields.kept == fields.block
+    assert fields.reserved == ()
+    assert fields.stripped == fields.block
 
 
 # Refusals
@@ -235,7 +256,7 @@ def test_half_of_the_family_name_is_no_family() -> None:
     ],
 )
 def test_a_malformed_section_is_not_read(lines: bytes) -> None:
-    assert reader().read(lines + b"\r\n") is None
+    assert request_reader().read(lines + b"\r\n") is None
 
 
 def test_a_second_host_is_refused() -> None:
@@ -243,7 +264,7 @@ def test_a_second_host_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"a b", b"a/b", b"u@a", b"a,b", b"[::1", b"a:b"])
-def test_a_host_that_is_none_is_refused(value: bytes) -> None:
+def test_an_invalid_host_is_refused(value: bytes) -> None:
     assert refusal(b"Host: " + value + b"\r\n") == (
         "the Host field is not a host and an optional port"
     )
@@ -256,93 +277,98 @@ def test_a_second_length_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", [b"", b"+5", b"5,5", b"0x5", b"1_0", b"1" * 19, b"\xb2", b"5 5"])
-def test_a_length_that_is_no_plain_number_is_refused(value: bytes) -> None:
+def test_a_length_that_is_not_a_plain_number_is_refused(value: bytes) -> None:
     assert refusal(b"Content-Length: " + value + b"\r\n") == "Content-Length is not a plain number"
 
 
 @pytest.mark.parametrize("value", [b"a b", b"a;b", b'"a"', b"a, b c", b"\xe4"])
-def test_connection_that_is_no_list_of_tokens_is_refused(value: bytes) -> None:
+def test_connection_that_is_not_a_list_of_tokens_is_refused(value: bytes) -> None:
     assert refusal(b"Connection: " + value + b"\r\n") == "Connection is not a list of tokens"
 
 
 def test_limits_are_checked_before_the_lines() -> None:
     with pytest.raises(BadMessage, match="too large"):
-        reader().read(b"\x00" * 5000 + b"\r\n\r\n")
+        request_reader().read(b"\x00" * 5000 + b"\r\n\r\n")
     with pytest.raises(BadMessage, match="too many"):
-        reader().read(b"A:\r\n" * 101 + b"\r\n")
+        request_reader().read(b"A:\r\n" * 101 + b"\r\n")
 
 
-# Memory
+# The cache
 
 
-def test_facts_of_a_section_are_the_same_at_every_reading() -> None:
-    memory = reader()
+def test_the_facts_of_a_section_are_the_same_each_time() -> None:
+    caching = request_reader()
     block = b"Host: a\r\nConnection: upgrade, x-hop\r\nX-Hop: 1\r\nX-Test-A-Secret: 2\r\n\r\n"
-    readings = [memory.read(block) for _ in range(4)]
-    facts = {repr(known(one.fields) | known(one.spans)) for one in readings if one is not None}
+    readings = [caching.read(block) for _ in range(4)]
+    facts = {
+        repr(known(section.fields) | known(section.spans))
+        for section in readings
+        if section is not None
+    }
     assert None not in readings
     assert len(facts) == 1
 
 
-def test_a_section_that_has_come_twice_is_remembered() -> None:
-    memory = reader()
+def test_a_section_that_came_twice_is_cached() -> None:
+    caching = request_reader()
     block = b"A: 1\r\n\r\n"
-    first, second, third = (memory.read(block) for _ in range(3))
+    first, second, third = (caching.read(block) for _ in range(3))
     assert first is not second
     assert second is third
 
 
-def test_a_long_section_is_not_remembered() -> None:
-    memory = reader()
-    longest = b"A: %b\r\n\r\n" % (b"a" * (2048 - 7))
-    longer = b"B: %b\r\n\r\n" % (b"a" * (2048 - 6))
+def test_a_long_section_is_not_cached() -> None:
+    caching = request_reader()
+    longest = b"A: %b\r\n\r\n" % (b"a" * (MAX_CACHED_SECTION - 7))
+    longer = b"B: %b\r\n\r\n" % (b"a" * (MAX_CACHED_SECTION - 6))
     for _ in range(2):
-        memory.read(longest)
-        memory.read(longer)
-    assert memory.read(longest) is memory.read(longest)
-    assert memory.read(longer) is not memory.read(longer)
+        caching.read(longest)
+        caching.read(longer)
+    assert caching.read(longest) is caching.read(longest)
+    assert caching.read(longer) is not caching.read(longer)
 
 
 def test_a_refused_section_is_refused_every_time() -> None:
-    memory = reader()
+    caching = request_reader()
     for _ in range(3):
-        assert memory.read(b"A\r\n\r\n") is None
+        assert caching.read(b"A\r\n\r\n") is None
         with pytest.raises(BadMessage):
-            memory.read(b"Host:\r\n\r\n")
+            caching.read(b"Host:\r\n\r\n")
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    """Reads more sections, twice each, than any bound that a memory could keep."""
-    memory = reader()
+def test_the_cache_is_bounded() -> None:
+    """Reads more sections, twice each, than the cache may hold."""
+    caching = request_reader()
     blocks = [b"A: %d\r\n\r\n" % number for number in range(5000)]
-    first = memory.read(blocks[0])
-    first = memory.read(blocks[0])
-    assert memory.read(blocks[0]) is first
+    first = caching.read(blocks[0])
+    first = caching.read(blocks[0])
+    assert caching.read(blocks[0]) is first
     for block in blocks[1:]:
-        memory.read(block)
-        memory.read(block)
-    assert len(memory._seen) <= 4096
-    assert len(memory._memory) <= 256
-    again = memory.read(blocks[0])
+        caching.read(block)
+        caching.read(block)
+    assert len(caching.seen) <= MAX_SEEN == 4096
+    assert len(caching.cache) <= MAX_CACHED_SECTIONS == 256
+    again = caching.read(blocks[0])
     assert again is not first
     assert again is not None
-    assert again.kept == blocks[0]
+    assert again.stripped == blocks[0]
 
 
-# Further names
+# Reserved names
 
 
-def test_fields_of_further_names_are_cut_and_some_of_them_are_reported() -> None:
-    family = ReservedFields(b"x-test-", b"-secret", (b"x-test-wish",), (b"x-test-token", b"other"))
+def test_reserved_names_are_cut_and_those_in_cut_only_are_not_listed() -> None:
+    names, cut_only = (b"x-test-wish",), (b"x-test-token", b"other")
+    reserved = ReservedFields(b"x-test-", b"-secret", names, cut_only)
     block = b"A: 1\r\nX-TEST-Token: t\r\nOther: o\r\nOthers: 2\r\nX-Test-A-Secret: s\r\n"
     block += b"X-Test-Wish: w\r\nX-Test-Wishes: 3\r\n\r\n"
-    section = FieldReader(LIMITS, family).read(block)
+    section = request_reader(reserved).read(block)
     assert section is not None
-    assert section.kept == b"A: 1\r\nOthers: 2\r\nX-Test-Wishes: 3\r\n\r\n"
-    assert section.fields.reported == ((b"x-test-a-secret", b"s"), (b"x-test-wish", b"w"))
+    assert section.stripped == b"A: 1\r\nOthers: 2\r\nX-Test-Wishes: 3\r\n\r\n"
+    assert section.fields.reserved == ((b"x-test-a-secret", b"s"), (b"x-test-wish", b"w"))
 
 
-# Cutting
+# Removing spans
 
 
 @pytest.mark.parametrize(
@@ -356,7 +382,7 @@ def test_fields_of_further_names_are_cut_and_some_of_them_are_reported() -> None
         ([(0, 10)], b""),
     ],
 )
-def test_a_block_without_its_cuts_is_what_lies_between(
+def test_a_block_without_its_cuts_has_the_bytes_between_them(
     cuts: list[tuple[int, int]], left: bytes
 ) -> None:
-    assert without(b"0123456789", cuts) == left
+    assert remove_spans(b"0123456789", cuts) == left

@@ -1,8 +1,9 @@
-"""The vocabulary of facts, and the limits of a head to the byte."""
+"""The facts of heads, and the limits of a head to the byte."""
 
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.field_kinds import response_field_kinds
 from cmux_proxy.http1.fields import FieldReader
 from cmux_proxy.http1.head import (
     CLOSE,
@@ -14,7 +15,7 @@ from cmux_proxy.http1.head import (
     ResponseHead,
     Spans,
 )
-from cmux_proxy.http1.reserved_fields import NO_FAMILY
+from cmux_proxy.http1.reserved_fields import NO_RESERVED_FIELDS
 
 LIMITS = HeadLimits(start_line=20, section=30, fields=3)
 
@@ -23,27 +24,33 @@ def test_the_options_of_connection_are_bits() -> None:
     assert CLOSE | KEEP_ALIVE | UPGRADE == CLOSE + KEEP_ALIVE + UPGRADE == 0b111
 
 
-def test_fields_know_nothing_before_they_are_read() -> None:
+def test_facts_are_empty_before_a_section_is_read() -> None:
     fields = Fields()
-    assert (fields.connection, fields.reported) == (0, ())
+    assert (fields.connection, fields.reserved) == (0, ())
     assert (fields.host, fields.expect, fields.upgrade) == (None, None, None)
     assert (fields.content_length, fields.transfer_encoding) == (None, None)
     spans = Spans()
-    assert (spans.cuts, spans.handshake, spans.nominated) == ((), (), ())
-    assert (spans.host, spans.coding) == ((0, 0), (0, 0))
+    assert (spans.cuts, spans.nominated) == ((), ())
+    assert (spans.connection_lines, spans.upgrade_lines) == ((), ())
+    assert (spans.host_line, spans.transfer_encoding_line) == ((0, 0), (0, 0))
+    assert (spans.http2_settings_lines, spans.accepts_trailers) == ((), False)
 
 
-def test_a_head_keeps_what_it_is_given() -> None:
+def test_a_head_has_the_facts_it_was_made_with() -> None:
     buffer = b"GET / HTTP/1.1\r\nTE:\r\n\r\nbehind"
-    finder = FieldReader(HeadLimits(100, 100, 10), NO_FAMILY)
+    finder = FieldReader(HeadLimits(100, 100, 10), response_field_kinds(), NO_RESERVED_FIELDS)
     fields = Fields(content_length=5)
-    request = RequestHead(finder, buffer, 16, 23, b"GET", b"/", 1, b"plain", fields)
-    assert (request.end, request.section(), request.plain) == (23, b"TE:\r\n\r\n", b"plain")
+    request = RequestHead(finder, buffer, 16, 23, b"GET", b"/", 1, b"GET", fields)
+    assert (request.end, request.section(), request.stripped) == (23, b"TE:\r\n\r\n", b"GET")
     assert (request.buffer, request.line_end, request.fields) == (buffer, 16, fields)
     assert (request.method, request.target, request.minor) == (b"GET", b"/", 1)
     assert request.spans().cuts == ((0, 5),)
-    response = ResponseHead(finder, buffer, 16, 23, 204, 0, b"plain", fields)
-    assert (response.end, response.section(), response.plain) == (23, b"TE:\r\n\r\n", b"plain")
+    response = ResponseHead(finder, buffer, 16, 23, 204, 0, b"GET", fields)
+    assert (response.end, response.section(), response.stripped) == (
+        23,
+        b"TE:\r\n\r\n",
+        b"GET",
+    )
     assert (response.buffer, response.line_end, response.fields) == (buffer, 16, fields)
     assert (response.status, response.minor) == (204, 0)
 
@@ -52,7 +59,7 @@ def test_a_head_keeps_what_it_is_given() -> None:
     "buffer",
     [b"", b"x" * 20, b"x" * 19 + b"\n", b"x\n" + b"y" * 30, b"x" * 19 + b"\n" + b"y" * 30],
 )
-def test_an_unfinished_head_within_the_limits_is_waited_for(buffer: bytes) -> None:
+def test_an_unfinished_head_within_the_limits_is_accepted(buffer: bytes) -> None:
     LIMITS.check_unfinished(buffer)
 
 
@@ -74,9 +81,9 @@ def test_an_unfinished_head_past_a_limit_is_refused(
 
 
 def test_a_start_line_is_measured_to_the_byte() -> None:
-    LIMITS.check_line(20)
+    LIMITS.check_start_line(20)
     with pytest.raises(BadMessage) as caught:
-        LIMITS.check_line(21)
+        LIMITS.check_start_line(21)
     assert caught.value.status == 414
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
-from cmux_proxy.http1.keep_alive import client_wants_more, upstream_allows_more
+from cmux_proxy.http1.keep_alive import client_keeps_alive, upstream_keeps_alive
 from tests.helpers.judging import request_head, response_head
 
 CASES = [
@@ -26,19 +26,19 @@ CASES = [
 def test_version_and_options_decide(version: str, options: bytes, persists: bool) -> None:
     start = f"HTTP/{version}".encode()
     fields = b"Connection: " + options + b"\r\n\r\n"
-    assert client_wants_more(request_head(b"GET / " + start + b"\r\n" + fields)) is persists
+    assert client_keeps_alive(request_head(b"GET / " + start + b"\r\n" + fields)) is persists
     response = response_head(start + b" 200 OK\r\n" + fields)
-    assert upstream_allows_more(response, 0) is persists
-    assert upstream_allows_more(response, 5) is persists
-    assert upstream_allows_more(response, CHUNKED) is persists
+    assert upstream_keeps_alive(response, 0) is persists
+    assert upstream_keeps_alive(response, 5) is persists
+    assert upstream_keeps_alive(response, CHUNKED) is persists
 
 
 @pytest.mark.parametrize("field", [b"Content-Length: 5", b"Transfer-Encoding: chunked"])
 def test_a_body_that_may_come_late_where_none_belongs_leaves_no_connection(field: bytes) -> None:
     response = response_head(b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\n")
-    assert upstream_allows_more(response, 0) is False
+    assert upstream_keeps_alive(response, 0) is False
     nothing = response_head(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    assert upstream_allows_more(nothing, 0) is True
+    assert upstream_keeps_alive(nothing, 0) is True
 
 
 @pytest.mark.parametrize(("version", "options", "persists"), CASES)
@@ -46,15 +46,15 @@ def test_a_body_that_close_ends_leaves_no_connection(
     version: str, options: bytes, persists: bool
 ) -> None:
     head = f"HTTP/{version} 200 OK\r\nConnection: ".encode() + options + b"\r\n\r\n"
-    assert upstream_allows_more(response_head(head), UNTIL_CLOSE) is False
+    assert upstream_keeps_alive(response_head(head), UNTIL_CLOSE) is False
 
 
 def test_options_of_several_lines_count_together() -> None:
     fields = b"Connection: keep-alive\r\nA: 1\r\nConnection: close\r\n\r\n"
-    assert not client_wants_more(request_head(b"GET / HTTP/1.1\r\n" + fields))
+    assert not client_keeps_alive(request_head(b"GET / HTTP/1.1\r\n" + fields))
 
 
 def test_proxy_connection_means_nothing() -> None:
-    assert client_wants_more(request_head(b"GET / HTTP/1.1\r\nProxy-Connection: close\r\n\r\n"))
+    assert client_keeps_alive(request_head(b"GET / HTTP/1.1\r\nProxy-Connection: close\r\n\r\n"))
     old = request_head(b"GET / HTTP/1.0\r\nProxy-Connection: keep-alive\r\n\r\n")
-    assert not client_wants_more(old)
+    assert not client_keeps_alive(old)

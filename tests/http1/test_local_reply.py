@@ -3,7 +3,12 @@
 import h11
 import pytest
 
-from cmux_proxy.http1.local_reply import CONNECTION_ESTABLISHED, Content, error_reply, plain_text
+from cmux_proxy.http1.local_reply import (
+    CONNECTION_ESTABLISHED,
+    Content,
+    error_response,
+    text_content,
+)
 
 DATE = b"Tue, 15 Nov 1994 08:12:31 GMT"
 
@@ -13,8 +18,8 @@ def test_a_connect_is_granted_without_framing() -> None:
 
 
 def test_an_error_is_a_whole_response() -> None:
-    assert error_reply(
-        502, plain_text("no"), "connection_refused", DATE, True, b"Connection: close\r\n"
+    assert error_response(
+        502, text_content("no"), "connection_refused", DATE, True, b"Connection: close\r\n"
     ) == (
         b"HTTP/1.1 502 Bad Gateway\r\n"
         b"Content-Type: text/plain; charset=utf-8\r\n"
@@ -29,14 +34,18 @@ def test_an_error_is_a_whole_response() -> None:
 
 
 def test_an_answer_to_head_tells_the_length_of_the_body_it_leaves_out() -> None:
-    with_body = error_reply(503, plain_text("later"), "connection_limit_reached", DATE, True, b"")
-    without = error_reply(503, plain_text("later"), "connection_limit_reached", DATE, False, b"")
+    with_body = error_response(
+        503, text_content("later"), "connection_limit_reached", DATE, True, b""
+    )
+    without = error_response(
+        503, text_content("later"), "connection_limit_reached", DATE, False, b""
+    )
     assert with_body == without + b"later\n"
     assert b"Content-Length: 6\r\n" in without
 
 
 def test_the_length_counts_bytes() -> None:
-    reply = error_reply(400, plain_text("ä€"), "http_request_error", DATE, True, b"")
+    reply = error_response(400, text_content("ä€"), "http_request_error", DATE, True, b"")
     assert b"Content-Length: 6\r\n" in reply
     assert reply.endswith("\r\n\r\nä€\n".encode())
 
@@ -47,7 +56,7 @@ def test_every_error_is_read_by_others_as_it_was_meant(status: int) -> None:
     reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
     reader.send(h11.EndOfMessage())
     reader.receive_data(
-        error_reply(status, plain_text("text"), "error", DATE, True, b"Retry-After: 1\r\n")
+        error_response(status, text_content("text"), "error", DATE, True, b"Retry-After: 1\r\n")
     )
     response = reader.next_event()
     assert isinstance(response, h11.Response)
@@ -61,12 +70,12 @@ def test_every_error_is_read_by_others_as_it_was_meant(status: int) -> None:
 
 
 def test_a_status_without_a_name_is_sent_all_the_same() -> None:
-    reply = error_reply(499, plain_text("no"), "http_request_error", b"now", True, b"")
+    reply = error_response(499, text_content("no"), "http_request_error", b"now", True, b"")
     assert reply.startswith(b"HTTP/1.1 499 Refused\r\n")
 
 
 def test_another_content_has_its_own_kind_and_fields() -> None:
     content = Content("application/json", b"{}", b"Vary: Accept\r\n")
-    reply = error_reply(502, content, "e", DATE, True, b"A: b\r\n")
+    reply = error_response(502, content, "e", DATE, True, b"A: b\r\n")
     assert b"\r\nContent-Type: application/json\r\nContent-Length: 2\r\n" in reply
     assert reply.endswith(b" GMT\r\nVary: Accept\r\nA: b\r\n\r\n{}")

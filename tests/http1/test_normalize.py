@@ -4,7 +4,7 @@ import pytest
 
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import HeadLimits
-from cmux_proxy.http1.normalize import normalize, response_end
+from cmux_proxy.http1.normalize import find_response_end, normalize
 from cmux_proxy.http1.scan import ResponseScanner
 from tests.helpers.feeding import byte_by_byte, scan_pieces
 from tests.helpers.judging import RESPONSES
@@ -30,14 +30,14 @@ def test_every_kind_of_line_end_becomes_crlf() -> None:
 @pytest.mark.parametrize("end", [b"\n\n", b"\n\r\n", b"\r\n\n", b"\r\n\r\n"])
 def test_the_first_blank_line_ends_the_head(end: bytes) -> None:
     data = OK + b"\nA: 1" + end + b"B: 2\n\nHTTP/1.1 200 OK\r\n\r\n"
-    assert response_end(data, 0) == len(OK + b"\nA: 1" + end)
+    assert find_response_end(data, 0) == len(OK + b"\nA: 1" + end)
 
 
 def test_the_blank_line_is_found_however_it_arrives() -> None:
     for data in (OK + b"\n\n", OK + b"\r\n\r\n", OK + b"\n\r\n", OK + b"\r\n\n"):
         for size in range(len(data)):
-            assert response_end(data[:size], max(0, size - 1)) == 0
-            assert response_end(data, size) == len(data)
+            assert find_response_end(data[:size], max(0, size - 1)) == 0
+            assert find_response_end(data, size) == len(data)
 
 
 def test_a_fold_becomes_one_blank() -> None:
@@ -163,7 +163,7 @@ def test_what_follows_a_normalized_head_is_untouched() -> None:
     scanned = RESPONSES.scan(data + b"he\nlo\n\n", 0)
     assert scanned is not None
     assert scanned.buffer[scanned.end :] == b"he\nlo\n\n"
-    assert scanned.plain == head(OK, b"Content-Length: 5")
+    assert scanned.stripped == head(OK, b"Content-Length: 5")
 
 
 def test_limits_hold_for_what_is_normalized() -> None:

@@ -1,4 +1,4 @@
-"""The forms of a request target, Host and Expect (RFC 9112 section 3.2, RFC 9110 10.1.1)."""
+"""The forms of a request target, and Host (RFC 9112 section 3.2)."""
 
 import pytest
 
@@ -6,7 +6,6 @@ from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http1.request_target import (
     check_authority_form,
-    check_expectation,
     check_host,
     forward_target,
 )
@@ -33,62 +32,19 @@ def test_http11_needs_a_host() -> None:
     assert reason(caught) == "the Host field is missing"
 
 
-def test_http10_may_go_without() -> None:
+def test_http10_needs_no_host() -> None:
     check_host(request(version=b"1.0"))
 
 
-# Expect
-
-
-@pytest.mark.parametrize("value", [b"100-continue", b"100-CONTINUE", b" 100-continue\t"])
-def test_the_one_expectation_may_be_met(value: bytes) -> None:
-    check_expectation(request(fields=b"Expect:" + value + b"\r\n"))
-    check_expectation(request())
-
-
-@pytest.mark.parametrize(
-    ("lines", "expected"),
-    [
-        ([b""], None),
-        ([b" ,\t,"], None),
-        ([b"", b""], None),
-        ([b"100-Continue"], b"100-Continue"),
-        ([b"", b"100-continue"], b"100-continue"),
-        ([b"100-continue", b"100-CONTINUE", b""], b"100-continue"),
-        ([b"100-continue,100-continue"], b"100-continue"),
-        ([b"100-continue, x"], b"100-continue, x"),
-        ([b"x", b"100-continue"], b"x, 100-continue"),
-        ([b"a b"], b"a b"),
-    ],
-)
-def test_an_expectation_counts_once_and_an_empty_one_is_none(
-    lines: list[bytes], expected: bytes | None
-) -> None:
-    fields = b"".join(b"Expect: " + line + b"\r\n" for line in lines)
-    assert request(fields=fields).fields.expect == expected
-
-
-@pytest.mark.parametrize("value", [b"200-ok", b"100-continue, x", b"100-continue;a=b", b";", b'""'])
-def test_any_other_expectation_cannot(value: bytes) -> None:
-    with pytest.raises(BadMessage) as caught:
-        check_expectation(request(fields=b"Expect: " + value + b"\r\n"))
-    assert caught.value.status == 417
-    assert reason(caught) == "only the expectation 100-continue can be met"
-
-
-def test_an_expectation_of_http10_means_nothing() -> None:
-    check_expectation(request(fields=b"Expect: x\r\n", version=b"1.0"))
-
-
-# What travels in place of the target
+# The target to forward
 
 
 @pytest.mark.parametrize("target", [b"/", b"//a/", b"/*", b"/http://a/", b"/%2e%2E?a#"[:-1]])
-def test_a_path_travels_as_it_is(target: bytes) -> None:
+def test_a_path_is_forwarded_unchanged(target: bytes) -> None:
     assert forward_target(request(target)) is None
 
 
-def test_an_asterisk_travels_with_options_only() -> None:
+def test_an_asterisk_is_for_options_only() -> None:
     assert forward_target(request(b"*", b"OPTIONS")) is None
     for method in (b"GET", b"options", b"HEAD"):
         with pytest.raises(BadMessage) as caught:
@@ -113,9 +69,9 @@ def test_an_asterisk_travels_with_options_only() -> None:
 def test_a_url_becomes_path_and_authority(
     method: bytes, target: bytes, path: bytes, authority: bytes
 ) -> None:
-    to = forward_target(request(target, method))
-    assert to is not None
-    assert (to.path, to.authority) == (path, authority)
+    forwarded = forward_target(request(target, method))
+    assert forwarded is not None
+    assert (forwarded.path, forwarded.authority) == (path, authority)
 
 
 @pytest.mark.parametrize("target", [b"a", b"a:80", b"https://a/", b"http:/a", b"?b", b"**", b"\\"])

@@ -1,13 +1,15 @@
-"""The proxy's own fields; how they are read is tested in `test_fields.py`."""
+"""The proxy's own fields; `test_fields.py` tests how they are read."""
 
-from cmux_proxy.http1.reserved_fields import NO_FAMILY, ReservedFields
-
-
-def test_a_family_has_no_further_members_unless_they_are_given() -> None:
-    family = ReservedFields(b"x-", b"-y")
-    assert (family.prefix, family.suffix, family.reported, family.cut) == (b"x-", b"-y", (), ())
+from cmux_proxy.http1.reserved_fields import NO_RESERVED_FIELDS, ReservedFields
 
 
-def test_no_family_has_no_members() -> None:
-    family = NO_FAMILY
-    assert (family.prefix, family.suffix, family.reported, family.cut) == (b"", b"", (), ())
+def test_only_prefix_and_suffix_reserve_names_by_default() -> None:
+    reserved = ReservedFields(b"x-", b"-y")
+    assert (reserved.prefix, reserved.suffix) == (b"x-", b"-y")
+    assert (reserved.names, reserved.cut_only) == ((), ())
+
+
+def test_without_reserved_fields_there_are_no_names() -> None:
+    reserved = NO_RESERVED_FIELDS
+    assert (reserved.prefix, reserved.suffix) == (b"", b"")
+    assert (reserved.names, reserved.cut_only) == ((), ())

@@ -1,4 +1,4 @@
-"""Chunk lines that services write loosely: what leaves, and that nothing more is read into them."""
+"""Size lines that do not follow the RFC: which are normalized, and which are refused."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
 from cmux_proxy.http1.response_body import ResponseChunkedBody, response_body
 from tests.helpers.feeding import Fed, feed, feed_refused
 
-RULES = ChunkRules(line=20, extensions=30, trailers=40, family=b"")
+RULES = ChunkRules(line=20, extensions=30, trailers=40, reserved_prefix=b"")
 CLEAN = b"5\r\nhello\r\n0\r\n\r\n"
 
 
-def passed_on(rules: ChunkRules = RULES) -> ResponseChunkedBody:
+def forwarded(rules: ChunkRules = RULES) -> ResponseChunkedBody:
     return ResponseChunkedBody(rules, unwrap=False)
 
 
@@ -30,34 +30,34 @@ LOOSE = {
 
 
 @pytest.mark.parametrize("data", LOOSE.values(), ids=LOOSE)
-def test_a_loose_size_line_leaves_with_nothing_but_the_size(data: bytes) -> None:
-    assert feed(passed_on, data) == Fed(CLEAN, True, b"")
-    assert feed(passed_on, data + b"5 \r\n") == Fed(CLEAN, True, b"5 \r\n")
+def test_a_loose_size_line_is_replaced_by_its_size(data: bytes) -> None:
+    assert feed(forwarded, data) == Fed(CLEAN, True, b"")
+    assert feed(forwarded, data + b"5 \r\n") == Fed(CLEAN, True, b"5 \r\n")
     assert feed(unwrapped, data) == Fed(b"hello", True, b"")
 
 
 @pytest.mark.parametrize("data", LOOSE.values(), ids=LOOSE)
-def test_such_a_body_says_that_it_was_mended(data: bytes) -> None:
-    body = passed_on()
+def test_such_a_body_is_marked_as_normalized(data: bytes) -> None:
+    body = forwarded()
     body.feed(data, 0)
-    assert body.is_mended
+    assert body.is_normalized
 
 
-def test_a_clean_body_is_neither_copied_nor_mended() -> None:
+def test_a_clean_body_is_neither_copied_nor_normalized() -> None:
     data = b"5;a=b\r\nhello\r\na\r\n0123456789\r\n0;a\r\nA: b\r\n\r\n"
-    body = passed_on()
+    body = forwarded()
     assert body.feed(data[:-9], 0) is not None
-    body = passed_on()
+    body = forwarded()
     plain = b"5;a=b\r\nhello\r\n0\r\n\r\n"
     assert body.feed(plain, 0) is plain
     assert body.is_done
-    assert not body.is_mended
+    assert not body.is_normalized
 
 
-def test_clean_lines_between_loose_ones_stay_as_they_are() -> None:
+def test_clean_lines_between_loose_ones_are_kept() -> None:
     data = b"1;a\r\nx\r\n1 \r\ny\r\n1;b=c\r\nz\r\n01\r\n!\r\n0;d\r\nTrailer-1: e\r\n\r\n"
     clean = b"1;a\r\nx\r\n1\r\ny\r\n1;b=c\r\nz\r\n1\r\n!\r\n0;d\r\nTrailer-1: e\r\n\r\n"
-    assert feed(passed_on, data) == Fed(clean, True, b"")
+    assert feed(forwarded, data) == Fed(clean, True, b"")
     assert feed(unwrapped, data) == Fed(b"xyz!", True, b"")
 
 
@@ -86,28 +86,28 @@ TOO_LONG = "the chunk extensions are too long"
         (b"0001000000000000000\r\n", "a chunk is too large"),
     ],
 )
-def test_what_no_standard_reads_as_a_size_line_is_refused(data: bytes, reason: str) -> None:
-    assert feed_refused(passed_on, data).reason == reason
+def test_a_line_that_no_rfc_allows_is_refused(data: bytes, reason: str) -> None:
+    assert feed_refused(forwarded, data).reason == reason
     assert feed_refused(unwrapped, data).reason == reason
 
 
-def test_what_stands_behind_a_size_has_a_limit() -> None:
+def test_the_bytes_after_a_size_have_a_limit() -> None:
     for data in (b"5" + b" " * 100, b"0" * 100, b"5 ;" + b"a" * 100, b"5;a=" + b" " * 100 + b"b"):
-        assert feed_refused(passed_on, data).reason == TOO_LONG
-        assert feed_refused(passed_on, data + b"\r\n").reason == TOO_LONG
-    assert feed_refused(passed_on, b"1 ;a\r\nx\r\n" * 16 + CLEAN).reason == TOO_LONG
+        assert feed_refused(forwarded, data).reason == TOO_LONG
+        assert feed_refused(forwarded, data + b"\r\n").reason == TOO_LONG
+    assert feed_refused(forwarded, b"1 ;a\r\nx\r\n" * 16 + CLEAN).reason == TOO_LONG
 
 
 def test_blanks_and_zeros_may_come_with_every_chunk_of_a_long_body() -> None:
-    body = passed_on()
+    body = forwarded()
     out = b"".join(body.feed(b"001   \r\nx\r\n", 0) for _ in range(1000))
     assert out == b"1\r\nx\r\n" * 1000
 
 
-def test_a_framing_calls_for_its_body() -> None:
+def test_a_framing_selects_a_body() -> None:
     length = response_body(5, RULES, unwrap=True)
     assert isinstance(length, LengthBody)
-    assert length.left == 5
+    assert length.remaining == 5
     assert response_body(0, RULES, unwrap=False).is_done
     assert isinstance(response_body(UNTIL_CLOSE, RULES, unwrap=True), UntilCloseBody)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
-from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP, additions, delivery
+from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP, choose_coding, coding_field_lines
 from tests.helpers.judging import request_head
 
 NEW = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -31,8 +31,8 @@ def test_the_bits_are_different_ones() -> None:
 def test_http11_keeps_its_connection_and_gets_an_end_to_every_body(
     framing: int, is_coded: bool, keeping: int, closing: int
 ) -> None:
-    assert delivery(NEW, framing, is_coded, may_persist=True) == keeping
-    assert delivery(NEW, framing, is_coded, may_persist=False) == closing
+    assert choose_coding(NEW, framing, is_coded, may_persist=True) == keeping
+    assert choose_coding(NEW, framing, is_coded, may_persist=False) == closing
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_http11_keeps_its_connection_and_gets_an_end_to_every_body(
 def test_http10_gets_no_chunks_and_an_end_by_close(
     framing: int, is_coded: bool, keeping: int, closing: int
 ) -> None:
-    assert delivery(OLD, framing, is_coded, may_persist=True) == keeping
-    assert delivery(OLD, framing, is_coded, may_persist=False) == closing
+    assert choose_coding(OLD, framing, is_coded, may_persist=True) == keeping
+    assert choose_coding(OLD, framing, is_coded, may_persist=False) == closing
 
 
 @pytest.mark.parametrize(
@@ -64,5 +64,5 @@ def test_http10_gets_no_chunks_and_an_end_by_close(
     ],
 )
 def test_only_what_the_client_cannot_know_is_added(how: int, to_new: bytes, to_old: bytes) -> None:
-    assert additions(NEW, how) == to_new
-    assert additions(OLD, how) == to_old
+    assert coding_field_lines(NEW, how) == to_new
+    assert coding_field_lines(OLD, how) == to_old

@@ -5,7 +5,7 @@ import pytest
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
-from cmux_proxy.http1.scan import RequestScanner, ResponseScanner, without_empty_lines
+from cmux_proxy.http1.scan import RequestScanner, ResponseScanner, skip_empty_lines
 from tests.helpers.feeding import BEHIND, scan, scan_refused, scan_unfinished
 
 LIMITS = HeadLimits(start_line=40, section=60, fields=4)
@@ -20,8 +20,8 @@ def test_a_request_head_is_found_however_it_arrives() -> None:
     assert (head.method, head.target, head.minor) == (b"GET", b"/path", 1)
     assert head.buffer[: head.line_end] == b"GET /path HTTP/1.1\r\n"
     assert head.end == len(REQUEST)
-    assert head.fields.reported == ((b"x-test-secret", b"1"),)
-    assert head.plain == b"GET /path HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert head.fields.reserved == ((b"x-test-secret", b"1"),)
+    assert head.stripped == b"GET /path HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 def test_a_response_head_is_found_however_it_arrives() -> None:
@@ -39,8 +39,8 @@ def test_the_minor_version_is_told() -> None:
 
 def test_a_head_may_have_no_fields() -> None:
     request, response = b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 \r\n\r\n"
-    assert scan(REQUESTS, request).plain == request
-    assert scan(RESPONSES, response).plain == response
+    assert scan(REQUESTS, request).stripped == request
+    assert scan(RESPONSES, response).stripped == response
 
 
 def test_hosts_that_are_alike_are_one_object() -> None:
@@ -58,8 +58,8 @@ def test_hosts_that_are_alike_are_one_object() -> None:
 def test_the_family_means_nothing_in_a_response() -> None:
     response = b"HTTP/1.1 200 OK\r\nX-Test-Secret: 1\r\n\r\n"
     head = scan(RESPONSES, response)
-    assert head.fields.reported == ()
-    assert head.plain == response
+    assert head.fields.reserved == ()
+    assert head.stripped == response
 
 
 @pytest.mark.parametrize("size", range(len(REQUEST)))
@@ -213,7 +213,7 @@ def test_what_stands_behind_a_head_counts_for_no_limit() -> None:
     ],
 )
 def test_only_whole_empty_lines_are_passed_over(buffer: bytes, rest: bytes) -> None:
-    assert without_empty_lines(buffer) == rest
+    assert skip_empty_lines(buffer) == rest
 
 
 def test_a_refusal_is_an_exception_with_a_status() -> None:

@@ -1,10 +1,10 @@
-"""Upgrades: whether one was asked for, and whether a 101 grants what was."""
+"""Upgrades: whether a request asks for one, and whether a 101 response grants it."""
 
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import RequestHead
-from cmux_proxy.http1.upgrade import asks_upgrade, check_switch
+from cmux_proxy.http1.upgrade import check_upgrade_granted, requests_upgrade
 from tests.helpers.judging import request_head, response_head
 
 
@@ -16,10 +16,10 @@ def offer(protocols: bytes) -> RequestHead:
     return request(b"Connection: upgrade\r\nUpgrade: " + protocols + b"\r\n")
 
 
-def refusal_of(fields: bytes, asked: RequestHead, was_asked: bool = True) -> str:
+def refusal_of(fields: bytes, requesting: RequestHead, was_requested: bool = True) -> str:
     head = response_head(b"HTTP/1.1 101 X\r\n" + fields + b"\r\n")
     with pytest.raises(BadMessage) as caught:
-        check_switch(asked, head, was_asked)
+        check_upgrade_granted(requesting, head, was_requested)
     return caught.value.reason
 
 
@@ -32,8 +32,8 @@ def refusal_of(fields: bytes, asked: RequestHead, was_asked: bool = True) -> str
         b"Connection: upgrade\r\nUpgrade: ,a,\r\n",
     ],
 )
-def test_an_upgrade_is_asked_with_both_fields(fields: bytes) -> None:
-    assert asks_upgrade(request(fields))
+def test_an_upgrade_needs_both_fields(fields: bytes) -> None:
+    assert requests_upgrade(request(fields))
 
 
 @pytest.mark.parametrize(
@@ -48,24 +48,24 @@ def test_an_upgrade_is_asked_with_both_fields(fields: bytes) -> None:
         b"Connection: close\r\nUpgrade: not a list\r\n",
     ],
 )
-def test_half_a_handshake_asks_for_nothing(fields: bytes) -> None:
-    assert not asks_upgrade(request(fields))
+def test_one_of_the_fields_requests_nothing(fields: bytes) -> None:
+    assert not requests_upgrade(request(fields))
 
 
-def test_http10_cannot_ask() -> None:
-    assert not asks_upgrade(request(b"Connection: upgrade\r\nUpgrade: websocket\r\n", b"1.0"))
-    assert not asks_upgrade(request(b"Connection: upgrade\r\nUpgrade: a b\r\n", b"1.0"))
+def test_http10_cannot_request_an_upgrade() -> None:
+    assert not requests_upgrade(request(b"Connection: upgrade\r\nUpgrade: websocket\r\n", b"1.0"))
+    assert not requests_upgrade(request(b"Connection: upgrade\r\nUpgrade: a b\r\n", b"1.0"))
 
 
 @pytest.mark.parametrize("value", [b"a b", b"a//b", b"a/", b"/b", b"a;b", b"a, b c", b"\xe4"])
 def test_a_malformed_offer_is_refused(value: bytes) -> None:
     with pytest.raises(BadMessage) as caught:
-        asks_upgrade(offer(value))
+        requests_upgrade(offer(value))
     assert caught.value.reason == "Upgrade is not a list of protocols"
 
 
 @pytest.mark.parametrize(
-    ("asked", "granted"),
+    ("requested", "granted"),
     [
         (b"websocket", b"websocket"),
         (b"websocket", b"WebSocket"),
@@ -74,25 +74,25 @@ def test_a_malformed_offer_is_refused(value: bytes) -> None:
         (b"a/1, b", b"A/1, B"),
     ],
 )
-def test_a_switch_to_what_was_offered_is_granted(asked: bytes, granted: bytes) -> None:
+def test_a_switch_to_a_requested_protocol_is_granted(requested: bytes, granted: bytes) -> None:
     head = response_head(b"HTTP/1.1 101 X\r\nUpgrade: " + granted + b"\r\n\r\n")
-    check_switch(offer(asked), head, was_asked=True)
+    check_upgrade_granted(offer(requested), head, was_requested=True)
 
 
 @pytest.mark.parametrize(
-    ("asked", "granted"),
+    ("requested", "granted"),
     [(b"a", b"b"), (b"a/1", b"a"), (b"a", b"a/1"), (b"a", b"a, b"), (b"ab", b"a")],
 )
-def test_a_switch_to_another_protocol_is_refused(asked: bytes, granted: bytes) -> None:
-    assert refusal_of(b"Upgrade: " + granted + b"\r\n", offer(asked)) == (
-        "a switch to another protocol than asked for"
+def test_a_switch_to_another_protocol_is_refused(requested: bytes, granted: bytes) -> None:
+    assert refusal_of(b"Upgrade: " + granted + b"\r\n", offer(requested)) == (
+        "a 101 response with a protocol that was not requested"
     )
 
 
-def test_a_switch_that_nobody_asked_for_is_refused() -> None:
-    unasked = "a switch of protocols that nobody asked for"
-    assert refusal_of(b"Upgrade: a\r\n", offer(b"a"), was_asked=False) == unasked
-    assert refusal_of(b"Upgrade: a\r\n", request(b"Connection: upgrade\r\n")) == unasked
+def test_an_unrequested_switch_is_refused() -> None:
+    unrequested = "a 101 response to a request without an upgrade"
+    assert refusal_of(b"Upgrade: a\r\n", offer(b"a"), was_requested=False) == unrequested
+    assert refusal_of(b"Upgrade: a\r\n", request(b"Connection: upgrade\r\n")) == unrequested
 
 
 @pytest.mark.parametrize("fields", [b"", b"Upgrade:\r\n", b"Upgrade: ,\r\n"])

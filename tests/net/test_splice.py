@@ -282,17 +282,17 @@ def test_the_last_byte_of_a_body_is_never_moved() -> None:
     made, told, source, _, pipe = bulk(MOST, body=body)
 
     def count() -> None:
-        body.left = LEAST_LEFT - len(told.got) - moved()
+        body.remaining = LEAST_LEFT - len(told.got) - moved()
 
     def moved() -> int:
         return sum(min(MOST, most) for most in pipe.asked)
 
     told.on_data = count
     while source.get_protocol() is made:
-        piece(made, b"x" * min(PIECE, body.left))
+        piece(made, b"x" * min(PIECE, body.remaining))
     assert pipe.asked[0] == MOST
     assert pipe.asked[-1] < MOST
-    assert body.left == 0
+    assert body.remaining == 0
     assert len(told.got) + moved() == LEAST_LEFT
     assert source.get_protocol() is told
 

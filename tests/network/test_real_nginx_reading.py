@@ -84,7 +84,7 @@ def accepted(data: bytes) -> JudgedRequest | None:
     if judged is None or not judged.is_complete or judged.upgrade:
         return None
     # A workspace's port is another upstream's, and so may be the port of what was spoiled.
-    is_elsewhere = ROUTE not in data or len(judged.head.fields.reported) != 1
+    is_elsewhere = ROUTE not in data or len(judged.head.fields.reserved) != 1
     return None if judged.head.method == b"CONNECT" or is_elsewhere else judged
 
 

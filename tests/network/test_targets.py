@@ -74,8 +74,8 @@ async def test_the_asterisk_is_for_options() -> None:
         ("GET https://a/ HTTP/1.1", "the request target is neither a path nor an http:// URL"),
         ("GET http:///a HTTP/1.1", "the request target's authority is not a host"),
         ("GET http://u@a/ HTTP/1.1", "the request target's authority is not a host"),
-        ("GET /a#b HTTP/1.1", "the request target has bytes that do not belong there"),
-        ("GET /\xe4 HTTP/1.1", "the request target has bytes that do not belong there"),
+        ("GET /a#b HTTP/1.1", "the request target has bytes that are not allowed"),
+        ("GET /\xe4 HTTP/1.1", "the request target has bytes that are not allowed"),
         ("GET /a b HTTP/1.1", "the request line is not method, target and version"),
         ("GET  / HTTP/1.1", "the request line is not method, target and version"),
         ("GET / HTTP/1.1 ", "the request line is not method, target and version"),
@@ -105,7 +105,7 @@ async def test_another_version_of_http_gets_505(version: str) -> None:
         client = await on.client()
         await client.says(head(f"GET / HTTP/{version}", "Host: a", ROUTE))
         text = await client.gets_error(505, "http_request_error", closes=True)
-        assert text == "bad request: only HTTP/1.0 and HTTP/1.1 are served here"
+        assert text == "bad request: only HTTP/1.0 and HTTP/1.1 are supported"
         await on.nothing_reached_upstream()
 
 
@@ -114,7 +114,7 @@ async def test_the_http2_preface_gets_a_clear_refusal() -> None:
         client = await on.client()
         await client.says(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         text = await client.gets_error(505, "http_request_error", closes=True)
-        assert text == "bad request: HTTP/2 is not served here; use HTTP/1.1"
+        assert text == "bad request: HTTP/2 is not supported; use HTTP/1.1"
 
 
 async def test_a_tls_client_is_told_that_this_is_plain_http() -> None:

@@ -125,7 +125,7 @@ async def test_what_is_no_upgrade_request_loses_its_upgrade_lines(lines: list[st
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
         await upstream.says(SWITCHING)
         text = await client.gets_error(502, "http_protocol_error")
-        assert text.endswith("a switch of protocols that nobody asked for")
+        assert text.endswith("a 101 response to a request without an upgrade")
         await upstream.gets_end()
         await client.says(get())
         await (await on.upstream()).gets(head("GET / HTTP/1.1", "Host: a"))

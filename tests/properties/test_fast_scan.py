@@ -1,4 +1,4 @@
-"""Where the shortcut of the compiled build takes a head, it says what the rule says."""
+"""The fast scan of the compiled build returns the same facts as the full scan."""
 
 import pytest
 from hypothesis import given
@@ -20,37 +20,41 @@ pytest.importorskip("cmux_proxy.http1._fast_scan", reason="this is the pure buil
 
 SOME_NAMES = [b"Host", b"Connection", b"Content-Length", b"TE", b"Expect", b"HTTP2-Settings"]
 LIMITS = st.sampled_from([HeadLimits(16384, 65536, 256), HeadLimits(24, 120, 4)])
-FAMILIES = st.sampled_from([(b"x-cmux-", b"-internal"), (b"x-", b""), (b"x-cmux-port-", b"l")])
+AFFIXES = st.sampled_from(
+    [(b"", b""), (b"x-cmux-", b"-internal"), (b"x-", b""), (b"x-cmux-port-", b"l")]
+)
 
 
-def assert_request_read_alike(data: bytes, limits: HeadLimits, family: tuple[bytes, bytes]) -> None:
+def assert_request_read_alike(
+    data: bytes, limits: HeadLimits, affixes: tuple[bytes, bytes]
+) -> None:
     scanner = RequestScanner(
         limits,
-        ReservedFields(*family, (b"x-cmux-wait", b"x-reported"), (b"x-cmux-token", b"x-cut")),
+        ReservedFields(*affixes, (b"x-cmux-wait", b"x-listed"), (b"x-cmux-token", b"x-cut")),
     )
-    assert scanner._fast_scan is not None
-    if scanner._fast_scan.request(data) is not None:
-        ours, theirs = scanner.scan(data, 0), scanner.scan_any(data, 0)
-        assert ours is not None
-        assert theirs is not None
-        assert facts(ours) == facts(theirs)
+    assert scanner.fast_scan is not None
+    if scanner.fast_scan.request(data) is not None:
+        fast, full = scanner.scan(data, 0), scanner.scan_fully(data, 0)
+        assert fast is not None
+        assert full is not None
+        assert facts(fast) == facts(full)
 
 
 def assert_response_read_alike(data: bytes, limits: HeadLimits) -> None:
     scanner = ResponseScanner(limits)
-    assert scanner._fast_scan is not None
-    if scanner._fast_scan.response(data) is not None:
-        ours, theirs = scanner.scan(data, 0), scanner.scan_any(data, 0)
-        assert ours is not None
-        assert theirs is not None
-        assert facts(ours) == facts(theirs)
+    assert scanner.fast_scan is not None
+    if scanner.fast_scan.response(data) is not None:
+        fast, full = scanner.scan(data, 0), scanner.scan_fully(data, 0)
+        assert fast is not None
+        assert full is not None
+        assert facts(fast) == facts(full)
 
 
-@given(st.one_of(mutated(requests(), most=8), st.binary()), LIMITS, FAMILIES)
+@given(st.one_of(mutated(requests(), most=8), st.binary()), LIMITS, AFFIXES)
 def test_they_agree_on_requests(
-    data: bytes, limits: HeadLimits, family: tuple[bytes, bytes]
+    data: bytes, limits: HeadLimits, affixes: tuple[bytes, bytes]
 ) -> None:
-    assert_request_read_alike(data, limits, family)
+    assert_request_read_alike(data, limits, affixes)
 
 
 @given(st.one_of(mutated(responses(), most=8), st.binary()), LIMITS)
@@ -62,40 +66,40 @@ def test_they_agree_on_responses(data: bytes, limits: HeadLimits) -> None:
 def test_they_agree_on_values(value: bytes, name: bytes) -> None:
     section = name + b": " + value + b"\r\n\r\n"
     limits = HeadLimits(100, 100, 10)
-    family = (b"x-cmux-", b"-internal")
-    assert_request_read_alike(b"GET / HTTP/1.1\r\n" + section, limits, family)
+    affixes = (b"x-cmux-", b"-internal")
+    assert_request_read_alike(b"GET / HTTP/1.1\r\n" + section, limits, affixes)
     assert_response_read_alike(b"HTTP/1.1 200 OK\r\n" + section, limits)
 
 
 @given(st.text(" \t", max_size=3), st.text(" \t", max_size=3))
-def test_they_agree_on_white_space_around_a_coding(before: str, behind: str) -> None:
-    section = f"Transfer-Encoding:{before}chunked{behind}\r\n\r\n".encode()
+def test_they_agree_on_white_space_around_a_coding(before: str, after: str) -> None:
+    section = f"Transfer-Encoding:{before}chunked{after}\r\n\r\n".encode()
     limits = HeadLimits(100, 100, 10)
     assert_request_read_alike(b"GET / HTTP/1.1\r\n" + section, limits, (b"x-cmux-", b"-internal"))
     assert_response_read_alike(b"HTTP/1.1 200 OK\r\n" + section, limits)
 
 
 @pytest.mark.parametrize("byte", range(256))
-def test_they_agree_on_every_byte_in_every_place(byte: int) -> None:
-    one = bytes([byte])
+def test_they_agree_on_every_byte_at_every_position(byte: int) -> None:
+    single = bytes([byte])
     limits = HeadLimits(100, 200, 10)
     request = b"GET /a HTTP/1.1\r\nHost: a:1\r\nX-Cmux-Port-Internal: 1\r\nA: b\r\n\r\n"
     response = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\nA: b\r\n\r\n"
-    for at in range(len(request)):
-        for end in (at, at + 1):
-            data = request[:at] + one + request[end:]
+    for position in range(len(request)):
+        for end in (position, position + 1):
+            data = request[:position] + single + request[end:]
             assert_request_read_alike(data, limits, (b"x-cmux-", b"-internal"))
-    for at in range(len(response)):
-        for end in (at, at + 1):
-            assert_response_read_alike(response[:at] + one + response[end:], limits)
+    for position in range(len(response)):
+        for end in (position, position + 1):
+            assert_response_read_alike(response[:position] + single + response[end:], limits)
 
 
 @pytest.mark.parametrize("byte", range(256))
-def test_they_agree_on_every_byte_amid_a_long_value(byte: int) -> None:
-    """The shortcut looks at eight bytes at a time, as long as all of them may stand there."""
+def test_they_agree_on_every_byte_inside_a_long_value(byte: int) -> None:
+    """The fast scan reads eight bytes at a time while all of them are allowed."""
     limits = HeadLimits(100, 200, 10)
-    for at in range(16):
-        value = b"v" * at + bytes([byte]) + b"v" * (31 - at)
+    for position in range(16):
+        value = b"v" * position + bytes([byte]) + b"v" * (31 - position)
         section = b"A: " + value + b"\r\n\r\n"
         assert_request_read_alike(b"GET / HTTP/1.1\r\n" + section, limits, (b"x-cmux-", b""))
         assert_response_read_alike(b"HTTP/1.1 200 OK\r\n" + section, limits)
@@ -112,7 +116,7 @@ def test_they_agree_on_hosts(host: bytes) -> None:
     assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x-cmux-", b"-internal"))
 
 
-def test_they_agree_where_readers_disagree() -> None:
+def test_they_agree_on_heads_that_other_readers_dispute() -> None:
     for data in CONTESTED_REQUESTS:
         assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x-cmux-", b"-internal"))
     for data in CONTESTED_RESPONSES:
@@ -129,10 +133,10 @@ SIMPLE = [
 
 
 @pytest.mark.parametrize("data", SIMPLE)
-def test_simple_heads_take_it(data: bytes) -> None:
+def test_simple_heads_are_scanned_fast(data: bytes) -> None:
     scanner = RequestScanner(HeadLimits(100, 200, 10), ReservedFields(b"x-cmux-", b"-internal"))
-    assert scanner._fast_scan is not None
-    assert scanner._fast_scan.request(data) is not None
+    assert scanner.fast_scan is not None
+    assert scanner.fast_scan.request(data) is not None
     assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x-cmux-", b"-internal"))
 
 
@@ -158,7 +162,7 @@ NOT_SIMPLE = [
 
 
 @pytest.mark.parametrize("data", NOT_SIMPLE)
-def test_what_is_not_simple_is_left_to_the_rule(data: bytes) -> None:
+def test_other_heads_are_left_to_the_full_scan(data: bytes) -> None:
     scanner = RequestScanner(HeadLimits(100, 250, 20), ReservedFields(b"x-cmux-", b"-internal"))
-    assert scanner._fast_scan is not None
-    assert scanner._fast_scan.request(data) is None
+    assert scanner.fast_scan is not None
+    assert scanner.fast_scan.request(data) is None

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cmux_proxy.http1 import serialize
 from cmux_proxy.http1.request_target import ForwardTarget, forward_target
-from cmux_proxy.http1.response_coding import additions
-from cmux_proxy.http1.upgrade import asks_upgrade
+from cmux_proxy.http1.response_coding import coding_field_lines
+from cmux_proxy.http1.serialize import (
+    serialize_changed_request,
+    serialize_request,
+    serialize_response,
+)
+from cmux_proxy.http1.upgrade import requests_upgrade
 from tests.helpers.grammars import requests, responses
 from tests.helpers.judging import request_head, response_head
 
@@ -31,7 +35,7 @@ class Lines:
     start: bytes
     fields: list[bytes]
     nominated: set[bytes]
-    takes_trailers: bool
+    accepts_trailers: bool
     protocols: list[bytes]
     has_h2c: bool
 
@@ -41,7 +45,7 @@ class Lines:
         options = [item.lower() for item in self.members(b"connection")]
         self.nominated = set(options) - OPTIONS
         is_new = self.start.endswith(b"1.1")
-        self.takes_trailers = is_new and b"trailers" in map(bytes.lower, self.members(b"te"))
+        self.accepts_trailers = is_new and b"trailers" in map(bytes.lower, self.members(b"te"))
         offered = self.members(b"upgrade")
         self.protocols = [item for item in offered if item and item.lower() != b"h2c"]
         has_settings = any(name_of(field) == b"http2-settings" for field in self.fields)
@@ -85,10 +89,10 @@ def test_a_plain_request_loses_its_cuts_and_nothing_else(data: bytes, tail: byte
     head = request_head(data)
     lines = Lines(head_of(data))
     kept = lines.without(HOP_BY_HOP | lines.nominated)
-    te = TE if lines.takes_trailers else []
+    te = TE if lines.accepts_trailers else []
     expected = whole(lines.start, *[field for field in kept if not is_internal(field)], *te)
     if head.minor:
-        assert serialize.plain_request(head, tail) == expected + tail
+        assert serialize_request(head, tail) == expected + tail
 
 
 @given(requests(), st.binary(max_size=5))
@@ -100,9 +104,9 @@ def test_another_request_has_its_own_start_and_host(data: bytes, tail: bytes) ->
     cut = HOP_BY_HOP | lines.nominated | (set() if to is None else {b"host"})
     kept = [field for field in lines.without(cut) if not is_internal(field)]
     added = [] if to is None else [b"Host: " + to.authority]
-    te = TE if lines.takes_trailers else []
+    te = TE if lines.accepts_trailers else []
     expected = whole(head.method + b" " + path + b" HTTP/1.1", *added, *kept, *te)
-    assert serialize.other_request(head, to, False, b"unused", tail) == expected + tail
+    assert serialize_changed_request(head, to, False, b"unused", tail) == expected + tail
 
 
 @given(requests())
@@ -110,10 +114,10 @@ def test_a_request_without_host_gets_one(data: bytes) -> None:
     lines = Lines(head_of(data))
     bare = whole(lines.start, *lines.without({b"host"}))
     head = request_head(bare)
-    with_host = serialize.other_request(head, None, False, b"h:1", b"")
+    with_host = serialize_changed_request(head, None, False, b"h:1", b"")
     start, rest = with_host.split(b"\r\n", 1)
     assert start == head.method + b" " + head.target + b" HTTP/1.1"
-    kept = serialize.plain_request(head, b"")[head.line_end :]
+    kept = serialize_request(head, b"")[head.line_end :]
     # An old client's TE means nothing, and an old head never leaves as it is.
     kept = kept if head.minor else kept.replace(b"\r\n".join([*TE, b""]), b"")
     assert rest == b"Host: h:1\r\n" + kept
@@ -132,14 +136,14 @@ def test_an_upgrade_keeps_its_handshake(
     data = whole(lines.start, *lines.fields)
     lines = Lines(data)
     head = request_head(data)
-    assume(asks_upgrade(head))
+    assume(requests_upgrade(head))
     to = ForwardTarget(b"/to", b"new") if absolute else None
     gone = (HOP_BY_HOP - HANDSHAKE) | lines.nominated | ({b"host"} if absolute else set())
     added = []
     if lines.has_h2c:
         gone.add(b"upgrade")
         added = [b"Upgrade: " + b", ".join(lines.protocols)]
-    if lines.takes_trailers:
+    if lines.accepts_trailers:
         added += [b"TE: trailers", b"Connection: upgrade, TE"]
     elif lines.nominated:
         added += [b"Connection: upgrade"]
@@ -149,7 +153,7 @@ def test_an_upgrade_keeps_its_handshake(
     host = [b"Host: new"] if absolute else []
     path = b"/to" if absolute else head.target
     expected = whole(head.method + b" " + path + b" HTTP/1.1", *host, *kept, *added)
-    assert serialize.other_request(head, to, True, b"unused", b"") == expected
+    assert serialize_changed_request(head, to, True, b"unused", b"") == expected
 
 
 @given(responses(), st.integers(0, 7), st.booleans(), st.binary(max_size=5))
@@ -168,6 +172,6 @@ def test_a_response_loses_its_cuts_and_gains_the_additions(
         upgrade = [b"Connection: upgrade"]
     kept = lines.without(gone)
     version = b"1.0" if is_old else b"1.1"
-    added = additions(request_head(b"GET / HTTP/" + version + b"\r\n\r\n"), how)
+    added = coding_field_lines(request_head(b"GET / HTTP/" + version + b"\r\n\r\n"), how)
     expected = whole(b"HTTP/1.1" + lines.start[8:], *kept, *upgrade, *added.split(b"\r\n")[:-1])
-    assert serialize.response(head, added, unwrap, tail) == expected + tail
+    assert serialize_response(head, added, unwrap, tail) == expected + tail

@@ -14,7 +14,7 @@ from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import UNTIL_CLOSE
 from cmux_proxy.http1.response_body import response_body
 from cmux_proxy.http1.response_coding import UNWRAP, WRAP
-from cmux_proxy.http1.serialize import LAST_CHUNK, chunk
+from cmux_proxy.http1.serialize import LAST_CHUNK, encode_chunk
 from tests.helpers.cases import Case, names, read_cases
 from tests.helpers.feeding import feed_pieces
 from tests.helpers.grammars import (
@@ -92,7 +92,7 @@ def check_response(data: bytes, to_old_client: bool) -> bool:
     content = judged.body if judged.how & UNWRAP else _content(judged.framing, judged.body)
     body = judged.body
     if judged.how & WRAP:
-        body = (chunk(body) if body else b"") + LAST_CHUNK
+        body = (encode_chunk(body) if body else b"") + LAST_CHUNK
     # An old client is told to close, so nothing may follow.
     seen = responses_in(judged.head + body + (b"" if to_old_client else NEXT_ANSWER))
     assert seen.starts[0] == (b"%d" % judged.status, b"1.1")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmux_proxy.http1.local_reply import plain_text
+from cmux_proxy.http1.local_reply import text_content
 from cmux_proxy.relay.downstream import EARLY_LIMIT, ClientSide
 from cmux_proxy.relay.failures import DRAINING
 from tests.helpers.fakes import FakeTransport, World
@@ -40,7 +40,7 @@ def test_a_new_client_has_neither_ended_nor_sent_anything_early() -> None:
     [
         ("body_wanted", ()),
         ("exchange_done", (True,)),
-        ("reply", (DRAINING, True, True, plain_text("x"))),
+        ("reply", (DRAINING, True, True, text_content("x"))),
         ("linger", ()),
         ("cut", (True,)),
         ("leave", ()),

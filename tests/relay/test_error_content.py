@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from cmux_proxy import Access, Config, Target
-from cmux_proxy.http1.local_reply import Content, plain_text
+from cmux_proxy.http1.local_reply import Content, text_content
 from cmux_proxy.machine.listening import find_ports_at
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.relay.error_content import presented
@@ -46,7 +46,7 @@ def content(
     ],
 )
 def test_plain_text_is_the_default(lines: tuple[str, ...]) -> None:
-    assert content(*lines) == plain_text('no "thing"')
+    assert content(*lines) == text_content('no "thing"')
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_plain_text_is_the_default(lines: tuple[str, ...]) -> None:
 )
 def test_json_is_for_whoever_asks_for_it(lines: tuple[str, ...]) -> None:
     got = content(*lines)
-    assert got.kind == "application/json"
+    assert got.media_type == "application/json"
     assert got.fields == b"Vary: Accept, Sec-Fetch-Mode\r\n"
     assert got.body.endswith(b"}\n")
     assert json.loads(got.body) == {
@@ -72,7 +72,7 @@ def test_json_is_for_whoever_asks_for_it(lines: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("lines", [(), ("Accept: application/json",)])
 def test_a_page_is_for_whoever_navigates(lines: tuple[str, ...]) -> None:
     got = content(NAVIGATES, *lines)
-    assert got.kind == "text/html; charset=utf-8"
+    assert got.media_type == "text/html; charset=utf-8"
     assert b"Content-Security-Policy: " in got.fields
     assert got.fields.endswith(b"\r\nVary: Accept, Sec-Fetch-Mode\r\n")
     assert b"No &quot;thing&quot;." in got.body

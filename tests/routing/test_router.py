@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
+from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from cmux_proxy.routing.target import HostTarget, Target
 
 PORT = b"x-cmux-port-internal"
@@ -350,4 +350,4 @@ def test_a_workspace_has_at_most_255_bytes(by_host: Router, size: int) -> None:
 
 
 def test_the_family_is_that_of_all_internal_fields() -> None:
-    assert (FAMILY_PREFIX, FAMILY_SUFFIX) == (b"x-cmux-", b"-internal")
+    assert (RESERVED_PREFIX, RESERVED_SUFFIX) == (b"x-cmux-", b"-internal")

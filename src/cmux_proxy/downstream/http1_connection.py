@@ -11,8 +11,8 @@ from typing import Final
 
 from cmux_proxy.downstream.admission import Admission
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.local_reply import Content, error_reply, plain_text
-from cmux_proxy.http1.scan import without_empty_lines
+from cmux_proxy.http1.local_reply import Content, error_response, text_content
+from cmux_proxy.http1.scan import skip_empty_lines
 from cmux_proxy.http1.serialize import ADD_CLOSE
 from cmux_proxy.net.busy_poll import FROM_CLIENT
 from cmux_proxy.net.closing import LingeringClose, reset
@@ -231,7 +231,7 @@ class ClientConnection(ClientSide):
         fields = failure.fields if keep else failure.fields + ADD_CLOSE
         date = self._context.date()
         self.transport.write(
-            error_reply(failure.status, content, failure.error, date, with_body, fields)
+            error_response(failure.status, content, failure.error, date, with_body, fields)
         )
         if keep:
             self.exchange_done(True)
@@ -240,7 +240,7 @@ class ClientConnection(ClientSide):
 
     def _refuse(self, failure: Failure) -> None:
         """Answer somebody of whom no request is known, and close."""
-        self.reply(failure, True, False, plain_text(failure.text))
+        self.reply(failure, True, False, text_content(failure.text))
 
     def _ask_admission(self, admission: Admission) -> None:
         """Turn away whom nobody here serves; where many are, without an answer."""
@@ -294,7 +294,7 @@ class ClientConnection(ClientSide):
         data = self.early
         if data.startswith(b"\r"):
             # RFC 9112 section 2.2: empty lines before a request are passed over.
-            data = self.early = without_empty_lines(data)
+            data = self.early = skip_empty_lines(data)
             if data in (b"", b"\r"):
                 self._wait_for_head(0)
                 return False

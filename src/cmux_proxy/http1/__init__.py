@@ -1,12 +1,28 @@
-"""HTTP/1 without I/O: bytes to facts, facts to decisions, facts and bytes to bytes.
+"""HTTP/1 without I/O: from bytes to facts, from facts to decisions, from decisions to bytes.
 
-    grammar    byte classes and patterns          head       the facts of one head, and its limits
-    scan       a head's bytes -> its facts        fields     a header section's bytes -> its facts
-    explain    why a head was refused             normalize  a response head, written cleanly
-    framing    how a body ends                    body       which bytes are still this message's
-    target     forms of the request target        switching  Upgrade and CONNECT: asked? granted?
-    persistence  may this connection go on?       rewrite    the head that leaves
-    replies    what the proxy itself answers      errors     BadMessage, all that is raised here
+Reading
+    scan             the bytes of a head -> its facts; _fast_scan is its compiled shortcut
+    fields           a header section -> its facts
+    field_lines      the valid lines of a head; field_kinds: which fields matter, and how
+    head             the facts of a head, and its limits; reserved_fields: the proxy's own fields
+    grammar          byte classes and patterns of the RFCs
+    explain          why a head was refused
+    normalize        repairs the head of a response
+    body             which bytes belong to a body; response_body: the same in responses
+    trailers         which trailers may be forwarded
 
-Knows no sockets, loops, clocks, logs or configuration; limits arrive as plain integers.
+Deciding
+    framing          how a body ends
+    keep_alive       whether a connection is kept
+    request_target   the forms of the target, and Host; expectation: the Expect field
+    upgrade          whether an upgrade is requested, and whether it is granted
+    response_coding  how a response is framed for its client
+
+Writing
+    serialize        the head to send; hop_by_hop: its TE, Upgrade and Connection
+    local_reply      the responses of the proxy itself
+
+errors has BadMessage, the only exception that is raised here.
+
+Does not know sockets, event loops, clocks, logs or configuration; limits are plain integers.
 """

@@ -1,13 +1,14 @@
 from collections.abc import Mapping
 
-# Method, target, minor version, the start line's end, the head's end, the head without its cuts;
-# then what the constructor of Fields takes, in its order.
+# Method, target, minor version, end of the start line, end of the head, the head without its
+# cuts; then the parameters of Fields, in their order.
 RequestFacts = tuple[
     bytes, bytes, int, int, int, bytes,
     int, int | None, bytes | None, bytes | None, bytes | None, bytes | None,
     tuple[tuple[bytes, bytes], ...],
 ]  # fmt: skip
-# The same with the status, and with those fields only that mean something in a response.
+# Status, minor version, the two ends, the head without its cuts; then the parameters of Fields that
+# a response has.
 ResponseFacts = tuple[int, int, int, int, bytes, int, int | None, bytes | None, bytes | None]
 
 class FastScan:

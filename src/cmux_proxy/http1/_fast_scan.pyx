@@ -1,20 +1,22 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
-"""The facts of heads that say nothing unusual, in one pass over their bytes.
+"""Finds the facts of simple heads in one pass over their bytes.
 
-Compiled builds only. `scan.py` and `fields.py` are the rule, and this is a shortcut to the very
-same facts: None, for a head that is incomplete, malformed, past a limit or merely not simple,
-means that they have to look. Not simple is a field of interest that comes twice, a Connection that
-is not one known option, a Host with an escape, a Transfer-Encoding with white space that is not
-the usual, an Expect that is not one member, TE and HTTP2-Settings. So no head is refused here, and every byte of one that is taken has been looked up in a
-table of classes.
+Compiled builds only. `scan.py` and `fields.py` define the result; this is a shortcut to the same
+facts. It returns None for a head that is incomplete, malformed, past a limit or not simple, and
+`scan.py` then reads the head. Not simple are: a field of interest that comes twice, a Connection
+that is not one known option, a Host with an escape, a Transfer-Encoding with unusual white space,
+an Expect that has not exactly one member, TE, and HTTP2-Settings. No head is refused here, and
+every byte of an accepted head was looked up in a table of byte classes.
 
-Nothing is read past a length that was checked: a bytes object ends in a NUL byte, which belongs to
-no class, so that every loop over a class stops there at the latest.
+Nothing is read past the end of the buffer: a bytes object ends in a NUL byte, which belongs to no
+class, so every loop over a class stops there.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy
+
+from cmux_proxy.http1 import field_kinds
 
 cdef enum:
     TCHAR = 1
@@ -24,9 +26,9 @@ cdef enum:
     HOST_LITERAL = 16
     DIGIT = 32
 
-# The kinds of fields.py.
+# The kinds of simple fields, numbered for this file alone; a C array is indexed by them.
 cdef enum:
-    REPORTED = 0
+    RESERVED = 0
     HOP_BY_HOP = 1
     HOST = 2
     EXPECT = 3
@@ -34,15 +36,27 @@ cdef enum:
     CONTENT_LENGTH = 5
     TRANSFER_ENCODING = 6
     UPGRADE = 7
-    # From here on, none is simple.
-    KINDS = 8
+    # All other kinds; also the number of the simple ones.
+    NOT_SIMPLE = 8
+
+# From the kinds of field_kinds.py to those above.
+_SIMPLE_KINDS = {
+    field_kinds.KIND_RESERVED: RESERVED,
+    field_kinds.KIND_HOP_BY_HOP: HOP_BY_HOP,
+    field_kinds.KIND_HOST: HOST,
+    field_kinds.KIND_EXPECT: EXPECT,
+    field_kinds.KIND_CONNECTION: CONNECTION,
+    field_kinds.KIND_CONTENT_LENGTH: CONTENT_LENGTH,
+    field_kinds.KIND_TRANSFER_ENCODING: TRANSFER_ENCODING,
+    field_kinds.KIND_UPGRADE: UPGRADE,
+}
 
 cdef enum:
-    MOST_WORDS = 24
-    LONGEST = 63
-    MOST_CUTS = 16
-    MOST_REPORTED = 4
-    MOST_DIGITS = 18
+    MAX_WORDS = 24
+    MAX_WORD_SIZE = 63
+    MAX_CUTS = 16
+    MAX_RESERVED = 4
+    MAX_DIGITS = 18
 
 cdef unsigned char[256] CLASSES
 cdef unsigned char[256] LOWER
@@ -78,7 +92,7 @@ _fill_tables()
 
 
 cdef bint _is_host(const unsigned char* at, const unsigned char* end) noexcept:
-    """Return whether a value is a host and an optional port, for all hosts without an escape."""
+    """Return whether a value is a host without an escape, and an optional port."""
     cdef const unsigned char* start = at
     if at < end and at[0] == 0x5B:
         at += 1
@@ -103,9 +117,9 @@ cdef bint _is_host(const unsigned char* at, const unsigned char* end) noexcept:
 
 
 cdef inline long long _number(const unsigned char* at, const unsigned char* end) noexcept:
-    """Return the number that up to eighteen digits tell, -1 for anything else."""
+    """Return the number that up to MAX_DIGITS digits are, -1 for any other text."""
     cdef long long number = 0
-    if at == end or end - at > MOST_DIGITS:
+    if at == end or end - at > MAX_DIGITS:
         return -1
     while at < end:
         if not CLASSES[at[0]] & DIGIT:
@@ -118,10 +132,10 @@ cdef inline long long _number(const unsigned char* at, const unsigned char* end)
 cdef inline const unsigned char* _value_end(
     const unsigned char* at, const unsigned char* last
 ) noexcept:
-    """Return the first byte that no field value has; `last` is the buffer's NUL byte."""
+    """Return the first byte that a field value may not have; `last` is the buffer's NUL byte."""
     cdef uint64_t eight, del_or_zero
-    # Eight bytes at a time, as long as none is a control byte or DEL: a byte below 0x20 borrows
-    # from its highest bit, as does 0x7F when it is turned into 0.
+    # Eight bytes at a time, while none is a control byte or DEL. A byte below 0x20 borrows from its
+    # highest bit; so does 0x7F, which the XOR turns into 0.
     while last - at >= 8:
         memcpy(&eight, at, 8)
         del_or_zero = eight ^ 0x7F7F7F7F7F7F7F7FULL
@@ -141,34 +155,34 @@ cdef inline bint _is_blank(const unsigned char* at) noexcept:
 
 
 cdef struct Word:
-    # In lower case; the bytes belong to a bytes object that outlives it.
+    # In lower case; the bytes belong to an object that FastScan keeps.
     const unsigned char* text
     Py_ssize_t size
     # A field's kind, or an option's bit.
-    int means
+    int number
 
 
-cdef inline Word _word(bytes text, int means) noexcept:
-    return Word(<const unsigned char*>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), means)
+cdef inline Word _word(bytes text, int number) noexcept:
+    return Word(<const unsigned char*>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), number)
 
 
 cdef inline bint _is_word(const unsigned char* at, Word* word) noexcept:
-    """Return whether the bytes there are the word, in any case."""
+    """Return whether the bytes at `at` are the word, in any case."""
     cdef Py_ssize_t index = 0
     while index < word.size and LOWER[at[index]] == word.text[index]:
         index += 1
     return index == word.size
 
 
-cdef struct Piece:
+cdef struct Slice:
     const unsigned char* start
     const unsigned char* end
 
 
 cdef inline bint _is_bare(
-    const unsigned char* start, Piece value, const unsigned char* end
+    const unsigned char* start, Slice value, const unsigned char* end
 ) noexcept:
-    """Return whether nothing but blanks stands before a value, and nothing behind it."""
+    """Return whether only spaces are before a value, and nothing is after it."""
     while start < value.start:
         if start[0] != 0x20:
             return False
@@ -176,48 +190,47 @@ cdef inline bint _is_bare(
     return value.end == end
 
 
-cdef inline bytes _bytes(Piece piece):
-    return PyBytes_FromStringAndSize(<const char*>piece.start, piece.end - piece.start)
+cdef inline bytes _bytes(Slice text):
+    return PyBytes_FromStringAndSize(<const char*>text.start, text.end - text.start)
 
 
-cdef inline bytes _bytes_or_none(Piece piece):
-    return None if piece.start == NULL else _bytes(piece)
+cdef inline bytes _bytes_or_none(Slice text):
+    return None if text.start == NULL else _bytes(text)
 
 
-cdef inline bint _is_one_member(Piece value) noexcept:
+cdef inline bint _is_one_member(Slice value) noexcept:
     """Return whether a value is a list of one member."""
     cdef Py_ssize_t size = value.end - value.start
     return size != 0 and memchr(value.start, 0x2C, size) == NULL
 
 
 cdef struct Section:
-    # Where it ends, the bits of Connection, the number that Content-Length gives, or -1.
+    # The end, the bits of Connection, and the Content-Length, or -1 without one.
     const unsigned char* end
     int connection
     long long length
-    # The values of the other single fields by their kinds; NULL for those that are not there.
-    Piece[KINDS] values
-    int reported
-    Piece[MOST_REPORTED] names
-    Piece[MOST_REPORTED] reports
+    # The values of the other single fields by their kinds; NULL for a field that is missing.
+    Slice[NOT_SIMPLE] values
+    int reserved
+    Slice[MAX_RESERVED] names
+    Slice[MAX_RESERVED] reserved_values
     int cuts
-    Piece[MOST_CUTS] lines
+    Slice[MAX_CUTS] lines
 
 
 cdef class FastScan:
-    """Takes the heads that `limits` allow; `kinds` are the field names of interest.
+    """Reads heads within `limits`; `kinds` are the kinds of field names, `options` bits by name.
 
-    `prefix` and `suffix` are those of the family of fields to report, in lower case; without a
-    prefix there is none.
+    `prefix` and `suffix` are those of ReservedFields.
     """
 
-    # The owners of the words' bytes.
+    # The objects that own the bytes of the words.
     cdef list _texts
-    # By length, and where in the array the first of each length stands: most names are told apart
-    # by their length alone. Behind the last one stands a word of no length.
-    cdef Word[MOST_WORDS + 1] _names
-    cdef unsigned char[LONGEST + 1] _first
-    cdef Word[MOST_WORDS + 1] _options
+    # Sorted by length, and the index of the first name of each length, because most names differ
+    # in length. A word without text marks the end.
+    cdef Word[MAX_WORDS + 1] _names
+    cdef unsigned char[MAX_WORD_SIZE + 1] _first
+    cdef Word[MAX_WORDS + 1] _options
     cdef Word _prefix, _suffix
     cdef bytes _name, _host
     cdef Py_ssize_t _start_line, _section, _fields
@@ -225,13 +238,14 @@ cdef class FastScan:
     def __init__(self, kinds, options, limits, bytes prefix not None, bytes suffix not None):
         cdef int index
         names = sorted(kinds, key=len)
-        if max(len(names), len(options)) > MOST_WORDS or len(names[len(names) - 1]) > LONGEST:
+        if max(len(names), len(options)) > MAX_WORDS or len(names[len(names) - 1]) > MAX_WORD_SIZE:
             raise ValueError("too many words, or too long")
         self._texts = [*names, *options, prefix, suffix]
-        for index in range(LONGEST + 1):
+        for index in range(MAX_WORD_SIZE + 1):
             self._first[index] = len(names)
         for index in reversed(range(len(names))):
-            self._names[index] = _word(names[index], kinds[names[index]])
+            kind = _SIMPLE_KINDS.get(kinds[names[index]], NOT_SIMPLE)
+            self._names[index] = _word(names[index], kind)
             self._first[len(names[index])] = index
         self._names[len(names)] = _word(b"", -1)
         for index, option in enumerate(options):
@@ -239,8 +253,8 @@ cdef class FastScan:
         self._options[len(options)] = _word(b"", 0)
         self._name = b""
         self._host = b""
-        self._prefix = _word(prefix, REPORTED)
-        self._suffix = _word(suffix, REPORTED)
+        self._prefix = _word(prefix, RESERVED)
+        self._suffix = _word(suffix, RESERVED)
         self._start_line, self._section, self._fields = limits
 
     def request(self, bytes buffer not None):
@@ -248,8 +262,8 @@ cdef class FastScan:
         cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(buffer)
         cdef const unsigned char* last = text + PyBytes_GET_SIZE(buffer)
         cdef const unsigned char* at = text
-        cdef Piece method, target
-        cdef Section found
+        cdef Slice method, target
+        cdef Section section
         method.start = at
         while CLASSES[at[0]] & TCHAR:
             at += 1
@@ -267,23 +281,23 @@ cdef class FastScan:
             return None
         if at[9] != 0x0D or at[10] != 0x0A or at + 11 - text > self._start_line:
             return None
-        if not self._read(at + 11, last, &found):
+        if not self._read(at + 11, last, &section):
             return None
         return (
-            # One object for the usual one, whose hash is known.
+            # One object for the usual method, so that its hash is computed once.
             GET if method.end - text == 3 and memcmp(text, b"GET", 3) == 0 else _bytes(method),
             _bytes(target),
             at[8] - 0x30,
             at + 11 - text,
-            found.end - text,
-            _plain(buffer, &found),
-            found.connection,
-            None if found.length < 0 else found.length,
-            _bytes_or_none(found.values[TRANSFER_ENCODING]),
-            _bytes_or_none(found.values[UPGRADE]),
-            self._host_of(found.values[HOST]),
-            _bytes_or_none(found.values[EXPECT]),
-            self._reported(&found),
+            section.end - text,
+            _stripped(buffer, &section),
+            section.connection,
+            None if section.length < 0 else section.length,
+            _bytes_or_none(section.values[TRANSFER_ENCODING]),
+            _bytes_or_none(section.values[UPGRADE]),
+            self._host_of(section.values[HOST]),
+            _bytes_or_none(section.values[EXPECT]),
+            self._reserved_fields(&section),
         )
 
     def response(self, bytes buffer not None):
@@ -291,7 +305,7 @@ cdef class FastScan:
         cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(buffer)
         cdef const unsigned char* last = text + PyBytes_GET_SIZE(buffer)
         cdef const unsigned char* at = text + 12
-        cdef Section found
+        cdef Section section
         if last - text < 14 or memcmp(text, b"HTTP/1.", 7) != 0 or text[8] != 0x20:
             return None
         if text[7] != 0x30 and text[7] != 0x31:
@@ -303,31 +317,31 @@ cdef class FastScan:
         at = _value_end(at, last)
         if at[0] != 0x0D or at[1] != 0x0A or at + 2 - text > self._start_line:
             return None
-        if not self._read(at + 2, last, &found):
+        if not self._read(at + 2, last, &section):
             return None
         return (
             (text[9] - 0x30) * 100 + (text[10] - 0x30) * 10 + (text[11] - 0x30),
             text[7] - 0x30,
             at + 2 - text,
-            found.end - text,
-            _plain(buffer, &found),
-            found.connection,
-            None if found.length < 0 else found.length,
-            _bytes_or_none(found.values[TRANSFER_ENCODING]),
-            _bytes_or_none(found.values[UPGRADE]),
+            section.end - text,
+            _stripped(buffer, &section),
+            section.connection,
+            None if section.length < 0 else section.length,
+            _bytes_or_none(section.values[TRANSFER_ENCODING]),
+            _bytes_or_none(section.values[UPGRADE]),
         )
 
     cdef bint _read(
-        self, const unsigned char* text, const unsigned char* last, Section* found
+        self, const unsigned char* text, const unsigned char* last, Section* section
     ) noexcept:
         """Read the header section at `text`; return whether all of it is simple."""
         cdef const unsigned char* at = text
-        cdef Piece name, value
+        cdef Slice name, value
         cdef int kind, seen = 0, lines = 0
-        found.connection = found.reported = found.cuts = 0
-        found.length = -1
-        for kind in range(KINDS):
-            found.values[kind].start = NULL
+        section.connection = section.reserved = section.cuts = 0
+        section.length = -1
+        for kind in range(NOT_SIMPLE):
+            section.values[kind].start = NULL
         while at[0] != 0x0D:
             name.start = at
             while CLASSES[at[0]] & TCHAR:
@@ -353,71 +367,71 @@ cdef class FastScan:
                 value.start += 1
             while value.start < value.end and _is_blank(value.end - 1):
                 value.end -= 1
-            if not self._note(kind, name, value, at, found):
+            if not self._add_field(kind, name, value, at, section):
                 return False
-        found.end = at + 2
-        return at[1] == 0x0A and found.end - text <= self._section and lines <= self._fields
+        section.end = at + 2
+        return at[1] == 0x0A and section.end - text <= self._section and lines <= self._fields
 
-    cdef bint _note(
-        self, int kind, Piece name, Piece value, const unsigned char* line_end, Section* found
+    cdef bint _add_field(
+        self, int kind, Slice name, Slice value, const unsigned char* line_end, Section* section
     ) noexcept:
-        """Take note of a field of interest; return whether it is simple."""
+        """Add a field of interest to the section; return whether it is simple."""
         if kind == HOST or kind == EXPECT or kind == TRANSFER_ENCODING:
-            found.values[kind] = value
+            section.values[kind] = value
             if kind == TRANSFER_ENCODING:
                 return _is_bare(name.end + 1, value, line_end - 2)
             if kind == EXPECT:
                 return _is_one_member(value)
             return _is_host(value.start, value.end)
         if kind == CONTENT_LENGTH:
-            found.length = _number(value.start, value.end)
-            return found.length >= 0
-        if found.cuts == MOST_CUTS:
+            section.length = _number(value.start, value.end)
+            return section.length >= 0
+        if section.cuts == MAX_CUTS:
             return False
-        found.lines[found.cuts].start = name.start
-        found.lines[found.cuts].end = line_end
-        found.cuts += 1
+        section.lines[section.cuts].start = name.start
+        section.lines[section.cuts].end = line_end
+        section.cuts += 1
         if kind == CONNECTION:
-            found.connection = self._option(value.start, value.end - value.start)
-            return found.connection != 0
+            section.connection = self._option(value.start, value.end - value.start)
+            return section.connection != 0
         if kind == UPGRADE:
-            found.values[kind] = value
-        elif kind == REPORTED:
-            if found.reported == MOST_REPORTED:
+            section.values[kind] = value
+        elif kind == RESERVED:
+            if section.reserved == MAX_RESERVED:
                 return False
-            found.names[found.reported] = name
-            found.reports[found.reported] = value
-            found.reported += 1
-        elif kind >= KINDS:
+            section.names[section.reserved] = name
+            section.reserved_values[section.reserved] = value
+            section.reserved += 1
+        elif kind >= NOT_SIMPLE:
             return False
         return True
 
     cdef int _kind(self, const unsigned char* name, Py_ssize_t size) noexcept:
-        """Return the kind of a name, -1 when it is of no interest."""
+        """Return the kind of a name, -1 if it is of no interest."""
         cdef Word* word
-        if size <= LONGEST:
+        if size <= MAX_WORD_SIZE:
             word = &self._names[self._first[size]]
             while word.size == size:
                 if _is_word(name, word):
-                    return word.means
+                    return word.number
                 word += 1
         if self._prefix.size == 0 or size < self._prefix.size or size < self._suffix.size:
             return -1
         if not _is_word(name, &self._prefix):
             return -1
-        return REPORTED if _is_word(name + size - self._suffix.size, &self._suffix) else -1
+        return RESERVED if _is_word(name + size - self._suffix.size, &self._suffix) else -1
 
     cdef int _option(self, const unsigned char* value, Py_ssize_t size) noexcept:
-        """Return the bit of the one option that a Connection value is, 0 for any other value."""
+        """Return the bit of a Connection value that is one known option, 0 for any other value."""
         cdef Word* word = &self._options[0]
         while word.size:
             if word.size == size and _is_word(value, word):
-                return word.means
+                return word.number
             word += 1
         return 0
 
-    cdef bytes _host_of(self, Piece value):
-        """Return the value of Host: one object for those that are alike, whose hash is known."""
+    cdef bytes _host_of(self, Slice value):
+        """Return the value of Host: the last object if it is equal, because its hash is known."""
         cdef Py_ssize_t size
         if value.start == NULL:
             return None
@@ -428,42 +442,42 @@ cdef class FastScan:
             self._host = _bytes(value)
         return self._host
 
-    cdef tuple _reported(self, Section* found):
-        """Return the fields of the family that were found."""
+    cdef tuple _reserved_fields(self, Section* section):
+        """Return the reserved fields as (lower-case name, value)."""
         cdef Word known
-        cdef Piece name
+        cdef Slice name
         cdef int index
         cdef tuple fields = ()
-        for index in range(found.reported):
-            name = found.names[index]
-            known = _word(self._name, REPORTED)
+        for index in range(section.reserved):
+            name = section.names[index]
+            known = _word(self._name, RESERVED)
             if known.size != name.end - name.start or not _is_word(name.start, &known):
-                # Mostly it is the same name, so the last one is kept as an object.
+                # Most requests have the same name, so the last one is kept as an object.
                 self._name = _bytes(name).lower()
-            field = (self._name, _bytes(found.reports[index]))
-            if found.reported == 1:
+            field = (self._name, _bytes(section.reserved_values[index]))
+            if section.reserved == 1:
                 return (field,)
             fields += (field,)
         return fields
 
 
-cdef bytes _plain(bytes buffer, Section* found):
-    """Return the head without the lines to cut."""
+cdef bytes _stripped(bytes buffer, Section* section):
+    """Return the head without its cuts."""
     cdef const unsigned char* at = <const unsigned char*>PyBytes_AS_STRING(buffer)
-    cdef Py_ssize_t size = found.end - at
+    cdef Py_ssize_t size = section.end - at
     cdef int index
     cdef char* to
-    cdef bytes made
-    if found.cuts == 0 and size == PyBytes_GET_SIZE(buffer):
+    cdef bytes stripped
+    if section.cuts == 0 and size == PyBytes_GET_SIZE(buffer):
         return buffer
-    for index in range(found.cuts):
-        size -= found.lines[index].end - found.lines[index].start
-    made = PyBytes_FromStringAndSize(NULL, size)
-    to = PyBytes_AS_STRING(made)
-    for index in range(found.cuts):
-        size = found.lines[index].start - at
+    for index in range(section.cuts):
+        size -= section.lines[index].end - section.lines[index].start
+    stripped = PyBytes_FromStringAndSize(NULL, size)
+    to = PyBytes_AS_STRING(stripped)
+    for index in range(section.cuts):
+        size = section.lines[index].start - at
         memcpy(to, at, size)
         to += size
-        at = found.lines[index].end
-    memcpy(to, at, found.end - at)
-    return made
+        at = section.lines[index].end
+    memcpy(to, at, section.end - at)
+    return stripped

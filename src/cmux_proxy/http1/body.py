@@ -1,8 +1,9 @@
-"""Which of the bytes that arrive are still this message's body (RFC 9112 section 6 and 7.1).
+"""Which of the bytes that arrive belong to this message's body (RFC 9112 sections 6 and 7.1).
 
-Three kinds with one interface: `feed` takes what arrived and returns what may travel on; once
-`is_done`, `rest` holds the bytes behind the body. Bytes pass through unchanged and, where nothing
-has to be held back, uncopied. Knows nothing of why the body ends as it does (`framing.py`).
+Three classes with one interface: `feed` takes the bytes that arrived and returns those to forward;
+once `is_done`, `trailing_data` has the bytes after the body. Bytes are forwarded unchanged, and
+without a copy if all of them can be forwarded. Does not know how a framing is chosen
+(`framing.py`).
 """
 
 import re
@@ -18,62 +19,62 @@ _DATA: Final = 1
 _DATA_END: Final = 2
 _TRAILERS: Final = 3
 
-# How much of an unfinished size line is judged byte by byte.
-_LOOKED_AT: Final = 32
+# How many bytes of an unfinished size line are checked; the rest is checked when the line ends.
+_CHECKED_START: Final = 32
 
 
 class Body:
-    """A body that is under way."""
+    """A message body whose bytes arrive one read at a time."""
 
-    __slots__ = ("is_done", "is_mended", "rest")
+    __slots__ = ("is_done", "is_normalized", "trailing_data")
 
     def __init__(self) -> None:
         self.is_done = False
-        # Whether bytes around the content were not as they should be.
-        self.is_mended = False
-        self.rest = b""
+        # Whether size lines were changed because they do not follow the RFC.
+        self.is_normalized = False
+        self.trailing_data = b""
 
     def feed(self, data: bytes, start: int) -> bytes:
         """Take data[start:]; return the bytes to forward. Raises BadMessage."""
         raise NotImplementedError
 
     def ends_with_connection(self) -> bool:
-        """Return whether the end of the connection completes this body."""
+        """Return whether the end of the connection is the end of this body."""
         return False
 
 
 class LengthBody(Body):
     """A body of a known number of bytes (Content-Length)."""
 
-    __slots__ = ("left",)
+    __slots__ = ("remaining",)
 
     def __init__(self, length: int) -> None:
         super().__init__()
-        self.left = length
+        self.remaining = length
         self.is_done = length == 0
 
     def feed(self, data: bytes, start: int) -> bytes:
         """Take data[start:]; return the part that belongs to the body."""
-        end = start + self.left
+        end = start + self.remaining
         if end > len(data):
-            self.left = end - len(data)
+            self.remaining = end - len(data)
             return data[start:] if start else data
-        self.left = 0
+        self.remaining = 0
         self.is_done = True
         if start == 0 and end == len(data):
-            # Compiled, even a slice of the whole would be a copy.
+            # In a compiled build, even a slice of all bytes is a copy.
             return data
-        self.rest = data[end:]
+        self.trailing_data = data[end:]
         return data[start:end]
 
 
 class UntilCloseBody(Body):
-    """A response body that the end of the connection ends."""
+    """A response body that ends with the connection."""
 
     __slots__ = ()
 
     def feed(self, data: bytes, start: int) -> bytes:
-        """Take data[start:]; all of it is body."""
+        """Take data[start:]; return all of it."""
         return data[start:] if start else data
 
     def ends_with_connection(self) -> bool:
@@ -82,37 +83,37 @@ class UntilCloseBody(Body):
 
 
 class ChunkRules:
-    """What a chunked body may have around its content.
+    """The limits of a chunked body besides its content, in bytes, and the trailers to drop.
 
-    `line` bounds the extensions of one chunk, `extensions` those of all together and `trailers`
-    the lines of the trailer section, in bytes; trailers whose lower-case name begins with
-    `family` are dropped.
+    `line` limits the extensions of one chunk, `extensions` those of all chunks, and `trailers` the
+    lines of the trailer section. Trailers whose lower-case name begins with `reserved_prefix` are
+    dropped.
     """
 
-    __slots__ = ("extensions", "family", "line", "trailers")
+    __slots__ = ("extensions", "line", "reserved_prefix", "trailers")
 
-    def __init__(self, line: int, extensions: int, trailers: int, family: bytes) -> None:
+    def __init__(self, line: int, extensions: int, trailers: int, reserved_prefix: bytes) -> None:
         self.line = line
         self.extensions = extensions
         self.trailers = trailers
-        self.family = family
+        self.reserved_prefix = reserved_prefix
 
 
 class ChunkedBody(Body):
     """A chunked body (RFC 9112 section 7.1); with `unwrap`, only the chunks' content is returned.
 
-    Every size line and trailer is validated as a whole before a byte of it is passed on.
+    A size line or a trailer is forwarded only after all of it has been validated.
     """
 
     __slots__ = (
-        "_extensions",
-        "_held",
-        "_left",
+        "_extensions_size",
+        "_pending",
         "_phase",
+        "_remaining",
         "_rules",
         "_trailers",
+        "_trailers_size",
         "_unwrap",
-        "_walked",
     )
 
     def __init__(self, rules: ChunkRules, unwrap: bool) -> None:
@@ -120,48 +121,48 @@ class ChunkedBody(Body):
         self._rules = rules
         self._unwrap = unwrap
         self._phase = _SIZE
-        self._left = 0
-        # The beginning of a line whose end is still under way.
-        self._held = b""
-        self._extensions = 0
-        # The trailers to forward, and the size of all trailers read.
+        self._remaining = 0
+        # The beginning of a line whose end has not arrived.
+        self._pending = b""
+        self._extensions_size = 0
+        # The trailers to forward, and the size of all trailers that were read.
         self._trailers = b""
-        self._walked = 0
+        self._trailers_size = 0
 
     def feed(self, data: bytes, start: int) -> bytes:
-        """Take data[start:]; return what may travel on. Raises BadMessage."""
-        if self._held:
+        """Take data[start:]; return the bytes to forward. Raises BadMessage."""
+        if self._pending:
             if self._phase != _DATA_END and data.find(b"\n", start) < 0:
-                self._hold(self._held + data[start:])
+                self._hold(self._pending + data[start:])
                 return b""
-            data = self._held + data[start:]
+            data = self._pending + data[start:]
             start = 0
-            self._held = b""
+            self._pending = b""
         content: list[bytes] | None = [] if self._unwrap else None
-        position = self._walk(data, start, content)
+        position = self._read_chunks(data, start, content)
         if self._phase == _TRAILERS:
-            return self._finish(data, start, position, content)
-        self._held = data[position:]
+            return self._read_trailers(data, start, position, content)
+        self._pending = data[position:]
         if content is not None:
             return b"".join(content)
-        return self._pass(data, start, position)
+        return self._forwarded(data, start, position)
 
-    def _pass(self, data: bytes, start: int, end: int) -> bytes:
-        """Return data[start:end], chunks and all, uncopied where that is everything."""
+    def _forwarded(self, data: bytes, start: int, end: int) -> bytes:
+        """Return data[start:end] with its size lines, without a copy if that is all of `data`."""
         return data if start == 0 and end == len(data) else data[start:end]
 
-    def _walk(self, data: bytes, start: int, content: list[bytes] | None) -> int:
-        """Step over chunks; return where the first byte stands that cannot be judged yet."""
+    def _read_chunks(self, data: bytes, start: int, content: list[bytes] | None) -> int:
+        """Read chunks, and add their content; return the position of the first byte not read."""
         size = len(data)
         position = start
         while position < size and self._phase != _TRAILERS:
             if self._phase == _DATA:
-                end = min(position + self._left, size)
+                end = min(position + self._remaining, size)
                 if content is not None:
                     content.append(data[position:end])
-                self._left -= end - position
+                self._remaining -= end - position
                 position = end
-                if not self._left:
+                if not self._remaining:
                     self._phase = _DATA_END
             elif self._phase == _DATA_END:
                 if not data.startswith(b"\r\n", position):
@@ -179,7 +180,7 @@ class ChunkedBody(Body):
         return position
 
     def _read_size(self, data: bytes, start: int, position: int) -> int:
-        """Take the size line at `position`; return where it ends, 0 where it is none (yet)."""
+        """Read the size line at `position`; return its end, or 0 if it is incomplete or invalid."""
         match = CHUNK_LINE.match(data, position)
         return 0 if match is None else self._begin_chunk(match)
 
@@ -192,68 +193,75 @@ class ChunkedBody(Body):
         return end
 
     def _count_extension(self, size: int) -> None:
-        self._extensions += size
-        if size > self._rules.line or self._extensions > self._rules.extensions:
+        self._extensions_size += size
+        if size > self._rules.line or self._extensions_size > self._rules.extensions:
             raise BadMessage("the chunk extensions are too long")
 
     def _begin_content(self, size: int) -> None:
-        self._left = size
+        self._remaining = size
         self._phase = _DATA if size else _TRAILERS
 
     def _hold(self, line: bytes) -> None:
-        """Keep a line that has not ended, unless it can no longer become a valid one."""
+        """Keep a line that has not ended; raise BadMessage if it cannot become a valid line."""
         if self._phase == _TRAILERS:
-            if line != b"\r" and self._walked + len(line) > self._rules.trailers:
+            if line != b"\r" and self._trailers_size + len(line) > self._rules.trailers:
                 raise BadMessage("the trailer section is too large")
         else:
-            # A long line is looked at again when it has ended, so that the work is linear.
+            # The rest of a long line is checked when the line ends, so that the work is linear.
             if b"\n" not in line:
-                is_known = len(self._held) >= _LOOKED_AT
-                start = b"" if is_known else line[:_LOOKED_AT]
+                is_checked = len(self._pending) >= _CHECKED_START
+                start = b"" if is_checked else line[:_CHECKED_START]
             else:
                 start = line
-            if not self._may_be_size(start):
+            if not self._may_be_size_line(start):
                 raise BadMessage("a chunk size line is malformed")
             self._check_size_line(line.removesuffix(b"\r"))
-        self._held = line
+        self._pending = line
 
     def _check_size_line(self, line: bytes) -> None:
-        """Raise BadMessage where more stands behind the size than the rules allow."""
+        """Raise BadMessage if the extensions after the size are longer than the rules allow."""
         extension = line.find(b";")
-        before = _LOOKED_AT if extension < 0 else min(extension, _LOOKED_AT)
-        if len(line) - before > self._rules.line:
+        size_end = _CHECKED_START if extension < 0 else min(extension, _CHECKED_START)
+        if len(line) - size_end > self._rules.line:
             raise BadMessage("the chunk extensions are too long")
 
-    def _may_be_size(self, start: bytes) -> bool:
-        """Return whether a size line may begin so."""
+    def _may_be_size_line(self, start: bytes) -> bool:
+        """Return whether a size line may begin with `start`."""
         return CHUNK_LINE_START.fullmatch(start) is not None
 
-    def _finish(self, data: bytes, start: int, position: int, content: list[bytes] | None) -> bytes:
-        """Read trailers at `position`; they are held back until all have come."""
+    def _read_trailers(
+        self, data: bytes, start: int, position: int, content: list[bytes] | None
+    ) -> bytes:
+        """Read trailers at `position`; return the bytes to forward.
+
+        Trailers are forwarded only when all of them have arrived.
+        """
         chunks_end = position
         while True:
             end = data.find(b"\n", position) + 1
             if not end:
                 self._hold(data[position:])
-                return self._pass(data, start, chunks_end) if content is None else b"".join(content)
+                if content is not None:
+                    return b"".join(content)
+                return self._forwarded(data, start, chunks_end)
             line = data[position:end]
             position = end
             if line == b"\r\n":
                 break
-            self._walked += len(line)
-            if self._walked > self._rules.trailers:
+            self._trailers_size += len(line)
+            if self._trailers_size > self._rules.trailers:
                 raise BadMessage("the trailer section is too large")
-            if may_forward_trailer(line, self._rules.family):
+            if may_forward_trailer(line, self._rules.reserved_prefix):
                 self._trailers += line
         self.is_done = True
-        self.rest = data[position:]
+        self.trailing_data = data[position:]
         if content is not None:
             return b"".join(content)
         if position == chunks_end + 2 and not self._trailers:
-            return self._pass(data, start, position)
-        return self._pass(data, start, chunks_end) + self._trailers + b"\r\n"
+            return self._forwarded(data, start, position)
+        return self._forwarded(data, start, chunks_end) + self._trailers + b"\r\n"
 
 
 def request_body(framing: int, rules: ChunkRules) -> Body:
-    """Return the body of a request that `framing` calls for."""
+    """Return the body of a request with that framing."""
     return ChunkedBody(rules, False) if framing == CHUNKED else LengthBody(framing)

@@ -1,7 +1,7 @@
-"""Why a head was refused: the slow, line-by-line look that only refused heads get.
+"""Why a head was refused: reads it line by line, which is slow and only done for refused heads.
 
-The scanners know that a head is bad from one failed match; these functions find the clause that
-tells its sender what to mend, and the status that fits (RFC 9112 sections 2.2, 3, 4 and 5).
+The scanners know from one failed match that a head is invalid. These functions find the reason, as
+a clause for its sender, and the status (RFC 9112 sections 2.2, 3, 4 and 5).
 """
 
 import re
@@ -21,8 +21,7 @@ _REQUEST_LINE = re.compile(REQUEST_LINE)
 _STATUS_LINE = re.compile(STATUS_LINE)
 _FIELD_LINE = re.compile(FIELD_LINE)
 _FIRST_BYTE = re.compile(rb"[" + TCHAR + rb"]")
-# RFC 9112 section 2.3: what is not spelled like this is no version at all, but for what people
-# call the later ones.
+# RFC 9112 section 2.3, and the short names of the later versions.
 _VERSION = re.compile(rb"HTTP/(?:[0-9]\.[0-9]|[23])")
 _PREFACE = b"PRI * HTTP/2.0\r\n"
 _TLS_HANDSHAKE = 0x16
@@ -30,30 +29,30 @@ _BAD_STATUS_LINE = "the status line is malformed"
 
 
 def explain_request(buffer: bytes) -> BadMessage:
-    """Return the refusal for a request head that did not match."""
+    """Return the reason for a request head that did not match."""
     line, fields = _parts(buffer)
     return _request_line_fault(line) or _fields_fault(fields)
 
 
 def explain_response(buffer: bytes) -> BadMessage:
-    """Return the refusal for a response head that did not match."""
+    """Return the reason for a response head that did not match."""
     line, fields = _parts(buffer)
     return _status_line_fault(line) or _fields_fault(fields)
 
 
-def check_method(buffer: bytes, most: int) -> None:
-    """Raise BadMessage where a request line of up to `most` bytes would be all method.
+def check_method(buffer: bytes, max_size: int) -> None:
+    """Raise BadMessage if the method alone exceeds the limit of a request line.
 
-    Any other line that is too long is so for its target (RFC 9112 section 3).
+    Every other line that is too long has a target that is too long (RFC 9112 section 3).
     """
-    if len(buffer) > most:
-        method = TOKEN_ONLY.match(buffer, 0, most + 1)
-        if method is not None and method.end() > most:
+    if len(buffer) > max_size:
+        method = TOKEN_ONLY.match(buffer, 0, max_size + 1)
+        if method is not None and method.end() > max_size:
             raise BadMessage("the method is too long")
 
 
 def check_request_start(buffer: bytes, searched: int) -> None:
-    """Raise BadMessage where an unfinished request head can no longer become a valid one."""
+    """Raise BadMessage if an unfinished request head cannot become a valid one."""
     if not searched and buffer and _FIRST_BYTE.match(buffer) is None:
         if buffer[0] == _TLS_HANDSHAKE:
             raise BadMessage("this port speaks plain HTTP, and TLS was sent; use http://")
@@ -68,9 +67,9 @@ def check_request_start(buffer: bytes, searched: int) -> None:
 
 
 def check_response_start(buffer: bytes, searched: int) -> None:
-    """Raise BadMessage where an unfinished response head can no longer become a valid one."""
+    """Raise BadMessage if an unfinished response head cannot become a valid one."""
     if not b"HTTP/1.".startswith(buffer[:7]):
-        raise BadMessage("the answer does not begin with HTTP/1.")
+        raise BadMessage("the response does not begin with HTTP/1.")
     line_end = buffer.find(b"\n") + 1
     if line_end > searched:
         line = buffer[: line_end - 1].removesuffix(b"\r")
@@ -88,7 +87,7 @@ def _request_line_fault(line: bytes) -> BadMessage | None:
     if _REQUEST_LINE.fullmatch(line) is not None:
         return None
     if line == _PREFACE:
-        return BadMessage("HTTP/2 is not served here; use HTTP/1.1", 505)
+        return BadMessage("HTTP/2 is not supported; use HTTP/1.1", 505)
     fault = _bytes_fault(line)
     if fault is not None:
         return fault
@@ -101,8 +100,8 @@ def _request_line_fault(line: bytes) -> BadMessage | None:
     if _VERSION.fullmatch(version) is None:
         return BadMessage("the request line does not end in an HTTP version")
     if version not in (b"HTTP/1.0", b"HTTP/1.1"):
-        return BadMessage("only HTTP/1.0 and HTTP/1.1 are served here", 505)
-    return BadMessage("the request target has bytes that do not belong there")
+        return BadMessage("only HTTP/1.0 and HTTP/1.1 are supported", 505)
+    return BadMessage("the request target has bytes that are not allowed")
 
 
 def _status_line_fault(line: bytes) -> BadMessage | None:
@@ -137,9 +136,9 @@ def _bytes_fault(line: bytes) -> BadMessage | None:
     if b"\n" in text:
         return BadMessage("a line ends in LF without CR")
     if b"\r" in text:
-        return BadMessage("a CR stands without its LF")
+        return BadMessage("a CR is not followed by LF")
     if b"\x00" in text:
-        return BadMessage("a NUL byte stands in the head")
+        return BadMessage("the head contains a NUL byte")
     if any((byte < 0x20 and byte != 0x09) or byte == 0x7F for byte in text):
-        return BadMessage("a control byte stands in the head")
+        return BadMessage("the head contains a control byte")
     return None

@@ -1,14 +1,15 @@
-"""Which fields a rule is interested in, and of what kind each is.
+"""Which fields the reader acts on, and what it does with each: their kinds.
 
-The numbers are those of `_fast_scan.pyx` too. Neighbours: `field_lines.py` finds the lines,
-`fields.py` does with them what their kind says.
+Requests and responses have different kinds: only a request has a Host and an Expect to judge.
+Neighbours: `field_lines.py` finds the lines, `fields.py` acts on their kinds, and `_fast_scan.pyx`
+imports the numbers.
 """
 
 from typing import Final
 
 from cmux_proxy.http1.reserved_fields import ReservedFields
 
-KIND_REPORTED: Final = 0
+KIND_RESERVED: Final = 0
 KIND_HOP_BY_HOP: Final = 1
 KIND_HOST: Final = 2
 KIND_EXPECT: Final = 3
@@ -19,7 +20,7 @@ KIND_UPGRADE: Final = 7
 KIND_TE: Final = 8
 KIND_HTTP2_SETTINGS: Final = 9
 
-_KINDS: Final[dict[bytes, int]] = {
+_RESPONSE_KINDS: Final[dict[bytes, int]] = {
     b"connection": KIND_CONNECTION,
     b"content-length": KIND_CONTENT_LENGTH,
     b"keep-alive": KIND_HOP_BY_HOP,
@@ -30,8 +31,8 @@ _KINDS: Final[dict[bytes, int]] = {
     b"transfer-encoding": KIND_TRANSFER_ENCODING,
     b"upgrade": KIND_UPGRADE,
 }
-# In a response these say nothing to a proxy, but that TE may not travel on.
 _REQUEST_KINDS: Final[dict[bytes, int]] = {
+    **_RESPONSE_KINDS,
     b"expect": KIND_EXPECT,
     b"host": KIND_HOST,
     b"http2-settings": KIND_HTTP2_SETTINGS,
@@ -39,12 +40,16 @@ _REQUEST_KINDS: Final[dict[bytes, int]] = {
 }
 
 
-def names_of_interest(family: ReservedFields) -> dict[bytes, int]:
-    """Return the kinds of the fields that a FieldReader with this family looks at, by name."""
-    is_request = family.prefix != b""
-    kinds = {**_KINDS, **_REQUEST_KINDS} if is_request else dict(_KINDS)
-    for name in family.cut:
+def request_field_kinds(reserved: ReservedFields) -> dict[bytes, int]:
+    """Return the kinds of a request's fields by lower-case name, with the names in `reserved`."""
+    kinds = dict(_REQUEST_KINDS)
+    for name in reserved.cut_only:
         kinds[name] = KIND_HOP_BY_HOP
-    for name in family.reported:
-        kinds[name] = KIND_REPORTED
+    for name in reserved.names:
+        kinds[name] = KIND_RESERVED
     return kinds
+
+
+def response_field_kinds() -> dict[bytes, int]:
+    """Return the kinds of a response's fields by lower-case name."""
+    return dict(_RESPONSE_KINDS)

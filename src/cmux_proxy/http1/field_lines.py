@@ -1,7 +1,8 @@
-"""The bytes of a head: where it ends, which lines are valid, which a rule is interested in.
+"""The lines of a head: where the head ends, which lines are valid, which lines matter.
 
-Every byte of a line is validated when it is read for the first time. What it says is a function of
-its bytes, so it is remembered, and a head that is new costs little more than its new lines.
+Every byte of a line is validated when the line is read for the first time. What a line says depends
+on its bytes alone, so it is cached, and a new head costs little more than its new lines. Does not
+know what the fields mean; `fields.py` acts on their kinds.
 """
 
 import re
@@ -13,28 +14,28 @@ _REQUEST_LINE: Final = re.compile(REQUEST_LINE)
 _STATUS_LINE: Final = re.compile(STATUS_LINE)
 _FIELD: Final = re.compile(FIELD)
 
-# Enough for the peers of a development machine; in all at most half a megabyte.
-_REMEMBERED: Final = 2048
-_LONGEST: Final = 256
+# Enough for the peers of a development machine, and at most half a megabyte in total.
+MAX_CACHED_LINES: Final = 2048
+MAX_CACHED_LINE: Final = 256
 
-# A field of interest: kind, lower-case name (of a family's member, else empty), value without
-# surrounding white space, and where its line starts and ends.
+# A line of interest: kind, lower-case name (of a reserved field; otherwise empty), value without
+# surrounding white space, and where the line starts and ends.
 FieldLine = tuple[int, bytes, bytes, int, int]
-# What a line says: kind, name and value as above; the kind is -1 where no rule is interested.
-Said = tuple[int, bytes, bytes]
-_OF_NO_INTEREST: Final[Said] = (-1, b"", b"")
+# What a line says: kind, name and value as above. The kind is -1 for a line without interest.
+LineFacts = tuple[int, bytes, bytes]
+_NO_INTEREST: Final[LineFacts] = (-1, b"", b"")
 
 
-def head_end(buffer: bytes, searched: int) -> int:
-    """Return where the first blank line ends, or 0; `searched` bytes were looked at before."""
-    at = buffer.find(BLANK_LINE, max(0, searched - 3))
-    return 0 if at < 0 else at + 4
+def find_head_end(buffer: bytes, searched: int) -> int:
+    """Return where the first blank line ends, or 0; `searched` bytes were searched before."""
+    position = buffer.find(BLANK_LINE, max(0, searched - 3))
+    return 0 if position < 0 else position + 4
 
 
-def request_head(buffer: bytes, end: int) -> tuple[bytes, bytes, int, int, bytes] | None:
-    """Take a request head apart that ends at `end`; None when its first line is not valid.
+def split_request_head(buffer: bytes, end: int) -> tuple[bytes, bytes, int, int, bytes] | None:
+    """Split the request head that ends at `end`; return None if its first line is not valid.
 
-    Returns method, target, the x of HTTP/1.x, the line's end, and the header section.
+    Returns the method, the target, the minor version, the end of the line, and the header section.
     """
     match = _REQUEST_LINE.match(buffer)
     if match is None:
@@ -44,10 +45,10 @@ def request_head(buffer: bytes, end: int) -> tuple[bytes, bytes, int, int, bytes
     return method, target, 1 if minor == b"1" else 0, line_end, buffer[line_end:end]
 
 
-def response_head(buffer: bytes, end: int) -> tuple[int, int, int, bytes] | None:
-    """Take a response head apart that ends at `end`; None when its first line is not valid.
+def split_response_head(buffer: bytes, end: int) -> tuple[int, int, int, bytes] | None:
+    """Split the response head that ends at `end`; return None if its first line is not valid.
 
-    Returns status, the x of HTTP/1.x, the line's end, and the header section.
+    Returns the status, the minor version, the end of the line, and the header section.
     """
     match = _STATUS_LINE.match(buffer)
     if match is None:
@@ -58,7 +59,7 @@ def response_head(buffer: bytes, end: int) -> tuple[int, int, int, bytes] | None
 
 
 def field_values(section: bytes, name: bytes) -> list[bytes]:
-    """Return the values of all lines of that lower-case name, in a section that was read."""
+    """Return the values of all lines with that lower-case name, in a section that was read."""
     size = len(name)
     return [
         line[size + 1 :].strip(b" \t")
@@ -68,53 +69,57 @@ def field_values(section: bytes, name: bytes) -> list[bytes]:
 
 
 class FieldLines:
-    """Finds the fields of interest: the names in `kinds`, and with `family` all that begin so.
+    """Finds the lines of interest: fields in `kinds`, and names that begin with `reserved_prefix`.
 
-    Names are in lower case; a family's members, and other names to report, are of kind 0.
+    Names are in lower case, and none begins with an empty prefix. Reserved fields have the kind 0.
+    `cache` has what valid lines say: at most MAX_CACHED_LINES lines of up to MAX_CACHED_LINE bytes.
     """
 
-    __slots__ = ("_family", "_kinds", "_known")
+    __slots__ = ("_kinds", "_reserved_prefix", "cache")
 
-    def __init__(self, kinds: dict[bytes, int], family: bytes) -> None:
+    def __init__(self, kinds: dict[bytes, int], reserved_prefix: bytes) -> None:
         self._kinds = kinds
-        self._family = family
-        # What valid lines say: peers repeat most of their lines, if not all of them.
-        self._known: dict[bytes, Said] = {}
+        self._reserved_prefix = reserved_prefix
+        # Peers repeat most of their lines.
+        self.cache: dict[bytes, LineFacts] = {}
 
     def find(self, block: bytes) -> list[FieldLine] | None:
-        """Return them, in order; None unless the block is valid lines up to its one blank line."""
+        """Return the lines of interest, in order.
+
+        Returns None unless the block consists of valid lines, and of one blank line at its end.
+        """
         lines = block.split(b"\r\n")
         if len(lines) < 2 or lines.pop() or lines.pop():
             return None
-        known = self._known
-        found: list[FieldLine] = []
+        cache = self.cache
+        of_interest: list[FieldLine] = []
         start = 0
         for line in lines:
-            said = known.get(line)
-            if said is None:
-                said = self._read(line)
-                if said is None:
+            facts = cache.get(line)
+            if facts is None:
+                facts = self._read(line)
+                if facts is None:
                     return None
             end = start + len(line) + 2
-            kind, name, value = said
+            kind, name, value = facts
             if kind >= 0:
-                found.append((kind, name, value, start, end))
+                of_interest.append((kind, name, value, start, end))
             start = end
-        return found
+        return of_interest
 
-    def _read(self, line: bytes) -> Said | None:
+    def _read(self, line: bytes) -> LineFacts | None:
         match = _FIELD.fullmatch(line)
         if match is None:
             return None
         name, value = match.groups()
         name = name.lower()
         kind = self._kinds.get(name, -1)
-        said = (kind, b"" if kind else name, value.rstrip(b" \t"))
+        facts = (kind, b"" if kind else name, value.rstrip(b" \t"))
         if kind < 0:
-            is_member = self._family != b"" and name.startswith(self._family)
-            said = (0, name, said[2]) if is_member else _OF_NO_INTEREST
-        if len(line) <= _LONGEST:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[line] = said
-        return said
+            is_reserved = self._reserved_prefix != b"" and name.startswith(self._reserved_prefix)
+            facts = (0, name, facts[2]) if is_reserved else _NO_INTEREST
+        if len(line) <= MAX_CACHED_LINE:
+            if len(self.cache) >= MAX_CACHED_LINES:
+                self.cache.clear()
+            self.cache[line] = facts
+        return facts

@@ -1,7 +1,8 @@
 """How the body of a message ends (RFC 9112 section 6.3), as one integer.
 
-n >= 0 is a length in bytes; CHUNKED and UNTIL_CLOSE are the two negative values. Knows nothing of
-the body's bytes (`body.py` reads those) nor of the connection's future (`keep_alive.py`).
+A value of 0 or more is a length in bytes; CHUNKED and UNTIL_CLOSE are the two negative values. Does
+not know the body's bytes (`body.py` reads those) nor whether the connection is kept
+(`keep_alive.py`).
 """
 
 from typing import Final
@@ -14,7 +15,7 @@ UNTIL_CLOSE: Final = -2
 
 
 def request_framing(head: RequestHead) -> int:
-    """Return the framing of a request's body; raise BadMessage where two readers could differ."""
+    """Return the framing of a request's body; raise BadMessage if two readers could differ."""
     fields = head.fields
     if fields.transfer_encoding is None:
         return fields.content_length or 0
@@ -25,9 +26,9 @@ def request_framing(head: RequestHead) -> int:
 def response_framing(head: ResponseHead, method: bytes) -> int:
     """Return the framing of the response to a request of that method.
 
-    `ResponseScanner` has left at most one of the framing fields, and none in a response that has
-    no content whatever was asked. Raises BadMessage for a coding other than chunked, also where no
-    body follows, and for a 101 that announces content.
+    `ResponseScanner` has left at most one framing field, and none in a response whose status allows
+    no content. Raises BadMessage for a coding other than chunked, even if no body follows, and for
+    a 101 response that announces content.
     """
     fields = head.fields
     coding = fields.transfer_encoding
@@ -36,7 +37,7 @@ def response_framing(head: ResponseHead, method: bytes) -> int:
         _check_coding(coding)
     status = head.status
     if status == 101 and (coding is not None or length):
-        # RFC 9110 section 15.2.2: what follows belongs to the other protocol.
+        # RFC 9110 section 15.2.2: the bytes after it belong to the other protocol.
         raise BadMessage("a 101 response announces a body")
     if status < 200 or status == 204 or status == 304 or method == b"HEAD":
         return 0
@@ -46,7 +47,7 @@ def response_framing(head: ResponseHead, method: bytes) -> int:
 
 
 def _check_request_coding(fields: Fields, coding: bytes, minor: int) -> None:
-    # RFC 9112 section 6.1; stricter in refusing every message that carries both fields.
+    # RFC 9112 section 6.1. Stricter: every message with both fields is refused.
     if fields.content_length is not None:
         raise BadMessage("both Transfer-Encoding and Content-Length are given")
     if minor == 0:
@@ -55,7 +56,7 @@ def _check_request_coding(fields: Fields, coding: bytes, minor: int) -> None:
 
 
 def _check_coding(coding: bytes) -> None:
-    # RFC 9112 section 6.1; stricter in refusing every coding but chunked, which a recipient of
-    # unchanged bytes could fail to understand.
+    # RFC 9112 section 6.1. Stricter: only chunked is accepted, because bytes are forwarded as they
+    # came and the recipient may not know another coding.
     if coding.lower() != b"chunked":
         raise BadMessage("Transfer-Encoding is not exactly chunked")

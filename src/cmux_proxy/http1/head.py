@@ -1,30 +1,30 @@
-"""The facts of one head, and what a head may measure.
+"""The facts of one head, and the limits of a head.
 
-Nothing here reads a head (`scan.py` does) or judges it (`framing.py`, `keep_alive.py`,
-`upgrade.py`); this is the vocabulary that they share.
+Does not read a head (`scan.py` does) nor judge it (`framing.py`, `keep_alive.py` and `upgrade.py`
+do); these are the classes that they share.
 """
 
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
 
-# What the Connection fields ask for, as bits (RFC 9110 section 7.6.1).
+# The options of the Connection fields, as bits (RFC 9110 section 7.6.1).
 CLOSE: Final = 1
 KEEP_ALIVE: Final = 2
 UPGRADE: Final = 4
 
-
+# Where a line starts and where it ends, as offsets into its header section.
 Span = tuple[int, int]
 
 
 class Fields:
-    """What the fields of one header section say; never changed once it has been read.
+    """What the fields of one header section say; not changed after it has been read.
 
-    `connection` has the bits above. `reported` holds the fields of the reported family as
-    (lower-case name, value), in order. Values are without surrounding white space, but for what no
-    Transfer-Encoding may have; of several lines, joined with a comma. `expect` names an expectation
-    once, however often it comes, and is None where no member is there; `upgrade` is without h2c
-    where HTTP2-Settings has come with it.
+    `connection` has the bits above. `reserved` holds the proxy's own fields as (lower-case name,
+    value), in order. Values have no surrounding white space, except for white space that is not
+    allowed in Transfer-Encoding. The values of several lines are joined with a comma. `expect`
+    names each expectation once, and is None if Expect has no member. `upgrade` is without h2c if
+    HTTP2-Settings came with it.
     """
 
     __slots__ = (
@@ -32,7 +32,7 @@ class Fields:
         "content_length",
         "expect",
         "host",
-        "reported",
+        "reserved",
         "transfer_encoding",
         "upgrade",
     )
@@ -45,7 +45,7 @@ class Fields:
         upgrade: bytes | None = None,
         host: bytes | None = None,
         expect: bytes | None = None,
-        reported: tuple[tuple[bytes, bytes], ...] = (),
+        reserved: tuple[tuple[bytes, bytes], ...] = (),
     ) -> None:
         self.connection = connection
         self.content_length = content_length
@@ -53,65 +53,67 @@ class Fields:
         self.upgrade = upgrade
         self.host = host
         self.expect = expect
-        self.reported = reported
+        self.reserved = reserved
 
 
 class Spans:
-    """Where the lines of one header section stand, as (start, end) offsets into it.
+    """Where the lines of interest of one header section are.
 
-    `cuts` may not travel on, in order; `handshake` are those of them that an upgrade keeps, none if
-    `Upgrade` has to be written anew; `host` and `coding` are the lines of Host and
-    Transfer-Encoding, `settings` those of HTTP2-Settings. `nominated` are the names that Connection
-    has had cut. `takes_trailers` says that a request's TE has the member `trailers`.
+    `cuts` are the lines that may not be forwarded, in order. Two groups of them are kept in an
+    upgrade: `connection_lines` and `upgrade_lines`; both are empty if h2c was removed, because
+    Upgrade and Connection are then written again. `nominated` are the names that Connection
+    nominates. `accepts_trailers` says that a request's TE has the member `trailers`.
     """
 
     __slots__ = (
-        "coding",
+        "accepts_trailers",
+        "connection_lines",
         "cuts",
-        "handshake",
-        "host",
+        "host_line",
+        "http2_settings_lines",
         "nominated",
-        "settings",
-        "takes_trailers",
+        "transfer_encoding_line",
+        "upgrade_lines",
     )
 
     def __init__(self) -> None:
         self.cuts: tuple[Span, ...] = ()
-        self.handshake: tuple[Span, ...] = ()
-        self.host: Span = (0, 0)
-        self.coding: Span = (0, 0)
+        self.connection_lines: tuple[Span, ...] = ()
+        self.upgrade_lines: tuple[Span, ...] = ()
+        self.host_line: Span = (0, 0)
+        self.transfer_encoding_line: Span = (0, 0)
+        self.http2_settings_lines: tuple[Span, ...] = ()
         self.nominated: tuple[bytes, ...] = ()
-        self.settings: tuple[Span, ...] = ()
-        self.takes_trailers = False
+        self.accepts_trailers = False
 
 
 class SpanFinder:
-    """Whoever can tell the spans of a section that it has read before."""
+    """Returns the spans of a section that it has read before."""
 
     __slots__ = ()
 
     def spans(self, section: bytes) -> Spans:
-        """Return them."""
+        """Return the spans of that section."""
         raise NotImplementedError
 
 
 class Head:
-    """What both kinds of heads have: `buffer` begins with the head, which ends at `end`.
+    """What request and response heads share: `buffer` begins with the head, which ends at `end`.
 
-    The start line ends at `line_end`, and says HTTP/1.`minor`; `plain` is the head without its
-    cuts, and with a TE that is renewed. Few heads are asked for their spans, so these are found
-    when they are.
+    The start line ends at `line_end`, and has the version HTTP/1.`minor`. `stripped` is the head
+    without its cuts, and with a new TE line where the request has one. Spans are found on demand,
+    because few heads need them.
     """
 
-    __slots__ = ("_finder", "buffer", "end", "fields", "line_end", "minor", "plain")
+    __slots__ = ("_finder", "buffer", "end", "fields", "line_end", "minor", "stripped")
 
-    # Set by the two kinds themselves: a call of a common constructor is dear in Python.
+    # The subclasses set these themselves, because a call of a common constructor is slow.
     _finder: SpanFinder
     buffer: bytes
     line_end: int
     end: int
     minor: int
-    plain: bytes
+    stripped: bytes
     fields: Fields
 
     def section(self) -> bytes:
@@ -119,7 +121,7 @@ class Head:
         return self.buffer[self.line_end : self.end]
 
     def spans(self) -> Spans:
-        """Return where the lines of interest stand in the section."""
+        """Return where the lines of interest are in the section."""
         return self._finder.spans(self.section())
 
 
@@ -137,7 +139,7 @@ class RequestHead(Head):
         method: bytes,
         target: bytes,
         minor: int,
-        plain: bytes,
+        stripped: bytes,
         fields: Fields,
     ) -> None:
         self._finder = finder
@@ -147,7 +149,7 @@ class RequestHead(Head):
         self.method = method
         self.target = target
         self.minor = minor
-        self.plain = plain
+        self.stripped = stripped
         self.fields = fields
 
 
@@ -164,7 +166,7 @@ class ResponseHead(Head):
         end: int,
         status: int,
         minor: int,
-        plain: bytes,
+        stripped: bytes,
         fields: Fields,
     ) -> None:
         self._finder = finder
@@ -173,12 +175,12 @@ class ResponseHead(Head):
         self.end = end
         self.status = status
         self.minor = minor
-        self.plain = plain
+        self.stripped = stripped
         self.fields = fields
 
 
 class HeadLimits:
-    """What a head may measure: bytes of start line, bytes and lines of the header section."""
+    """The limits of a head: bytes of the start line, bytes and lines of the header section."""
 
     __slots__ = ("fields", "section", "start_line")
 
@@ -188,22 +190,22 @@ class HeadLimits:
         self.fields = fields
 
     def check_unfinished(self, buffer: bytes) -> None:
-        """Raise BadMessage when a head, which may not have ended, is past a limit already."""
+        """Raise BadMessage if a head that may not have ended already exceeds a limit."""
         line_end = buffer.find(b"\n") + 1
-        self.check_line(line_end or len(buffer))
+        self.check_start_line(line_end or len(buffer))
         if line_end and len(buffer) - line_end > self.section:
             raise BadMessage("the header section is too large", 431)
 
-    def check_line(self, size: int) -> None:
-        """Raise BadMessage when a start line of that size is too long."""
+    def check_start_line(self, size: int) -> None:
+        """Raise BadMessage if a start line of `size` bytes is too long."""
         if size > self.start_line:
             raise BadMessage("the start line is too long", 414)
 
-    def check_section(self, block: bytes) -> None:
-        """Raise BadMessage when a header section is too large or has too many lines."""
-        size = len(block)
+    def check_section(self, section: bytes) -> None:
+        """Raise BadMessage if a header section is too large or has too many lines."""
+        size = len(section)
         if size > self.section:
             raise BadMessage("the header section is too large", 431)
         # The shortest field line has four bytes, so most sections need no counting.
-        if size > self.fields * 4 and block.count(b"\n") - 1 > self.fields:
+        if size > self.fields * 4 and section.count(b"\n") - 1 > self.fields:
             raise BadMessage("there are too many header fields", 431)

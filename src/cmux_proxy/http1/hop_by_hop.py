@@ -1,7 +1,7 @@
-"""Fields that hold for one connection, and what the next hop is told in their place.
+"""Hop-by-hop fields that a request needs again on its next connection: TE, Upgrade, Connection.
 
-TE and Upgrade (RFC 9110 sections 7.8 and 10.1.4), and the upgrade to HTTP/2 that RFC 9113 has
-deprecated. `fields.py` finds the lines, `serialize.py` puts the new ones into the head.
+RFC 9110 sections 7.6.1, 7.8 and 10.1.4; also removes the upgrade to HTTP/2 that RFC 9113 has
+deprecated. `fields.py` finds and cuts the lines, `serialize.py` puts the new ones into the head.
 """
 
 from typing import Final
@@ -12,24 +12,24 @@ from cmux_proxy.http1.head import Fields, RequestHead, Span, Spans
 _TE: Final = b"TE: trailers\r\n"
 _CONNECTION_UPGRADE: Final = b"Connection: upgrade\r\n"
 _CONNECTION_BOTH: Final = b"Connection: upgrade, TE\r\n"
-# RFC 9110 section 10.1.4: who sends TE names it in Connection.
-RENEWED_TE: Final = _TE + b"Connection: TE\r\n"
+# RFC 9110 section 10.1.4: a sender of TE names it in Connection.
+TE_TRAILERS_LINES: Final = _TE + b"Connection: TE\r\n"
 
 
-def has_trailers(te: bytes) -> bool:
+def te_accepts_trailers(value: bytes) -> bool:
     """Return whether a TE value has the member `trailers`.
 
     With a parameter or a weight it is the name of a coding (RFC 9110 section 10.1.4).
     """
-    members = QUOTED_STRING.sub(b'""', te).split(b",")
+    members = QUOTED_STRING.sub(b'""', value).split(b",")
     return any(member.strip(b" \t").lower() == b"trailers" for member in members)
 
 
-def take_h2c_out(fields: Fields, spans: Spans) -> None:
-    """Take h2c out of Upgrade, and cut HTTP2-Settings with it; nothing where there is no h2c.
+def remove_h2c(fields: Fields, spans: Spans) -> None:
+    """Remove h2c from Upgrade, and cut HTTP2-Settings with it; without h2c, change nothing.
 
-    RFC 9113 section 3.1 has deprecated this upgrade. Granted, it makes a tunnel of the client's
-    connection, so that requests in it would pass routing and tokens by.
+    RFC 9113 section 3.1 has deprecated this upgrade. If it were granted, the connection would
+    become a tunnel, and the requests in it would bypass routing and tokens.
     """
     if fields.upgrade is None:
         return
@@ -38,27 +38,26 @@ def take_h2c_out(fields: Fields, spans: Spans) -> None:
     if len(others) == len(protocols):
         return
     fields.upgrade = b", ".join(filter(None, others)) or None
-    spans.handshake = ()
-    spans.cuts = tuple(sorted({*spans.cuts, *spans.settings}))
+    spans.connection_lines = ()
+    spans.upgrade_lines = ()
+    spans.cuts = tuple(sorted({*spans.cuts, *spans.http2_settings_lines}))
 
 
-def renewal(head: RequestHead, spans: Spans, upgrade: bool) -> tuple[tuple[Span, ...], bytes]:
-    """Return which lines of a request's handshake stay, and the lines that are written anew."""
-    renews_te = spans.takes_trailers and head.minor != 0
+def renew_hop_by_hop(
+    head: RequestHead, spans: Spans, upgrade: bool
+) -> tuple[tuple[Span, ...], bytes]:
+    """Return which cut lines of a request are kept after all, and the lines to add.
+
+    `upgrade` says whether the request asks for one: its Upgrade and Connection are then forwarded.
+    """
+    renews_te = spans.accepts_trailers and head.minor != 0
     if not upgrade:
-        return (), RENEWED_TE if renews_te else b""
-    stay = spans.handshake
+        return (), TE_TRAILERS_LINES if renews_te else b""
     lines = b""
-    if not stay:
+    if not spans.upgrade_lines:
         lines = b"Upgrade: %b\r\n" % (head.fields.upgrade or b"")
     elif not renews_te and not spans.nominated:
-        return stay, b""
-    else:
-        # Connection names fields that are gone, or has to name TE, so it is written anew.
-        stay = upgrade_lines(head.section(), spans)
-    return stay, lines + (_TE + _CONNECTION_BOTH if renews_te else _CONNECTION_UPGRADE)
-
-
-def upgrade_lines(section: bytes, spans: Spans) -> tuple[Span, ...]:
-    """Return the lines of a handshake that are Upgrade rather than Connection."""
-    return tuple(span for span in spans.handshake if section[span[0] : span[0] + 1] in (b"U", b"u"))
+        return spans.connection_lines + spans.upgrade_lines, b""
+    # Connection names fields that were cut, or has to name TE: it is written again.
+    lines += _TE + _CONNECTION_BOTH if renews_te else _CONNECTION_UPGRADE
+    return spans.upgrade_lines, lines

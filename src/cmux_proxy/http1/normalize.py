@@ -1,16 +1,15 @@
-"""Rewrites a response head that a standard can read and strict rules refuse, into a clean one.
+"""Normalizes a response head that the strict rules refuse and the RFCs allow a recipient to repair.
 
-Services that people run every day send such heads. Knows what RFC 9110 and RFC 9112 let a recipient
-of responses mend, and nothing of requests, which are never mended. `scan.py` calls it where the
-strict way finds no head, or one whose framing does not fit its status or version, and scans the
-result strictly, so that everything this file leaves alone is still refused.
+Common services send such heads. Requests are never repaired. `scan.py` calls this if the strict
+rules find no head, or a head whose framing does not fit its status or version, and then scans the
+result by the strict rules. A defect that this file does not repair is therefore still refused.
 """
 
 import re
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.fields import MAY_NOT_NOMINATE
+from cmux_proxy.http1.fields import PROTECTED_FIELDS
 from cmux_proxy.http1.grammar import ANY_STATUS_LINE, CONTENT_LENGTH, FIELD, TOKEN_ONLY
 
 _FIELD: Final = re.compile(FIELD)
@@ -25,8 +24,8 @@ _MAY_NOT_FOLD: Final = frozenset([_CONNECTION, _LENGTH, _CODING, b"upgrade"])
 _Field = tuple[bytes, bytes]
 
 
-def response_end(buffer: bytes, searched: int) -> int:
-    """Return where the first blank line ends, or 0; `searched` bytes were looked at before.
+def find_response_end(buffer: bytes, searched: int) -> int:
+    """Return where the first blank line ends, or 0; `searched` bytes were searched before.
 
     A line may end in LF alone (RFC 9112 section 2.2).
     """
@@ -37,9 +36,9 @@ def response_end(buffer: bytes, searched: int) -> int:
 def normalize(head: bytes) -> bytes:
     """Return a response head with CRLF line ends, no folds and at most one framing.
 
-    `head` ends in its blank line. The result says `Connection: close`, since a service that needs
-    this may differ from us in where its response ends; after a 101 no response follows. Raises
-    BadMessage where no standard says which reading is right; what is malformed stays malformed.
+    `head` ends in its blank line. `Connection: close` is added, because such a service may disagree
+    about where its response ends; not to a 101, after which no response follows. Raises BadMessage
+    if no RFC says which of two readings is right. A malformed line stays malformed.
     """
     lines = [line.removesuffix(b"\r") for line in head.split(b"\n")[:-2]]
     lines[1:] = _unfold(lines[1:])
@@ -52,8 +51,8 @@ def normalize(head: bytes) -> bytes:
     if status != 101:
         fields = _with_one_framing(_with_clean_connection(fields), status)
         fields.append((_CONNECTION, b"Connection: close"))
-    # RFC 9110 section 2.5: later minor versions read as the latest that is known. Chunks of an
-    # HTTP/1.0 service are chunks (RFC 9112 section 6.1 has its connection closed behind them).
+    # RFC 9110 section 2.5: a later minor version is read as the latest known one. Chunks from an
+    # HTTP/1.0 service are read as chunks (RFC 9112 section 6.1: then its connection is closed).
     is_coded = any(name == _CODING for name, _line in fields)
     version = b"HTTP/1.0 " if minor == b"0" and not is_coded else b"HTTP/1.1 "
     return _joined([version + code + b" " + (reason or b""), *[line for _name, line in fields]])
@@ -90,26 +89,27 @@ def _unfold(lines: list[bytes]) -> list[bytes]:
 
 
 def _with_clean_connection(fields: list[_Field]) -> list[_Field]:
-    """Leave out of Connection what is no token, and fields that nobody may have removed."""
+    """Remove from Connection the members that are no tokens or name a protected field."""
     clean: list[_Field] = []
     for name, line in fields:
         if name == _CONNECTION:
             members = [item.strip(b" \t") for item in line[len(name) + 1 :].split(b",")]
-            members = [item for item in members if _may_stand_in_connection(item)]
+            members = [item for item in members if _is_valid_option(item)]
             line = b"Connection: " + b", ".join(members)
         clean.append((name, line))
     return clean
 
 
-def _may_stand_in_connection(item: bytes) -> bool:
-    return TOKEN_ONLY.fullmatch(item) is not None and item.lower() not in MAY_NOT_NOMINATE
+def _is_valid_option(item: bytes) -> bool:
+    return TOKEN_ONLY.fullmatch(item) is not None and item.lower() not in PROTECTED_FIELDS
 
 
 def _with_one_framing(fields: list[_Field], status: int) -> list[_Field]:
     """Return the fields with one Content-Length, or one Transfer-Encoding, at most.
 
-    Responses that have no content lose both (RFC 9110 section 8.6, RFC 9112 section 6.1), but for
-    304, which tells what the content would be. Of both, the coding counts (RFC 9112 section 6.3).
+    A response without content loses both (RFC 9110 section 8.6, RFC 9112 section 6.1), except a
+    304, whose fields describe the content it leaves out. If both are there, Transfer-Encoding
+    overrides Content-Length (RFC 9112 section 6.3).
     """
     names = [name for name, _line in fields]
     if status < 200 or status == 204:
@@ -125,7 +125,7 @@ def _with_one_framing(fields: list[_Field], status: int) -> list[_Field]:
 
 
 def _one_length(lines: list[bytes]) -> bytes:
-    """Return the value that all members of all lines agree on (RFC 9110 section 8.6)."""
+    """Return the value that all members of all lines have (RFC 9110 section 8.6)."""
     values = [item.strip(b" \t") for line in lines for item in line[len(_LENGTH) + 1 :].split(b",")]
     for value in values:
         if CONTENT_LENGTH.fullmatch(value) is None:

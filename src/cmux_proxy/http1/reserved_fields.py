@@ -1,28 +1,32 @@
-"""Which fields of a request are the proxy's own; their names come from whoever builds a scanner."""
+"""Which request fields belong to the proxy itself and are never forwarded.
+
+Does not know their names; the caller that builds a scanner passes them in.
+"""
 
 from typing import Final
 
 
 class ReservedFields:
-    """Fields that are the proxy's own: no peer has them forwarded. All names are in lower case.
+    """The names of the fields that the proxy reads and cuts; all are in lower case.
 
-    Those whose names begin with `prefix` and end with `suffix`, and those in `reported`, are
-    reported; those in `cut` are not. Without a prefix there is no family.
+    Reserved are all names that begin with `prefix` and end with `suffix`, and those in `names`:
+    they are cut and listed in `Fields.reserved`. Fields in `cut_only` are cut and not listed.
+    An empty prefix reserves no name.
     """
 
-    __slots__ = ("cut", "prefix", "reported", "suffix")
+    __slots__ = ("cut_only", "names", "prefix", "suffix")
 
     def __init__(
         self,
         prefix: bytes,
         suffix: bytes,
-        reported: tuple[bytes, ...] = (),
-        cut: tuple[bytes, ...] = (),
+        names: tuple[bytes, ...] = (),
+        cut_only: tuple[bytes, ...] = (),
     ) -> None:
         self.prefix = prefix
         self.suffix = suffix
-        self.reported = reported
-        self.cut = cut
+        self.names = names
+        self.cut_only = cut_only
 
 
-NO_FAMILY: Final = ReservedFields(b"", b"")
+NO_RESERVED_FIELDS: Final = ReservedFields(b"", b"")

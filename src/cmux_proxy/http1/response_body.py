@@ -1,7 +1,7 @@
-"""The bodies of responses: chunk lines that services write loosely leave cleanly.
+"""The bodies of responses: size lines that do not follow the RFC are normalized.
 
-Knows what a service may put into a size line besides what `body.py` takes: blanks, any number of
-zeros. Requests are never read like this.
+Accepts size lines that services send and `body.py` refuses: with blanks, and with any number of
+leading zeros. The bodies of requests are never read by this file.
 """
 
 import re
@@ -12,33 +12,34 @@ from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
 from cmux_proxy.http1.grammar import ANY_CHUNK_LINE, ANY_CHUNK_LINE_START, CHUNK_LINE
 
-# More would not fit a reader's 64-bit integer.
+# More digits could overflow a 64-bit integer.
 _MAX_DIGITS: Final = 15
 _ZERO: Final = 0x30
 
 
 class ResponseChunkedBody(ChunkedBody):
-    """A chunked body whose size lines may have blanks and leading zeros, which do not travel on."""
+    """A chunked body whose size lines may have blanks and leading zeros; both are removed."""
 
-    __slots__ = ("_copied", "_pieces")
+    __slots__ = ("_copied", "_normalized")
 
     def __init__(self, rules: ChunkRules, unwrap: bool) -> None:
         super().__init__(rules, unwrap)
-        # Where size lines were written anew: what comes before the last one, and where it ended.
-        self._pieces: list[bytes] = []
+        # After a size line was replaced: the bytes up to and with the new line, and where the
+        # original line ended.
+        self._normalized: list[bytes] = []
         self._copied = 0
 
     def _read_size(self, data: bytes, start: int, position: int) -> int:
         match = CHUNK_LINE.match(data, position)
         if match is None:
             match = ANY_CHUNK_LINE.match(data, position)
-            return 0 if match is None else self._mend(data, start, match)
+            return 0 if match is None else self._replace_size_line(data, start, match)
         if data[position] == _ZERO and match.end(1) - position > 1:
-            return self._mend(data, start, match)
+            return self._replace_size_line(data, start, match)
         return self._begin_chunk(match)
 
-    def _mend(self, data: bytes, start: int, match: re.Match[bytes]) -> int:
-        """Replace a size line by one with nothing but the size; return where the line ends."""
+    def _replace_size_line(self, data: bytes, start: int, match: re.Match[bytes]) -> int:
+        """Replace a size line by one that has only the size; return where the original ends."""
         line = match.group()[:-2]
         self._check_size_line(line)
         extension = line.find(b";")
@@ -48,28 +49,28 @@ class ResponseChunkedBody(ChunkedBody):
         if len(digits) > _MAX_DIGITS:
             raise BadMessage("a chunk is too large")
         self._begin_content(int(digits, 16))
-        self.is_mended = True
+        self.is_normalized = True
         end = match.end()
         if not self._unwrap:
-            before = data[self._copied if self._pieces else start : match.start()]
-            self._pieces += (before, digits + b"\r\n")
+            unchanged = data[self._copied if self._normalized else start : match.start()]
+            self._normalized += (unchanged, digits + b"\r\n")
             self._copied = end
         return end
 
-    def _pass(self, data: bytes, start: int, end: int) -> bytes:
-        if not self._pieces:
-            return super()._pass(data, start, end)
-        self._pieces.append(data[self._copied : end])
-        passed = b"".join(self._pieces)
-        self._pieces.clear()
-        return passed
+    def _forwarded(self, data: bytes, start: int, end: int) -> bytes:
+        if not self._normalized:
+            return super()._forwarded(data, start, end)
+        self._normalized.append(data[self._copied : end])
+        forwarded = b"".join(self._normalized)
+        self._normalized.clear()
+        return forwarded
 
-    def _may_be_size(self, start: bytes) -> bool:
+    def _may_be_size_line(self, start: bytes) -> bool:
         return ANY_CHUNK_LINE_START.fullmatch(start) is not None
 
 
 def response_body(framing: int, rules: ChunkRules, unwrap: bool) -> Body:
-    """Return the body that `framing` calls for; `unwrap` takes chunks out of their coding."""
+    """Return the body of a response with that framing; `unwrap` removes the chunked coding."""
     if framing == CHUNKED:
         return ResponseChunkedBody(rules, unwrap)
     if framing == UNTIL_CLOSE:

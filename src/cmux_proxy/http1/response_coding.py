@@ -1,4 +1,4 @@
-"""How a response reaches a client of either version: framing and persistence of what leaves."""
+"""How a response is sent to a client of either HTTP version: chunked, by length or until close."""
 
 from typing import Final
 
@@ -6,20 +6,20 @@ from cmux_proxy.http1.framing import UNTIL_CLOSE
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http1.serialize import ADD_CHUNKED, ADD_CLOSE, ADD_KEEP_ALIVE
 
-KEEP: Final = 1  # the client's connection may carry another exchange
-WRAP: Final = 2  # the body is put into chunks on the way
-UNWRAP: Final = 4  # the body is taken out of its chunks on the way, and the field goes
+KEEP: Final = 1  # keep the client's connection for another request
+WRAP: Final = 2  # put the body into chunks
+UNWRAP: Final = 4  # take the body out of its chunks, and remove Transfer-Encoding
 
 
-def delivery(request: RequestHead, framing: int, is_coded: bool, may_persist: bool) -> int:
+def choose_coding(request: RequestHead, framing: int, is_coded: bool, may_persist: bool) -> int:
     """Return the bits above for a response with that framing.
 
     `is_coded` says whether it has a Transfer-Encoding, also where no body follows;
-    `may_persist` whether everything but framing allows the client's connection to go on.
+    `may_persist` says whether everything except the framing allows to keep the client's connection.
 
     A body that ends with the upstream's connection is chunked for HTTP/1.1, so that the client
-    can tell its end and keep its own connection; HTTP/1.0 knows no chunks (RFC 9112 section 7)
-    and gets its end by close.
+    sees its end and its connection is kept. HTTP/1.0 has no chunks (RFC 9112 section 7); its body
+    ends with the connection.
     """
     if request.minor:
         wrap = WRAP if framing == UNTIL_CLOSE else 0
@@ -28,10 +28,10 @@ def delivery(request: RequestHead, framing: int, is_coded: bool, may_persist: bo
     return unwrap | KEEP if may_persist and framing >= 0 else unwrap
 
 
-def additions(request: RequestHead, how: int) -> bytes:
-    """Return the field lines that the response needs besides its own."""
-    lines = ADD_CHUNKED if how & WRAP else b""
-    if not how & KEEP:
+def coding_field_lines(request: RequestHead, coding: int) -> bytes:
+    """Return the field lines that the response needs in addition, for the bits of its coding."""
+    lines = ADD_CHUNKED if coding & WRAP else b""
+    if not coding & KEEP:
         lines += ADD_CLOSE
     elif not request.minor:
         lines += ADD_KEEP_ALIVE

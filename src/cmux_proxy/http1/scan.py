@@ -1,8 +1,8 @@
-"""One pass over a whole head, from bytes to facts (RFC 9112 sections 2 to 4).
+"""Reads a whole head in one pass, from bytes to facts (RFC 9112 sections 2 to 4).
 
-In a compiled build `_fast_scan.pyx` finds the facts of most heads; the way through here is the rule
-for all of them, and the only one that refuses. Neighbours: `fields.py` reads the header section,
-`field_lines.py` has the bytes, `head.py` the facts, `explain.py` the words for what is refused.
+In a compiled build `_fast_scan.pyx` finds the facts of most heads. The code here defines the result
+for every head, and only it refuses heads. Neighbours: `fields.py` reads the header section,
+`field_lines.py` splits the bytes, `head.py` has the facts, `explain.py` the reasons for refusals.
 """
 
 from cmux_proxy.http1.errors import BadMessage
@@ -13,13 +13,13 @@ from cmux_proxy.http1.explain import (
     explain_request,
     explain_response,
 )
-from cmux_proxy.http1.field_kinds import names_of_interest
-from cmux_proxy.http1.field_lines import head_end, request_head, response_head
-from cmux_proxy.http1.fields import OPTIONS, FieldReader
+from cmux_proxy.http1.field_kinds import request_field_kinds, response_field_kinds
+from cmux_proxy.http1.field_lines import find_head_end, split_request_head, split_response_head
+from cmux_proxy.http1.fields import CONNECTION_OPTIONS, FieldReader
 from cmux_proxy.http1.grammar import EMPTY_LINES
 from cmux_proxy.http1.head import Fields, HeadLimits, RequestHead, ResponseHead
-from cmux_proxy.http1.normalize import normalize, response_end
-from cmux_proxy.http1.reserved_fields import NO_FAMILY, ReservedFields
+from cmux_proxy.http1.normalize import find_response_end, normalize
+from cmux_proxy.http1.reserved_fields import NO_RESERVED_FIELDS, ReservedFields
 
 try:
     from cmux_proxy.http1._fast_scan import FastScan
@@ -30,62 +30,71 @@ else:
 
 
 class Scanner:
-    """What both kinds of heads are scanned with."""
+    """What the scanners of requests and of responses share.
 
-    __slots__ = ("_limits", "_reader", "_fast_scan")
+    `kinds` are the fields that matter, by name. `fast_scan` is None in a pure build.
+    """
 
-    def __init__(self, limits: HeadLimits, family: ReservedFields) -> None:
+    __slots__ = ("_limits", "_reader", "fast_scan")
+
+    def __init__(
+        self, limits: HeadLimits, kinds: dict[bytes, int], reserved: ReservedFields
+    ) -> None:
         self._limits = limits
-        self._reader = FieldReader(limits, family)
-        self._fast_scan: FastScan | None = None
+        self._reader = FieldReader(limits, kinds, reserved)
+        self.fast_scan: FastScan | None = None
         if HAS_FAST_SCAN:
             numbers = (limits.start_line, limits.section, limits.fields)
-            names = names_of_interest(family)
-            self._fast_scan = FastScan(names, OPTIONS, numbers, family.prefix, family.suffix)
+            self.fast_scan = FastScan(
+                kinds, CONNECTION_OPTIONS, numbers, reserved.prefix, reserved.suffix
+            )
 
 
 class RequestScanner(Scanner):
-    """Scans request heads; built once, with the family of fields to report and cut."""
+    """Scans request heads; `reserved` are the fields to cut and to list."""
 
     __slots__ = ()
 
+    def __init__(self, limits: HeadLimits, reserved: ReservedFields) -> None:
+        super().__init__(limits, request_field_kinds(reserved), reserved)
+
     def scan(self, buffer: bytes, searched: int) -> RequestHead | None:
-        """Return the head at the start of `buffer`, or None when it is not complete.
+        """Return the head at the start of `buffer`, or None if it is not complete.
 
-        `searched` is how much of the buffer an earlier call has seen, so that a head that comes
-        in many pieces costs one pass. Raises BadMessage.
+        `searched` is how many bytes of the buffer an earlier call has searched, so that a head that
+        arrives in many reads costs one pass. Raises BadMessage.
         """
-        if self._fast_scan is not None and not searched:
-            facts = self._fast_scan.request(buffer)
+        if self.fast_scan is not None and not searched:
+            facts = self.fast_scan.request(buffer)
             if facts is not None:
-                (method, target, minor, line_end, end, plain,
-                 connection, length, coding, upgrade, host, expect, reported) = facts  # fmt: skip
-                fields = Fields(connection, length, coding, upgrade, host, expect, reported)
+                (method, target, minor, line_end, end, stripped,
+                 connection, length, coding, upgrade, host, expect, reserved) = facts  # fmt: skip
+                fields = Fields(connection, length, coding, upgrade, host, expect, reserved)
                 return RequestHead(
-                    self._reader, buffer, line_end, end, method, target, minor, plain, fields
+                    self._reader, buffer, line_end, end, method, target, minor, stripped, fields
                 )
-        return self.scan_any(buffer, searched)
+        return self.scan_fully(buffer, searched)
 
-    def scan_any(self, buffer: bytes, searched: int) -> RequestHead | None:
-        """As scan, without the shortcut."""
-        end = head_end(buffer, searched)
+    def scan_fully(self, buffer: bytes, searched: int) -> RequestHead | None:
+        """Do the same as `scan` without the fast scan."""
+        end = find_head_end(buffer, searched)
         if not end:
             check_method(buffer, self._limits.start_line)
             self._limits.check_unfinished(buffer)
             check_request_start(buffer, searched)
             return None
-        parts = request_head(buffer, end)
-        if parts is None:
+        split = split_request_head(buffer, end)
+        if split is None:
             raise explain_request(buffer)
-        method, target, minor, line_end, block = parts
+        method, target, minor, line_end, block = split
         check_method(buffer, self._limits.start_line)
-        self._limits.check_line(line_end)
+        self._limits.check_start_line(line_end)
         section = self._reader.read(block)
         if section is None:
             raise explain_request(buffer)
-        plain = buffer[:line_end] + section.kept
+        stripped = buffer[:line_end] + section.stripped
         return RequestHead(
-            self._reader, buffer, line_end, end, method, target, minor, plain, section.fields
+            self._reader, buffer, line_end, end, method, target, minor, stripped, section.fields
         )
 
 
@@ -95,29 +104,29 @@ class ResponseScanner(Scanner):
     __slots__ = ()
 
     def __init__(self, limits: HeadLimits) -> None:
-        super().__init__(limits, NO_FAMILY)
+        super().__init__(limits, response_field_kinds(), NO_RESERVED_FIELDS)
 
     def scan(self, buffer: bytes, searched: int) -> ResponseHead | None:
-        """As RequestScanner.scan, for a response.
+        """Return the head at the start of `buffer`, as RequestScanner.scan does.
 
-        The buffer of the head that is returned differs from `buffer` where the head had to be
-        normalized; what follows the head is the same in both.
+        The buffer of the returned head differs from `buffer` if the head was normalized; the bytes
+        after the head are the same in both.
         """
-        if self._fast_scan is not None and not searched:
-            facts = self._fast_scan.response(buffer)
+        if self.fast_scan is not None and not searched:
+            facts = self.fast_scan.response(buffer)
             if facts is not None:
-                status, minor, line_end, end, plain, connection, length, coding, upgrade = facts
+                status, minor, line_end, end, stripped, connection, length, coding, upgrade = facts
                 if _is_consistent(status, minor, length, coding):
                     fields = Fields(connection, length, coding, upgrade)
                     return ResponseHead(
-                        self._reader, buffer, line_end, end, status, minor, plain, fields
+                        self._reader, buffer, line_end, end, status, minor, stripped, fields
                     )
                 return self._normalized(buffer, end)
-        return self.scan_any(buffer, searched)
+        return self.scan_fully(buffer, searched)
 
-    def scan_any(self, buffer: bytes, searched: int) -> ResponseHead | None:
-        """As scan, without the shortcut."""
-        end = response_end(buffer, searched)
+    def scan_fully(self, buffer: bytes, searched: int) -> ResponseHead | None:
+        """Do the same as `scan` without the fast scan."""
+        end = find_response_end(buffer, searched)
         if not end:
             self._limits.check_unfinished(buffer)
             check_response_start(buffer, searched)
@@ -134,36 +143,36 @@ class ResponseScanner(Scanner):
         return self._normalized(buffer, end)
 
     def _strict(self, buffer: bytes, end: int) -> ResponseHead | None:
-        """Return the head that ends at `end`, or None where a line of it is malformed."""
-        parts = response_head(buffer, end)
-        if parts is None:
+        """Return the head that ends at `end`, or None if one of its lines is malformed."""
+        split = split_response_head(buffer, end)
+        if split is None:
             return None
-        status, minor, line_end, block = parts
-        self._limits.check_line(line_end)
+        status, minor, line_end, block = split
+        self._limits.check_start_line(line_end)
         section = self._reader.read(block)
         if section is None:
             return None
-        plain = buffer[:line_end] + section.kept
+        stripped = buffer[:line_end] + section.stripped
         return ResponseHead(
-            self._reader, buffer, line_end, end, status, minor, plain, section.fields
+            self._reader, buffer, line_end, end, status, minor, stripped, section.fields
         )
 
     def _normalized(self, buffer: bytes, end: int) -> ResponseHead:
-        came = buffer[:end]
-        # What is left out of it counts too, as it does in a head that arrives in pieces.
-        self._limits.check_unfinished(came)
-        clean = normalize(came)
-        head = self._strict(clean + buffer[end:], len(clean))
+        original = buffer[:end]
+        # The limits hold for the bytes as they came, as they do for a head in several reads.
+        self._limits.check_unfinished(original)
+        normalized = normalize(original)
+        head = self._strict(normalized + buffer[end:], len(normalized))
         if head is None:
-            raise explain_response(clean)
+            raise explain_response(normalized)
         return head
 
 
 def _is_consistent(status: int, minor: int, length: int | None, coding: bytes | None) -> bool:
-    """Return whether the framing fields of a response may stand in it, and together.
+    """Return whether a response may have its framing fields, alone and together.
 
-    RFC 9110 section 8.6, RFC 9112 sections 6.1 and 6.3. A 101 leaves `normalize` as it came, and is
-    judged where it is granted.
+    RFC 9110 section 8.6, RFC 9112 sections 6.1 and 6.3. `normalize` does not change the framing of
+    a 101 response; `response_framing` refuses it.
     """
     if coding is not None and (length is not None or minor == 0):
         return False
@@ -171,7 +180,7 @@ def _is_consistent(status: int, minor: int, length: int | None, coding: bytes | 
     return may_have_content or (coding is None and length is None)
 
 
-def without_empty_lines(buffer: bytes) -> bytes:
-    """Return what follows the empty lines that `buffer` begins with (RFC 9112 section 2.2)."""
+def skip_empty_lines(buffer: bytes) -> bytes:
+    """Return the buffer without the empty lines at its start (RFC 9112 section 2.2)."""
     lines = EMPTY_LINES.match(buffer)
     return buffer if lines is None else buffer[lines.end() :]

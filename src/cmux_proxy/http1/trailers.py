@@ -5,7 +5,7 @@ from typing import Final
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.grammar import NAMED_FIELD_LINE
 
-# Who a request comes from, and where it was sent, by RFC 7239 and by custom.
+# Fields that say who sent a request and to which address (RFC 7239, and common practice).
 FORWARDED: Final = (
     b"forwarded",
     b"x-forwarded-for",
@@ -16,9 +16,9 @@ FORWARDED: Final = (
     b"x-real-ip",
 )
 
-# RFC 9110 section 6.5.1: what frames, routes, authenticates, controls, or says how to read the
-# content must come before it. A recipient that merged such a trailer into the header section
-# would be told something the header section did not say.
+# RFC 9110 section 6.5.1: fields for framing, routing, authentication, request control or the format
+# of the content must come before the content. A recipient could merge such a trailer into the
+# header section, and it would then change what the header section says.
 _FORBIDDEN: Final = frozenset(
     b"content-length transfer-encoding trailer host connection keep-alive proxy-connection te "
     b"upgrade authorization proxy-authenticate proxy-authorization www-authenticate "
@@ -29,12 +29,12 @@ _FORBIDDEN: Final = frozenset(
 ) | frozenset(FORWARDED)
 
 
-def may_forward_trailer(line: bytes, family: bytes) -> bool:
-    """Return whether a trailer field line, CRLF included, may travel on.
+def may_forward_trailer(line: bytes, reserved_prefix: bytes) -> bool:
+    """Return whether a trailer field line, CRLF included, may be forwarded.
 
-    A field whose lower-case name begins with `family`, if that is not empty, may not either, and
-    one that is spelled like a forwarded field, with `_` for `-`.
-    Raises BadMessage when the line is malformed.
+    Not forwarded are also names that begin with `reserved_prefix` (in lower case; if it is empty,
+    none does), and names that differ from those in FORWARDED only by `_` in place of `-`.
+    Raises BadMessage if the line is malformed.
     """
     match = NAMED_FIELD_LINE.fullmatch(line)
     if match is None:
@@ -42,4 +42,4 @@ def may_forward_trailer(line: bytes, family: bytes) -> bool:
     name = match.group(1).lower()
     if name in _FORBIDDEN or name.replace(b"_", b"-") in FORWARDED:
         return False
-    return not (family and name.startswith(family))
+    return not (reserved_prefix and name.startswith(reserved_prefix))

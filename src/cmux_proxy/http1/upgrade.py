@@ -1,15 +1,18 @@
-"""Upgrade and CONNECT: was it asked for, was it granted? (RFC 9110 sections 7.8 and 9.3.6)"""
+"""Whether a request asks for an upgrade, and whether a 101 grants it (RFC 9110 section 7.8).
+
+Does not know what happens to the connections afterwards; `relay/exchange.py` does.
+"""
 
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.grammar import UPGRADE_PROTOCOL
 from cmux_proxy.http1.head import UPGRADE, RequestHead, ResponseHead
 
 
-def asks_upgrade(head: RequestHead) -> bool:
+def requests_upgrade(head: RequestHead) -> bool:
     """Return whether this request asks to switch protocols.
 
-    The option must stand in Connection, a list of protocols in Upgrade; from an HTTP/1.0 client
-    the field means nothing. Raises BadMessage when Upgrade is not such a list.
+    It does with the option `upgrade` in Connection and a list of protocols in Upgrade. From an
+    HTTP/1.0 client the field means nothing. Raises BadMessage if Upgrade is not such a list.
     """
     fields = head.fields
     if not fields.connection & UPGRADE or fields.upgrade is None or not head.minor:
@@ -17,17 +20,19 @@ def asks_upgrade(head: RequestHead) -> bool:
     return bool(_protocols(fields.upgrade))
 
 
-def check_switch(request: RequestHead, response: ResponseHead, was_asked: bool) -> None:
-    """Raise BadMessage unless this 101 grants what the request asked for."""
-    asked = request.fields.upgrade
-    if not was_asked or asked is None:
-        raise BadMessage("a switch of protocols that nobody asked for")
+def check_upgrade_granted(
+    request: RequestHead, response: ResponseHead, was_requested: bool
+) -> None:
+    """Raise BadMessage unless this 101 response grants what the request asked for."""
+    requested = request.fields.upgrade
+    if not was_requested or requested is None:
+        raise BadMessage("a 101 response to a request without an upgrade")
     granted = _protocols(response.fields.upgrade or b"")
     if not granted:
         raise BadMessage("a 101 response that names no protocol")
-    protocols = frozenset(_protocols(asked))
+    protocols = frozenset(_protocols(requested))
     if any(protocol not in protocols for protocol in granted):
-        raise BadMessage("a switch to another protocol than asked for")
+        raise BadMessage("a 101 response with a protocol that was not requested")
 
 
 def _protocols(value: bytes) -> list[bytes]:

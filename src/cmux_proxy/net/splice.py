@@ -153,7 +153,7 @@ class SpliceTransfer(BufferedAdapter):
     def _move(self) -> bool:
         """Move what has come, but for the last byte of a body; return whether it is worthwhile."""
         body = self._body
-        room = MOST if body is None else min(MOST, body.left - 1)
+        room = MOST if body is None else min(MOST, body.remaining - 1)
         source = self._source
         sink = self._sink
         if room < WORTHWHILE or source.is_closing() or sink.is_closing():
@@ -166,7 +166,7 @@ class SpliceTransfer(BufferedAdapter):
         taken, rest = self._conduit.move(descriptor(source), descriptor(sink), room)
         self._note(taken)
         if body is not None:
-            body.left -= taken
+            body.remaining -= taken
         if rest:
             sink.write(rest)
         return taken >= WORTHWHILE
@@ -208,7 +208,7 @@ def begin(
     if length is None:
         is_long = body is None or isinstance(body, UntilCloseBody)
     else:
-        is_long = length.left >= LEAST_LEFT
+        is_long = length.remaining >= LEAST_LEFT
     if not is_long:
         sip(conduit, source, sink)
     elif conduit.is_able and descriptor(source) >= 0 and descriptor(sink) >= 0:

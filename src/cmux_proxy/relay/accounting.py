@@ -113,7 +113,7 @@ class ExchangeLog(ExchangeState):
     def _workspace(self) -> str:
         request = self._request
         host = None if request.method == b"CONNECT" else self._host
-        named = self._context.router.workspace_of(host, request.fields.reported)
+        named = self._context.router.workspace_of(host, request.fields.reserved)
         return shorten(named, MAX_WORKSPACE)
 
     def has_upstream(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 
 from cmux_proxy.http1.field_lines import field_values
 from cmux_proxy.http1.head import RequestHead
-from cmux_proxy.http1.local_reply import Content, plain_text
+from cmux_proxy.http1.local_reply import Content, text_content
 from cmux_proxy.machine.listening import find_ports_at
 from cmux_proxy.relay.error_page import FIELDS, Page
 from cmux_proxy.relay.failures import Failure
@@ -31,7 +31,7 @@ def presented(
     if _prefers_json(field_values(section, b"accept")):
         fields = {"status": failure.status, "error": failure.error, "message": failure.text}
         return Content(_JSON, json.dumps(fields).encode("ascii") + b"\n", _VARY)
-    return plain_text(failure.text)
+    return text_content(failure.text)
 
 
 def _page(

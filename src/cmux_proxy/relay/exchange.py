@@ -11,11 +11,11 @@ from typing import Final
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import ResponseHead
-from cmux_proxy.http1.keep_alive import client_wants_more
+from cmux_proxy.http1.keep_alive import client_keeps_alive
 from cmux_proxy.http1.local_reply import CONNECTION_ESTABLISHED
 from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP
 from cmux_proxy.http1.serialize import LAST_CHUNK
-from cmux_proxy.http1.upgrade import check_switch
+from cmux_proxy.http1.upgrade import check_upgrade_granted
 from cmux_proxy.net.busy_poll import FROM_UPSTREAM
 from cmux_proxy.net.flow_control import PEER_FULL
 from cmux_proxy.observe.outcome import Outcome
@@ -228,7 +228,7 @@ class Exchange(RequestStream):
         client.cut(by_close or self._how & UNWRAP != 0)
 
     def _grant_switch(self, head: ResponseHead) -> None:
-        check_switch(self._request, head, self._upgrade)
+        check_upgrade_granted(self._request, head, self._upgrade)
         if self._request_side != REQUEST_DONE:
             raise BadMessage("a switch of protocols amid the request")
         self._sent += len(head.buffer)
@@ -272,7 +272,7 @@ class Exchange(RequestStream):
             self._request_side == REQUEST_DONE
             and request.method != b"CONNECT"
             and request.minor == 1
-            and client_wants_more(request)
+            and client_keeps_alive(request)
             and not self._context.is_draining
         )
         # Only what was refused has a target for certain.

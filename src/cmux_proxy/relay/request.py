@@ -4,17 +4,13 @@ Everything that can be refused is refused here before a byte leaves for the upst
 """
 
 from cmux_proxy.errors import RouteRefused, UpstreamUnavailable
-from cmux_proxy.http1 import serialize
 from cmux_proxy.http1.body import request_body
 from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.expectation import check_expectation
 from cmux_proxy.http1.framing import request_framing
-from cmux_proxy.http1.request_target import (
-    check_authority_form,
-    check_expectation,
-    check_host,
-    forward_target,
-)
-from cmux_proxy.http1.upgrade import asks_upgrade
+from cmux_proxy.http1.request_target import check_authority_form, check_host, forward_target
+from cmux_proxy.http1.serialize import Edits, serialize_changed_request, serialize_request
+from cmux_proxy.http1.upgrade import requests_upgrade
 from cmux_proxy.net import splice
 from cmux_proxy.net.closing import send_end
 from cmux_proxy.net.flow_control import UNSENT
@@ -76,11 +72,11 @@ class RequestStream(ResponseStream):
         to = forward_target(request)
         check_expectation(request)
         if request.fields.upgrade is not None:
-            self._upgrade = asks_upgrade(request)
+            self._upgrade = requests_upgrade(request)
         tail = self._take_first_body(framing)
         self._awaiting_continue = framing != 0 and request.fields.expect is not None
         context = self._context
-        edits: serialize.Edits | None = None
+        edits: Edits | None = None
         asked_host = request.fields.host if to is None else to.authority
         target = self._find_target(asked_host)
         self._target = target
@@ -91,10 +87,12 @@ class RequestStream(ResponseStream):
         ):
             edits = self._edit(asked_host)
         if to is None and request.minor and not self._upgrade and edits is None:
-            self._outgoing = serialize.plain_request(request, tail)
+            self._outgoing = serialize_request(request, tail)
         else:
             host = target.authority().encode("ascii") if request.fields.host is None else b""
-            self._outgoing = serialize.other_request(request, to, self._upgrade, host, tail, edits)
+            self._outgoing = serialize_changed_request(
+                request, to, self._upgrade, host, tail, edits
+            )
         upstream = context.pool.lease(target)
         if upstream is not None and upstream.address is not None:
             upstream = context.dialer.revalidate(upstream)
@@ -120,7 +118,7 @@ class RequestStream(ResponseStream):
         access = context.access
         if access is not None:
             access.check_request(request, host)
-        reported = request.fields.reported
+        reported = request.fields.reserved
         self._dial_patience = context.connect_retry
         self._host = host
         # Mostly there is just the port.
@@ -143,18 +141,18 @@ class RequestStream(ResponseStream):
         if wishes.wait is not None and most_wait:
             self._dial_patience = min(wishes.wait, most_wait)
 
-    def _edit(self, host: bytes | None) -> serialize.Edits:
+    def _edit(self, host: bytes | None) -> Edits:
         """Return what changes in the request besides its cuts; `host` is the one that it means."""
         request = self._request
         target = self._target
         wished = self._wished_host
         rewriter = self._context.rewriter
         if rewriter is None:
-            edits = serialize.Edits(wished)
+            edits = Edits(wished)
         else:
             edits = rewriter.edits(request, host, target, wished, self._client.address())
         if isinstance(target, HostTarget):
-            edits.added += hop_line(request.fields.reported)
+            edits.added += hop_line(request.fields.reserved)
         return edits
 
     def _take_first_body(self, framing: int) -> bytes:
@@ -169,11 +167,11 @@ class RequestStream(ResponseStream):
             return b""
         body = self._request_body = request_body(framing, self._context.chunk_rules)
         tail = body.feed(buffer, request.end)
-        self._received = len(buffer) - len(body.rest)
+        self._received = len(buffer) - len(body.trailing_data)
         self._request_side = REQUEST_BODY
         if body.is_done:
             self._request_side = REQUEST_DONE
-            self._client.keep_early(body.rest)
+            self._client.keep_early(body.trailing_data)
         if len(buffer) > EARLY_LIMIT:
             # Much of it is kept twice, else.
             request.buffer = buffer[: request.end]
@@ -216,10 +214,10 @@ class RequestStream(ResponseStream):
         if out:
             upstream.transport.write(out)
         if body.is_done:
-            self._received -= len(body.rest)
+            self._received -= len(body.trailing_data)
             self._request_side = REQUEST_DONE
             self.takes_body = False
-            self._client.keep_early(body.rest)
+            self._client.keep_early(body.trailing_data)
             self._patience = self._response_patience()
             if self._response_side == RESPONSE_DONE:
                 # An upstream that did not read the body would take it for a request.

@@ -7,13 +7,13 @@ is not known here: `exchange.py` decides that.
 
 from typing import Final
 
-from cmux_proxy.http1 import serialize
 from cmux_proxy.http1.body import Body, LengthBody
 from cmux_proxy.http1.framing import response_framing
 from cmux_proxy.http1.head import CLOSE, ResponseHead
-from cmux_proxy.http1.keep_alive import client_wants_more, upstream_allows_more
+from cmux_proxy.http1.keep_alive import client_keeps_alive, upstream_keeps_alive
 from cmux_proxy.http1.response_body import response_body
-from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP, additions, delivery
+from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP, choose_coding, coding_field_lines
+from cmux_proxy.http1.serialize import encode_chunk, serialize_response
 from cmux_proxy.net import splice
 from cmux_proxy.relay.accounting import ExchangeLog
 from cmux_proxy.relay.state import REQUEST_DONE, RESPONSE_BODY
@@ -79,7 +79,7 @@ class ResponseStream(ExchangeLog):
             self._upstream_persists = False
         # RFC 9110 section 15.2: HTTP/1.0 does not know interim responses.
         if self._request.minor:
-            self._client.transport.write(serialize.response(head, b"", False, b""))
+            self._client.transport.write(serialize_response(head, b"", False, b""))
 
     def _begin_response(self, head: ResponseHead) -> None:
         """Send the head with what came of the body, in one write."""
@@ -92,35 +92,35 @@ class ResponseStream(ExchangeLog):
         self._sent += len(head.buffer)
         # RFC 9110 section 10.1.1: whether a body follows that nobody gave leave for, client and
         # upstream may see differently, so that nothing else may follow.
-        if self._awaiting_continue or not upstream_allows_more(head, framing):
+        if self._awaiting_continue or not upstream_keeps_alive(head, framing):
             self._upstream_persists = False
         may_persist = (
             (self._upstream_persists or self._request_side == REQUEST_DONE)
-            and client_wants_more(request)
+            and client_keeps_alive(request)
             and not self._context.is_draining
         )
-        how = self._how = delivery(
+        how = self._how = choose_coding(
             request, framing, head.fields.transfer_encoding is not None, may_persist
         )
         unwrap = how & UNWRAP != 0
-        added = b"" if how == KEEP and request.minor else additions(request, how)
+        added = b"" if how == KEEP and request.minor else coding_field_lines(request, how)
         body: Body | None = None
         arrived = len(head.buffer) - head.end
         if framing >= 0 and arrived <= framing:
             if arrived < framing:
                 body = LengthBody(framing - arrived)
             self._response_side = RESPONSE_BODY
-            self._send_with_rest(serialize.response(head, added, unwrap, b""), head, arrived)
+            self._send_with_rest(serialize_response(head, added, unwrap, b""), head, arrived)
         else:
             body = response_body(framing, self._context.chunk_rules, unwrap)
             tail = body.feed(head.buffer, head.end)
             if how & WRAP and tail:
-                tail = serialize.chunk(tail)
+                tail = encode_chunk(tail)
             if body.is_done:
                 self._end_body(body)
                 body = None
             self._response_side = RESPONSE_BODY
-            self._client.transport.write(serialize.response(head, added, unwrap, tail))
+            self._client.transport.write(serialize_response(head, added, unwrap, tail))
         if body is None:
             if self._request_side == REQUEST_DONE:
                 # All ends here and now, so that the clock need not be asked again.
@@ -150,7 +150,7 @@ class ResponseStream(ExchangeLog):
         self._sent += len(data)
         self._expect_progress()
         if out:
-            self._client.transport.write(serialize.chunk(out) if self._how & WRAP else out)
+            self._client.transport.write(encode_chunk(out) if self._how & WRAP else out)
         if body.is_done:
             self._end_body(body)
             self._response_done()
@@ -166,5 +166,5 @@ class ResponseStream(ExchangeLog):
 
     def _end_body(self, body: Body) -> None:
         # RFC 9112 section 9.2: bytes that nobody asked for spoil the connection, not the response.
-        if body.rest or body.is_mended:
+        if body.trailing_data or body.is_normalized:
             self._upstream_persists = False

@@ -22,7 +22,7 @@ from cmux_proxy.relay.disconnects import DisconnectDetector
 from cmux_proxy.relay.downstream import EARLY_LIMIT
 from cmux_proxy.relay.header_rules import Rewriter
 from cmux_proxy.relay.request_options import WISHES
-from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
+from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import Dialling
@@ -81,13 +81,13 @@ class Context:
         limits = config.limits
         self.request_scanner = RequestScanner(
             HeadLimits(limits.request_line, limits.header_section, limits.header_fields),
-            ReservedFields(FAMILY_PREFIX, FAMILY_SUFFIX, WISHES, (TOKEN_FIELD,)),
+            ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, WISHES, (TOKEN_FIELD,)),
         )
         self.response_scanner = ResponseScanner(
             HeadLimits(limits.response_head, limits.response_head, limits.response_fields)
         )
         self.chunk_rules = ChunkRules(
-            limits.chunk_extensions, limits.chunk_extensions, limits.trailers, FAMILY_PREFIX
+            limits.chunk_extensions, limits.chunk_extensions, limits.trailers, RESERVED_PREFIX
         )
         self.router = router
         self.pool: Pool[UpstreamConnection] = Pool(

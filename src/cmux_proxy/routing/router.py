@@ -16,8 +16,8 @@ from cmux_proxy.routing.target import HostTarget, Target
 from cmux_proxy.routing.workspace import WORKSPACE_FIELD, WorkspaceHosts, workspace_label
 
 # The family of fields that belong to routing: reported to the router, never sent upstream.
-FAMILY_PREFIX: Final = b"x-cmux-"
-FAMILY_SUFFIX: Final = b"-internal"
+RESERVED_PREFIX: Final = b"x-cmux-"
+RESERVED_SUFFIX: Final = b"-internal"
 
 PORT_NAME: Final = b"x-cmux-port-internal"
 _WORKSPACE: Final = b"x-cmux-workspace-internal"
