@@ -40,7 +40,7 @@ SUFFIXES = HostSuffixes(["localhost", "example.dev"])
         (b"a%2d-80.localhost", HostLabel("a%2d", 80)),
     ],
 )
-def test_the_last_dash_splits_and_a_port_stands_behind_it(
+def test_the_last_dash_separates_workspace_and_port(
     host: bytes, expected: HostLabel | None
 ) -> None:
     assert SUFFIXES.read(host) == expected
@@ -52,11 +52,11 @@ def test_a_suffix_may_end_in_another_one() -> None:
     assert suffixes.read(b"80.example.dev") == HostLabel(None, 80)
 
 
-def test_without_suffixes_no_host_says_anything() -> None:
+def test_without_suffixes_no_host_names_a_port() -> None:
     assert HostSuffixes([]).read(b"3000.localhost") is None
 
 
 @given(st.binary())
-def test_any_bytes_say_something_or_nothing(host: bytes) -> None:
-    found = SUFFIXES.read(host + b".localhost")
-    assert found is None or 1 <= found.port <= 65535
+def test_any_bytes_name_a_valid_port_or_none(host: bytes) -> None:
+    label = SUFFIXES.read(host + b".localhost")
+    assert label is None or 1 <= label.port <= 65535

@@ -1,7 +1,7 @@
-"""What `route` does with long values: a number of steps that does not grow, each one pass at most.
+"""`route` takes a constant number of steps for long values, and each step is one pass at most.
 
-Steps are instructions of Python code. A step that calls into C may pass over a value once, as
-`lower` and `rpartition` do; a pattern may do more than that, so patterns are looked at themselves.
+Steps are instructions of Python code. A step that calls into C may read a value once, as `lower`
+and `rpartition` do. A pattern may read it more than once, so patterns are checked separately.
 """
 
 import re
@@ -24,7 +24,7 @@ PORT: Final = b"x-cmux-port-internal"
 WORKSPACE: Final = b"x-cmux-workspace-internal"
 SMALL: Final = 1024
 LARGE: Final = 64 * 1024
-# The longest text that a pattern may match.
+# The longest text that a pattern may match, in bytes or characters.
 WIDTH: Final = 64
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -44,7 +44,7 @@ VALUES: Final[dict[str, Callable[[int], bytes]]] = {
     "suffixes": lambda size: b".localhost" * (size // 10),
     "colons": lambda size: b":" * size,
 }
-PLACES: Final[dict[str, Callable[[bytes], tuple[bytes | None, Fields]]]] = {
+SOURCES: Final[dict[str, Callable[[bytes], tuple[bytes | None, Fields]]]] = {
     "port": lambda value: (b"a", ((PORT, value),)),
     "workspace": lambda value: (b"a", ((PORT, b"80"), (WORKSPACE, value))),
     "host": lambda value: (value, ((PORT, b"80"),)),
@@ -58,8 +58,8 @@ PLACES: Final[dict[str, Callable[[bytes], tuple[bytes | None, Fields]]]] = {
 }
 
 
-class OnePlace:
-    """A pattern that can only be asked at one place, and only if it matches short texts alone."""
+class FullMatchOnly:
+    """A pattern that matches short texts only, and can only be used with `fullmatch`."""
 
     def __init__(self, pattern: re.Pattern[Any]) -> None:
         assert parser.parse(pattern.pattern).getwidth()[1] <= WIDTH, pattern.pattern
@@ -67,12 +67,12 @@ class OnePlace:
 
 
 @pytest.fixture(autouse=True)
-def _patterns_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def _patterns_with_fullmatch_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("cmux_proxy.routing"):
             for key, value in vars(module).items():
                 if isinstance(value, re.Pattern):
-                    monkeypatch.setattr(module, key, OnePlace(value))
+                    monkeypatch.setattr(module, key, FullMatchOnly(value))
 
 
 @contextmanager
@@ -101,15 +101,15 @@ def steps(router: Router, host: bytes | None, fields: Fields) -> int:
 
 
 @pytest.mark.parametrize("template", [None, "w-{workspace}", "{workspace}.example"])
-@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 @pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
 def test_a_longer_value_takes_no_more_steps(
     value: Callable[[int], bytes],
-    place: Callable[[bytes], tuple[bytes | None, Fields]],
+    source: Callable[[bytes], tuple[bytes | None, Fields]],
     template: str | None,
 ) -> None:
     counts = [
-        steps(Router("h", template, ["localhost", "dev.example"]), *place(value(size)))
+        steps(Router("h", template, ["localhost", "dev.example"]), *source(value(size)))
         for size in (SMALL, LARGE)
     ]
     assert 0 < counts[1] <= counts[0] + 50

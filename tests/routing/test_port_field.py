@@ -1,4 +1,4 @@
-"""The port field: ASCII digits from 1 to 65535, and nothing else."""
+"""The port field: a number from 1 to 65535 in ASCII digits."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def test_a_port_is_read(value: bytes, port: int) -> None:
         b":80",
     ],
 )
-def test_anything_else_is_refused(value: bytes) -> None:
+def test_other_values_are_refused(value: bytes) -> None:
     with pytest.raises(RouteRefused) as caught:
         parse_port(value)
     assert caught.value.status == 400
@@ -57,9 +57,9 @@ def test_anything_else_is_refused(value: bytes) -> None:
     )
 
 
-def test_every_port_is_read_and_its_neighbours_are_not() -> None:
+def test_every_port_is_read() -> None:
     assert [parse_port(b"%d" % port) for port in range(1, 65536)] == list(range(1, 65536))
 
 
-def test_the_field_is_named_as_clients_send_it() -> None:
+def test_the_field_has_its_documented_name() -> None:
     assert PORT_FIELD == "X-Cmux-Port-Internal"

@@ -1,4 +1,4 @@
-"""The router: one port field, one target."""
+"""The router: fields and hosts, and the targets that they name."""
 
 from contextlib import suppress
 
@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmux_proxy.errors import RouteRefused
+from cmux_proxy.routing.host_label import HostLabel, HostSuffixes
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from cmux_proxy.routing.target import HostTarget, Target
 
@@ -43,11 +44,11 @@ def test_a_port_has_one_target_whatever_the_host() -> None:
 
 @pytest.mark.parametrize("method", [b"GET", b"CONNECT", b"POST"])
 @pytest.mark.parametrize("host", [None, b"a", b"127.0.0.1:1"])
-def test_neither_method_nor_host_says_where(method: bytes, host: bytes | None) -> None:
+def test_method_and_host_do_not_select_the_target(method: bytes, host: bytes | None) -> None:
     assert Router("h").route(method, host, ((PORT, b"1"),)) == Target("h", 1)
 
 
-def test_other_fields_of_the_family_are_passed_over() -> None:
+def test_other_reserved_fields_are_ignored() -> None:
     assert route((OTHER, b"1"), (PORT, b"2"), (OTHER, b"3")).port == 2
 
 
@@ -78,7 +79,7 @@ def test_a_target_is_made_once() -> None:
     assert router.route(b"GET", None, ((PORT, b"080"),)) == first
 
 
-def test_more_ports_than_are_remembered_are_routed_all_the_same() -> None:
+def test_more_ports_than_are_cached_are_routed_too() -> None:
     router = Router("h")
     first = router.route(b"GET", None, ((PORT, b"1"),))
     for port in range(1, 5000):
@@ -91,7 +92,7 @@ def test_more_ports_than_are_remembered_are_routed_all_the_same() -> None:
 # Workspaces
 
 
-def test_a_workspace_has_a_host_of_its_own() -> None:
+def test_each_workspace_has_its_own_host() -> None:
     assert route((WORKSPACE, b"ws-2"), (PORT, b"80")) == Target("127.18.0.2", 80)
     router = Router("h", "{workspace}.svc")
     assert router.route(b"CONNECT", b"a:1", ((PORT, b"80"), (WORKSPACE, b"WS-2"))) == Target(
@@ -120,7 +121,7 @@ def test_a_malformed_workspace_is_refused_every_time(value: bytes, clause: str) 
         router.route(b"GET", b"ws-1-80.localhost", ((WORKSPACE, value),))
 
 
-def test_a_workspace_may_not_come_twice_nor_without_a_port() -> None:
+def test_a_workspace_may_not_come_twice_and_needs_a_port() -> None:
     twice = ((WORKSPACE, b"w"), (PORT, b"1"), (WORKSPACE, b"w"))
     assert refusal(*twice) == "header given more than once: X-Cmux-Workspace-Internal"
     assert refusal((WORKSPACE, b"w")) == "missing required header: X-Cmux-Port-Internal"
@@ -141,7 +142,7 @@ def test_a_workspace_may_not_come_twice_nor_without_a_port() -> None:
         (b"80.localhost", ((WORKSPACE, b"ws-1"),), ""),
     ],
 )
-def test_the_workspace_that_is_named_can_be_told(
+def test_the_workspace_of_a_request_is_returned(
     host: bytes | None, fields: tuple[tuple[bytes, bytes], ...], workspace: str
 ) -> None:
     assert Router("h", None, ["localhost"]).workspace_of(host, fields) == workspace
@@ -155,7 +156,7 @@ def by_host() -> Router:
     return Router("h", None, ["localhost", "example.dev"])
 
 
-def test_a_host_names_a_port_where_no_field_does(by_host: Router) -> None:
+def test_a_host_names_a_port_if_no_field_does(by_host: Router) -> None:
     assert by_host.route(b"GET", b"3000.localhost:8080", ()) == Target("h", 3000)
     assert by_host.route(b"GET", b"WS-3-80.example.dev", ()) == Target("127.18.0.3", 80)
 
@@ -209,7 +210,7 @@ def test_fields_may_repeat_what_the_host_names(
 def test_fields_may_not_contradict_the_host(
     by_host: Router, host: bytes, fields: tuple[tuple[bytes, bytes], ...], blamed: str
 ) -> None:
-    # What was routed by its fields alone before is no way round.
+    # A request that was routed by its fields alone does not change the result.
     by_host.route(b"GET", b"a", ((PORT, b"5432"),))
     for _ in range(2):
         with pytest.raises(RouteRefused) as caught:
@@ -232,16 +233,14 @@ def test_a_malformed_field_beside_a_host_is_refused(
 
 
 @pytest.mark.parametrize("host", [None, b"a", b"localhost:8080", b"ws.localhost", b"0.localhost"])
-def test_the_fields_decide_where_the_host_names_no_port(
-    by_host: Router, host: bytes | None
-) -> None:
+def test_the_fields_decide_if_the_host_names_no_port(by_host: Router, host: bytes | None) -> None:
     for _ in range(2):
         assert by_host.route(b"GET", host, ((PORT, b"80"),)) == Target("h", 80)
         both = ((PORT, b"80"), (WORKSPACE, b"ws-1"))
         assert by_host.route(b"GET", host, both) == Target("127.18.0.1", 80)
 
 
-def test_the_fields_decide_where_hosts_are_not_read() -> None:
+def test_the_fields_decide_without_suffixes() -> None:
     router = Router("h")
     for _ in range(2):
         assert router.route(b"GET", b"3000.localhost", ((PORT, b"80"),)) == Target("h", 80)
@@ -257,24 +256,24 @@ def test_the_fields_decide_where_hosts_are_not_read() -> None:
         max_size=4,
     ),
 )
-def test_no_fields_change_where_a_host_leads(
+def test_no_fields_change_the_target_of_a_host(
     host: bytes | None, fields: list[tuple[bytes, bytes]]
 ) -> None:
     router = Router("h", None, ["localhost", "example.dev"])
     with suppress(RouteRefused):
-        # Whatever is remembered of requests by other hosts.
+        # Fill the caches with a request to another host.
         router.route(b"GET", b"b", tuple(fields))
     try:
-        found = router.route(b"GET", host, tuple(fields))
+        target = router.route(b"GET", host, tuple(fields))
     except RouteRefused:
         return
-    if isinstance(found, HostTarget):
-        assert found == router.route(b"GET", host, ())
+    if isinstance(target, HostTarget):
+        assert target == router.route(b"GET", host, ())
     else:
         assert host in (b"a", None)
 
 
-def test_what_the_host_has_named_can_be_told(by_host: Router) -> None:
+def test_a_target_named_by_the_host_is_recognized(by_host: Router) -> None:
     for host, fields in ((b"80.localhost", ()), (b"ws-1-80.localhost", ((PORT, b"80"),))):
         assert isinstance(by_host.route(b"GET", host, fields), HostTarget)
     target = by_host.route(b"GET", b"80.localhost", ())
@@ -285,12 +284,12 @@ def test_what_the_host_has_named_can_be_told(by_host: Router) -> None:
 
 
 @pytest.mark.parametrize("host", [None, b"a", b"localhost", b"ws.localhost", b"80.localhost.test"])
-def test_another_host_names_none(by_host: Router, host: bytes | None) -> None:
+def test_other_hosts_name_no_target(by_host: Router, host: bytes | None) -> None:
     with pytest.raises(RouteRefused, match="missing required header"):
         by_host.route(b"GET", host, ())
 
 
-def test_the_host_of_a_connect_names_none(by_host: Router) -> None:
+def test_the_host_of_a_connect_names_no_target(by_host: Router) -> None:
     assert by_host.route(b"GET", b"80.localhost", ()).port == 80
     with pytest.raises(RouteRefused, match="missing required header"):
         by_host.route(b"CONNECT", b"80.localhost", ())
@@ -302,7 +301,7 @@ def test_the_host_of_a_connect_names_none(by_host: Router) -> None:
         by_host.route(b"GET", b"80.localhost", ((PORT, b"5432"),))
 
 
-def test_the_workspace_in_a_host_is_as_strict(by_host: Router) -> None:
+def test_a_workspace_in_a_host_is_checked_too(by_host: Router) -> None:
     with pytest.raises(RouteRefused) as caught:
         by_host.route(b"GET", b"ws-65536-80.localhost", ())
     assert caught.value.text == "invalid host: its workspace ends with a number above 65535"
@@ -313,12 +312,37 @@ def test_no_host_names_a_port_unless_there_are_suffixes() -> None:
         Router("h").route(b"GET", b"80.localhost", ())
 
 
-def test_more_hosts_than_are_remembered_are_routed_all_the_same(by_host: Router) -> None:
-    for port in range(1, 5000):
+@pytest.fixture
+def read_hosts(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return a list of the hosts that a router reads because they are in no cache."""
+    hosts: list[bytes] = []
+    read = HostSuffixes.read
+
+    def recorded(suffixes: HostSuffixes, host: bytes) -> HostLabel | None:
+        hosts.append(host)
+        return read(suffixes, host)
+
+    monkeypatch.setattr(HostSuffixes, "read", recorded)
+    return hosts
+
+
+def test_more_hosts_than_are_cached_are_routed_too(
+    by_host: Router, read_hosts: list[bytes]
+) -> None:
+    """Of 4096 hosts at most the cache knows the target, or that there is none."""
+    first = by_host.route(b"GET", b"1.localhost", ())
+    for port in range(1, 4096):
         assert by_host.route(b"GET", b"%d.localhost" % port, ()).port == port
         assert by_host.route(b"GET", b"%d.test" % port, ((PORT, b"1"),)).port == 1
-    assert len(by_host._rare) <= 4096
-    assert len(by_host._silent) <= 4096
+    assert by_host.route(b"GET", b"1.localhost", ()) is not first
+    read_hosts.clear()
+    for port in range(1, 4096):
+        by_host.route(b"GET", b"%d.test" % port, ((PORT, b"1"),))
+    assert read_hosts == []
+    by_host.route(b"GET", b"4096.test", ((PORT, b"1"),))
+    by_host.route(b"GET", b"4097.test", ((PORT, b"1"),))
+    by_host.route(b"GET", b"1.test", ((PORT, b"1"),))
+    assert read_hosts == [b"4096.test", b"4097.test", b"1.test"]
 
 
 @pytest.mark.parametrize(
@@ -330,13 +354,19 @@ def test_more_hosts_than_are_remembered_are_routed_all_the_same(by_host: Router)
     ],
     ids=["path", "host", "host that names a port"],
 )
-def test_what_is_long_is_routed_and_not_remembered(
-    by_host: Router, host: bytes, fields: tuple[tuple[bytes, bytes], ...]
+def test_long_values_are_routed_and_not_cached(
+    by_host: Router,
+    read_hosts: list[bytes],
+    host: bytes,
+    fields: tuple[tuple[bytes, bytes], ...],
 ) -> None:
-    """Anybody may send as many as they like, each of the size of a header section."""
-    assert by_host.route(b"GET", host, fields).port == 80
-    remembered = [*by_host._silent, *(part or b"" for key in by_host._rare for part in key)]
-    assert all(len(part) < 1000 for part in remembered)
+    """A client may send many of them, each of the size of a header section."""
+    first = by_host.route(b"GET", host, fields)
+    second = by_host.route(b"GET", host, fields)
+    assert first == second
+    assert first.port == 80
+    is_cached = read_hosts.count(host) < 2 and first is second
+    assert not is_cached
 
 
 @pytest.mark.parametrize("size", [256, 60_000])
@@ -349,5 +379,5 @@ def test_a_workspace_has_at_most_255_bytes(by_host: Router, size: int) -> None:
         by_host.route(b"GET", b"w" * size + b"-80.localhost", ())
 
 
-def test_the_family_is_that_of_all_internal_fields() -> None:
+def test_all_internal_fields_are_reserved() -> None:
     assert (RESERVED_PREFIX, RESERVED_SUFFIX) == (b"x-cmux-", b"-internal")

@@ -61,7 +61,7 @@ def test_a_name_has_an_address(name: str, address: str) -> None:
         ("a\t1", "has characters that are not printable ASCII"),
     ],
 )
-def test_what_is_no_name_has_none(name: str, reason: str) -> None:
+def test_an_invalid_name_has_no_address(name: str, reason: str) -> None:
     with pytest.raises(ValueError, match=f"^{reason}$"):
         workspace_ip(name)
 
@@ -97,12 +97,12 @@ def test_without_a_template_the_host_is_the_address() -> None:
         ("{workspace}.example", "localhost", "localhost.example"),
     ],
 )
-def test_a_template_makes_a_name_of_it(template: str, name: str, host: str) -> None:
+def test_a_template_makes_a_host_name(template: str, name: str, host: str) -> None:
     assert WorkspaceHosts(template).host_of(name) == host
 
 
 @pytest.mark.parametrize("name", ["a.b", "-a", "a-", "a_b", "a b", "x" * 64, "a:80", "{workspace}"])
-def test_a_name_of_dns_is_strict(name: str) -> None:
+def test_a_workspace_in_a_host_name_has_to_be_a_dns_label(name: str) -> None:
     with pytest.raises(ValueError, match=r"^is not a name that DNS can have"):
         WorkspaceHosts("{workspace}.svc").host_of(name)
 
@@ -171,7 +171,7 @@ def test_an_ipv6_literal_is_refused() -> None:
         WorkspaceHosts("::{workspace}").host_of("1")
 
 
-def test_a_host_is_not_longer_than_dns_allows() -> None:
+def test_a_host_may_not_be_too_long_for_dns() -> None:
     for template, name in (("dev-{workspace}", "x" * 60), ("a." * 96 + "{workspace}", "x" * 62)):
         with pytest.raises(ValueError, match=r"^makes a host that is too long for DNS$"):
             WorkspaceHosts(template).host_of(name)
@@ -179,10 +179,10 @@ def test_a_host_is_not_longer_than_dns_allows() -> None:
 
 
 @given(st.integers(0, 0xFFFF))
-def test_a_number_and_its_address_belong_together(number: int) -> None:
+def test_an_address_gives_its_number_back(number: int) -> None:
     assert workspace_number(workspace_ip(f"workspace-{number}")) == number
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.18.0", "127.180.0.1", "::1", "127.18.0.1.1"])
-def test_other_addresses_are_of_no_workspace(address: str) -> None:
+def test_other_addresses_belong_to_no_workspace(address: str) -> None:
     assert workspace_number(address) is None

@@ -4,17 +4,15 @@ Knows the configuration and where workspaces are; asks nobody.
 """
 
 import ipaddress
-import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from cmux_proxy.config.host_names import DNS_LABEL
 from cmux_proxy.config.proxy_config import Address, Config
 from cmux_proxy.machine.listening import ListeningPort
 from cmux_proxy.routing.workspace import workspace_ip, workspace_number
 
 _BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
-# RFC 1035 section 2.3.4: a label has 63 bytes at most.
-_LABEL: Final = re.compile(r"(?=.{1,63}\Z)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?", re.ASCII)
 
 
 class Reachability(NamedTuple):
@@ -73,7 +71,7 @@ class Reachability(NamedTuple):
         # The number leads to the same address, and is always a label.
         for name in (workspace, None if number is None else str(number)):
             label = f"{name.lower()}-{port}" if name is not None else ""
-            if _LABEL.fullmatch(label):
+            if DNS_LABEL.fullmatch(label):
                 return label
         return None
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Literal, get_args
 
+from cmux_proxy.config.host_names import ANY_HOST_NAME
 from cmux_proxy.config.sections import (
     Access,
     Limits,
@@ -31,8 +32,6 @@ MAX_BUSY_POLL = 0.01
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<v4>[^:\[\]]+)):(?P<port>[0-9]{1,5})", re.ASCII)
 _PATH = re.compile(r"unix:(/[^,\0\n]+)")
 _DESCRIPTOR = re.compile(r"fd://([0-9]{1,6})", re.ASCII)
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +149,6 @@ def _upstream_host(text: str) -> str:
         check_zone("upstream_host", address)
         return str(address)
     # A name of digits and dots that is no address is a mistyped address.
-    if inner is text and _HOST_NAME.fullmatch(text) and not re.fullmatch(r"[0-9.]+", text):
+    if inner is text and ANY_HOST_NAME.fullmatch(text) and not re.fullmatch(r"[0-9.]+", text):
         return text
     raise ConfigError("upstream_host", f"{text!r} is not a host name or an IP address")

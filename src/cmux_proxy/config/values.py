@@ -16,6 +16,8 @@ from ipaddress import (
 from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
+from cmux_proxy.config.host_names import HOST_NAME
+
 Network = IPv4Network | IPv6Network
 
 # A peer that comes through a Unix socket, and has no address.
@@ -26,13 +28,11 @@ WORKSPACE = "{workspace}"
 
 _RANGE = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?", re.ASCII)
 _PORTED = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _LOOPBACK_NAMES = frozenset(
     ["ip6-localhost", "ip6-loopback", "localhost.localdomain", "localhost4", "localhost6",
      "localhost4.localdomain4", "localhost6.localdomain6", "loopback"]
 )  # fmt: skip
-_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*", re.ASCII)
 
 
 class PortRange(NamedTuple):
@@ -70,7 +70,7 @@ class HostPattern(NamedTuple):
         bare = lower.removeprefix("*.")
         if _is_bracketed(lower):
             return cls(str(IPv6Address(lower[1:-1])), False)
-        if _NAME.fullmatch(bare) is not None:
+        if HOST_NAME.fullmatch(bare) is not None:
             return cls("." + bare if is_suffix else bare, is_suffix)
         raise ValueError(f"{text!r} is neither a host without a port nor a pattern like *.example")
 
@@ -105,7 +105,7 @@ def plain_host(value: bytes) -> str:
 def domain(text: str) -> str:
     """Read "example.dev", a name of several labels; return it in lower case."""
     lower = text.lower()
-    if "." not in lower or _NAME.fullmatch(lower) is None:
+    if "." not in lower or HOST_NAME.fullmatch(lower) is None:
         raise ValueError(f"{text!r} is not a domain like example.dev")
     return lower
 
@@ -116,7 +116,7 @@ def host_template(text: str) -> str:
     A dot at the end keeps the resolver from trying the name below domains of its own.
     """
     name = text.replace(WORKSPACE, "w").removesuffix(".")
-    if text.count(WORKSPACE) != 1 or _NAME.fullmatch(name) is None:
+    if text.count(WORKSPACE) != 1 or HOST_NAME.fullmatch(name) is None:
         raise ValueError(f"{text!r} is not a host name with {WORKSPACE} in it")
     try:
         check_machine(name)
@@ -138,14 +138,14 @@ def check_machine(host: str) -> None:
         raise ValueError("makes a host that is read as an IP address")
     if last == "localhost" or name in _LOOPBACK_NAMES:
         raise ValueError("makes a host that is a name of the loopback")
-    if _NAME.fullmatch(name) is None:
+    if HOST_NAME.fullmatch(name) is None:
         raise ValueError("makes a host that is too long for DNS")
 
 
 def host_value(text: str) -> str:
     """Read a value of Host: "app.example", "127.0.0.1:3000" or "[::1]:3000"."""
     host, colon, port = text.rpartition(":") if _PORTED.search(text) else (text, "", "")
-    is_host = _NAME.fullmatch(host.lower()) is not None or _is_bracketed(host)
+    is_host = HOST_NAME.fullmatch(host.lower()) is not None or _is_bracketed(host)
     if is_host and (not colon or 1 <= int(port) <= 65535):
         return text
     raise ValueError(f"{text!r} is not a host, with or without a port")

@@ -1,5 +1,10 @@
-"""A few field values -> a Target. Pure: never sees a head, a socket or a clock.
+"""Which upstream a request is sent to: from the host and a few field values to a Target.
 
-target       what a route leads to          port_field   X-Cmux-Port-Internal, strictly
-router       asks the rules in order; the piece an embedder replaces
+    router       applies the rules; an embedder may replace it
+    target       the upstream's host and port
+    port_field   X-Cmux-Port-Internal
+    host_label   a port, and a workspace, in the host
+    workspace    X-Cmux-Workspace-Internal, and the addresses of workspaces
+
+Does not know heads, sockets or clocks.
 """

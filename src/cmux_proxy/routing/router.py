@@ -1,7 +1,7 @@
-"""The rules that pick a target: the host where it names a port, else the fields.
+"""The rules that select a target: the host if it names a port, otherwise the fields.
 
-A page in a browser may add fields to the requests of its own origin, and has no say in their Host.
-An embedder who routes differently subclasses Router and overrides `route`.
+The host is first because a page in a browser can add fields to the requests of its origin, and
+cannot change their Host. An embedder with other rules subclasses Router and overrides `route`.
 """
 
 from collections.abc import Sequence
@@ -15,34 +15,35 @@ from cmux_proxy.routing.port_field import PORT_FIELD, parse_port
 from cmux_proxy.routing.target import HostTarget, Target
 from cmux_proxy.routing.workspace import WORKSPACE_FIELD, WorkspaceHosts, workspace_label
 
-# The family of fields that belong to routing: reported to the router, never sent upstream.
+# Fields whose names begin and end like this are given to the router and never forwarded.
 RESERVED_PREFIX: Final = b"x-cmux-"
 RESERVED_SUFFIX: Final = b"-internal"
 
 PORT_NAME: Final = b"x-cmux-port-internal"
 _WORKSPACE: Final = b"x-cmux-workspace-internal"
 _INVALID_WORKSPACE: Final = f"invalid header: {WORKSPACE_FIELD}"
-# In all at most a few megabytes: a workspace or a host may be as long as a header section.
-_REMEMBERED: Final = 4096
-_LONGEST: Final = 512
+# At most a few megabytes in total. The size of keys is limited too, because a workspace or a host
+# may be as long as a header section.
+_MAX_CACHED: Final = 4096
+_MAX_CACHED_KEY: Final = 512
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Router:
-    """Routes by the host where it names a port, and by the fields where it does not.
+    """Routes by the host if it names a port, otherwise by the fields.
 
-    The target is on `upstream_host`, or where a workspace is named, on that workspace's own host:
-    a loopback address, or the name that `workspace_host` makes of it, such as
-    "{workspace}.example". `host_suffixes` are names below which a host names a port.
+    The target is on `upstream_host`. If a workspace is named, it is on the host of that workspace:
+    a loopback address, or the name made by the template `workspace_host`, such as
+    "{workspace}.example". `host_suffixes` are the domains below which a host names a port.
     """
 
     __slots__ = (
-        "_host",
-        "_rare",
-        "_reads_hosts",
-        "_silent",
+        "_has_suffixes",
+        "_other_targets",
+        "_port_targets",
+        "_portless_hosts",
         "_suffixes",
-        "_targets",
+        "_upstream_host",
         "_workspaces",
     )
 
@@ -52,22 +53,22 @@ class Router:
         workspace_host: str | None = None,
         host_suffixes: Sequence[str] = (),
     ) -> None:
-        self._host = upstream_host
+        self._upstream_host = upstream_host
         self._workspaces = WorkspaceHosts(workspace_host)
         self._suffixes = HostSuffixes(host_suffixes)
-        self._reads_hosts = len(host_suffixes) > 0
-        # Hosts that name no port, which are most.
-        self._silent: set[bytes] = set()
-        self._targets: dict[bytes, Target] = {}
-        self._rare: dict[tuple[bytes | None, bytes | None, bytes | None], Target] = {}
+        self._has_suffixes = len(host_suffixes) > 0
+        # Caches: hosts that name no port, targets by port alone, and by port, workspace and host.
+        self._portless_hosts: set[bytes] = set()
+        self._port_targets: dict[bytes, Target] = {}
+        self._other_targets: dict[tuple[bytes | None, bytes | None, bytes | None], Target] = {}
 
     def route(
         self, method: bytes, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]
     ) -> Target:
-        """Return the target of a request; raise RouteRefused when it has none.
+        """Return the target of a request; raise RouteRefused if it has none.
 
-        `host` is the Host that the request means; `fields` are the routing fields, each a
-        lower-case name and a value without surrounding white space.
+        `host` is the authority of the request target, otherwise the Host. `fields` are the reserved
+        fields, each a lower-case name and a value without surrounding white space.
         """
         port: bytes | None = None
         workspace: bytes | None = None
@@ -81,18 +82,19 @@ class Router:
                     raise RouteRefused(400, f"header given more than once: {WORKSPACE_FIELD}")
                 workspace = value
         if port is None or workspace is not None:
-            return self._route_rarely(method, host, port, workspace)
-        if self._reads_hosts and host is not None and host not in self._silent:
-            return self._route_rarely(method, host, port, None)
-        target = self._targets.get(port)
+            return self._route_by_all(method, host, port, workspace)
+        if self._has_suffixes and host is not None and host not in self._portless_hosts:
+            return self._route_by_all(method, host, port, None)
+        target = self._port_targets.get(port)
         return self._read_port(port) if target is None else target
 
     def workspace_of(self, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]) -> str:
-        """Return the workspace that a request names, for records; mostly none.
+        """Return the workspace that a request names, or "", for logs and statistics.
 
-        What `route` gets, but for `host`: None where it does not choose the upstream.
+        The parameters are those of `route`, except that `host` is None if it does not select the
+        upstream.
         """
-        if host is not None and host not in self._silent:
+        if host is not None and host not in self._portless_hosts:
             label = self._suffixes.read(host)
             if label is not None:
                 return label.workspace or ""
@@ -101,78 +103,85 @@ class Router:
                 return value.decode("latin-1").rpartition("/")[2]
         return ""
 
-    def _route_rarely(
+    def _route_by_all(
         self, method: bytes, host: bytes | None, port: bytes | None, workspace: bytes | None
     ) -> Target:
-        """Return the target where more than the port field is, or may be, of importance."""
-        # The host of a CONNECT is that of its target, which does not choose the upstream.
-        said = None if method == b"CONNECT" or host in self._silent else host
-        key = (port, workspace, said)
-        target = self._rare.get(key)
+        """Return the target of a request whose workspace or host may matter too."""
+        # The host of a CONNECT is that of its target, which does not select the upstream.
+        naming = None if method == b"CONNECT" or host in self._portless_hosts else host
+        key = (port, workspace, naming)
+        target = self._other_targets.get(key)
         if target is not None:
             return target
-        label = None if said is None else self._suffixes.read(said)
+        label = None if naming is None else self._suffixes.read(naming)
         if label is not None:
-            target = self._by_host(label, port, workspace)
+            target = self._target_by_host(label, port, workspace)
         else:
-            self._note_silent(said)
+            self._remember_portless(naming)
             key = (port, workspace, None)
-            target = self._by_fields(port, workspace)
-        if len(workspace or b"") + len(key[2] or b"") <= _LONGEST:
-            if len(self._rare) >= _REMEMBERED:
-                self._rare.clear()
-            self._rare[key] = target
+            target = self._target_by_fields(port, workspace)
+        if len(workspace or b"") + len(key[2] or b"") <= _MAX_CACHED_KEY:
+            if len(self._other_targets) >= _MAX_CACHED:
+                self._other_targets.clear()
+            self._other_targets[key] = target
         return target
 
-    def _by_host(self, label: HostLabel, port: bytes | None, workspace: bytes | None) -> Target:
-        """Return the target that a host names; fields may repeat it, and nothing else."""
+    def _target_by_host(
+        self, label: HostLabel, port: bytes | None, workspace: bytes | None
+    ) -> Target:
+        """Return the target that a host names; the fields may only repeat it."""
         if port is not None and parse_port(port) != label.port:
-            raise _contradicted(PORT_FIELD)
-        if workspace is not None and _checked(workspace) != label.workspace:
-            raise _contradicted(WORKSPACE_FIELD)
-        return HostTarget(self._host_of(label.workspace, "invalid host: its workspace"), label.port)
+            raise _contradiction(PORT_FIELD)
+        if workspace is not None and _checked_label(workspace) != label.workspace:
+            raise _contradiction(WORKSPACE_FIELD)
+        return HostTarget(
+            self._workspace_host(label.workspace, "invalid host: its workspace"), label.port
+        )
 
-    def _by_fields(self, port: bytes | None, workspace: bytes | None) -> Target:
+    def _target_by_fields(self, port: bytes | None, workspace: bytes | None) -> Target:
         if port is None:
             raise RouteRefused(400, f"missing required header: {PORT_FIELD}")
         if workspace is None:
-            # One object for a port: a look-up with another, equal one has to compare them.
-            target = self._targets.get(port)
+            # One object per port, because a look-up with another equal object compares the values.
+            target = self._port_targets.get(port)
             return self._read_port(port) if target is None else target
         number = parse_port(port)
-        return Target(self._host_of(workspace.decode("latin-1"), _INVALID_WORKSPACE), number)
+        return Target(self._workspace_host(workspace.decode("latin-1"), _INVALID_WORKSPACE), number)
 
     def _read_port(self, port: bytes) -> Target:
-        target = Target(self._host, parse_port(port))
-        if len(self._targets) >= _REMEMBERED:
-            self._targets.clear()
-        self._targets[port] = target
+        target = Target(self._upstream_host, parse_port(port))
+        if len(self._port_targets) >= _MAX_CACHED:
+            self._port_targets.clear()
+        self._port_targets[port] = target
         return target
 
-    def _host_of(self, workspace: str | None, blamed: str) -> str:
-        """Return the host of a workspace, or the upstream host where there is no workspace."""
+    def _workspace_host(self, workspace: str | None, subject: str) -> str:
+        """Return the host of a workspace, or the upstream host if there is no workspace.
+
+        `subject` begins the text of a refusal.
+        """
         if workspace is None:
-            return self._host
+            return self._upstream_host
         try:
             return self._workspaces.host_of(workspace)
         except ValueError as error:
-            raise RouteRefused(400, f"{blamed} {error}") from None
+            raise RouteRefused(400, f"{subject} {error}") from None
 
-    def _note_silent(self, host: bytes | None) -> None:
-        """Remember that a host names no port."""
-        if host is not None and len(host) <= _LONGEST:
-            if len(self._silent) >= _REMEMBERED:
-                self._silent.clear()
-            self._silent.add(host)
+    def _remember_portless(self, host: bytes | None) -> None:
+        """Cache that a host names no port."""
+        if host is not None and len(host) <= _MAX_CACHED_KEY:
+            if len(self._portless_hosts) >= _MAX_CACHED:
+                self._portless_hosts.clear()
+            self._portless_hosts.add(host)
 
 
-def _checked(workspace: bytes) -> str:
-    """Return the label of a workspace field; raise RouteRefused where it has none."""
+def _checked_label(workspace: bytes) -> str:
+    """Return the label of a workspace field; raise RouteRefused if it has none."""
     try:
         return workspace_label(workspace.decode("latin-1"))
     except ValueError as error:
         raise RouteRefused(400, f"{_INVALID_WORKSPACE} {error}") from None
 
 
-def _contradicted(field: str) -> RouteRefused:
+def _contradiction(field: str) -> RouteRefused:
     return RouteRefused(400, f"invalid header: {field} contradicts the host; leave it out")

@@ -1,4 +1,4 @@
-"""Target: where a request goes, and whether its Host has said so."""
+"""Target: the upstream of a request, and whether the request's Host named it."""
 
 from typing import NamedTuple
 
@@ -12,17 +12,17 @@ class Target(NamedTuple):
     port: int
 
     def authority(self) -> str:
-        """Return the target as it stands in a Host field (RFC 9110 section 7.2)."""
+        """Return the target in the form of a Host value (RFC 9110 section 7.2)."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-# No compiled class can have a tuple for its base.
+# A compiled class cannot have a tuple as its base class.
 @mypyc_attr(native_class=False)
 class HostTarget(Target):
-    """A target that the Host of the request names.
+    """A target that the Host of the request named.
 
-    It equals the Target with the same host and port. Host travels on, so that a proxy behind this
-    one may send the request back: such requests carry a hop count.
+    It equals the Target with the same host and port. Because Host is forwarded, a proxy behind this
+    one could send the request back; therefore such requests carry a hop count.
     """
 
     __slots__ = ()

@@ -11,16 +11,15 @@ from typing import Final
 from cmux_proxy.isolation.messages import receive, send
 from cmux_proxy.isolation.registry import Registry
 from cmux_proxy.net.tcp_connect import connect_tuned
+from cmux_proxy.routing.workspace import WORKSPACE_NETWORK
 
-# Every workspace has its address here, as `routing/workspace.py` makes it.
-_NETWORK: Final = "127.18."
 # So long until a keeper that has too many asking is asked again.
 _PAUSE: Final = 0.005
 
 
 def may_be_isolated(host: str) -> bool:
     """Return whether this is an address that workspaces have."""
-    return host.startswith(_NETWORK)
+    return host.startswith(WORKSPACE_NETWORK)
 
 
 async def connect_inside(
