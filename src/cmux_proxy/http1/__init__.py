@@ -10,6 +10,7 @@ Reading
     normalize        repairs the head of a response
     body             which bytes belong to a body; response_body: the same in responses
     trailers         which trailers may be forwarded
+    credentials      tokens in Authorization fields
 
 Deciding
     framing          how a body ends
