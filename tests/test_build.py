@@ -1,4 +1,4 @@
-"""Which version and which build is running."""
+"""The version and the name of the build."""
 
 import platform
 import re

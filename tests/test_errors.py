@@ -1,4 +1,4 @@
-"""The public exceptions: one tree, each with what a handler needs."""
+"""The public exceptions: one base class, and the attributes of each."""
 
 import pytest
 
@@ -23,14 +23,14 @@ def test_a_listen_error_names_the_address() -> None:
     assert str(error) == "cannot listen on 127.0.0.1:80: it is in use"
 
 
-def test_a_refused_route_is_an_answer() -> None:
+def test_a_refused_route_makes_a_response() -> None:
     error = RouteRefused(400, "no")
     assert (error.status, error.text, error.error) == (400, "no", "http_request_error")
     assert str(error) == "no"
     assert RouteRefused(503, "no", "proxy_internal_response").error == "proxy_internal_response"
 
 
-def test_an_unavailable_upstream_is_an_answer() -> None:
+def test_an_unavailable_upstream_makes_a_response() -> None:
     error = UpstreamUnavailable(502, "no", "connection_refused")
     assert (error.status, error.text, error.error) == (502, "no", "connection_refused")
     assert str(error) == "no"
@@ -45,5 +45,5 @@ def test_an_unavailable_upstream_is_an_answer() -> None:
         UpstreamUnavailable(502, "a", "b"),
     ],
 )
-def test_all_are_of_one_tree(error: CmuxProxyError) -> None:
+def test_all_have_the_same_base_class(error: CmuxProxyError) -> None:
     assert isinstance(error, CmuxProxyError)

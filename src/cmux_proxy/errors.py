@@ -1,9 +1,9 @@
-"""The exceptions a user of the package may see.
+"""The exceptions that a user of the package may see.
 
 CmuxProxyError
  ├── ConfigError            a value in Config is not usable (also a ValueError)
  ├── ListenError            an address cannot be bound
- ├── RouteRefused           a request names no target that may be reached
+ ├── RouteRefused           a request has no target, or may not reach it
  └── UpstreamUnavailable    an upstream could not be connected to; nothing was sent
 """
 
@@ -31,10 +31,10 @@ class ListenError(CmuxProxyError):
 
 
 class RouteRefused(CmuxProxyError):
-    """A request gets this answer instead of a target.
+    """A request is refused instead of routed; the attributes make the response.
 
     `status` is an HTTP status, `text` one line for the client, `error` a Proxy-Status error type
-    (RFC 9209 section 2.3), `fields` are further whole header lines of the answer.
+    (RFC 9209 section 2.3), `fields` are further whole header lines of the response.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class RouteRefused(CmuxProxyError):
 
 
 class UpstreamUnavailable(CmuxProxyError):
-    """No connection to the upstream came about; attributes as in RouteRefused."""
+    """No connection to the upstream could be established; attributes as in RouteRefused."""
 
     def __init__(self, status: int, text: str, error: str) -> None:
         super().__init__(text)
