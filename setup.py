@@ -28,8 +28,8 @@ HOT_PATH = {
     "net": ["busy_poll", "closing", "flow_control", "timers"],
     "downstream": ["http1_connection"],
     "relay": [
-        "accounting", "downstream", "exchange", "failures", "loop_detection", "request", "response",
-        "services", "state", "tunnel",
+        "accounting", "body_transfer", "downstream", "exchange", "failures", "loop_detection",
+        "request", "response", "services", "state", "tunnel",
     ],
 }  # fmt: skip
 SOURCE = Path("src/cmux_proxy")

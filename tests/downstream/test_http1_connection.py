@@ -4,7 +4,7 @@ import pytest
 
 from cmux_proxy import Config, Timeouts
 from cmux_proxy.relay.downstream import EARLY_LIMIT
-from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.fakes import FakeStream, World
 from tests.helpers.script import head
 
 ROUTE = "X-Cmux-Port-Internal: 80"
@@ -15,7 +15,7 @@ OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 TIMES = Config(timeouts=Timeouts(head=10, idle=20))
 
 
-def answers(client: FakeTransport) -> list[int]:
+def answers(client: FakeStream) -> list[int]:
     """Return the status codes that a client has got."""
     return [int(line[:3]) for line in bytes(client.got).split(b"HTTP/1.1 ")[1:]]
 
@@ -238,7 +238,7 @@ def test_an_end_that_is_told_again_means_nothing_new() -> None:
     upstream.arrives(OK[:-1])
     client.stops_reading()
     client.reads_again()
-    client.get_protocol().eof_received()  # type: ignore[attr-defined]
+    client.owner.eof_received()
     assert not client.is_over()
     upstream.arrives(OK[-1:])
     assert client.got == OK

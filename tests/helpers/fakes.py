@@ -1,24 +1,26 @@
-"""A world without sockets: transports whose peer is the test, dials that come out as it says.
+"""A world without sockets: a third backend of `net.stream`, beside asyncio's and uvloop's.
 
-What a transport of asyncio or uvloop does to its protocol, these do too: writes that the peer does
-not take pile up and pause the protocol, nothing is told while reading is paused, and the loss of
-a connection is told later, when `World.run` is called. The clock stands until the test moves it.
+The peer of a stream is the test, and a dial ends as the test decides. What a transport of asyncio
+or uvloop does to its protocol, a `FakeStream` does to its owner: writes that the peer does not take
+pile up and pause the owner, nothing is reported while reading is paused, and the loss of a
+connection is reported later, when `World.run` is called. The clock of `FakeLoop` stands until the
+test moves it.
 """
 
-import asyncio
 import errno
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from cmux_proxy import Config, Router, Target, UpstreamUnavailable
 from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST
 from cmux_proxy.config.values import UNIX_PEER
 from cmux_proxy.downstream.http1_connection import ClientConnection
+from cmux_proxy.net.stream import Data, Handle, Loop, Stream, StreamOwner
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.relay.services import Context
 from cmux_proxy.upstream.connection import UpstreamConnection
@@ -27,14 +29,14 @@ from cmux_proxy.upstream.dial import Dial, Dialling
 from cmux_proxy.upstream.dial_owner import DialOwner
 from cmux_proxy.upstream.dialer import Dialer
 
-# What asyncio's transports read at a time, unless they are told otherwise.
+# What asyncio's transports read at a time by default.
 READ: Final = 256 * 1024
 
 _END: Final = b""
 
 
-class FakeLoop:
-    """A clock, and timers that are called when the test says so."""
+class FakeLoop(Loop):
+    """A clock, and timers that run when the test calls `ring`."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -45,24 +47,22 @@ class FakeLoop:
         """Return the time that the test has set."""
         return self.now
 
-    def call_later(
-        self, delay: float, callback: Callable[..., object], *_args: object, **_options: object
-    ) -> asyncio.TimerHandle:
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Handle:
         """Keep the timer for `ring`."""
-        timer = (self.now + delay, callback)
+        timer = (self.now + delay, partial(callback, *args))
         self.timers.append(timer)
-        return cast(asyncio.TimerHandle, _Handle(self, timer))
+        return _FakeHandle(self, timer)
 
     def ring(self) -> None:
         """Call the timers that are due."""
-        for timer in [each for each in self.timers if each[0] <= self.now]:
+        for timer in [timer for timer in self.timers if timer[0] <= self.now]:
             if timer in self.timers:
                 self.timers.remove(timer)
                 timer[1]()
 
-    def call_soon(self, callback: Callable[[], object]) -> None:
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         """Keep the callback for `turn`; a loop that has one does not sleep."""
-        self.soon.append(callback)
+        self.soon.append(partial(callback, *args))
 
     def turn(self) -> None:
         """Call what is to be called in this turn of the loop."""
@@ -71,7 +71,7 @@ class FakeLoop:
             callback()
 
 
-class _Handle:
+class _FakeHandle(Handle):
     def __init__(self, loop: FakeLoop, timer: tuple[float, Callable[[], object]]) -> None:
         self._loop = loop
         self._timer = timer
@@ -100,11 +100,30 @@ class FakeSocket:
         return -1
 
 
-class FakeTransport(asyncio.Transport):
-    """A transport; `got` is what has reached its peer, `held` what has not, for want of room."""
+class _Nobody(StreamOwner):
+    """An owner that ignores everything."""
+
+    def data_received(self, data: bytes, /) -> None:
+        """Ignore it."""
+
+    def eof_received(self) -> bool:
+        """Let the stream close."""
+        return False
+
+    def connection_lost(self, error: Exception | None, /) -> None:
+        """Ignore it."""
+
+    def pause_writing(self) -> None:
+        """Write nothing anyway."""
+
+    def resume_writing(self) -> None:
+        """Write nothing anyway."""
+
+
+class FakeStream(Stream):
+    """A stream; `got` is what has reached its peer, `held` what the peer has no room for."""
 
     def __init__(self, world: "World", name: str) -> None:
-        super().__init__()
         self.name = name
         self.got = b""
         self.held = bytearray()
@@ -114,7 +133,7 @@ class FakeTransport(asyncio.Transport):
         self._was_aborted = False
         self._is_lost = False
         self._world = world
-        self._protocol: Any = None
+        self.owner: StreamOwner = _Nobody()
         self._inbox: deque[bytes | Exception] = deque()
         self._peer_reads = True
         self._is_closing = False
@@ -158,9 +177,13 @@ class FakeTransport(asyncio.Transport):
         self.held.clear()
         if self._has_paused and not self._is_lost:
             self._has_paused = False
-            self._protocol.resume_writing()
+            self.owner.resume_writing()
         if self._is_closing and not self.held:
             self._world.later(self._lose, None)
+
+    def starts_to_close(self) -> None:
+        """Let the stream be closing, as it is between a loss and its report."""
+        self._is_closing = True
 
     def tell(self) -> None:
         """Tell the protocol what has come, as long as it reads."""
@@ -174,10 +197,10 @@ class FakeTransport(asyncio.Transport):
                 # It stays: whoever pauses and reads again is told again.
                 self._inbox.appendleft(_END)
                 self._was_told_end = True
-                if not self._protocol.eof_received():
+                if not self.owner.eof_received():
                     self.close()
             else:
-                self._protocol.data_received(data)
+                self.owner.data_received(data)
 
     def is_over(self) -> bool:
         """Return whether the proxy has closed the connection, or lost it."""
@@ -197,7 +220,7 @@ class FakeTransport(asyncio.Transport):
 
     # What the proxy does
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: Data, /) -> None:
         """Hand bytes to the peer, or hold them."""
         if self._has_sent_end:
             raise RuntimeError("write after the end")
@@ -210,13 +233,21 @@ class FakeTransport(asyncio.Transport):
         self._world.most_held = max(self._world.most_held, len(self.held))
         if len(self.held) > self._high and not self._has_paused:
             self._has_paused = True
-            self._protocol.pause_writing()
+            self.owner.pause_writing()
+
+    def writelines(self, data: Iterable[Data], /) -> None:
+        """Write all of it at once."""
+        self.write(b"".join(data))
+
+    def can_write_eof(self) -> bool:
+        """Return whether it has a half-close, as TCP has."""
+        return True
 
     def write_eof(self) -> None:
         """Send our end; as asyncio does, fail where the peer has reset the connection."""
         if self._is_closing:
             return
-        if any(isinstance(one, Exception) for one in self._inbox):
+        if any(isinstance(item, Exception) for item in self._inbox):
             raise OSError(errno.ENOTCONN, "not connected")
         self._has_sent_end = True
 
@@ -238,7 +269,7 @@ class FakeTransport(asyncio.Transport):
     def _lose(self, error: Exception | None) -> None:
         if not self._is_lost:
             self._is_lost = True
-            self._protocol.connection_lost(error)
+            self.owner.connection_lost(error)
 
     def is_closing(self) -> bool:
         """Return whether it is closed or about to be."""
@@ -259,13 +290,13 @@ class FakeTransport(asyncio.Transport):
         """Return whether the protocol is told what comes."""
         return self._is_reading
 
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Change whom to tell."""
-        self._protocol = protocol
+    def set_protocol(self, owner: StreamOwner, /) -> None:
+        """Report to another owner."""
+        self.owner = owner
 
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return who is told."""
-        return cast(asyncio.BaseProtocol, self._protocol)
+    def get_protocol(self) -> object:
+        """Return the owner."""
+        return self.owner
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set how much may be held before the protocol is paused."""
@@ -307,7 +338,7 @@ class FakeDial(Dial):
             self.is_opening = False
             self._told.dial_opened(self, 0.0)
 
-    def succeeds(self) -> FakeTransport:
+    def succeeds(self) -> FakeStream:
         """Let the connection come about."""
         self.opens()
         self.is_over = True
@@ -315,8 +346,8 @@ class FakeDial(Dial):
             self.target, self._world.context.pool, self._world.context.read_size
         )
         connection.on_made = partial(self._told.dial_connected, self)
-        transport = FakeTransport(self._world, "upstream")
-        transport.set_protocol(cast(asyncio.BaseProtocol, connection))
+        transport = FakeStream(self._world, "upstream")
+        transport.set_protocol(connection)
         self._world.upstreams.append(transport)
         connection.connection_made(transport)
         return transport
@@ -336,10 +367,9 @@ class FakeDialling(Dialling):
     """Keeps the dials that are under way; no name leads any more to where it did."""
 
     def __init__(self, world: "World", timeout: float, most: int | None) -> None:
-        loop = cast(asyncio.AbstractEventLoop, world.loop)
         context = world.context
-        addresses = Connector(loop, False, lambda _host, _port: False)
-        super().__init__(loop, context.pool, addresses, context.read_size, timeout, most)
+        addresses = Connector(world.loop, False, lambda _host, _port: False)
+        super().__init__(world.loop, context.pool, addresses, context.read_size, timeout, most)
         self._world = world
 
     def begin(self, target: Target, owner: DialOwner, covers: int, grace: float | None) -> Dial:
@@ -353,10 +383,6 @@ class FakeDialling(Dialling):
         return connection.address is None
 
 
-class _Nobody(asyncio.Protocol):
-    """Ignores everything."""
-
-
 class World:
     """Everything that one worker has, with nothing real around it."""
 
@@ -367,19 +393,18 @@ class World:
             self.config.upstream_host or DEFAULT_UPSTREAM_HOST,
             host_suffixes=self.config.routing.suffixes(),
         )
-        loop = cast(asyncio.AbstractEventLoop, self.loop)
         self.context = Context(
-            self.config, loop, router, lambda _host, _port: False, None, observer
+            self.config, self.loop, router, lambda _host, _port: False, None, observer
         )
         timeouts, limits = self.config.timeouts, self.config.limits
         self.context.dialer = Dialer(
             FakeDialling(self, timeouts.connect, limits.upstream_connections)
         )
-        # The transports are like asyncio's.
-        self.context.read_size.is_told = True
+        # The streams are like asyncio's transports.
+        self.context.read_size.has_attribute = True
         self.dials: list[FakeDial] = []
-        self.clients: list[FakeTransport] = []
-        self.upstreams: list[FakeTransport] = []
+        self.clients: list[FakeStream] = []
+        self.upstreams: list[FakeStream] = []
         # Where clients come from.
         self.peer = ""
         # The most that a transport has ever held back.
@@ -402,27 +427,25 @@ class World:
         self.loop.ring()
         self.context.ticker.walk(self.loop.now)
 
-    def client(self) -> FakeTransport:
+    def client(self) -> FakeStream:
         """Accept a client."""
-        transport = FakeTransport(self, "client")
+        transport = FakeStream(self, "client")
         connection = ClientConnection(self.context)
-        transport.set_protocol(cast(asyncio.BaseProtocol, connection))
+        transport.set_protocol(connection)
         self.clients.append(transport)
         connection.connection_made(transport)
         return transport
 
-    def stranger(self) -> FakeTransport:
-        """Return a transport that has nothing to do with the proxy."""
-        transport = FakeTransport(self, "stranger")
-        transport.set_protocol(_Nobody())
-        return transport
+    def stranger(self) -> FakeStream:
+        """Return a stream that has nothing to do with the proxy."""
+        return FakeStream(self, "stranger")
 
     def dial(self) -> FakeDial:
         """Return the dial that is under way."""
         [dial] = [dial for dial in self.dials if not dial.is_over]
         return dial
 
-    def ask(self, request: bytes) -> tuple[FakeTransport, FakeTransport]:
+    def ask(self, request: bytes) -> tuple[FakeStream, FakeStream]:
         """Return a client that has asked, and the upstream that has been dialled for it."""
         client = self.client()
         client.arrives(request)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.helpers.fakes import FakeTransport
+from tests.helpers.fakes import FakeStream
 from tests.helpers.origins import answer, chunk
 from tests.helpers.script import head
 
@@ -56,7 +56,7 @@ def answer_with(kind: str, mark: bytes, is_head: bool) -> bytes:
 class Peer:
     """One end of a connection, and what it has not said yet."""
 
-    transport: FakeTransport
+    transport: FakeStream
     asked: list[tuple[bytes, str]] = field(default_factory=list)
     rest: bytes = b""
     answered: int = 0

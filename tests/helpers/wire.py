@@ -11,7 +11,7 @@ import struct
 from collections.abc import AsyncIterator, Iterator
 from typing import Final, Self
 
-from cmux_proxy.net.ipv6_zone import place_of
+from cmux_proxy.net.ipv6_zone import to_sockaddr
 from tests.helpers.timing import soon
 
 _READ: Final = 65536
@@ -125,7 +125,7 @@ class WireListener:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.sock.bind(place_of(host, port))
+        self.sock.bind(to_sockaddr(host, port))
         self.sock.listen(4096)
         self.port: int = self.sock.getsockname()[1]
 

@@ -5,11 +5,11 @@ import errno
 import pytest
 
 from cmux_proxy.net.closing import LingeringClose, reset, send_end
-from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.fakes import FakeStream, World
 from tests.helpers.script import head
 
 
-class Unplugged(FakeTransport):
+class Unplugged(FakeStream):
     """A transport that does not show its socket."""
 
     def get_extra_info(self, name: str, default: object = None) -> object:
@@ -17,7 +17,7 @@ class Unplugged(FakeTransport):
         return default
 
 
-class JustReset(FakeTransport):
+class JustReset(FakeStream):
     """A transport whose peer has reset the connection, which nobody has been told of yet."""
 
     def write_eof(self) -> None:
@@ -25,7 +25,7 @@ class JustReset(FakeTransport):
         raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
 
 
-def lingering(world: World) -> FakeTransport:
+def lingering(world: World) -> FakeStream:
     """Return a client that was refused and may still be sending."""
     client = world.client()
     client.arrives(head("POST / HTTP/1.1", "Host: a", "Content-Length: 100"))
@@ -36,10 +36,10 @@ def lingering(world: World) -> FakeTransport:
 
 def test_a_reset_drops_what_is_held_and_says_so_on_the_wire() -> None:
     world = World()
-    transport = FakeTransport(world, "any")
+    transport = FakeStream(world, "any")
     transport.stops_reading()
     client = world.client()
-    transport.set_protocol(client.get_protocol())
+    transport.set_protocol(client.owner)
     reset(transport)
     assert transport.socket.resets_on_close
     assert transport.was_aborted()
@@ -57,7 +57,7 @@ def test_a_transport_that_closes_already_is_only_aborted() -> None:
 def test_a_transport_without_a_socket_is_aborted() -> None:
     world = World()
     transport = Unplugged(world, "any")
-    transport.set_protocol(world.client().get_protocol())
+    transport.set_protocol(world.client().owner)
     reset(transport)
     assert transport.was_aborted()
 
@@ -156,7 +156,7 @@ def test_a_client_that_reads_late_still_gets_its_answer() -> None:
 def test_an_end_that_cannot_be_sent_any_more_ends_the_connection() -> None:
     world = World()
     transport = JustReset(world, "any")
-    transport.set_protocol(world.client().get_protocol())
+    transport.set_protocol(world.client().owner)
     send_end(transport)
     assert transport.was_aborted()
 

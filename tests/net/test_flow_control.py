@@ -5,15 +5,15 @@ import itertools
 import pytest
 
 from cmux_proxy.net.flow_control import EARLY_FULL, ENDED, PEER_FULL, FlowControlledConnection
-from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.fakes import FakeStream, World
 
 REASONS = [PEER_FULL, EARLY_FULL, ENDED]
 
 
-def paced() -> tuple[FlowControlledConnection, FakeTransport]:
+def paced() -> tuple[FlowControlledConnection, FakeStream]:
     """Return a connection that is read."""
     connection = FlowControlledConnection()
-    transport = FakeTransport(World(), "any")
+    transport = FakeStream(World(), "any")
     connection.transport = transport
     return connection, transport
 

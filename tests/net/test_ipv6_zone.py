@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from cmux_proxy.net.ipv6_zone import host_of, index_of, place_of
+from cmux_proxy.net.ipv6_zone import from_sockaddr, index_of, to_sockaddr
 
 LOOPBACK = socket.if_indextoname(socket.if_nametoindex("lo"))
 INDEX = socket.if_nametoindex(LOOPBACK)
@@ -22,7 +22,7 @@ INDEX = socket.if_nametoindex(LOOPBACK)
     ],
 )
 def test_a_socket_gets_the_zone_as_a_number(host: str, place: tuple[object, ...]) -> None:
-    assert place_of(host, 80) == place
+    assert to_sockaddr(host, 80) == place
 
 
 @pytest.mark.parametrize("zone", ["no-such", "\u0661", "-1"])
@@ -43,4 +43,4 @@ def test_an_interface_that_is_not_there_is_an_error(zone: str) -> None:
     ],
 )
 def test_the_name_of_a_socket_has_it_as_a_name(name: tuple[object, ...], host: str) -> None:
-    assert host_of(name) == host
+    assert from_sockaddr(name) == host

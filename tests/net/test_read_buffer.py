@@ -11,44 +11,45 @@ from tests.helpers.wire import WireListener
 
 
 class Reads:
-    """A protocol that is none of asyncio's, and remembers everything."""
+    """An owner that is no protocol of asyncio's, and remembers everything."""
 
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
-        self.told: list[str] = []
+        self.events: list[str] = []
         self.over = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:
-        self.told.append("made")
+        self.events.append("made")
 
     def data_received(self, data: bytes) -> None:
         self.pieces.append(data)
 
     def eof_received(self) -> bool:
-        self.told.append("end")
+        self.events.append("end")
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.told.append("lost")
+        self.events.append("lost")
         self.over.set_result(None)
 
     def pause_writing(self) -> None:
-        self.told.append("paused")
+        self.events.append("paused")
 
     def resume_writing(self) -> None:
-        self.told.append("resumed")
+        self.events.append("resumed")
 
 
-@pytest.mark.parametrize("most", [16 * 1024, 100_000, 250_000])
-@pytest.mark.parametrize("times", [1, 2], ids=["one protocol", "a second protocol"])
-async def test_no_read_is_larger_than_it_may_be(most: int, times: int) -> None:
+@pytest.mark.parametrize("max_bytes", [16 * 1024, 100_000, 250_000])
+@pytest.mark.parametrize("times", [1, 2], ids=["one owner", "a second owner"])
+async def test_no_read_is_larger_than_it_may_be(max_bytes: int, times: int) -> None:
     loop = asyncio.get_running_loop()
     listener = WireListener()
-    size = ReadSize(loop, most)
+    size = ReadSize(loop, max_bytes)
     reads = Reads()
     connecting: Any = lambda: reads  # noqa: E731
+    transport: Any
     transport, _ = await loop.create_connection(connecting, "127.0.0.1", listener.port)
-    size.begin(transport, reads)
+    size.limit(transport, reads)
     for _ in range(times - 1):
         reads = Reads()
         size.install(transport, reads)
@@ -61,24 +62,25 @@ async def test_no_read_is_larger_than_it_may_be(most: int, times: int) -> None:
     await soon(reads.over)
     listener.close()
     assert b"".join(reads.pieces) == content
-    assert max(map(len, reads.pieces)) <= most
-    assert reads.told[-2:] == ["end", "lost"]
+    assert max(map(len, reads.pieces)) <= max_bytes
+    assert reads.events[-2:] == ["end", "lost"]
 
 
-async def test_a_protocol_is_told_when_the_peer_does_not_keep_up() -> None:
+async def test_an_owner_is_paused_when_the_peer_does_not_keep_up() -> None:
     loop = asyncio.get_running_loop()
     listener = WireListener(buffer=4096)
     reads = Reads()
     connecting: Any = lambda: reads  # noqa: E731
+    transport: Any
     transport, _ = await loop.create_connection(connecting, "127.0.0.1", listener.port)
-    ReadSize(loop, 16 * 1024).begin(transport, reads)
+    ReadSize(loop, 16 * 1024).limit(transport, reads)
     transport.set_write_buffer_limits(high=0)
     with await soon(listener.accept()) as wire:
         transport.write(bytes(8_000_000))
-        assert reads.told[-1] == "paused"
+        assert reads.events[-1] == "paused"
         left = 8_000_000
         while left:
             left -= len(await soon(wire.receive()))
     await soon(reads.over)
     listener.close()
-    assert reads.told[-3:] == ["resumed", "end", "lost"]
+    assert reads.events[-3:] == ["resumed", "end", "lost"]

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from cmux_proxy.net.tcp_connect import Unanswered, connect, connect_tuned
+from cmux_proxy.net.tcp_connect import ConnectTimeout, connect, connect_tuned
 from tests.helpers.timing import MS, SOON, soon
 from tests.helpers.wire import Wire, WireListener, closed_port, deaf_port
 
@@ -92,7 +92,7 @@ async def test_a_peer_whose_queue_is_full_is_left_after_the_grace() -> None:
     loop = asyncio.get_running_loop()
     async with deaf_port() as port:
         with unconnected() as sock:
-            with pytest.raises(Unanswered):
+            with pytest.raises(ConnectTimeout):
                 await soon(connect(loop, sock, "127.0.0.1", port, 1 * MS))
             assert not loop.remove_writer(sock.fileno())
 

@@ -3,9 +3,9 @@
 import pytest
 
 from cmux_proxy import Config, Target, Timeouts
-from cmux_proxy.net.timers import NEVER, TICK, Timed
+from cmux_proxy.net.timers import CHECK_INTERVAL, NEVER, TICK, Ticker, Timed, Unread
 from cmux_proxy.upstream.connection import UpstreamOwner
-from tests.helpers.fakes import FakeLoop, FakeTransport, World
+from tests.helpers.fakes import FakeLoop, FakeStream, World
 from tests.helpers.script import head
 
 ROUTE = "X-Cmux-Port-Internal: 80"
@@ -13,7 +13,7 @@ GET = head("GET / HTTP/1.1", "Host: a", ROUTE)
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
-def answer(world: World) -> tuple[FakeTransport, FakeTransport]:
+def answer(world: World) -> tuple[FakeStream, FakeStream]:
     """Return a client that has its answer, and the upstream connection, idle now."""
     client, upstream = world.ask(GET)
     upstream.arrives(OK)
@@ -132,7 +132,7 @@ POST = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 100")
 BODY = head("HTTP/1.1 200 OK", "Content-Length: 100")
 
 
-def upload(answer: bytes = b"") -> tuple[World, FakeTransport, FakeTransport]:
+def upload(answer: bytes = b"") -> tuple[World, FakeStream, FakeStream]:
     """Return a client that sends a body, and its upstream."""
     world = World(SLOW)
     client = world.client()
@@ -142,7 +142,7 @@ def upload(answer: bytes = b"") -> tuple[World, FakeTransport, FakeTransport]:
     return world, client, upstream
 
 
-def download() -> tuple[World, FakeTransport, FakeTransport]:
+def download() -> tuple[World, FakeStream, FakeStream]:
     """Return a client that gets a body, and its upstream."""
     world = World(SLOW)
     client = world.client()
@@ -152,7 +152,7 @@ def download() -> tuple[World, FakeTransport, FakeTransport]:
     return world, client, upstream
 
 
-def tunnel() -> tuple[World, FakeTransport, FakeTransport]:
+def tunnel() -> tuple[World, FakeStream, FakeStream]:
     """Return a client that has a tunnel, and its upstream."""
     world = World(SLOW)
     client = world.client()
@@ -266,3 +266,56 @@ def test_a_tunnel_has_no_deadline_unless_it_is_set() -> None:
     world.dial().succeeds()
     world.walk(1e9)
     assert len(world.context.tunnels) == 1
+
+
+# Checks for peers that have left
+
+
+def test_peers_are_checked_every_few_seconds() -> None:
+    loop = FakeLoop()
+    checks: list[float] = []
+    ticker = Ticker(loop, [], lambda _now: None, lambda: checks.append(ticker.now))
+    begun = loop.now
+    for seconds in (CHECK_INTERVAL - TICK, CHECK_INTERVAL, 2 * CHECK_INTERVAL - TICK):
+        ticker.walk(begun + seconds)
+    assert checks == [begun + CHECK_INTERVAL]
+    ticker.walk(begun + 2 * CHECK_INTERVAL)
+    assert checks == [begun + CHECK_INTERVAL, begun + 2 * CHECK_INTERVAL]
+
+
+def test_peers_are_checked_at_every_tick_while_it_is_urgent() -> None:
+    loop = FakeLoop()
+    checks: list[float] = []
+    ticker = Ticker(loop, [], lambda _now: None, lambda: checks.append(ticker.now))
+    ticker.is_urgent = True
+    for count in range(1, 4):
+        ticker.walk(loop.now + count * TICK)
+        assert len(checks) == count
+    ticker.is_urgent = False
+    ticker.walk(loop.now + 4 * TICK)
+    assert len(checks) == 3
+
+
+def test_checks_are_urgent_while_clients_wait_because_the_proxy_is_full() -> None:
+    world = World()
+    world.context.on_change = lambda: None
+    world.context.most_clients = 1
+    client = world.client()
+    assert world.context.ticker.is_urgent
+    client.ends()
+    world.run()
+    assert not world.context.ticker.is_urgent
+
+
+def test_a_connection_that_is_read_is_not_checked() -> None:
+    world = World()
+    client, _upstream = world.ask(GET)
+    [connection] = world.context.clients
+    unread: list[Unread] = []
+    connection.add_unread(unread)
+    assert not unread
+    client.ends()
+    connection.add_unread(unread)
+    assert [entry.transport for entry in unread] == [client]
+    Timed().add_unread(unread)
+    assert len(unread) == 1

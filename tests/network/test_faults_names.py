@@ -9,8 +9,9 @@ import pytest
 
 from cmux_proxy import Timeouts
 from cmux_proxy.config.sections import Routing
+from cmux_proxy.net.happy_eyeballs import AddressInfo
 from cmux_proxy.upstream.dns_cache import MOST_RUNNING_NEW
-from cmux_proxy.upstream.resolver import AddressInfo, Resolver
+from cmux_proxy.upstream.resolver import Resolver
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import MS, later

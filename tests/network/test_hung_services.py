@@ -34,7 +34,7 @@ tunnels = pytest.mark.parametrize("kind", [Stage.tunnel, Stage.websocket], ids=[
 def look(on: Stage) -> None:
     """Look for peers that have left, as the ticker does every few seconds."""
     assert on.proxy._context is not None
-    on.proxy._context.departures.look()
+    on.proxy._context.disconnects.check()
 
 
 async def nobody_is_left(on: Stage) -> None:

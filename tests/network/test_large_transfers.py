@@ -9,7 +9,7 @@ from typing import Final, cast
 
 import pytest
 
-from cmux_proxy.net.splice import MOST, SplicePipe
+from cmux_proxy.net.splice import MAX_MOVE, SplicePipe
 from cmux_proxy.relay.tunnel import TunnelSide
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import later
@@ -41,12 +41,12 @@ class Counter:
         self._move = pipe.move
         pipe.move = self  # type: ignore[method-assign]
 
-    def __call__(self, source: int, sink: int, most: int) -> tuple[int, bytes]:
+    def __call__(self, source: int, sink: int, max_bytes: int) -> tuple[int, bytes]:
         """Move, and count."""
-        taken, rest = self._move(source, sink, most)
+        taken, rest = self._move(source, sink, max_bytes)
         self.moved += taken - len(rest)
         self.most_handed_back = max(self.most_handed_back, len(rest))
-        assert taken <= MOST
+        assert taken <= MAX_MOVE
         return taken, rest
 
 
@@ -173,7 +173,7 @@ async def test_a_reader_that_stops_stops_the_sender_and_all_comes_in_the_end(up:
         more = await push(on, one.wire)
         while more > 0:
             more -= len(await later(other.wire.receive(1 << 20)))
-        assert counter.most_handed_back <= MOST
+        assert counter.most_handed_back <= MAX_MOVE
         # What `flood` has sent besides.
         other.ignores_the_rest()
 

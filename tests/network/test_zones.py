@@ -36,7 +36,7 @@ def connect(space: Namespace, host: str, port: int) -> Wire:
     return Wire(sock)
 
 
-def host_of(proxy: ProxyProcess) -> str:
+def to_host(proxy: ProxyProcess) -> str:
     return proxy.addresses[0].host
 
 
@@ -46,7 +46,7 @@ async def test_it_listens_on_one_with_its_zone(loop_name: str, workers: str, zon
     async with machine() as space:
         flags = ("--listen", f"[fe80::1%{zone}]:0", "--workers", workers, "--deny-port", "1")
         async with proxy_process(loop_name, *flags, within=space.command()) as proxy:
-            assert host_of(proxy) == HOST
+            assert to_host(proxy) == HOST
             with connect(space, HOST, proxy.port) as wire:
                 await is_served(wire)
             await proxy.stop()

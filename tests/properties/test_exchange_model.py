@@ -15,7 +15,7 @@ from cmux_proxy import Config, PoolLimits, Timeouts
 from cmux_proxy.downstream.http1_connection import ClientConnection
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.upstream.connection import UpstreamConnection
-from tests.helpers.fakes import FakeDial, FakeTransport, World
+from tests.helpers.fakes import FakeDial, FakeStream, World
 from tests.helpers.marked import (
     ANSWERS,
     MARK,
@@ -238,7 +238,7 @@ class Exchanges(RuleBasedStateMachine):
         """Return the dials that are under way."""
         return [dial for dial in self.world.dials if not dial.is_over]
 
-    def open_upstreams(self) -> list[FakeTransport]:
+    def open_upstreams(self) -> list[FakeStream]:
         """Return the connections to upstreams that are not closed."""
         opened = [each for each in self.world.upstreams if not each.is_over()]
         for each in opened:
@@ -260,7 +260,7 @@ class Exchanges(RuleBasedStateMachine):
         opened = self.open_upstreams()
         return self.peer(opened[-1 - which % len(opened)])
 
-    def peer(self, transport: FakeTransport) -> Peer:
+    def peer(self, transport: FakeStream) -> Peer:
         """Return the upstream behind a transport."""
         return self.upstreams.setdefault(id(transport), Peer(transport))
 

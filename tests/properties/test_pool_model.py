@@ -3,9 +3,6 @@
 Some who find no connection wait: then a connection that is released is theirs.
 """
 
-import asyncio
-from typing import cast
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,7 +11,7 @@ from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.pool import Pool
-from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.fakes import FakeStream, World
 
 TARGETS = [Target("127.0.0.1", 1), Target("127.0.0.1", 2), Target("::1", 1)]
 LIMITS = st.integers(0, 4)
@@ -56,8 +53,8 @@ class PoolModel(RuleBasedStateMachine):
             assert given_up is self.idle[given_up.target][0]
             self.forget([given_up])
         connection = UpstreamConnection(to, self.pool, READ_SIZE)
-        transport = FakeTransport(WORLD, "upstream")
-        transport.set_protocol(cast(asyncio.BaseProtocol, connection))
+        transport = FakeStream(WORLD, "upstream")
+        transport.set_protocol(connection)
         connection.connection_made(transport)
         self.in_use.append(connection)
 

@@ -5,13 +5,13 @@ import pytest
 from cmux_proxy.http1.local_reply import text_content
 from cmux_proxy.relay.downstream import EARLY_LIMIT, ClientSide
 from cmux_proxy.relay.failures import DRAINING
-from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.fakes import FakeStream, World
 
 
-def side() -> tuple[ClientSide, FakeTransport]:
+def side() -> tuple[ClientSide, FakeStream]:
     """Return a client's side that is read."""
     client = ClientSide()
-    transport = FakeTransport(World(), "client")
+    transport = FakeStream(World(), "client")
     client.transport = transport
     return client, transport
 

@@ -11,7 +11,7 @@ import pytest
 
 from cmux_proxy import Config, Timeouts
 from cmux_proxy.observe.outcome import Outcome
-from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.fakes import FakeStream, World
 from tests.helpers.script import head
 
 ROUTE = "X-Cmux-Port-Internal: 80"
@@ -31,7 +31,7 @@ class Scene:
         self.world = World(Config(timeouts=timeouts))
         self.client = self.world.client()
         self.client.arrives(request)
-        self.upstream: FakeTransport | None = None
+        self.upstream: FakeStream | None = None
         if answer is not None:
             self.upstream = self.world.dial().succeeds()
             if answer:
@@ -81,7 +81,7 @@ STATES: dict[str, tuple[bytes, bytes | None]] = {
 }
 
 
-def upstream_of(scene: Scene) -> FakeTransport:
+def upstream_of(scene: Scene) -> FakeStream:
     """Return the upstream, which has to be there."""
     assert scene.upstream is not None
     return scene.upstream

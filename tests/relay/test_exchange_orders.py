@@ -19,7 +19,7 @@ from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.relay.downstream import ClientSide
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.services import Context
-from tests.helpers.fakes import FakeDial, FakeTransport, World
+from tests.helpers.fakes import FakeDial, FakeStream, World
 from tests.helpers.script import head
 
 # What one read brings, with the framing that is put around it; and an unfinished head before it.
@@ -129,7 +129,7 @@ class Everything(RuleBasedStateMachine):
             # A compiled class cannot be replaced; the same orders are played without the count.
             self._patch = mock.patch.object(client_module, "Exchange", Counted)
             self._patch.start()
-        self.client: FakeTransport
+        self.client: FakeStream
 
     @initialize()
     def connects(self) -> None:
@@ -275,12 +275,12 @@ class Everything(RuleBasedStateMachine):
         """Return the dials that are under way."""
         return [dial for dial in self.world.dials if not dial.is_over]
 
-    def upstream(self, which: int) -> FakeTransport:
+    def upstream(self, which: int) -> FakeStream:
         """Return an open upstream, 0 for the last; one that nobody uses if there is none."""
         several = self.open_upstreams()
         return several[-1 - which % len(several)] if several else self.world.stranger()
 
-    def open_upstreams(self) -> list[FakeTransport]:
+    def open_upstreams(self) -> list[FakeStream]:
         """Return the connections to upstreams that are not closed."""
         return [upstream for upstream in self.world.upstreams if not upstream.is_over()]
 

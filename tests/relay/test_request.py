@@ -7,7 +7,7 @@ import pytest
 from cmux_proxy import Config, Limits, Timeouts
 from cmux_proxy.downstream.http1_connection import ClientConnection
 from cmux_proxy.upstream.connection import UpstreamConnection
-from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.fakes import FakeStream, World
 from tests.helpers.script import head
 
 ROUTE = "X-Cmux-Port-Internal: 80"
@@ -16,7 +16,7 @@ SENT = head("GET / HTTP/1.1", "Host: a")
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
-def pooled(world: World) -> tuple[FakeTransport, FakeTransport]:
+def pooled(world: World) -> tuple[FakeStream, FakeStream]:
     """Return a client and an upstream connection that is in the pool."""
     client, upstream = world.ask(GET)
     upstream.arrives(OK)
@@ -211,7 +211,7 @@ def test_the_deadline_of_the_answer_begins_when_the_request_is_sent() -> None:
     assert upstream.was_aborted()
 
 
-def lose(world: World, upstream: FakeTransport, error: Exception | None) -> None:
+def lose(world: World, upstream: FakeStream, error: Exception | None) -> None:
     """Let an upstream connection end, or break."""
     if error is None:
         upstream.ends()

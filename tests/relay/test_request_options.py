@@ -5,7 +5,7 @@ import pytest
 from cmux_proxy import Config, Timeouts
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.relay.request_options import RequestOptions
-from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.fakes import FakeStream, World
 from tests.helpers.script import head
 
 PORT = (b"x-cmux-port-internal", b"80")
@@ -66,7 +66,7 @@ def patience(timeouts: Timeouts, *lines: str) -> float:
     return refused_for(world, client)
 
 
-def refused_for(world: World, client: FakeTransport) -> float:
+def refused_for(world: World, client: FakeStream) -> float:
     """Refuse every dial until the client has an answer; return after how many seconds that was."""
     begun = world.loop.now
     world.dial().fails()

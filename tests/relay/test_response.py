@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.fakes import FakeStream, World
 from tests.helpers.script import head
 
 ROUTE = "X-Cmux-Port-Internal: 80"
@@ -12,7 +12,7 @@ HEAD = head("HEAD / HTTP/1.1", "Host: a", ROUTE)
 POST = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 10") + b"01234"
 
 
-def reach(request: bytes, *pieces: bytes) -> tuple[World, FakeTransport, FakeTransport]:
+def reach(request: bytes, *pieces: bytes) -> tuple[World, FakeStream, FakeStream]:
     """Let an upstream answer in these pieces; return everybody."""
     world = World()
     client, upstream = world.ask(request)

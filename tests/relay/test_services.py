@@ -41,8 +41,8 @@ def test_only_transports_of_asyncio_are_told_how_much_to_read(is_asyncio: bool) 
     loop = asyncio.new_event_loop() if is_asyncio else pytest.importorskip("uvloop").Loop()
     try:
         context = Context(Config(), loop, Router("127.0.0.1"), lambda _host, _port: False, 0)
-        assert context.read_size.is_told == is_asyncio
-        assert context.read_size.most + EARLY_LIMIT == 256 * 1024
+        assert context.read_size.has_attribute == is_asyncio
+        assert context.read_size.max_bytes + EARLY_LIMIT == 256 * 1024
     finally:
         loop.close()
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.fakes import FakeStream, World
 from tests.helpers.script import head
 
 ROUTE = "X-Cmux-Port-Internal: 80"
@@ -14,7 +14,7 @@ SWITCHING = head("HTTP/1.1 101 Switching Protocols", "Connection: upgrade", "Upg
 ESTABLISHED = head("HTTP/1.1 200 Connection established")
 
 
-def tunnel(world: World, up: bool = True) -> tuple[FakeTransport, FakeTransport]:
+def tunnel(world: World, up: bool = True) -> tuple[FakeStream, FakeStream]:
     """Return both ends of a new tunnel, the one that acts first."""
     client, upstream = world.ask(CONNECT)
     assert client.got == ESTABLISHED
@@ -104,7 +104,7 @@ def test_an_end_waits_for_nobody_to_read_and_is_told_once(up: bool) -> None:
     ],
 )
 def test_the_loss_of_one_side_ends_the_other_in_kind(
-    lose: Callable[[FakeTransport], None], resets: bool, up: bool
+    lose: Callable[[FakeStream], None], resets: bool, up: bool
 ) -> None:
     world = World()
     one, other = tunnel(world, up)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -57,7 +57,8 @@ async def until(is_so: Callable[[], bool]) -> None:
 
 async def test_no_more_than_one_write_is_held_back() -> None:
     async with connected(Pool(1, 1.0)) as both:
-        assert both.connection.transport.get_write_buffer_limits() == (0, 0)
+        transport: Any = both.connection.transport
+        assert transport.get_write_buffer_limits() == (0, 0)
 
 
 # In the pool

@@ -87,9 +87,7 @@ class Waiting:
         self.waiter = self.dialer.wait(target, cast(UpstreamOwner, owner), patience)
 
     def task(self) -> "asyncio.Task[None]":
-        task = self.dialling.dials[-1]._task
-        assert task is not None
-        return task
+        return cast("asyncio.Task[None]", self.dialling.dials[-1]._task)
 
     def leave(self) -> None:
         self.dialer.leave(self.waiter)

@@ -10,7 +10,7 @@ from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import Dialling
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
-from tests.helpers.fakes import FakeTransport, World
+from tests.helpers.fakes import FakeStream, World
 from tests.helpers.timing import SOON
 from tests.helpers.wire import WireListener
 from tests.upstream.test_connector import Machine, peer_port, tries
@@ -27,7 +27,7 @@ def leased(host: str, pool: Pool[UpstreamConnection], address: str | None) -> Up
     world = World()
     connection = UpstreamConnection(Target(host, 80), pool, world.context.read_size)
     connection.address = address
-    connection.transport = FakeTransport(world, "upstream")
+    connection.transport = FakeStream(world, "upstream")
     return connection
 
 

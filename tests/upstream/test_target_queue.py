@@ -6,7 +6,8 @@ Without sockets: dials come out as the test says. With sockets, see tests/networ
 import pytest
 
 from cmux_proxy import Config, Limits, PoolLimits, Timeouts
-from tests.helpers.fakes import FakeDial, FakeTransport, World
+from cmux_proxy.upstream.connection import UpstreamConnection
+from tests.helpers.fakes import FakeDial, FakeStream, World
 from tests.helpers.script import head
 
 ROUTE = "X-Cmux-Port-Internal: 80"
@@ -21,7 +22,7 @@ CLOSE = head("HTTP/1.1 200 OK", "Connection: close", "Content-Length: 2") + b"ok
 ESTABLISHED = head("HTTP/1.1 200 Connection established")
 
 
-def ask(world: World, request: bytes = GET) -> FakeTransport:
+def ask(world: World, request: bytes = GET) -> FakeStream:
     client = world.client()
     client.arrives(request)
     return client
@@ -40,13 +41,13 @@ def pause(world: World) -> float:
     return seconds
 
 
-def busy(world: World) -> tuple[FakeTransport, FakeTransport]:
+def busy(world: World) -> tuple[FakeStream, FakeStream]:
     """Return a client and the upstream that it waits for."""
     client = ask(world)
     return client, under_way(world)[0].succeeds()
 
 
-def full(world: World, request: bytes = GET) -> FakeTransport:
+def full(world: World, request: bytes = GET) -> FakeStream:
     """Return a client whose dial was not answered."""
     client = ask(world, request)
     under_way(world)[-1].is_unanswered()
@@ -120,9 +121,8 @@ def test_a_connection_that_becomes_free_is_not_handed_over_when_it_is_lost() -> 
     _first, upstream = busy(world)
     second = full(world, head("POST / HTTP/1.1", "Host: a", ROUTE))
     upstream.arrives(OK[:-1])
-    transport_is_closing = upstream
-    transport_is_closing._is_closing = True
-    upstream._protocol.data_received(OK[-1:])
+    upstream.starts_to_close()
+    upstream.owner.data_received(OK[-1:])
     assert second.got == b""
     pause(world)
     world.dial().succeeds().arrives(OK)
@@ -133,7 +133,9 @@ def test_a_connection_to_where_its_name_no_longer_leads_is_not_handed_over() -> 
     world = World()
     _first, upstream = busy(world)
     full(world)
-    upstream._protocol.address = "192.0.2.1"
+    connection = upstream.get_protocol()
+    assert isinstance(connection, UpstreamConnection)
+    connection.address = "192.0.2.1"
     upstream.got = b""
     upstream.arrives(OK)
     assert upstream.got == b""

@@ -3,12 +3,12 @@
 Asked once for each connection, where either is configured.
 """
 
-import asyncio
 from typing import Final
 
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.values import UNIX_PEER, Peers
 from cmux_proxy.net.peer import peer_of
+from cmux_proxy.net.stream import Stream
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.relay.failures import RETRY_SOON, Failure
 
@@ -37,9 +37,9 @@ class Admission:
         self._welcome = Peers(config.access.allow_clients)
         self._is_open = not config.access.allow_clients
         self._most = config.limits.clients_per_address
-        self._addresses: dict[asyncio.BaseTransport, str] = {}
+        self._addresses: dict[Stream, str] = {}
         self._counts: dict[str, int] = {}
-        self._turned_away: set[asyncio.BaseTransport] = set()
+        self._turned_away: set[Stream] = set()
 
     @staticmethod
     def of(config: Config) -> "Admission | None":
@@ -48,7 +48,7 @@ class Admission:
             return Admission(config)
         return None
 
-    def enter(self, transport: asyncio.BaseTransport) -> Failure | None:
+    def enter(self, transport: Stream) -> Failure | None:
         """Let a connection in, or return what to answer it with."""
         host = peer_of(transport)
         # Whoever is gone already has no address, and needs no place.
@@ -68,7 +68,7 @@ class Admission:
         """Return whether too many who were turned away are still there to be answered."""
         return len(self._turned_away) > _MOST_ANSWERED
 
-    def leave(self, transport: asyncio.BaseTransport) -> None:
+    def leave(self, transport: Stream) -> None:
         """A connection is gone; idempotent."""
         self._turned_away.discard(transport)
         host = self._addresses.pop(transport, None)

@@ -6,7 +6,6 @@ Neighbours: `exchange.py` is what a head turns into, `closing.py` ends a connect
 client still sends on.
 """
 
-import asyncio
 from typing import Final
 
 from cmux_proxy.downstream.admission import Admission
@@ -17,11 +16,12 @@ from cmux_proxy.http1.serialize import ADD_CLOSE
 from cmux_proxy.net.busy_poll import FROM_CLIENT
 from cmux_proxy.net.closing import LingeringClose, reset
 from cmux_proxy.net.flow_control import EARLY_FULL, ENDED, PEER_FULL, UNSENT
+from cmux_proxy.net.socket_queues import count_unsent
+from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import NEVER
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.accounting import tell_unread
-from cmux_proxy.relay.disconnects import count_unsent
 from cmux_proxy.relay.downstream import EARLY_LIMIT, ClientSide
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.failures import Failure
@@ -57,12 +57,12 @@ class ClientConnection(ClientSide):
         # When it came, in seconds of the loop's clock.
         self.since = 0.0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: Stream) -> None:
         """Take the transport; never let it hold more than one write back."""
         self.transport = transport
         transport.set_write_buffer_limits(high=0)
         context = self._context
-        context.read_size.begin(transport, self)
+        context.read_size.limit(transport, self)
         context.clients.add(self)
         self.since = context.ticker.now
         self._idle()

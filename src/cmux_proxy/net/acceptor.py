@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from cmux_proxy.net.asyncio_backend import is_asyncio
 from cmux_proxy.server.connection_limits import BACKLOG
 
 _AT_ONCE: Final = 8
@@ -60,7 +61,7 @@ class AcceptedConnections:
 def acceptor(arrivals: AcceptedConnections, sock: socket.socket, bursts: bool) -> Acceptor:
     """Return what suits the event loop, and whether bursts may be taken; does not own `sock`."""
     is_tcp = sock.family != socket.AF_UNIX
-    if isinstance(arrivals.loop, asyncio.BaseEventLoop) or not (bursts and is_tcp):
+    if is_asyncio(arrivals.loop) or not (bursts and is_tcp):
         return ReaderAcceptor(arrivals, sock)
     return ServerAcceptor(arrivals, sock)
 

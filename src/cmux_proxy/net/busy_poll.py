@@ -8,10 +8,11 @@ at once and the next request much later, or the other way round.
 Knows nothing of connections; `services.py` holds it, and whoever receives bytes calls `note`.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
+
+from cmux_proxy.net.stream import Loop
 
 # Who has sent something; it is the other side that is waited for next.
 FROM_CLIENT: Final = 0
@@ -81,7 +82,7 @@ class BusyPoll:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: Loop,
         most: float,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:

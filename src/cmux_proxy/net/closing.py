@@ -1,35 +1,35 @@
 """Closes that plain `close` does not offer: by reset, by half, after the client has read."""
 
-import asyncio
 from typing import Final
 
 from cmux_proxy.net.socket_options import reset_on_close
+from cmux_proxy.net.socket_queues import count_unsent
+from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import Timed
-from cmux_proxy.relay.disconnects import count_unsent
 from cmux_proxy.relay.services import Context
 
 # A peer that keeps sending is listened to for so many times the linger timeout.
 _LONGEST: Final = 6
 
 
-def reset(transport: asyncio.Transport) -> None:
+def reset(stream: Stream) -> None:
     """Close at once with a TCP reset, so that the peer cannot take it for an orderly end."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None and not transport.is_closing():
+    sock = stream.get_extra_info("socket")
+    if sock is not None and not stream.is_closing():
         reset_on_close(sock)
-    transport.abort()
+    stream.abort()
 
 
-def send_end(transport: asyncio.Transport) -> bool:
+def send_end(stream: Stream) -> bool:
     """End our half of the connection, behind what is still to be sent.
 
     Return False where it turns out that the peer has reset it, and drop the connection then.
     """
     try:
-        transport.write_eof()
+        stream.write_eof()
     except OSError:
         # asyncio shuts the socket down at once, which fails where the peer has just reset it.
-        transport.abort()
+        stream.abort()
         return False
     return True
 
@@ -43,7 +43,7 @@ class LingeringClose(Timed):
 
     __slots__ = ("_context", "_last", "_transport", "_unsent")
 
-    def __init__(self, context: Context, transport: asyncio.Transport) -> None:
+    def __init__(self, context: Context, transport: Stream) -> None:
         super().__init__()
         self._context = context
         self._transport = transport

@@ -10,13 +10,13 @@ import socket
 from typing import Any
 
 
-def place_of(host: str, port: int) -> tuple[Any, ...]:
+def to_sockaddr(host: str, port: int) -> tuple[Any, ...]:
     """Return what a socket binds or connects to; raise OSError where there is no such interface."""
     address, _, zone = host.partition("%")
     return (address, port, 0, index_of(zone)) if zone else (host, port)
 
 
-def host_of(name: tuple[Any, ...]) -> str:
+def from_sockaddr(name: tuple[Any, ...]) -> str:
     """Return the host in the name of a socket of IPv4 or IPv6, with its zone if it has one."""
     host = str(name[0]).partition("%")[0]
     return f"{host}%{_interface(name[3])}" if len(name) > 2 and name[3] else host

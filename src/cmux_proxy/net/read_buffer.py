@@ -1,66 +1,74 @@
-"""How much is read at a time, which is what a connection may hold of what its peer does not take.
+"""How much is read at a time: as much as a connection may hold for a peer that does not read.
 
-asyncio's transports are told; uvloop reads up to 256,000 bytes into a buffer of its own, unless the
-protocol brings one.
+asyncio's transports have an attribute for it. uvloop reads up to 256,000 bytes into a buffer of its
+own, unless the protocol brings one. Knows nothing of what the bytes mean.
 """
 
 import asyncio
 from typing import Final, cast
 
-_UVLOOP_READS: Final = 256_000
+from cmux_proxy.net.asyncio_backend import is_asyncio
+from cmux_proxy.net.stream import Loop, Stream, StreamOwner
+
+_UVLOOP_READ_SIZE: Final = 256_000
 
 
 class ReadSize:
-    """Has the connections of one event loop read at most `most` bytes at a time."""
+    """Has the connections of one event loop read at most `max_bytes` at a time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, most: int) -> None:
-        self.most = most
-        self.is_told = isinstance(loop, asyncio.BaseEventLoop)
-        is_small = not self.is_told and most < _UVLOOP_READS
-        # Shared, since nothing stays in it between two callbacks.
-        self._piece = memoryview(bytearray(most)) if is_small else None
+    def __init__(self, loop: Loop, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.has_attribute = is_asyncio(loop)
+        is_small = not self.has_attribute and max_bytes < _UVLOOP_READ_SIZE
+        # Shared, because nothing stays in it between two callbacks.
+        self._buffer = memoryview(bytearray(max_bytes)) if is_small else None
 
-    def begin(self, transport: asyncio.Transport, protocol: object) -> None:
-        """Bound what a new connection reads, whose protocol is `protocol`."""
-        if self.is_told:
-            transport.max_size = self.most  # type: ignore[attr-defined]
-        elif self._piece is not None:
-            self.install(transport, protocol)
+    def limit(self, stream: Stream, owner: StreamOwner) -> None:
+        """Bound what a new stream reads, whose owner is `owner`."""
+        if self.has_attribute:
+            stream.max_size = self.max_bytes  # type: ignore[attr-defined]
+        elif self._buffer is not None:
+            self.install(stream, owner)
 
-    def install(self, transport: asyncio.Transport, protocol: object) -> None:
-        """Make `protocol` the transport's, with that bound."""
-        if self._piece is not None:
-            protocol = BufferedAdapter(self._piece, cast(asyncio.Protocol, protocol))
-        transport.set_protocol(cast(asyncio.BaseProtocol, protocol))
+    def install(self, stream: Stream, owner: StreamOwner) -> None:
+        """Make `owner` the owner of a stream that is limited already."""
+        if self._buffer is None:
+            stream.set_protocol(owner)
+        else:
+            BufferedAdapter(self._buffer, owner).attach(stream)
 
 
 class BufferedAdapter(asyncio.BufferedProtocol):
-    """Reads in its own way for the protocol behind it, which is told all else as ever."""
+    """Reads into a buffer of ours for an owner that wants bytes; passes all other events on."""
 
-    def __init__(self, piece: memoryview, protocol: asyncio.Protocol) -> None:
-        self._piece = piece
-        self._protocol = protocol
+    def __init__(self, buffer: memoryview, owner: StreamOwner) -> None:
+        self._buffer = buffer
+        self._owner = owner
+
+    def attach(self, stream: Stream) -> None:
+        """Have a stream read so; both loops know such a protocol from one that wants bytes."""
+        stream.set_protocol(cast(StreamOwner, self))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where to read a piece."""
-        return self._piece
+        """Return where to read."""
+        return self._buffer
 
     def buffer_updated(self, count: int) -> None:
-        """Pass the piece on as if it had been read as ever."""
-        self._protocol.data_received(bytes(self._piece[:count]))
+        """Pass the bytes on."""
+        self._owner.data_received(bytes(self._buffer[:count]))
 
     def eof_received(self) -> bool | None:
-        """Tell the protocol."""
-        return self._protocol.eof_received()
+        """Pass the end on."""
+        return self._owner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the protocol."""
-        self._protocol.connection_lost(exc)
+        """Pass the loss on."""
+        self._owner.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Tell the protocol."""
-        self._protocol.pause_writing()
+        """Pass back-pressure on."""
+        self._owner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Tell the protocol."""
-        self._protocol.resume_writing()
+        """Pass the end of back-pressure on."""
+        self._owner.resume_writing()

@@ -1,6 +1,5 @@
 """The options that every TCP connection of the proxy has, on either side, and what is none."""
 
-import asyncio
 import socket
 import struct
 from typing import Final
@@ -29,7 +28,7 @@ def tune(sock: socket.socket, host: str) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, _IDLE_OPTION, KEEP_ALIVE_IDLE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL)
-    spare_pacing(sock, host)
+    disable_pacing(sock, host)
 
 
 def probe_soon(sock: socket.socket) -> None:
@@ -42,7 +41,7 @@ def is_loopback(host: str) -> bool:
     return host in ("::1", "localhost") or host.startswith(_LOOPBACK)
 
 
-def spare_pacing(sock: socket.socket, host: str) -> None:
+def disable_pacing(sock: socket.socket, host: str) -> None:
     """Choose the simplest congestion control, which every process may, where `host` is a loopback.
 
     There is no congestion there, and where the default is BBR, as on many servers, packets are
@@ -71,15 +70,3 @@ def refuse_itself(sock: socket.socket, port: int) -> None:
 def reset_on_close(sock: socket.socket) -> None:
     """Have the close of a connection be a reset."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-
-
-def leave_closed(sock: socket.socket, transport: asyncio.BaseTransport) -> None:
-    """Have a socket forget its descriptor if the transport that was made of it has closed it.
-
-    uvloop hands the socket to the transport last of all. Where the connection is lost before, the
-    descriptor is closed by then, and its number may be another connection's: nobody may close it
-    again, as the socket would once nothing refers to it.
-    """
-    current = transport.get_extra_info("socket")
-    if current is None or current.fileno() < 0:
-        sock.detach()

@@ -1,70 +1,68 @@
-"""Large transfers: bytes that nobody looks at go from socket to socket within the kernel.
+"""Large transfers: the kernel moves bytes from socket to socket that nobody reads on the way.
 
-A connection that brings much gets a `SpliceTransfer` for its protocol. That reads a small piece as
-ever, for the protocol behind it, and has the kernel move what has come besides, uncopied and
-through a pipe (Linux's `splice`). So ends, losses and the last byte of a body are told as ever.
+A connection that brings much reports to a `SpliceTransfer`. That reads a small piece for the owner
+behind it, as usual, and has the kernel move what has come after it, uncopied and through a pipe
+(Linux's `splice`). So the owner sees ends, losses and the last byte of a body.
 Towards a sink that is full, no more is read at a time than it has room for: what it does not take
 stays in memory for as long as its peer does not read.
-Both connections are plain TCP, but for clients of Unix sockets. Knows of HTTP only how much of a
-body is left.
+Knows nothing of messages: the caller passes an object that says how many bytes are left.
 """
 
-import asyncio
 import errno
 import os
-import socket
-import struct
 import sys
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
-from cmux_proxy.http1.body import Body, LengthBody, UntilCloseBody
+from cmux_proxy.net.asyncio_backend import may_splice, raw_fd, raw_socket
 from cmux_proxy.net.peer import peer_of
 from cmux_proxy.net.read_buffer import BufferedAdapter
-from cmux_proxy.net.socket_options import spare_pacing
-from cmux_proxy.relay.disconnects import is_behind
+from cmux_proxy.net.socket_options import disable_pacing
+from cmux_proxy.net.socket_queues import is_behind, send_room
+from cmux_proxy.net.stream import Stream, StreamOwner
 
-# A read of so many bytes begins a large transfer; if the sink is full, so many do. Smaller ones
-# cost nothing but this comparison.
+# A read of at least this many bytes starts a large transfer, and a smaller one where the sink is
+# full. Reads below the second number cost nothing but a comparison.
 LARGE_READ: Final = 131072
-NOTED_READ: Final = 32 * 1024
+MIN_READ: Final = 32 * 1024
 # A body of which less is left is not worth the change.
-LEAST_LEFT: Final = 512 * 1024
+MIN_LEFT: Final = 512 * 1024
 PIECE: Final = 4096
 # With a piece on top, what is held stays within 256 KiB.
-MOST: Final = 256 * 1024 - PIECE
+MAX_MOVE: Final = 256 * 1024 - PIECE
 # Where less comes at a time, reading and writing cost as little.
-WORTHWHILE: Final = 32 * 1024
-# So much is read at a time towards a sink that is full; it must not be noted again.
-SIP: Final = NOTED_READ - PIECE
+MIN_MOVE: Final = 32 * 1024
+# How much is read at a time towards a full sink; less than a read that starts a transfer.
+SMALL_READ: Final = MIN_READ - PIECE
 
-# <asm-generic/socket.h> and <linux/sock_diag.h>: of nine numbers, how much is on its way, how much
-# may be, and how much waits.
-_MEMORY_INFO: Final = 55
-_MEMORY: Final = struct.Struct("=8xII4xI12x")
-
-# What a kernel, or a sandbox that stands in for one, says when it cannot move bytes.
+# What a kernel, or a sandbox that stands in for one, reports when it cannot move bytes.
 _UNABLE: Final = frozenset(
     [errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM]
 )
 
-Note = Callable[[int], None]
+CountMoved = Callable[[int], None]
+
+
+class Remaining(Protocol):
+    """A body of a known length; moving bytes makes `left` smaller."""
+
+    left: int
 
 
 class SplicePipe:
-    """The pipe of one event loop: since it is empty between calls, all connections share it.
+    """The pipe of one event loop: all connections share it, because it is empty between calls.
 
-    The same goes for `piece` and `sip`, into which a `SpliceTransfer` and a `SpliceReads` have
-    their connections read.
+    They share `piece` and `small_buffer` too, into which a `SpliceTransfer` and a `LimitedReads`
+    have their connections read.
     """
 
     def __init__(self, is_wanted: bool = True) -> None:
         self.piece = memoryview(bytearray(PIECE))
-        self.sip = memoryview(bytearray(SIP))
+        self.small_buffer = memoryview(bytearray(SMALL_READ))
         self.is_able = is_wanted and sys.platform == "linux"
         self._ends: tuple[int, int] | None = None
 
-    def move(self, source: int, sink: int, most: int) -> tuple[int, bytes]:
+    def move(self, source: int, sink: int, max_bytes: int) -> tuple[int, bytes]:
         """Move bytes from socket to socket without waiting for either.
 
         Return how many have left the source, and those of them that the sink did not take. Raise
@@ -75,7 +73,7 @@ class SplicePipe:
         reader, writer = self._ends
         flags = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
         try:
-            taken = os.splice(source, writer, most, flags=flags)
+            taken = os.splice(source, writer, max_bytes, flags=flags)
         except BlockingIOError:
             return 0, b""
         except OSError as error:
@@ -85,12 +83,12 @@ class SplicePipe:
             self.close()
             return 0, b""
         if not taken:
-            # The end; reading tells it.
+            # The end; the next read reports it.
             return 0, b""
         try:
             return taken, self._push(reader, sink, taken)
         except BaseException:
-            # Whatever is left in the pipe must never reach another connection.
+            # Bytes that are left in the pipe must never reach another connection.
             self.close()
             raise
 
@@ -101,7 +99,7 @@ class SplicePipe:
             try:
                 count -= os.splice(reader, sink, count, flags=flags)
             except OSError:
-                # No room, or a broken connection: writing the rest tells which.
+                # No room, or a broken connection: the write of the remaining bytes shows which.
                 pass
         return os.read(reader, count) if count else b""
 
@@ -111,15 +109,15 @@ class SplicePipe:
 
             try:
                 self._ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-                # 16 places, the default, hold too few packets for it to be worthwhile.
+                # 16 slots, the default, hold too few packets for it to be worthwhile.
                 fcntl.fcntl(self._ends[1], fcntl.F_SETPIPE_SZ, 256 * 1024)
             except OSError:
-                # No descriptor, or no pipe of that size: what there is, if anything, has to do.
+                # No descriptor, or no pipe of that size: a smaller pipe works too.
                 pass
         return self._ends is not None
 
     def close(self) -> None:
-        """Let go of the pipe; the next large transfer opens another."""
+        """Close the pipe; the next large transfer opens another."""
         if self._ends is not None:
             for end in self._ends:
                 os.close(end)
@@ -127,83 +125,93 @@ class SplicePipe:
 
 
 class SpliceTransfer(BufferedAdapter):
-    """What a connection reports to while much comes from it, instead of its own protocol."""
+    """What a connection reports to during a large transfer, in front of its own owner."""
 
     def __init__(
         self,
-        conduit: SplicePipe,
-        source: asyncio.Transport,
-        sink: asyncio.Transport,
-        body: LengthBody | None,
-        note: Note,
+        pipe: SplicePipe,
+        source: Stream,
+        sink: Stream,
+        body: Remaining | None,
+        count_moved: CountMoved,
     ) -> None:
-        super().__init__(conduit.piece, cast(asyncio.Protocol, source.get_protocol()))
-        self._conduit = conduit
+        super().__init__(pipe.piece, cast(StreamOwner, source.get_protocol()))
+        self._pipe = pipe
         self._source = source
         self._sink = sink
         self._body = body
-        self._note = note
+        self._count_moved = count_moved
 
     def buffer_updated(self, count: int) -> None:
-        """Pass the piece on, and move what has come besides."""
+        """Pass the piece on, and move what has come after it."""
         super().buffer_updated(count)
         if (count < PIECE or not self._move()) and self._source.get_protocol() is self:
-            self._source.set_protocol(self._protocol)
+            self._source.set_protocol(self._owner)
 
     def _move(self) -> bool:
-        """Move what has come, but for the last byte of a body; return whether it is worthwhile."""
+        """Move what has come except the last byte of a body; return whether it is worthwhile."""
         body = self._body
+<<<<<<< HEAD
         room = MOST if body is None else min(MOST, body.remaining - 1)
+=======
+        room = MAX_MOVE if body is None else min(MAX_MOVE, body.left - 1)
+>>>>>>> d81fdaa (refactor(net): Stream and Loop are the names of I/O, and net imports no room above)
         source = self._source
         sink = self._sink
-        if room < WORTHWHILE or source.is_closing() or sink.is_closing():
+        if room < MIN_MOVE or source.is_closing() or sink.is_closing():
             return False
         if sink.get_write_buffer_size():
             # Nothing may overtake what waits. The source is not read again before it has left.
             return True
         if is_full(sink):
-            room = min(room, max(WORTHWHILE, room_of(sink)))
-        taken, rest = self._conduit.move(descriptor(source), descriptor(sink), room)
-        self._note(taken)
+            room = min(room, max(MIN_MOVE, send_room(sink)))
+        taken, untaken = self._pipe.move(raw_fd(source), raw_fd(sink), room)
+        self._count_moved(taken)
         if body is not None:
+<<<<<<< HEAD
             body.remaining -= taken
         if rest:
             sink.write(rest)
         return taken >= WORTHWHILE
+=======
+            body.left -= taken
+        if untaken:
+            sink.write(untaken)
+        return taken >= MIN_MOVE
+>>>>>>> d81fdaa (refactor(net): Stream and Loop are the names of I/O, and net imports no room above)
 
 
-class SpliceReads(BufferedAdapter):
+class LimitedReads(BufferedAdapter):
     """What a connection reports to while its sink is full and the kernel cannot move its bytes."""
 
-    def __init__(
-        self, conduit: SplicePipe, source: asyncio.Transport, sink: asyncio.Transport
-    ) -> None:
-        super().__init__(conduit.sip, cast(asyncio.Protocol, source.get_protocol()))
+    def __init__(self, pipe: SplicePipe, source: Stream, sink: Stream) -> None:
+        super().__init__(pipe.small_buffer, cast(StreamOwner, source.get_protocol()))
         self._source = source
         self._sink = sink
 
     def buffer_updated(self, count: int) -> None:
-        """Pass on what has come; read as ever once the sink has room."""
+        """Pass on what has come; read as usual once the sink has room."""
         super().buffer_updated(count)
         if self._source.get_protocol() is self and not is_full(self._sink):
-            self._source.set_protocol(self._protocol)
+            self._source.set_protocol(self._owner)
 
 
-def begin(
-    conduit: SplicePipe,
-    source: asyncio.Transport,
-    sink: asyncio.Transport,
-    body: Body | None,
-    note: Note,
+def start_transfer(
+    pipe: SplicePipe,
+    source: Stream,
+    sink: Stream,
+    body: Remaining | None,
+    count_moved: CountMoved,
     count: int,
 ) -> None:
     """Let the kernel move what follows from source to sink, unless too little does.
 
-    Called by the source's protocol when it has written `count` bytes, at least `NOTED_READ`, to the
-    sink. Without a body, everything that comes is for the sink. `note` is told how many bytes have
-    moved without it. Where the kernel cannot move them and the sink is full, little is read at a
-    time.
+    The source's owner calls it when it has written `count` bytes, at least `MIN_READ`, to the sink.
+    Without a body, everything that comes is for the sink. `count_moved` is called with the number
+    of bytes that bypass the owner. Where the kernel cannot move them and the sink is full, little
+    is read at a time.
     """
+<<<<<<< HEAD
     length = body if isinstance(body, LengthBody) else None
     if length is None:
         is_long = body is None or isinstance(body, UntilCloseBody)
@@ -212,39 +220,26 @@ def begin(
     if not is_long:
         sip(conduit, source, sink)
     elif conduit.is_able and descriptor(source) >= 0 and descriptor(sink) >= 0:
+=======
+    if body is not None and body.left < MIN_LEFT:
+        limit_reads(pipe, source, sink)
+    elif pipe.is_able and may_splice(source) and may_splice(sink):
+>>>>>>> d81fdaa (refactor(net): Stream and Loop are the names of I/O, and net imports no room above)
         if count < LARGE_READ and not is_full(sink):
             return
-        # A client of a wildcard address is not known to be on the loopback before.
-        spare_pacing(sink.get_extra_info("socket"), peer_of(sink))
-        source.set_protocol(SpliceTransfer(conduit, source, sink, length, note))
+        # Whether a client of a wildcard address is on the loopback was not known before.
+        sock = raw_socket(sink)
+        if sock is not None:
+            disable_pacing(sock, peer_of(sink))
+        SpliceTransfer(pipe, source, sink, body, count_moved).attach(source)
 
 
-def sip(conduit: SplicePipe, source: asyncio.Transport, sink: asyncio.Transport) -> None:
-    """Have little read at a time while the sink is full; the kernel cannot move what comes."""
-    if conduit.is_able and descriptor(source) >= 0 and is_full(sink):
-        source.set_protocol(SpliceReads(conduit, source, sink))
+def limit_reads(pipe: SplicePipe, source: Stream, sink: Stream) -> None:
+    """Read little at a time while the sink is full, where the kernel cannot move what comes."""
+    if pipe.is_able and may_splice(source) and is_full(sink):
+        LimitedReads(pipe, source, sink).attach(source)
 
 
-def is_full(sink: asyncio.Transport) -> bool:
-    """Return whether bytes wait in the kernel for a peer that is behind; False where none tells."""
+def is_full(sink: Stream) -> bool:
+    """Return whether the kernel holds bytes that the peer has no room for; False if unknown."""
     return not sink.is_closing() and is_behind(sink)
-
-
-def room_of(sink: asyncio.Transport) -> int:
-    """Return how many bytes the kernel would take now, as far as that is known."""
-    sock = sink.get_extra_info("socket")
-    try:
-        on_the_way, most, waiting = _MEMORY.unpack(
-            sock.getsockopt(socket.SOL_SOCKET, _MEMORY_INFO, _MEMORY.size)
-        )
-    except (OSError, struct.error):
-        return 0
-    return int(most - max(on_the_way, waiting))
-
-
-def descriptor(transport: asyncio.Transport) -> int:
-    """Return the descriptor of a connection, or -1 where it is closed or closing."""
-    if transport.is_closing():
-        return -1
-    sock = transport.get_extra_info("socket")
-    return -1 if sock is None else cast(int, sock.fileno())

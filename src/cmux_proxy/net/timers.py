@@ -1,19 +1,18 @@
 """Deadlines as timestamps that one ticker walks: no timer per request.
 
-A deadline is met up to half a second late, which no peer can tell from a slow network.
+A deadline is met up to half a second late, which no peer can tell from a slow network. Knows
+neither requests nor what a deadline means.
 """
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from cmux_proxy.upstream.connection import UpstreamConnection
-from cmux_proxy.upstream.pool import Pool
+from cmux_proxy.net.stream import Handle, Loop, Stream
 
 NEVER: Final = float("inf")
 TICK: Final = 0.5
-# How often peers are looked for that have left unheard.
-LOOK_EVERY: Final = 5.0
+# How many seconds pass between two checks for peers that have left unnoticed.
+CHECK_INTERVAL: Final = 5.0
 
 
 class Timed:
@@ -29,7 +28,7 @@ class Timed:
         raise NotImplementedError
 
     def drain(self) -> None:
-        """The proxy is shutting down: end what nobody waits for."""
+        """The proxy is shutting down: close what is idle."""
 
     def add_unread(self, unread: "list[Unread]") -> None:
         """Add the connections that the event loop does not read now."""
@@ -46,36 +45,39 @@ class Unread(Timed):
 
     def __init__(self) -> None:
         super().__init__()
-        self.transport: asyncio.Transport
+        self.transport: Stream
 
     def peer_left(self) -> None:
-        """Its peer has left, which nobody has heard; called at every look until it is over."""
+        """Its peer has left unnoticed; called at every check until the connection is gone."""
         raise NotImplementedError
 
 
 class Ticker:
     """Keeps `now`, the loop's time as of the last tick, and calls what is due.
 
-    Every few seconds, and at every tick while it `is_urgent`, it has somebody `look` for peers that
-    have left.
+    Each tick calls `deadline_passed` of every `timed` connection that is due, and then `on_tick`
+    with the time. `check_peers` is called every `CHECK_INTERVAL` seconds, and at every tick while
+    `is_urgent`.
     """
 
-    __slots__ = ("_handle", "_look", "_loop", "_next_look", "_pool", "_timed", "is_urgent", "now")
+    __slots__ = (
+        "_check_peers", "_handle", "_loop", "_next_check", "_on_tick", "_timed", "is_urgent", "now",
+    )  # fmt: skip
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: Loop,
         timed: Sequence[Collection[Timed]],
-        pool: Pool[UpstreamConnection],
-        look: Callable[[], None],
+        on_tick: Callable[[float], object],
+        check_peers: Callable[[], object],
     ) -> None:
         self._loop = loop
-        self._look = look
         self._timed = timed
-        self._pool = pool
-        self._handle: asyncio.TimerHandle | None = None
+        self._on_tick = on_tick
+        self._check_peers = check_peers
+        self._handle: Handle | None = None
         self.now = loop.time()
-        self._next_look = self.now + LOOK_EVERY
+        self._next_check = self.now + CHECK_INTERVAL
         self.is_urgent = False
 
     def start(self) -> None:
@@ -92,13 +94,12 @@ class Ticker:
         """Take `now` for the time and act on every deadline that has passed."""
         self.now = now
         for timed in self._timed:
-            for due in [one for one in timed if one.deadline <= now]:
+            for due in [connection for connection in timed if connection.deadline <= now]:
                 due.deadline_passed()
-        for connection in self._pool.expired(now):
-            connection.close()
-        if now >= self._next_look or self.is_urgent:
-            self._next_look = now + LOOK_EVERY
-            self._look()
+        self._on_tick(now)
+        if now >= self._next_check or self.is_urgent:
+            self._next_check = now + CHECK_INTERVAL
+            self._check_peers()
 
     def _tick(self) -> None:
         self._handle = self._loop.call_later(TICK, self._tick)

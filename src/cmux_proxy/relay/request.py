@@ -14,7 +14,7 @@ from cmux_proxy.http1.upgrade import requests_upgrade
 from cmux_proxy.net import splice
 from cmux_proxy.net.closing import send_end
 from cmux_proxy.net.flow_control import UNSENT
-from cmux_proxy.relay import failures
+from cmux_proxy.relay import body_transfer, failures
 from cmux_proxy.relay.downstream import EARLY_LIMIT
 from cmux_proxy.relay.loop_detection import check_hops, hop_line
 from cmux_proxy.relay.request_options import RequestOptions
@@ -224,8 +224,8 @@ class RequestStream(ResponseStream):
                 self._upstream_persists = False
                 self._complete()
                 return
-        elif len(data) >= splice.NOTED_READ:
-            splice.begin(
+        elif len(data) >= splice.MIN_READ:
+            body_transfer.start_transfer(
                 self._context.conduit, self._client.transport, upstream.transport, body,
                 self._note_received, len(data),
             )  # fmt: skip

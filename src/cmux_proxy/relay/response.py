@@ -15,6 +15,7 @@ from cmux_proxy.http1.response_body import response_body
 from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP, choose_coding, coding_field_lines
 from cmux_proxy.http1.serialize import encode_chunk, serialize_response
 from cmux_proxy.net import splice
+from cmux_proxy.relay import body_transfer
 from cmux_proxy.relay.accounting import ExchangeLog
 from cmux_proxy.relay.state import REQUEST_DONE, RESPONSE_BODY
 
@@ -154,13 +155,13 @@ class ResponseStream(ExchangeLog):
         if body.is_done:
             self._end_body(body)
             self._response_done()
-        elif len(data) >= splice.NOTED_READ and self._upstream is not None:
+        elif len(data) >= splice.MIN_READ and self._upstream is not None:
             upstream = self._upstream.transport
             conduit = self._context.conduit
             if self._how & WRAP:
-                splice.sip(conduit, upstream, self._client.transport)
+                splice.limit_reads(conduit, upstream, self._client.transport)
             else:
-                splice.begin(
+                body_transfer.start_transfer(
                     conduit, upstream, self._client.transport, body, self._note_sent, len(data)
                 )
 

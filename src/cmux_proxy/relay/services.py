@@ -1,8 +1,8 @@
 """What all connections of one proxy share, in one worker."""
 
-import asyncio
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import partial
 
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.sections import MAX_BUFFER, Access, Rewriting
@@ -11,19 +11,26 @@ from cmux_proxy.http1.body import ChunkRules
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
+from cmux_proxy.machine.orphaned_sockets import OrphanQuery
 from cmux_proxy.net.busy_poll import BusyPoll
+from cmux_proxy.net.disconnects import DisconnectDetector
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.splice import SplicePipe
+from cmux_proxy.net.stream import Loop
 from cmux_proxy.net.timers import NEVER, Ticker, Timed
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Tally
 from cmux_proxy.relay.access import TOKEN_FIELD, RequestAccess
-from cmux_proxy.relay.disconnects import DisconnectDetector
 from cmux_proxy.relay.downstream import EARLY_LIMIT
 from cmux_proxy.relay.header_rules import Rewriter
 from cmux_proxy.relay.request_options import WISHES
+<<<<<<< HEAD
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection
+=======
+from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
+from cmux_proxy.upstream.connection import UpstreamConnection, close_expired
+>>>>>>> d81fdaa (refactor(net): Stream and Loop are the names of I/O, and net imports no room above)
 from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import Dialling
 from cmux_proxy.upstream.dialer import Dialer
@@ -42,7 +49,7 @@ class Context:
         "clients",
         "conduit",
         "connect_retry",
-        "departures",
+        "disconnects",
         "dialer",
         "head_timeout",
         "idle_timeout",
@@ -72,7 +79,7 @@ class Context:
     def __init__(
         self,
         config: Config,
-        loop: asyncio.AbstractEventLoop,
+        loop: Loop,
         router: Router,
         is_own: Callable[[str, int], bool],
         most_upstreams: int | None,
@@ -123,8 +130,9 @@ class Context:
         self.clients: set[Timed] = set()
         self.tunnels: set[Timed] = set()
         timed = [self.clients] if timeouts.tunnel is None else [self.clients, self.tunnels]
-        self.departures = DisconnectDetector([self.clients, self.tunnels])
-        self.ticker = Ticker(loop, timed, self.pool, self.departures.look)
+        self.disconnects = DisconnectDetector([self.clients, self.tunnels], OrphanQuery)
+        close_idle = partial(close_expired, self.pool)
+        self.ticker = Ticker(loop, timed, close_idle, self.disconnects.check)
         # None where it is off, so that a read pays for one comparison.
         self.busy_poll = BusyPoll(loop, config.busy_poll) if config.busy_poll else None
         # The next answer on a connection is its last; a little later, requests are not begun.

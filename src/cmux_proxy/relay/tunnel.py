@@ -4,18 +4,18 @@ Bytes are neither parsed nor changed. The end of one direction is passed on as a
 a reset; the other direction flows on. Knows nothing of how the tunnel came about.
 """
 
-import asyncio
 from typing import Final
 
 from cmux_proxy.net import splice
 from cmux_proxy.net.busy_poll import FROM_CLIENT, FROM_UPSTREAM
 from cmux_proxy.net.closing import reset, send_end
 from cmux_proxy.net.flow_control import ENDED, PEER_FULL, FlowControlledConnection
+from cmux_proxy.net.socket_queues import count_unread, count_unsent, was_reset
+from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import NEVER, Timed, Unread
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.port_stats import PortActivity
 from cmux_proxy.observe.record import Record
-from cmux_proxy.relay.disconnects import count_unread, count_unsent, was_reset
 from cmux_proxy.relay.services import Context
 from cmux_proxy.routing.target import Target
 
@@ -31,9 +31,7 @@ class TunnelSide(FlowControlledConnection):
         "_undelivered", "count", "heard", "peer",
     )  # fmt: skip
 
-    def __init__(
-        self, tunnel: "Tunnel", sender: int, transport: asyncio.Transport, sink: asyncio.Transport
-    ) -> None:
+    def __init__(self, tunnel: "Tunnel", sender: int, transport: Stream, sink: Stream) -> None:
         super().__init__()
         self._context = tunnel.context
         self._sender = sender
@@ -61,8 +59,8 @@ class TunnelSide(FlowControlledConnection):
         if context.tunnel_idle != NEVER and self._tunnel is not None:
             self._tunnel.deadline = context.ticker.now + context.tunnel_idle
         self._sink.write(data)
-        if len(data) >= splice.NOTED_READ:
-            splice.begin(
+        if len(data) >= splice.MIN_READ:
+            splice.start_transfer(
                 context.conduit, self.transport, self._sink, None, self._note_moved, len(data)
             )
 
@@ -139,8 +137,8 @@ class Tunnel(Timed):
     def __init__(
         self,
         context: Context,
-        client: asyncio.Transport,
-        upstream: asyncio.Transport,
+        client: Stream,
+        upstream: Stream,
         target: Target,
         record: Record | None,
     ) -> None:

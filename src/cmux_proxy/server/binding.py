@@ -16,7 +16,7 @@ from typing import Any, Final
 from cmux_proxy.config.proxy_config import Address, Config
 from cmux_proxy.config.values import plain_address
 from cmux_proxy.errors import ListenError
-from cmux_proxy.net.ipv6_zone import host_of, place_of
+from cmux_proxy.net.ipv6_zone import from_sockaddr, to_sockaddr
 from cmux_proxy.net.socket_options import tune
 from cmux_proxy.server.connection_limits import BACKLOG
 from cmux_proxy.server.inherited import take_over
@@ -158,7 +158,7 @@ def _bind_one(address: Address, unix_mode: int | None) -> socket.socket:
             raise ListenError(str(address), _path_reason(error)) from None
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        return _listen(family, place_of(address.host, address.port))
+        return _listen(family, to_sockaddr(address.host, address.port))
     except OSError as error:
         raise ListenError(str(address), _reason(error)) from None
 
@@ -216,7 +216,7 @@ def bound_address(sock: socket.socket) -> Address:
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return Address("", 0, _path(name))
-    return Address(str(ipaddress.ip_address(host_of(name))), name[1])
+    return Address(str(ipaddress.ip_address(from_sockaddr(name))), name[1])
 
 
 def _plain(host: str) -> str:

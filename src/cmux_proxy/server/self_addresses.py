@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cmux_proxy.config.proxy_config import Address
 from cmux_proxy.config.values import plain_address
-from cmux_proxy.net.ipv6_zone import index_of, place_of
+from cmux_proxy.net.ipv6_zone import index_of, to_sockaddr
 
 
 class OwnAddresses:
@@ -57,7 +57,7 @@ def _is_local(host: str) -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.bind(place_of(host, 0))
+            probe.bind(to_sockaddr(host, 0))
         except OSError:
             return False
     return True

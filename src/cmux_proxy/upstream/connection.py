@@ -4,12 +4,12 @@ Knows nothing of HTTP: what arrives goes to the owner. Without an owner the conn
 the pool, and whatever happens then ends it. Neighbours: `dial.py` makes it, `pool.py` keeps it.
 """
 
-import asyncio
-import os
 from collections.abc import Callable
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.net.read_buffer import ReadSize
+from cmux_proxy.net.socket_queues import read_rest
+from cmux_proxy.net.stream import Stream
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.pool import Idle, Pool
 
@@ -86,16 +86,16 @@ class UpstreamConnection(Idle):
         self._pool = pool
         self._target_pool = pool.of(target)
         self._is_reading = True
-        self.transport: asyncio.Transport
+        self.transport: Stream
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
+    def connection_made(self, transport: Stream) -> None:
         """Take the transport; never let it hold more than one write back."""
         self.transport = transport
         self.is_open = True
         self._is_counted = True
         self._pool.opened(self._target_pool)
         transport.set_write_buffer_limits(high=0)
-        self._read_size.begin(transport, self)
+        self._read_size.limit(transport, self)
         if self.on_made is not None:
             self.on_made(self)
             self.on_made = None
@@ -145,17 +145,12 @@ class UpstreamConnection(Idle):
         An upstream may answer and close without reading the request to its end. Then a write of
         ours fails first, and the transport gives up with the answer still unread in the kernel.
         """
-        sock = self.transport.get_extra_info("socket")
-        taken = 0
-        most = self._read_size.most
-        while self.owner is not None and sock is not None and taken < most:
-            try:
-                data = os.read(sock.fileno(), most - taken)
-            except OSError:
-                return
+        left = self._read_size.max_bytes
+        while self.owner is not None and left > 0:
+            data = read_rest(self.transport, left)
             if not data:
                 return
-            taken += len(data)
+            left -= len(data)
             self.owner.upstream_data(data)
 
     def pause_writing(self) -> None:
@@ -203,3 +198,9 @@ class UpstreamConnection(Idle):
         self.owner = None
         self.uncount()
         self.transport.abort()
+
+
+def close_expired(pool: Pool[UpstreamConnection], now: float) -> None:
+    """Close the connections that have been idle for too long."""
+    for connection in pool.expired(now):
+        connection.close()

@@ -6,25 +6,21 @@ the addresses of names, `namespace_connect.py` reaches into isolated workspaces,
 makes a connection of the socket.
 """
 
-import asyncio
 import socket
 from collections.abc import Callable
 from typing import Final
 
-import aiohappyeyeballs
-
 from cmux_proxy.errors import UpstreamUnavailable
-from cmux_proxy.net.socket_options import refuse_itself, tune
-from cmux_proxy.net.tcp_connect import Unanswered, connect_tuned
+from cmux_proxy.net.happy_eyeballs import AddressInfo, connect_first
+from cmux_proxy.net.stream import Loop
+from cmux_proxy.net.tcp_connect import connect_tuned
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connect_errors import unavailable
 from cmux_proxy.upstream.dns_cache import DnsCache, is_name
 from cmux_proxy.upstream.namespace_connect import connect_inside, may_be_isolated
-from cmux_proxy.upstream.resolver import AddressInfo, Resolver
+from cmux_proxy.upstream.resolver import Resolver
 
 _BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
-# RFC 8305 section 5
-_NEXT_ADDRESS_AFTER: Final = 0.25
 
 
 class Connector:
@@ -39,7 +35,7 @@ class Connector:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: Loop,
         tries_both_loopbacks: bool,
         is_own: Callable[[str, int], bool],
     ) -> None:
@@ -57,51 +53,51 @@ class Connector:
         """Return whether the target's name still has an address."""
         return self._names.has(target.host, address)
 
-    async def open_socket(self, target: Target, grace: float | None = None) -> socket.socket:
+    async def open_socket(self, target: Target, timeout: float | None = None) -> socket.socket:
         """Return a connected socket; raise UpstreamUnavailable.
 
-        Raises Unanswered where an address has not answered in `grace` seconds.
+        Raises ConnectTimeout where an address has not answered in `timeout` seconds.
         """
         try:
-            return await self._connect(target, grace)
+            return await self._connect(target, timeout)
         except (OSError, UnicodeError, RuntimeError, MemoryError) as error:
             raise unavailable(target, error) from None
 
-    async def _connect(self, target: Target, grace: float | None) -> socket.socket:
+    async def _connect(self, target: Target, timeout: float | None) -> socket.socket:
         if self._both and target.host == _BOTH_LOOPBACKS[0]:
-            return await self._connect_loopback(target.port, grace)
+            return await self._connect_loopback(target.port, timeout)
         if is_name(target.host):
-            return await self._connect_name(target, grace)
+            return await self._connect_name(target, timeout)
         if may_be_isolated(target.host):
-            inside = await connect_inside(self._loop, target.host, target.port, grace)
+            inside = await connect_inside(self._loop, target.host, target.port, timeout)
             if inside is not None:
                 return inside
-        return await self._connect_address(target.host, target.port, grace)
+        return await self._connect_address(target.host, target.port, timeout)
 
-    async def _connect_loopback(self, port: int, grace: float | None) -> socket.socket:
+    async def _connect_loopback(self, port: int, timeout: float | None) -> socket.socket:
         first = self._answered.get(port, _BOTH_LOOPBACKS[0])
         second = _BOTH_LOOPBACKS[1] if first == _BOTH_LOOPBACKS[0] else _BOTH_LOOPBACKS[0]
         try:
-            return await self._connect_address(first, port, grace)
+            return await self._connect_address(first, port, timeout)
         except ConnectionRefusedError as refused:
             try:
-                sock = await self._connect_address(second, port, grace)
+                sock = await self._connect_address(second, port, timeout)
             except OSError:
                 raise refused from None
         self._answered[port] = second
         return sock
 
-    async def _connect_address(self, host: str, port: int, grace: float | None) -> socket.socket:
+    async def _connect_address(self, host: str, port: int, timeout: float | None) -> socket.socket:
         self._refuse_own(host, port)
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        await connect_tuned(self._loop, sock, host, port, grace)
+        await connect_tuned(self._loop, sock, host, port, timeout)
         return sock
 
-    async def _connect_name(self, target: Target, grace: float | None) -> socket.socket:
+    async def _connect_name(self, target: Target, timeout: float | None) -> socket.socket:
         """Try a name's addresses; where they are not new and fail, those that it has now."""
         found = await self._names.find(target.host, target.port)
         try:
-            return await self._connect_any(found.infos, target.port, grace)
+            return await self._connect_any(found.infos, target.port, timeout)
         except OSError:
             if found.is_new:
                 raise
@@ -109,32 +105,17 @@ class Connector:
             # Resolvers change the order from answer to answer.
             if set(new.infos) == set(found.infos):
                 raise
-        return await self._connect_any(new.infos, target.port, grace)
+        return await self._connect_any(new.infos, target.port, timeout)
 
     async def _connect_any(
-        self, infos: list[AddressInfo], port: int, grace: float | None
+        self, infos: list[AddressInfo], port: int, timeout: float | None
     ) -> socket.socket:
         """Try addresses as RFC 8305 says: by turns, without waiting for the slow ones."""
         if len(infos) == 1 and infos[0][0] == socket.AF_INET:
-            return await self._connect_address(str(infos[0][4][0]), port, grace)
+            return await self._connect_address(str(infos[0][4][0]), port, timeout)
         for info in infos:
             self._refuse_own(str(info[4][0]), port)
-        try:
-            async with asyncio.timeout(grace) as limit:
-                sock = await aiohappyeyeballs.start_connection(
-                    infos, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=self._loop
-                )
-        except TimeoutError:
-            if limit.expired():
-                raise Unanswered from None
-            raise
-        try:
-            tune(sock, str(sock.getpeername()[0]))
-            refuse_itself(sock, port)
-        except OSError:
-            sock.close()
-            raise
-        return sock
+        return await connect_first(self._loop, infos, port, timeout)
 
     def _refuse_own(self, host: str, port: int) -> None:
         if self._is_own(host, port):

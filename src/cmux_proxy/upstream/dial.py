@@ -4,14 +4,13 @@ Whatever ends it, its owner is told. Neighbours: `dialer.py` owns it, `connector
 address that answers, `connection.py` is what comes out.
 """
 
-import asyncio
 from time import monotonic
-from typing import cast
 
 from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.net.asyncio_backend import open_stream, start_task
 from cmux_proxy.net.read_buffer import ReadSize
-from cmux_proxy.net.socket_options import leave_closed
-from cmux_proxy.net.tcp_connect import Unanswered
+from cmux_proxy.net.stream import Handle, Loop
+from cmux_proxy.net.tcp_connect import ConnectTimeout
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connect_errors import unavailable
 from cmux_proxy.upstream.connection import UpstreamConnection
@@ -32,7 +31,7 @@ class Dialling:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: Loop,
         pool: Pool[UpstreamConnection],
         addresses: Connector,
         read_size: ReadSize,
@@ -78,7 +77,7 @@ class Dial:
         self.covers = covers
         self.begun = dialling.loop.time()
         self.is_opening = True
-        self._task: asyncio.Task[None] | None = dialling.loop.create_task(self._run(grace))
+        self._task: Handle | None = start_task(dialling.loop, self._run(grace))
 
     def abandon(self) -> None:
         """Give up."""
@@ -91,7 +90,7 @@ class Dial:
     async def _run(self, grace: float | None) -> None:
         try:
             await self._open(grace)
-        except Unanswered:
+        except ConnectTimeout:
             self._owner.dial_unanswered(self)
         except UpstreamUnavailable as error:
             self._owner.dial_failed(self, error)
@@ -110,11 +109,7 @@ class Dial:
         # The connection itself tells when it is made, so that no byte comes too soon.
         connection.on_made = self._made
         self._owner.dial_opened(self, connection.dialled_for)
-        # Never cancelled, or the socket might be closed twice.
-        transport, _ = await dialling.loop.create_connection(
-            lambda: cast(asyncio.BaseProtocol, connection), sock=sock
-        )
-        leave_closed(sock, transport)
+        await open_stream(dialling.loop, sock, connection)
 
     def _made(self, connection: UpstreamConnection) -> None:
         self._owner.dial_connected(self, connection)

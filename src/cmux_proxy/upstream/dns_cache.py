@@ -17,7 +17,9 @@ from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 
 from cmux_proxy.errors import UpstreamUnavailable
-from cmux_proxy.upstream.resolver import AddressInfo
+from cmux_proxy.net.asyncio_backend import asyncio_loop
+from cmux_proxy.net.happy_eyeballs import AddressInfo
+from cmux_proxy.net.stream import Loop
 
 GOOD_FOR: Final = 5.0
 # A name that is used after so many seconds is looked up again.
@@ -100,8 +102,8 @@ def is_unknown(error: BaseException) -> bool:
 class DnsCache:
     """The names that one event loop has looked up, which is what `look_up` does."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, look_up: LookUp) -> None:
-        self._loop = loop
+    def __init__(self, loop: Loop, look_up: LookUp) -> None:
+        self._loop = asyncio_loop(loop)
         self._look_up = look_up
         self._known: dict[str, _Entry] = {}
         self._searches: dict[str, _Search] = {}

@@ -10,6 +10,8 @@ from typing import Final
 
 from cmux_proxy.isolation.messages import receive, send
 from cmux_proxy.isolation.registry import Registry
+from cmux_proxy.net.readiness import wait_readable
+from cmux_proxy.net.stream import Loop
 from cmux_proxy.net.tcp_connect import connect_tuned
 from cmux_proxy.routing.workspace import WORKSPACE_NETWORK
 
@@ -23,12 +25,12 @@ def may_be_isolated(host: str) -> bool:
 
 
 async def connect_inside(
-    loop: asyncio.AbstractEventLoop, address: str, port: int, grace: float | None = None
+    loop: Loop, address: str, port: int, timeout: float | None = None
 ) -> socket.socket | None:
     """Return a socket that is connected inside; None where the workspace is not isolated.
 
     Both loopbacks are the workspace's own there, and so is its address. Raises OSError, and
-    Unanswered after `grace` seconds.
+    ConnectTimeout after `timeout` seconds.
     """
     refused = ConnectionRefusedError()
     for host in ("127.0.0.1", "::1", address):
@@ -37,7 +39,7 @@ async def connect_inside(
             sock = await _socket_inside(loop, address, family)
             if sock is None:
                 return None
-            await connect_tuned(loop, sock, host, port, grace)
+            await connect_tuned(loop, sock, host, port, timeout)
         except ConnectionRefusedError as error:
             refused = error
         else:
@@ -46,7 +48,7 @@ async def connect_inside(
 
 
 async def _socket_inside(
-    loop: asyncio.AbstractEventLoop, address: str, family: socket.AddressFamily
+    loop: Loop, address: str, family: socket.AddressFamily
 ) -> socket.socket | None:
     channel = await _connect(address)
     if channel is None:
@@ -54,7 +56,7 @@ async def _socket_inside(
     with channel:
         try:
             send(channel, {"ask": "socket", "family": family})
-            await _readable(loop, channel)
+            await wait_readable(loop, channel.fileno())
             message = receive(channel)
         except (ConnectionError, EOFError):
             return None  # the last command has just ended
@@ -73,17 +75,3 @@ async def _connect(address: str) -> socket.socket | None:
                 return registry.connect(address, timeout=0)
             except BlockingIOError:
                 await asyncio.sleep(_PAUSE)
-
-
-async def _readable(loop: asyncio.AbstractEventLoop, channel: socket.socket) -> None:
-    is_readable = loop.create_future()
-    loop.add_reader(channel, _tell, is_readable)
-    try:
-        await is_readable
-    finally:
-        loop.remove_reader(channel)
-
-
-def _tell(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)

@@ -9,18 +9,19 @@ there are six, and the end waits for them. Ours are more, and nobody waits for t
 import asyncio
 import socket
 import threading
-from typing import Any
 
-# As getaddrinfo returns it, and as aiohappyeyeballs takes it.
-AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
+from cmux_proxy.net.asyncio_backend import asyncio_loop
+from cmux_proxy.net.happy_eyeballs import AddressInfo
+from cmux_proxy.net.stream import Loop
+
 _Answer = list[AddressInfo] | Exception
 
 
 class Resolver:
     """The resolver of one event loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, loop: Loop) -> None:
+        self._loop = asyncio_loop(loop)
 
     async def look_up(self, host: str) -> list[AddressInfo]:
         """Return the addresses of a name, for TCP and port 0; raise OSError or UnicodeError."""

@@ -6,13 +6,13 @@ tells everybody who waited when it began. Neighbours: `waiters.py` has the order
 the number of dials at a time, `dial.py` is one dial.
 """
 
-import asyncio
 from collections.abc import Callable
 from math import inf
 from typing import Final
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.net.socket_options import is_loopback
+from cmux_proxy.net.stream import Handle
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connect_errors import REFUSED, too_late, too_many
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
@@ -56,7 +56,7 @@ class TargetQueue(DialOwner):
         self._pause = _FIRST_PAUSE
         # A request has taken a connection in place of the one that was dialled for it.
         self._has_handed_over = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Handle | None = None
         self._timer_at = inf
 
     # The requests

@@ -1,0 +1,36 @@
+"""Which bodies the kernel moves."""
+
+import sys
+
+import pytest
+
+from cmux_proxy.http1.body import Body, ChunkedBody, ChunkRules, LengthBody, UntilCloseBody
+from cmux_proxy.net.splice import LARGE_READ, MIN_LEFT, SplicePipe, SpliceTransfer
+from cmux_proxy.relay.body_transfer import start_transfer
+from tests.helpers.fakes import FakeStream, World
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice is Linux's")
+
+
+class Open(FakeStream):
+    """A stream with a descriptor."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, "open")
+        self.socket.fileno = lambda: 7  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("body", "is_moved"),
+    [
+        pytest.param(UntilCloseBody(), True, id="until close"),
+        pytest.param(LengthBody(MIN_LEFT), True, id="long"),
+        pytest.param(LengthBody(MIN_LEFT - 1), False, id="short"),
+        pytest.param(ChunkedBody(ChunkRules(100, 100, 100, b"x-"), False), False, id="chunked"),
+    ],
+)
+def test_the_kernel_moves_a_body_whose_bytes_nobody_has_to_read(body: Body, is_moved: bool) -> None:
+    world = World()
+    source = Open(world)
+    start_transfer(SplicePipe(), source, Open(world), body, lambda _count: None, LARGE_READ)
+    assert isinstance(source.get_protocol(), SpliceTransfer) == is_moved
