@@ -44,9 +44,9 @@ CountMoved = Callable[[int], None]
 
 
 class Remaining(Protocol):
-    """A body of a known length; moving bytes makes `left` smaller."""
+    """A body of a known length; moving bytes makes `remaining` smaller."""
 
-    left: int
+    remaining: int
 
 
 class SplicePipe:
@@ -151,11 +151,7 @@ class SpliceTransfer(BufferedAdapter):
     def _move(self) -> bool:
         """Move what has come except the last byte of a body; return whether it is worthwhile."""
         body = self._body
-<<<<<<< HEAD
-        room = MOST if body is None else min(MOST, body.remaining - 1)
-=======
-        room = MAX_MOVE if body is None else min(MAX_MOVE, body.left - 1)
->>>>>>> d81fdaa (refactor(net): Stream and Loop are the names of I/O, and net imports no room above)
+        room = MAX_MOVE if body is None else min(MAX_MOVE, body.remaining - 1)
         source = self._source
         sink = self._sink
         if room < MIN_MOVE or source.is_closing() or sink.is_closing():
@@ -168,17 +164,10 @@ class SpliceTransfer(BufferedAdapter):
         taken, untaken = self._pipe.move(raw_fd(source), raw_fd(sink), room)
         self._count_moved(taken)
         if body is not None:
-<<<<<<< HEAD
             body.remaining -= taken
-        if rest:
-            sink.write(rest)
-        return taken >= WORTHWHILE
-=======
-            body.left -= taken
         if untaken:
             sink.write(untaken)
         return taken >= MIN_MOVE
->>>>>>> d81fdaa (refactor(net): Stream and Loop are the names of I/O, and net imports no room above)
 
 
 class LimitedReads(BufferedAdapter):
@@ -211,20 +200,9 @@ def start_transfer(
     of bytes that bypass the owner. Where the kernel cannot move them and the sink is full, little
     is read at a time.
     """
-<<<<<<< HEAD
-    length = body if isinstance(body, LengthBody) else None
-    if length is None:
-        is_long = body is None or isinstance(body, UntilCloseBody)
-    else:
-        is_long = length.remaining >= LEAST_LEFT
-    if not is_long:
-        sip(conduit, source, sink)
-    elif conduit.is_able and descriptor(source) >= 0 and descriptor(sink) >= 0:
-=======
-    if body is not None and body.left < MIN_LEFT:
+    if body is not None and body.remaining < MIN_LEFT:
         limit_reads(pipe, source, sink)
     elif pipe.is_able and may_splice(source) and may_splice(sink):
->>>>>>> d81fdaa (refactor(net): Stream and Loop are the names of I/O, and net imports no room above)
         if count < LARGE_READ and not is_full(sink):
             return
         # Whether a client of a wildcard address is on the loopback was not known before.

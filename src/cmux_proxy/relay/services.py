@@ -24,13 +24,8 @@ from cmux_proxy.relay.access import TOKEN_FIELD, RequestAccess
 from cmux_proxy.relay.downstream import EARLY_LIMIT
 from cmux_proxy.relay.header_rules import Rewriter
 from cmux_proxy.relay.request_options import WISHES
-<<<<<<< HEAD
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
-from cmux_proxy.upstream.connection import UpstreamConnection
-=======
-from cmux_proxy.routing.router import FAMILY_PREFIX, FAMILY_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection, close_expired
->>>>>>> d81fdaa (refactor(net): Stream and Loop are the names of I/O, and net imports no room above)
 from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import Dialling
 from cmux_proxy.upstream.dialer import Dialer
