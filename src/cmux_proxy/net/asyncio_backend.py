@@ -82,6 +82,11 @@ def start_task(loop: Loop, main: Coroutine[Any, Any, None]) -> Handle:
     return asyncio_loop(loop).create_task(main)
 
 
+async def sleep(seconds: float) -> None:
+    """Wait, while the event loop goes on."""
+    await asyncio.sleep(seconds)
+
+
 def _forget_closed(sock: socket.socket, transport: asyncio.BaseTransport) -> None:
     """Have a socket forget its descriptor if the transport that was made of it has closed it.
 

@@ -4,12 +4,12 @@ A socket belongs to the network namespace in which it was made, whoever connects
 the workspace makes one and passes it over. Neighbours: `dial.py` asks, `isolation` has the keepers.
 """
 
-import asyncio
 import socket
 from typing import Final
 
 from cmux_proxy.isolation.messages import receive, send
 from cmux_proxy.isolation.registry import Registry
+from cmux_proxy.net.asyncio_backend import sleep
 from cmux_proxy.net.readiness import wait_readable
 from cmux_proxy.net.stream import Loop
 from cmux_proxy.net.tcp_connect import connect_tuned
@@ -74,4 +74,4 @@ async def _connect(address: str) -> socket.socket | None:
             try:
                 return registry.connect(address, timeout=0)
             except BlockingIOError:
-                await asyncio.sleep(_PAUSE)
+                await sleep(_PAUSE)
