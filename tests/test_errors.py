@@ -7,6 +7,7 @@ from cmux_proxy.errors import (
     ConfigError,
     ListenError,
     RouteRefused,
+    UnavailableReason,
     UpstreamUnavailable,
 )
 
@@ -30,10 +31,11 @@ def test_a_refused_route_makes_a_response() -> None:
     assert RouteRefused(503, "no", "proxy_internal_response").error == "proxy_internal_response"
 
 
-def test_an_unavailable_upstream_makes_a_response() -> None:
-    error = UpstreamUnavailable(502, "no", "connection_refused")
-    assert (error.status, error.text, error.error) == (502, "no", "connection_refused")
+def test_an_unavailable_upstream_has_a_reason() -> None:
+    error = UpstreamUnavailable(UnavailableReason.REFUSED, "no")
+    assert (error.reason, error.text, error.retryable) == (UnavailableReason.REFUSED, "no", False)
     assert str(error) == "no"
+    assert UpstreamUnavailable(UnavailableReason.RESOURCE_LIMIT, "no", True).retryable
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_an_unavailable_upstream_makes_a_response() -> None:
         ConfigError("a", "b"),
         ListenError("a", "b"),
         RouteRefused(400, "a"),
-        UpstreamUnavailable(502, "a", "b"),
+        UpstreamUnavailable(UnavailableReason.LOOP, "a"),
     ],
 )
 def test_all_have_the_same_base_class(error: CmuxProxyError) -> None:

@@ -7,6 +7,8 @@ CmuxProxyError
  └── UpstreamUnavailable    an upstream could not be connected to; nothing was sent
 """
 
+from enum import Enum
+
 
 class CmuxProxyError(Exception):
     """The base of all exceptions of this package."""
@@ -47,11 +49,28 @@ class RouteRefused(CmuxProxyError):
         self.fields = fields
 
 
-class UpstreamUnavailable(CmuxProxyError):
-    """No connection to the upstream could be established; attributes as in RouteRefused."""
+class UnavailableReason(Enum):
+    """Why there is no connection to an upstream."""
 
-    def __init__(self, status: int, text: str, error: str) -> None:
+    REFUSED = "nothing listens on the port"
+    DNS_ERROR = "the name has no address, or cannot be looked up"
+    UNROUTABLE = "no route leads to the address"
+    TIMEOUT = "the upstream did not accept the connection in time"
+    TERMINATED = "the connection failed in another way"
+    LOOP = "the address is the proxy's own"
+    CONNECTION_LIMIT = "the upstream has as many connections as it may have"
+    RESOURCE_LIMIT = "the proxy has no descriptor, port or memory, or looks too many names up"
+
+
+class UpstreamUnavailable(CmuxProxyError):
+    """No connection to the upstream could be established; nothing was sent.
+
+    `text` is one line for the client; `retryable` says that the same request may succeed soon,
+    because others hold now what it needs.
+    """
+
+    def __init__(self, reason: UnavailableReason, text: str, retryable: bool = False) -> None:
         super().__init__(text)
-        self.status = status
+        self.reason = reason
         self.text = text
-        self.error = error
+        self.retryable = retryable

@@ -7,7 +7,8 @@ from typing import Any, Final, cast
 import pytest
 
 from cmux_proxy import Access, Config, Limits
-from cmux_proxy.downstream.admission import NOT_ALLOWED, TOO_MANY, Admission
+from cmux_proxy.downstream.admission import Admission
+from cmux_proxy.relay.failures import CLIENT_NOT_ALLOWED, TOO_MANY_CLIENTS
 from tests.helpers.fakes import World
 from tests.helpers.script import head
 
@@ -56,14 +57,14 @@ def test_nobody_is_asked_where_everybody_is_welcome() -> None:
 )
 def test_only_the_networks_that_are_named_are_let_in(host: str | None, is_welcome: bool) -> None:
     door = admission(["10.0.0.0/8", "::1"])
-    assert door.enter(peer(host)) == (None if is_welcome else NOT_ALLOWED)
+    assert door.enter(peer(host)) == (None if is_welcome else CLIENT_NOT_ALLOWED)
 
 
 def test_unix_sockets_are_let_in_where_they_are_named() -> None:
     door = admission(["unix:"])
     assert door.enter(peer("unix:")) is None
-    assert door.enter(peer("10.0.0.1")) == NOT_ALLOWED
-    assert door.enter(peer(None)) == NOT_ALLOWED
+    assert door.enter(peer("10.0.0.1")) == CLIENT_NOT_ALLOWED
+    assert door.enter(peer(None)) == CLIENT_NOT_ALLOWED
 
 
 def test_whoever_has_no_address_is_not_counted() -> None:
@@ -75,15 +76,15 @@ def test_whoever_has_no_address_is_not_counted() -> None:
 def test_an_address_has_so_many_connections_and_no_more() -> None:
     door = admission(most=2)
     mine = [peer("10.0.0.1") for _ in range(3)]
-    assert [door.enter(one) for one in mine] == [None, None, TOO_MANY]
+    assert [door.enter(one) for one in mine] == [None, None, TOO_MANY_CLIENTS]
     assert door.enter(peer("10.0.0.2")) is None
     # Who was turned away had no place, so leaving frees none.
     door.leave(mine[2])
-    assert door.enter(peer("10.0.0.1")) == TOO_MANY
+    assert door.enter(peer("10.0.0.1")) == TOO_MANY_CLIENTS
     door.leave(mine[0])
     door.leave(mine[0])
     assert door.enter(peer("10.0.0.1")) is None
-    assert door.enter(peer("10.0.0.1")) == TOO_MANY
+    assert door.enter(peer("10.0.0.1")) == TOO_MANY_CLIENTS
 
 
 def test_an_address_that_has_left_is_forgotten() -> None:

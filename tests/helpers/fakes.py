@@ -20,6 +20,7 @@ from cmux_proxy import Config, Router, Target, UpstreamUnavailable
 from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST
 from cmux_proxy.config.values import UNIX_PEER
 from cmux_proxy.downstream.http1_connection import ClientConnection
+from cmux_proxy.errors import UnavailableReason
 from cmux_proxy.net.stream import Data, Handle, Loop, Stream, StreamOwner
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.relay.services import Context
@@ -352,10 +353,10 @@ class FakeDial(Dial):
         connection.connection_made(transport)
         return transport
 
-    def fails(self, status: int = 502, error: str = "connection_refused") -> None:
+    def fails(self, reason: UnavailableReason = UnavailableReason.REFUSED) -> None:
         """Let it fail."""
         self.is_over = True
-        self._told.dial_failed(self, UpstreamUnavailable(status, "it failed", error))
+        self._told.dial_failed(self, UpstreamUnavailable(reason, "it failed"))
 
     def is_unanswered(self) -> None:
         """Let it be given up, since the target takes no more connections."""

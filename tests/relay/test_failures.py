@@ -3,6 +3,7 @@
 import pytest
 
 from cmux_proxy import RouteRefused, Target, UpstreamUnavailable
+from cmux_proxy.errors import UnavailableReason
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.relay import failures
@@ -42,11 +43,11 @@ TABLE = {
         (403, "not there", "http_request_denied", Outcome.REFUSED),
     ),
     "a refused dial": (
-        failures.unavailable(UpstreamUnavailable(502, "refused", "connection_refused")),
+        failures.unavailable(UpstreamUnavailable(UnavailableReason.REFUSED, "refused")),
         (502, "refused", "connection_refused", Outcome.UNAVAILABLE),
     ),
     "no descriptors": (
-        failures.unavailable(UpstreamUnavailable(503, "full", "connection_limit_reached")),
+        failures.unavailable(UpstreamUnavailable(UnavailableReason.RESOURCE_LIMIT, "full", True)),
         (503, "full", "connection_limit_reached", Outcome.UNAVAILABLE),
     ),
     "a malformed answer": (
@@ -98,3 +99,29 @@ def test_every_failure_has_its_answer(
 @pytest.mark.parametrize(("failure", "_expected"), TABLE.values(), ids=TABLE)
 def test_whoever_may_try_again_is_told_when(failure: Failure, _expected: object) -> None:
     assert failure.fields == (b"Retry-After: 1\r\n" if failure.status == 503 else b"")
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "proxy_error"),
+    [
+        (UnavailableReason.REFUSED, 502, "connection_refused"),
+        (UnavailableReason.DNS_ERROR, 502, "dns_error"),
+        (UnavailableReason.UNROUTABLE, 502, "destination_ip_unroutable"),
+        (UnavailableReason.TIMEOUT, 504, "connection_timeout"),
+        (UnavailableReason.TERMINATED, 502, "connection_terminated"),
+        (UnavailableReason.LOOP, 508, "proxy_loop_detected"),
+        (UnavailableReason.CONNECTION_LIMIT, 503, "connection_limit_reached"),
+        (UnavailableReason.RESOURCE_LIMIT, 503, "connection_limit_reached"),
+    ],
+)
+def test_every_reason_has_a_status_and_a_proxy_status_error(
+    reason: UnavailableReason, status: int, proxy_error: str
+) -> None:
+    failure = failures.unavailable(UpstreamUnavailable(reason, "text"))
+    assert (failure.status, failure.text, failure.error) == (status, "text", proxy_error)
+    assert failure.outcome is Outcome.UNAVAILABLE
+
+
+def test_no_reason_is_without_a_status() -> None:
+    for reason in UnavailableReason:
+        assert failures.unavailable(UpstreamUnavailable(reason, "text")).status >= 502

@@ -83,8 +83,10 @@ def handle(error: CmuxProxyError) -> tuple[int, str]:
     """Look into each exception."""
     if isinstance(error, ConfigError):
         return 2, error.field + error.reason
-    if isinstance(error, RouteRefused | UpstreamUnavailable):
+    if isinstance(error, RouteRefused):
         return error.status, error.text + error.error
+    if isinstance(error, UpstreamUnavailable):
+        return int(error.retryable), error.text + error.reason.value
     return 1, str(error)
 
 

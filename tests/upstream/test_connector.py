@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.errors import UnavailableReason, UpstreamUnavailable
 from cmux_proxy.net import tcp_connect
 from cmux_proxy.net.tcp_connect import ConnectTimeout
 from cmux_proxy.routing.target import Target
@@ -95,11 +95,11 @@ def tries(
     return made
 
 
-async def failure(of: Connector, host: str, port: int) -> tuple[int, str, str]:
-    """Fail unless a target cannot be connected to; return what a client is told."""
+async def failure(of: Connector, host: str, port: int) -> UpstreamUnavailable:
+    """Return why a target cannot be connected to."""
     with pytest.raises(UpstreamUnavailable) as caught:
         (await soon(of.open_socket(Target(host, port)))).close()
-    return caught.value.status, caught.value.error, caught.value.text
+    return caught.value
 
 
 async def peer_port(of: Connector, host: str, port: int) -> int:
@@ -123,7 +123,8 @@ async def test_a_socket_that_is_connected_does_not_block_and_sends_at_once(host:
 async def test_a_port_that_nobody_listens_on_is_refused(host: str, shown: str) -> None:
     with closed_port() as port:
         text = f"nothing listens on {shown}:{port}; start the service or check the port"
-        assert await failure(tries(Machine()), host, port) == (502, "connection_refused", text)
+        error = await failure(tries(Machine()), host, port)
+    assert (error.reason, error.text, error.retryable) == (UnavailableReason.REFUSED, text, False)
 
 
 class SamePort(Machine):
@@ -143,8 +144,7 @@ async def test_a_port_is_refused_if_it_is_only_its_own_dial_that_answers(host: s
         sock.bind((address, 0))
         port = sock.getsockname()[1]
     of = tries(SamePort(found=[(address, port)]))
-    status, error, _ = await failure(of, host, port)
-    assert (status, error) == (502, "connection_refused")
+    assert (await failure(of, host, port)).reason is UnavailableReason.REFUSED
     # And the port is free for a service that starts now.
     with socket.socket(family) as sock:
         sock.bind((address, port))
@@ -186,14 +186,14 @@ async def test_no_other_address_is_tried_in_place_of_one_that_was_asked_for(
 ) -> None:
     machine = Machine()
     with listening_on_ipv6_alone(host) as listener:
-        status = (await failure(tries(machine, both=both), host, listener.port))[0]
-    assert (status, machine.tried) == (502, [host])
+        error = await failure(tries(machine, both=both), host, listener.port)
+    assert (error.reason, machine.tried) == (UnavailableReason.REFUSED, [host])
 
 
 async def test_only_a_refusal_leads_to_the_other_loopback() -> None:
     machine = Machine(OSError(errno.EHOSTUNREACH, ""))
-    error = (await failure(tries(machine, both=True), "127.0.0.1", 1))[1]
-    assert (error, machine.tried) == ("destination_ip_unroutable", BOTH[:1])
+    error = await failure(tries(machine, both=True), "127.0.0.1", 1)
+    assert (error.reason, machine.tried) == (UnavailableReason.UNROUTABLE, BOTH[:1])
 
 
 async def test_a_machine_without_the_other_loopback_tells_of_the_first() -> None:
@@ -204,8 +204,8 @@ async def test_a_machine_without_the_other_loopback_tells_of_the_first() -> None
             await super().sock_connect(sock, address)
 
     with closed_port() as port:
-        told = await failure(tries(OnlyIPv4(), both=True), "127.0.0.1", port)
-    assert told[:2] == (502, "connection_refused")
+        error = await failure(tries(OnlyIPv4(), both=True), "127.0.0.1", port)
+    assert error.reason is UnavailableReason.REFUSED
 
 
 # What goes wrong
@@ -216,8 +216,9 @@ async def test_a_name_that_cannot_be_resolved_is_unknown(host: str) -> None:
     machine = Machine()
     if host == "nowhere.invalid":
         machine.goes()
-    told = await failure(tries(machine), host, 80)
-    assert told == (502, "dns_error", f"the host of {host}:80 is not known")
+    error = await failure(tries(machine), host, 80)
+    assert error.reason is UnavailableReason.DNS_ERROR
+    assert error.text == f"the host of {host}:80 is not known"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "silent.example", "several.example"])
@@ -235,9 +236,9 @@ async def test_an_address_of_the_proxys_own_is_not_dialled_nor_a_name_that_has_i
 ) -> None:
     own = ("127.0.0.1", 80)
     machine = Machine(found=[("127.0.0.2", 80), own])
-    status, error, text = await failure(tries(machine, is_own=lambda *to: to == own), host, 80)
-    assert (status, error, machine.tried) == (508, "proxy_loop_detected", [])
-    assert text == "port 80 is the proxy itself; name the port of the service behind it"
+    error = await failure(tries(machine, is_own=lambda *to: to == own), host, 80)
+    assert (error.reason, machine.tried) == (UnavailableReason.LOOP, [])
+    assert error.text == "port 80 is the proxy itself; name the port of the service behind it"
 
 
 async def test_without_descriptors_the_client_is_told_to_come_back() -> None:
@@ -245,37 +246,39 @@ async def test_without_descriptors_the_client_is_told_to_come_back() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
-        told = await failure(of, "127.0.0.1", 80)
+        error = await failure(of, "127.0.0.1", 80)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert told[:2] == (503, "connection_limit_reached")
+    assert (error.reason, error.retryable) == (UnavailableReason.RESOURCE_LIMIT, True)
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "some.example"])
 async def test_without_memory_the_client_is_told_to_come_back(host: str) -> None:
     of = tries(Machine(MemoryError(), found=[("192.0.2.1", 80)]))
-    assert (await failure(of, host, 80))[:2] == (503, "connection_limit_reached")
+    error = await failure(of, host, 80)
+    assert (error.reason, error.retryable) == (UnavailableReason.RESOURCE_LIMIT, True)
 
 
 @pytest.mark.parametrize(
     ("number", "expected"),
     [
-        (errno.EHOSTUNREACH, (502, "destination_ip_unroutable")),
-        (errno.ENETUNREACH, (502, "destination_ip_unroutable")),
-        (errno.EADDRNOTAVAIL, (503, "connection_limit_reached")),
-        (errno.ETIMEDOUT, (504, "connection_timeout")),
-        (errno.ECONNRESET, (502, "connection_terminated")),
+        (errno.EHOSTUNREACH, UnavailableReason.UNROUTABLE),
+        (errno.ENETUNREACH, UnavailableReason.UNROUTABLE),
+        (errno.EADDRNOTAVAIL, UnavailableReason.RESOURCE_LIMIT),
+        (errno.ETIMEDOUT, UnavailableReason.TIMEOUT),
+        (errno.ECONNRESET, UnavailableReason.TERMINATED),
     ],
     ids=lambda value: errno.errorcode[value] if isinstance(value, int) else "",
 )
 @pytest.mark.parametrize("host", ["192.0.2.1", "some.example"])
 async def test_every_error_of_the_system_has_its_meaning(
-    host: str, number: int, expected: tuple[int, str]
+    host: str, number: int, expected: UnavailableReason
 ) -> None:
     of = tries(Machine(OSError(number, "as the test says"), found=[("192.0.2.1", 80)]))
-    told = await failure(of, host, 80)
-    assert told[:2] == expected
-    assert f"{host}:80" in told[2]
+    error = await failure(of, host, 80)
+    assert error.reason is expected
+    assert error.retryable == (expected is UnavailableReason.RESOURCE_LIMIT)
+    assert f"{host}:80" in error.text
 
 
 # Names with several addresses
@@ -290,7 +293,7 @@ async def test_the_next_address_is_tried_when_one_is_refused() -> None:
 async def test_a_name_all_of_whose_addresses_refuse_is_refused() -> None:
     with closed_port() as port:
         of = tries(Machine(found=[("127.0.0.1", 0), ("::1", 0)]))
-        assert (await failure(of, "some.example", port))[:2] == (502, "connection_refused")
+        assert (await failure(of, "some.example", port)).reason is UnavailableReason.REFUSED
 
 
 async def test_a_name_that_has_moved_is_followed() -> None:
@@ -311,10 +314,10 @@ async def test_a_name_that_has_gone_is_not_known() -> None:
     with closed_port() as port:
         machine = Machine(found=[("127.0.0.1", 0)])
         of = tries(machine)
-        assert (await failure(of, "some.example", port))[1] == "connection_refused"
+        assert (await failure(of, "some.example", port)).reason is UnavailableReason.REFUSED
         machine.goes()
-        assert (await failure(of, "some.example", port))[1] == "dns_error"
-        assert (await failure(of, "some.example", port))[1] == "dns_error"
+        assert (await failure(of, "some.example", port)).reason is UnavailableReason.DNS_ERROR
+        assert (await failure(of, "some.example", port)).reason is UnavailableReason.DNS_ERROR
 
 
 async def test_a_name_that_still_has_its_addresses_is_not_tried_twice() -> None:
@@ -322,7 +325,7 @@ async def test_a_name_that_still_has_its_addresses_is_not_tried_twice() -> None:
         machine = Machine(found=[("127.0.0.1", 0)])
         of = tries(machine)
         for count in (1, 2):
-            assert (await failure(of, "some.example", port))[1] == "connection_refused"
+            assert (await failure(of, "some.example", port)).reason is UnavailableReason.REFUSED
             assert machine.asked == count
 
 
@@ -333,7 +336,7 @@ async def test_the_order_of_addresses_is_no_news() -> None:
         await failure(of, "some.example", port)
         machine.tried.clear()
         machine.moves([("::1", 0), ("127.0.0.1", 0)])
-        assert (await failure(of, "some.example", port))[1] == "connection_refused"
+        assert (await failure(of, "some.example", port)).reason is UnavailableReason.REFUSED
         assert (machine.asked, len(machine.tried)) == (2, 2)
 
 
@@ -343,14 +346,15 @@ async def test_what_is_refused_is_refused_though_the_resolver_fails_meanwhile() 
         of = tries(machine)
         await failure(of, "some.example", port)
         machine.fails(socket.EAI_AGAIN)
-        assert (await failure(of, "some.example", port))[1] == "connection_refused"
+        assert (await failure(of, "some.example", port)).reason is UnavailableReason.REFUSED
 
 
 async def test_a_resolver_that_fails_is_not_a_name_that_nobody_knows() -> None:
     machine = Machine()
     machine.fails(socket.EAI_AGAIN)
     text = "the host of a.test:80 could not be looked up; is there a name server that answers?"
-    assert await failure(tries(machine), "a.test", 80) == (502, "dns_error", text)
+    error = await failure(tries(machine), "a.test", 80)
+    assert (error.reason, error.text) == (UnavailableReason.DNS_ERROR, text)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "some.example"])

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from cmux_proxy._build import COMPILED
-from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.errors import UnavailableReason, UpstreamUnavailable
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream import dial
@@ -134,7 +134,7 @@ async def test_a_connection_knows_how_long_the_attempt_took_that_succeeded(
     # The first attempt begins and is refused, the second begins and succeeds.
     monkeypatch.setattr(dial, "monotonic", iter([10.0, 20.0, 20.5]).__next__)
     open_socket = Connector.open_socket
-    outcomes = iter([UpstreamUnavailable(502, "no", "connection_refused"), None])
+    outcomes = iter([UpstreamUnavailable(UnavailableReason.REFUSED, "no"), None])
 
     async def refuses_once(self: Connector, target: Target, grace: float | None) -> socket.socket:
         outcome = next(outcomes)
@@ -157,7 +157,7 @@ async def test_a_dial_that_fails_tells_its_owner_why() -> None:
     with closed_port() as port:
         start(Target("127.0.0.1", port), owner)
         error = await soon(owner.told.get())
-    assert (type(error), error.error) == (UpstreamUnavailable, "connection_refused")
+    assert (type(error), error.reason) == (UpstreamUnavailable, UnavailableReason.REFUSED)
 
 
 async def test_a_dial_whose_socket_cannot_be_used_tells_its_owner_why() -> None:
@@ -167,7 +167,7 @@ async def test_a_dial_whose_socket_cannot_be_used_tells_its_owner_why() -> None:
     owner = Owner()
     with contextlib.closing(WireListener()) as listener:
         start(Target("127.0.0.1", listener.port), owner, fails)
-        assert (await soon(owner.told.get())).error == "connection_limit_reached"
+        assert (await soon(owner.told.get())).reason is UnavailableReason.RESOURCE_LIMIT
 
 
 async def test_a_connection_that_is_lost_before_its_dial_is_over_is_not_closed_twice() -> None:
@@ -245,7 +245,7 @@ def test_a_dial_that_meets_a_defect_tells_its_owner_and_the_log(
         with contextlib.closing(WireListener()) as listener:
             start(Target("127.0.0.1", listener.port), owner, fails)
             error = await soon(owner.told.get())
-        assert (error.status, error.error) == (502, "connection_terminated")
+        assert error.reason is UnavailableReason.TERMINATED
 
     asyncio.run(main())
     [line] = [record for record in caplog.records if record.name == "cmux_proxy"]

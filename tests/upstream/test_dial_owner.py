@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.errors import UnavailableReason, UpstreamUnavailable
 from cmux_proxy.upstream.dial import Dial
 from cmux_proxy.upstream.dial_owner import DialOwner
 
@@ -24,4 +24,4 @@ def test_what_an_owner_does_not_override_is_an_error() -> None:
     with pytest.raises(NotImplementedError):
         owner.dial_unanswered(dial)
     with pytest.raises(NotImplementedError):
-        owner.dial_failed(dial, UpstreamUnavailable(502, "x", "connection_refused"))
+        owner.dial_failed(dial, UpstreamUnavailable(UnavailableReason.REFUSED, "x"))

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.errors import UnavailableReason, UpstreamUnavailable
 from cmux_proxy.upstream.dns_cache import (
     GOOD_FOR,
     MOST_RUNNING,
@@ -407,7 +407,8 @@ async def test_so_many_names_wait_and_one_more_is_refused(monkeypatch: pytest.Mo
     await turns()
     with pytest.raises(UpstreamUnavailable) as raised:
         await soon(known.find("one-more.example", 80))
-    assert (raised.value.status, raised.value.error) == (503, "connection_limit_reached")
+    assert raised.value.reason is UnavailableReason.RESOURCE_LIMIT
+    assert raised.value.retryable
     # Who waits for the same name takes no place more, and what is known is renewed.
     waiting += begin(known, "host-0.example")
     resolver.now += GOOD_FOR / 2

@@ -9,22 +9,7 @@ from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.values import UNIX_PEER, Peers
 from cmux_proxy.net.peer import peer_of
 from cmux_proxy.net.stream import Stream
-from cmux_proxy.observe.outcome import Outcome
-from cmux_proxy.relay.failures import RETRY_SOON, Failure
-
-NOT_ALLOWED: Final = Failure(
-    403,
-    "clients of this address are not served here (--allow-client)",
-    "http_request_denied",
-    Outcome.REFUSED,
-)
-TOO_MANY: Final = Failure(
-    503,
-    "this address has too many connections (--max-clients-per-address)",
-    "connection_limit_reached",
-    Outcome.REFUSED,
-    RETRY_SOON,
-)
+from cmux_proxy.relay.failures import CLIENT_NOT_ALLOWED, TOO_MANY_CLIENTS, Failure
 
 # So many who are turned away get an answer at a time; whoever comes on top is just closed.
 _MOST_ANSWERED: Final = 64
@@ -54,12 +39,12 @@ class Admission:
         # Whoever is gone already has no address, and needs no place.
         if not (self._is_open or self._welcome.include(host)):
             self._turned_away.add(transport)
-            return NOT_ALLOWED
+            return CLIENT_NOT_ALLOWED
         if self._most is not None and host != UNIX_PEER:
             count = self._counts.get(host, 0)
             if count >= self._most:
                 self._turned_away.add(transport)
-                return TOO_MANY
+                return TOO_MANY_CLIENTS
             self._counts[host] = count + 1
             self._addresses[transport] = host
         return None

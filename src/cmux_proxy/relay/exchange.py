@@ -22,11 +22,10 @@ from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.error_content import presented
-from cmux_proxy.relay.failures import Failure
+from cmux_proxy.relay.failures import REFUSED, Failure
 from cmux_proxy.relay.request import RequestStream
 from cmux_proxy.relay.state import OVER, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE, WAITING
 from cmux_proxy.relay.tunnel import Tunnel
-from cmux_proxy.upstream.connect_errors import REFUSED
 from cmux_proxy.upstream.connection import UpstreamConnection
 
 # RFC 9110 section 9.2.2: what may be sent once more when a connection dies under it.

@@ -6,7 +6,7 @@ is to close, which `exchange.py` does.
 
 from typing import Final, NamedTuple
 
-from cmux_proxy.errors import RouteRefused, UpstreamUnavailable
+from cmux_proxy.errors import RouteRefused, UnavailableReason, UpstreamUnavailable
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.routing.target import Target
@@ -23,7 +23,9 @@ class Failure(NamedTuple):
 
 
 _REQUEST_ERROR: Final = "http_request_error"
-RETRY_SOON: Final = b"Retry-After: 1\r\n"
+# The Proxy-Status error of a port that nothing listens on.
+REFUSED: Final = "connection_refused"
+_RETRY_SOON: Final = b"Retry-After: 1\r\n"
 
 HEAD_TIMEOUT: Final = Failure(
     408, "the request head did not arrive in time", _REQUEST_ERROR, Outcome.REFUSED
@@ -36,8 +38,33 @@ DRAINING: Final = Failure(
     "the proxy is shutting down; try again soon",
     "proxy_internal_response",
     Outcome.REFUSED,
-    RETRY_SOON,
+    _RETRY_SOON,
 )
+CLIENT_NOT_ALLOWED: Final = Failure(
+    403,
+    "clients of this address are not served here (--allow-client)",
+    "http_request_denied",
+    Outcome.REFUSED,
+)
+TOO_MANY_CLIENTS: Final = Failure(
+    503,
+    "this address has too many connections (--max-clients-per-address)",
+    "connection_limit_reached",
+    Outcome.REFUSED,
+    _RETRY_SOON,
+)
+
+# The status and the Proxy-Status error of each reason.
+_UNAVAILABLE: Final = {
+    UnavailableReason.REFUSED: (502, REFUSED),
+    UnavailableReason.DNS_ERROR: (502, "dns_error"),
+    UnavailableReason.UNROUTABLE: (502, "destination_ip_unroutable"),
+    UnavailableReason.TIMEOUT: (504, "connection_timeout"),
+    UnavailableReason.TERMINATED: (502, "connection_terminated"),
+    UnavailableReason.LOOP: (508, "proxy_loop_detected"),
+    UnavailableReason.CONNECTION_LIMIT: (503, "connection_limit_reached"),
+    UnavailableReason.RESOURCE_LIMIT: (503, "connection_limit_reached"),
+}
 
 
 def bad_request(error: BadMessage) -> Failure:
@@ -52,8 +79,9 @@ def refused(error: RouteRefused) -> Failure:
 
 def unavailable(error: UpstreamUnavailable) -> Failure:
     """The upstream could not be connected to."""
-    fields = RETRY_SOON if error.status == 503 else b""
-    return Failure(error.status, error.text, error.error, Outcome.UNAVAILABLE, fields)
+    status, proxy_error = _UNAVAILABLE[error.reason]
+    fields = _RETRY_SOON if error.retryable else b""
+    return Failure(status, error.text, proxy_error, Outcome.UNAVAILABLE, fields)
 
 
 def bad_response(target: Target, error: BadMessage) -> Failure:

@@ -1,77 +1,93 @@
-"""Why no connection came about -> what the client is told (RFC 9209 section 2.3)."""
+"""An error of a connection attempt -> the reason, and one line for the client.
+
+Knows no statuses: `relay/failures.py` picks them.
+"""
 
 import errno
 import logging
 import socket
 from typing import Final, NamedTuple
 
-from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.errors import UnavailableReason, UpstreamUnavailable
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.dns_cache import is_unknown
 
 _log = logging.getLogger("cmux_proxy")
-
-REFUSED: Final = "connection_refused"
 
 _UNROUTABLE: Final = frozenset(
     getattr(errno, name)
     for name in ("EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENETDOWN", "EACCES", "ENODEV")
 )
 _EXHAUSTED: Final = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL])
-_NOTHING_LEFT: Final = "no resources left for a connection to {}; try again soon"
-
-
 # uvloop may raise RuntimeError where a connection attempt fails in an unusual way.
 _EXPECTED: Final = (OSError, UnicodeError, RuntimeError, MemoryError)
 
 
-class _Refusal(NamedTuple):
-    status: int
-    error: str
-    says: str
+class _Diagnosis(NamedTuple):
+    """A reason, and a line with a place for the authority."""
+
+    reason: UnavailableReason
+    text: str
+
+
+_UNKNOWN_HOST: Final = _Diagnosis(UnavailableReason.DNS_ERROR, "the host of {} is not known")
+_NO_NAME_SERVER: Final = _Diagnosis(
+    UnavailableReason.DNS_ERROR,
+    "the host of {} could not be looked up; is there a name server that answers?",
+)
+_REFUSED: Final = _Diagnosis(
+    UnavailableReason.REFUSED, "nothing listens on {}; start the service or check the port"
+)
+_UNREACHABLE: Final = _Diagnosis(UnavailableReason.UNROUTABLE, "{} is unreachable")
+_NO_RESOURCES: Final = _Diagnosis(
+    UnavailableReason.RESOURCE_LIMIT, "no resources left for a connection to {}; try again soon"
+)
+_SILENT: Final = _Diagnosis(UnavailableReason.TIMEOUT, "{} did not answer the connection attempt")
+_FAILED: Final = _Diagnosis(UnavailableReason.TERMINATED, "the connection to {} failed")
 
 
 def unavailable(target: Target, error: Exception) -> UpstreamUnavailable:
-    """Return what a client is told of any error; log one that is none of the network's."""
+    """Return what any error means for a request; log an error that no network causes."""
     if not isinstance(error, _EXPECTED):
         _log.error("defect: %s could not be dialled", target.authority(), exc_info=error)
-    refusal = _refusal(error)
-    return UpstreamUnavailable(
-        refusal.status, refusal.says.format(target.authority()), refusal.error
-    )
+    reason, text = _diagnosis(error)
+    is_exhausted = reason is UnavailableReason.RESOURCE_LIMIT
+    return UpstreamUnavailable(reason, text.format(target.authority()), is_exhausted)
 
 
-def too_late(target: Target, seconds: float) -> UpstreamUnavailable:
-    """Return what a client is told that has waited for a connection for so many seconds."""
+def timed_out(target: Target, seconds: float) -> UpstreamUnavailable:
+    """Return the error of a request that has waited `seconds` for a connection."""
     text = f"no connection to {target.authority()} within {seconds:g} s"
-    return UpstreamUnavailable(504, text, "connection_timeout")
+    return UpstreamUnavailable(UnavailableReason.TIMEOUT, text)
 
 
-def too_many(target: Target) -> UpstreamUnavailable:
-    """Return what a client is told whose target may have no more connections."""
+def at_connection_limit(target: Target) -> UpstreamUnavailable:
+    """Return the error of a request whose target may have no more connections."""
     text = f"{target.authority()} has as many connections as it may have"
     return UpstreamUnavailable(
-        503, f"{text} (--max-upstream-connections)", "connection_limit_reached"
+        UnavailableReason.CONNECTION_LIMIT, f"{text} (--max-upstream-connections)", True
     )
 
 
-def _refusal(error: Exception) -> _Refusal:
+def own_address(port: int) -> UpstreamUnavailable:
+    """Return the error of a request whose target is the proxy itself."""
+    text = f"port {port} is the proxy itself; name the port of the service behind it"
+    return UpstreamUnavailable(UnavailableReason.LOOP, text)
+
+
+def _diagnosis(error: Exception) -> _Diagnosis:
     if is_unknown(error):
-        return _Refusal(502, "dns_error", "the host of {} is not known")
+        return _UNKNOWN_HOST
     if isinstance(error, socket.gaierror):
-        says = "the host of {} could not be looked up; is there a name server that answers?"
-        return _Refusal(502, "dns_error", says)
+        return _NO_NAME_SERVER
     if isinstance(error, ConnectionRefusedError):
-        says = "nothing listens on {}; start the service or check the port"
-        return _Refusal(502, REFUSED, says)
+        return _REFUSED
     if isinstance(error, MemoryError):
-        return _Refusal(503, "connection_limit_reached", _NOTHING_LEFT)
+        return _NO_RESOURCES
     if not isinstance(error, OSError):
-        return _Refusal(502, "connection_terminated", "the connection to {} failed")
+        return _FAILED
     if error.errno in _UNROUTABLE:
-        return _Refusal(502, "destination_ip_unroutable", "{} is unreachable")
+        return _UNREACHABLE
     if error.errno in _EXHAUSTED:
-        return _Refusal(503, "connection_limit_reached", _NOTHING_LEFT)
-    if error.errno == errno.ETIMEDOUT:
-        return _Refusal(504, "connection_timeout", "{} did not answer the connection attempt")
-    return _Refusal(502, "connection_terminated", "the connection to {} failed")
+        return _NO_RESOURCES
+    return _SILENT if error.errno == errno.ETIMEDOUT else _FAILED

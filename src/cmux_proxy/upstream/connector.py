@@ -10,12 +10,11 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.net.happy_eyeballs import AddressInfo, connect_first
 from cmux_proxy.net.stream import Loop
 from cmux_proxy.net.tcp_connect import connect_tuned
 from cmux_proxy.routing.target import Target
-from cmux_proxy.upstream.connect_errors import unavailable
+from cmux_proxy.upstream.connect_errors import own_address, unavailable
 from cmux_proxy.upstream.dns_cache import DnsCache, is_name
 from cmux_proxy.upstream.namespace_connect import connect_inside, may_be_isolated
 from cmux_proxy.upstream.resolver import Resolver
@@ -119,5 +118,4 @@ class Connector:
 
     def _refuse_own(self, host: str, port: int) -> None:
         if self._is_own(host, port):
-            text = f"port {port} is the proxy itself; name the port of the service behind it"
-            raise UpstreamUnavailable(508, text, "proxy_loop_detected")
+            raise own_address(port)

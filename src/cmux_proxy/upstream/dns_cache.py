@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 
-from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.errors import UnavailableReason, UpstreamUnavailable
 from cmux_proxy.net.asyncio_backend import asyncio_loop
 from cmux_proxy.net.happy_eyeballs import AddressInfo
 from cmux_proxy.net.stream import Loop
@@ -176,7 +176,7 @@ class DnsCache:
             is_known = host in self._known
             if not is_known and self._queued >= MOST_WAITING:
                 text = "too many names are being looked up; try again soon"
-                raise UpstreamUnavailable(503, text, "connection_limit_reached")
+                raise UpstreamUnavailable(UnavailableReason.RESOURCE_LIMIT, text, True)
             search = self._searches[host] = _Search(self._loop.time())
             self._queued += 1
             search.task = self._loop.create_task(self._run(search, host, is_known))

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from cmux_proxy.errors import UpstreamUnavailable
+from cmux_proxy.errors import UnavailableReason, UpstreamUnavailable
 from cmux_proxy.net.socket_options import is_loopback
 from cmux_proxy.net.stream import Handle
 from cmux_proxy.routing.target import Target
-from cmux_proxy.upstream.connect_errors import REFUSED, too_late, too_many
+from cmux_proxy.upstream.connect_errors import at_connection_limit, timed_out
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.dial import Dial, Dialling
 from cmux_proxy.upstream.dial_owner import DialOwner
@@ -100,7 +100,7 @@ class TargetQueue(DialOwner):
         while self._target_pool.open + coming > self._dialling.most_connections:
             idle = self._dialling.pool.lease(self.target)
             if idle is None:
-                raise too_many(self.target)
+                raise at_connection_limit(self.target)
             idle.close()
 
     # The connections
@@ -150,7 +150,7 @@ class TargetQueue(DialOwner):
         self._dials.remove(dial)
         if dial.is_opening:
             self._pace.ended()
-        is_refused = error.error == REFUSED
+        is_refused = error.reason is UnavailableReason.REFUSED
         failed = self._refused(dial) if is_refused else self._waiters.up_to(dial.covers)
         self._shed()
         self._go_on()
@@ -242,7 +242,7 @@ class TargetQueue(DialOwner):
         self._shed()
         self._go_on()
         for waiter in late:
-            waiter.owner.upstream_unavailable(too_late(self.target, timeout))
+            waiter.owner.upstream_unavailable(timed_out(self.target, timeout))
 
     def _end(self) -> None:
         if self._timer is not None:
