@@ -503,8 +503,8 @@ def test_sockets_that_were_passed_to_another_process_are_an_error_not_the_defaul
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(
         r"cmux-proxy: error: cannot listen on what LISTEN_FDS names: it was passed to process 1 "
-        r"\(LISTEN_PID\), and this is [0-9]+; use --listen fd://3 where that process left it open, "
-        r"or say where else to listen\n", done.stderr,
+        r"\(LISTEN_PID\), and this is [0-9]+; use --listen fd://3 if that process left it open, "
+        r"or listen on another address\n", done.stderr,
     )  # fmt: skip
 
 
@@ -531,7 +531,7 @@ def test_it_says_where_it_listens_and_ends_well_on_a_signal(
         signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setattr(cli, "_announce", told)
-    monkeypatch.setattr("cmux_proxy.server.launch.raise_limit", lambda: None)
+    monkeypatch.setattr("cmux_proxy.server.launch.raise_descriptor_limit", lambda: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     assert cli.main(["--listen", "127.0.0.1:0,[::1]:0", "--loop", "asyncio"]) == 0
     *addresses, last = capsys.readouterr().out.splitlines()

@@ -61,7 +61,7 @@ SIGNATURES = {
     "Proxy": ["config", "router", "on_record"],
     "Proxy.drain": ["self", "timeout"],
     "Proxy.start": ["self", "sockets"],
-    "Proxy.snapshot": ["self", "most"],
+    "Proxy.snapshot": ["self", "max_connections"],
     "Router": ["upstream_host", "workspace_host", "host_suffixes"],
     "Router.route": ["self", "method", "host", "fields"],
     "Router.workspace_of": ["self", "host", "fields"],

@@ -1,4 +1,4 @@
-"""cmux-proxy whose workers all have the same sockets, as it is where the system does not spread.
+"""cmux-proxy whose workers all have the same sockets, as it is where the system does not balance.
 
     python -m bench.load.inherited --workers 2 ...
 
@@ -11,5 +11,5 @@ from cmux_proxy import cli
 from cmux_proxy.server import binding
 
 if __name__ == "__main__":
-    binding._SPREADS = False  # type: ignore[misc]
+    binding._BALANCES_REUSEPORT = False  # type: ignore[misc]
     sys.exit(cli.main())

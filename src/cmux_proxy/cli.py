@@ -47,10 +47,10 @@ from cmux_proxy.config.options import (
 from cmux_proxy.config.proxy_config import Address, Config
 from cmux_proxy.config.token_file import Tokens
 from cmux_proxy.errors import ConfigError, ListenError
-from cmux_proxy.server.inherited import passed_descriptors
+from cmux_proxy.server.inherited import take_listen_fds
 from cmux_proxy.server.launch import run
 from cmux_proxy.server.line_stream import LineStream
-from cmux_proxy.server.public_bind import admin_seen_by_all, reachable_by_all
+from cmux_proxy.server.public_bind import is_admin_unprotected, unprotected_addresses
 
 _EXIT_FAILURE = 1
 _STANDARD_ERROR = 2
@@ -134,7 +134,7 @@ def _command(context: click.Context, /, **values: Any) -> int:
     if context.invoked_subcommand is not None:
         _interrupt_as_usual()
         return 0
-    passed = passed_descriptors(os.environ)
+    passed = take_listen_fds(os.environ)
     if context.get_parameter_source("listen") is ParameterSource.DEFAULT:
         if passed.problem:
             raise ListenError("what LISTEN_FDS names", passed.problem)
@@ -205,7 +205,7 @@ def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> N
     output = LineStream(sys.stdout)
     for address in addresses:
         output.write(f"listening on {address}\n")
-    exposed = reachable_by_all(addresses, config.access)
+    exposed = unprotected_addresses(addresses, config.access)
     if exposed:
         _log.warning(
             "whoever reaches %s reaches every port of this machine; restrict that with "
@@ -213,7 +213,7 @@ def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> N
             ", ".join(map(str, exposed)),
         )
     admin = config.observability.admin
-    if admin is not None and admin_seen_by_all(Address.parse(admin), config.access):
+    if admin is not None and is_admin_unprotected(Address.parse(admin), config.access):
         _log.warning(
             "whoever reaches %s sees who is connected and what listens; restrict that with "
             "--auth-token-file, or have --admin on 127.0.0.1",

@@ -155,7 +155,7 @@ async def test_whatever_it_asks_of_the_system_is_allowed(
                 route = f"X-Cmux-Port-Internal: {upstream.port}"
                 await client.send(head("GET / HTTP/1.1", "Host: a", route, "Connection: close"))
                 assert len(await later(client.receive_all())) > 1_000_000
-            while "WATCHDOG=1" not in await systemd.hears():
+            while "WATCHDOG=1" not in await systemd.receive():
                 pass
             # strace passes no signals on; it is the parent of the proxy.
             os.kill(proxy.workers()[0], signal.SIGTERM)
@@ -211,9 +211,9 @@ async def test_the_first_client_starts_the_proxy_and_is_served(
                 await is_served(first)
                 await is_served(second)
             status = f"STATUS=listening on 127.0.0.1:{port}, unix:{path}"
-            assert await systemd.hears() == ["READY=1", status]
+            assert await systemd.receive() == ["READY=1", status]
             process.send_signal(signal.SIGTERM)
-            assert await systemd.hears() == ["STOPPING=1", "STATUS=draining"]
+            assert await systemd.receive() == ["STOPPING=1", "STATUS=draining"]
             assert await later(process.wait()) == 0
         # The file is systemd's.
         assert path.exists()

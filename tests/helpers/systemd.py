@@ -1,4 +1,4 @@
-"""Stands in for systemd: hears what a service tells."""
+"""Stands in for systemd: receives the notifications of a service."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ from tests.helpers.timing import later
 
 
 class Systemd:
-    """A socket for datagrams; `address` is what services are told to send to."""
+    """A datagram socket; `address` is the value of NOTIFY_SOCKET."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -22,30 +22,30 @@ class Systemd:
     @classmethod
     @contextlib.contextmanager
     def at(cls, folder: Path) -> Iterator[Self]:
-        """Listen in a folder, for as long as the block lasts."""
-        one = cls(str(folder / "notify"))
-        with one.sock:
-            yield one
+        """Listen in a folder during the block."""
+        systemd = cls(str(folder / "notify"))
+        with systemd.sock:
+            yield systemd
 
-    def heard(self) -> list[str]:
-        """Return the lines of what has arrived already, without waiting."""
+    def received(self) -> list[str]:
+        """Return the lines that have arrived, without waiting."""
         lines: list[str] = []
         with contextlib.suppress(BlockingIOError):
             while True:
                 lines += self.sock.recv(4096).decode().split("\n")
         return lines
 
-    async def hears(self) -> list[str]:
-        """Return the lines that arrive next."""
+    async def receive(self) -> list[str]:
+        """Wait for the next datagram; return its lines."""
         loop = asyncio.get_running_loop()
         return (await later(loop.sock_recv(self.sock, 4096))).decode().split("\n")
 
-    async def hears_nothing(self, seconds: float) -> None:
-        """Wait until nothing comes for so long; fail if that does not happen soon enough."""
+    async def receive_nothing(self, seconds: float) -> None:
+        """Wait until no datagram arrives for this time; fail if datagrams keep arriving."""
         for _ in range(20):
             try:
                 async with asyncio.timeout(seconds):
-                    await self.hears()
+                    await self.receive()
             except TimeoutError:
                 return
-        raise AssertionError("it is told again and again")
+        raise AssertionError("datagrams keep arriving")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from cmux_proxy import Proxy
-from cmux_proxy.server.drain import ON_ITS_WAY
+from cmux_proxy.server.drain import IN_FLIGHT_TIME
 from tests.helpers.proxies import local_config, proxy_process
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import MS, later, soon
@@ -205,7 +205,7 @@ async def test_who_asks_while_the_loop_is_busy_with_others_is_answered(is_new: b
         address = on.proxy.addresses[0]
         sock = socket.create_connection((address.host, address.port)) if is_new else None
         drain = begin_drain(on.proxy)
-        await busy_while((sock or client.wire.sock).send, request_for(on), 2 * ON_ITS_WAY)
+        await busy_while((sock or client.wire.sock).send, request_for(on), 2 * IN_FLIGHT_TIME)
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
         await upstream.says(OK)
         if sock is None:
@@ -345,7 +345,7 @@ async def test_a_tunnel_gets_the_drain_timeout_and_the_process_exits_with_0(
             assert await soon(client.receive()) == b"still here"
             status, errors = await proxy.ended()
             assert status == 0
-            assert "INFO: 0 clients and 1 tunnels were still there after" in errors
+            assert "INFO: 0 clients and 1 tunnels were still open after" in errors
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ async def nobody_is_left(on: Stage) -> None:
     context = on.proxy._context
     assert context is not None
     await on.serves()
-    await soon(on.proxy._emptiness(context))
+    await soon(on.proxy._wait_until_empty(context))
 
 
 async def half_closed(on: Stage) -> tuple[Peer, Peer]:

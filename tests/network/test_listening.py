@@ -142,8 +142,7 @@ async def test_an_address_of_another_machine_exits_with_1_and_one_line() -> None
     assert await run_command("--listen", "192.0.2.1:0") == (
         1,
         "",
-        "cmux-proxy: error: cannot listen on 192.0.2.1:0: "
-        "the address is not one of this machine's\n",
+        "cmux-proxy: error: cannot listen on 192.0.2.1:0: this machine does not have the address\n",
     )
 
 

@@ -196,7 +196,7 @@ async def test_a_hangup_reads_the_tokens_again(
         file.write_text("new\nnewer\n")
         proxy.signal(signal.SIGHUP)
         for _ in range(processes):
-            assert await proxy.complaint() == "cmux-proxy: INFO: tokens read again: 2"
+            assert await proxy.complaint() == "cmux-proxy: INFO: tokens reloaded: 2"
         for token, status in (("old", b"401"), ("new", b"200"), ("newer", b"200")):
             # As many as make it certain that every worker is asked.
             for _ in range(16):
@@ -206,7 +206,7 @@ async def test_a_hangup_reads_the_tokens_again(
         proxy.signal(signal.SIGHUP)
         for _ in range(processes):
             assert await proxy.complaint() == (
-                "cmux-proxy: WARNING: the tokens cannot be read again, and stay as they were: "
+                "cmux-proxy: WARNING: cannot reload the tokens, the old ones stay valid: "
                 f"{file}: '{file}' has no token in it"
             )
         assert await asks(proxy, upstream.port, "new") == b"HTTP/1.1 200"
@@ -261,7 +261,7 @@ async def test_a_supervisor_without_a_descriptor_replaces_a_worker_when_it_has_o
         os.kill(victim, signal.SIGKILL)
         assert re.search(rf"\(pid {victim}\) was ended by signal 9", await proxy.complaint())
         line = "cmux-proxy: WARNING: worker 1 cannot start: Too many open files; "
-        assert await proxy.complaint() == line + "tried again until it can"
+        assert await proxy.complaint() == line + "retrying until it can"
         resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, before)
         async with asyncio.timeout(SOON):
             while len(proxy.workers()) < 2:  # noqa: ASYNC110 - nobody says when

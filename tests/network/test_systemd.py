@@ -33,14 +33,14 @@ async def test_it_says_that_it_is_ready_alive_and_stopping(
         flags = ("--workers", workers)
         async with proxy_process(loop_name, *flags, variables=asked(systemd)) as proxy:
             status = f"STATUS=listening on 127.0.0.1:{proxy.port}"
-            assert await systemd.hears() == ["READY=1", status]
+            assert await systemd.receive() == ["READY=1", status]
             with await Wire.to("127.0.0.1", proxy.port) as client:
                 await is_served(client)
             for _ in range(3):
-                assert await systemd.hears() == ["WATCHDOG=1"]
+                assert await systemd.receive() == ["WATCHDOG=1"]
             await proxy.stop()
         # On a busy machine it is said once more amid the drain that all is well.
-        rest = [line for line in systemd.heard() if line != "WATCHDOG=1"]
+        rest = [line for line in systemd.received() if line != "WATCHDOG=1"]
         assert rest == ["STOPPING=1", "STATUS=draining"]
 
 
@@ -53,7 +53,7 @@ async def test_without_a_watchdog_it_says_no_more_than_it_has_to(
         flags = ("--workers", workers)
         async with proxy_process(loop_name, *flags, variables=variables) as proxy:
             await proxy.stop()
-        names = [line.partition("=")[0] for line in systemd.heard()]
+        names = [line.partition("=")[0] for line in systemd.received()]
         assert names == ["READY", "STATUS", "STOPPING", "STATUS"]
 
 
@@ -63,16 +63,16 @@ async def test_a_worker_that_hangs_keeps_the_supervisor_from_saying_that_all_is_
     with Systemd.at(tmp_path) as systemd:
         flags = ("--workers", "2")
         async with proxy_process(loop_name, *flags, variables=asked(systemd)) as proxy:
-            await systemd.hears()
-            assert await systemd.hears() == ["WATCHDOG=1"]
+            await systemd.receive()
+            assert await systemd.receive() == ["WATCHDOG=1"]
             stuck = proxy.workers()[0]
             os.kill(stuck, signal.SIGSTOP)
             # After so long a silence systemd would end it.
-            await systemd.hears_nothing(2 * SECONDS)
+            await systemd.receive_nothing(2 * SECONDS)
             # It does not spin meanwhile, although it is late.
             await proxy.rests()
             os.kill(stuck, signal.SIGCONT)
-            assert await systemd.hears() == ["WATCHDOG=1"]
+            assert await systemd.receive() == ["WATCHDOG=1"]
             await proxy.stop()
 
 
@@ -80,11 +80,11 @@ async def test_a_worker_that_was_replaced_does_not_count(loop_name: str, tmp_pat
     with Systemd.at(tmp_path) as systemd:
         flags = ("--workers", "2")
         async with proxy_process(loop_name, *flags, variables=asked(systemd)) as proxy:
-            await systemd.hears()
+            await systemd.receive()
             os.kill(proxy.workers()[0], signal.SIGKILL)
             assert "the next one starts in" in await proxy.complaint()
             for _ in range(3):
-                assert await systemd.hears() == ["WATCHDOG=1"]
+                assert await systemd.receive() == ["WATCHDOG=1"]
             await proxy.stop()
 
 
@@ -98,10 +98,10 @@ async def test_it_is_alive_while_it_drains(loop_name: str, tmp_path: Path) -> No
                 await client.send(head("GET / HTTP/1.1", "Host: a", route))
                 with await soon(upstream.accept()) as asked_for:
                     proxy.signal()
-                    while "STOPPING=1" not in await systemd.hears():
+                    while "STOPPING=1" not in await systemd.receive():
                         pass
                     for _ in range(3):
-                        assert await systemd.hears() == ["WATCHDOG=1"]
+                        assert await systemd.receive() == ["WATCHDOG=1"]
                     await asked_for.send(head("HTTP/1.1 204 No Content"))
                     assert (await soon(client.receive_all())).startswith(b"HTTP/1.1 204 ")
             upstream.close()
@@ -125,12 +125,12 @@ async def test_an_event_loop_that_hangs_says_nothing(loop_name: str, tmp_path: P
             env=environment(**asked(systemd)),
         )
         try:
-            assert (await systemd.hears())[0] == "READY=1"
+            assert (await systemd.receive())[0] == "READY=1"
             for _ in range(2):
-                assert await systemd.hears() == ["WATCHDOG=1"]
+                assert await systemd.receive() == ["WATCHDOG=1"]
             assert process.stdin is not None
             process.stdin.write(b"now")
-            await systemd.hears_nothing(2 * SECONDS)
+            await systemd.receive_nothing(2 * SECONDS)
         finally:
             process.kill()
             await later(process.communicate())

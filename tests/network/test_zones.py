@@ -97,5 +97,5 @@ async def test_an_interface_that_is_not_there_is_a_line_too() -> None:
         1,
         "",
         "cmux-proxy: error: cannot listen on [fe80::1%nowhere]:0: there is no such network "
-        "interface; `ip link` shows those that are there\n",
+        "interface; `ip link` lists them\n",
     )

@@ -1,4 +1,4 @@
-"""Addresses to sockets: what is bound, what is refused, what is shared and what is inherited."""
+"""Listening sockets: bound, refused, shared between workers, and inherited."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,22 +14,22 @@ from cmux_proxy.config.proxy_config import Address, Config
 from cmux_proxy.errors import ListenError
 from cmux_proxy.server import binding
 from cmux_proxy.server.binding import (
-    adopt,
+    adopt_sockets,
     bind,
-    bind_shared,
+    bind_worker_sockets,
     bound_address,
     distinct_addresses,
     is_dual_stack,
-    open_shared,
     open_sockets,
-    reached_addresses,
+    open_worker_sockets,
+    reachable_addresses,
 )
 from tests.helpers.bound import LOCAL, bound_sockets
 
 
 @pytest.fixture
 def sockets() -> Iterator[list[socket.socket]]:
-    """Sockets that the test has bound, where it is no coroutine."""
+    """Return bound sockets, for tests that are not coroutines."""
     with bound_sockets() as bound:
         yield bound
 
@@ -55,11 +55,11 @@ def test_an_exact_duplicate_is_bound_once() -> None:
     assert distinct("[::]:1", "[::]:1") == ["[::]:1"]
 
 
-def test_the_defaults_are_one_socket() -> None:
+def test_the_default_addresses_need_one_socket() -> None:
     assert distinct("0.0.0.0:8080", "127.0.0.1:8080") == ["0.0.0.0:8080"]
 
 
-def test_a_wildcard_covers_its_family_on_its_port_wherever_it_stands() -> None:
+def test_a_wildcard_covers_its_family_on_its_port_in_any_order() -> None:
     assert distinct("127.0.0.1:1", "0.0.0.0:1", "127.0.0.2:1") == ["0.0.0.0:1"]
     assert distinct("[::1]:1", "[::]:1", dual_stack=False) == ["[::]:1"]
     assert distinct("127.0.0.1:2", "0.0.0.0:1") == ["127.0.0.1:2", "0.0.0.0:1"]
@@ -73,35 +73,35 @@ def test_the_ipv6_wildcard_covers_ipv4_where_it_is_dual_stack() -> None:
     assert distinct("127.0.0.1:2", "[::]:1") == ["127.0.0.1:2", "[::]:1"]
 
 
-def test_a_port_that_is_chosen_is_covered_by_nothing() -> None:
+def test_port_0_is_never_covered() -> None:
     texts = ("0.0.0.0:0", "127.0.0.1:0", "[::]:0", "[::1]:0")
     assert distinct(*texts) == list(texts)
 
 
-class OfOneKind(socket.socket):
-    """A socket that says of itself what the test wants."""
+class FakeSocket(socket.socket):
+    """A socket whose options the test sets."""
 
-    says = 0
+    option = 0
     error: OSError | None = None
 
     def getsockopt(self, *_: object) -> int:  # type: ignore[override]
         if self.error is not None:
             raise self.error
-        return self.says
+        return self.option
 
 
 @pytest.mark.parametrize(("only_v6", "dual"), [(0, True), (1, False)])
-def test_the_machine_says_whether_it_is_dual_stack(
+def test_the_system_decides_whether_it_is_dual_stack(
     only_v6: int, dual: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(OfOneKind, "says", only_v6)
-    monkeypatch.setattr("cmux_proxy.server.binding.socket.socket", OfOneKind)
+    monkeypatch.setattr(FakeSocket, "option", only_v6)
+    monkeypatch.setattr("cmux_proxy.server.binding.socket.socket", FakeSocket)
     assert is_dual_stack() is dual
 
 
-def test_a_machine_without_ipv6_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OfOneKind, "error", OSError(errno.EAFNOSUPPORT, "no"))
-    monkeypatch.setattr("cmux_proxy.server.binding.socket.socket", OfOneKind)
+def test_a_machine_without_ipv6_is_not_dual_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeSocket, "error", OSError(errno.EAFNOSUPPORT, "no"))
+    monkeypatch.setattr("cmux_proxy.server.binding.socket.socket", FakeSocket)
     assert not is_dual_stack()
     monkeypatch.setattr("cmux_proxy.server.binding.socket.has_ipv6", False)
     assert not is_dual_stack()
@@ -157,12 +157,12 @@ def test_an_address_in_use_is_refused_and_the_others_are_freed(
     [
         (OSError(errno.EADDRINUSE, ""), "the address is in use; `cmux-proxy ports` shows by whom"),
         (OSError(errno.EACCES, ""), "permission denied; ports below 1024 need privileges"),
-        (OSError(errno.EADDRNOTAVAIL, ""), "the address is not one of this machine's"),
+        (OSError(errno.EADDRNOTAVAIL, ""), "this machine does not have the address"),
         (OSError(errno.EMFILE, ""), os.strerror(errno.EMFILE)),
-        (OSError("odd"), "odd"),
+        (OSError("unusual"), "unusual"),
     ],
 )
-def test_a_failure_is_told_with_its_reason(
+def test_a_failure_has_a_reason(
     error: OSError, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Unbindable(socket.socket):
@@ -175,7 +175,7 @@ def test_a_failure_is_told_with_its_reason(
     assert str(caught.value) == f"cannot listen on 127.0.0.1:0: {reason}"
 
 
-def test_no_socket_at_all_is_a_failure_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socket_that_cannot_be_created_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_socket(*_: object) -> socket.socket:
         raise OSError(errno.EMFILE, "")
 
@@ -189,8 +189,8 @@ def test_no_socket_at_all_is_a_failure_too(monkeypatch: pytest.MonkeyPatch) -> N
 # For several workers
 
 
-def shared(workers: int, *addresses: Address) -> list[list[socket.socket]]:
-    return bind_shared(addresses or [LOCAL], workers)
+def bind_workers(workers: int, *addresses: Address) -> list[list[socket.socket]]:
+    return bind_worker_sockets(addresses or [LOCAL], workers)
 
 
 @contextmanager
@@ -202,12 +202,12 @@ def closing(groups: list[list[socket.socket]]) -> Iterator[None]:
             sock.close()
 
 
-def test_every_worker_has_a_socket_of_its_own_on_every_address() -> None:
-    groups = shared(3, LOCAL, Address("127.0.0.2", 0))
+def test_each_worker_has_its_own_socket_for_each_address() -> None:
+    groups = bind_workers(3, LOCAL, Address("127.0.0.2", 0))
     with closing(groups):
-        places = [[sock.getsockname() for sock in group] for group in groups]
-        assert [host for host, _port in places[0]] == ["127.0.0.1", "127.0.0.2"]
-        assert places == [places[0]] * 3
+        names = [[sock.getsockname() for sock in group] for group in groups]
+        assert [host for host, _port in names[0]] == ["127.0.0.1", "127.0.0.2"]
+        assert names == [names[0]] * 3
         assert len({sock.fileno() for group in groups for sock in group}) == 6
         for sock in (sock for group in groups for sock in group):
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
@@ -215,18 +215,18 @@ def test_every_worker_has_a_socket_of_its_own_on_every_address() -> None:
             assert not sock.get_inheritable()
 
 
-def test_connections_are_spread_over_the_workers() -> None:
-    groups = shared(2)
+def test_connections_are_balanced_over_the_workers() -> None:
+    groups = bind_workers(2)
     with closing(groups), ExitStack() as stack:
         for _ in range(64):
             stack.enter_context(socket.create_connection(groups[0][0].getsockname()))
-        shares = [accepted(group[0]) for group in groups]
+        shares = [count_accepted(group[0]) for group in groups]
         assert sum(shares) == 64
         assert min(shares) >= 12
 
 
-def accepted(sock: socket.socket) -> int:
-    """Return how many connections were waiting."""
+def count_accepted(sock: socket.socket) -> int:
+    """Accept the connections in the backlog; return how many there were."""
     for count in range(1000):
         try:
             sock.accept()[0].close()
@@ -235,56 +235,56 @@ def accepted(sock: socket.socket) -> int:
     raise AssertionError
 
 
-def test_where_the_system_does_not_spread_all_workers_have_the_same_socket(
+def test_workers_share_one_socket_where_the_system_does_not_balance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(binding, "_SPREADS", False)
-    groups = shared(3)
+    monkeypatch.setattr(binding, "_BALANCES_REUSEPORT", False)
+    groups = bind_workers(3)
     with closing(groups):
         assert groups == [groups[0]] * 3
         assert not groups[0][0].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_shared_addresses_are_in_use_for_everybody_else(workers: int) -> None:
-    groups = shared(2)
+def test_shared_addresses_are_in_use_for_other_programs(workers: int) -> None:
+    groups = bind_workers(2)
     with closing(groups):
         with pytest.raises(ListenError) as caught:
-            shared(workers, bound_address(groups[0][0]))
+            bind_workers(workers, bound_address(groups[0][0]))
         assert caught.value.reason == "the address is in use; `cmux-proxy ports` shows by whom"
 
 
-def test_what_somebody_else_is_willing_to_share_is_in_use_nevertheless() -> None:
+def test_a_reuseport_socket_of_another_program_is_a_conflict() -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         other.bind(("127.0.0.1", 0))
         other.listen()
         with pytest.raises(ListenError):
-            shared(2, bound_address(other))
+            bind_workers(2, bound_address(other))
 
 
-def test_a_worker_without_sockets_frees_those_of_the_others(
+def test_a_failure_for_one_worker_frees_the_sockets_of_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made: list[socket.socket] = []
+    created: list[socket.socket] = []
 
-    class Scarce(socket.socket):
+    class LimitedSocket(socket.socket):
         def __init__(self, *arguments: Any) -> None:
-            if len(made) == 3:
+            if len(created) == 3:
                 raise OSError(errno.EMFILE, "")
             super().__init__(*arguments)
-            made.append(self)
+            created.append(self)
 
-    monkeypatch.setattr("cmux_proxy.server.binding.socket.socket", Scarce)
+    monkeypatch.setattr("cmux_proxy.server.binding.socket.socket", LimitedSocket)
     with pytest.raises(ListenError) as caught:
-        bind_shared([LOCAL], 4)
+        bind_worker_sockets([LOCAL], 4)
     assert caught.value.reason == os.strerror(errno.EMFILE)
-    assert [sock.fileno() for sock in made] == [-1] * 3
+    assert [sock.fileno() for sock in created] == [-1] * 3
 
 
-def test_sockets_of_somebody_else_get_the_options_of_our_own() -> None:
+def test_adopted_sockets_get_the_proxys_options() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        assert adopt([sock]) == [sock]
+        assert adopt_sockets([sock]) == [sock]
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert not sock.getblocking()
 
@@ -298,12 +298,12 @@ def configured(*listen: str, workers: int = 1, unix_mode: int | None = None) -> 
 
 @contextmanager
 def listening_descriptor() -> Iterator[tuple[int, socket.socket]]:
-    """Return a descriptor that may be taken over, and the socket that stays."""
+    """Return a descriptor to adopt, and the socket that stays open."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         yield sock.dup().detach(), sock
 
 
-def test_descriptors_come_first_and_have_the_options_of_our_own(tmp_path: Path) -> None:
+def test_inherited_sockets_come_first_and_get_the_proxys_options(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with listening_descriptor() as (descriptor, given):
         config = configured(f"unix:{path}", f"fd://{descriptor}", unix_mode=0o600)
@@ -317,89 +317,101 @@ def test_descriptors_come_first_and_have_the_options_of_our_own(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_when_one_cannot_be_had_all_others_are_let_go(workers: int, tmp_path: Path) -> None:
+def test_a_failure_closes_all_other_sockets(workers: int, tmp_path: Path) -> None:
     path = tmp_path / "s"
     with listening_descriptor() as (descriptor, _given):
         config = configured(f"fd://{descriptor}", f"unix:{path}", "192.0.2.1:0", workers=workers)
         with pytest.raises(ListenError, match=r"192\.0\.2\.1"):
-            (open_sockets if workers == 1 else open_shared)(config)
+            (open_sockets if workers == 1 else open_worker_sockets)(config)
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(descriptor)
         assert not path.exists()
     with listening_descriptor() as (descriptor, _given):
         config = configured(f"fd://{descriptor}", "fd://999999", workers=workers)
         with pytest.raises(ListenError, match="fd://999999"):
-            (open_sockets if workers == 1 else open_shared)(config)
+            (open_sockets if workers == 1 else open_worker_sockets)(config)
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(descriptor)
 
 
-def test_all_workers_have_the_same_unix_sockets_and_the_same_inherited_ones(
+def test_all_workers_share_unix_and_inherited_sockets(
     tmp_path: Path,
 ) -> None:
     with listening_descriptor() as (descriptor, _given):
         config = configured(f"unix:{tmp_path}/s", "127.0.0.1:0", f"fd://{descriptor}", workers=3)
-        groups = open_shared(config)
+        groups = open_worker_sockets(config)
         with closing(groups):
             inherited, at_path, at_port = zip(*groups, strict=True)
-            assert [len(set(each)) for each in (inherited, at_path, at_port)] == [1, 1, 3]
+            assert [len(set(group)) for group in (inherited, at_path, at_port)] == [1, 1, 3]
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
         (errno.EADDRINUSE, "another program listens there"),
-        (errno.EEXIST, "there is a file that is no socket"),
+        (errno.EEXIST, "the file there is not a socket"),
         (errno.EACCES, os.strerror(errno.EACCES)),
     ],
 )
-def test_a_path_that_cannot_be_had_is_told_with_its_reason(
+def test_a_failure_at_a_path_has_a_reason(
     error: int, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
         raise OSError(error, os.strerror(error))
 
-    monkeypatch.setattr(binding, "listen_at", fails)
+    monkeypatch.setattr(binding, "listen_unix", fails)
     with pytest.raises(ListenError) as caught:
         bind([Address("", 0, "/a")])
     assert str(caught.value) == f"cannot listen on unix:/a: {reason}"
 
 
-def test_a_path_that_is_too_long_is_told_too() -> None:
+def test_a_path_that_is_too_long_is_refused() -> None:
     with pytest.raises(ListenError, match="too long"):
         bind([Address("", 0, "/tmp/" + "n" * 200)])
 
 
+class Named:
+    """A Unix socket with a given name."""
+
+    family = socket.AF_UNIX
+
+    def __init__(self, name: str | bytes) -> None:
+        self._name = name
+
+    def getsockname(self) -> str | bytes:
+        return self._name
+
+
 @pytest.mark.parametrize(("name", "shown"), [("\0a", "@a"), (b"\0a", "@a"), ("", "@")])
 def test_a_unix_socket_without_a_file_has_a_name_too(name: str | bytes, shown: str) -> None:
-    assert binding._path(name) == shown
+    assert bound_address(cast(socket.socket, Named(name))).path == shown
 
 
-# Where the proxy is reached
+# Reachable addresses
 
 
-def test_unix_sockets_are_reached_at_no_address(tmp_path: Path) -> None:
+def test_unix_sockets_have_no_reachable_address(tmp_path: Path) -> None:
     with bind([Address("", 0, str(tmp_path / "s"))])[0] as sock:
-        assert reached_addresses([sock]) == []
+        assert reachable_addresses([sock]) == []
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
 @pytest.mark.parametrize("only_v6", [True, False])
-def test_a_wildcard_of_ipv6_is_reached_as_the_socket_says_not_as_the_system_does(
+def test_the_socket_option_decides_whether_a_wildcard_accepts_ipv4(
     only_v6: bool,
 ) -> None:
     with socket.socket(socket.AF_INET6) as sock:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_v6)
         sock.bind(("::", 0))
         port = sock.getsockname()[1]
-        also = [] if only_v6 else [Address("0.0.0.0", port)]
-        assert reached_addresses([sock]) == [Address("::", port), *also]
+        ipv4 = [] if only_v6 else [Address("0.0.0.0", port)]
+        assert reachable_addresses([sock]) == [Address("::", port), *ipv4]
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
-def test_an_address_of_ipv4_in_the_form_of_ipv6_is_that_of_ipv4() -> None:
+def test_a_mapped_address_is_reachable_as_ipv4() -> None:
     with socket.socket(socket.AF_INET6) as sock:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(("::ffff:127.0.0.1", 0))
         port = sock.getsockname()[1]
-        assert reached_addresses([sock]) == [Address("127.0.0.1", port)]
+        assert reachable_addresses([sock]) == [Address("127.0.0.1", port)]

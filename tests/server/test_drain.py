@@ -1,4 +1,4 @@
-"""Drain by itself: what it does at once, what later, and what it logs."""
+"""Drain: what it closes first, what later, and what it logs."""
 
 import asyncio
 import logging
@@ -16,31 +16,31 @@ def begin(on: Stage) -> "asyncio.Task[None]":
 
 
 def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [one.getMessage() for one in caplog.records if one.name == "cmux_proxy"]
+    return [record.getMessage() for record in caplog.records if record.name == "cmux_proxy"]
 
 
-class Logged(logging.Handler):
-    """Tells when the proxy has logged something."""
+class LogWaiter(logging.Handler):
+    """Waits until the proxy has logged a line."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._has_come = asyncio.Event()
+        self._has_logged = asyncio.Event()
         logging.getLogger("cmux_proxy").addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._has_come.set()
+        self._has_logged.set()
 
     async def wait(self) -> None:
-        await self._has_come.wait()
+        await self._has_logged.wait()
         logging.getLogger("cmux_proxy").removeHandler(self)
 
 
-async def test_what_it_waits_for_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_remaining_connections_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with stage() as on:
         await on.pair()
         await on.tunnel()
-        line = Logged()
+        line = LogWaiter()
         drain = begin(on)
         await soon(line.wait())
         assert logged(caplog) == ["draining: waits up to 3600 s; clients: 1, tunnels: 1"]
@@ -48,26 +48,27 @@ async def test_what_it_waits_for_is_a_line(caplog: pytest.LogCaptureFixture) -> 
         await soon(drain)
 
 
-async def test_where_it_waits_for_nothing_there_is_none(caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_is_logged_without_connections(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with stage() as on:
         await soon(on.proxy.drain())
     assert logged(caplog) == []
 
 
-async def test_a_head_that_was_begun_is_served_while_the_next_request_is_waited_for() -> None:
+async def test_a_partial_head_is_completed_and_served_during_the_drain() -> None:
     async with stage() as on:
-        begun = await on.client()
-        await begun.says(b"GET / HTTP/1.1\r\n")
+        partial = await on.client()
+        await partial.says(b"GET / HTTP/1.1\r\n")
         await on.serves()
         drain = begin(on)
         await asyncio.sleep(0)
+        # Private, because no event outside of the proxy shows that this phase has ended.
         assert on.proxy._drain is not None
-        await soon(on.proxy._drain.begun())
-        await begun.says(head("Host: a", ROUTE))
+        await soon(on.proxy._drain.wait_until_idle_closed())
+        await partial.says(head("Host: a", ROUTE))
         upstream = await on.upstream()
         await upstream.gets(get().replace(f"{ROUTE}\r\n".encode(), b""))
         await upstream.says(OK)
-        await begun.gets(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
-        await begun.gets_end()
+        await partial.gets(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await partial.gets_end()
         await soon(drain)

@@ -1,4 +1,4 @@
-"""Sockets that were passed: which there are, and which can be used."""
+"""Inherited sockets: which descriptors are for this process, and which are usable."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy.errors import ListenError
-from cmux_proxy.server.inherited import Passed, passed_descriptors, take_over
+from cmux_proxy.server.inherited import InheritedSockets, adopt_descriptor, take_listen_fds
 
 ME = str(os.getpid())
 
@@ -25,77 +25,79 @@ ME = str(os.getpid())
     ],
     ids=lambda value: "me" if value == ME else None,
 )
-def test_only_what_is_for_this_process_is_taken(
+def test_only_descriptors_for_this_process_are_taken(
     pid: str | None, count: str | None, expected: list[int]
 ) -> None:
     given = {"LISTEN_PID": pid, "LISTEN_FDS": count, "LISTEN_FDNAMES": "a", "A": "1"}
     environment = {name: value for name, value in given.items() if value is not None}
-    assert passed_descriptors(environment) == Passed(expected)
-    # Nobody whom this process starts shall take them for its own.
+    assert take_listen_fds(environment) == InheritedSockets(expected)
+    # Child processes do not see the variables.
     assert environment == {"A": "1"}
 
 
 @pytest.mark.parametrize(
-    ("pid", "whose"), [("1", "process 1"), (None, "another process"), ("x", "another process")]
+    ("pid", "owner"), [("1", "process 1"), (None, "another process"), ("x", "another process")]
 )
-def test_what_is_for_another_process_is_a_problem(pid: str | None, whose: str) -> None:
+def test_descriptors_for_another_process_are_a_problem(pid: str | None, owner: str) -> None:
     environment = {"LISTEN_FDS": "9"} | ({} if pid is None else {"LISTEN_PID": pid})
-    passed = passed_descriptors(environment)
+    inherited = take_listen_fds(environment)
     assert environment == {}
-    assert passed.descriptors == []
-    assert passed.problem == (
-        f"it was passed to {whose} (LISTEN_PID), and this is {ME}; use --listen "
-        "fd://3,fd://4,fd://5,fd://6 where that process left it open, or say where else to listen"
+    assert inherited.descriptors == []
+    assert inherited.problem == (
+        f"it was passed to {owner} (LISTEN_PID), and this is {ME}; use --listen "
+        "fd://3,fd://4,fd://5,fd://6 if that process left it open, or listen on another address"
     )
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
-def test_what_listens_is_taken_over(family: socket.AddressFamily, tmp_path: Path) -> None:
+def test_a_listening_socket_is_adopted(family: socket.AddressFamily, tmp_path: Path) -> None:
     with socket.socket(family) as given:
         hosts = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
         given.bind((hosts[family], 0) if family in hosts else str(tmp_path / "s"))
         given.listen()
         given.set_inheritable(True)
-        with take_over(given.fileno()) as sock:
+        with adopt_descriptor(given.fileno()) as sock:
             assert (sock.family, sock.getsockname()) == (family, given.getsockname())
             assert not sock.get_inheritable()
         given.detach()
 
 
-def a_file() -> int:
+def open_file() -> int:
     return os.open("/dev/null", os.O_RDONLY)
 
 
-def a_datagram_socket() -> int:
+def open_datagram_socket() -> int:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
     return sock.detach()
 
 
-def a_socket_that_does_not_listen() -> int:
+def open_unbound_socket() -> int:
     return socket.socket().detach()
 
 
-@pytest.mark.parametrize("make", [a_datagram_socket, a_socket_that_does_not_listen])
-def test_what_does_not_listen_is_refused_and_left_open(make: Callable[[], int]) -> None:
-    descriptor = make()
+@pytest.mark.parametrize("open_socket", [open_datagram_socket, open_unbound_socket])
+def test_a_socket_that_does_not_listen_is_refused_and_left_open(
+    open_socket: Callable[[], int],
+) -> None:
+    descriptor = open_socket()
     with pytest.raises(ListenError) as caught:
-        take_over(descriptor)
+        adopt_descriptor(descriptor)
     assert str(caught.value) == (
-        f"cannot listen on fd://{descriptor}: it is not a TCP or Unix socket that listens"
+        f"cannot listen on fd://{descriptor}: it is not a listening TCP or Unix socket"
     )
     os.close(descriptor)
 
 
-def test_what_is_no_socket_is_refused_and_left_open() -> None:
-    descriptor = a_file()
+def test_a_file_is_refused_and_left_open() -> None:
+    descriptor = open_file()
     with pytest.raises(ListenError, match="Socket operation on non-socket"):
-        take_over(descriptor)
+        adopt_descriptor(descriptor)
     os.close(descriptor)
 
 
-def test_what_is_not_open_is_refused() -> None:
-    descriptor = a_file()
+def test_a_closed_descriptor_is_refused() -> None:
+    descriptor = open_file()
     os.close(descriptor)
     with pytest.raises(ListenError, match="Bad file descriptor"):
-        take_over(descriptor)
+        adopt_descriptor(descriptor)

@@ -1,4 +1,4 @@
-"""What `run` starts, and what it refuses before it starts anything."""
+"""`run`: the processes it starts, and what it refuses before."""
 
 import pytest
 
@@ -10,31 +10,31 @@ from tests.helpers.proxies import local_config
 
 @pytest.fixture(autouse=True)
 def same_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the limit on descriptors of the tests themselves as it is."""
-    monkeypatch.setattr(launch, "raise_limit", lambda: None)
+    """Do not raise the descriptor limit of the test process."""
+    monkeypatch.setattr(launch, "raise_descriptor_limit", lambda: None)
 
 
-def test_one_worker_is_this_process_and_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[tuple[Config, OnStart | None]] = []
+def test_one_worker_runs_in_this_process_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Config, OnStart | None]] = []
 
-    def alone(config: Config, _signals: object, on_start: OnStart | None, _admin: object) -> None:
-        given.append((config, on_start))
+    def single(config: Config, _signals: object, on_start: OnStart | None, _admin: object) -> None:
+        calls.append((config, on_start))
 
-    monkeypatch.setattr(launch, "run_alone", alone)
+    monkeypatch.setattr(launch, "run_single", single)
     assert run() == 0
     assert run(Config(workers=1), print) == 0
-    assert given == [(Config(), None), (Config(), print)]
+    assert calls == [(Config(), None), (Config(), print)]
 
 
-def test_an_address_that_cannot_be_bound_is_an_error_of_the_caller() -> None:
+def test_an_address_that_cannot_be_bound_is_an_error() -> None:
     with pytest.raises(ListenError):
         run(local_config(listen=["192.0.2.1:0"], workers=2))
 
 
-def test_a_loop_that_is_not_there_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(_name: str) -> None:
+def test_an_event_loop_that_is_not_installed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_name: str) -> None:
         raise ConfigError("loop", "no")
 
-    monkeypatch.setattr(launch, "loop_factory", missing)
+    monkeypatch.setattr(launch, "loop_factory", fail)
     with pytest.raises(ConfigError):
         run(local_config(workers=2))

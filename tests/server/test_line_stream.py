@@ -1,4 +1,4 @@
-"""Lines on a stream that somebody reads late, or never, or that is no pipe at all."""
+"""Lines on a stream that is read late or never, and on files and sockets."""
 
 import io
 import os
@@ -11,7 +11,7 @@ from typing import TextIO
 
 import pytest
 
-from cmux_proxy.server.line_stream import MAX_WAITING, LineStream
+from cmux_proxy.server.line_stream import MAX_BUFFERED, LineStream
 
 
 @contextmanager
@@ -40,20 +40,20 @@ def socket_pair() -> Iterator[tuple[int, TextIO]]:
 
 
 def read(descriptor: int) -> str:
-    """Return what can be read now."""
+    """Return what is readable now."""
     data = b""
     try:
-        while piece := os.read(descriptor, 65536):
-            data += piece
+        while chunk := os.read(descriptor, 65536):
+            data += chunk
     except BlockingIOError:
         pass
     return data.decode()
 
 
-both = pytest.mark.parametrize("make", [pipe, socket_pair])
+pipe_and_socket = pytest.mark.parametrize("make", [pipe, socket_pair])
 
 
-@both
+@pipe_and_socket
 def test_a_line_arrives_at_once(make: object) -> None:
     with make() as (reader, stream):  # type: ignore[operator]
         lines = LineStream(stream)
@@ -62,28 +62,28 @@ def test_a_line_arrives_at_once(make: object) -> None:
         assert os.get_blocking(stream.fileno())
 
 
-@both
-def test_what_nobody_reads_waits_then_is_lost_and_counted(make: object) -> None:
+@pipe_and_socket
+def test_unread_lines_are_buffered_then_lost_and_counted(make: object) -> None:
     with make() as (reader, stream):  # type: ignore[operator]
         lines = LineStream(stream)
         line = "x" * 999 + "\n"
         written = 0
-        while not lines._lost:
+        while not lines.lost_lines:
             lines.write(line)
             written += 1
         lines.write(line)
-        # More than the waiting ones fitted into the kernel.
-        assert written * 1000 > MAX_WAITING
-        got = read(reader)
+        # The kernel has buffered some lines too.
+        assert written * 1000 > MAX_BUFFERED
+        received = read(reader)
         lines.flush()
-        got += read(reader)
-        assert got == line * (written - 1)
+        received += read(reader)
+        assert received == line * (written - 1)
         lines.write("last\n")
-        lost = "cmux-proxy: lines lost, since nobody reads them: 2\n"
+        lost = "cmux-proxy: lines lost because nobody read them: 2\n"
         assert read(reader) == lost + "last\n"
 
 
-def test_a_reader_that_is_gone_is_no_error() -> None:
+def test_a_missing_reader_is_not_an_error() -> None:
     reader, writer = os.pipe()
     with text_stream(writer) as stream:
         lines = LineStream(stream)
@@ -92,7 +92,7 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
         lines.flush()
 
 
-def test_a_pipe_that_cannot_be_opened_again_is_written_while_it_has_room(
+def test_a_pipe_that_cannot_be_reopened_is_written_while_it_has_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fails(*_: object) -> int:
@@ -102,14 +102,14 @@ def test_a_pipe_that_cannot_be_opened_again_is_written_while_it_has_room(
         with monkeypatch.context() as patch:
             patch.setattr(os, "open", fails)
             lines = LineStream(stream)
-        while not lines._waiting:
+        while not lines.buffered:
             lines.write("x" * 999 + "\n")
         assert read(reader)
         lines.flush()
         assert read(reader)
 
 
-def test_a_file_is_written_where_it_stands(tmp_path: Path) -> None:
+def test_a_file_is_written_at_its_position(tmp_path: Path) -> None:
     file = tmp_path / "log"
     with file.open("w", encoding="utf-8") as stream:
         stream.write("before\n")
@@ -118,7 +118,7 @@ def test_a_file_is_written_where_it_stands(tmp_path: Path) -> None:
     assert file.read_text() == "before\nthen\nafter\n"
 
 
-def test_a_stream_in_memory_is_one_too() -> None:
+def test_a_stream_in_memory_works_too() -> None:
     memory = io.StringIO()
     lines = LineStream(memory)
     lines.write("a\n")
@@ -126,10 +126,10 @@ def test_a_stream_in_memory_is_one_too() -> None:
     assert memory.getvalue() == "a\n"
 
 
-def test_what_waits_is_written_by_one_process() -> None:
+def test_buffered_lines_are_written_by_one_process() -> None:
     with pipe() as (reader, stream):
         lines = LineStream(stream)
-        while not lines._waiting:
+        while not lines.buffered:
             lines.write("x" * 999 + "\n")
         read(reader)
         child = os.fork()
@@ -140,5 +140,5 @@ def test_what_waits_is_written_by_one_process() -> None:
         assert read(reader) == "child\n"
 
 
-def test_standard_error_of_a_test_is_taken_for_what_it_is() -> None:
+def test_the_standard_error_of_a_test_works_too() -> None:
     LineStream(sys.stderr).write("")

@@ -1,4 +1,4 @@
-"""Accepting that can pause, and ends."""
+"""Accepting on several sockets: start, pause, resume, finish and close."""
 
 import asyncio
 import errno
@@ -8,14 +8,14 @@ from typing import Self
 import pytest
 
 from cmux_proxy.net.acceptor import AcceptedConnections, Factory
-from cmux_proxy.server import listener as listening
+from cmux_proxy.server import listener as module
 from cmux_proxy.server.binding import bind, bound_address
 from cmux_proxy.server.listener import Listener
 from tests.helpers.bound import bound_sockets
 
 
 class Stub:
-    """An acceptor that only remembers what was asked of it."""
+    """An acceptor that only records calls."""
 
     def __init__(self, calls: list[str], failures: list[OSError]) -> None:
         self.calls = calls
@@ -33,23 +33,25 @@ class Stub:
         self.calls.append("finish")
 
 
-def arrivals(factory: Factory) -> AcceptedConnections:
-    return AcceptedConnections(asyncio.get_running_loop(), factory, lambda _coming: True)
+def accepted_connections(factory: Factory) -> AcceptedConnections:
+    return AcceptedConnections(asyncio.get_running_loop(), factory, lambda _pending: True)
 
 
 class Stubs:
-    """A listener over two stubs, and what it asked of them."""
+    """A listener over two stubs, and its calls to them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[str] = []
         self.failures: list[OSError] = []
 
-        def stub(_arrivals: object, _sock: object, _bursts: bool) -> Stub:
+        def stub(_accepted: object, _sock: object, _bursts: bool) -> Stub:
             return Stub(self.calls, self.failures)
 
-        monkeypatch.setattr(listening, "acceptor", stub)
+        monkeypatch.setattr(module, "acceptor", stub)
         self.sockets = [socket.socket(), socket.socket()]
-        self.listener = Listener(arrivals(asyncio.Protocol), self.sockets, True)
+        self.listener = Listener(
+            accepted_connections(asyncio.Protocol), self.sockets, True, retry_delay=0.0
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -58,13 +60,13 @@ class Stubs:
         for sock in self.sockets:
             sock.close()
 
-    def taken(self) -> list[str]:
+    def take_calls(self) -> list[str]:
         calls = list(self.calls)
         self.calls.clear()
         return calls
 
 
-async def turns(number: int = 5) -> None:
+async def iterations(number: int = 5) -> None:
     for _ in range(number):
         await asyncio.sleep(0)
 
@@ -74,59 +76,57 @@ async def test_accepting_starts_on_every_socket(
 ) -> None:
     with Stubs(monkeypatch) as stubs:
         await stubs.listener.start()
-        assert stubs.taken() == ["start", "start"]
+        assert stubs.take_calls() == ["start", "start"]
 
 
-async def test_pausing_and_resuming_twice_is_doing_it_once(
+async def test_pausing_and_resuming_are_idempotent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Stubs(monkeypatch) as stubs:
         await stubs.listener.start()
         stubs.listener.resume()
-        await turns()
-        assert stubs.taken() == ["start", "start"]
+        await iterations()
+        assert stubs.take_calls() == ["start", "start"]
         stubs.listener.pause()
         stubs.listener.pause()
-        assert stubs.taken() == ["stop", "stop"]
+        assert stubs.take_calls() == ["stop", "stop"]
         stubs.listener.resume()
         stubs.listener.resume()
-        await turns()
-        assert stubs.taken() == ["start", "start"]
+        await iterations()
+        assert stubs.take_calls() == ["start", "start"]
 
 
-async def test_a_pause_overtakes_a_resumption_under_way(
+async def test_a_pause_cancels_a_running_resumption(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Stubs(monkeypatch) as stubs:
         stubs.listener.resume()
         stubs.listener.pause()
-        await turns()
-        assert stubs.taken() == ["stop", "stop"]
+        await iterations()
+        assert stubs.take_calls() == ["stop", "stop"]
 
 
-async def test_resuming_without_descriptors_is_tried_again(
+async def test_resuming_is_retried_where_no_descriptor_is_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Stubs(monkeypatch) as stubs:
-        monkeypatch.setattr(listening, "_RETRY_AFTER", 0.0)
         stubs.failures.append(OSError(errno.EMFILE, ""))
         stubs.listener.resume()
-        await turns(10)
-        assert stubs.taken() == ["start", "stop", "stop", "start", "start"]
+        await iterations(10)
+        assert stubs.take_calls() == ["start", "stop", "stop", "start", "start"]
 
 
-async def test_a_pause_calls_a_later_attempt_off(
+async def test_a_pause_cancels_the_retry(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Stubs(monkeypatch) as stubs:
-        monkeypatch.setattr(listening, "_RETRY_AFTER", 0.0)
         stubs.failures.append(OSError(errno.EMFILE, ""))
         stubs.listener.resume()
-        await turns(1)
-        assert stubs.taken() == ["start", "stop", "stop"]
+        await iterations(1)
+        assert stubs.take_calls() == ["start", "stop", "stop"]
         stubs.listener.pause()
-        await turns(10)
-        assert "start" not in stubs.taken()
+        await iterations(10)
+        assert "start" not in stubs.take_calls()
 
 
 async def test_a_closed_listener_is_not_resumed(
@@ -138,20 +138,20 @@ async def test_a_closed_listener_is_not_resumed(
         stubs.listener.close()
         assert [sock.fileno() for sock in stubs.sockets] == [-1, -1]
         stubs.listener.resume()
-        await turns()
-        assert stubs.taken() == ["start", "start", "stop", "stop"]
+        await iterations()
+        assert stubs.take_calls() == ["start", "start", "stop", "stop"]
 
 
-async def test_a_finish_takes_who_waits_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_finish_accepts_the_backlog_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
     with Stubs(monkeypatch) as stubs:
         await stubs.listener.start()
         stubs.listener.finish()
         stubs.listener.finish()
         assert [sock.fileno() for sock in stubs.sockets] == [-1, -1]
-        assert stubs.taken() == ["start", "start", "finish", "finish", "stop", "stop"]
+        assert stubs.take_calls() == ["start", "start", "finish", "finish", "stop", "stop"]
 
 
-async def test_a_finish_while_there_is_no_room_takes_nobody(
+async def test_finish_accepts_nothing_while_paused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with Stubs(monkeypatch) as stubs:
@@ -159,10 +159,10 @@ async def test_a_finish_while_there_is_no_room_takes_nobody(
         stubs.listener.pause()
         stubs.listener.finish()
         assert [sock.fileno() for sock in stubs.sockets] == [-1, -1]
-        assert stubs.taken() == ["start", "start", "stop", "stop"]
+        assert stubs.take_calls() == ["start", "start", "stop", "stop"]
 
 
-async def test_a_paused_listener_leaves_connections_in_the_queue() -> None:
+async def test_a_paused_listener_leaves_connections_in_the_backlog() -> None:
     loop = asyncio.get_running_loop()
     accepted: asyncio.Queue[asyncio.BaseTransport] = asyncio.Queue()
 
@@ -171,26 +171,26 @@ async def test_a_paused_listener_leaves_connections_in_the_queue() -> None:
             accepted.put_nowait(transport)
 
     with bound_sockets() as sockets, socket.socket() as client:
-        listener = Listener(arrivals(Accepted), sockets, True)
+        listener = Listener(accepted_connections(Accepted), sockets, True)
         await listener.start()
         listener.pause()
         client.setblocking(False)
         await loop.sock_connect(client, sockets[0].getsockname())
-        await turns(20)
+        await iterations(20)
         assert accepted.empty()
         listener.resume()
         transport = await accepted.get()
         assert transport.get_extra_info("peername") == client.getsockname()
         transport.close()
         listener.close()
-        await turns(10)
+        await iterations(10)
 
 
 async def test_closing_frees_the_address() -> None:
     with bound_sockets() as sockets:
         address = bound_address(sockets[0])
-        listener = Listener(arrivals(asyncio.Protocol), sockets, True)
+        listener = Listener(accepted_connections(asyncio.Protocol), sockets, True)
         await listener.start()
         listener.close()
-        await turns()
+        await iterations()
         bind([address])[0].close()

@@ -1,4 +1,4 @@
-"""Proxy, as an embedder holds it: started, drained and closed in a loop that is not its own."""
+"""Proxy, as an embedder uses it: started, drained and closed in the embedder's loop."""
 
 import asyncio
 import contextlib
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from cmux_proxy import Address, ListenError, Proxy, Router, RouteRefused, Target, Timeouts
-from cmux_proxy.server import proxy as serving
+from cmux_proxy.server import proxy as module
 from cmux_proxy.server.binding import bind
-from cmux_proxy.server.connection_limits import Budget
+from cmux_proxy.server.connection_limits import ConnectionLimits
 from cmux_proxy.server.listener import Listener
 from tests.helpers.proxies import local_config
 from tests.helpers.script import get, head, stage
@@ -22,20 +22,20 @@ from tests.helpers.wire import Wire, WireListener
 NEVER = 3600.0
 
 
-async def asks(wire: Wire) -> bytes:
-    """Ask without a route; return the start of the answer."""
+async def status_line(wire: Wire) -> bytes:
+    """Send a request without a route; return the start of the response."""
     await wire.send(head("GET / HTTP/1.1", "Host: a"))
     return (await soon(wire.receive()))[:12]
 
 
-def background(proxy: Proxy, timeout: float | None = NEVER) -> "asyncio.Task[None]":
+def begin_drain(proxy: Proxy, timeout: float | None = NEVER) -> "asyncio.Task[None]":
     return asyncio.get_running_loop().create_task(proxy.drain(timeout))
 
 
 # Starting
 
 
-def test_a_proxy_may_be_made_outside_of_any_loop_and_has_no_addresses_yet() -> None:
+def test_a_proxy_may_be_created_outside_of_a_loop_and_has_no_addresses_yet() -> None:
     assert Proxy().addresses == []
 
 
@@ -44,13 +44,13 @@ async def test_the_block_serves_and_its_end_closes() -> None:
         assert [address.host for address in proxy.addresses] == ["127.0.0.1", "127.0.0.2"]
         for address in proxy.addresses:
             with await Wire.to(address.host, address.port) as wire:
-                assert await asks(wire) == b"HTTP/1.1 400"
+                assert await status_line(wire) == b"HTTP/1.1 400"
     for address in proxy.addresses:
         with pytest.raises(ConnectionRefusedError):
             await Wire.to(address.host, address.port)
 
 
-async def test_an_error_in_the_block_comes_out_and_the_proxy_is_closed() -> None:
+async def test_an_error_in_the_block_is_raised_and_the_proxy_is_closed() -> None:
     proxy = Proxy(local_config())
     with pytest.raises(ZeroDivisionError):
         async with proxy:
@@ -59,18 +59,18 @@ async def test_an_error_in_the_block_comes_out_and_the_proxy_is_closed() -> None
         await Wire.to("127.0.0.1", proxy.addresses[0].port)
 
 
-async def test_a_second_start_is_refused_even_after_the_end_and_the_first_goes_on() -> None:
+async def test_a_second_start_is_refused_even_after_the_end_and_the_first_continues() -> None:
     async with Proxy(local_config()) as proxy:
         with pytest.raises(RuntimeError, match="started already"):
             await proxy.start()
         with await Wire.to("127.0.0.1", proxy.addresses[0].port) as wire:
-            assert await asks(wire) == b"HTTP/1.1 400"
+            assert await status_line(wire) == b"HTTP/1.1 400"
     with pytest.raises(RuntimeError, match="started already"):
         await proxy.start()
 
 
-async def test_an_address_in_use_leaves_nothing_bound_and_may_be_tried_again() -> None:
-    # An address that nobody else takes a free port of in the meantime.
+async def test_an_address_in_use_leaves_nothing_bound_and_start_may_be_retried() -> None:
+    # No other program takes a free port of this address meanwhile.
     with contextlib.closing(WireListener("127.0.0.99")) as taken:
         proxy = Proxy(local_config(listen=["127.0.0.1:0", f"127.0.0.99:{taken.port}"]))
         with pytest.raises(ListenError) as caught:
@@ -81,14 +81,14 @@ async def test_an_address_in_use_leaves_nothing_bound_and_may_be_tried_again() -
         assert proxy.addresses[1].port == taken.port
 
 
-async def test_sockets_that_are_given_are_served_and_closed_in_the_end() -> None:
+async def test_given_sockets_are_served_and_finally_closed() -> None:
     with bind([Address("127.0.0.1", 0)])[0] as one, socket.create_server(("127.0.0.2", 0)) as other:
         proxy = Proxy(local_config(listen=["192.0.2.1:80"]))
         await proxy.start([one, other])
-        places = [(address.host, address.port) for address in proxy.addresses]
-        assert places == [one.getsockname(), other.getsockname()]
+        names = [(address.host, address.port) for address in proxy.addresses]
+        assert names == [one.getsockname(), other.getsockname()]
         assert other.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        for host, port in places:
+        for host, port in names:
             with await Wire.to(host, port) as wire:
                 route = f"X-Cmux-Port-Internal: {one.getsockname()[1]}"
                 await wire.send(head("GET / HTTP/1.1", "Host: a", route))
@@ -100,11 +100,11 @@ async def test_sockets_that_are_given_are_served_and_closed_in_the_end() -> None
 async def test_a_listener_that_cannot_accept_fails_the_start_and_frees_the_addresses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Unlucky(Listener):
+    class FailingListener(Listener):
         async def start(self) -> None:
             raise OSError(errno.EMFILE, "")
 
-    monkeypatch.setattr(serving, "Listener", Unlucky)
+    monkeypatch.setattr(module, "Listener", FailingListener)
     proxy = Proxy(local_config())
     with pytest.raises(OSError, match="Errno 24"):
         await proxy.start()
@@ -117,22 +117,22 @@ async def test_a_listener_that_cannot_accept_fails_the_start_and_frees_the_addre
 
 
 async def test_neither_signals_nor_the_exception_handler_of_the_loop_are_touched() -> None:
-    def mine(*_: Any) -> None:
+    def handler(*_: Any) -> None:
         pass
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
-    before = [signal.signal(number, mine) for number in numbers]
+    previous = [signal.signal(number, handler) for number in numbers]
     loop = asyncio.get_running_loop()
-    handler = loop.get_exception_handler()
+    exception_handler = loop.get_exception_handler()
     try:
         async with Proxy(local_config()) as proxy:
-            assert [signal.getsignal(number) for number in numbers] == [mine] * len(numbers)
+            assert [signal.getsignal(number) for number in numbers] == [handler] * len(numbers)
             await soon(proxy.drain())
-        assert [signal.getsignal(number) for number in numbers] == [mine] * len(numbers)
-        assert loop.get_exception_handler() is handler
+        assert [signal.getsignal(number) for number in numbers] == [handler] * len(numbers)
+        assert loop.get_exception_handler() is exception_handler
     finally:
-        for number, was in zip(numbers, before, strict=True):
-            signal.signal(number, was)
+        for number, old_handler in zip(numbers, previous, strict=True):
+            signal.signal(number, old_handler)
 
 
 async def test_two_proxies_serve_side_by_side() -> None:
@@ -142,7 +142,7 @@ async def test_two_proxies_serve_side_by_side() -> None:
 
 
 class ByHost(Router):
-    """Routes by the name before the first dot of Host, the sort of thing an embedder does."""
+    """Routes by the first label of Host, as an embedder may do."""
 
     def __init__(self, ports: dict[bytes, int]) -> None:
         super().__init__("127.0.0.1")
@@ -159,7 +159,7 @@ class ByHost(Router):
         return Target("127.0.0.1", port)
 
 
-async def test_a_router_of_the_embedders_own_decides() -> None:
+async def test_the_embedders_router_decides() -> None:
     with contextlib.closing(WireListener()) as listener:
         router = ByHost({b"web": listener.port})
         async with Proxy(local_config(), router) as proxy:
@@ -170,7 +170,7 @@ async def test_a_router_of_the_embedders_own_decides() -> None:
                     assert await soon(upstream.receive()) == head(*request)
                     await upstream.send(head("HTTP/1.1 204 No Content"))
                     assert await soon(client.receive()) == head("HTTP/1.1 204 No Content")
-                assert await asks(client) == b"HTTP/1.1 421"
+                assert await status_line(client) == b"HTTP/1.1 421"
         assert router.seen == [
             (b"GET", b"web.example", [(b"x-cmux-tenant-internal", b"7")]),
             (b"GET", b"a", []),
@@ -180,7 +180,7 @@ async def test_a_router_of_the_embedders_own_decides() -> None:
 # Ending
 
 
-async def test_closing_and_draining_what_was_never_started_does_nothing() -> None:
+async def test_closing_and_draining_before_the_start_does_nothing() -> None:
     proxy = Proxy(local_config())
     await soon(proxy.drain())
     await soon(proxy.close())
@@ -188,7 +188,7 @@ async def test_closing_and_draining_what_was_never_started_does_nothing() -> Non
         assert proxy.addresses
 
 
-async def test_closing_and_draining_twice_is_doing_it_once() -> None:
+async def test_closing_and_draining_are_idempotent() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await soon(on.proxy.close())
@@ -199,19 +199,19 @@ async def test_closing_and_draining_twice_is_doing_it_once() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0.0, 10 * MS, None])
-async def test_a_drain_waits_as_long_as_it_is_told_or_as_is_configured(
+async def test_a_drain_waits_for_the_given_or_the_configured_timeout(
     timeout: float | None,
 ) -> None:
     async with stage(local_config(timeouts=Timeouts(drain=10 * MS))) as on:
         client, _upstream = await on.pair()
-        await soon(background(on.proxy, timeout))
+        await soon(begin_drain(on.proxy, timeout))
         assert await client.gets_cut() == b""
 
 
-async def test_a_drain_ends_with_what_it_waits_for() -> None:
+async def test_a_drain_ends_with_the_last_connection() -> None:
     async with stage() as on:
         client, upstream = await on.tunnel()
-        drain = background(on.proxy)
+        drain = begin_drain(on.proxy)
         await client.says(b"still")
         await upstream.gets(b"still")
         assert not drain.done()
@@ -221,10 +221,10 @@ async def test_a_drain_ends_with_what_it_waits_for() -> None:
         await soon(drain)
 
 
-async def test_close_ends_a_drain_that_is_under_way_and_so_does_a_second_drain() -> None:
+async def test_close_ends_a_drain_that_is_running_and_so_does_a_second_drain() -> None:
     async with stage() as on:
         client, _upstream = await on.pair()
-        drains = [background(on.proxy), background(on.proxy)]
+        drains = [begin_drain(on.proxy), begin_drain(on.proxy)]
         await asyncio.sleep(0)
         await soon(on.proxy.drain(0.0))
         for drain in drains:
@@ -246,17 +246,21 @@ async def test_idle_connections_to_upstreams_end_with_the_proxy() -> None:
 # Room for clients
 
 
-async def test_accepting_pauses_where_descriptors_would_run_out(
+async def test_accepting_pauses_before_descriptors_run_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(serving, "budget", lambda *_: Budget(clients=2, upstreams=2, bursts=False))
+    monkeypatch.setattr(
+        module,
+        "connection_limits",
+        lambda *_: ConnectionLimits(max_clients=2, max_upstreams=2, accepts_bursts=False),
+    )
     async with Proxy(local_config()) as proxy:
         port = proxy.addresses[0].port
         with await Wire.to("127.0.0.1", port) as one, await Wire.to("127.0.0.1", port) as other:
-            assert await asks(one) == await asks(other) == b"HTTP/1.1 400"
+            assert await status_line(one) == await status_line(other) == b"HTTP/1.1 400"
             with await Wire.to("127.0.0.1", port) as third:
                 await third.send(head("GET / HTTP/1.1", "Host: a"))
-                assert await asks(one) == b"HTTP/1.1 400"
+                assert await status_line(one) == b"HTTP/1.1 400"
                 assert third.take_arrived() == b""
                 other.close()
                 assert (await soon(third.receive()))[:12] == b"HTTP/1.1 400"

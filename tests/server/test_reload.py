@@ -1,4 +1,4 @@
-"""What is read again at a hang-up, and what happens when it cannot be read."""
+"""Reload on SIGHUP: which files are read, and what happens if one cannot be read."""
 
 import logging
 import os
@@ -13,14 +13,14 @@ from cmux_proxy.server.reload import can_reload, reload
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    file = tmp_path / "tokens"
-    file.write_text("one\n")
-    return file
+def token_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tokens"
+    path.write_text("one\n")
+    return path
 
 
-def configured(place: Path) -> Config:
-    return Config(access=Access(tokens=["old"], token_file=str(place)))
+def token_config(token_file: Path) -> Config:
+    return Config(access=Access(tokens=["old"], token_file=str(token_file)))
 
 
 @pytest.mark.parametrize(
@@ -34,53 +34,53 @@ def configured(place: Path) -> Config:
         (Config(observability=Observability(access_log="off", access_log_file="/a")), True),
     ],
 )
-def test_files_are_what_can_be_read_again(config: Config, expected: bool) -> None:
+def test_only_files_can_be_reloaded(config: Config, expected: bool) -> None:
     assert can_reload(config) is expected
 
 
-def test_a_token_file_comes_with_its_tokens() -> None:
+def test_a_token_file_needs_its_tokens() -> None:
     with pytest.raises(ConfigError) as caught:
         Access(token_file="/a")
     assert caught.value.field == "access.token_file"
 
 
-def test_everybody_who_checks_gets_the_new_tokens(
-    place: Path, caplog: pytest.LogCaptureFixture
+def test_all_subscribers_get_the_new_tokens(
+    token_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    taken: list[Sequence[str]] = []
-    reload(configured(place), None, [taken.append, taken.append])
-    assert [list(each) for each in taken] == [["one"], ["one"]]
-    assert caplog.messages == ["tokens read again: 1"]
+    received: list[Sequence[str]] = []
+    reload(token_config(token_file), None, [received.append, received.append])
+    assert [list(tokens) for tokens in received] == [["one"], ["one"]]
+    assert caplog.messages == ["tokens reloaded: 1"]
 
 
-@pytest.mark.parametrize("what", ["gone", "empty", "blank", "pipe"])
-def test_what_cannot_be_read_changes_nothing_and_keeps_nobody_waiting(
-    what: str, place: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("problem", ["gone", "empty", "blank", "pipe"])
+def test_an_unreadable_file_changes_nothing_and_does_not_block(
+    problem: str, token_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     reasons = {
         "gone": "No such file or directory",
-        "empty": f"'{place}' has no token in it",
+        "empty": f"'{token_file}' has no token in it",
         "blank": "a token is at least one visible ASCII character, without blanks",
-        "pipe": "it is no regular file",
+        "pipe": "it is not a regular file",
     }
-    place.write_text({"blank": "a b\n"}.get(what, ""))
-    if what in ("gone", "pipe"):
-        place.unlink()
-    if what == "pipe":
-        os.mkfifo(place)
-    taken: list[Sequence[str]] = []
-    reload(configured(place), None, [taken.append])
-    assert taken == []
+    token_file.write_text({"blank": "a b\n"}.get(problem, ""))
+    if problem in ("gone", "pipe"):
+        token_file.unlink()
+    if problem == "pipe":
+        os.mkfifo(token_file)
+    received: list[Sequence[str]] = []
+    reload(token_config(token_file), None, [received.append])
+    assert received == []
     [line] = caplog.messages
-    assert line.startswith(f"the tokens cannot be read again, and stay as they were: {place}: ")
-    assert line.endswith(reasons[what])
+    assert line.startswith(f"cannot reload the tokens, the old ones stay valid: {token_file}: ")
+    assert line.endswith(reasons[problem])
 
 
-def test_the_log_is_opened_again(tmp_path: Path) -> None:
-    place = tmp_path / "access.log"
-    config = Config(observability=Observability(access_log_file=str(place)))
+def test_the_log_is_reopened(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    config = Config(observability=Observability(access_log_file=str(path)))
     with LogWriter(config.observability) as log:
-        place.unlink()
+        path.unlink()
         reload(config, log, [])
-    assert place.exists()
+    assert path.exists()

@@ -1,4 +1,4 @@
-"""Signals: what waits for an action, and what can be waited for without an event loop."""
+"""Signals: queued for an action, and as a pipe to poll without an event loop."""
 
 import os
 import select
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cmux_proxy.server.signals import SignalPipe, Signals, handled_signals, report_unused
+from cmux_proxy.server.signals import SignalPipe, SignalQueue, handled_signals, log_unused
 from tests.helpers.loops import descriptors
 
 NUMBERS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
@@ -15,8 +15,8 @@ NUMBERS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
 
 @pytest.fixture
 def pipe() -> Iterator[SignalPipe]:
-    with SignalPipe(NUMBERS) as one:
-        yield one
+    with SignalPipe(NUMBERS) as signal_pipe:
+        yield signal_pipe
 
 
 def is_readable(pipe: SignalPipe) -> bool:
@@ -25,7 +25,7 @@ def is_readable(pipe: SignalPipe) -> bool:
     return bool(poll.poll(0))
 
 
-def test_a_signal_does_nothing_but_make_it_readable(pipe: SignalPipe) -> None:
+def test_a_signal_only_makes_the_pipe_readable(pipe: SignalPipe) -> None:
     assert not is_readable(pipe)
     assert pipe.take() == []
     for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGUSR1):
@@ -35,29 +35,29 @@ def test_a_signal_does_nothing_but_make_it_readable(pipe: SignalPipe) -> None:
     assert not is_readable(pipe)
 
 
-def test_signals_that_are_ignored_outside_are_told() -> None:
-    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+def test_signals_that_were_ignored_before_are_received() -> None:
+    previous = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         with SignalPipe(NUMBERS) as pipe:
             signal.raise_signal(signal.SIGCHLD)
             assert pipe.take() == [signal.SIGCHLD]
         assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGCHLD, before)
+        signal.signal(signal.SIGCHLD, previous)
 
 
-def test_signals_of_somebody_else_are_left_to_him(pipe: SignalPipe) -> None:
-    came: list[int] = []
-    before = signal.signal(signal.SIGUSR2, lambda number, _frame: came.append(number))
+def test_other_signals_keep_their_handlers(pipe: SignalPipe) -> None:
+    received: list[int] = []
+    previous = signal.signal(signal.SIGUSR2, lambda number, _frame: received.append(number))
     try:
         signal.raise_signal(signal.SIGUSR2)
         assert pipe.take() == []
-        assert came == [signal.SIGUSR2]
+        assert received == [signal.SIGUSR2]
     finally:
-        signal.signal(signal.SIGUSR2, before)
+        signal.signal(signal.SIGUSR2, previous)
 
 
-def test_a_blocked_signal_comes_afterwards(pipe: SignalPipe) -> None:
+def test_a_blocked_signal_arrives_afterwards(pipe: SignalPipe) -> None:
     with pipe.blocked():
         signal.raise_signal(signal.SIGTERM)
         assert pipe.take() == []
@@ -66,7 +66,7 @@ def test_a_blocked_signal_comes_afterwards(pipe: SignalPipe) -> None:
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
-def test_everything_is_as_it_was_afterwards() -> None:
+def test_leaving_restores_handlers_and_the_wakeup_descriptor() -> None:
     def mine(*_: object) -> None:
         pass
 
@@ -102,11 +102,11 @@ def test_a_handler_that_is_not_pythons_becomes_the_default(
     set_handler(signal.SIGUSR1, before)
 
 
-def test_a_forked_process_may_leave_it() -> None:
+def test_a_forked_process_may_abandon_it() -> None:
     opened = descriptors()
     before = {number: signal.getsignal(number) for number in NUMBERS}
     pipe = SignalPipe(NUMBERS).__enter__()
-    pipe.leave()
+    pipe.abandon()
     try:
         assert [signal.getsignal(number) for number in NUMBERS] == [signal.SIG_DFL] * 3
         assert signal.set_wakeup_fd(-1) == -1
@@ -116,27 +116,27 @@ def test_a_forked_process_may_leave_it() -> None:
             signal.signal(number, handler)
 
 
-# Signals that wait for an action
+# Signals that are queued for an action
 
 
-def test_signals_wait_for_an_action_and_then_reach_it() -> None:
-    got: list[int] = []
-    with Signals(exits_at_once=False) as signals:
+def test_signals_are_queued_until_an_action_is_attached() -> None:
+    received: list[int] = []
+    with SignalQueue(exits_on_second_stop=False) as signals:
         for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1):
             signal.raise_signal(number)
-        signals.attach(got.append)
+        signals.attach(received.append)
         signal.raise_signal(signal.SIGTERM)
         signals.detach()
         signal.raise_signal(signal.SIGINT)
         assert signals.take() == [signal.SIGINT]
         assert signals.take() == []
-    assert got == [signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM]
+    assert received == [signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGTERM]
 
 
-def test_afterwards_the_handlers_are_those_of_before() -> None:
+def test_the_queue_restores_the_handlers() -> None:
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     before = [signal.getsignal(number) for number in numbers]
-    with Signals(exits_at_once=False):
+    with SignalQueue(exits_on_second_stop=False):
         assert handled_signals() == numbers
     assert [signal.getsignal(number) for number in numbers] == before
 
@@ -144,7 +144,7 @@ def test_afterwards_the_handlers_are_those_of_before() -> None:
 def test_only_a_second_stop_signal_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     statuses: list[int] = []
     monkeypatch.setattr(os, "_exit", statuses.append)
-    with Signals(exits_at_once=True):
+    with SignalQueue(exits_on_second_stop=True):
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM, signal.SIGHUP):
             signal.raise_signal(number)
         assert statuses == []
@@ -152,16 +152,16 @@ def test_only_a_second_stop_signal_ends_the_process(monkeypatch: pytest.MonkeyPa
     assert statuses == [128 + signal.SIGINT]
 
 
-def test_a_hangup_that_is_ignored_is_not_handled() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def test_sighup_stays_ignored_if_it_was_ignored() -> None:
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert signal.SIGHUP not in handled_signals()
-        with Signals(exits_at_once=False):
+        with SignalQueue(exits_on_second_stop=False):
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGHUP, previous)
 
 
-def test_a_signal_without_a_meaning_is_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    report_unused(signal.SIGUSR2)
+def test_an_unused_signal_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    log_unused(signal.SIGUSR2)
     assert caplog.messages == ["SIGUSR2 has no meaning here and is ignored"]

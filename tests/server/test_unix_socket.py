@@ -1,4 +1,4 @@
-"""Sockets at paths: whose file may be replaced, and whose file is removed."""
+"""Unix sockets: which files are replaced, and which are removed."""
 
 import errno
 import fcntl
@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cmux_proxy.server import unix_socket
-from cmux_proxy.server.unix_socket import PathSocket, listen_at
+from cmux_proxy.server.unix_socket import UnixSocket, listen_unix
 from tests.helpers.timing import LATER
 
 
@@ -25,17 +24,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "proxy.sock"
 
 
-def listening(path: Path, mode: int | None = None) -> PathSocket:
-    return listen_at(str(path), mode)
+def listening(path: Path, mode: int | None = None) -> UnixSocket:
+    return listen_unix(str(path), mode)
 
 
-def connects(path: Path) -> None:
+def connect(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
 
 
 def leave_stale(path: Path) -> int:
-    """Leave behind what a program does that was killed; return its inode."""
+    """Leave the socket of a dead program; return its inode."""
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
         dead.listen()
@@ -44,38 +43,38 @@ def leave_stale(path: Path) -> int:
 
 @contextmanager
 def umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
+    previous = os.umask(mask)
     try:
         yield
     finally:
-        os.umask(before)
+        os.umask(previous)
 
 
-# Whose place it is
+# Which files are replaced
 
 
-def test_it_listens_and_does_not_block_and_is_not_for_children(path: Path) -> None:
+def test_the_socket_is_nonblocking_and_not_inheritable(path: Path) -> None:
     with listening(path) as sock:
-        connects(path)
+        connect(path)
         assert not sock.getblocking()
         assert not sock.get_inheritable()
 
 
-def test_what_a_dead_program_left_is_replaced(path: Path) -> None:
+def test_the_socket_of_a_dead_program_is_replaced(path: Path) -> None:
     leave_stale(path)
     with listening(path):
-        connects(path)
+        connect(path)
 
 
-def test_where_somebody_listens_it_is_refused(path: Path) -> None:
+def test_a_socket_in_use_is_refused(path: Path) -> None:
     with listening(path):
         with pytest.raises(OSError, match="in use") as caught:
             listening(path)
         assert caught.value.errno == errno.EADDRINUSE
-        connects(path)
+        connect(path)
 
 
-def test_whoever_is_too_busy_to_take_a_connection_is_somebody_too(path: Path) -> None:
+def test_a_socket_with_a_full_backlog_is_in_use(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as other, ExitStack() as stack:
         other.bind(str(path))
         other.listen(0)
@@ -89,7 +88,7 @@ def test_whoever_is_too_busy_to_take_a_connection_is_somebody_too(path: Path) ->
         assert path.exists()
 
 
-def test_whoever_listens_for_something_else_is_somebody_too(path: Path) -> None:
+def test_a_socket_of_another_type_is_in_use(path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
         other.bind(str(path))
         with pytest.raises(OSError, match="in use"):
@@ -97,24 +96,26 @@ def test_whoever_listens_for_something_else_is_somebody_too(path: Path) -> None:
         assert path.exists()
 
 
-@pytest.mark.parametrize("kind", ["file", "folder", "link to nothing", "link to a dead socket"])
-def test_what_is_no_socket_is_never_replaced(path: Path, kind: str) -> None:
-    if kind == "file":
+@pytest.mark.parametrize(
+    "file_type", ["file", "folder", "link to nothing", "link to a dead socket"]
+)
+def test_a_file_that_is_not_a_socket_is_never_replaced(path: Path, file_type: str) -> None:
+    if file_type == "file":
         path.touch()
-    elif kind == "folder":
+    elif file_type == "folder":
         path.mkdir()
     else:
         target = path.with_name("target")
         path.symlink_to(target)
-        if kind == "link to a dead socket":
+        if file_type == "link to a dead socket":
             leave_stale(target)
-    before = path.lstat().st_ino
+    inode = path.lstat().st_ino
     with pytest.raises(OSError, match="File exists"):
         listening(path)
-    assert path.lstat().st_ino == before
+    assert path.lstat().st_ino == inode
 
 
-def test_a_folder_that_is_not_there_is_an_error(path: Path) -> None:
+def test_a_missing_directory_is_an_error(path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         listening(path / "deeper")
 
@@ -124,37 +125,35 @@ def test_a_path_that_is_too_long_is_an_error(path: Path) -> None:
         listening(path.with_name("n" * 200))
 
 
-def test_of_many_who_find_a_dead_socket_one_gets_the_place(path: Path) -> None:
+def test_one_of_many_threads_replaces_a_dead_socket(path: Path) -> None:
     leave_stale(path)
     barrier = threading.Barrier(8)
-    made: list[PathSocket] = []
+    sockets: list[UnixSocket] = []
     refused: list[OSError] = []
 
-    def claim() -> None:
+    def listen() -> None:
         barrier.wait()
         try:
-            made.append(listening(path))
+            sockets.append(listening(path))
         except OSError as error:
             refused.append(error)
 
-    threads = [threading.Thread(target=claim) for _ in range(8)]
+    threads = [threading.Thread(target=listen) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    [winner] = made
+    [winner] = sockets
     with winner:
         assert len(refused) == 7
-        connects(path)
+        connect(path)
 
 
 # Who may connect
 
 
 @pytest.mark.parametrize(("mode", "expected"), [(None, 0o750), (0o660, 0o660), (0o777, 0o777)])
-def test_the_file_has_the_mode_that_is_asked_for(
-    path: Path, mode: int | None, expected: int
-) -> None:
+def test_the_file_has_the_requested_mode(path: Path, mode: int | None, expected: int) -> None:
     with umask(0o027), listening(path, mode):
         assert stat.S_IMODE(path.lstat().st_mode) == expected
 
@@ -170,23 +169,23 @@ def test_closing_removes_the_file(path: Path) -> None:
     assert sock.fileno() == -1
 
 
-def test_the_file_may_go_before_those_who_wait_are_accepted(path: Path) -> None:
+def test_the_file_may_be_removed_before_the_backlog_is_accepted(path: Path) -> None:
     with listening(path) as sock, socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))
-        sock.remove()
+        sock.unlink()
         assert not path.exists()
         sock.accept()[0].close()
 
 
-def test_what_somebody_else_has_put_there_stays(path: Path) -> None:
+def test_the_file_of_another_socket_stays(path: Path) -> None:
     with listening(path) as first:
         path.unlink()
         with listening(path):
             first.close()
-            connects(path)
+            connect(path)
 
 
-def test_a_file_that_is_gone_is_no_error(path: Path) -> None:
+def test_a_missing_file_is_not_an_error(path: Path) -> None:
     with listening(path):
         path.unlink()
 
@@ -198,59 +197,56 @@ def test_a_forked_process_leaves_the_file_to_its_parent(path: Path) -> None:
             sock.close()
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
-        connects(path)
+        connect(path)
     assert not path.exists()
 
 
-def test_a_mode_that_cannot_be_had_leaves_no_file(
+def test_a_mode_that_cannot_be_set_leaves_no_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuses(*_: object) -> None:
+    def refuse(*_: object) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr("cmux_proxy.server.unix_socket.os.chmod", refuses)
+    monkeypatch.setattr("cmux_proxy.server.unix_socket.os.chmod", refuse)
     with pytest.raises(PermissionError):
         listening(path, 0o600)
     assert not path.exists()
 
 
-# Folders that somebody else has locked, or that cannot be read
+# Directories that another program has locked, or that are not readable
 
 
-def test_whoever_locks_the_folder_for_long_is_not_waited_for(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(unix_socket, "_LOCK_PATIENCE", 0.0)
+def test_a_lock_that_is_held_for_long_is_ignored(path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        with listening(path):
-            connects(path)
+        with listen_unix(str(path), None, lock_timeout=0.0):
+            connect(path)
     finally:
         os.close(folder)
 
 
 AS_NOBODY = """
 import os, sys
-from cmux_proxy.server.unix_socket import listen_at
+from cmux_proxy.server.unix_socket import listen_unix
 path = sys.argv[1]
 if os.getuid() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
-with listen_at(path, None):
+with listen_unix(path, None):
     print(oct(os.stat(os.path.dirname(path)).st_mode), os.path.exists(path))
 print(os.path.exists(path))
 """
 
 
-def test_a_folder_that_can_be_written_and_not_read_is_a_place_to_listen() -> None:
+def test_listening_in_a_directory_that_is_writable_but_not_readable() -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         os.chmod(folder, 0o300)
         if os.getuid() == 0:
             os.chown(folder, 65534, 65534)
         command = [sys.executable, "-c", AS_NOBODY, f"{folder}/proxy.sock"]
-        # Coverage has a file of its own for each process, which nobody may not write here.
+        # Coverage writes a file for each process, which the user nobody may not do here.
         variables = {**os.environ, "COVERAGE_PROCESS_CONFIG": ""}
         done = subprocess.run(command, capture_output=True, text=True, timeout=LATER, env=variables)
         assert (done.stdout, done.stderr) == ("0o40300 True\nFalse\n", "")

@@ -1,4 +1,4 @@
-"""One process: its event loop, its signals, and what it logs when something goes wrong."""
+"""One process: its event loop, its signals, and its logged errors."""
 
 import asyncio
 import builtins
@@ -19,8 +19,8 @@ import uvloop
 from cmux_proxy import Address, Config, ConfigError, ListenError, Proxy
 from cmux_proxy.server import worker
 from cmux_proxy.server.binding import bind
-from cmux_proxy.server.signals import Signals, handled_signals
-from cmux_proxy.server.worker import ACCEPTING, OnStart, loop_factory, run_alone, run_supervised
+from cmux_proxy.server.signals import SignalQueue, handled_signals
+from cmux_proxy.server.worker import HEARTBEAT, OnStart, loop_factory, run_single, run_supervised
 from tests.helpers.proxies import environment, local_config
 from tests.helpers.script import head
 from tests.helpers.timing import later, soon
@@ -29,29 +29,29 @@ from tests.helpers.wire import Wire, WireListener
 # The event loop
 
 
-def test_auto_takes_uvloop_where_it_is_installed() -> None:
+def test_auto_selects_uvloop_where_it_is_installed() -> None:
     assert loop_factory("auto") == ("uvloop", uvloop.new_event_loop)
     assert loop_factory("uvloop") == ("uvloop", uvloop.new_event_loop)
 
 
-def test_asyncio_is_taken_when_it_is_asked_for() -> None:
+def test_asyncio_is_selected_on_request() -> None:
     assert loop_factory("asyncio") == ("asyncio", asyncio.new_event_loop)
 
 
 @pytest.fixture
 def _without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
+    original = builtins.__import__
 
-    def without(name: str, *rest: Any, **more: Any) -> Any:
+    def without(name: str, *arguments: Any, **keywords: Any) -> Any:
         if name == "uvloop":
             raise ImportError(name)
-        return real(name, *rest, **more)
+        return original(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without)
 
 
 @pytest.mark.usefixtures("_without_uvloop")
-def test_without_uvloop_auto_takes_asyncio_and_uvloop_is_an_error() -> None:
+def test_without_uvloop_auto_selects_asyncio_and_uvloop_is_an_error() -> None:
     assert loop_factory("auto") == ("asyncio", asyncio.new_event_loop)
     with pytest.raises(ConfigError, match="not installed") as caught:
         loop_factory("uvloop")
@@ -61,24 +61,24 @@ def test_without_uvloop_auto_takes_asyncio_and_uvloop_is_an_error() -> None:
 # A run in this process
 
 
-def alone(config: Config, on_start: OnStart | None = None) -> None:
-    with Signals(exits_at_once=True) as signals:
-        run_alone(config, signals, on_start)
+def run_here(config: Config, on_start: OnStart | None = None) -> None:
+    with SignalQueue(exits_on_second_stop=True) as signals:
+        run_single(config, signals, on_start)
 
 
 @pytest.fixture(autouse=True)
-def _leave_the_process_alone() -> Iterator[None]:
-    # A closed uvloop leaves its own behind.
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+def _restore_process_state() -> Iterator[None]:
+    # A closed uvloop leaves its own handlers.
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     threshold = gc.get_threshold()
     yield
     gc.unfreeze()
     gc.set_threshold(*threshold)
-    for number, handler in before.items():
+    for number, handler in previous.items():
         signal.signal(number, handler)
 
 
-def test_it_runs_in_the_loop_that_was_chosen_until_a_signal_comes(loop_name: str) -> None:
+def test_it_runs_in_the_selected_loop_until_a_signal(loop_name: str) -> None:
     started: list[tuple[str, str]] = []
 
     def on_start(addresses: list[Address], name: str) -> None:
@@ -86,188 +86,184 @@ def test_it_runs_in_the_loop_that_was_chosen_until_a_signal_comes(loop_name: str
         assert addresses[0].port != 0
         os.kill(os.getpid(), signal.SIGTERM)
 
-    alone(local_config(loop=loop_name), on_start)
+    run_here(local_config(loop=loop_name), on_start)
     assert started == [(loop_name, loop_name)]
 
 
-def test_the_collector_is_spared_what_was_there_at_the_start(loop_name: str) -> None:
+def test_objects_from_the_start_are_frozen_for_the_collector(loop_name: str) -> None:
     def on_start(_addresses: list[Address], _name: str) -> None:
         asyncio.get_running_loop().call_later(0, os.kill, os.getpid(), signal.SIGTERM)
 
-    alone(local_config(loop=loop_name), on_start)
+    run_here(local_config(loop=loop_name), on_start)
     assert gc.get_freeze_count() > 0
     assert gc.get_threshold()[0] > 700
 
 
 def test_a_second_signal_exits_with_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    def exits(status: int) -> None:
+    def fake_exit(status: int) -> None:
         raise SystemExit(status)
 
-    class Sluggish(Proxy):
+    class HangingProxy(Proxy):
         async def drain(self, timeout: float | None = None) -> None:
             self._stop_accepting()
             os.kill(os.getpid(), signal.SIGINT)
             await asyncio.Event().wait()
 
-    monkeypatch.setattr(os, "_exit", exits)
-    monkeypatch.setattr(worker, "Proxy", Sluggish)
+    monkeypatch.setattr(os, "_exit", fake_exit)
+    monkeypatch.setattr(worker, "Proxy", HangingProxy)
     with pytest.raises(SystemExit) as caught:
-        alone(local_config(loop="asyncio"), lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        run_here(local_config(loop="asyncio"), lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     assert caught.value.code == 128 + signal.SIGINT
 
 
-def test_an_address_that_cannot_be_bound_is_an_error_of_the_caller(loop_name: str) -> None:
+def test_an_address_that_cannot_be_bound_is_raised(loop_name: str) -> None:
     with pytest.raises(ListenError):
-        alone(local_config(listen=["192.0.2.1:0"], loop=loop_name))
+        run_here(local_config(listen=["192.0.2.1:0"], loop=loop_name))
 
 
 # One of several, in this process
 
 
 class Lifeline:
-    """Both ends of a lifeline, and what to listen on."""
+    """Both ends of a lifeline, and a socket to listen on."""
 
     def __init__(self) -> None:
-        self.ours, self.its = socket.socketpair()
+        self.supervisor_end, self.worker_end = socket.socketpair()
         self.sockets = bind([Address("127.0.0.1", 0)])
         self.port: int = self.sockets[0].getsockname()[1]
 
     def run(self, loop_name: str, then: Callable[[], object]) -> None:
-        """Be a worker; `then` is called in a thread as soon as it says that it accepts."""
+        """Run as a worker; `then` is called in a thread after the first heartbeat."""
 
         def watch() -> None:
-            heard.append(self.ours.recv(1))
+            received.append(self.supervisor_end.recv(1))
             then()
 
-        heard: list[bytes] = []
+        received: list[bytes] = []
         watcher = threading.Thread(target=watch)
         watcher.start()
         signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
         try:
-            run_supervised(local_config(loop=loop_name), self.sockets, self.its)
+            run_supervised(local_config(loop=loop_name), self.sockets, self.worker_end)
             assert signal.pthread_sigmask(signal.SIG_BLOCK, []) >= set(handled_signals())
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
             watcher.join()
-        assert heard == [ACCEPTING]
+        assert received == [HEARTBEAT]
 
 
 @pytest.fixture
 def lifeline() -> Iterator[Lifeline]:
     line = Lifeline()
-    with line.ours, line.its, line.sockets[0]:
+    with line.supervisor_end, line.worker_end, line.sockets[0]:
         yield line
 
 
-def test_it_says_that_it_accepts_and_serves_until_the_lifeline_ends(
+def test_it_sends_a_heartbeat_and_serves_until_the_lifeline_ends(
     loop_name: str, lifeline: Lifeline
 ) -> None:
-    answers: list[bytes] = []
+    responses: list[bytes] = []
 
-    def ask() -> None:
+    def send_request() -> None:
         with socket.create_connection(("127.0.0.1", lifeline.port)) as client:
             client.sendall(head("GET / HTTP/1.1", "Host: a"))
-            answers.append(client.recv(12))
-        lifeline.ours.close()
+            responses.append(client.recv(12))
+        lifeline.supervisor_end.close()
 
-    lifeline.run(loop_name, ask)
-    assert answers == [b"HTTP/1.1 400"]
+    lifeline.run(loop_name, send_request)
+    assert responses == [b"HTTP/1.1 400"]
     assert lifeline.sockets[0].fileno() == -1
 
 
-def test_any_number_of_signals_is_one(loop_name: str, lifeline: Lifeline) -> None:
-    def signals() -> None:
+def test_several_signals_count_as_one(loop_name: str, lifeline: Lifeline) -> None:
+    def send_signals() -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
             signal.pthread_kill(threading.main_thread().ident or 0, number)
 
-    lifeline.run(loop_name, signals)
+    lifeline.run(loop_name, send_signals)
 
 
-def test_a_signal_that_came_before_it_could_be_handled_is_not_lost(
-    loop_name: str, lifeline: Lifeline
-) -> None:
+def test_a_signal_before_the_handlers_is_not_lost(loop_name: str, lifeline: Lifeline) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
     lifeline.run(loop_name, lambda: None)
 
 
 def test_a_worker_without_a_supervisor_ends(loop_name: str, lifeline: Lifeline) -> None:
-    lifeline.ours.close()
+    lifeline.supervisor_end.close()
     signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
     try:
-        run_supervised(local_config(loop=loop_name), lifeline.sockets, lifeline.its)
+        run_supervised(local_config(loop=loop_name), lifeline.sockets, lifeline.worker_end)
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
 
 
-# What is logged
+# Logged errors
 
 
 def logged(caplog: pytest.LogCaptureFixture, **context: Any) -> logging.LogRecord:
     with asyncio.Runner() as runner:
-        worker._log_exception(runner.get_loop(), {"message": "it went wrong", **context})
+        worker.log_loop_exception(runner.get_loop(), {"message": "it went wrong", **context})
     (record,) = caplog.records
     assert record.name == "cmux_proxy"
     return record
 
 
-def test_what_a_peer_or_the_machine_did_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_of_a_peer_or_the_machine_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     record = logged(caplog, exception=ConnectionResetError(104, "Connection reset by peer"))
     assert record.levelno == logging.WARNING
     assert record.getMessage() == "it went wrong: [Errno 104] Connection reset by peer"
     assert record.exc_info is None
 
 
-def test_a_lack_of_memory_is_one_line_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_memory_error_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     record = logged(caplog, exception=MemoryError())
     assert record.levelno == logging.WARNING
     assert record.getMessage() == "it went wrong: no memory is left"
     assert record.exc_info is None
 
 
-def test_a_defect_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    error = ZeroDivisionError("a defect")
+def test_a_bug_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    error = ZeroDivisionError("a bug")
     record = logged(caplog, exception=error)
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "it went wrong")
     assert record.exc_info is not None
     assert record.exc_info[1] is error
 
 
-def test_a_complaint_without_an_exception_is_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_without_an_exception_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     record = logged(caplog)
     assert (record.levelno, record.getMessage()) == (logging.ERROR, "it went wrong")
     assert not record.exc_info or record.exc_info[1] is None
 
 
-def test_the_loop_tells_the_worker_what_went_wrong(
-    loop_name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fails() -> None:
-        raise OSError(5, "as the test says")
+def test_errors_of_the_loop_are_logged(loop_name: str, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise OSError(5, "injected")
 
     def on_start(_addresses: list[Address], _name: str) -> None:
-        asyncio.get_running_loop().call_soon(fails)
+        asyncio.get_running_loop().call_soon(fail)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    alone(local_config(loop=loop_name), on_start)
+    run_here(local_config(loop=loop_name), on_start)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage().endswith("[Errno 5] as the test says")
+    assert record.getMessage().endswith("[Errno 5] injected")
 
 
-# A process of its own, made by an embedder
+# A process of an embedder
 
 PROGRAM = """
 from cmux_proxy import Config, run
-def told(addresses, loop):
+def on_start(addresses, loop):
     print(addresses[0].port, loop, flush=True)
-run(Config(listen=["127.0.0.1:0"], loop={loop!r}), told)
+run(Config(listen=["127.0.0.1:0"], loop={loop!r}), on_start)
 print("drained")
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_program_that_runs_the_proxy_serves_drains_and_goes_on(
+async def test_a_program_that_runs_the_proxy_serves_drains_and_continues(
     loop_name: str, number: signal.Signals
 ) -> None:
     process = await asyncio.create_subprocess_exec(
@@ -295,8 +291,8 @@ async def test_a_program_that_runs_the_proxy_serves_drains_and_goes_on(
                 with idle:
                     assert await soon(idle.receive()) == b""
                 await upstream.send(head("HTTP/1.1 204 No Content"))
-                answer = head("HTTP/1.1 204 No Content", "Connection: close")
-                assert await soon(client.receive_all()) == answer
+                response = head("HTTP/1.1 204 No Content", "Connection: close")
+                assert await soon(client.receive_all()) == response
         out, errors = await later(process.communicate())
     finally:
         if process.returncode is None:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from cmux_proxy.server.connection_limits import BACKLOG
+from cmux_proxy.net.socket_options import LISTEN_BACKLOG
 
 _Place = tuple[socket.AddressFamily, Any]
 
@@ -71,7 +71,7 @@ def _listening(
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
-        sock.listen(BACKLOG)
+        sock.listen(LISTEN_BACKLOG)
         sock.setblocking(False)
         opened.push(here.pop_all())
     return sock

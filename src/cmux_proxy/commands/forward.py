@@ -19,7 +19,7 @@ from cmux_proxy.commands.output import warn
 from cmux_proxy.commands.status_line import StatusLine
 from cmux_proxy.config.token_file import Tokens
 from cmux_proxy.config.values import PortRange
-from cmux_proxy.server.connection_limits import raise_limit
+from cmux_proxy.server.connection_limits import raise_descriptor_limit
 
 _NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
@@ -76,7 +76,7 @@ def forward_command(
     lines = lines_of(headers, token_file)
     wanted = [(each.local, ConnectRequest(each.port, workspace, lines)) for each in forwards]
     # Each connection takes two.
-    raise_limit()
+    raise_descriptor_limit()
     asyncio.run(_run(Forwarder(url, timeout), bind, wanted))
 
 

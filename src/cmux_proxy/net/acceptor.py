@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from cmux_proxy.net.asyncio_backend import is_asyncio
-from cmux_proxy.server.connection_limits import BACKLOG
+from cmux_proxy.net.socket_options import LISTEN_BACKLOG
 
 _AT_ONCE: Final = 8
 _RETRY_AFTER: Final = 1.0
@@ -95,7 +95,9 @@ class ServerAcceptor:
     async def _serve(self, sock: socket.socket) -> asyncio.AbstractServer:
         try:
             loop = self._arrivals.loop
-            return await loop.create_server(self._arrivals.factory, sock=sock, backlog=BACKLOG)
+            return await loop.create_server(
+                self._arrivals.factory, sock=sock, backlog=LISTEN_BACKLOG
+            )
         except OSError:
             sock.close()
             raise

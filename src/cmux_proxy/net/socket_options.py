@@ -4,6 +4,10 @@ import socket
 import struct
 from typing import Final
 
+# Connections that the kernel accepts before the process does: a burst of a thousand connections
+# must fit.
+LISTEN_BACKLOG: Final = 2048
+
 KEEP_ALIVE_IDLE: Final = 20
 KEEP_ALIVE_INTERVAL: Final = 10
 

@@ -1,15 +1,28 @@
-"""Processes and sockets.
+"""Processes and sockets: what serves, restarts, drains and reports, around the relay.
 
-binding      addresses and descriptors -> sockets that listen
-    unix_socket  those at paths
-    inherited    those that listen already
-listener     accepts on them; accepting can pause
-    accepting    connections out of one bound socket
-own          is this address one of ours?
-proxy        Proxy, the object an embedder holds
-worker       one process: loop, signals, drain
-notify       what systemd is told
-supervisor   one process or several: starts them, starts dead ones anew, passes signals on
-    slot     the place of one worker: its sockets, and the process that serves them
-    signals  signals that can be waited for without an event loop
+launch              one process or several: checks the system, and starts them
+supervisor          several processes: starts and restarts them, forwards signals
+    slot            the sockets of one process, and the process that serves them
+    fork            one new process that calls a function
+worker              one process: event loop, signals, drain
+proxy               Proxy, the object that an embedder holds; the composition root
+drain               closes idle connections first, then refuses requests
+reload              reads files again on SIGHUP
+binding             listening sockets for addresses and descriptors
+    unix_socket     those at paths
+    inherited       those that already listen
+listener            accepts on all of them; accepting can pause
+connection_limits   how many connections the descriptors allow
+self_addresses      whether an address is one of the proxy's own
+public_bind         whether an address is reachable without protection
+signals             queued for an event loop, or as a pipe without one
+notify              systemd: ready, stopping, alive
+line_stream         log lines on a standard stream, never blocking
+access_log_writer   the access log, written by a thread
+admin               the admin listener, in a process or beside it
+stats_rpc           statistics of workers for the admin process
+    stats_channels  the sockets for that
+    snapshot        the statistics of one worker
+telemetry, tracing  what observes exchanges; spans for OpenTelemetry
+optional_packages   whether an extra is installed
 """

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from cmux_proxy.config.proxy_config import Address, Config
 from cmux_proxy.net.acceptor import AcceptedConnections
-from cmux_proxy.server.binding import adopt, bind, bound_address
-from cmux_proxy.server.connection_limits import admin_connections
+from cmux_proxy.server.binding import adopt_sockets, bind, bound_address
+from cmux_proxy.server.connection_limits import max_admin_connections
 from cmux_proxy.server.listener import Listener
-from cmux_proxy.server.optional_packages import need
-from cmux_proxy.server.reload import TakeTokens, reload
-from cmux_proxy.server.signals import HANGUP, UNUSED, Signals, handled_signals, report_unused
+from cmux_proxy.server.optional_packages import require_packages
+from cmux_proxy.server.reload import ReplaceTokens, reload
+from cmux_proxy.server.signals import HANGUP, UNUSED, SignalQueue, handled_signals, log_unused
 from cmux_proxy.server.stats_rpc import OneWorker, SeveralWorkers
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
     admin = config.observability.admin
     if admin is None:
         return config, []
-    need("observability.admin", "admin", ("aiohttp", "prometheus_client"))
+    require_packages("observability.admin", "admin", ("aiohttp", "prometheus_client"))
     asked = Address.parse(admin, "observability.admin")
     sockets = bind([asked], config.observability.admin_unix_mode)
     address = bound_address(sockets[0])
@@ -52,7 +52,7 @@ async def administered(
     sockets: Sequence[socket.socket],
     source: OneWorker | SeveralWorkers,
     addresses: Sequence[Address] = (),
-) -> AsyncIterator[list[TakeTokens]]:
+) -> AsyncIterator[list[ReplaceTokens]]:
     """Answer on the admin listener's sockets, if there are any, while the context lasts.
 
     `addresses` are those at which the proxy itself listens, for links to it. Give what takes tokens
@@ -65,7 +65,7 @@ async def administered(
     from cmux_proxy.admin.reachability import Reachability
 
     reach = Reachability.of(config, addresses)
-    most = admin_connections()
+    most = max_admin_connections()
     # Readers of events stay; a quarter is left to all others.
     readers = most * 3 // 4
     pages = Pages(source, config.access, config.observability.metrics_per_port, reach, readers)
@@ -88,7 +88,7 @@ class AdminListener:
         arrivals = AcceptedConnections(
             asyncio.get_running_loop(), connections.open, connections.has_room
         )
-        self._listener = Listener(arrivals, adopt(sockets), bursts=False)
+        self._listener = Listener(arrivals, adopt_sockets(sockets), accepts_bursts=False)
 
     async def start(self) -> None:
         """Answer from now on."""
@@ -119,7 +119,7 @@ def run_admin(
 
     `addresses` are those at which the workers listen.
     """
-    with Signals(exits_at_once=False) as signals:
+    with SignalQueue(exits_on_second_stop=False) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
         answering = administered(config, sockets, SeveralWorkers(channels), addresses)
         asyncio.run(_serve(answering, config, signals, lifeline))
@@ -127,9 +127,9 @@ def run_admin(
 
 
 async def _serve(
-    answering: contextlib.AbstractAsyncContextManager[list[TakeTokens]],
+    answering: contextlib.AbstractAsyncContextManager[list[ReplaceTokens]],
     config: Config,
-    signals: Signals,
+    signals: SignalQueue,
     lifeline: socket.socket,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -142,7 +142,7 @@ async def _serve(
             if number == signal.SIGTERM:
                 stop.set()
             elif number in UNUSED:
-                report_unused(number)
+                log_unused(number)
             elif number == HANGUP:
                 reload(config, None, takers)
 

@@ -1,8 +1,8 @@
-"""Addresses and descriptors -> sockets that listen. Knows nothing of what is spoken on them.
+"""Listening sockets for addresses and descriptors. Does not know the protocol on them.
 
-An address that a wildcard on the same port covers is not bound again. Several workers get a socket
-each for one address, where the kernel can spread connections over them. Paths are bound in
-`unix_socket`, descriptors are looked at in `inherited`.
+An address that a wildcard on the same port covers is not bound again. Several workers get one
+socket each for an address where the kernel balances connections (SO_REUSEPORT). `unix_socket` binds
+paths, `inherited` checks descriptors.
 """
 
 import errno
@@ -17,22 +17,21 @@ from cmux_proxy.config.proxy_config import Address, Config
 from cmux_proxy.config.values import plain_address
 from cmux_proxy.errors import ListenError
 from cmux_proxy.net.ipv6_zone import from_sockaddr, to_sockaddr
-from cmux_proxy.net.socket_options import tune
-from cmux_proxy.server.connection_limits import BACKLOG
-from cmux_proxy.server.inherited import take_over
-from cmux_proxy.server.unix_socket import listen_at
+from cmux_proxy.net.socket_options import LISTEN_BACKLOG, tune
+from cmux_proxy.server.inherited import adopt_descriptor
+from cmux_proxy.server.unix_socket import listen_unix
 
-# Linux spreads connections over the sockets that share an address; macOS gives them all to one.
-_SPREADS: Final = sys.platform.startswith("linux")
+# Linux balances connections over the sockets that share an address; macOS uses one of them.
+_BALANCES_REUSEPORT: Final = sys.platform.startswith("linux")
 _IN_USE: Final = "the address is in use; `cmux-proxy ports` shows by whom"
 _PATH_IN_USE: Final = "another program listens there"
 
 
 def distinct_addresses(addresses: Sequence[Address], dual_stack: bool) -> list[Address]:
-    """Return what has to be bound: without duplicates and what a wildcard covers, in order.
+    """Return the addresses to bind in order, without duplicates and those that a wildcard covers.
 
-    `dual_stack` says whether [::] takes IPv4 connections too. Port 0 is covered by nothing, since
-    every socket gets a port of its own.
+    `dual_stack` is whether [::] accepts IPv4 connections too. Port 0 is never covered, because each
+    socket gets a different port.
     """
     wildcards = {
         address.port
@@ -55,23 +54,23 @@ def distinct_addresses(addresses: Sequence[Address], dual_stack: bool) -> list[A
 
 
 def is_dual_stack() -> bool:
-    """Return whether a socket bound to [::] takes IPv4 connections on this machine."""
+    """Return whether a socket bound to [::] accepts IPv4 connections on this machine."""
     if not socket.has_ipv6:
         return False
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
-            return _takes_ipv4(sock)
+            return _accepts_ipv4(sock)
     except OSError:
         return False
 
 
-def _takes_ipv4(sock: socket.socket) -> bool:
+def _accepts_ipv4(sock: socket.socket) -> bool:
     return sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 0
 
 
 def open_sockets(config: Config) -> list[socket.socket]:
-    """Return the sockets that a configuration names, inherited ones first; raise ListenError."""
-    inherited = _inherit(config.descriptors())
+    """Return the sockets of a configuration, inherited ones first; raise ListenError."""
+    inherited = _adopt_descriptors(config.descriptors())
     try:
         return inherited + bind(config.addresses(), config.unix_mode)
     except ListenError:
@@ -91,8 +90,8 @@ def bind(addresses: Sequence[Address], unix_mode: int | None = None) -> list[soc
     return bound
 
 
-def adopt(sockets: Sequence[socket.socket]) -> Sequence[socket.socket]:
-    """Give sockets that somebody else has bound the options of our own, and return them."""
+def adopt_sockets(sockets: Sequence[socket.socket]) -> Sequence[socket.socket]:
+    """Set the proxy's options on sockets that other code has bound, and return them."""
     for sock in sockets:
         if sock.family != socket.AF_UNIX:
             tune(sock, bound_address(sock).host)
@@ -100,49 +99,49 @@ def adopt(sockets: Sequence[socket.socket]) -> Sequence[socket.socket]:
     return sockets
 
 
-def open_shared(config: Config) -> list[list[socket.socket]]:
-    """Return for each worker the sockets that a configuration names; raise ListenError.
+def open_worker_sockets(config: Config) -> list[list[socket.socket]]:
+    """Return the sockets of a configuration for each worker; raise ListenError.
 
-    On Linux those of addresses are its own, and the kernel spreads connections over them. Elsewhere
-    all workers have the same ones, as always for Unix sockets and inherited ones: another socket
-    would take connections to its end that this one, which outlives the process, could keep.
+    On Linux each worker has its own socket for an IP address, and the kernel balances connections
+    over them. On other systems all workers share one socket, as they always share Unix sockets and
+    inherited ones: connections in the backlog of a worker's own socket would end with the worker.
     """
-    inherited = _inherit(config.descriptors())
+    inherited = _adopt_descriptors(config.descriptors())
     try:
-        groups = bind_shared(config.addresses(), config.workers, config.unix_mode)
+        groups = bind_worker_sockets(config.addresses(), config.workers, config.unix_mode)
     except ListenError:
         _close(inherited)
         raise
     return [inherited + group for group in groups]
 
 
-def bind_shared(
+def bind_worker_sockets(
     addresses: Sequence[Address], workers: int, unix_mode: int | None = None
 ) -> list[list[socket.socket]]:
-    """Return for each worker one bound socket per distinct address; raise ListenError."""
+    """Return one bound socket per distinct address for each worker; raise ListenError."""
     first = bind(addresses, unix_mode)
     groups = [first]
     try:
         while len(groups) < workers:
             groups.append([])
             for sock in first:
-                spreads = _SPREADS and sock.family != socket.AF_UNIX
-                groups[-1].append(_join(sock) if spreads else sock)
+                is_balanced = _BALANCES_REUSEPORT and sock.family != socket.AF_UNIX
+                groups[-1].append(_bind_reuseport(sock) if is_balanced else sock)
     except ListenError:
         _close({sock for group in groups for sock in group})
         raise
     return groups
 
 
-def _inherit(descriptors: Sequence[int]) -> list[socket.socket]:
-    taken: list[socket.socket] = []
+def _adopt_descriptors(descriptors: Sequence[int]) -> list[socket.socket]:
+    sockets: list[socket.socket] = []
     try:
-        taken.extend(map(take_over, descriptors))
+        sockets.extend(map(adopt_descriptor, descriptors))
     except ListenError:
-        _close(taken)
+        _close(sockets)
         raise
-    adopt(taken)
-    return taken
+    adopt_sockets(sockets)
+    return sockets
 
 
 def _close(sockets: Iterable[socket.socket]) -> None:
@@ -153,9 +152,9 @@ def _close(sockets: Iterable[socket.socket]) -> None:
 def _bind_one(address: Address, unix_mode: int | None) -> socket.socket:
     if address.path:
         try:
-            return listen_at(address.path, unix_mode)
+            return listen_unix(address.path, unix_mode)
         except OSError as error:
-            raise ListenError(str(address), _path_reason(error)) from None
+            raise ListenError(str(address), _unix_reason(error)) from None
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         return _listen(family, to_sockaddr(address.host, address.port))
@@ -163,39 +162,40 @@ def _bind_one(address: Address, unix_mode: int | None) -> socket.socket:
         raise ListenError(str(address), _reason(error)) from None
 
 
-def _join(first: socket.socket) -> socket.socket:
+def _bind_reuseport(first: socket.socket) -> socket.socket:
     """Return another socket on the address of one that listens.
 
-    Sharing is allowed only once `first` listens: until then anybody else's socket is a conflict.
+    SO_REUSEPORT is set only after `first` listens, so that a socket of another program is a
+    conflict.
     """
     try:
         first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        return _listen(first.family, first.getsockname(), shares=True)
+        return _listen(first.family, first.getsockname(), reuse_port=True)
     except OSError as error:
         raise ListenError(str(bound_address(first)), _reason(error)) from None
 
 
-def _listen(family: int, place: tuple[Any, ...], shares: bool = False) -> socket.socket:
+def _listen(family: int, name: tuple[Any, ...], reuse_port: bool = False) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shares:
+        if reuse_port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        tune(sock, place[0])
+        tune(sock, name[0])
         sock.setblocking(False)
-        sock.bind(place)
-        sock.listen(BACKLOG)
+        sock.bind(name)
+        sock.listen(LISTEN_BACKLOG)
     except OSError:
         sock.close()
         raise
     return sock
 
 
-def _path_reason(error: OSError) -> str:
+def _unix_reason(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return _PATH_IN_USE
     if error.errno == errno.EEXIST:
-        return "there is a file that is no socket"
+        return "the file there is not a socket"
     return os.strerror(error.errno) if error.errno else str(error)
 
 
@@ -205,39 +205,39 @@ def _reason(error: OSError) -> str:
     if error.errno == errno.EACCES:
         return "permission denied; ports below 1024 need privileges"
     if error.errno == errno.EADDRNOTAVAIL:
-        return "the address is not one of this machine's"
+        return "this machine does not have the address"
     if error.errno == errno.ENODEV:
-        return "there is no such network interface; `ip link` shows those that are there"
+        return "there is no such network interface; `ip link` lists them"
     return os.strerror(error.errno) if error.errno else str(error)
 
 
 def bound_address(sock: socket.socket) -> Address:
-    """Return the address a socket is bound to, with its real port."""
+    """Return the address that a socket is bound to, with its actual port."""
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
-        return Address("", 0, _path(name))
+        return Address("", 0, _format_unix_name(name))
     return Address(str(ipaddress.ip_address(from_sockaddr(name))), name[1])
 
 
-def _plain(host: str) -> str:
-    """Return an address of IPv4 that an IPv6 socket shows as one of IPv4, any other as it is."""
+def _unmap(host: str) -> str:
+    """Return the IPv4 address of a mapped IPv6 address, any other address unchanged."""
     return host if "%" in host else str(plain_address(host))
 
 
-def _path(name: str | bytes) -> str:
-    """Return the name of a Unix socket; "@" stands for the zero byte of one without a file."""
+def _format_unix_name(name: str | bytes) -> str:
+    """Return the name of a Unix socket; "@" stands for the zero byte of an abstract name."""
     text = os.fsdecode(name)
     return "@" + text[1:] if text.startswith("\0") else text or "@"
 
 
-def reached_addresses(sockets: Sequence[socket.socket]) -> list[Address]:
-    """Return all IP addresses at which sockets can be reached: some take IPv4 and IPv6."""
-    reached: list[Address] = []
+def reachable_addresses(sockets: Sequence[socket.socket]) -> list[Address]:
+    """Return all IP addresses at which sockets are reachable; some accept IPv4 and IPv6."""
+    reachable: list[Address] = []
     for sock in sockets:
         if sock.family == socket.AF_UNIX:
             continue
         address = bound_address(sock)
-        reached.append(Address(_plain(address.host), address.port))
-        if address.host == "::" and _takes_ipv4(sock):
-            reached.append(Address("0.0.0.0", address.port))  # noqa: S104
-    return reached
+        reachable.append(Address(_unmap(address.host), address.port))
+        if address.host == "::" and _accepts_ipv4(sock):
+            reachable.append(Address("0.0.0.0", address.port))  # noqa: S104
+    return reachable

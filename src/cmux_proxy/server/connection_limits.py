@@ -1,7 +1,7 @@
-"""How many connections the process's file descriptors allow, so that accepting never runs out.
+"""Connection limits that follow from the process's limit on file descriptors (RLIMIT_NOFILE).
 
-When a connection cannot be accepted for want of a descriptor, the event loops drop it or spin;
-so accepting pauses well before.
+Event loops drop connections or spin when they cannot accept because no descriptor is left, so
+accepting pauses well before. Does not know who accepts or counts connections.
 """
 
 import math
@@ -9,95 +9,100 @@ import resource
 from typing import Final, NamedTuple
 
 from cmux_proxy.errors import ListenError
+from cmux_proxy.net.socket_options import LISTEN_BACKLOG
 
-# Each client may need an upstream connection too; a fifth is left for everything else.
-_SHARE_OF_CLIENTS: Final = 0.8 / 2
-_SHARE_OF_REST: Final = 0.2
-# The event loop, the listening sockets, logs, name look-ups.
-_RESERVE: Final = 24
-# With fewer, event loops fail at their start, each in a way of its own.
-_MINIMUM: Final = 32
-# Connections to the admin listener, as far as they leave the proxy three quarters.
-_ADMIN_CONNECTIONS: Final = 64
-_ADMIN_SHARE: Final = 4
-# Questions of the admin process that a worker answers at a time, and those that it has given up.
-_QUESTIONS: Final = 16
+# Each client may need an upstream connection too; a fifth of the descriptors is for everything
+# else.
+_CLIENT_SHARE: Final = 0.8 / 2
+_BURST_SHARE: Final = 0.2
+# The event loop, the listening sockets, log files, DNS queries.
+_RESERVED_DESCRIPTORS: Final = 24
+# Event loops fail at their start with fewer descriptors, each with another error.
+_MIN_DESCRIPTORS: Final = 32
+# Connections of the admin listener, as long as three quarters of the descriptors are left.
+_MAX_ADMIN_CONNECTIONS: Final = 64
+_ADMIN_DIVISOR: Final = 4
+# Concurrent requests of the admin process to a worker, including those that it has abandoned.
+_MAX_STATS_REQUESTS: Final = 16
 
-# What may be accepted in one go before anybody is asked: a burst of a thousand connections must
-# find room in the kernel's queue.
-BACKLOG: Final = 2048
 # Enough for any machine that one process serves.
-_WANTED: Final = 65536
-_UNKNOWN: Final = 1024
+_RAISED_LIMIT: Final = 65536
+_ASSUMED_LIMIT: Final = 1024
 
 
-class Budget(NamedTuple):
-    """The most clients at a time, upstream connections before idle ones go, and room for bursts.
+class ConnectionLimits(NamedTuple):
+    """The limits of one worker; None and infinity mean unlimited.
 
-    None is no limit.
+    Idle upstream connections are closed above `max_upstreams`. `accepts_bursts` is whether there
+    are enough descriptors to accept a full backlog without checking `max_clients` in between.
     """
 
-    clients: float
-    upstreams: int | None
-    bursts: bool
+    max_clients: float
+    max_upstreams: int | None
+    accepts_bursts: bool
 
 
-def budget(clients: int | None = None, aside: int = 0) -> Budget:
-    """Return what RLIMIT_NOFILE allows, with at most so many clients.
+def connection_limits(max_clients: int | None = None, reserved: int = 0) -> ConnectionLimits:
+    """Return the limits that RLIMIT_NOFILE allows, with at most `max_clients`.
 
-    So many descriptors are set `aside`. A limit on clients is to be met exactly, so it leaves no
-    room for bursts.
+    `reserved` descriptors are left for other uses. A configured limit on clients holds exactly, so
+    it excludes bursts.
     """
-    most = math.inf if clients is None else clients
-    descriptors = limits()[0]
+    client_limit = math.inf if max_clients is None else max_clients
+    descriptors = descriptor_limits()[0]
     if descriptors == resource.RLIM_INFINITY:
-        return Budget(most, None, clients is None)
-    descriptors -= aside
-    room = max(1.0, min(descriptors * _SHARE_OF_CLIENTS, (descriptors - _RESERVE) / 2))
-    bursts = clients is None and descriptors * _SHARE_OF_REST >= BACKLOG
-    return Budget(min(most, room), int(room), bursts)
+        return ConnectionLimits(client_limit, None, max_clients is None)
+    descriptors -= reserved
+    room = max(1.0, min(descriptors * _CLIENT_SHARE, (descriptors - _RESERVED_DESCRIPTORS) / 2))
+    accepts_bursts = max_clients is None and descriptors * _BURST_SHARE >= LISTEN_BACKLOG
+    return ConnectionLimits(min(client_limit, room), int(room), accepts_bursts)
 
 
-def limits() -> tuple[int, int]:
+def descriptor_limits() -> tuple[int, int]:
     """Return the soft and the hard limit on descriptors.
 
-    A sandbox may forbid to ask, as it may forbid all else with `prlimit64`. Then the soft limit is
-    taken to be what it is on most systems, and is not raised.
+    A sandbox may forbid `prlimit64`. Then both limits are assumed to be what is usual, and the soft
+    limit is not raised.
     """
     try:
         return resource.getrlimit(resource.RLIMIT_NOFILE)
     except OSError:
-        return _UNKNOWN, _UNKNOWN
+        return _ASSUMED_LIMIT, _ASSUMED_LIMIT
 
 
-def check_limit(address: str) -> None:
-    """Raise ListenError, about an address to listen on, where the limit is too low to serve."""
-    allowed = limits()[0]
-    if allowed != resource.RLIM_INFINITY and allowed < _MINIMUM:
-        reason = f"only {allowed} open files are allowed (ulimit -n), and {_MINIMUM} are needed"
+def check_descriptor_limit(address: str) -> None:
+    """Raise ListenError for this address where the limit is too low to serve."""
+    soft_limit = descriptor_limits()[0]
+    if soft_limit != resource.RLIM_INFINITY and soft_limit < _MIN_DESCRIPTORS:
+        reason = (
+            f"only {soft_limit} open files are allowed (ulimit -n), "
+            f"and {_MIN_DESCRIPTORS} are needed"
+        )
         raise ListenError(address, reason)
 
 
-def admin_connections() -> int:
+def max_admin_connections() -> int:
     """Return how many connections the admin listener of this process may have."""
-    descriptors = limits()[0]
+    descriptors = descriptor_limits()[0]
     if descriptors == resource.RLIM_INFINITY:
-        return _ADMIN_CONNECTIONS
-    return max(2, min(_ADMIN_CONNECTIONS, descriptors // _ADMIN_SHARE))
+        return _MAX_ADMIN_CONNECTIONS
+    return max(2, min(_MAX_ADMIN_CONNECTIONS, descriptors // _ADMIN_DIVISOR))
 
 
-def set_aside_for_admin(workers: int) -> int:
-    """Return how many descriptors of a proxy are for the admin listener, one of so many."""
-    return admin_connections() if workers == 1 else min(_QUESTIONS, admin_connections())
+def reserved_for_admin(workers: int) -> int:
+    """Return how many descriptors each of these workers reserves for the admin listener."""
+    if workers == 1:
+        return max_admin_connections()
+    return min(_MAX_STATS_REQUESTS, max_admin_connections())
 
 
-def raise_limit() -> None:
-    """Raise the soft limit on descriptors towards the hard one, as far as it goes."""
-    soft, hard = limits()
-    wanted = _WANTED if hard == resource.RLIM_INFINITY else min(hard, _WANTED)
+def raise_descriptor_limit() -> None:
+    """Raise the soft limit on descriptors towards the hard limit, as far as possible."""
+    soft, hard = descriptor_limits()
+    wanted = _RAISED_LIMIT if hard == resource.RLIM_INFINITY else min(hard, _RAISED_LIMIT)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (OSError, ValueError):
-            # macOS has a lower limit that it does not tell; what there is has to do.
+            # macOS enforces a lower limit that it does not report; the current one stays.
             return

@@ -1,7 +1,7 @@
-"""Drain: what happens between the first signal and the last connection of one proxy.
+"""The drain of one proxy: from the first stop signal until its last connection has ended.
 
-Knows when idle connections close and from when on requests are refused. `proxy` stops accepting
-before, and waits until all connections have ended.
+Knows when idle connections are closed and from when requests are refused. Does not accept or stop
+accepting: `proxy` stops accepting before, and waits until all connections have ended.
 """
 
 import asyncio
@@ -12,56 +12,57 @@ from typing import Final
 
 from cmux_proxy.relay.services import Context
 
-# What a client sends before it can know of the drain arrives within so many seconds. Then it takes
-# some turns of the event loop to be read, more for a new connection; a loop that had no time for
-# them is late with both.
-ON_ITS_WAY: Final = 0.05
-_TURNS: Final = 10
-# A client that has just connected, or got an answer, sends its next request within so many seconds,
-# also where the machine is busy. It cannot know of the drain, and not every client tries again.
-NEXT_REQUEST: Final = 1.0
+# Seconds in which a request arrives that a client has sent before it could notice the drain. The
+# event loop then needs some iterations to read it, more for a new connection; a busy loop runs both
+# the timer and these iterations late.
+IN_FLIGHT_TIME: Final = 0.05
+_LOOP_ITERATIONS: Final = 10
+# Seconds in which a client that has just connected, or received a response, sends its next request,
+# also on a busy machine. It cannot notice the drain, and not every client retries.
+NEXT_REQUEST_TIME: Final = 1.0
 
 _log = logging.getLogger("cmux_proxy")
 
 
 class Drain:
-    """Ends a proxy's connections as they become idle, for at most `wait` seconds."""
+    """Closes a proxy's connections when they are idle, for at most `timeout` seconds."""
 
-    def __init__(self, context: Context, wait: float) -> None:
+    def __init__(self, context: Context, timeout: float) -> None:
         self._context = context
-        self._wait = wait
+        self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        self._begun = self._loop.create_future()
+        self._idle_closed = self._loop.create_future()
         context.is_draining = True
-        # Callbacks, since a coroutine would go on before what has just arrived is read.
-        self._loop.call_later(min(wait, ON_ITS_WAY), self._in_turns, _TURNS, self._begin)
-        refuse = partial(self._in_turns, _TURNS, self._refuse)
-        self._refusal = self._loop.call_later(min(wait, NEXT_REQUEST), refuse)
+        # Callbacks, because a coroutine would continue before data that has just arrived is read.
+        close_idle = partial(self._call_after_iterations, _LOOP_ITERATIONS, self._close_idle_first)
+        self._loop.call_later(min(timeout, IN_FLIGHT_TIME), close_idle)
+        refuse = partial(self._call_after_iterations, _LOOP_ITERATIONS, self._refuse)
+        self._refusal = self._loop.call_later(min(timeout, NEXT_REQUEST_TIME), refuse)
 
-    async def begun(self) -> None:
-        """Wait until the idle connections are closed."""
-        await asyncio.shield(self._begun)
+    async def wait_until_idle_closed(self) -> None:
+        """Wait until the connections that were idle at the start are closed."""
+        await asyncio.shield(self._idle_closed)
 
     def end(self) -> None:
-        """Forget what is still to be done; all connections have ended."""
+        """Cancel what is scheduled; all connections have ended."""
         self._refusal.cancel()
 
-    def _in_turns(self, turns: int, action: Callable[[], None]) -> None:
-        """Do something when the loop has turned so many times."""
-        if turns:
-            self._loop.call_soon(self._in_turns, turns - 1, action)
+    def _call_after_iterations(self, iterations: int, action: Callable[[], None]) -> None:
+        """Call `action` after this number of iterations of the loop."""
+        if iterations:
+            self._loop.call_soon(self._call_after_iterations, iterations - 1, action)
         else:
             action()
 
-    def _begin(self) -> None:
-        """Close connections that have been idle for some time."""
+    def _close_idle_first(self) -> None:
+        """Close the connections that have been idle since before the drain."""
         self._close_idle()
-        self._begun.set_result(None)
-        # What was closed is gone by then.
-        self._in_turns(_TURNS, self._report)
+        self._idle_closed.set_result(None)
+        # The closed connections are no longer counted by then.
+        self._call_after_iterations(_LOOP_ITERATIONS, self._log_connections)
 
     def _refuse(self) -> None:
-        """Begin no further request, and close all connections that carry none."""
+        """Refuse further requests, and close all connections without a request."""
         self._context.is_refusing = True
         self._close_idle()
 
@@ -71,9 +72,9 @@ class Drain:
         for upstream in self._context.pool.drain():
             upstream.close()
 
-    def _report(self) -> None:
-        """Log what the drain waits for, if it waits."""
+    def _log_connections(self) -> None:
+        """Log the connections that the drain waits for, if there are any."""
         clients, tunnels = len(self._context.clients), len(self._context.tunnels)
         if clients or tunnels:
             line = "draining: waits up to %g s; clients: %d, tunnels: %d"
-            _log.info(line, self._wait, clients, tunnels)
+            _log.info(line, self._timeout, clients, tunnels)

@@ -1,6 +1,7 @@
-"""Sockets that listen already when the process starts, by their descriptors.
+"""Sockets that already listen when the process starts, given by their descriptors.
 
-systemd passes them as sd_listen_fds(3) says; other programs, and shells, just leave them open.
+systemd passes them as sd_listen_fds(3) describes; other programs and shells just leave them open.
+Does not bind anything.
 """
 
 import os
@@ -11,53 +12,53 @@ from typing import Final, NamedTuple
 
 from cmux_proxy.errors import ListenError
 
-_FIRST: Final = 3
-# So many descriptors are named in an error.
-_MOST_NAMED: Final = 4
+_FIRST_DESCRIPTOR: Final = 3
+# How many descriptors an error names.
+_MAX_NAMED: Final = 4
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
-class Passed(NamedTuple):
-    """The descriptors that LISTEN_FDS names, and why they are not for this process, if so."""
+class InheritedSockets(NamedTuple):
+    """The descriptors of LISTEN_FDS, or the reason why they are not for this process."""
 
     descriptors: list[int]
     problem: str = ""
 
 
-def passed_descriptors(environment: MutableMapping[str, str]) -> Passed:
-    """Return what LISTEN_FDS names; forget it, since no other process may take it."""
+def take_listen_fds(environment: MutableMapping[str, str]) -> InheritedSockets:
+    """Return the descriptors of LISTEN_FDS; remove the variables, so that no child sees them."""
     pid = environment.pop("LISTEN_PID", "")
     count = environment.pop("LISTEN_FDS", "")
     environment.pop("LISTEN_FDNAMES", None)
     if not re.fullmatch(r"[0-9]{1,5}", count, re.ASCII) or not int(count):
-        return Passed([])
-    descriptors = list(range(_FIRST, _FIRST + int(count)))
+        return InheritedSockets([])
+    descriptors = list(range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)))
     if pid == str(os.getpid()):
-        return Passed(descriptors)
-    names = ",".join(f"fd://{number}" for number in descriptors[:_MOST_NAMED])
-    whose = f"process {pid}" if re.fullmatch(r"[0-9]+", pid, re.ASCII) else "another process"
-    return Passed(
+        return InheritedSockets(descriptors)
+    names = ",".join(f"fd://{number}" for number in descriptors[:_MAX_NAMED])
+    owner = f"process {pid}" if re.fullmatch(r"[0-9]+", pid, re.ASCII) else "another process"
+    return InheritedSockets(
         [],
-        f"it was passed to {whose} (LISTEN_PID), and this is {os.getpid()}; use --listen {names} "
-        "where that process left it open, or say where else to listen",
+        f"it was passed to {owner} (LISTEN_PID), and this is {os.getpid()}; use --listen {names} "
+        "if that process left it open, or listen on another address",
     )
 
 
-def take_over(descriptor: int) -> socket.socket:
-    """Return the socket of a descriptor; raise ListenError unless it listens for streams."""
+def adopt_descriptor(descriptor: int) -> socket.socket:
+    """Return the socket of a descriptor; raise ListenError unless it is a listening stream."""
     try:
         sock = socket.socket(fileno=descriptor)
     except OSError as error:
         raise ListenError(f"fd://{descriptor}", os.strerror(error.errno or 0)) from None
-    if not _listens(sock):
-        # It is not ours to close.
+    if not _is_listening_stream(sock):
+        # The descriptor stays open because it belongs to another part of the process.
         sock.detach()
-        raise ListenError(f"fd://{descriptor}", "it is not a TCP or Unix socket that listens")
+        raise ListenError(f"fd://{descriptor}", "it is not a listening TCP or Unix socket")
     sock.set_inheritable(False)
     return sock
 
 
-def _listens(sock: socket.socket) -> bool:
+def _is_listening_stream(sock: socket.socket) -> bool:
     return (
         sock.family in _FAMILIES
         and sock.type == socket.SOCK_STREAM

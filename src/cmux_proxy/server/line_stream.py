@@ -1,9 +1,9 @@
-"""The proxy's own lines on a standard stream: written without waiting for whoever reads it.
+"""Writes the proxy's own log lines to a standard stream without waiting for its reader.
 
-A pipe that nobody reads is full at some time, and a terminal may be halted; a write that waits
-there would hold the event loop, and the end of the process with it. Lines that find no room wait
-here, and those for which there is no room here either are counted and lost. There is no thread, so
-that the supervisor may fork. The access log has a thread, `log_writing`: its lines are many.
+A pipe without a reader fills up, and a terminal may be halted; a blocking write would then hold the
+event loop, and the end of the process with it. Lines that the stream does not take are buffered
+here; lines that exceed the buffer are counted and lost. Uses no thread, so that the supervisor may
+fork. The access log has a thread (`access_log_writer`) because it has many more lines.
 """
 
 import contextlib
@@ -15,69 +15,71 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TextIO
 
-# So many bytes wait. POSIX writes no more than 512 at once in any case; Linux 4096.
-MAX_WAITING: Final = 65536
-_AT_ONCE: Final = getattr(select, "PIPE_BUF", 512)
+# The size of the buffer, in bytes.
+MAX_BUFFERED: Final = 65536
+# POSIX guarantees that 512 bytes are written at once; Linux guarantees 4096.
+_CHUNK_SIZE: Final = getattr(select, "PIPE_BUF", 512)
 
-# Writes some bytes and returns how many; raises BlockingIOError where none are taken now.
+# Writes some bytes and returns how many; raises BlockingIOError where the stream takes none now.
 Write = Callable[[bytes], int]
 
 
 class LineStream:
-    """Takes texts in the place of a text stream; `write` never waits and never fails."""
+    """Replaces a text stream; `write` never waits and never fails."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._waiting = b""
-        self._lost = 0
+        # Bytes that the stream has not taken, and lines lost since the last report of that.
+        self.buffered = b""
+        self.lost_lines = 0
         self._owner = os.getpid()
-        self._descriptor, self._write = _unblocked(stream)
+        self._descriptor, self._write = _open_nonblocking(stream)
 
     def write(self, text: str) -> int:
-        """Write a text, or keep it for the next time; return its length."""
+        """Write a text, or buffer it until the next call; return its length."""
         if self._descriptor < 0:
-            # A stream of the program's own, such as one in memory.
+            # A stream without a descriptor, such as one in memory.
             return self._stream.write(text)
         if self._owner != os.getpid():
-            # What waits in the process that was forked is written there.
-            self._owner, self._waiting, self._lost = os.getpid(), b"", 0
-        self._send()
+            # The parent process writes what it had buffered before the fork.
+            self._owner, self.buffered, self.lost_lines = os.getpid(), b"", 0
+        self._flush_buffer()
         data = text.encode("utf-8", "backslashreplace")
-        if self._lost and not self._waiting:
-            data = b"cmux-proxy: lines lost, since nobody reads them: %d\n" % self._lost + data
-            self._lost = 0
-        if len(self._waiting) + len(data) <= MAX_WAITING:
-            self._waiting += data
-            self._send()
+        if self.lost_lines and not self.buffered:
+            report = b"cmux-proxy: lines lost because nobody read them: %d\n" % self.lost_lines
+            data = report + data
+            self.lost_lines = 0
+        if len(self.buffered) + len(data) <= MAX_BUFFERED:
+            self.buffered += data
+            self._flush_buffer()
         else:
-            self._lost += 1
+            self.lost_lines += 1
         return len(text)
 
     def flush(self) -> None:
-        """Write what waits, if somebody takes it."""
+        """Write what is buffered, as far as the stream takes it."""
         if self._descriptor < 0:
             self._stream.flush()
         else:
-            self._send()
+            self._flush_buffer()
 
-    def _send(self) -> None:
-        """Write as much of what waits as is taken at once."""
+    def _flush_buffer(self) -> None:
         try:
-            while self._waiting:
-                written = self._write(self._waiting[:_AT_ONCE])
-                self._waiting = self._waiting[written:]
+            while self.buffered:
+                written = self._write(self.buffered[:_CHUNK_SIZE])
+                self.buffered = self.buffered[written:]
         except BlockingIOError:
             return
         except OSError:
-            # Nobody can read it any more, or the disk is full.
-            self._waiting = b""
+            # The reader has gone, or the disk is full.
+            self.buffered = b""
 
 
-def _unblocked(stream: TextIO) -> tuple[int, Write]:
-    """Return a descriptor for a stream, -1 where it has none, and what writes to it at once.
+def _open_nonblocking(stream: TextIO) -> tuple[int, Write]:
+    """Return a descriptor for a stream, -1 where it has none, and a function that never blocks.
 
-    To make the stream's own descriptor non-blocking would make it so for everybody who has it, the
-    shell above all. Opening it again makes one that shares nothing but what is written.
+    The stream's own descriptor stays blocking, because that flag is shared with all processes that
+    have it open, the shell above all. Opening the file again yields an independent flag.
     """
     try:
         stream.flush()
@@ -86,7 +88,7 @@ def _unblocked(stream: TextIO) -> tuple[int, Write]:
     except (OSError, ValueError):
         return -1, len
     if stat.S_ISSOCK(mode):
-        return descriptor, partial(_send_at_once, descriptor)
+        return descriptor, partial(_send_nonblocking, descriptor)
     if not stat.S_ISREG(mode):
         with contextlib.suppress(OSError):
             flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -95,7 +97,7 @@ def _unblocked(stream: TextIO) -> tuple[int, Write]:
     return descriptor, partial(_write_if_ready, descriptor)
 
 
-def _send_at_once(descriptor: int, data: bytes) -> int:
+def _send_nonblocking(descriptor: int, data: bytes) -> int:
     sock = socket.socket(fileno=descriptor)
     try:
         return sock.send(data, socket.MSG_DONTWAIT)
@@ -104,7 +106,7 @@ def _send_at_once(descriptor: int, data: bytes) -> int:
 
 
 def _write_if_ready(descriptor: int, data: bytes) -> int:
-    """Write where it cannot be opened again; a pipe that is ready takes `_AT_ONCE` bytes."""
+    """Write to a blocking descriptor; a pipe that polls ready takes `_CHUNK_SIZE` bytes."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     if not poll.poll(0):

@@ -1,7 +1,6 @@
-"""Accepts connections on sockets that listen. Knows nothing of what is spoken on them.
+"""Accepts connections on all listening sockets of one proxy. Does not know the protocol on them.
 
-Accepting can pause, so that connections wait in the kernel's queue while this process has no room
-for them.
+Accepting can pause; new connections then wait in the kernel's backlog.
 """
 
 import asyncio
@@ -10,9 +9,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from cmux_proxy.net.acceptor import AcceptedConnections, acceptor
-from cmux_proxy.server.unix_socket import PathSocket
+from cmux_proxy.server.unix_socket import UnixSocket
 
-_RETRY_AFTER: Final = 1.0
+# Seconds until accepting is tried again after no descriptor was left.
+_RETRY_DELAY: Final = 1.0
 
 
 class Listener:
@@ -20,32 +20,34 @@ class Listener:
 
     def __init__(
         self,
-        arrivals: AcceptedConnections,
+        accepted: AcceptedConnections,
         sockets: Sequence[socket.socket],
-        bursts: bool,
+        accepts_bursts: bool,
+        retry_delay: float = _RETRY_DELAY,
     ) -> None:
-        self._loop = arrivals.loop
+        self._loop = accepted.loop
         self._sockets = list(sockets)
-        self._acceptors = [acceptor(arrivals, sock, bursts) for sock in sockets]
+        self._acceptors = [acceptor(accepted, sock, accepts_bursts) for sock in sockets]
+        self._retry_delay = retry_delay
         self._is_accepting = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Accept from now on."""
+        """Start to accept; raise OSError where the system does not allow it."""
         self._is_accepting = True
-        for each in self._acceptors:
-            await each.start()
+        for socket_acceptor in self._acceptors:
+            await socket_acceptor.start()
 
     def pause(self) -> None:
-        """Leave new connections in the kernel's queue; idempotent."""
+        """Leave new connections in the kernel's backlog; idempotent."""
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
         if self._is_accepting:
             self._is_accepting = False
-            for each in self._acceptors:
-                each.stop()
+            for socket_acceptor in self._acceptors:
+                socket_acceptor.stop()
 
     def resume(self) -> None:
         """Accept again; idempotent."""
@@ -57,26 +59,26 @@ class Listener:
 
     async def _resume(self) -> None:
         try:
-            for each in self._acceptors:
+            for socket_acceptor in self._acceptors:
                 if self._is_accepting:
-                    await each.start()
+                    await socket_acceptor.start()
         except OSError:
-            # There is no descriptor left to accept with: try again when some may be free.
+            # No descriptor is left for accepting; some may be free later.
             self.pause()
-            self._retry = self._loop.call_later(_RETRY_AFTER, self.resume)
+            self._retry = self._loop.call_later(self._retry_delay, self.resume)
 
     def finish(self) -> None:
-        """Stop for good and free the addresses; who has connected by now is accepted still."""
+        """Accept the connections in the backlog, then stop and free the addresses."""
         for sock in self._sockets:
-            if isinstance(sock, PathSocket):
-                sock.remove()
+            if isinstance(sock, UnixSocket):
+                sock.unlink()
         if self._is_accepting:
-            for each in self._acceptors:
-                each.finish()
+            for socket_acceptor in self._acceptors:
+                socket_acceptor.finish()
         self.close()
 
     def close(self) -> None:
-        """Stop for good and free the addresses."""
+        """Stop accepting for good and free the addresses."""
         self.pause()
         for sock in self._sockets:
             sock.close()

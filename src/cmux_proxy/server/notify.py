@@ -1,7 +1,7 @@
-"""What a service tells systemd: that it is ready, that it ends, and that it is alive.
+"""Service notifications to systemd: ready, stopping and alive (sd_notify(3)).
 
-The protocol is that of sd_notify(3): a datagram of lines for a socket that a variable names. It is
-a promise of systemd's, and all there is to it are the lines below, so no library is needed.
+The protocol is a datagram of lines to the socket that a variable names. systemd guarantees that it
+is stable, so no library is needed.
 """
 
 import logging
@@ -16,81 +16,95 @@ from cmux_proxy.config.proxy_config import Address
 
 _log = logging.getLogger("cmux_proxy")
 
-# systemd may be slow to take a datagram; nobody waits longer for that, in seconds.
-_PATIENCE: Final = 1.0
+# Seconds that a notification may block while systemd does not read.
+_SEND_TIMEOUT: Final = 1.0
 _MICROSECONDS: Final = 1e6
 
 
 class Notifier:
-    """Tells the service's state to whoever asked for it, and nobody where nobody did.
+    """Sends the service's state to systemd; does nothing where systemd does not expect it.
 
-    `watchdog` is after how many silent seconds the service counts as dead; None is never.
+    `watchdog_timeout` is the number of seconds without a notification after which systemd treats
+    the service as hung; None where there is no watchdog.
     """
 
-    def __init__(self, address: str = "", watchdog: float | None = None) -> None:
+    def __init__(
+        self,
+        address: str = "",
+        watchdog_timeout: float | None = None,
+        send_timeout: float = _SEND_TIMEOUT,
+    ) -> None:
         self._address = address
-        self.watchdog = watchdog
+        self._send_timeout = send_timeout
+        self.watchdog_timeout = watchdog_timeout
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str]) -> Self:
-        """Read what systemd asks for; forget it, as it is for this process alone."""
+        """Read systemd's variables; remove them, because they are for this process alone."""
         address = environment.pop("NOTIFY_SOCKET", "")
         period = environment.pop("WATCHDOG_USEC", "")
         pid = environment.pop("WATCHDOG_PID", "")
-        is_meant = pid in ("", str(os.getpid()))
-        if not address or not is_meant or not re.fullmatch(r"0*[1-9][0-9]{0,15}", period, re.ASCII):
+        is_for_this_process = pid in ("", str(os.getpid()))
+        is_period = re.fullmatch(r"0*[1-9][0-9]{0,15}", period, re.ASCII)
+        if not address or not is_for_this_process or not is_period:
             return cls(address)
         return cls(address, int(period) / _MICROSECONDS)
 
     @property
-    def beat(self) -> float | None:
-        """How often each of several processes has to say something; None where nobody asks."""
-        return None if self.watchdog is None else self.watchdog / 4
+    def heartbeat_interval(self) -> float | None:
+        """Seconds between the heartbeats of each worker; None where there is no watchdog."""
+        return None if self.watchdog_timeout is None else self.watchdog_timeout / 4
 
     def ready(self, addresses: Sequence[Address]) -> None:
-        """Tell that connections are accepted."""
-        self._tell("READY=1", "STATUS=listening on " + ", ".join(map(str, addresses)))
+        """Notify that connections are accepted."""
+        self._send("READY=1", "STATUS=listening on " + ", ".join(map(str, addresses)))
 
     def stopping(self) -> None:
-        """Tell that the service drains."""
-        self._tell("STOPPING=1", "STATUS=draining")
+        """Notify that the service drains."""
+        self._send("STOPPING=1", "STATUS=draining")
 
     def alive(self) -> None:
-        """Tell that the service does what it should."""
-        self._tell("WATCHDOG=1")
+        """Notify the watchdog that the service works."""
+        self._send("WATCHDOG=1")
 
-    def _tell(self, *lines: str) -> None:
+    def _send(self, *lines: str) -> None:
         if not self._address:
             return
-        # "@" stands for the zero byte of an address without a file.
+        # "@" stands for the zero byte of an abstract address.
         address = re.sub("^@", "\0", self._address)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.settimeout(_PATIENCE)
+                sock.settimeout(self._send_timeout)
                 sock.sendto("\n".join(lines).encode(), address)
         except OSError as error:
-            _log.warning("systemd cannot be told %s: %s", lines[0], error)
+            _log.warning("cannot notify systemd of %s: %s", lines[0], error)
 
 
 class Watchdog:
-    """When to tell that several processes are alive: in time, and only if all of them are."""
+    """Notifies systemd's watchdog for several processes, as long as all of them send heartbeats.
+
+    Does not know a clock: `now` and the times of heartbeats are of one monotonic clock, in seconds.
+    """
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
-        # Half of what systemd waits for, as it recommends; also how long a process may be silent.
-        self._half = math.inf if notifier.watchdog is None else notifier.watchdog / 2
-        self._due = math.inf
+        # systemd recommends half of its timeout; also the longest time between two heartbeats.
+        timeout = notifier.watchdog_timeout
+        self._interval = math.inf if timeout is None else timeout / 2
+        self._next_notification = math.inf
 
     def start(self, now: float) -> None:
-        """Begin to tell: the service is ready."""
-        self._due = now + self._half
+        """Start: the service is ready."""
+        self._next_notification = now + self._interval
 
-    def date(self, now: float) -> float | None:
-        """Return when to look next if nothing is heard until then."""
-        return self._due if now < self._due < math.inf else None
+    def next_check(self, now: float) -> float | None:
+        """Return when to call `check` if no heartbeat arrives before; None for never."""
+        return self._next_notification if now < self._next_notification < math.inf else None
 
-    def look(self, now: float, heard: Iterable[float]) -> None:
-        """Tell it if it is time to; `heard` is when each process has said something last."""
-        if now >= self._due and all(now - last <= self._half for last in heard):
+    def check(self, now: float, heartbeats: Iterable[float]) -> None:
+        """Notify if it is time; `heartbeats` are the times of each process's latest heartbeat."""
+        if now >= self._next_notification and all(
+            now - heartbeat <= self._interval for heartbeat in heartbeats
+        ):
             self._notifier.alive()
-            self._due = now + self._half
+            self._next_notification = now + self._interval

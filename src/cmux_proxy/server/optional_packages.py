@@ -1,4 +1,4 @@
-"""What is installed with an extra only: looked for before it is imported."""
+"""Packages that are installed with an extra only; checked before they are imported."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from cmux_proxy.errors import ConfigError
 
 
-def need(field: str, extra: str, packages: Sequence[str]) -> None:
-    """Raise ConfigError for a field of the configuration that needs what is not there."""
-    if not all(map(_is_there, packages)):
-        reason = f"needs what is not installed: pip install 'cmux-proxy[{extra}]'"
+def require_packages(field: str, extra: str, packages: Sequence[str]) -> None:
+    """Raise ConfigError for a field of the configuration if one of these packages is missing."""
+    if not all(map(_is_installed, packages)):
+        reason = f"needs packages that are not installed: pip install 'cmux-proxy[{extra}]'"
         raise ConfigError(field, reason)
 
 
-def _is_there(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
-        # What it would be a part of is not there.
+        # The parent package is missing.
         return False

@@ -1,6 +1,7 @@
-"""Proxy: the object that an embedder holds. Builds everything one worker needs, starts and ends it.
+"""Proxy: the object that an embedder holds. The composition root: builds what one worker needs.
 
-Runs in whatever event loop it is started in and touches neither signals nor logging set-up.
+Runs in the event loop in which it is started. Does not know signals, processes or the set-up of
+logging.
 """
 
 import asyncio
@@ -8,7 +9,6 @@ import logging
 import socket
 from collections.abc import Sequence
 from functools import partial
-from types import TracebackType
 from typing import Self, cast
 
 from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST, Address, Config
@@ -18,11 +18,16 @@ from cmux_proxy.observe.access_log import log
 from cmux_proxy.observe.observer import Sink
 from cmux_proxy.relay.services import Context
 from cmux_proxy.routing.router import Router
-from cmux_proxy.server.binding import adopt, bound_address, open_sockets, reached_addresses
-from cmux_proxy.server.connection_limits import budget, set_aside_for_admin
+from cmux_proxy.server.binding import (
+    adopt_sockets,
+    bound_address,
+    open_sockets,
+    reachable_addresses,
+)
+from cmux_proxy.server.connection_limits import connection_limits, reserved_for_admin
 from cmux_proxy.server.drain import Drain
 from cmux_proxy.server.listener import Listener
-from cmux_proxy.server.self_addresses import OwnAddresses
+from cmux_proxy.server.self_addresses import SelfAddresses
 from cmux_proxy.server.snapshot import Snapshot, snapshot
 from cmux_proxy.server.telemetry import Telemetry
 
@@ -32,9 +37,9 @@ _log = logging.getLogger("cmux_proxy")
 class Proxy:
     """A proxy with the given configuration; `router` replaces the routing rules.
 
-    `on_record` is told of the exchanges that the access log is for, in place of the logger; it is
-    called in the event loop, and must neither wait nor raise.
-    Use it as an asynchronous context manager, or call `start` and later `drain` or `close`.
+    `on_record` receives the records of the access log instead of the logger. It is called in the
+    event loop, and must neither block nor raise.
+    Use the proxy as an asynchronous context manager, or call `start` and later `drain` or `close`.
     """
 
     def __init__(
@@ -48,7 +53,7 @@ class Proxy:
         self._router = router or _default_router(self._config)
         self._addresses: list[Address] = []
         self._context: Context | None = None
-        self._audience: Telemetry | None = None
+        self._telemetry: Telemetry | None = None
         self._listener: Listener | None = None
         self._emptied = asyncio.Event()
         self._drain: Drain | None = None
@@ -59,31 +64,36 @@ class Proxy:
         return list(self._addresses)
 
     async def start(self, sockets: Sequence[socket.socket] | None = None) -> None:
-        """Bind and accept; raise ListenError, or RuntimeError when started already.
+        """Bind and accept; raise ListenError, or RuntimeError if it has been started already.
 
-        Where `sockets` that listen already are given, nothing is bound, and they are the proxy's
-        from now on: the end closes them.
+        With `sockets`, which must listen already, nothing is bound; the proxy owns and closes them.
         """
         if self._context is not None:
             raise RuntimeError("the proxy has been started already")
         loop = asyncio.get_running_loop()
-        sockets = open_sockets(self._config) if sockets is None else adopt(sockets)
+        sockets = open_sockets(self._config) if sockets is None else adopt_sockets(sockets)
         self._addresses = [bound_address(sock) for sock in sockets]
-        own = OwnAddresses([*reached_addresses(sockets), *_admin_addresses(self._config)])
+        addresses = [*reachable_addresses(sockets), *_admin_addresses(self._config)]
+        self_addresses = SelfAddresses(addresses)
         has_admin = self._config.observability.admin is not None
-        aside = set_aside_for_admin(self._config.workers) if has_admin else 0
-        allowed = budget(self._config.limits.clients, aside)
-        self._audience = Telemetry(self._config.observability, self._on_record)
+        reserved = reserved_for_admin(self._config.workers) if has_admin else 0
+        limits = connection_limits(self._config.limits.clients, reserved)
+        self._telemetry = Telemetry(self._config.observability, self._on_record)
         context = Context(
-            self._config, loop, self._router, own.covers, allowed.upstreams, self._audience.observer
+            self._config,
+            loop,
+            self._router,
+            self_addresses.covers,
+            limits.max_upstreams,
+            self._telemetry.observer,
         )
-        context.most_clients = allowed.clients
+        context.most_clients = limits.max_clients
         context.on_change = self._pace_accepting
         self._context = context
         # A protocol does not inherit asyncio.Protocol: that would cost every connection a dict.
         factory = cast(Factory, partial(ClientConnection, context))
         self._listener = Listener(
-            AcceptedConnections(loop, factory, context.has_room), sockets, allowed.bursts
+            AcceptedConnections(loop, factory, context.has_room), sockets, limits.accepts_bursts
         )
         try:
             await self._listener.start()
@@ -93,24 +103,24 @@ class Proxy:
         context.ticker.start()
 
     async def drain(self, timeout: float | None = None) -> None:
-        """Stop accepting, let what is under way finish, close the rest after `timeout` seconds.
+        """Stop accepting, let exchanges finish, close the remaining ones after `timeout` seconds.
 
         The default is `timeouts.drain` of the configuration. Idempotent.
         """
         context = self._context
         if context is None:
             return
-        wait = self._config.timeouts.drain if timeout is None else timeout
+        seconds = self._config.timeouts.drain if timeout is None else timeout
         try:
-            async with asyncio.timeout(wait):
-                await self._begin_drain(context, wait)
-                await self._emptiness(context)
+            async with asyncio.timeout(seconds):
+                await self._begin_drain(context, seconds)
+                await self._wait_until_empty(context)
         except TimeoutError:
-            _tell_what_is_cut(context, wait)
+            _log_closed(context, seconds)
         await self.close()
 
     async def close(self) -> None:
-        """End everything at once. Idempotent."""
+        """Close all connections immediately. Idempotent."""
         context = self._context
         if context is None:
             return
@@ -120,54 +130,49 @@ class Proxy:
         context.ticker.stop()
         for connection in [*context.clients, *context.tunnels]:
             connection.abort()
-        await self._emptiness(context)
+        await self._wait_until_empty(context)
         self._close_idle_upstreams(context)
         context.dialer.close()
         context.conduit.close()
-        if self._audience is not None:
-            await self._audience.close()
+        if self._telemetry is not None:
+            await self._telemetry.close()
 
     def replace_tokens(self, tokens: Sequence[str]) -> None:
-        """Ask requests that come from now on for one of these tokens; only if there were some."""
+        """Require one of these tokens from now on; does nothing where no tokens were configured."""
         if self._context is not None and self._context.access is not None:
             self._context.access.replace_tokens(tokens)
 
-    def snapshot(self, most: int = 0) -> Snapshot:
-        """Return what it does and has done, as plain data, and at most so many connections.
+    def snapshot(self, max_connections: int = 0) -> Snapshot:
+        """Return the proxy's statistics as plain data, with at most `max_connections` connections.
 
         Raises RuntimeError before the start, and where nothing is counted (`observability.admin`).
         """
         context = self._context
         if context is None or context.observer is None or not context.observer.is_counting:
             raise RuntimeError("nothing is counted")
-        return snapshot(context, context.observer, most)
+        return snapshot(context, context.observer, max_connections)
 
     async def __aenter__(self) -> Self:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def _stop_accepting(self) -> None:
         if self._listener is not None:
             self._listener.close()
 
-    async def _begin_drain(self, context: Context, wait: float) -> None:
-        """Stop accepting, and close what is idle once requests on their way have been read."""
+    async def _begin_drain(self, context: Context, timeout: float) -> None:
+        """Stop accepting, and close idle connections after requests in flight have been read."""
         if self._drain is None:
-            self._drain = Drain(context, wait)
+            self._drain = Drain(context, timeout)
             if self._listener is not None:
                 self._listener.finish()
-        await self._drain.begun()
+        await self._drain.wait_until_idle_closed()
 
-    async def _emptiness(self, context: Context) -> None:
-        """Wait until no connection of a client is left."""
+    async def _wait_until_empty(self, context: Context) -> None:
+        """Wait until all client connections have ended."""
         while context.clients or context.tunnels:
             self._emptied.clear()
             await self._emptied.wait()
@@ -177,7 +182,7 @@ class Proxy:
             connection.close()
 
     def _pace_accepting(self) -> None:
-        """Pause accepting where descriptors would run out, resume when there is room again."""
+        """Pause accepting before descriptors run out; resume when there is room again."""
         context = self._context
         listener = self._listener
         if context is None or listener is None:
@@ -191,7 +196,7 @@ class Proxy:
 
 
 def _admin_addresses(config: Config) -> list[Address]:
-    """Return where the admin listener is reached, which is no upstream either."""
+    """Return the addresses of the admin listener, which must not be an upstream either."""
     if config.observability.admin is None:
         return []
     address = Address.parse(config.observability.admin, "observability.admin")
@@ -208,12 +213,12 @@ def _default_router(config: Config) -> Router:
     )
 
 
-def _tell_what_is_cut(context: Context, wait: float) -> None:
-    """Say what a drain ends that has not ended by itself."""
+def _log_closed(context: Context, timeout: float) -> None:
+    """Log the connections that have not ended within the drain timeout."""
     if context.clients or context.tunnels:
         _log.info(
-            "%d clients and %d tunnels were still there after %g s of draining, and are cut",
+            "%d clients and %d tunnels were still open after %g s of draining, and are closed",
             len(context.clients),
             len(context.tunnels),
-            wait,
+            timeout,
         )

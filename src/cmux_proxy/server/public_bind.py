@@ -1,4 +1,4 @@
-"""Who can reach the proxy: is an address bound for everybody, with nothing that keeps them out?"""
+"""Whether an address is bound publicly, so that other machines reach the proxy without a check."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from cmux_proxy.config.sections import Access
 from cmux_proxy.config.values import plain_address
 
 
-def reachable_by_all(addresses: Sequence[Address], access: Access) -> list[Address]:
-    """Return those that other machines reach, unless a token, ports or clients are asked for."""
+def unprotected_addresses(addresses: Sequence[Address], access: Access) -> list[Address]:
+    """Return the addresses that other machines reach, if no token, port or client rule applies."""
     if access.tokens or access.allow_ports or access.deny_ports or access.allow_clients:
         return []
-    return [one for one in addresses if _is_reached_by_others(one)]
+    return [address for address in addresses if _is_public(address)]
 
 
-def admin_seen_by_all(address: Address, access: Access) -> bool:
-    """Return whether other machines see the admin listener, which nothing but a token restricts."""
-    return not access.tokens and _is_reached_by_others(address)
+def is_admin_unprotected(address: Address, access: Access) -> bool:
+    """Return whether other machines reach the admin listener, which only a token can protect."""
+    return not access.tokens and _is_public(address)
 
 
-def _is_reached_by_others(address: Address) -> bool:
+def _is_public(address: Address) -> bool:
     return not address.path and not plain_address(address.host).is_loopback

@@ -1,6 +1,6 @@
-"""What a process reads again at a hang-up: the file of the access log, and that of the tokens.
+"""Reload on SIGHUP: opens the access log's file again, and reads the tokens' file again.
 
-What cannot be read leaves what was there before, and a line in the log.
+If a file cannot be read, the old state stays and a warning is logged.
 """
 
 import logging
@@ -15,38 +15,38 @@ from cmux_proxy.server.access_log_writer import LogWriter, has_file
 
 _log = logging.getLogger("cmux_proxy")
 
-# Takes tokens in the place of those before.
-TakeTokens = Callable[[Sequence[str]], None]
+# Replaces the tokens.
+ReplaceTokens = Callable[[Sequence[str]], None]
 
 
 def can_reload(config: Config) -> bool:
-    """Return whether there is something to read again; where there is not, a hang-up drains."""
+    """Return whether there is a file to reload; without one, SIGHUP drains."""
     return has_file(config.observability) or config.access.token_file is not None
 
 
-def reload(config: Config, log: LogWriter | None, takers: Sequence[TakeTokens]) -> None:
-    """Open the file of the access log again, and give the tokens of their file to `takers`."""
+def reload(config: Config, log: LogWriter | None, subscribers: Sequence[ReplaceTokens]) -> None:
+    """Open the access log's file again, and pass the tokens of their file to all subscribers."""
     if log is not None:
         log.reopen()
     path = config.access.token_file
     if path is None:
         return
     try:
-        tokens = _tokens_of(path)
+        tokens = _read_tokens(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        _log.warning("the tokens cannot be read again, and stay as they were: %s: %s", path, reason)
+        _log.warning("cannot reload the tokens, the old ones stay valid: %s: %s", path, reason)
         return
-    for take in takers:
-        take(tokens)
-    _log.info("tokens read again: %d", len(tokens))
+    for replace_tokens in subscribers:
+        replace_tokens(tokens)
+    _log.info("tokens reloaded: %d", len(tokens))
 
 
-def _tokens_of(path: str) -> Sequence[str]:
+def _read_tokens(path: str) -> Sequence[str]:
     if not os.path.isfile(path):
-        # What a pipe had to say was said at the start, and nobody may wait for more.
+        # A pipe was read at the start; reading it again could block.
         os.stat(path)
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
     try:
         return Access(tokens=read_tokens(path)).tokens
     except ConfigError as error:

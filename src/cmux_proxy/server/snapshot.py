@@ -20,7 +20,7 @@ from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay.services import Context
 from cmux_proxy.relay.tunnel import Tunnel
-from cmux_proxy.server.connection_limits import limits
+from cmux_proxy.server.connection_limits import descriptor_limits
 
 Snapshot = dict[str, Any]
 
@@ -125,7 +125,7 @@ def _process() -> Snapshot:
     told: Snapshot = {
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "start_time": _STARTED,
-        "max_fds": limits()[0],
+        "max_fds": descriptor_limits()[0],
     }
     if sys.platform == "linux":
         with open("/proc/self/statm", encoding="ascii") as statm:

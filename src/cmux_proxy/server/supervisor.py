@@ -1,8 +1,8 @@
-"""Starts the workers, starts dead ones anew, passes signals on, and ends all of them.
+"""Starts the workers, restarts those that have ended, forwards signals, and stops all of them.
 
-It serves nobody and has neither threads nor an event loop, so that it can fork whenever a worker is
-missing. It speaks to systemd for all of them. Its neighbours are `running`, which makes one, and
-`slot`, the place of one worker.
+Serves no connection and has neither threads nor an event loop, so that it can fork whenever a
+worker is missing. Notifies systemd for all workers. Does not know what a worker does. Neighbours:
+`launch` creates it, `slot` has the process of one worker.
 """
 
 import logging
@@ -16,149 +16,148 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from cmux_proxy.server.notify import Notifier, Watchdog
-from cmux_proxy.server.signals import HANGUP, UNUSED, SignalPipe, handled_signals, report_unused
-from cmux_proxy.server.slot import Slot
+from cmux_proxy.server.signals import HANGUP, UNUSED, SignalPipe, handled_signals, log_unused
+from cmux_proxy.server.slot import ProcessSlot
 
 _log = logging.getLogger("cmux_proxy")
 
-# What a worker does with its sockets and its lifeline.
+# Seconds after the drain timeout until a process that has not ended is killed.
+KILL_GRACE: Final = 2.0
+
+# Called in a new process with its sockets and its lifeline.
 Serve = Callable[[Sequence[socket.socket], socket.socket], None]
-Job = tuple[Sequence[socket.socket], Serve]
-
-# A worker that does not end is killed so many seconds after the drain timeout.
-GRACE: Final = 2.0
 
 
-class Policy(NamedTuple):
-    """How long workers may drain, and whether a hang-up is for them to read files again."""
+class Job(NamedTuple):
+    """The sockets of a process, and the function that serves them."""
 
-    drain: float = 10.0
-    reloads: bool = False
+    sockets: Sequence[socket.socket]
+    serve: Serve
 
 
-_DEFAULT: Final = Policy()
+class SupervisorOptions(NamedTuple):
+    """The drain timeout in seconds, and whether workers have files to reload on SIGHUP."""
+
+    drain_timeout: float = 10.0
+    can_reload: bool = False
+
+
+_DEFAULT_OPTIONS: Final = SupervisorOptions()
 
 
 class Supervisor:
-    """Keeps a process for each job, a group of sockets and what to do with them; owns the sockets.
+    """Keeps one process running for each job; owns the sockets.
 
-    The job `last` is no worker's: its process ends when all others have. `on_stop` is called when
-    no worker is started any more.
+    `last_job` is not a worker: its process is stopped when all workers have ended. `on_stop` is
+    called when no worker will be started again.
     """
 
     def __init__(
         self,
         jobs: Sequence[Job],
         notifier: Notifier,
-        policy: Policy = _DEFAULT,
-        last: Job | None = None,
+        options: SupervisorOptions = _DEFAULT_OPTIONS,
+        last_job: Job | None = None,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
         self._notifier = notifier
         self._watchdog = Watchdog(notifier)
-        self._workers = [Slot(f"worker {n}", job[0]) for n, job in enumerate(jobs, start=1)]
-        self._last = None if last is None else Slot("the admin listener", last[0])
+        self._workers = [
+            ProcessSlot(f"worker {number}", job.sockets) for number, job in enumerate(jobs, start=1)
+        ]
+        self._last = None
+        if last_job is not None:
+            self._last = ProcessSlot("the admin listener", last_job.sockets)
         self._slots = self._workers if self._last is None else [*self._workers, self._last]
-        every_job = jobs if last is None else [*jobs, last]
-        self._serve = {slot.name: job[1] for slot, job in zip(self._slots, every_job, strict=True)}
+        all_jobs = jobs if last_job is None else [*jobs, last_job]
+        self._serve = {
+            slot.name: job.serve for slot, job in zip(self._slots, all_jobs, strict=True)
+        }
         self._signals = SignalPipe((*handled_signals(), signal.SIGCHLD))
-        self._policy = policy
+        self._options = options
         self._on_stop = on_stop
         self._is_stopping = False
-        self._is_last_told = False
-        self._killed_by = 0
+        self._is_last_stopping = False
+        self._killed_status = 0
         # When processes that have not ended are killed.
-        self._kills_at = math.inf
+        self._kill_at = math.inf
 
-    def run(self, on_accepting: Callable[[], None], early: Sequence[int] = ()) -> int:
-        """Supervise until a signal comes and all have ended; return the worst status.
+    def run(self, on_accepting: Callable[[], None], queued_signals: Sequence[int] = ()) -> int:
+        """Supervise until a stop signal and the end of all processes; return the worst status.
 
-        `on_accepting` is called once, as soon as all accept. `early` are the signals that have come
-        before.
+        `on_accepting` is called once, as soon as all processes accept. `queued_signals` are those
+        received before the call.
         """
-        is_told = False
+        was_accepting = False
         try:
             with self._signals:
-                self._obey(early)
+                self._handle_signals(queued_signals)
                 while not (self._is_stopping and all(slot.is_empty for slot in self._slots)):
                     self._start_missing()
                     self._wait()
-                    self._obey(self._signals.take())
+                    self._handle_signals(self._signals.take())
                     self._reap()
-                    self._end_last()
-                    self._kill_late()
-                    if not is_told and all(slot.is_accepting for slot in self._slots):
-                        is_told = True
+                    self._stop_last()
+                    self._kill_overdue()
+                    if not was_accepting and all(slot.is_accepting for slot in self._slots):
+                        was_accepting = True
                         on_accepting()
                         self._watchdog.start(time.monotonic())
-                    self._watch()
+                    self._check_watchdog()
         finally:
             self._close()
-        return self._killed_by or max(slot.status for slot in self._workers)
+        return self._killed_status or max(slot.exit_status for slot in self._workers)
 
     def _start_missing(self) -> None:
         if self._is_stopping:
             return
         now = time.monotonic()
         for slot in self._slots:
-            if slot.starts_at is not None and slot.starts_at <= now:
-                # A signal that came before the new process has handlers of its own would end it.
+            if slot.next_start is not None and slot.next_start <= now:
+                # A signal before the new process has its handlers would end it.
                 with self._signals.blocked():
                     slot.start(partial(self._work, slot), now)
 
-    def _work(self, mine: Slot, lifeline: socket.socket) -> None:
-        """In the new process: keep what is its own, and serve."""
-        self._signals.leave()
+    def _work(self, own_slot: ProcessSlot, lifeline: socket.socket) -> None:
+        """Serve, in the new process, after closing what belongs to other slots."""
+        self._signals.abandon()
         for slot in self._slots:
-            slot.hang_up()
+            slot.close_lifeline()
             for sock in slot.sockets:
-                if sock not in mine.sockets:
+                if sock not in own_slot.sockets:
                     sock.close()
-        self._serve[mine.name](mine.sockets, lifeline)
+        self._serve[own_slot.name](own_slot.sockets, lifeline)
 
     def _wait(self) -> None:
-        """Wait for a signal, for news from a worker, or until one has to be started."""
+        """Wait for a signal, a heartbeat, or the next deadline."""
         poll = select.poll()
         poll.register(self._signals, select.POLLIN)
-        awaited = {fd: slot for slot in self._slots if (fd := slot.awaited()) is not None}
-        for fd in awaited:
+        lifelines = {fd: slot for slot in self._slots if (fd := slot.lifeline_fd()) is not None}
+        for fd in lifelines:
             poll.register(fd, select.POLLIN)
-        for fd, _events in poll.poll(self._patience()):
-            if fd in awaited:
-                awaited[fd].hear(time.monotonic())
+        startable = () if self._is_stopping else self._slots
+        timeout = poll_timeout(time.monotonic(), startable, self._watchdog, self._kill_at)
+        for fd, _events in poll.poll(timeout):
+            if fd in lifelines:
+                lifelines[fd].read_lifeline(time.monotonic())
 
-    def _patience(self) -> float | None:
-        """Return how many milliseconds there are until a worker, or the watchdog, wants something.
+    def _check_watchdog(self) -> None:
+        """Notify systemd's watchdog if all workers work; while stopping some may have ended."""
+        running = [slot for slot in self._workers if not (self._is_stopping and slot.is_empty)]
+        self._watchdog.check(time.monotonic(), [slot.last_heartbeat for slot in running])
 
-        A worker that is silent is waited for without an end: it is heard when it comes back.
-        """
-        now = time.monotonic()
-        dates = [self._watchdog.date(now)]
-        if self._kills_at < math.inf:
-            dates.append(self._kills_at)
-        if not self._is_stopping:
-            dates += [slot.starts_at for slot in self._slots]
-        soonest = min((date for date in dates if date is not None), default=None)
-        # Rounded up: to wake up too early would be to spin.
-        return None if soonest is None else max(0, math.ceil((soonest - now) * 1000))
-
-    def _watch(self) -> None:
-        """Have systemd told that all is well, if it is; at the end some may be gone."""
-        present = [slot for slot in self._workers if not (self._is_stopping and slot.is_empty)]
-        self._watchdog.look(time.monotonic(), [slot.heard_at for slot in present])
-
-    def _obey(self, numbers: Sequence[int]) -> None:
-        """Do what signals ask for; before reaping, since a worker may have got the same ones."""
+    def _handle_signals(self, numbers: Sequence[int]) -> None:
+        """Act on signals; call it before reaping, because workers may have got the same signals."""
         for number in numbers:
             if number in UNUSED:
-                report_unused(number)
-            elif number == HANGUP and self._policy.reloads:
+                log_unused(number)
+            elif number == HANGUP and self._options.can_reload:
                 for slot in self._slots:
-                    slot.signal(number)
+                    slot.send_signal(number)
             elif number == signal.SIGCHLD or (number == HANGUP and self._is_stopping):
                 continue
             elif self._is_stopping:
-                self._killed_by = 128 + number
+                self._killed_status = 128 + number
                 for slot in self._slots:
                     slot.kill()
             else:
@@ -166,36 +165,36 @@ class Supervisor:
 
     def _stop(self) -> None:
         self._is_stopping = True
-        self._kills_at = time.monotonic() + self._policy.drain + GRACE
+        self._kill_at = time.monotonic() + self._options.drain_timeout + KILL_GRACE
         self._notifier.stopping()
         if self._on_stop is not None:
             self._on_stop()
         for slot in self._workers:
             # First, so that the addresses are free as soon as the workers stop accepting.
-            slot.close()
+            slot.close_sockets()
         for slot in self._workers:
-            slot.signal(signal.SIGTERM)
+            slot.send_signal(signal.SIGTERM)
 
-    def _kill_late(self) -> None:
-        """End the processes that do not follow: they are stopped, or hang."""
-        if time.monotonic() < self._kills_at:
+    def _kill_overdue(self) -> None:
+        """Kill the processes that have not ended in time because they are suspended or hang."""
+        if time.monotonic() < self._kill_at:
             return
-        self._kills_at = math.inf
-        late = [slot for slot in self._workers if not slot.is_empty]
-        for slot in late or [slot for slot in self._slots if not slot.is_empty]:
+        self._kill_at = math.inf
+        overdue = [slot for slot in self._workers if not slot.is_empty]
+        for slot in overdue or [slot for slot in self._slots if not slot.is_empty]:
             _log.warning("%s does not end, and is killed", slot.name)
             slot.kill()
 
-    def _end_last(self) -> None:
-        """End the process that is to see the others' end, once it has."""
+    def _stop_last(self) -> None:
+        """Stop the process of the last job once all workers have ended."""
         last = self._last
-        if last is None or last.is_empty or not self._is_stopping or self._is_last_told:
+        if last is None or last.is_empty or not self._is_stopping or self._is_last_stopping:
             return
         if all(slot.is_empty for slot in self._workers):
-            self._is_last_told = True
-            self._kills_at = time.monotonic() + GRACE
-            last.close()
-            last.signal(signal.SIGTERM)
+            self._is_last_stopping = True
+            self._kill_at = time.monotonic() + KILL_GRACE
+            last.close_sockets()
+            last.send_signal(signal.SIGTERM)
 
     def _reap(self) -> None:
         now = time.monotonic()
@@ -203,7 +202,22 @@ class Supervisor:
             slot.reap(now, restarts=not self._is_stopping)
 
     def _close(self) -> None:
-        """Let go of everything; workers that are left drain by themselves."""
+        """Close everything; workers that still run drain because their lifelines end."""
         for slot in self._slots:
-            slot.hang_up()
-            slot.close()
+            slot.close_lifeline()
+            slot.close_sockets()
+
+
+def poll_timeout(
+    now: float, startable: Sequence[ProcessSlot], watchdog: Watchdog, kill_at: float
+) -> int | None:
+    """Return the milliseconds until a slot starts, the watchdog is due, or processes are killed.
+
+    None means no timeout: a worker that sends no heartbeat is noticed when it sends one again.
+    """
+    deadlines = [watchdog.next_check(now), *(slot.next_start for slot in startable)]
+    if kill_at < math.inf:
+        deadlines.append(kill_at)
+    earliest = min((deadline for deadline in deadlines if deadline is not None), default=None)
+    # Rounded up, because waking up too early would spin.
+    return None if earliest is None else max(0, math.ceil((earliest - now) * 1000))

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from cmux_proxy._build import __version__
 from cmux_proxy.observe.record import Record
-from cmux_proxy.server.optional_packages import need
+from cmux_proxy.server.optional_packages import require_packages
 
 _NANOSECONDS: Final = 1_000_000_000
 # How long a delivery may take, further attempts included, in seconds.
@@ -20,7 +20,7 @@ _PATIENCE: Final = 2
 
 def need_tracing() -> None:
     """Raise ConfigError where the extra `otlp` is not installed."""
-    need(
+    require_packages(
         "observability.otlp",
         "otlp",
         ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),

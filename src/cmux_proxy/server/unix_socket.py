@@ -1,6 +1,7 @@
-"""Unix sockets: bound to a path that nobody alive has, and removed from there at the end.
+"""Unix sockets: bound to a path, of which a dead socket is removed, and unlinked at the end.
 
-Knows nothing of what is spoken on them. Their neighbour is `listener`, for all kinds of addresses.
+Does not know the protocol on them. Neighbours: `binding` binds addresses of all types, `listener`
+accepts on them.
 """
 
 import errno
@@ -13,61 +14,62 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from cmux_proxy.server.connection_limits import BACKLOG
+from cmux_proxy.net.socket_options import LISTEN_BACKLOG
 
-# How long another proxy is waited for, and how often it is looked for, in seconds.
-_LOCK_PATIENCE: Final = 1.0
-_LOCK_STEP: Final = 0.01
+# How long to wait for another proxy's lock, and how often to try, in seconds.
+_LOCK_TIMEOUT: Final = 1.0
+_LOCK_INTERVAL: Final = 0.01
 
 
-class PathSocket(socket.socket):
-    """A Unix socket that knows its file, and removes it when it is closed.
+class UnixSocket(socket.socket):
+    """A Unix socket that removes its file when it is closed.
 
-    It does so only in the process that has bound it, so that workers may close their copies, and
-    only if the file is still its own: by then another program may have put one there.
+    Only the process that bound the socket removes the file, so that workers may close their copies.
+    The file is removed only if it is still the socket's own, because another program may have
+    replaced it.
     """
 
     _path = ""
     _file: tuple[int, int] | None = None
     _owner = 0
 
-    def claim(self, path: str, mode: int | None) -> None:
+    def listen_at(self, path: str, mode: int | None) -> None:
         """Listen at a path, whose file gets this mode, or the umask's; raise OSError."""
         self.setblocking(False)
         self.bind(path)
         self._path = path
         self._owner = os.getpid()
-        self._file = _identity(path)
+        self._file = _file_identity(path)
         if mode is not None:
-            # In time: nobody can connect before it listens.
+            # In time, because no client can connect before `listen`.
             os.chmod(path, mode)
-        self.listen(BACKLOG)
+        self.listen(LISTEN_BACKLOG)
 
-    def remove(self) -> None:
-        """Remove its file, so that nobody new finds it; idempotent."""
-        # The socket is open here, so no other file can have its number by chance.
+    def unlink(self) -> None:
+        """Remove the file, so that no new client can connect; idempotent."""
+        # The socket is still open, so no other file can have its inode.
         if self._file is not None and self._owner == os.getpid():
-            if _identity(self._path) == self._file:
+            if _file_identity(self._path) == self._file:
                 os.unlink(self._path)
             self._file = None
 
     def close(self) -> None:
-        """Remove its file, and close it; idempotent."""
-        self.remove()
+        """Remove the file, and close the socket; idempotent."""
+        self.unlink()
         super().close()
 
 
-def listen_at(path: str, mode: int | None) -> PathSocket:
+def listen_unix(path: str, mode: int | None, lock_timeout: float = _LOCK_TIMEOUT) -> UnixSocket:
     """Return a socket that listens at a path; raise OSError.
 
-    A file that a dead program has left there is replaced, a socket on which somebody listens is
-    not, nor is any other file.
+    Replaces a socket that a dead program has left there. Does not replace a socket that a program
+    listens on, or any other file.
     """
-    with _alone_in(os.path.dirname(path)):
-        _remove_stale(path)
-        sock = PathSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with _directory_lock(os.path.dirname(path), lock_timeout):
+        _remove_stale_socket(path)
+        sock = UnixSocket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.claim(path, mode)
+            sock.listen_at(path, mode)
         except OSError:
             sock.close()
             raise
@@ -75,39 +77,39 @@ def listen_at(path: str, mode: int | None) -> PathSocket:
 
 
 @contextmanager
-def _alone_in(folder: str) -> Iterator[None]:
-    """Wait until no other proxy is about to listen in a folder.
+def _directory_lock(directory: str, timeout: float) -> Iterator[None]:
+    """Exclude other proxies from binding a socket in this directory at the same time.
 
-    One that has bound its socket and does not listen yet looks like a dead one. A proxy holds the
-    lock for an instant. So whoever keeps it for longer is something else, and is not waited for;
-    nor is anybody where the folder may be written but not read, and so cannot be locked.
+    A proxy that has bound its socket and does not listen yet looks like a dead one. A proxy holds
+    the lock for an instant, so a longer holder is another program, and the lock is ignored. It is
+    also ignored where the directory is writable but not readable, because it cannot be opened.
     """
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     except PermissionError:
         yield
         return
     try:
-        _lock(descriptor)
+        _lock_or_time_out(descriptor, timeout)
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> None:
-    end = time.monotonic() + _LOCK_PATIENCE
+def _lock_or_time_out(descriptor: int, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= end:
+            if time.monotonic() >= deadline:
                 return
-            time.sleep(_LOCK_STEP)
+            time.sleep(_LOCK_INTERVAL)
         else:
             return
 
 
-def _remove_stale(path: str) -> None:
+def _remove_stale_socket(path: str) -> None:
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -121,12 +123,12 @@ def _remove_stale(path: str) -> None:
         except ConnectionRefusedError:
             os.unlink(path)
         except OSError:
-            # Somebody is there who does not take it now, or not from us; binding will fail.
+            # A program listens whose backlog is full or which refuses this user; binding fails.
             return
 
 
-def _identity(path: str) -> tuple[int, int] | None:
-    """Return what tells a file from all others, None where there is none."""
+def _file_identity(path: str) -> tuple[int, int] | None:
+    """Return the device and inode of a file, None where there is no file."""
     try:
         status = os.lstat(path)
     except OSError:

@@ -1,6 +1,7 @@
-"""One process: which event loop, which signals, and the drain at the end.
+"""One process that serves: its event loop, its signals, and its drain at the end.
 
-Alone, or one of several: then it has a lifeline, whose other end only the supervisor holds.
+The only process, or one of several. One of several has a lifeline, a socket whose other end only
+the supervisor holds. Does not start other processes.
 """
 
 import asyncio
@@ -21,25 +22,25 @@ from cmux_proxy.server.admin import administered
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.reload import can_reload, reload
-from cmux_proxy.server.signals import HANGUP, UNUSED, Signals, handled_signals, report_unused
+from cmux_proxy.server.signals import HANGUP, UNUSED, SignalQueue, handled_signals, log_unused
 from cmux_proxy.server.snapshot import Snapshot
 from cmux_proxy.server.stats_rpc import OneWorker, StatsResponder
 
 _log = logging.getLogger("cmux_proxy")
 
-# What a worker says on its lifeline once it accepts, and again as long as it does if that matters.
-ACCEPTING: Final = b"\0"
-# The interpreter would look for garbage whenever there are 700 more objects than before.
-_COLLECT_AFTER: Final = 10_000
+# Sent on the lifeline as soon as the worker accepts, and again at intervals if there is a watchdog.
+HEARTBEAT: Final = b"\0"
+# Objects between two garbage collections; the interpreter's default is 700.
+_COLLECTION_THRESHOLD: Final = 10_000
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 OnStart = Callable[[list[Address], str], None]
 
 
 def loop_factory(name: str) -> tuple[str, LoopFactory]:
-    """Return the name and the maker of the event loop that `auto`, `uvloop` or `asyncio` picks.
+    """Return the name and the factory of the event loop for `auto`, `uvloop` or `asyncio`.
 
-    Raises ConfigError when uvloop is asked for and not installed.
+    Raises ConfigError where uvloop is requested and not installed.
     """
     if name != "asyncio":
         try:
@@ -52,9 +53,9 @@ def loop_factory(name: str) -> tuple[str, LoopFactory]:
     return "asyncio", asyncio.new_event_loop
 
 
-def run_alone(
+def run_single(
     config: Config,
-    signals: Signals,
+    signals: SignalQueue,
     on_start: OnStart | None = None,
     admin: Sequence[socket.socket] = (),
 ) -> None:
@@ -65,55 +66,60 @@ def run_alone(
     """
     name, factory = loop_factory(config.loop)
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve_alone(config, signals, name, on_start, admin))
+        runner.run(_serve_single(config, signals, name, on_start, admin))
 
 
 def run_supervised(
     config: Config,
     sockets: Sequence[socket.socket],
     lifeline: socket.socket,
-    beat: float | None = None,
+    heartbeat_interval: float | None = None,
     channel: socket.socket | None = None,
 ) -> None:
     """Serve on `sockets` until a signal or the end of the lifeline, then drain.
 
-    Any number of stop signals is one, since whoever signals the whole group signals the supervisor
-    too, and that one passes it on. Signals have to be blocked before, and are blocked afterwards,
-    so that none of them finds the process without a handler. Every `beat` seconds it says that it
-    is alive; on `channel` it tells what it does.
+    Several stop signals count as one, because a signal to the process group also reaches the
+    supervisor, which forwards it. The caller blocks signals before, and they are blocked
+    afterwards, so that no signal arrives while there is no handler. A heartbeat is sent on the
+    lifeline every `heartbeat_interval` seconds; requests for statistics arrive on `channel`.
     """
     _, factory = loop_factory(config.loop)
-    with Signals(exits_at_once=False) as signals:
+    with SignalQueue(exits_on_second_stop=False) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
         with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(_serve_supervised(config, signals, sockets, lifeline, beat, channel))
+            runner.run(
+                _serve_supervised(config, signals, sockets, lifeline, heartbeat_interval, channel)
+            )
         signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
 
 
-async def _serve_alone(
+async def _serve_single(
     config: Config,
-    signals: Signals,
+    signals: SignalQueue,
     loop_name: str,
     on_start: OnStart | None,
     admin: Sequence[socket.socket],
 ) -> None:
-    asyncio.get_running_loop().set_exception_handler(_log_exception)
+    asyncio.get_running_loop().set_exception_handler(log_loop_exception)
     stop = asyncio.Event()
     notifier = Notifier.from_environment(os.environ)
-    with _writing(config) as log:
+    with _access_log(config) as log:
         proxy = Proxy(config, on_record=None if log is None else log.put)
         await proxy.start()
-        source = OneWorker(partial(_report, proxy, log))
-        async with administered(config, admin, source, proxy.addresses) as takers:
-            _attach(
-                signals, config, stop, partial(reload, config, log, [proxy.replace_tokens, *takers])
+        source = OneWorker(partial(_take_snapshot, proxy, log))
+        async with administered(config, admin, source, proxy.addresses) as subscribers:
+            _attach_signals(
+                signals,
+                config,
+                stop,
+                partial(reload, config, log, [proxy.replace_tokens, *subscribers]),
             )
             if on_start is not None:
                 on_start(proxy.addresses, loop_name)
             notifier.ready(proxy.addresses)
-            if notifier.watchdog is not None:
-                _repeat(notifier.watchdog / 2, notifier.alive)
-            _spare_collector()
+            if notifier.watchdog_timeout is not None:
+                _call_every(notifier.watchdog_timeout / 2, notifier.alive)
+            _tune_garbage_collector()
             await stop.wait()
             notifier.stopping()
             await proxy.drain()
@@ -122,48 +128,48 @@ async def _serve_alone(
 
 async def _serve_supervised(
     config: Config,
-    signals: Signals,
+    signals: SignalQueue,
     sockets: Sequence[socket.socket],
     lifeline: socket.socket,
-    beat: float | None,
+    heartbeat_interval: float | None,
     channel: socket.socket | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_log_exception)
+    loop.set_exception_handler(log_loop_exception)
     stop = asyncio.Event()
-    # The supervisor says nothing, so what can be read is its end.
+    # The supervisor sends nothing, so the lifeline is readable only at its end.
     loop.add_reader(lifeline, stop.set)
-    with _writing(config) as log:
+    with _access_log(config) as log:
         proxy = Proxy(config, on_record=None if log is None else log.put)
         await proxy.start(sockets)
-        _attach(signals, config, stop, partial(reload, config, log, [proxy.replace_tokens]))
-        report = partial(_report, proxy, log)
-        answering = None if channel is None else StatsResponder(channel, report)
-        # Nobody may wait for a supervisor that does not listen.
+        _attach_signals(signals, config, stop, partial(reload, config, log, [proxy.replace_tokens]))
+        take_snapshot = partial(_take_snapshot, proxy, log)
+        responder = None if channel is None else StatsResponder(channel, take_snapshot)
+        # The worker must not block while the supervisor does not read.
         lifeline.setblocking(False)
-        _say_accepting(lifeline)
-        if beat is not None:
-            _repeat(beat, partial(_say_accepting, lifeline))
-        _spare_collector()
+        _send_heartbeat(lifeline)
+        if heartbeat_interval is not None:
+            _call_every(heartbeat_interval, partial(_send_heartbeat, lifeline))
+        _tune_garbage_collector()
         await stop.wait()
         loop.remove_reader(lifeline)
         await proxy.drain()
         signals.detach()
-        if answering is not None:
-            answering.close()
+        if responder is not None:
+            responder.close()
 
 
-def _attach(
-    signals: Signals, config: Config, stop: asyncio.Event, reload: Callable[[], None]
+def _attach_signals(
+    signals: SignalQueue, config: Config, stop: asyncio.Event, reload: Callable[[], None]
 ) -> None:
-    """Have the running loop act on signals."""
+    """Act on signals in the running loop."""
     loop = asyncio.get_running_loop()
-    reloads = can_reload(config)
+    has_files_to_reload = can_reload(config)
 
     def act(number: int) -> None:
         if number in UNUSED:
-            report_unused(number)
-        elif number == HANGUP and reloads:
+            log_unused(number)
+        elif number == HANGUP and has_files_to_reload:
             reload()
         else:
             stop.set()
@@ -171,14 +177,14 @@ def _attach(
     signals.attach(lambda number: loop.call_soon_threadsafe(act, number))
 
 
-def _report(proxy: Proxy, log: LogWriter | None, most: int) -> Snapshot:
-    """Return what a worker says of itself, with what its access log has lost."""
-    return proxy.snapshot(most) | ({} if log is None else {"lost_lines": log.lost()})
+def _take_snapshot(proxy: Proxy, log: LogWriter | None, max_connections: int) -> Snapshot:
+    """Return the statistics of this worker, with the lines that its access log has lost."""
+    return proxy.snapshot(max_connections) | ({} if log is None else {"lost_lines": log.lost()})
 
 
 @contextlib.contextmanager
-def _writing(config: Config) -> Iterator[LogWriter | None]:
-    """Write the access log, and give what takes it."""
+def _access_log(config: Config) -> Iterator[LogWriter | None]:
+    """Open the access log's writer; yield None where there is no access log."""
     if config.observability.access_log == "off":
         yield None
         return
@@ -186,31 +192,35 @@ def _writing(config: Config) -> Iterator[LogWriter | None]:
         yield log
 
 
-def _say_accepting(lifeline: socket.socket) -> None:
+def _send_heartbeat(lifeline: socket.socket) -> None:
     try:
-        lifeline.send(ACCEPTING)
+        lifeline.send(HEARTBEAT)
     except OSError:
-        pass  # the supervisor has gone, and the reader will say so; or it has not heard much more
+        pass  # the supervisor has ended, or has not yet read earlier heartbeats
 
 
-def _repeat(interval: float, action: Callable[[], None]) -> None:
-    """Do it from time to time, for as long as the running loop gets round to it."""
+def _call_every(interval: float, action: Callable[[], None]) -> None:
+    """Call `action` now and every `interval` seconds, unless the running loop is blocked."""
     action()
-    asyncio.get_running_loop().call_later(interval, _repeat, interval, action)
+    asyncio.get_running_loop().call_later(interval, _call_every, interval, action)
 
 
-def _spare_collector() -> None:
-    """Have the garbage collector leave alone what lives as long as the process, and run seldom.
+def _tune_garbage_collector() -> None:
+    """Exclude the objects that live as long as the process, and collect less often.
 
-    Connections and exchanges are in no cycles when they end, so they do not need it.
+    Connections and exchanges are not part of reference cycles when they end, so they do not need
+    it.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
+    gc.set_threshold(_COLLECTION_THRESHOLD)
 
 
-def _log_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Tell what a peer or the machine did in one line, and a defect of ours with its traceback."""
+def log_loop_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error of a peer or the machine as one line, and a bug with its traceback.
+
+    An exception handler of event loops: `context` has `message` and maybe `exception`.
+    """
     error = context.get("exception")
     if isinstance(error, OSError):
         _log.warning("%s: %s", context.get("message"), error)
