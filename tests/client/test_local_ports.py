@@ -60,7 +60,7 @@ async def test_another_port_is_tried_where_the_other_family_has_it_taken(
 
 async def test_a_family_that_the_machine_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     # A net of this name is nowhere.
-    monkeypatch.setattr(local_ports, "_LOOPBACKS", ("127.0.0.1", "2001:db8::1"))
+    monkeypatch.setattr(local_ports, "LOOPBACKS", ("127.0.0.1", "2001:db8::1"))
     (address,) = await bound("localhost")
     assert address.startswith("127.0.0.1:")
     with pytest.raises(OSError, match="assign"):

@@ -10,9 +10,8 @@ from typing import Final, NamedTuple
 from cmux_proxy.config.host_names import DNS_LABEL
 from cmux_proxy.config.proxy_config import Address, Config
 from cmux_proxy.machine.listening import ListeningPort
+from cmux_proxy.net.loopback import LOOPBACKS
 from cmux_proxy.routing.workspace import workspace_ip, workspace_number
-
-_BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
 
 
 class Reachability(NamedTuple):
@@ -54,7 +53,7 @@ class Reachability(NamedTuple):
             own = workspace_ip(each.workspace)
         except ValueError:
             return None
-        return own if any(map(each.covers, (*_BOTH_LOOPBACKS, own))) else None
+        return own if any(map(each.covers, (*LOOPBACKS, own))) else None
 
     def owner(self, each: ListeningPort) -> str | None:
         """Return "proxy" or "admin" for the proxy's own listeners, None for all others."""
@@ -82,9 +81,9 @@ class Reachability(NamedTuple):
 
     def _upstream_hosts(self) -> tuple[str, ...]:
         if self.upstream_host is None:
-            return _BOTH_LOOPBACKS
+            return LOOPBACKS
         if self.upstream_host == "localhost":
-            return (self.upstream_host, *_BOTH_LOOPBACKS)
+            return (self.upstream_host, *LOOPBACKS)
         return (self.upstream_host,)
 
 
@@ -107,4 +106,4 @@ def is_here(host: str) -> bool:
 
 def _is_local(host: str) -> bool:
     """Return whether the names below .localhost lead here: to 127.0.0.1 and ::1."""
-    return host in ("0.0.0.0", "::", *_BOTH_LOOPBACKS)  # noqa: S104
+    return host in ("0.0.0.0", "::", *LOOPBACKS)  # noqa: S104

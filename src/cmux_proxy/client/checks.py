@@ -33,6 +33,7 @@ from cmux_proxy.machine.namespaces import (
     service_addresses,
 )
 from cmux_proxy.machine.running_proxies import find_proxies
+from cmux_proxy.net.loopback import reached_host
 
 _START_IT: Final = "start it: cmux-proxy --listen 127.0.0.1:8080"
 _REFUSED: Final = "connection_refused"
@@ -172,7 +173,7 @@ class Checks:
         there = [each for each in self._found if each.port == self._route.port]
         if place.namespace.pid is not None or not there:
             return it_flushes
-        direct = ProxyUrl(_reachable(there[0]), self._route.port, is_tls=False)
+        direct = ProxyUrl(reached_host(there[0].address), self._route.port, is_tls=False)
         try:
             answer = ask(direct, self._route.usual(), self._timeout)
         except NoAnswer:
@@ -200,12 +201,8 @@ def check_proxy(route: Route, timeout: float, found: list[ListeningPort]) -> Che
 def _where_else(found: list[ListeningPort]) -> str:
     """Return how to reach a proxy that does listen, the empty string if there is none."""
     for each in find_proxies(found):
-        return f"--proxy {ProxyUrl(_reachable(each), each.port, is_tls=False)}"
+        return f"--proxy {ProxyUrl(reached_host(each.address), each.port, is_tls=False)}"
     return ""
-
-
-def _reachable(each: ListeningPort) -> str:
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(each.address, each.address)  # noqa: S104
 
 
 def _no_socket(route: Route, says: str) -> CheckResult:

@@ -7,12 +7,12 @@ import socket
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from cmux_proxy.net.loopback import LOOPBACKS
 from cmux_proxy.net.socket_options import LISTEN_BACKLOG
 
 _Place = tuple[socket.AddressFamily, Any]
 
 # RFC 6761 section 6.3, whatever /etc/hosts says.
-_LOOPBACKS: Final = ("127.0.0.1", "::1")
 
 # How often another port is tried, if the one that the system chose is taken in the other family.
 _MOST_TRIES: Final = 20
@@ -37,7 +37,7 @@ async def _places(bind: str, port: int) -> list[_Place]:
     host = bind[1:-1] if bind.startswith("[") and bind.endswith("]") else bind
     loop = asyncio.get_running_loop()
     places: list[_Place] = []
-    for name in _LOOPBACKS if host.lower() == "localhost" else (host,):
+    for name in LOOPBACKS if host.lower() == "localhost" else (host,):
         found = await loop.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         places += [(family, address) for family, _type, _protocol, _name, address in found]
     return list(dict.fromkeys(places))

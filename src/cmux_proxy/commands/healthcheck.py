@@ -15,11 +15,11 @@ import click
 
 from cmux_proxy.config.option_types import Duration, List
 from cmux_proxy.config.proxy_config import Address, listen_entry
+from cmux_proxy.net.loopback import reached_host
 
 _REQUEST: Final = b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 _LARGEST_HEAD: Final = 64 * 1024
 _SERVER_ERROR: Final = 500
-_LOOPBACKS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 @click.command("healthcheck")
@@ -56,7 +56,7 @@ def _addresses(texts: Sequence[str]) -> list[Address]:
         entry = listen_entry(text)
         if isinstance(entry, int) or not (entry.port or entry.path):
             raise click.BadParameter(f"{text!r} is no place to ask", param_hint="--listen")
-        found.append(Address(_LOOPBACKS.get(entry.host, entry.host), entry.port, entry.path))
+        found.append(Address(reached_host(entry.host), entry.port, entry.path))
     return list(dict.fromkeys(found))
 
 

@@ -6,11 +6,10 @@ from typing import Final, NamedTuple
 from cmux_proxy.isolation.namespace import net_namespace_id
 from cmux_proxy.isolation.registry import Registry
 from cmux_proxy.isolation.status import WorkspaceStatus, read_statuses
+from cmux_proxy.net.loopback import LOOPBACKS
 from cmux_proxy.routing.workspace import workspace_ip
 
 WORKSPACES_HIDDEN: Final = "cannot look into isolated workspaces: /proc is not mounted"
-
-_BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
 
 
 class Namespace(NamedTuple):
@@ -45,11 +44,11 @@ def service_addresses(workspace: str | None) -> ServiceAddresses:
     """
     here, *others = find_namespaces()
     if workspace is None:
-        return ServiceAddresses(here, _BOTH_LOOPBACKS)
+        return ServiceAddresses(here, LOOPBACKS)
     address = workspace_ip(workspace)
     for namespace in (here, *others):
         if namespace.address == address:
-            return ServiceAddresses(namespace, (*_BOTH_LOOPBACKS, address))
+            return ServiceAddresses(namespace, (*LOOPBACKS, address))
     return ServiceAddresses(here, (address,))
 
 

@@ -1,8 +1,10 @@
-"""The options that every TCP connection of the proxy has, on either side, and what is none."""
+"""The socket options of every TCP connection of the proxy, on either side."""
 
 import socket
 import struct
 from typing import Final
+
+from cmux_proxy.net.loopback import is_loopback
 
 # Connections that the kernel accepts before the process does: a burst of a thousand connections
 # must fit.
@@ -17,7 +19,6 @@ _IDLE_OPTION: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_
 # Linux alone lets a program choose.
 _CONGESTION_OPTION: Final[int | None] = getattr(socket, "TCP_CONGESTION", None)
 _SIMPLEST: Final = b"reno"
-_LOOPBACK: Final = ("127.", "::ffff:127.")
 _PROBE_SOON: Final = 5
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
@@ -38,11 +39,6 @@ def tune(sock: socket.socket, host: str) -> None:
 def probe_soon(sock: socket.socket) -> None:
     """Ask the peer of a connection every few seconds whether it is still there."""
     sock.setsockopt(socket.IPPROTO_TCP, _IDLE_OPTION, _PROBE_SOON)
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an IP address, or the name localhost, leads to this machine."""
-    return host in ("::1", "localhost") or host.startswith(_LOOPBACK)
 
 
 def disable_pacing(sock: socket.socket, host: str) -> None:

@@ -11,6 +11,7 @@ from cmux_proxy.http1.field_lines import field_values
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http1.local_reply import Content, text_content
 from cmux_proxy.machine.listening import find_ports_at
+from cmux_proxy.net.loopback import LOOPBACKS
 from cmux_proxy.relay.error_page import FIELDS, Page
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.services import Context
@@ -18,7 +19,6 @@ from cmux_proxy.routing.target import Target
 
 _VARY: Final = b"Vary: Accept, Sec-Fetch-Mode\r\n"
 _JSON: Final = "application/json"
-_BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
 
 
 def presented(
@@ -46,7 +46,7 @@ def _page(
 
 def _others(context: Context, target: Target) -> list[int]:
     """Return the ports that listen beside the one that does not, as far as they may be reached."""
-    hosts = _BOTH_LOOPBACKS if target.host in _BOTH_LOOPBACKS else (target.host,)
+    hosts = LOOPBACKS if target.host in LOOPBACKS else (target.host,)
     access = context.access
     return [
         port

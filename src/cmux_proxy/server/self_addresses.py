@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from cmux_proxy.config.proxy_config import Address
 from cmux_proxy.config.values import plain_address
 from cmux_proxy.net.ipv6_zone import index_of, to_sockaddr
+from cmux_proxy.net.loopback import reached_host
 
 
 class SelfAddresses:
@@ -35,10 +36,9 @@ class SelfAddresses:
         if bound == target:
             return True
         # A connection to a wildcard address reaches the loopback of its family.
-        if target in ("0.0.0.0", "::"):  # noqa: S104
-            target = "127.0.0.1" if target == "0.0.0.0" else "::1"  # noqa: S104
-            if bound == target:
-                return True
+        target = reached_host(target)
+        if bound == target:
+            return True
         is_v6 = ":" in target
         if bound == "::":
             return is_v6 and _is_local(target)

@@ -8,9 +8,9 @@ makes a connection of the socket.
 
 import socket
 from collections.abc import Callable
-from typing import Final
 
 from cmux_proxy.net.happy_eyeballs import AddressInfo, connect_first
+from cmux_proxy.net.loopback import IPV4_LOOPBACK, LOOPBACKS
 from cmux_proxy.net.stream import Loop
 from cmux_proxy.net.tcp_connect import connect_tuned
 from cmux_proxy.routing.target import Target
@@ -18,8 +18,6 @@ from cmux_proxy.upstream.connect_errors import own_address, unavailable
 from cmux_proxy.upstream.dns_cache import DnsCache, is_name
 from cmux_proxy.upstream.namespace_connect import connect_inside, may_be_isolated
 from cmux_proxy.upstream.resolver import Resolver
-
-_BOTH_LOOPBACKS: Final = ("127.0.0.1", "::1")
 
 
 class Connector:
@@ -63,7 +61,7 @@ class Connector:
             raise unavailable(target, error) from None
 
     async def _connect(self, target: Target, timeout: float | None) -> socket.socket:
-        if self._both and target.host == _BOTH_LOOPBACKS[0]:
+        if self._both and target.host == IPV4_LOOPBACK:
             return await self._connect_loopback(target.port, timeout)
         if is_name(target.host):
             return await self._connect_name(target, timeout)
@@ -74,8 +72,8 @@ class Connector:
         return await self._connect_address(target.host, target.port, timeout)
 
     async def _connect_loopback(self, port: int, timeout: float | None) -> socket.socket:
-        first = self._answered.get(port, _BOTH_LOOPBACKS[0])
-        second = _BOTH_LOOPBACKS[1] if first == _BOTH_LOOPBACKS[0] else _BOTH_LOOPBACKS[0]
+        first = self._answered.get(port, IPV4_LOOPBACK)
+        [second] = [host for host in LOOPBACKS if host != first]
         try:
             return await self._connect_address(first, port, timeout)
         except ConnectionRefusedError as refused:

@@ -10,6 +10,7 @@ from typing import Final
 from cmux_proxy.isolation.messages import receive, send
 from cmux_proxy.isolation.registry import Registry
 from cmux_proxy.net.asyncio_backend import sleep
+from cmux_proxy.net.loopback import LOOPBACKS
 from cmux_proxy.net.readiness import wait_readable
 from cmux_proxy.net.stream import Loop
 from cmux_proxy.net.tcp_connect import connect_tuned
@@ -33,7 +34,7 @@ async def connect_inside(
     ConnectTimeout after `timeout` seconds.
     """
     refused = ConnectionRefusedError()
-    for host in ("127.0.0.1", "::1", address):
+    for host in (*LOOPBACKS, address):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             sock = await _socket_inside(loop, address, family)

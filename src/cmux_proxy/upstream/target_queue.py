@@ -11,7 +11,7 @@ from math import inf
 from typing import Final
 
 from cmux_proxy.errors import UnavailableReason, UpstreamUnavailable
-from cmux_proxy.net.socket_options import is_loopback
+from cmux_proxy.net.loopback import is_loopback
 from cmux_proxy.net.stream import Handle
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connect_errors import at_connection_limit, timed_out

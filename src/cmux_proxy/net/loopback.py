@@ -1,0 +1,23 @@
+"""The addresses at which this machine reaches itself. Knows neither sockets nor names but one."""
+
+from typing import Final
+
+IPV4_LOOPBACK: Final = "127.0.0.1"
+IPV6_LOOPBACK: Final = "::1"
+LOOPBACKS: Final = (IPV4_LOOPBACK, IPV6_LOOPBACK)
+
+_OF_WILDCARDS: Final = {"0.0.0.0": IPV4_LOOPBACK, "::": IPV6_LOOPBACK}  # noqa: S104
+_PREFIXES: Final = ("127.", "::ffff:127.")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an IP address, or the name localhost, leads to this machine."""
+    return host in (IPV6_LOOPBACK, "localhost") or host.startswith(_PREFIXES)
+
+
+def reached_host(bound: str) -> str:
+    """Return where this machine reaches a socket that is bound to an address.
+
+    That is the loopback for the wildcard address of its family, otherwise the address itself.
+    """
+    return _OF_WILDCARDS.get(bound, bound)
