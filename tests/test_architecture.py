@@ -1,6 +1,7 @@
 """The shape of the code: who imports whom, and where a reader finds it."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -13,6 +14,14 @@ SOURCE = ROOT / "src" / "cmux_proxy"
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 ROOMS = sorted(path.parts[0] for path in MODULES if path.parts[1:] == ("__init__.py",))
 HTTP1 = [path for path in MODULES if path.parts[0] == "http1"]
+
+PAGE = ROOT / "docs" / "development" / "architecture.md"
+PAGES = [*ROOT.glob("*.md"), ROOT / "fuzz" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# A path of this repository in a page: `relay/failures.py`, `tests/helpers/feeding.py`.
+NAMED_FILE = re.compile(r"`(?P<path>(?:[\w.-]+/)+[\w.-]+\.(?:py|pyx|js|html|css|toml))`")
+TREE = re.compile(r"^```\nsrc/cmux_proxy/\n(?P<lines>.*?)^```$", re.DOTALL | re.MULTILINE)
+ENTRY = re.compile(r"^(?P<indent> +)(?P<name>[\w.]+/?) +\S")
 
 HTTP1_MAY_IMPORT = {
     "re", "enum", "typing", "http", "collections.abc", "mypy_extensions", "binascii", "hmac",
@@ -29,6 +38,38 @@ def imported(path: Path) -> set[str]:
             assert node.level == 0, f"{path} imports relatively"
             names.add(node.module or "")
     return names
+
+
+def listed() -> list[str]:
+    """Return the files in the tree of docs/development/architecture.md."""
+    tree = TREE.search(PAGE.read_text("utf-8"))
+    assert tree is not None
+    files: list[str] = []
+    room = ""
+    for entry in filter(None, map(ENTRY.match, tree["lines"].splitlines())):
+        if len(entry["indent"]) == 2:
+            room = entry["name"] if entry["name"].endswith("/") else ""
+        if not entry["name"].endswith("/"):
+            files.append(room + entry["name"])
+    return files
+
+
+def is_found(path: str) -> bool:
+    """Return whether a page names a file that is there, from the top, the package or the tests."""
+    return any((folder / path).exists() for folder in (ROOT, SOURCE, ROOT / "tests"))
+
+
+def test_the_architecture_page_has_a_line_for_each_file() -> None:
+    sources = [*SOURCE.rglob("*.py"), *SOURCE.rglob("*.pyx"), *SOURCE.rglob("*.js")]
+    files = [path.relative_to(SOURCE).as_posix() for path in sources]
+    expected = [path for path in files if "/__init__.py" not in path]
+    assert sorted(listed()) == sorted(expected), f"add or remove lines in {PAGE}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    paths = [match["path"] for match in NAMED_FILE.finditer(page.read_text("utf-8"))]
+    assert [path for path in paths if not is_found(path)] == []
 
 
 @pytest.mark.parametrize("room", ROOMS)
