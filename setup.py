@@ -20,7 +20,7 @@ HOT_PATH = {
         "keep_alive", "request_target", "reserved_fields", "response_body", "response_coding",
         "scan", "serialize", "trailers", "upgrade",
     ],
-    "observe": ["counters", "observer", "outcome", "port_stats", "record"],
+    "observe": ["counters", "histogram", "observer", "outcome", "port_activity", "record"],
     "routing": ["port_field", "router", "target"],
     "upstream": [
         "connection", "dial_owner", "dial_window", "dialer", "pool", "target_queue", "waiters",

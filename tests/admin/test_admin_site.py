@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, UnixConnector
 
-from cmux_proxy.admin.admin_site import OurDefects
-from cmux_proxy.admin.app import Pages
+from cmux_proxy.admin.admin_site import DefectFilter
+from cmux_proxy.admin.app import AdminApp
 from cmux_proxy.config.sections import Access
 from cmux_proxy.server.admin import AdminListener
-from tests.admin.test_app import Told
+from tests.admin.test_app import FakeSource
 from tests.helpers.script import head
 from tests.helpers.timing import soon
 
 
 def listening(*sockets: socket.socket) -> AdminListener:
     """Return an admin listener on sockets."""
-    return AdminListener(Pages(Told(), Access(), False), sockets, 64)
+    return AdminListener(AdminApp(FakeSource(), Access(), False), sockets, 64)
 
 
-async def test_it_answers_on_all_its_sockets_and_closes_them(tmp_path: Path) -> None:
+async def test_it_serves_all_its_sockets_and_closes_them(tmp_path: Path) -> None:
     path = str(tmp_path / "admin.sock")
     at_path = socket.socket(socket.AF_UNIX)
     at_path.bind(path)
@@ -34,37 +34,37 @@ async def test_it_answers_on_all_its_sockets_and_closes_them(tmp_path: Path) -> 
     for connector, host in ((UnixConnector(path), "localhost"), (None, f"127.0.0.1:{port}")):
         async with (
             ClientSession(connector=connector) as session,
-            session.get(f"http://{host}/healthz") as answer,
+            session.get(f"http://{host}/healthz") as response,
         ):
-            assert answer.status == 200
+            assert response.status == 200
     await soon(listener.close())
     assert at_port.fileno() == at_path.fileno() == -1
 
 
-@pytest.mark.parametrize("said", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nA: " + b"a" * 99_999])
-async def test_who_speaks_no_http_is_told_and_not_logged(
-    said: bytes, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("data", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\nA: " + b"a" * 99_999])
+async def test_a_client_that_does_not_speak_http_gets_a_400_and_is_not_logged(
+    data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     sock = socket.create_server(("127.0.0.1", 0))
     address = sock.getsockname()
     listener = listening(sock)
     await listener.start()
     reader, writer = await asyncio.open_connection(*address)
-    writer.write(said)
+    writer.write(data)
     assert (await soon(reader.readline())).endswith(b" 400 Bad Request\r\n")
     writer.close()
     await soon(listener.close())
     assert not caplog.records
 
 
-@pytest.mark.parametrize("error", [KeyError("of ours"), None])
+@pytest.mark.parametrize("error", [KeyError("a defect"), None])
 def test_a_defect_is_logged(error: Exception | None) -> None:
-    caught = None if error is None else (type(error), error, None)
-    made = logging.LogRecord("x", logging.ERROR, "", 0, "text", None, caught)
-    assert OurDefects().filter(made)
+    exc_info = None if error is None else (type(error), error, None)
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "text", None, exc_info)
+    assert DefectFilter().filter(record)
 
 
-async def test_who_names_no_host_has_not_been_tricked_into_it(tmp_path: Path) -> None:
+async def test_a_request_without_host_is_served(tmp_path: Path) -> None:
     path = str(tmp_path / "admin.sock")
     sock = socket.socket(socket.AF_UNIX)
     sock.bind(path)

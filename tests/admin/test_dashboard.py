@@ -1,4 +1,4 @@
-"""The dashboard as it is sent: one page that needs nothing else and may do nothing else."""
+"""The dashboard as it is sent: one page that loads nothing else and may do nothing else."""
 
 import base64
 import hashlib
@@ -8,7 +8,7 @@ from cmux_proxy.admin.dashboard import dashboard
 
 
 def parts(element: str) -> list[str]:
-    """Return what is in all elements of a kind."""
+    """Return the contents of all elements of a type."""
     return re.findall(f"<{element}>(.*?)</{element}>", dashboard().text, re.DOTALL)
 
 
@@ -38,11 +38,11 @@ def test_the_parts_are_there_and_none_ends_its_element_early() -> None:
     assert "prefers-color-scheme" in style
     assert "prefers-reduced-motion" in style
     assert "new EventSource" in script
-    assert "class Past" in script
+    assert "class CounterHistory" in script
     assert dashboard().text.endswith("</html>\n")
 
 
-def test_the_page_has_neither_addresses_elsewhere_nor_handlers_nor_styles_in_attributes() -> None:
+def test_the_page_has_no_foreign_urls_and_no_handlers_or_styles_in_attributes() -> None:
     text = dashboard().text.replace("http://www.w3.org/2000/svg", "")
     assert not re.search(r'(src|href)="(?!data:|activity|ports|connections)', text)
     assert not re.search(r"\s(on[a-z]+|style)=", text)

@@ -1,9 +1,9 @@
-"""What listens, and how a request gets there."""
+"""Whether and how a request reaches what listens."""
 
 import pytest
 
 from cmux_proxy import Config
-from cmux_proxy.admin.reachability import Reachability, is_here, is_isolated
+from cmux_proxy.admin.reachability import Reachability, is_isolated, is_local
 from cmux_proxy.config.proxy_config import Address
 from cmux_proxy.config.sections import Observability, Routing
 from cmux_proxy.machine.listening import ListeningPort
@@ -17,7 +17,7 @@ ISOLATED = at("127.0.0.1", "agent-1")
 
 
 @pytest.mark.parametrize(
-    ("each", "host"),
+    ("socket", "host"),
     [
         (at("127.0.0.1"), "127.0.0.1"),
         (at("::1"), "127.0.0.1"),
@@ -32,24 +32,24 @@ ISOLATED = at("127.0.0.1", "agent-1")
         (at("10.0.2.100", "agent-1"), None),
     ],
 )
-def test_a_target_leads_to_what_the_proxy_would_connect_to(
-    each: ListeningPort, host: str | None
+def test_a_target_is_what_the_proxy_would_connect_to(
+    socket: ListeningPort, host: str | None
 ) -> None:
-    assert Reachability().target_host(each) == host
+    assert Reachability().target_host(socket) == host
 
 
-def test_with_another_upstream_host_the_loopback_is_out_of_reach() -> None:
-    reach = Reachability(upstream_host="192.0.2.1")
-    assert reach.target_host(at("127.0.0.1")) is None
-    assert reach.target_host(at("192.0.2.1")) == "192.0.2.1"
+def test_with_another_upstream_host_the_loopback_is_not_reached() -> None:
+    reachability = Reachability(upstream_host="192.0.2.1")
+    assert reachability.target_host(at("127.0.0.1")) is None
+    assert reachability.target_host(at("192.0.2.1")) == "192.0.2.1"
     assert Reachability(upstream_host="localhost").target_host(at("::1")) == "localhost"
 
 
-def test_where_workspaces_are_machines_none_of_this_one_are_reached() -> None:
-    reach = Reachability(has_machines=True)
-    assert reach.target_host(ISOLATED) is None
-    assert reach.target_host(at("127.18.0.2", "2")) is None
-    assert reach.target_host(at("127.0.0.1")) == "127.0.0.1"
+def test_where_workspaces_are_machines_those_of_this_one_are_not_reached() -> None:
+    reachability = Reachability(has_machines=True)
+    assert reachability.target_host(ISOLATED) is None
+    assert reachability.target_host(at("127.18.0.2", "2")) is None
+    assert reachability.target_host(at("127.0.0.1")) == "127.0.0.1"
 
 
 def test_a_workspace_whose_name_has_no_address_is_not_reached() -> None:
@@ -63,12 +63,12 @@ def test_an_address_of_a_workspace_is_no_isolation() -> None:
     assert not is_isolated(at("127.0.0.1"))
 
 
-def test_the_proxys_own_listeners_are_known_by_address_and_port() -> None:
-    reach = Reachability([Address("127.0.0.1", 8080)], Address("::1", 9179))
-    assert reach.owner(at("127.0.0.1", port=8080)) == "proxy"
-    assert reach.owner(at("::1", port=9179)) == "admin"
-    assert reach.owner(at("127.0.0.2", port=8080)) is None
-    assert reach.owner(at("127.0.0.1", port=8081)) is None
+def test_the_proxys_own_listeners_are_recognised_by_address_and_port() -> None:
+    reachability = Reachability([Address("127.0.0.1", 8080)], Address("::1", 9179))
+    assert reachability.owner(at("127.0.0.1", port=8080)) == "proxy"
+    assert reachability.owner(at("::1", port=9179)) == "admin"
+    assert reachability.owner(at("127.0.0.2", port=8080)) is None
+    assert reachability.owner(at("127.0.0.1", port=8081)) is None
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_the_proxys_own_listeners_are_known_by_address_and_port() -> None:
         ("127.0.0.1", None, "3000"),
         ("127.18.0.1", "Agent-1", "agent-1-3000"),
         ("127.18.1.2", None, "258-3000"),
-        # No label may have dots, and the number is the same address.
+        # A label has no dots; the number stands for the same address.
         ("127.18.0.1", "my.agent-1", "1-3000"),
         ("127.18.0.1", "x" * 70 + "1", "1-3000"),
         ("agent.example", "my.agent", None),
@@ -105,15 +105,15 @@ def test_where_workspaces_are_machines_a_number_is_not_one_of_them() -> None:
         ([], None),
     ],
 )
-def test_a_browser_on_this_machine_finds_a_listener_of_the_loopback(
+def test_a_browser_on_this_machine_reaches_a_listener_of_the_loopback(
     hosts: list[str], port: int | None
 ) -> None:
-    addresses = [Address(host, 8000 + place) for place, host in enumerate(hosts)]
+    addresses = [Address(host, 8000 + index) for index, host in enumerate(hosts)]
     assert Reachability(addresses).local_port() == port
     assert Reachability([Address("", 0, "/run/a.sock"), *addresses]).local_port() == port
 
 
-def test_a_configuration_tells_what_matters() -> None:
+def test_it_is_taken_from_the_configuration() -> None:
     routing = Routing(workspace_host="{workspace}.example", host_suffixes=["dev.example"])
     observability = Observability(admin="127.0.0.1:9179")
     config = Config(upstream_host="localhost", routing=routing, observability=observability)
@@ -126,9 +126,9 @@ def test_a_configuration_tells_what_matters() -> None:
     )
 
 
-def test_only_loopbacks_are_here_for_certain() -> None:
-    assert is_here("127.18.0.1")
-    assert is_here("::1")
-    assert is_here("localhost")
-    assert not is_here("192.0.2.1")
-    assert not is_here("agent.example")
+def test_only_loopbacks_are_certainly_local() -> None:
+    assert is_local("127.18.0.1")
+    assert is_local("::1")
+    assert is_local("localhost")
+    assert not is_local("192.0.2.1")
+    assert not is_local("agent.example")

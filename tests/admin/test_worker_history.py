@@ -1,72 +1,77 @@
-"""What workers have counted stays counted when they do not answer."""
+"""What workers have counted stays counted when they do not respond."""
 
 import copy
-from typing import Any
+from dataclasses import replace
 
-from cmux_proxy.admin import worker_history
-from cmux_proxy.admin.aggregate import merged
-from cmux_proxy.admin.worker_history import WorkerHistory
-from tests.helpers.snapshots import CONNECT, GET, OK, Counted
+from cmux_proxy.admin.worker_history import MAX_ABSENT, WorkerHistory
+from cmux_proxy.observe.worker_stats import WorkerStats, total_of
+from tests.helpers.snapshots import CONNECT, GET, OK, ObservedWorker
 
 
-def worker(pid: int, requests: int = 1) -> dict[str, Any]:
-    """Return the snapshot of one with so many requests behind it, and an open tunnel."""
-    on = Counted()
-    client, upstream = on.world.ask(GET)
+def worker(pid: int, requests: int = 1) -> WorkerStats:
+    """Return the statistics of a worker after some requests, with an open tunnel."""
+    observed = ObservedWorker()
+    client, upstream = observed.world.ask(GET)
     upstream.arrives(OK)
     for _ in range(requests - 1):
         client.arrives(GET)
         upstream.arrives(OK)
-    on.world.ask(CONNECT)
-    return {**on.told(most=100), "pid": pid}
+    observed.world.ask(CONNECT)
+    return replace(observed.stats(max_connections=100), pid=pid)
 
 
-def requests_in(told: dict[str, Any]) -> int:
-    """Return how many requests a merged snapshot has, without those for tunnels."""
-    [(*_, durations, _)] = [each for each in told["counts"]["series"] if each[0] == "request"]
-    return sum(durations["buckets"])
+def requests_in(stats: WorkerStats) -> int:
+    """Return how many requests were counted, without those for tunnels."""
+    [series] = [series for key, series in stats.traffic.series.items() if key.kind == "request"]
+    return series.durations.count()
 
 
-async def test_who_does_not_answer_keeps_what_it_has_counted_and_has_nothing_under_way() -> None:
-    told = WorkerHistory()
+async def test_a_worker_that_does_not_respond_keeps_its_counters_and_has_nothing_under_way() -> (
+    None
+):
+    history = WorkerHistory()
     both = [worker(1, 2), worker(2, 3)]
     before = copy.deepcopy(both)
-    assert told.complete(both) == both
-    after = merged(told.complete([both[0]]))
+    assert history.complete(both) == both
+    after = total_of(history.complete([both[0]]))
     assert requests_in(after) == 5
-    assert after["process"]["cpu_seconds"] == sum(each["process"]["cpu_seconds"] for each in both)
-    alone = merged([both[0]])
+    cpu_seconds = sum(stats.process.cpu_seconds for stats in both)
+    assert after.process.cpu_seconds == cpu_seconds
+    alone = both[0]
     for name in ("workers", "clients", "upstreams", "in_flight", "tunnels", "connections"):
-        assert after[name] == alone[name]
+        assert getattr(after, name) == getattr(alone, name)
     for name in ("resident_bytes", "open_fds"):
-        assert after["process"].get(name) == alone["process"].get(name)
-    assert (after["ports"][0]["tunnels"], after["ports"][0]["count"]) == (1, 7)
+        assert getattr(after.process, name) == getattr(alone.process, name)
+    [port] = after.ports.values()
+    assert (port.tunnels, port.count) == (1, 7)
     assert both == before
 
 
-async def test_who_is_connected_is_not_kept() -> None:
-    told = WorkerHistory()
-    [shown] = told.complete([worker(1)])
-    assert shown["connections"]
-    assert told._present[1]["connections"] == []
+async def test_the_list_of_connections_is_not_kept() -> None:
+    history = WorkerHistory()
+    [present] = history.complete([worker(1)])
+    assert present.connections
+    history.complete([worker(2)])
+    [_, absent] = history.complete([worker(2)])
+    assert absent.pid == 1
+    assert not absent.connections
 
 
-async def test_who_answers_again_counts_once() -> None:
-    told = WorkerHistory()
-    told.complete([worker(1, 1), worker(2, 1)])
-    told.complete([worker(1, 1)])
-    assert requests_in(merged(told.complete([worker(1, 1), worker(2, 4)]))) == 5
+async def test_a_worker_that_responds_again_counts_once() -> None:
+    history = WorkerHistory()
+    history.complete([worker(1, 1), worker(2, 1)])
+    history.complete([worker(1, 1)])
+    assert requests_in(total_of(history.complete([worker(1, 1), worker(2, 4)]))) == 5
 
 
-async def test_who_drained_does_not_make_the_others_drain() -> None:
-    told = WorkerHistory()
-    draining = {**worker(2), "is_draining": True}
-    told.complete([worker(1), draining])
-    assert not merged(told.complete([worker(1)]))["is_draining"]
+async def test_a_worker_that_drained_does_not_make_the_others_drain() -> None:
+    history = WorkerHistory()
+    history.complete([worker(1), replace(worker(2), is_draining=True)])
+    assert not total_of(history.complete([worker(1)])).is_draining
 
 
-async def test_successors_that_die_too_are_remembered_up_to_a_number() -> None:
-    told = WorkerHistory()
-    for pid in range(worker_history.MOST_ABSENT + 3):
-        several = told.complete([worker(pid)])
-        assert requests_in(merged(several)) == min(pid, worker_history.MOST_ABSENT) + 1
+async def test_successors_that_die_too_are_remembered_up_to_a_maximum() -> None:
+    history = WorkerHistory()
+    for pid in range(MAX_ABSENT + 3):
+        workers = history.complete([worker(pid)])
+        assert requests_in(total_of(workers)) == min(pid, MAX_ABSENT) + 1

@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry that keeps the spans it is sent, read by its own protocol."""
+"""An OpenTelemetry collector that keeps the spans that it receives over OTLP."""
 
 import contextlib
 import gzip
@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector:
-    """Spans, and the names of the services that they are of."""
+    """Spans, and the names of the services that sent them."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -19,7 +19,7 @@ class Collector:
         self.services: set[str] = set()
 
     def take(self, path: str, body: bytes) -> None:
-        """Read what was sent."""
+        """Read the body of a request."""
         assert path == "/v1/traces"
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             names = attributes(resource.resource.attributes)
@@ -30,18 +30,18 @@ class Collector:
 
 def attributes(pairs: object) -> dict[str, object]:
     """Return attributes by name."""
-    found: dict[str, object] = {}
+    by_name: dict[str, object] = {}
     for pair in pairs:  # type: ignore[attr-defined]
-        kind = pair.value.WhichOneof("value")
-        found[pair.key] = getattr(pair.value, kind)
-    return found
+        field = pair.value.WhichOneof("value")
+        by_name[pair.key] = getattr(pair.value, field)
+    return by_name
 
 
 @contextlib.contextmanager
 def collector() -> Iterator[Collector]:
-    """Run one on a port of its own."""
+    """Run a collector on a port that the kernel chooses."""
 
-    class Answer(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             is_packed = self.headers.get("Content-Encoding") == "gzip"
@@ -51,9 +51,9 @@ def collector() -> Iterator[Collector]:
             self.end_headers()
 
         def log_message(self, *_args: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         kept = Collector(f"http://127.0.0.1:{server.server_address[1]}")
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

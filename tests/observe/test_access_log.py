@@ -11,7 +11,7 @@ from cmux_proxy.observe.record import REQUEST, Record
 
 
 def full() -> Record:
-    """Return a record with something everywhere."""
+    """Return a record with a value in every field."""
     record = Record(REQUEST, "192.0.2.1", 100.0)
     record.first_byte, record.ended = 100.25, 101.5
     record.method, record.path, record.minor = "GET", "/a", 0
@@ -23,7 +23,7 @@ def full() -> Record:
 
 
 def empty() -> Record:
-    """Return that of a client whose request was not read."""
+    """Return the record of a client whose request was not read."""
     record = Record(REQUEST, "", 100.0)
     record.status = 400
     return record
@@ -42,17 +42,19 @@ def test_text_has_everything_in_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workspace", "told"),
+    ("workspace", "logged"),
     [
         ("a status=200 upstream=1.2.3.4:5", '"a status=200 upstream=1.2.3.4:5"'),
         ('"a"', '"\\"a\\""'),
         ("a=b", "a=b"),
     ],
 )
-def test_a_workspace_cannot_pass_for_other_fields_of_a_line(workspace: str, told: str) -> None:
+def test_a_workspace_cannot_be_mistaken_for_other_fields_of_a_line(
+    workspace: str, logged: str
+) -> None:
     record = full()
     record.workspace = workspace
-    assert f" workspace={told} upstream=[::1]:3000 in=10 " in text(record, AT)
+    assert f" workspace={logged} upstream=[::1]:3000 in=10 " in text(record, AT)
 
 
 def test_text_has_a_dash_for_nothing() -> None:
@@ -69,16 +71,16 @@ def test_json_has_the_same_and_null_for_nothing() -> None:
         "upstream": "[::1]:3000", "bytes_in": 10, "bytes_out": 20, "seconds": 1.5,
         "first_byte_seconds": 0.25, "reused": True, "error": "connection_refused",
     }  # fmt: skip
-    told = json.loads(as_json(empty(), AT))
-    assert {name for name, value in told.items() if value is None} == {
+    fields = json.loads(as_json(empty(), AT))
+    assert {name for name, value in fields.items() if value is None} == {
         "client", "method", "path", "port", "workspace", "upstream", "first_byte_seconds", "error",
     }  # fmt: skip
 
 
-def test_combined_is_what_readers_of_such_logs_know() -> None:
-    told = full()
-    told.path = '/a"b\\c'
-    line = combined(told, AT)
+def test_combined_is_the_format_of_apache_and_nginx() -> None:
+    record = full()
+    record.path = '/a"b\\c'
+    line = combined(record, AT)
     assert line == (
         '192.0.2.1 - - [25/Nov/2026:10:00:00 +0000] "GET /a\\"b\\\\c HTTP/1.0" 502 20 "-" "-"'
     )
@@ -86,7 +88,7 @@ def test_combined_is_what_readers_of_such_logs_know() -> None:
     assert re.fullmatch(r'\S+ \S+ \S+ \[[^]]+\] "(?:[^"\\]|\\.)*" \d+ \d+ "[^"]*" "[^"]*"', line)
 
 
-def test_nothing_is_made_where_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
+def test_no_line_is_made_where_the_level_is_off(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, LOGGER.name)
     log(full())
     assert not caplog.records

@@ -1,4 +1,4 @@
-"""Who is told of which record."""
+"""Which records are passed on, and which errors are kept."""
 
 import pytest
 
@@ -16,26 +16,26 @@ def record_of(outcome: Outcome) -> Record:
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_who_wants_errors_gets_what_the_proxy_answered_or_broke_off(outcome: Outcome) -> None:
-    told: list[Record] = []
-    observer = Observer(False, on_error=told.append)
+def test_on_error_gets_exchanges_that_the_proxy_could_not_complete(outcome: Outcome) -> None:
+    records: list[Record] = []
+    observer = Observer(False, on_error=records.append)
     assert not observer.wants_all
     assert observer.wants(outcome) == (outcome in ERRORS)
     observer.take(record_of(outcome))
-    assert len(told) == (outcome in ERRORS)
+    assert len(records) == (outcome in ERRORS)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
-def test_who_wants_all_gets_all(outcome: Outcome) -> None:
-    told: list[Record] = []
-    observer = Observer(False, on_record=told.append)
+def test_on_record_gets_every_record(outcome: Outcome) -> None:
+    records: list[Record] = []
+    observer = Observer(False, on_record=records.append)
     assert observer.wants_all
     assert observer.wants(outcome)
     observer.take(record_of(outcome))
-    assert len(told) == 1
+    assert len(records) == 1
 
 
-def test_the_last_errors_are_kept_where_somebody_may_look() -> None:
+def test_the_last_errors_are_kept_while_counting() -> None:
     observer = Observer(True)
     assert observer.wants_all
     for number in range(150):

@@ -1,4 +1,4 @@
-"""Records: what is worked out from what they hold."""
+"""Records: what is computed from their fields."""
 
 import pytest
 
@@ -6,14 +6,14 @@ from cmux_proxy.observe.record import MAX_PATH, REQUEST, Record, path_of, shorte
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "told"),
+    ("host", "port", "upstream"),
     [("127.0.0.1", 80, "127.0.0.1:80"), ("::1", 3000, "[::1]:3000"), ("a.b", 1, "a.b:1"),
      ("", 0, "")],
 )  # fmt: skip
-def test_an_upstream_is_told_as_one_would_write_it(host: str, port: int, told: str) -> None:
+def test_an_upstream_is_formatted_as_host_and_port(host: str, port: int, upstream: str) -> None:
     record = Record(REQUEST, "", 0.0)
     record.host, record.port = host, port
-    assert record.upstream() == told
+    assert record.upstream() == upstream
 
 
 def test_times_are_from_the_beginning() -> None:
@@ -47,7 +47,7 @@ def test_a_path_has_neither_a_query_nor_a_password(target: bytes, path: str) -> 
 @pytest.mark.parametrize(
     ("target", "path"),
     [
-        pytest.param(b"/" + b"a" * 2047, "/" + "a" * 2047, id="as long as it may be"),
+        pytest.param(b"/" + b"a" * 2047, "/" + "a" * 2047, id="the maximum"),
         pytest.param(b"/" + b"a" * 2048, "/" + "a" * 2044 + "...", id="a byte longer"),
         pytest.param(b"/a?" + b"q" * 9000, "/a", id="a long query"),
         pytest.param(b"http://u:" + b"p" * 9000 + b"@h/a", "http://h/a", id="a long password"),

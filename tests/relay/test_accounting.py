@@ -10,6 +10,7 @@ from cmux_proxy import Access, Config, Limits, Router, Timeouts
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
+from cmux_proxy.observe.traffic_stats import TrafficStats
 from tests.helpers.fakes import World
 from tests.helpers.script import head
 
@@ -38,8 +39,8 @@ class Watched:
     def series(self) -> list[tuple[Any, ...]]:
         """Return kind, method, status and count of what was counted, and of first bytes."""
         return [
-            (kind, method, status, sum(whole["buckets"]), sum(first["buckets"]))
-            for kind, method, status, whole, first in self.observer.counts.snapshot()["series"]
+            (*key, series.durations.count(), series.first_bytes.count())
+            for key, series in TrafficStats.of(self.observer.counts).series.items()
         ]
 
 
@@ -58,11 +59,11 @@ def test_a_request_is_told_when_its_answer_has_left() -> None:
     assert record.started <= record.first_byte <= record.ended
     assert (record.error, record.outcome, record.is_reused) == ("", Outcome.COMPLETE, False)
     assert on.series() == [("request", "GET", 200, 1, 1)]
-    assert port.is_quiet()
+    assert port.is_idle()
     assert (port.received, port.sent) == (len(GET), len(OK))
     counts = on.observer.counts
     assert (counts.received, counts.sent, counts.reused) == (len(GET), len(OK), 0)
-    assert sum(counts.snapshot()["connects"]["buckets"]) == 1
+    assert sum(counts.connects.buckets()) == 1
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_a_request_without_a_route_has_no_port() -> None:
     on.world.client().arrives(head("GET / HTTP/1.1", "Host: a"))
     record = on.only()
     assert (record.status, record.port, record.upstream()) == (400, 0, "")
-    assert on.observer.ports.snapshot(0.0) == []
+    assert on.observer.ports.all() == {}
 
 
 @pytest.mark.parametrize("request_", [b"GET\r\n\r\n", b"GET / HTTP/1.1\r\na b\r\n\r\n"])
@@ -182,7 +183,7 @@ def test_an_answer_that_breaks_off_is_told_as_that(
     record = on.only()
     assert (record.status, record.error, record.outcome) == (status, error, outcome)
     assert record.sent == len(OK) - 1
-    assert on.observer.ports.of(("127.0.0.1", 80)).is_quiet()
+    assert on.observer.ports.of(("127.0.0.1", 80)).is_idle()
 
 
 def test_an_answer_that_stands_still_has_the_error_of_that() -> None:
@@ -294,8 +295,8 @@ def test_a_workspace_is_told_however_it_was_named(request_: bytes, workspace: st
     client.breaks()
     on.world.run()
     assert on.only().workspace == workspace
-    [[_, _, told]] = on.observer.ports.snapshot(0.0)
-    assert told["workspace"] == workspace
+    [port] = on.observer.ports.all().values()
+    assert port.workspace == workspace
 
 
 class Talkative(Router):
@@ -313,13 +314,13 @@ def test_nothing_that_a_client_says_is_kept_whole_where_it_is_long() -> None:
     method, path = "M" * 20_000, "/" + "p" * 60_000
     trace = f"traceparent: 00-{'a' * 60_000}"
     client, _ = on.world.ask(head(f"{method} {path} HTTP/1.1", "Host: a", ROUTE, trace))
-    [[_, _, port]] = on.observer.ports.snapshot(0.0)
+    [port] = on.observer.ports.all().values()
     client.breaks()
     on.world.run()
     record = on.only()
     assert record.method == "M" * 61 + "..."
     assert record.path == "/" + "p" * 2044 + "..."
-    assert record.workspace == port["workspace"] == "w" * 252 + "..."
+    assert record.workspace == port.workspace == "w" * 252 + "..."
     assert record.trace == ""
 
 

@@ -1,4 +1,4 @@
-"""The admin listener beside a proxy: bound before anything else, and only where it is wanted."""
+"""The admin listener of a proxy: bound before anything else, and only where it is configured."""
 
 import asyncio
 import importlib.util
@@ -10,17 +10,17 @@ from aiohttp import ClientSession
 
 from cmux_proxy import ConfigError, ListenError, Observability, Proxy
 from cmux_proxy.server.admin import administered, open_admin
-from cmux_proxy.server.stats_rpc import OneWorker
+from cmux_proxy.server.stats_rpc import LocalStats
 from tests.helpers.proxies import local_config
 from tests.helpers.timing import SOON
 
 
-def test_where_none_is_wanted_nothing_is_bound() -> None:
+def test_where_none_is_configured_nothing_is_bound() -> None:
     config = local_config()
     assert open_admin(config) == (config, [])
 
 
-def test_the_configuration_learns_the_real_address_and_so_does_the_log(
+def test_the_configuration_and_the_log_have_the_real_address(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
@@ -36,7 +36,7 @@ def test_the_configuration_learns_the_real_address_and_so_does_the_log(
     assert len(caplog.messages) == 1
 
 
-def test_what_is_not_installed_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "aiohttp" else name
     )
@@ -46,29 +46,29 @@ def test_what_is_not_installed_is_named_with_the_remedy(monkeypatch: pytest.Monk
     assert "pip install 'cmux-proxy[admin]'" in caught.value.reason
 
 
-async def test_it_answers_for_a_proxy_in_the_same_loop() -> None:
+async def test_it_serves_a_proxy_in_the_same_loop() -> None:
     config, sockets = open_admin(local_config(observability=Observability(admin="127.0.0.1:0")))
     url = f"http://{config.observability.admin}/activity"
     async with (
         Proxy(config) as proxy,
-        administered(config, sockets, OneWorker(proxy.snapshot)),
+        administered(config, sockets, LocalStats(proxy.stats)),
         ClientSession() as session,
-        session.get(url) as answer,
+        session.get(url) as response,
     ):
-        told: dict[str, Any] = await answer.json()
-    assert told["ports"] == []
+        activity: dict[str, Any] = await response.json()
+    assert activity["ports"] == []
     assert all(sock.fileno() == -1 for sock in sockets)
 
 
 async def test_without_sockets_nothing_is_served() -> None:
     config = local_config()
-    async with Proxy(config) as proxy, administered(config, [], OneWorker(proxy.snapshot)):
+    async with Proxy(config) as proxy, administered(config, [], LocalStats(proxy.stats)):
         with pytest.raises(RuntimeError):
             proxy.snapshot()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::]"])
-async def test_its_address_is_no_upstream(host: str) -> None:
+async def test_its_address_is_not_an_upstream(host: str) -> None:
     if host == "[::]" and not socket.has_ipv6:
         pytest.skip("needs IPv6")
     config, sockets = open_admin(local_config(observability=Observability(admin=f"{host}:0")))
@@ -76,12 +76,12 @@ async def test_its_address_is_no_upstream(host: str) -> None:
     async with Proxy(config) as proxy:
         url = f"http://127.0.0.1:{proxy.addresses[0].port}/"
         headers = {"X-Cmux-Port-Internal": str(port)}
-        # Where it is one, nobody accepts there, and the answer never comes.
+        # If it were one, the request would wait for ever, because nothing accepts there.
         async with (
             asyncio.timeout(SOON),
             ClientSession() as session,
-            session.get(url, headers=headers) as answer,
+            session.get(url, headers=headers) as response,
         ):
-            assert answer.status == 508
+            assert response.status == 508
     for sock in sockets:
         sock.close()

@@ -1,4 +1,4 @@
-"""Who is told of what: each of the listeners, and any of them together."""
+"""Which records the access log, the counters and the traces get, alone and together."""
 
 import itertools
 
@@ -21,7 +21,7 @@ LOGS = {"off": 0, "errors": 1, "all": 2}
         ("all", True, True),
     ],
 )
-async def test_everybody_gets_what_he_asked_for(
+async def test_log_counters_and_traces_get_what_is_configured(
     log: str, is_counting: bool, has_spans: bool
 ) -> None:
     logged: list[Record] = []
@@ -31,8 +31,8 @@ async def test_everybody_gets_what_he_asked_for(
             admin="127.0.0.1:0" if is_counting else None,
             otlp=kept.url if has_spans else None,
         )
-        audience = Telemetry(observability, logged.append)
-        observer = audience.observer
+        telemetry = Telemetry(observability, logged.append)
+        observer = telemetry.observer
         assert (observer is None) == (log == "off" and not is_counting and not has_spans)
         if observer is not None:
             assert observer.is_counting == is_counting
@@ -41,6 +41,6 @@ async def test_everybody_gets_what_he_asked_for(
                 record = Record(REQUEST, "", 0.0)
                 record.outcome = outcome
                 observer.take(record)
-        await audience.close()
+        await telemetry.close()
     assert len(logged) == LOGS[log]
     assert len(kept.spans) == 2 * has_spans

@@ -1,4 +1,7 @@
-"""The server of the admin listener: the application on connections, in the running event loop."""
+"""The server of the admin listener: the application, on connections that are accepted elsewhere.
+
+Does not know listening sockets: `server/admin.py` accepts the connections.
+"""
 
 import logging
 from collections.abc import Callable
@@ -7,15 +10,16 @@ from typing import Final, cast
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from cmux_proxy.admin.app import Answer, Pages
-from cmux_proxy.admin.connections import Connections
+from cmux_proxy.admin.access_guard import Handler
+from cmux_proxy.admin.app import AdminApp
+from cmux_proxy.admin.connections import DEFAULT_TIMEOUTS, Connections, ConnectionTimeouts
 
-# At the end, readers of events have so many seconds.
-_PATIENCE: Final = 0.1
+# Seconds that readers of events have at the end.
+_SHUTDOWN_TIMEOUT: Final = 0.1
 
 
-class OurDefects(logging.Filter):
-    """Lets defects of ours be logged, and not what a client says that is no HTTP."""
+class DefectFilter(logging.Filter):
+    """Drops messages about clients that do not speak HTTP, and keeps those about defects."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to log it."""
@@ -23,44 +27,48 @@ class OurDefects(logging.Filter):
 
 
 _log = logging.getLogger("cmux_proxy.admin")
-_log.addFilter(OurDefects())
+_log.addFilter(DefectFilter())
 
 
 class AdminServer:
-    """Answers on connections that somebody else accepts, at most `most` at a time.
+    """Serves at most `max_connections` at a time.
 
-    `on_change` is called when there are more or fewer of them.
+    `on_change` is called after their number has changed.
     """
 
     def __init__(
-        self, pages: Pages, most: int, on_change: Callable[[], None] = lambda: None
+        self,
+        app: AdminApp,
+        max_connections: int,
+        on_change: Callable[[], None] = lambda: None,
+        timeouts: ConnectionTimeouts = DEFAULT_TIMEOUTS,
     ) -> None:
-        app = pages.app()
-        app.middlewares.insert(0, self._note)
+        application = app.application()
+        application.middlewares.insert(0, self._track)
         self._runner = web.AppRunner(
-            app,
+            application,
             handle_signals=False,
-            # Whoever has left wants no more news.
+            # A client that has left needs no response.
             handler_cancellation=True,
             access_log=None,
             logger=_log,
-            shutdown_timeout=_PATIENCE,
+            shutdown_timeout=_SHUTDOWN_TIMEOUT,
         )
-        self.connections = Connections(self._handler, most, on_change)
+        self.connections = Connections(self._handler, max_connections, on_change, timeouts)
 
     async def start(self) -> None:
-        """Be ready for connections."""
+        """Prepare for connections."""
         await self._runner.setup()
 
     async def close(self) -> None:
-        """Answer no more."""
+        """Close all connections."""
         await self._runner.cleanup()
 
     def _handler(self) -> web.RequestHandler:
         return cast(web.Server, self._runner.server)()
 
     @web.middleware
-    async def _note(self, request: web.Request, handler: Answer) -> web.StreamResponse:
-        """Note that a request is under way."""
+    async def _track(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Note that the connection has a request under way."""
         with self.connections.request(request.protocol):
             return await handler(request)

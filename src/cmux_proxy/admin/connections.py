@@ -1,53 +1,68 @@
-"""The connections to the admin listener: how many there may be, and how long each may wait.
+"""Limits of the admin listener's connections: their number, and how long each may be idle.
 
-aiohttp bounds neither. What it makes for a connection stands behind one of these, which passes
-every event on. One place is kept free for who comes next: when all are taken, the connection goes
-that has been without a whole request for longest. Where nearly all have a request under way, new
-connections wait in the kernel's queue.
+aiohttp limits neither, so each connection has an object here that passes every event on to
+aiohttp's handler. There is always room for one more connection: when the limit is reached, the
+connection that has been without a whole request for longest is closed. Where nearly all
+connections have a request under way, new ones wait in the listener's backlog. Does not know what
+requests are for.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from aiohttp import web
 
-# A request head has to be whole so many seconds after its first byte, or after the connection.
-HEAD_TIMEOUT: Final = 10.0
-# A connection may be without a request, or take a response, for so many seconds.
-IDLE_TIMEOUT: Final = 60.0
+
+class ConnectionTimeouts(NamedTuple):
+    """Timeouts in seconds.
+
+    `head` runs from the start of a connection, or from the first byte of a later request, until the
+    request head is whole. `idle` runs from a response until the first byte of the next request.
+    """
+
+    head: float = 10.0
+    idle: float = 60.0
+
+
+DEFAULT_TIMEOUTS: Final = ConnectionTimeouts()
 
 
 class Connections:
-    """All that are open, at most `most`; `on_change` is called when there are more or fewer."""
+    """All open connections; `on_change` is called after their number has changed."""
 
     def __init__(
-        self, make: Callable[[], web.RequestHandler], most: int, on_change: Callable[[], None]
+        self,
+        make_handler: Callable[[], web.RequestHandler],
+        max_connections: int,
+        on_change: Callable[[], None],
+        timeouts: ConnectionTimeouts = DEFAULT_TIMEOUTS,
     ) -> None:
-        self._make = make
-        self._most = most
+        self._make_handler = make_handler
+        self._max_connections = max_connections
         self._on_change = on_change
-        # By what aiohttp has for it; in the order in which they began to wait for a request.
+        self.timeouts = timeouts
+        # By aiohttp's handler, in the order in which they began to wait for a request.
         self._waiting: dict[web.RequestHandler, Connection] = {}
         self._busy: dict[web.RequestHandler, Connection] = {}
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody may come until somebody goes."""
+        """Whether no connection may be accepted until another one closes."""
         return not self.has_room(0)
 
-    def has_room(self, arriving: int) -> bool:
-        """Return whether one more may be accepted while so many are on their way."""
-        return len(self._waiting) + len(self._busy) + arriving < self._most
+    def has_room(self, accepted: int) -> bool:
+        """Return whether one more may be accepted besides `accepted` that are not open yet."""
+        return len(self._waiting) + len(self._busy) + accepted < self._max_connections
 
     def open(self) -> "Connection":
         """Return the protocol of a new connection."""
-        return Connection(self, self._make())
+        return Connection(self, self._make_handler())
 
     @contextlib.contextmanager
     def request(self, handler: web.RequestHandler) -> Iterator[None]:
-        """Let a connection live while a request of its is under way."""
+        """Keep a connection open while its request is under way."""
         connection = self._waiting.pop(handler, None)
         if connection is not None:
             connection.stop_waiting()
@@ -57,82 +72,82 @@ class Connections:
         finally:
             if self._busy.pop(handler, None) is connection and connection is not None:
                 self._waiting[handler] = connection
-                connection.wait(IDLE_TIMEOUT)
+                connection.wait(self.timeouts.idle)
                 self.keep_room()
 
     def add(self, connection: "Connection") -> None:
-        """A connection is open."""
+        """Add a connection that has been made."""
         self._waiting[connection.handler] = connection
         self.keep_room()
 
     def remove(self, connection: "Connection") -> None:
-        """A connection is closed."""
+        """Remove a connection that has been lost."""
         for table in (self._waiting, self._busy):
             table.pop(connection.handler, None)
         self._on_change()
 
     def keep_room(self) -> None:
-        """Keep a place free; the last of those that wait is left alone, since it has just come."""
+        """Where there is no room, close the connection that has waited longest, not the newest."""
         if self.is_full and len(self._waiting) > 1:
             next(iter(self._waiting.values())).abort()
         self._on_change()
 
 
 class Connection(asyncio.Protocol):
-    """One connection, before the handler that aiohttp has for it."""
+    """One connection, which passes its events on to aiohttp's handler."""
 
     def __init__(self, connections: Connections, handler: web.RequestHandler) -> None:
         self.handler = handler
         self._connections = connections
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._has_begun = False
+        self._has_head_begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Wait for a request."""
+        """Start the timeout of the first request head."""
         self._transport = cast(asyncio.Transport, transport)
-        self._has_begun = True
+        self._has_head_begun = True
         self.handler.connection_made(transport)
-        self.wait(HEAD_TIMEOUT)
+        self.wait(self._connections.timeouts.head)
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is gone."""
+        """Remove the connection."""
         self.stop_waiting()
         self._connections.remove(self)
         self.handler.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Pass it on; the first bytes of a head set its time."""
-        if self._timer is not None and not self._has_begun:
-            self._has_begun = True
-            self.wait(HEAD_TIMEOUT)
+        """Pass data on; the first bytes of a head start its timeout."""
+        if self._timer is not None and not self._has_head_begun:
+            self._has_head_begun = True
+            self.wait(self._connections.timeouts.head)
         self.handler.data_received(data)
 
     def eof_received(self) -> None:
-        """Pass it on; the transport then closes."""
+        """Pass the end on; the transport then closes."""
         self.handler.eof_received()
 
     def pause_writing(self) -> None:
-        """Pass it on."""
+        """Pass the event on."""
         self.handler.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass it on."""
+        """Pass the event on."""
         self.handler.resume_writing()
 
     def wait(self, seconds: float) -> None:
-        """Close it, unless a request is whole by then."""
+        """Close the connection after `seconds`, unless a request is whole by then."""
         self._cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self.abort)
 
     def stop_waiting(self) -> None:
-        """Let it be: a request is whole."""
+        """Stop the timeout: a request is whole."""
         self._cancel()
-        self._has_begun = False
+        self._has_head_begun = False
 
     def abort(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 

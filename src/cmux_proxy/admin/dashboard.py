@@ -1,6 +1,7 @@
-"""The dashboard: its parts, put together to one page that needs nothing else.
+"""The dashboard: one page made of the files in this folder, which loads nothing else.
 
-The page may run its own script and style, which are told by their hashes, and ask this listener.
+The Content-Security-Policy allows its own script and style by their hashes, and requests to the
+admin listener. Does not know what the page shows.
 """
 
 import base64
@@ -9,9 +10,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Final, NamedTuple
 
-# Parts of a page, and the element in which each is.
-_STYLE: Final = ("dashboard.css",)
-_SCRIPT: Final = ("figures.js", "table.js", "rows.js", "telling.js")
+_STYLES: Final = ("dashboard.css",)
+# In this order, because each uses what those before define.
+_SCRIPTS: Final = (
+    "format.js", "counter_history.js", "table.js", "rows.js", "render.js", "updates.js",
+)  # fmt: skip
 _NO_STYLE: Final = "<style></style>"
 _NO_SCRIPT: Final = "<script></script>"
 
@@ -26,20 +29,20 @@ class Page(NamedTuple):
 @cache
 def dashboard() -> Page:
     """Return the dashboard."""
-    style = "".join(map(_part, _STYLE))
-    script = "".join(map(_part, _SCRIPT))
-    text = _part("dashboard.html")
+    style = "".join(map(_read, _STYLES))
+    script = "".join(map(_read, _SCRIPTS))
+    text = _read("dashboard.html")
     text = text.replace(_NO_STYLE, f"<style>{style}</style>")
     text = text.replace(_NO_SCRIPT, f"<script>{script}</script>")
     return Page(text, _policy(style, script))
 
 
-def _part(name: str) -> str:
+def _read(name: str) -> str:
     return files("cmux_proxy.admin").joinpath(name).read_text("utf-8")
 
 
 def _policy(style: str, script: str) -> str:
-    # Whatever comes from outside is text: with trusted types no string can become HTML.
+    # With trusted types no string can become HTML: texts of clients stay texts.
     return (
         f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "

@@ -1,51 +1,56 @@
-"""A merged snapshot -> what the admin listener answers, as plain data for JSON."""
+"""WorkerStats -> the JSON of /activity and /connections.
 
-from collections.abc import Sequence
+`docs/reference/admin.schema.json` is its schema. Does not know HTTP or the dashboard, whose JSON
+`overview.py` makes.
+"""
 
-from cmux_proxy.admin.aggregate import Snapshot
+from collections.abc import Collection
+
+from cmux_proxy.observe.traffic_stats import JsonObject
+from cmux_proxy.observe.worker_stats import PortStats, WorkerStats
 
 
-def activity(told: Snapshot) -> Snapshot:
-    """Return what goes on, in all and at each port; times as seconds since 1970."""
-    ports = [_port(entry, told["time"]) for entry in told["ports"]]
+def activity(stats: WorkerStats) -> JsonObject:
+    """Return what goes on, in all and at each port; times in seconds since 1970."""
+    ports = sorted(stats.ports.items(), key=lambda item: (item[0][1], item[0][0]))
     return {
-        "time": told["time"],
-        "draining": told["is_draining"],
-        "requests": told["in_flight"],
-        "tunnels": sum(told["tunnels"].values()),
-        **_times(told["ports"], told["time"]),
-        "ports": ports,
+        "time": stats.time,
+        "draining": stats.is_draining,
+        "requests": stats.in_flight,
+        "tunnels": sum(stats.tunnels.values()),
+        **_times(stats.ports.values(), stats.time),
+        "ports": [_port(host, port, entry, stats.time) for (host, port), entry in ports],
     }
 
 
-def _times(entries: Sequence[Snapshot], now: float) -> Snapshot:
-    """Return when something was heard of last; null where nothing was."""
-    if not entries:
-        return {"last_request": None, "last_byte": None, "idle_seconds": None}
-    last_byte = max(entry["last_byte"] for entry in entries)
+def connections(stats: WorkerStats) -> JsonObject:
+    """Return the open connections of clients, the oldest first."""
+    oldest_first = sorted(stats.connections, key=lambda connection: connection["since"])
+    return {"time": stats.time, "connections": oldest_first}
+
+
+def _port(host: str, port: int, stats: PortStats, now: float) -> JsonObject:
     return {
-        "last_request": max(entry["last_request"] for entry in entries),
+        "host": host,
+        "port": port,
+        "workspace": stats.workspace or None,
+        "requests": stats.requests,
+        "tunnels": stats.tunnels,
+        "total_requests": stats.count,
+        "total_errors": stats.errors,
+        "bytes_in": stats.received,
+        "bytes_out": stats.sent,
+        **_times([stats], now),
+    }
+
+
+def _times(ports: Collection[PortStats], now: float) -> JsonObject:
+    """Return when the last request and the last byte came; null where there was none."""
+    if not ports:
+        return {"last_request": None, "last_byte": None, "idle_seconds": None}
+    last_byte = max(port.last_byte for port in ports)
+    return {
+        "last_request": max(port.last_request for port in ports),
         "last_byte": last_byte,
         "idle_seconds": max(0.0, round(now - last_byte, 3)),
     }
-
-
-def _port(entry: Snapshot, now: float) -> Snapshot:
-    return {
-        "host": entry["host"],
-        "port": entry["port"],
-        "workspace": entry["workspace"] or None,
-        "requests": entry["requests"],
-        "tunnels": entry["tunnels"],
-        "total_requests": entry["count"],
-        "total_errors": entry["errors"],
-        "bytes_in": entry["received"],
-        "bytes_out": entry["sent"],
-        **_times([entry], now),
-    }
-
-
-def connections(told: Snapshot) -> Snapshot:
-    """Return who is connected, the oldest first."""
-    each = sorted(told["connections"], key=lambda one: float(one["since"]))
-    return {"time": told["time"], "connections": each}

@@ -1,24 +1,28 @@
-"""A merged snapshot -> metrics in Prometheus' format, through its client library.
+"""WorkerStats -> metrics in Prometheus' format, through its client library.
 
-Names follow its conventions. No label has more values than this file or a fixed bound allows.
+Names follow Prometheus' conventions. The values of every label are limited, by this file or by the
+file that counts them. Does not know HTTP.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from cmux_proxy.admin.aggregate import Snapshot, add
-from cmux_proxy.admin.port_metrics import PortFigures, port_metrics
-from cmux_proxy.observe.counters import BUCKETS
+from cmux_proxy.admin.port_metrics import PortTotals, port_metrics
+from cmux_proxy.observe.histogram import BUCKETS
+from cmux_proxy.observe.record import CONNECT, REQUEST, UPGRADE
+from cmux_proxy.observe.traffic_stats import HistogramStats, SeriesStats, TrafficStats
+from cmux_proxy.observe.worker_stats import WorkerStats
 
-# What a client has done wrong, whatever the status.
+# A client's mistake, whatever the status.
 _REQUEST_ERROR: Final = "http_request_error"
-_KINDS: Final = ("request", "upgrade", "connect")
-# What an answer of the proxy's own says about a limit or a rule: status and error, and its name.
+_KINDS: Final = (REQUEST, UPGRADE, CONNECT)
+# Status and Proxy-Status error of the proxy's own responses that enforce a limit or a rule, and the
+# name of that limit or rule.
 _REJECTED: Final = {
     (414, "http_request_error"): "request_line",
     (431, "http_request_error"): "header_section",
@@ -31,132 +35,132 @@ _REJECTED: Final = {
     (503, "proxy_internal_response"): "draining",
     (508, "proxy_loop_detected"): "loop",
 }
+# The names that `server/access_log_writer.py` has for them.
+_LOST_LINES: Final = ("queue_full", "write_failed")
+_PROCESS: Final = (
+    ("process_resident_memory_bytes", "resident_bytes", "Resident memory of all workers."),
+    ("process_open_fds", "open_fds", "Open file descriptors of all workers."),
+    ("process_max_fds", "max_fds", "Maximum number of file descriptors of one worker."),
+    ("process_start_time_seconds", "start_time", "When the oldest worker started."),
+)
 
 
-def registry_of(snapshot: Snapshot, ports: "PortFigures | None") -> CollectorRegistry:
-    """Return a registry with the metrics; `ports` has the figures of ports, None leaves them out.
+def registry_of(stats: WorkerStats, ports: PortTotals | None) -> CollectorRegistry:
+    """Return a registry with all metrics; without `ports` it has none of single ports.
 
-    `prometheus_client.exposition` writes it down.
+    `prometheus_client.exposition` formats it.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Snapshot(snapshot, ports))
+    registry.register(_StatsCollector(stats, ports))
     return registry
 
 
-class _Snapshot(Collector):
-    def __init__(self, snapshot: Snapshot, ports: PortFigures | None) -> None:
-        self._told = snapshot
+class _StatsCollector(Collector):
+    def __init__(self, stats: WorkerStats, ports: PortTotals | None) -> None:
+        self._stats = stats
         self._ports = ports
 
     def collect(self) -> Iterator[Metric]:
-        """Give all families."""
-        told = self._told
-        yield from _requests(told["counts"])
-        yield _outcomes(told["outcomes"])
-        yield from _now(told)
-        yield from _totals(told["counts"])
-        yield from _errors(told["counts"]["errors"])
-        yield _lost_lines(told["lost_lines"])
-        yield from _about(told)
+        """Yield all metric families."""
+        stats = self._stats
+        yield from _requests(stats.traffic)
+        yield _outcomes(stats.outcomes)
+        yield from _gauges(stats)
+        yield from _totals(stats.traffic)
+        yield from _errors(stats.traffic.errors)
+        yield _lost_lines(stats.lost_lines)
+        yield from _processes(stats)
         if self._ports is not None:
-            yield from port_metrics(told["ports"], self._ports)
+            yield from port_metrics(stats.ports, self._ports)
 
 
-def _requests(counts: Snapshot) -> Iterator[Metric]:
+def _requests(traffic: TrafficStats) -> Iterator[Metric]:
     requests = CounterMetricFamily(
-        "cmux_proxy_requests", "Requests that have ended, or become tunnels.",
+        "cmux_proxy_requests", "Requests that have ended or have become tunnels.",
         labels=["kind", "method", "code"],
     )  # fmt: skip
-    by_kind: dict[str, tuple[Snapshot, Snapshot]] = {
-        kind: (_nothing(), _nothing()) for kind in _KINDS
-    }
-    for kind, method, status, durations, first_bytes in counts["series"]:
-        requests.add_metric([kind, method, str(status)], sum(durations["buckets"]))
-        for total, more in zip(by_kind[kind], (durations, first_bytes), strict=True):
-            add(total, more)
+    by_kind = dict.fromkeys(_KINDS, SeriesStats(HistogramStats(), HistogramStats()))
+    for key, series in sorted(traffic.series.items()):
+        requests.add_metric([key.kind, key.method, str(key.status)], series.durations.count())
+        by_kind[key.kind] += series
     yield requests
-    lasted = HistogramMetricFamily(
+    durations = HistogramMetricFamily(
         "cmux_proxy_request_duration_seconds",
-        "From the whole request head to the last byte of the answer.", labels=["kind"],
+        "From the whole request head to the last byte of the response.", labels=["kind"],
     )  # fmt: skip
-    first = HistogramMetricFamily(
+    first_bytes = HistogramMetricFamily(
         "cmux_proxy_time_to_first_byte_seconds",
-        "From the whole request head to the head of the answer.", labels=["kind"],
+        "From the whole request head to the head of the response.", labels=["kind"],
     )  # fmt: skip
-    for kind, (durations, first_bytes) in by_kind.items():
-        _add_histogram(lasted, [kind], durations)
-        _add_histogram(first, [kind], first_bytes)
-    yield lasted
-    yield first
+    for kind, series in by_kind.items():
+        _add_histogram(durations, [kind], series.durations)
+        _add_histogram(first_bytes, [kind], series.first_bytes)
+    yield durations
+    yield first_bytes
 
 
-def _outcomes(outcomes: Snapshot) -> Metric:
+def _outcomes(outcomes: Mapping[str, int]) -> Metric:
     family = CounterMetricFamily(
-        "cmux_proxy_exchanges", "Exchanges that have ended, by how.", labels=["outcome"]
+        "cmux_proxy_exchanges", "Exchanges that have ended, by outcome.", labels=["outcome"]
     )
     for name, count in outcomes.items():
         family.add_metric([name], count)
     return family
 
 
-def _now(told: Snapshot) -> Iterator[Metric]:
-    yield _gauge("requests_in_flight", "Requests under way.", told["in_flight"])
+def _gauges(stats: WorkerStats) -> Iterator[Metric]:
+    yield _gauge("requests_in_flight", "Requests under way.", stats.in_flight)
     connections = GaugeMetricFamily(
         "cmux_proxy_connections", "Open connections, those of tunnels included.", labels=["side"]
     )
-    connections.add_metric(["client"], told["clients"])
-    connections.add_metric(["upstream"], told["upstreams"])
+    connections.add_metric(["client"], stats.clients)
+    connections.add_metric(["upstream"], stats.upstreams)
     yield connections
-    yield _gauge(
-        "idle_upstream_connections", "Connections that wait to be used.", told["idle_upstreams"]
-    )
+    yield _gauge("idle_upstream_connections", "Idle connections in the pool.", stats.idle_upstreams)
     tunnels = GaugeMetricFamily("cmux_proxy_tunnels", "Open tunnels.", labels=["kind"])
-    for kind in _KINDS[1:]:
-        tunnels.add_metric([kind], told["tunnels"].get(kind, 0))
+    for kind in (UPGRADE, CONNECT):
+        tunnels.add_metric([kind], stats.tunnels.get(kind, 0))
     yield tunnels
-    activity = max((entry["last_byte"] for entry in told["ports"]), default=0.0)
+    activity = max((port.last_byte for port in stats.ports.values()), default=0.0)
     yield _gauge("last_activity_timestamp_seconds", "When the last byte came, 0 if none.", activity)
-    yield _gauge("draining", "Whether the proxy is shutting down.", int(told["is_draining"]))
+    yield _gauge("draining", "Whether the proxy is shutting down.", int(stats.is_draining))
 
 
-def _totals(counts: Snapshot) -> Iterator[Metric]:
+def _totals(traffic: TrafficStats) -> Iterator[Metric]:
     moved = CounterMetricFamily(
-        "cmux_proxy_bytes", "Bytes of requests, answers and tunnels.", labels=["direction"]
+        "cmux_proxy_bytes", "Bytes of requests, responses and tunnels.", labels=["direction"]
     )
-    moved.add_metric(["to_upstream"], counts["received"])
-    moved.add_metric(["to_client"], counts["sent"])
+    moved.add_metric(["to_upstream"], traffic.received)
+    moved.add_metric(["to_client"], traffic.sent)
     yield moved
     connects = HistogramMetricFamily(
-        "cmux_proxy_upstream_connect_seconds", "How long new connections took to come about."
+        "cmux_proxy_upstream_connect_seconds", "Time to establish new connections to upstreams."
     )
-    _add_histogram(connects, [], counts["connects"])
+    _add_histogram(connects, [], traffic.connects)
     yield connects
     yield CounterMetricFamily(
         "cmux_proxy_upstream_connections_reused",
-        "Requests for which a connection of the pool was used.", counts["reused"],
+        "Requests that reused a connection of the pool.", traffic.reused,
     )  # fmt: skip
     yield CounterMetricFamily(
-        "cmux_proxy_retries", "Requests that were sent once more.", counts["retried"]
+        "cmux_proxy_retries", "Requests that were sent again.", traffic.retried
     )
 
 
-def _errors(errors: Iterable[list[Any]]) -> Iterator[Metric]:
+def _errors(errors: Mapping[tuple[int, str], int]) -> Iterator[Metric]:
     upstream = CounterMetricFamily(
         "cmux_proxy_upstream_errors",
-        "Answers that an upstream did not give or not to the end, by Proxy-Status error.",
+        "Responses that an upstream did not send or did not finish, by Proxy-Status error.",
         labels=["error"],
     )
     rejected = CounterMetricFamily(
-        "cmux_proxy_rejected", "Requests that the proxy refused, by what they met.",
+        "cmux_proxy_rejected", "Requests that the proxy rejected, by the limit or rule.",
         labels=["reason"],
     )  # fmt: skip
     by_error: dict[str, int] = {}
     by_reason: dict[str, int] = {}
-    for status, error, count in errors:
-        reason = _REJECTED.get((status, error))
-        # A version that is not spoken is a 505, and amid an answer the status is 0.
-        if reason is None and (0 < status < 500 or error == _REQUEST_ERROR):
-            reason = "request"
+    for (status, error), count in sorted(errors.items()):
+        reason = _rejection(status, error)
         table, name = (by_error, error) if reason is None else (by_reason, reason)
         table[name] = table.get(name, 0) + count
     for error, count in by_error.items():
@@ -167,54 +171,49 @@ def _errors(errors: Iterable[list[Any]]) -> Iterator[Metric]:
     yield rejected
 
 
-def _lost_lines(lost: Snapshot) -> Metric:
+def _rejection(status: int, error: str) -> str | None:
+    """Return why the proxy rejected a request; None where the upstream failed."""
+    reason = _REJECTED.get((status, error))
+    # The status is 0 where a response had begun. An unsupported HTTP version is a 505.
+    if reason is None and (0 < status < 500 or error == _REQUEST_ERROR):
+        return "request"
+    return reason
+
+
+def _lost_lines(lost: Mapping[str, int]) -> Metric:
     family = CounterMetricFamily(
-        "cmux_proxy_access_log_lines_lost", "Lines missing in the access log, by why.",
+        "cmux_proxy_access_log_lines_lost", "Lines missing in the access log, by reason.",
         labels=["reason"],
     )  # fmt: skip
-    for reason in _LOST:
+    for reason in _LOST_LINES:
         family.add_metric([reason], lost.get(reason, 0))
     return family
 
 
-# As `server/access_log_writer.py` calls them.
-_LOST: Final = ("queue_full", "write_failed")
-
-
-def _about(told: Snapshot) -> Iterator[Metric]:
+def _processes(stats: WorkerStats) -> Iterator[Metric]:
     build = GaugeMetricFamily(
-        "cmux_proxy_build_info", "Which build it is.", labels=["version", "build", "loop"]
-    )
-    about = told["build"]
-    build.add_metric([about["version"], about["build"], about["loop"]], 1)
+        "cmux_proxy_build_info", "Version, build and event loop.",
+        labels=["version", "build", "loop"],
+    )  # fmt: skip
+    build.add_metric([stats.build.version, stats.build.build, stats.build.loop], 1)
     yield build
-    yield _gauge("workers", "Worker processes that have answered.", told["workers"])
-    process = told["process"]
+    yield _gauge("workers", "Worker processes that have responded.", stats.workers)
     yield CounterMetricFamily(
-        "process_cpu_seconds", "CPU time of all workers.", process["cpu_seconds"]
+        "process_cpu_seconds", "CPU time of all workers.", stats.process.cpu_seconds
     )
-    for name, of, text in _PROCESS:
-        if of in process:
-            yield GaugeMetricFamily(name, text, process[of])
-
-
-_PROCESS: Final = (
-    ("process_resident_memory_bytes", "resident_bytes", "Resident memory of all workers."),
-    ("process_open_fds", "open_fds", "Open file descriptors of all workers."),
-    ("process_max_fds", "max_fds", "Most file descriptors of one worker."),
-    ("process_start_time_seconds", "start_time", "When the oldest worker started."),
-)
+    for name, field, text in _PROCESS:
+        value = getattr(stats.process, field)
+        if value is not None:
+            yield GaugeMetricFamily(name, text, value)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"cmux_proxy_{name}", text, value)
 
 
-def _nothing() -> Snapshot:
-    return {"buckets": [0] * (len(BUCKETS) + 1), "total": 0.0}
-
-
-def _add_histogram(family: HistogramMetricFamily, labels: list[str], told: Snapshot) -> None:
+def _add_histogram(
+    family: HistogramMetricFamily, labels: list[str], histogram: HistogramStats
+) -> None:
     bounds = [*map(str, BUCKETS), "+Inf"]
-    counts = accumulate(told["buckets"])
-    family.add_metric(labels, list(zip(bounds, counts, strict=True)), told["total"])
+    counts = accumulate(histogram.buckets)
+    family.add_metric(labels, list(zip(bounds, counts, strict=True)), histogram.total)

@@ -1,6 +1,6 @@
-"""What listens -> whether the proxy gets there, by which target, and by which host.
+"""Reachability: whether the proxy reaches what listens, by which target and by which host name.
 
-Knows the configuration and where workspaces are; asks nobody.
+Knows the configuration and the addresses of workspaces. Connects to nothing.
 """
 
 import ipaddress
@@ -15,11 +15,11 @@ from cmux_proxy.routing.workspace import workspace_ip, workspace_number
 
 
 class Reachability(NamedTuple):
-    """How a proxy is reached, and what it reaches.
+    """Where a proxy listens, and what it connects to.
 
-    `addresses` are those that it listens on, `admin` is that of its admin listener, `suffixes` are
-    the domains below which a host names a port. None as `upstream_host` is the default one. With
-    `has_machines` a workspace is another machine.
+    `addresses` are those of the proxy, `admin` is that of its admin listener, `suffixes` are the
+    domains below which a host names a port. None as `upstream_host` means the default, which is
+    both loopbacks. With `has_machines` every workspace is another machine.
     """
 
     addresses: Sequence[Address] = ()
@@ -30,7 +30,7 @@ class Reachability(NamedTuple):
 
     @classmethod
     def of(cls, config: Config, addresses: Sequence[Address]) -> "Reachability":
-        """Return that of a proxy that listens at these addresses; its admin address is bound."""
+        """Return that of a proxy that listens at `addresses`; its admin listener is bound."""
         admin = config.observability.admin
         return cls(
             addresses=addresses,
@@ -40,34 +40,34 @@ class Reachability(NamedTuple):
             has_machines=config.routing.workspace_host is not None,
         )
 
-    def target_host(self, each: ListeningPort) -> str | None:
-        """Return the host by which requests come to what listens, None if they do not."""
-        if each.workspace is None:
+    def target_host(self, socket: ListeningPort) -> str | None:
+        """Return the host at which the proxy reaches a listening socket; None if it does not."""
+        if socket.workspace is None:
             hosts = self._upstream_hosts()
-            return hosts[0] if any(map(each.covers, hosts)) else None
+            return hosts[0] if any(map(socket.covers, hosts)) else None
         if self.has_machines:
             return None
-        if not is_isolated(each):
-            return each.address
+        if not is_isolated(socket):
+            return socket.address
         try:
-            own = workspace_ip(each.workspace)
+            address = workspace_ip(socket.workspace)
         except ValueError:
             return None
-        return own if any(map(each.covers, (*LOOPBACKS, own))) else None
+        return address if any(map(socket.covers, (*LOOPBACKS, address))) else None
 
-    def owner(self, each: ListeningPort) -> str | None:
+    def owner(self, socket: ListeningPort) -> str | None:
         """Return "proxy" or "admin" for the proxy's own listeners, None for all others."""
-        address = Address(each.address, each.port)
+        address = Address(socket.address, socket.port)
         if address == self.admin:
             return "admin"
         return "proxy" if address in self.addresses else None
 
     def label(self, host: str, port: int, workspace: str | None) -> str | None:
-        """Return the first label of a host that leads to a target, None if there is none."""
+        """Return the first label of a host name that leads to a target, None if there is none."""
         if host == self._upstream_hosts()[0]:
             return str(port)
         number = None if self.has_machines else workspace_number(host)
-        # The number leads to the same address, and is always a label.
+        # The number leads to the same address, and always makes a valid label.
         for name in (workspace, None if number is None else str(number)):
             label = f"{name.lower()}-{port}" if name is not None else ""
             if DNS_LABEL.fullmatch(label):
@@ -75,9 +75,11 @@ class Reachability(NamedTuple):
         return None
 
     def local_port(self) -> int | None:
-        """Return the port at which a browser on this machine finds the proxy, None if none."""
-        found = [one for one in self.addresses if one.port and _is_local(one.host)]
-        return found[0].port if found else None
+        """Return the port at which a browser on this machine reaches the proxy; None if none."""
+        ports = [
+            address.port for address in self.addresses if address.port and _is_localhost(address)
+        ]
+        return ports[0] if ports else None
 
     def _upstream_hosts(self) -> tuple[str, ...]:
         if self.upstream_host is None:
@@ -90,20 +92,20 @@ class Reachability(NamedTuple):
 UNKNOWN: Final = Reachability()
 
 
-def is_isolated(each: ListeningPort) -> bool:
-    """Return whether what listens has a workspace that is not told by its address."""
-    number = workspace_number(each.address)
-    return each.workspace is not None and each.workspace != str(number)
+def is_isolated(socket: ListeningPort) -> bool:
+    """Return whether a socket is in a workspace that has a network of its own."""
+    number = workspace_number(socket.address)
+    return socket.workspace is not None and socket.workspace != str(number)
 
 
-def is_here(host: str) -> bool:
-    """Return whether a host is this machine for certain."""
+def is_local(host: str) -> bool:
+    """Return whether a host certainly is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def _is_local(host: str) -> bool:
-    """Return whether the names below .localhost lead here: to 127.0.0.1 and ::1."""
-    return host in ("0.0.0.0", "::", *LOOPBACKS)  # noqa: S104
+def _is_localhost(address: Address) -> bool:
+    """Return whether the names below .localhost, which are 127.0.0.1 and ::1, lead there."""
+    return address.host in ("0.0.0.0", "::", *LOOPBACKS)  # noqa: S104

@@ -1,14 +1,13 @@
 // The rows of the three tables: ports, last errors and open tunnels.
 
-const at = (id) => document.getElementById(id);
-const past = new Past();
-// What has been told last, and the end of hosts that lead to ports, if they do.
-let told = null;
+const counterHistory = new CounterHistory();
+// The last event, and the domain and port of hosts that lead to ports, null if there is none.
+let state = null;
 let site = null;
 
-const ports = new Rows(at("ports"), buildPort, fillPort);
-const errors = new Rows(at("errors"), buildError, fillError);
-const tunnels = new Rows(at("tunnels"), buildTunnel, fillTunnel);
+const ports = new TableRows(byId("ports"), buildPort, fillPort);
+const errors = new TableRows(byId("errors"), buildError, fillError);
+const tunnels = new TableRows(byId("tunnels"), buildTunnel, fillTunnel);
 
 function keyOfPort({ port, host, reached, workspace }) {
   return [port, host, reached ? "" : workspace].join(" ");
@@ -20,65 +19,66 @@ function buildPort(row) {
   parts.link = make("a", "", parts.name);
   parts.plain = make("span", "", parts.name);
   parts.workspace = make("span", "tag", head);
-  parts.kind = make("span", "tag", head);
-  parts.who = make("span", "who", head);
-  for (const [name, extra] of [["rate", ""], ["p50", " spare"], ["p99", ""], ["errors", ""],
-    ["open", " spare"], ["total", " spare"]]) parts[name] = cell(row, `number${extra}`);
+  parts.note = make("span", "tag", head);
+  parts.process = make("span", "process", head);
+  for (const [name, extra] of [["rate", ""], ["p50", " optional"], ["p99", ""], ["errors", ""],
+    ["open", " optional"], ["total", " optional"]]) parts[name] = cell(row, `number${extra}`);
   return parts;
 }
 
 function fillPort(parts, entry) {
   const link = site !== null && entry.label !== null ? `http://${entry.label}.${site}/` : null;
-  show(parts.link, link !== null);
-  show(parts.plain, link === null);
-  say(link === null ? parts.plain : parts.link, String(entry.port));
+  setVisible(parts.link, link !== null);
+  setVisible(parts.plain, link === null);
+  setText(link === null ? parts.plain : parts.link, String(entry.port));
   if (link !== null && parts.link.getAttribute("href") !== link) parts.link.href = link;
-  say(parts.workspace, entry.workspace ?? "");
-  say(parts.kind, kindOf(entry));
-  say(parts.who, whoIs(entry));
-  mark(parts.who, "bad", entry.listens === false);
-  parts.who.title = entry.at.map((one) => `${one.address} ${one.command ?? ""}`).join("\n");
+  setText(parts.workspace, entry.workspace ?? "");
+  setText(parts.note, noteOf(entry));
+  setText(parts.process, processOf(entry));
+  setClass(parts.process, "bad", entry.listens === false);
+  parts.process.title = entry.at
+    .map(({ address, command }) => `${address} ${command ?? ""}`).join("\n");
   fillFigures(parts, keyOfPort(entry), entry.asked);
 }
 
-function kindOf({ own, reached, isolated, workspace, host }) {
+function noteOf({ own, reached, isolated, workspace, host }) {
   if (own !== null) return own === "admin" ? "this page" : "the proxy";
   if (!reached) return "not through the proxy";
   if (workspace !== null) return isolated ? "isolated" : host;
   return "";
 }
 
-// Where a program is says little, what it is called says much.
-function whoIs({ at: places, listens, host }) {
-  if (places.length === 0) return listens === false ? "nothing listens" : `at ${host}`;
-  const [{ pid, command, address }] = places;
+// The command without the folder of its program, whose name says more.
+function processOf({ at: sockets, listens, host }) {
+  if (sockets.length === 0) return listens === false ? "nothing listens" : `at ${host}`;
+  const [{ pid, command, address }] = sockets;
   if (pid === null) return `a process of another user, at ${address}`;
-  const others = new Set(places.map((one) => one.pid)).size - 1;
+  const others = new Set(sockets.map((socket) => socket.pid)).size - 1;
   const more = others > 0 ? ` and ${others} more` : "";
   return `${(command ?? "unknown").replace(/^\S*\//, "").slice(0, 90)} (pid ${pid})${more}`;
 }
 
-function fillFigures(parts, key, asked) {
-  const count = asked ? past.errors(key) : null;
+function fillFigures(parts, key, activity) {
+  const count = activity ? counterHistory.errors(key) : null;
   for (const [name, value, format] of [
-    ["rate", asked ? past.rate(key) : null, short],
-    ["errors", count, whole],
-    ["open", asked ? asked.requests + asked.tunnels : null, whole],
-    ["total", asked ? asked.total_requests : null, whole],
+    ["rate", activity ? counterHistory.rate(key) : null, decimal],
+    ["errors", count, integer],
+    ["open", activity ? activity.requests + activity.tunnels : null, integer],
+    ["total", activity ? activity.total_requests : null, integer],
   ]) {
-    say(parts[name], value === null ? NOTHING : format(value));
-    mark(parts[name], "none", !value);
+    setText(parts[name], value === null ? NOTHING : format(value));
+    setClass(parts[name], "none", !value);
   }
-  mark(parts.errors, "bad", count > 0);
-  const answers = past.answers(key);
-  for (const [name, part] of [["p50", 0.5], ["p99", 0.99]]) {
-    const value = quantile(part, answers, told.bounds);
-    say(parts[name], latency(value, told.bounds));
-    mark(parts[name], "none", value === null);
+  setClass(parts.errors, "bad", count > 0);
+  const durations = counterHistory.durations(key);
+  for (const [name, fraction] of [["p50", 0.5], ["p99", 0.99]]) {
+    const value = quantile(fraction, durations, state.bounds);
+    setText(parts[name], latency(value, state.bounds));
+    setClass(parts[name], "none", value === null);
   }
 }
 
-function place({ port, workspace }) {
+function targetOf({ port, workspace }) {
   return [port ?? NOTHING, workspace].filter((part) => part !== null).join(" ");
 }
 
@@ -88,12 +88,12 @@ function buildError(row) {
 }
 
 function fillError(parts, entry) {
-  say(parts.time, clock(entry.time));
+  setText(parts.time, timeOfDay(entry.time));
   const exact = new Date(entry.time * 1000).toISOString();
   if (parts.time.dateTime !== exact) parts.time.dateTime = exact;
-  say(parts.port, place(entry));
-  say(parts.request, requestOf(entry));
-  say(parts.error, errorOf(entry) + (entry.count > 1 ? `, ${entry.count} times` : ""));
+  setText(parts.port, targetOf(entry));
+  setText(parts.request, requestOf(entry));
+  setText(parts.error, errorOf(entry) + (entry.count > 1 ? `, ${entry.count} times` : ""));
 }
 
 function requestOf({ method, path }) {
@@ -101,21 +101,21 @@ function requestOf({ method, path }) {
 }
 
 function errorOf({ status, error }) {
-  return [status || "broken off", error?.replaceAll("_", " ")].filter(Boolean).join(" ");
+  return [status || "aborted", error?.replaceAll("_", " ")].filter(Boolean).join(" ");
 }
 
 function buildTunnel(row) {
   return {
-    port: header(row, "port"), request: cell(row), client: cell(row, "client spare"),
-    age: cell(row, "number"), received: cell(row, "number spare"), sent: cell(row, "number"),
+    port: header(row, "port"), request: cell(row), client: cell(row, "client optional"),
+    age: cell(row, "number"), received: cell(row, "number optional"), sent: cell(row, "number"),
   };
 }
 
 function fillTunnel(parts, entry) {
-  say(parts.port, place(entry));
-  say(parts.request, `${entry.kind === "connect" ? "CONNECT" : "upgrade"} ${entry.path ?? ""}`);
-  say(parts.client, entry.client ?? "unix");
-  say(parts.age, lasting(told.time - entry.since));
-  say(parts.received, size(entry.bytes_in));
-  say(parts.sent, size(entry.bytes_out));
+  setText(parts.port, targetOf(entry));
+  setText(parts.request, `${entry.kind === "connect" ? "CONNECT" : "upgrade"} ${entry.path ?? ""}`);
+  setText(parts.client, entry.client ?? "unix");
+  setText(parts.age, duration(state.time - entry.since));
+  setText(parts.received, size(entry.bytes_in));
+  setText(parts.sent, size(entry.bytes_out));
 }

@@ -1,19 +1,23 @@
-// Tables whose rows stay where they are: only what is different is written, and only as text.
+// DOM helpers, and tables whose rows keep their elements. Only changes are written, only as text.
 
-function say(node, text) {
+function byId(id) {
+  return document.getElementById(id);
+}
+
+function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function mark(node, name, isSet) {
+function setClass(node, name, isSet) {
   if (node.classList.contains(name) !== isSet) node.classList.toggle(name, isSet);
 }
 
-function show(node, isShown) {
-  if (node.hidden === isShown) node.hidden = !isShown;
+function setVisible(node, isVisible) {
+  if (node.hidden === isVisible) node.hidden = !isVisible;
 }
 
-function make(kind, className, parent) {
-  const node = document.createElement(kind);
+function make(tag, className, parent) {
+  const node = document.createElement(tag);
   if (className) node.className = className;
   if (parent) parent.append(node);
   return node;
@@ -29,12 +33,12 @@ function header(row, className) {
   return node;
 }
 
-// Rows by key. `build` gets an empty row and returns its parts; `fill` gets those and the entry.
-class Rows {
+// Rows by key. `build` gets an empty row and returns its parts; `fill` gets the parts and an entry.
+class TableRows {
   #body;
   #build;
   #fill;
-  #known = new Map();
+  #rows = new Map();
 
   constructor(table, build, fill) {
     this.#body = table.tBodies[0];
@@ -42,30 +46,30 @@ class Rows {
     this.#fill = fill;
   }
 
-  // Show these entries in this order, which has to be the same for those that stay.
+  // Shows these entries in this order. Entries that stay have to keep their relative order.
   update(entries, keyOf) {
-    const wanted = new Map(entries.map((entry, place) => [keyOf(entry, place), entry]));
-    for (const [key, { row }] of this.#known) {
-      // Whoever is there with the keyboard is not to be thrown out.
-      if (wanted.has(key) || row.contains(document.activeElement)) continue;
+    const entryByKey = new Map(entries.map((entry, index) => [keyOf(entry, index), entry]));
+    for (const [key, { row }] of this.#rows) {
+      // A row that has the keyboard focus stays, because its removal would lose the focus.
+      if (entryByKey.has(key) || row.contains(document.activeElement)) continue;
       row.remove();
-      this.#known.delete(key);
+      this.#rows.delete(key);
     }
     let next = this.#body.firstElementChild;
-    for (const [key, entry] of wanted) {
-      while (next && !wanted.has(next.dataset.key)) next = next.nextElementSibling;
-      const { row, parts } = this.#known.get(key) ?? this.#start(key);
+    for (const [key, entry] of entryByKey) {
+      while (next && !entryByKey.has(next.dataset.key)) next = next.nextElementSibling;
+      const { row, parts } = this.#rows.get(key) ?? this.#create(key);
       if (row === next) next = next.nextElementSibling;
       else this.#body.insertBefore(row, next);
       this.#fill(parts, entry, row);
     }
   }
 
-  #start(key) {
+  #create(key) {
     const row = make("tr");
     row.dataset.key = key;
-    const known = { row, parts: this.#build(row) };
-    this.#known.set(key, known);
-    return known;
+    const created = { row, parts: this.#build(row) };
+    this.#rows.set(key, created);
+    return created;
   }
 }

@@ -1,53 +1,34 @@
-"""Remembers what workers have told: no counter falls because one is busy, or has died.
+"""WorkerHistory: keeps the counters of workers that are busy or dead, so that no counter falls.
 
-Whoever reads counters takes a smaller one for a new beginning, and all that it shows for growth.
+Prometheus takes a smaller value for a restart, and the whole next value for growth.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from cmux_proxy.admin.aggregate import Snapshot
+from cmux_proxy.observe.worker_stats import WorkerStats
 
-# Of so many that do not answer: a worker that dies is replaced, and its successor may die too.
-MOST_ABSENT: Final = 100
-
-_NOW: Final = ("in_flight", "clients", "upstreams", "idle_upstreams")
-_PROCESS_NOW: Final = ("resident_bytes", "open_fds")
+# Absent workers that are remembered: a worker that dies is replaced, and that one may die too.
+MAX_ABSENT: Final = 100
 
 
 class WorkerHistory:
-    """The last snapshot of every worker, by process id."""
+    """The last statistics of every worker, by process id."""
 
     def __init__(self) -> None:
-        self._present: dict[int, Snapshot] = {}
-        self._absent: dict[int, Snapshot] = {}
+        self._present: dict[int, WorkerStats] = {}
+        self._absent: dict[int, WorkerStats] = {}
 
-    def complete(self, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
-        """Return them, and what those had counted that do not answer, or not any more."""
-        here = {told["pid"]: told for told in snapshots}
-        for pid in here:
+    def complete(self, workers: Sequence[WorkerStats]) -> list[WorkerStats]:
+        """Return the given workers, and the counters of those that did not respond this time."""
+        present = {stats.pid: stats for stats in workers}
+        for pid in present:
             self._absent.pop(pid, None)
-        for pid in self._present.keys() - here.keys():
-            self._absent[pid] = _counted(self._present[pid])
-        # Who is connected is asked for seldom, may be long, and is of no use later.
-        self._present = {pid: {**told, "connections": []} for pid, told in here.items()}
-        while len(self._absent) > MOST_ABSENT:
+        for pid in self._present.keys() - present.keys():
+            self._absent[pid] = self._present[pid].without_gauges()
+        # The list of connections may be long, and is of no use later.
+        self._present = {pid: replace(stats, connections=[]) for pid, stats in present.items()}
+        while len(self._absent) > MAX_ABSENT:
             del self._absent[next(iter(self._absent))]
-        return [*snapshots, *self._absent.values()]
-
-
-def _counted(told: Snapshot) -> Snapshot:
-    """Return a snapshot without what was true at its moment only."""
-    process = {name: each for name, each in told["process"].items() if name not in _PROCESS_NOW}
-    ports = [
-        [host, port, {**each, "requests": 0, "tunnels": 0}] for host, port, each in told["ports"]
-    ]
-    return {
-        **told,
-        **dict.fromkeys(_NOW, 0),
-        "is_absent": True,
-        "is_draining": False,
-        "tunnels": {},
-        "ports": ports,
-        "process": process,
-    }
+        return [*workers, *self._absent.values()]

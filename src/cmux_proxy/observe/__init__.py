@@ -1,1 +1,13 @@
-"""What is told to the outside: how exchanges and tunnels ended. Knows no connection."""
+"""How exchanges and tunnels ended: counters, records and statistics. Knows no connection.
+
+observer            what `relay` reports to; passes records on
+outcome             how an exchange ended, and how many ended so
+record              one finished exchange
+    record_fields   its fields as JSON carries them
+    access_log      its line in the access log
+counters            counters of all exchanges of a worker
+    histogram       durations counted by bucket
+    port_activity   counters of each port
+worker_stats        all of a worker's values, which add up with those of others
+    traffic_stats   those of its counters
+"""

@@ -1,7 +1,8 @@
-"""Observer: what `relay` tells when an exchange or a tunnel has ended.
+"""Observer: what `relay` reports finished exchanges and tunnels to.
 
-There is none where nobody wants to know. Knows neither connections nor formats: the records go to
-whoever logs or exports them, the numbers wait in `counters.py` and `port_stats.py` to be asked for.
+A proxy without access log, admin listener and traces has none. Does not know connections, formats
+or files: records go to the functions that log or export them, numbers stay in `counters.py` and
+`port_activity.py` until somebody reads them.
 """
 
 from collections import deque
@@ -9,12 +10,12 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from cmux_proxy.observe.counters import Counts
+from cmux_proxy.observe.counters import Counters
 from cmux_proxy.observe.outcome import Outcome
-from cmux_proxy.observe.port_stats import Ports
+from cmux_proxy.observe.port_activity import Ports
 from cmux_proxy.observe.record import Record
 
-_MOST_RECENT: Final = 100
+_MAX_RECENT: Final = 100
 _COMPLETE: Final[int] = Outcome.COMPLETE.value
 _TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 _CLIENT_GONE: Final[int] = Outcome.CLIENT_GONE.value
@@ -23,15 +24,14 @@ Sink = Callable[[Record], None]
 
 
 def is_error(outcome: int) -> bool:
-    """Return whether the proxy had to answer by itself, or to break off."""
+    """Return whether the proxy responded by itself or aborted the response."""
     return outcome != _COMPLETE and outcome != _TUNNELLED and outcome != _CLIENT_GONE
 
 
 class Observer:
-    """Counts, if it is to, and passes records on to its sinks.
+    """Counts exchanges, if `is_counting`, and passes their records on.
 
-    `on_record` gets every record, `on_error` those of exchanges that the proxy had to answer by
-    itself or to break off.
+    `on_record` gets every record, `on_error` those of exchanges that the proxy could not complete.
     """
 
     __slots__ = (
@@ -49,22 +49,22 @@ class Observer:
     def __init__(
         self, is_counting: bool, on_record: Sink | None = None, on_error: Sink | None = None
     ) -> None:
-        # Seconds; kept here, since to look a function up in its module is dear.
+        # Seconds of the monotonic clock; an attribute, because a look-up in a module costs more.
         self.clock: Callable[[], float] = monotonic
         self.is_counting = is_counting
         self.on_record = on_record
         self.on_error = on_error
-        # Whether it is told of exchanges that end as they should.
+        # Whether exchanges that end normally have to be reported too.
         self.wants_all = is_counting or on_record is not None
-        # Whether records are to have the request's traceparent.
+        # Whether records need the request's traceparent.
         self.wants_trace = False
-        self.counts = Counts()
+        self.counts = Counters()
         self.ports = Ports()
-        # The last errors, for people who look.
-        self.recent: deque[Record] = deque(maxlen=_MOST_RECENT)
+        # The last errors, for the dashboard.
+        self.recent: deque[Record] = deque(maxlen=_MAX_RECENT)
 
     def wants(self, outcome: int) -> bool:
-        """Return whether anybody wants a record of what ended so."""
+        """Return whether a record of an exchange with this outcome is needed."""
         return self.on_record is not None or is_error(outcome)
 
     def take(self, record: Record) -> None:

@@ -8,14 +8,14 @@ class Outcome(enum.IntEnum):
 
     COMPLETE = 0  # the whole response was handed to the client
     TUNNELLED = 1  # the connection became a tunnel
-    REFUSED = 2  # answered by the proxy: the request was not acceptable
-    UNAVAILABLE = 3  # answered by the proxy: no upstream, or no usable answer from it
-    BROKEN_OFF = 4  # the upstream failed after the response had begun
+    REFUSED = 2  # the proxy responded: the request was not acceptable
+    UNAVAILABLE = 3  # the proxy responded: no upstream, or no usable response from it
+    BROKEN_OFF = 4  # the upstream failed after its response had begun
     CLIENT_GONE = 5  # the client left first
 
 
 class Tally:
-    """Counts what ended how, for one proxy."""
+    """Counts the outcomes of one proxy's exchanges."""
 
     __slots__ = ("_counts",)
 
@@ -23,9 +23,9 @@ class Tally:
         self._counts = [0] * len(Outcome)
 
     def add(self, outcome: int) -> None:
-        """Count one end; takes the number, since members of an enumeration are dear."""
+        """Count one exchange; takes the number, because members of an enumeration cost more."""
         self._counts[outcome] += 1
 
     def count(self, outcome: Outcome) -> int:
-        """Return how many exchanges ended so."""
+        """Return how many exchanges ended with this outcome."""
         return self._counts[outcome]

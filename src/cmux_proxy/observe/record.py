@@ -1,25 +1,25 @@
-"""Record: all that is told of one finished exchange or tunnel.
+"""Record: one finished exchange or tunnel.
 
-`relay` fills it and hands it over; the access log, the lists of the admin listener and the spans
-are made of it. Never holds a query, a password, a cookie or a token, and no text of a client's is
-longer in it than the bounds below allow: records wait in queues and lists.
+`relay` fills it; the access log, the lists of the admin listener and the spans are made from it.
+Never holds a query, a password, a cookie or a token. A client's texts are cut to the limits below,
+because records wait in queues and lists.
 """
 
 from typing import Final
 
 from cmux_proxy.observe.outcome import Outcome
 
-# What kind of exchange it was.
+# The kinds of exchanges.
 REQUEST: Final = "request"
 UPGRADE: Final = "upgrade"
 CONNECT: Final = "connect"
 
-# The most bytes of a client's texts in a record; a longer one ends with CUT.
+# Limits in bytes for a client's texts; a longer text is cut and ends with CUT.
 MAX_METHOD: Final = 64
 MAX_PATH: Final = 2048
 MAX_WORKSPACE: Final = 255
 CUT: Final = "..."
-# A longer traceparent is none: version 00 has 55 bytes, and a shortened one would name no trace.
+# A longer traceparent is ignored: version 00 has 55 bytes, and a cut one would name no trace.
 MAX_TRACE: Final = 255
 
 _COMPLETE: Final[int] = Outcome.COMPLETE.value
@@ -27,11 +27,11 @@ _QUERY: Final = b"?"
 
 
 class Record:
-    """One exchange, and the tunnel that it has become, if it has.
+    """One exchange, with the tunnel that it may have become.
 
-    `started` and `ended` are seconds of the monotonic clock, `first_byte` too, or 0.0 where no
-    response has begun. `received` counts the bytes that came from the client, `sent` those that
-    went to it. `error` is a Proxy-Status error type (RFC 9209 section 2.3), or empty.
+    `started`, `first_byte` and `ended` are seconds of the monotonic clock; `first_byte` is 0.0
+    where no response has begun. `received` counts bytes from the client, `sent` bytes to it.
+    `error` is a Proxy-Status error type (RFC 9209 section 2.3), or empty.
     """
 
     __slots__ = (
@@ -73,27 +73,27 @@ class Record:
         self.is_reused = False
         self.error = ""
         self.outcome = _COMPLETE
-        # The one traceparent of the request (W3C Trace Context), where somebody wants it.
+        # The request's traceparent (W3C Trace Context), where traces are exported.
         self.trace = ""
 
     def upstream(self) -> str:
-        """Return the upstream's host and port, or nothing where there was no route."""
+        """Return the upstream's host:port, or "" where the request was not routed."""
         if not self.port:
             return ""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def duration(self) -> float:
-        """Return for how many seconds it lasted."""
+        """Return how many seconds it took."""
         return self.ended - self.started
 
     def until_first_byte(self) -> float | None:
-        """Return after how many seconds the response began, None where it has not."""
+        """Return how many seconds it took until the response began; None where it has not."""
         return self.first_byte - self.started if self.first_byte else None
 
 
-def shorten(text: str, most: int) -> str:
-    """Return a text of at most so many characters; where some are missing, it ends with CUT."""
-    return text if len(text) <= most else text[: most - len(CUT)] + CUT
+def shorten(text: str, max_length: int) -> str:
+    """Return a text of at most `max_length` characters; one that was cut ends with CUT."""
+    return text if len(text) <= max_length else text[: max_length - len(CUT)] + CUT
 
 
 def path_of(target: bytes) -> str:
@@ -106,6 +106,6 @@ def path_of(target: bytes) -> str:
 
 def _without_userinfo(url: bytes) -> bytes:
     """Return a URL, or an authority alone, without a user and a password before its host."""
-    scheme, separator, rest = url.partition(b"://") if b"://" in url else (b"", b"", url)
-    authority, slash, path = rest.partition(b"/")
+    scheme, separator, after = url.partition(b"://") if b"://" in url else (b"", b"", url)
+    authority, slash, path = after.partition(b"/")
     return scheme + separator + authority.rpartition(b"@")[2] + slash + path

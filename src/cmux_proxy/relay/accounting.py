@@ -8,7 +8,7 @@ from typing import Final
 from cmux_proxy.http1.field_lines import field_values
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
-from cmux_proxy.observe.port_stats import PortActivity
+from cmux_proxy.observe.port_activity import PortActivity
 from cmux_proxy.observe.record import (
     CONNECT,
     MAX_METHOD,

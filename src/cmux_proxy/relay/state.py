@@ -9,7 +9,7 @@ from typing import Final
 from cmux_proxy.http1.body import Body
 from cmux_proxy.http1.head import RequestHead, ResponseHead
 from cmux_proxy.net.timers import NEVER
-from cmux_proxy.observe.port_stats import PortActivity
+from cmux_proxy.observe.port_activity import PortActivity
 from cmux_proxy.relay.downstream import ClientSide
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.services import Context

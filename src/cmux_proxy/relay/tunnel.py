@@ -14,7 +14,7 @@ from cmux_proxy.net.socket_queues import count_unread, count_unsent, was_reset
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import NEVER, Timed, Unread
 from cmux_proxy.observe.observer import Observer
-from cmux_proxy.observe.port_stats import PortActivity
+from cmux_proxy.observe.port_activity import PortActivity
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay.services import Context
 from cmux_proxy.routing.target import Target

@@ -19,9 +19,9 @@ signals             queued for an event loop, or as a pipe without one
 notify              systemd: ready, stopping, alive
 line_stream         log lines on a standard stream, never blocking
 access_log_writer   the access log, written by a thread
+    access_log_file its file: checked, opened, opened again
 admin               the admin listener, in a process or beside it
-stats_rpc           statistics of workers for the admin process
-    stats_channels  the sockets for that
+stats_rpc           statistics of workers for the admin process, and the sockets for that
     snapshot        the statistics of one worker
 telemetry, tracing  what observes exchanges; spans for OpenTelemetry
 optional_packages   whether an extra is installed

@@ -1,43 +1,33 @@
-"""Writes the access log of one process, in a thread of its own: the event loop never waits for it.
+"""Writes the access log of one process in a thread, so that the event loop never waits for a disk.
 
-Records wait in a queue, which is bounded by lines and by bytes; what finds no room there, and what
-cannot be written, is counted. The thread takes all that are there and writes them at once, since
-what costs is to wake up. It is there only while lines come: in a process of several threads the
-kernel counts for each read and write who uses the file, which costs every request more than the log
-does. A file is opened anew on request, after somebody has moved it away.
+Records wait in a queue that is limited in lines and bytes. Records that find no room in it and
+lines that cannot be written are counted. The thread takes all records that wait and writes them
+at once, because waking up costs most. It runs only while records come: in a process with several
+threads the kernel counts the users of a file at each read and write, which costs every request
+more than the log does. `reopen` opens the path again after log rotation.
 """
 
 import contextlib
-import errno
 import logging
 import os
 import select
-import stat
 import threading
 import time
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from cmux_proxy.config.sections import Observability
-from cmux_proxy.errors import ConfigError
 from cmux_proxy.observe.access_log import FORMATS, missing
 from cmux_proxy.observe.record import Record
+from cmux_proxy.server.access_log_file import STANDARD_OUTPUT, has_file, open_file
 
-MAX_LINES: Final = 10_000
-MAX_BYTES: Final = 8 * 1024 * 1024
-# What a record takes in memory, besides its texts.
+# Bytes that a record takes in memory besides its texts.
 _RECORD_BYTES: Final = 512
-# So many lines are written at once, so that other threads have their turn.
-_AT_ONCE: Final = 256
-# How many seconds the last lines may take.
-_MOST_PATIENCE: Final = 1.0
-# For how many seconds the thread waits for more.
-_IDLE: Final = 10.0
-_STANDARD_OUTPUT: Final = 1
-_STANDARD_ERROR: Final = 2
-# The name of a file that stands for standard output.
-STANDARD_OUTPUT: Final = "-"
+# Lines that are written at once, so that other threads get their turn.
+_BATCH: Final = 256
+# Seconds that the last lines may take at the end.
+_CLOSE_TIMEOUT: Final = 1.0
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -45,94 +35,117 @@ _log = logging.getLogger("cmux_proxy")
 _Item = tuple[float, Record] | int | None
 
 
-class LogWriter:
-    """Takes records while its `with` lasts; writes what waits before that ends."""
+class QueueLimits(NamedTuple):
+    """Lines and bytes that may wait, and the seconds after which an idle thread ends."""
 
-    def __init__(self, observability: Observability) -> None:
+    max_lines: int = 10_000
+    max_bytes: int = 8 * 1024 * 1024
+    idle_timeout: float = 10.0
+
+
+DEFAULT_LIMITS: Final = QueueLimits()
+
+
+class AccessLogWriter:
+    """Takes records while its `with` block lasts, and writes those that wait before that ends."""
+
+    def __init__(
+        self,
+        observability: Observability,
+        limits: QueueLimits = DEFAULT_LIMITS,
+        stdout: int = 1,
+        stderr: int = 2,
+    ) -> None:
         self._path = observability.access_log_file if has_file(observability) else None
         self._format_name = observability.log_format
         self._format = FORMATS[observability.log_format]
-        self._waiting: SimpleQueue[_Item] = SimpleQueue()
-        # Bytes of records that were put into the queue, and that were taken out: each number has
-        # one thread that changes it.
-        self._put = 0
-        self._taken = 0
-        # Lines that found no room in the queue, that could not be written, and that the log says
-        # are missing.
+        self._limits = limits
+        self._queue: SimpleQueue[_Item] = SimpleQueue()
+        # Bytes of the records that were put into the queue and taken from it. Each of the two
+        # numbers is changed by one thread only.
+        self._bytes_put = 0
+        self._bytes_taken = 0
+        # Lines that found no room in the queue, that could not be written, and that the log itself
+        # reports as missing.
         self._dropped = 0
         self._failed = 0
         self._reported = 0
-        # What `_failed` was when the last line was written.
+        # What `_failed` was when a line was written last.
         self._failed_before = 0
+        # Whether the last line was written in part only.
         self._is_torn = False
         is_to_output = observability.access_log_file == STANDARD_OUTPUT
-        self._descriptor = _STANDARD_OUTPUT if is_to_output else _STANDARD_ERROR
+        self._descriptor = stdout if is_to_output else stderr
         self._thread: threading.Thread | None = None
-        # Held while something is put into the queue, and while the thread sees that it may end.
+        # Held while an item is put into the queue, and while the thread decides to end.
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         if self._path is not None:
-            self._descriptor = _open(self._path)
+            self._descriptor = open_file(self._path)
         return self
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         with self._lock:
-            self._waiting.put(None)
+            self._queue.put(None)
             thread = self._thread
         if thread is None:
             self._run()
         else:
-            thread.join(_MOST_PATIENCE)
+            thread.join(_CLOSE_TIMEOUT)
         if self._path is not None and (thread is None or not thread.is_alive()):
             os.close(self._descriptor)
 
     def put(self, record: Record) -> None:
-        """Have a record written; never waits."""
+        """Queue a record, or count it as lost; never waits."""
         size = _size_of(record)
-        held = self._put - self._taken
-        if held + size <= MAX_BYTES and self._waiting.qsize() < MAX_LINES:
-            self._put += size
-            self._hand_over((time.time(), record))
+        has_room = self.waiting_bytes() + size <= self._limits.max_bytes
+        if has_room and self._queue.qsize() < self._limits.max_lines:
+            self._bytes_put += size
+            self._enqueue((time.time(), record))
         else:
             self._dropped += 1
 
+    def waiting_bytes(self) -> int:
+        """Return the size of the records in the queue."""
+        return self._bytes_put - self._bytes_taken
+
     def lost(self) -> dict[str, int]:
-        """Return how many lines were lost, by what has kept them out."""
+        """Return how many lines were lost, by reason."""
         return {"queue_full": self._dropped, "write_failed": self._failed}
 
     def reopen(self) -> None:
-        """Open the path again, which may have become another file; else go on with the old one."""
+        """Open the path again after log rotation; keep the old file where that fails."""
         if self._path is not None:
             try:
-                self._hand_over(_open(self._path))
+                self._enqueue(open_file(self._path))
             except OSError as error:
-                _log.warning("the access log cannot be opened anew: %s", error)
+                _log.warning("the access log cannot be opened again: %s", error)
 
-    def _hand_over(self, item: _Item) -> None:
+    def _enqueue(self, item: _Item) -> None:
         with self._lock:
-            self._waiting.put(item)
+            self._queue.put(item)
             if self._thread is None:
-                # A daemon, since what nobody reads must not keep the process.
+                # A daemon, because a file that nobody reads must not keep the process alive.
                 thread = threading.Thread(target=self._run, name="access log", daemon=True)
-                # Where there can be no thread, the next line tries again.
+                # Where a thread cannot be started, the next record tries again.
                 with contextlib.suppress(RuntimeError):
                     thread.start()
                     self._thread = thread
 
     def _next(self) -> _Item:
-        """Wait for what comes next; None where nothing comes any more, or nothing for long."""
+        """Wait for the next item; return None at the end, or after the idle timeout."""
         while True:
             try:
-                return self._waiting.get(timeout=_IDLE)
+                return self._queue.get(timeout=self._limits.idle_timeout)
             except Empty:
                 with self._lock:
-                    if self._waiting.empty():
+                    if self._queue.empty():
                         self._thread = None
                         return None
 
@@ -141,9 +154,9 @@ class LogWriter:
         while (item := self._next()) is not None:
             if isinstance(item, tuple):
                 at, record = item
-                self._taken += _size_of(record)
+                self._bytes_taken += _size_of(record)
                 lines.append(self._format(record, at))
-                if len(lines) < _AT_ONCE and not self._waiting.empty():
+                if len(lines) < _BATCH and not self._queue.empty():
                     continue
             self._write(lines)
             lines.clear()
@@ -154,27 +167,27 @@ class LogWriter:
         self._write(lines)
 
     def _write(self, lines: list[str]) -> None:
-        """Write lines, behind one that says how many are missing, if some are."""
+        """Write lines, after one that says how many are missing, if any are."""
         lost = self._dropped + self._failed
         gap = [missing(lost - self._reported, self._format_name, time.time())]
-        told = gap + lines if lost > self._reported else lines
-        if not told:
+        output = gap + lines if lost > self._reported else lines
+        if not output:
             return
-        text = "".join([f"{line}\n" for line in told])
-        # A line of which only a part was written must not grow together with the next one.
+        text = "".join([f"{line}\n" for line in output])
+        # A line that was written in part must not run together with the next one.
         data = (b"\n" if self._is_torn else b"") + text.encode("ascii", "backslashreplace")
-        written = self._emit(data)
+        written = self._write_bytes(data)
         if written:
             self._is_torn = not data.endswith(b"\n", 0, written)
         unwritten = data.count(b"\n", written)
         self._failed += min(unwritten, len(lines))
-        if unwritten < len(told):
+        if unwritten < len(output):
             self._reported = lost
         if not unwritten:
-            self._recover()
+            self._log_recovery()
 
-    def _emit(self, data: bytes) -> int:
-        """Write, and return how many bytes that were: fewer than all where it failed."""
+    def _write_bytes(self, data: bytes) -> int:
+        """Write, and return how many bytes were written: fewer than all where it failed."""
         written = 0
         view = memoryview(data)
         try:
@@ -182,16 +195,16 @@ class LogWriter:
                 try:
                     written += os.write(self._descriptor, view[written:])
                 except BlockingIOError:
-                    # Somebody else has made standard error non-blocking, for all who share it.
-                    _wait_for_room(self._descriptor)
+                    # Another process made standard error non-blocking, for all that share it.
+                    _wait_until_writable(self._descriptor)
         except OSError as error:
-            # Told once: a disk that is full is so for many lines.
+            # Logged once, because a full disk stays full for many lines.
             if self._failed == self._failed_before:
                 _log.warning("the access log cannot be written: %s", error)
         return written
 
-    def _recover(self) -> None:
-        """Say that lines are written again, if they were not."""
+    def _log_recovery(self) -> None:
+        """Log that lines are written again, where some were not."""
         lost, self._failed_before = self._failed - self._failed_before, self._failed
         if lost:
             _log.warning("the access log can be written again; lines lost: %d", lost)
@@ -201,43 +214,7 @@ def _size_of(record: Record) -> int:
     return _RECORD_BYTES + len(record.path) + len(record.workspace)
 
 
-def has_file(observability: Observability) -> bool:
-    """Return whether there is a file that can be opened again, written to or not."""
-    return (
-        observability.access_log_file is not None
-        and observability.access_log_file != STANDARD_OUTPUT
-    )
-
-
-def check_file(observability: Observability) -> None:
-    """Raise ConfigError where the file is wanted and cannot be written."""
-    path = observability.access_log_file
-    if path is not None and has_file(observability) and observability.access_log != "off":
-        try:
-            os.close(_open(path))
-        except OSError as error:
-            reason = f"{path} cannot be opened: {error.strerror}"
-            if error.errno == errno.ENXIO:
-                # A socket, as systemd gives a service for its standard output.
-                reason += "; it is a socket: use - for standard output"
-            raise ConfigError("observability.access_log_file", reason) from None
-
-
-def _open(path: str) -> int:
-    """Open a path to append to it, without waiting for a reader where it is a named pipe."""
-    # With a reading end of its own a pipe waits for nobody, and readers may come and go.
-    access = os.O_RDWR if _is_pipe(path) else os.O_WRONLY
-    return os.open(path, access | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
-
-
-def _is_pipe(path: str) -> bool:
-    try:
-        return stat.S_ISFIFO(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
-def _wait_for_room(descriptor: int) -> None:
+def _wait_until_writable(descriptor: int) -> None:
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     poll.poll()

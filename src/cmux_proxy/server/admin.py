@@ -1,6 +1,6 @@
-"""The admin listener beside a proxy: in its process, or in one of its own beside several workers.
+"""Runs the admin listener: in the process of the only worker, or in a process for several workers.
 
-What it needs is imported only where it is wanted.
+aiohttp and prometheus_client are imported only where the listener is configured.
 """
 
 import asyncio
@@ -20,16 +20,17 @@ from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.optional_packages import require_packages
 from cmux_proxy.server.reload import ReplaceTokens, reload
 from cmux_proxy.server.signals import HANGUP, UNUSED, SignalQueue, handled_signals, log_unused
-from cmux_proxy.server.stats_rpc import OneWorker, SeveralWorkers
+from cmux_proxy.server.stats_rpc import LocalStats, StatsClient
 
 if TYPE_CHECKING:
-    from cmux_proxy.admin.app import Pages
+    from cmux_proxy.admin.app import AdminApp
+    from cmux_proxy.admin.connections import ConnectionTimeouts
 
 _log = logging.getLogger("cmux_proxy")
 
 
 def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
-    """Bind the admin listener, if one is wanted; raise ConfigError or ListenError.
+    """Bind the admin listener, if one is configured; raise ConfigError or ListenError.
 
     Return the configuration with its real address, and its sockets.
     """
@@ -37,10 +38,10 @@ def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
     if admin is None:
         return config, []
     require_packages("observability.admin", "admin", ("aiohttp", "prometheus_client"))
-    asked = Address.parse(admin, "observability.admin")
-    sockets = bind([asked], config.observability.admin_unix_mode)
+    configured = Address.parse(admin, "observability.admin")
+    sockets = bind([configured], config.observability.admin_unix_mode)
     address = bound_address(sockets[0])
-    if address != asked:
+    if address != configured:
         _log.info("admin listener on %s", address)
     observability = replace(config.observability, admin=str(address))
     return replace(config, observability=observability), sockets
@@ -50,53 +51,67 @@ def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
 async def administered(
     config: Config,
     sockets: Sequence[socket.socket],
-    source: OneWorker | SeveralWorkers,
+    source: LocalStats | StatsClient,
     addresses: Sequence[Address] = (),
 ) -> AsyncIterator[list[ReplaceTokens]]:
-    """Answer on the admin listener's sockets, if there are any, while the context lasts.
+    """Serve the admin listener's sockets, if there are any, while the context lasts.
 
-    `addresses` are those at which the proxy itself listens, for links to it. Give what takes tokens
-    that were read again.
+    `addresses` are those at which the proxy itself listens, for links to it. Yield the functions
+    that take tokens after a reload.
     """
     if not sockets:
         yield []
         return
-    from cmux_proxy.admin.app import Pages
+    from cmux_proxy.admin.app import AdminApp
     from cmux_proxy.admin.reachability import Reachability
 
-    reach = Reachability.of(config, addresses)
-    most = max_admin_connections()
-    # Readers of events stay; a quarter is left to all others.
-    readers = most * 3 // 4
-    pages = Pages(source, config.access, config.observability.metrics_per_port, reach, readers)
-    listener = AdminListener(pages, sockets, most)
+    reachability = Reachability.of(config, addresses)
+    max_connections = max_admin_connections()
+    # Readers of events keep their connections; a quarter is left for all others.
+    app = AdminApp(
+        source,
+        config.access,
+        config.observability.metrics_per_port,
+        reachability,
+        max_readers=max_connections * 3 // 4,
+    )
+    listener = AdminListener(app, sockets, max_connections)
     await listener.start()
     try:
-        yield [pages.replace_tokens]
+        yield [app.replace_tokens]
     finally:
         await listener.close()
 
 
 class AdminListener:
-    """Answers on sockets that listen, which are its own from now on."""
+    """Serves the application on listening sockets, which it owns."""
 
-    def __init__(self, pages: "Pages", sockets: Sequence[socket.socket], most: int) -> None:
+    def __init__(
+        self,
+        app: "AdminApp",
+        sockets: Sequence[socket.socket],
+        max_connections: int,
+        timeouts: "ConnectionTimeouts | None" = None,
+    ) -> None:
         from cmux_proxy.admin.admin_site import AdminServer
+        from cmux_proxy.admin.connections import DEFAULT_TIMEOUTS
 
-        self._server = AdminServer(pages, most, self._pace_accepting)
+        self._server = AdminServer(
+            app, max_connections, self._pace_accepting, timeouts or DEFAULT_TIMEOUTS
+        )
         connections = self._server.connections
-        arrivals = AcceptedConnections(
+        accepted = AcceptedConnections(
             asyncio.get_running_loop(), connections.open, connections.has_room
         )
-        self._listener = Listener(arrivals, adopt_sockets(sockets), accepts_bursts=False)
+        self._listener = Listener(accepted, adopt_sockets(sockets), accepts_bursts=False)
 
     async def start(self) -> None:
-        """Answer from now on."""
+        """Accept connections."""
         await self._server.start()
         await self._listener.start()
 
     async def close(self) -> None:
-        """Answer no more."""
+        """Stop accepting, and close all connections."""
         self._listener.close()
         await self._server.close()
 
@@ -115,19 +130,20 @@ def run_admin(
     lifeline: socket.socket,
     addresses: Sequence[Address] = (),
 ) -> None:
-    """In a process of its own: answer for the workers at `channels` until SIGTERM or the end.
+    """Serve the admin listener for the workers at `channels`; for a process that does nothing else.
 
-    `addresses` are those at which the workers listen.
+    Returns after SIGTERM, or when the supervisor has closed its end of the lifeline. `addresses`
+    are those at which the workers listen.
     """
     with SignalQueue(exits_on_second_stop=False) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
-        answering = administered(config, sockets, SeveralWorkers(channels), addresses)
-        asyncio.run(_serve(answering, config, signals, lifeline))
+        listener = administered(config, sockets, StatsClient(channels), addresses)
+        asyncio.run(_serve(listener, config, signals, lifeline))
         signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
 
 
 async def _serve(
-    answering: contextlib.AbstractAsyncContextManager[list[ReplaceTokens]],
+    listener: contextlib.AbstractAsyncContextManager[list[ReplaceTokens]],
     config: Config,
     signals: SignalQueue,
     lifeline: socket.socket,
@@ -135,16 +151,16 @@ async def _serve(
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     loop.add_reader(lifeline, stop.set)
-    async with answering as takers:
+    async with listener as subscribers:
 
         def act(number: int) -> None:
-            # A terminal's interrupt and its end go to all processes, and this one ends last.
+            # A terminal sends SIGINT and SIGHUP to all processes; this one has to end last.
             if number == signal.SIGTERM:
                 stop.set()
             elif number in UNUSED:
                 log_unused(number)
             elif number == HANGUP:
-                reload(config, None, takers)
+                reload(config, None, subscribers)
 
         signals.attach(lambda number: loop.call_soon_threadsafe(act, number))
         with contextlib.suppress(OSError):

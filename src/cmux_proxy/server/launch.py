@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from functools import partial
 
 from cmux_proxy.config.proxy_config import Config
-from cmux_proxy.server.access_log_writer import check_file
+from cmux_proxy.server.access_log_file import check_file
 from cmux_proxy.server.admin import open_admin, run_admin
 from cmux_proxy.server.binding import bound_address, open_worker_sockets
 from cmux_proxy.server.connection_limits import check_descriptor_limit, raise_descriptor_limit
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.reload import can_reload
 from cmux_proxy.server.signals import SignalQueue
-from cmux_proxy.server.stats_channels import Channels
+from cmux_proxy.server.stats_rpc import StatsChannels
 from cmux_proxy.server.supervisor import Job, Supervisor, SupervisorOptions
 from cmux_proxy.server.tracing import need_tracing
 from cmux_proxy.server.worker import OnStart, loop_factory, run_single, run_supervised
@@ -51,7 +51,7 @@ def _run_several(
     groups = open_worker_sockets(config)
     addresses = [bound_address(sock) for sock in groups[0]]
     notifier = Notifier.from_environment(os.environ)
-    channels = Channels(config.workers) if admin else None
+    channels = StatsChannels(config.workers) if admin else None
 
     def serve(number: int, sockets: Sequence[socket.socket], lifeline: socket.socket) -> None:
         channel = None if channels is None else channels.take_worker(number)

@@ -9,13 +9,14 @@ import logging
 import socket
 from collections.abc import Sequence
 from functools import partial
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST, Address, Config
 from cmux_proxy.downstream.http1_connection import ClientConnection
 from cmux_proxy.net.acceptor import AcceptedConnections, Factory
 from cmux_proxy.observe.access_log import log
 from cmux_proxy.observe.observer import Sink
+from cmux_proxy.observe.worker_stats import WorkerStats
 from cmux_proxy.relay.services import Context
 from cmux_proxy.routing.router import Router
 from cmux_proxy.server.binding import (
@@ -28,7 +29,7 @@ from cmux_proxy.server.connection_limits import connection_limits, reserved_for_
 from cmux_proxy.server.drain import Drain
 from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.self_addresses import SelfAddresses
-from cmux_proxy.server.snapshot import Snapshot, snapshot
+from cmux_proxy.server.snapshot import take_snapshot
 from cmux_proxy.server.telemetry import Telemetry
 
 _log = logging.getLogger("cmux_proxy")
@@ -142,15 +143,19 @@ class Proxy:
         if self._context is not None and self._context.access is not None:
             self._context.access.replace_tokens(tokens)
 
-    def snapshot(self, max_connections: int = 0) -> Snapshot:
+    def snapshot(self, max_connections: int = 0) -> dict[str, Any]:
         """Return the proxy's statistics as plain data, with at most `max_connections` connections.
 
         Raises RuntimeError before the start, and where nothing is counted (`observability.admin`).
         """
+        return self.stats(max_connections).to_json()
+
+    def stats(self, max_connections: int = 0) -> WorkerStats:
+        """Return what `snapshot` returns, as values that add up with those of other workers."""
         context = self._context
         if context is None or context.observer is None or not context.observer.is_counting:
             raise RuntimeError("nothing is counted")
-        return snapshot(context, context.observer, max_connections)
+        return take_snapshot(context, context.observer, max_connections)
 
     async def __aenter__(self) -> Self:
         await self.start()

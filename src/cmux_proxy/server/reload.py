@@ -11,7 +11,8 @@ from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.sections import Access
 from cmux_proxy.config.token_file import read_tokens
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.server.access_log_writer import LogWriter, has_file
+from cmux_proxy.server.access_log_file import has_file
+from cmux_proxy.server.access_log_writer import AccessLogWriter
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -24,7 +25,9 @@ def can_reload(config: Config) -> bool:
     return has_file(config.observability) or config.access.token_file is not None
 
 
-def reload(config: Config, log: LogWriter | None, subscribers: Sequence[ReplaceTokens]) -> None:
+def reload(
+    config: Config, log: AccessLogWriter | None, subscribers: Sequence[ReplaceTokens]
+) -> None:
     """Open the access log's file again, and pass the tokens of their file to all subscribers."""
     if log is not None:
         log.reopen()

@@ -1,6 +1,7 @@
-"""What one worker tells of itself: plain data, which adds up with that of other workers.
+"""Snapshot: the present WorkerStats of one worker.
 
-Reads what the relay keeps and changes nothing. Times are seconds since 1970.
+Reads what the relay and the observer keep, and changes nothing. Does not know other workers:
+`stats_rpc.py` carries the result to the admin process.
 """
 
 import asyncio
@@ -10,125 +11,149 @@ import resource
 import sys
 import time
 from collections import Counter
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
 from cmux_proxy._build import __version__, build_name
 from cmux_proxy.downstream.http1_connection import ClientConnection
-from cmux_proxy.observe.access_log import as_fields
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
+from cmux_proxy.observe.record_fields import ConnectionFields, connection_fields, record_fields
+from cmux_proxy.observe.traffic_stats import TrafficStats
+from cmux_proxy.observe.worker_stats import BuildInfo, PortStats, ProcessStats, WorkerStats
 from cmux_proxy.relay.services import Context
 from cmux_proxy.relay.tunnel import Tunnel
 from cmux_proxy.server.connection_limits import descriptor_limits
 
-Snapshot = dict[str, Any]
-
 _STARTED: Final = time.time()
 
 
-def snapshot(context: Context, observer: Observer, most: int = 0) -> Snapshot:
-    """Return the figures of a worker, and a list of at most so many of its connections.
+def take_snapshot(
+    context: Context,
+    observer: Observer,
+    max_connections: int = 0,
+    clock: Callable[[], float] = time.time,
+) -> WorkerStats:
+    """Return the values of a worker, and a list of at most `max_connections` of its connections.
 
-    Tunnels come first, the oldest of them, since to tell of all takes its time.
+    The list begins with the oldest tunnels, because a list of all connections takes long to make.
+    `clock` gives seconds since 1970. It has to be called in the worker's event loop.
     """
-    now = observer.clock()
-    clients = [one for one in context.clients if isinstance(one, ClientConnection)]
-    tunnels = [one for one in context.tunnels if isinstance(one, Tunnel)]
-    under_way = [record for one in clients if (record := one.under_way(now)) is not None]
-    for tunnel in tunnels:
-        tunnel.note_activity()
-    told: Snapshot = {
-        "pid": os.getpid(),
-        "time": time.time(),
-        "is_draining": context.is_draining,
-        "build": {"version": __version__, "build": build_name(), "loop": _loop_name()},
-        "in_flight": len(under_way),
-        "clients": len(context.clients) + len(tunnels),
-        "upstreams": len(context.pool) + _with_upstream(clients) + len(tunnels),
-        "idle_upstreams": len(context.pool),
-        "tunnels": dict(Counter(one.record.kind for one in tunnels if one.record is not None)),
-        "outcomes": {each.name.lower(): context.tally.count(each) for each in Outcome},
-        "counts": _with_live(observer, under_way, tunnels),
-        "ports": observer.ports.snapshot(context.ticker.now),
-        "recent": [
-            {"time": _epoch(each.ended, now), **as_fields(each)} for each in observer.recent
-        ],
-        # Whoever writes an access log fills this in.
-        "lost_lines": {},
-        "process": _process(),
-    }
-    if most:
-        told["connections"] = _each(clients, tunnels, context, now, most)
-    return told
+    return _Snapshot(context, observer, clock()).take(max_connections)
 
 
-def _loop_name() -> str:
-    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+class _Snapshot:
+    """What one snapshot reads: the connections at one moment, by the clocks that they use."""
 
+    def __init__(self, context: Context, observer: Observer, time: float) -> None:
+        self._context = context
+        self._observer = observer
+        self._time = time
+        # The records' clock and the event loop's clock.
+        self._now = observer.clock()
+        self._loop_now = context.ticker.now
+        self._clients = [
+            client for client in context.clients if isinstance(client, ClientConnection)
+        ]
+        self._tunnels = [tunnel for tunnel in context.tunnels if isinstance(tunnel, Tunnel)]
 
-def _with_upstream(clients: list[ClientConnection]) -> int:
-    return sum(one.has_upstream() for one in clients)
+    def take(self, max_connections: int) -> WorkerStats:
+        """Return the values of the worker."""
+        context, tunnels = self._context, self._tunnels
+        for tunnel in tunnels:
+            tunnel.note_activity()
+        under_way = self._under_way()
+        upstreams = sum(client.has_upstream() for client in self._clients)
+        return WorkerStats(
+            pid=os.getpid(),
+            time=self._time,
+            is_draining=context.is_draining,
+            build=BuildInfo(__version__, build_name(), _loop_name()),
+            in_flight=len(under_way),
+            clients=len(context.clients) + len(tunnels),
+            upstreams=len(context.pool) + upstreams + len(tunnels),
+            idle_upstreams=len(context.pool),
+            tunnels=Counter(tunnel.record.kind for tunnel in tunnels if tunnel.record is not None),
+            outcomes={outcome.name.lower(): context.tally.count(outcome) for outcome in Outcome},
+            traffic=self._traffic(under_way),
+            ports=self._ports(),
+            recent=[
+                {**record_fields(record), "time": self._epoch(record.ended)}
+                for record in self._observer.recent
+            ],
+            connections=self._connections(max_connections) if max_connections else [],
+            process=_process(),
+        )
 
+    def _under_way(self) -> list[Record]:
+        records = [client.under_way(self._now) for client in self._clients]
+        return [record for record in records if record is not None]
 
-def _with_live(observer: Observer, under_way: list[Record], tunnels: list[Tunnel]) -> Snapshot:
-    """Return what is counted, with the bytes of what has not ended."""
-    counts = observer.counts.snapshot()
-    moved = [tunnel.moved() for tunnel in tunnels]
-    counts["received"] += sum(each.received for each in under_way)
-    counts["received"] += sum(received for received, _ in moved)
-    counts["sent"] += sum(each.sent for each in under_way) + sum(sent for _, sent in moved)
-    return counts
+    def _traffic(self, under_way: list[Record]) -> TrafficStats:
+        """Return the counters, with the bytes of exchanges and tunnels that have not ended."""
+        traffic = TrafficStats.of(self._observer.counts)
+        moved = [tunnel.moved() for tunnel in self._tunnels]
+        moved += [(record.received, record.sent) for record in under_way]
+        return replace(
+            traffic,
+            received=traffic.received + sum(received for received, _ in moved),
+            sent=traffic.sent + sum(sent for _, sent in moved),
+        )
 
+    def _ports(self) -> dict[tuple[str, int], PortStats]:
+        offset = self._time - self._loop_now
+        return {
+            target: PortStats.of(port, offset)
+            for target, port in self._observer.ports.all().items()
+        }
 
-def _each(
-    clients: list[ClientConnection], tunnels: list[Tunnel], context: Context, now: float, most: int
-) -> list[Snapshot]:
-    oldest = heapq.nsmallest(most, tunnels, key=_started)
-    told = [_tunnel(one, one.record, now) for one in oldest if one.record is not None]
-    for client in clients[: most - len(told)]:
-        since = _epoch(client.since, context.ticker.now)
-        record = client.under_way(now)
+    def _connections(self, count: int) -> list[ConnectionFields]:
+        oldest = heapq.nsmallest(count, self._tunnels, key=_started)
+        listed = [
+            self._tunnel(tunnel, tunnel.record) for tunnel in oldest if tunnel.record is not None
+        ]
+        return listed + [self._client(client) for client in self._clients[: count - len(listed)]]
+
+    def _client(self, client: ClientConnection) -> ConnectionFields:
+        since = self._time - (self._loop_now - client.since)
+        record = client.under_way(self._now)
         if record is None:
-            told.append({"state": "idle", "since": since, "client": client.address() or None})
-        else:
-            told.append({"state": "request", "since": since, **_fields(record, now)})
-    return told
+            return {"state": "idle", "since": since, "client": client.address() or None}
+        return connection_fields("request", since, record, self._now)
+
+    def _tunnel(self, tunnel: Tunnel, record: Record) -> ConnectionFields:
+        received, sent = tunnel.moved()
+        fields = connection_fields("tunnel", self._epoch(record.started), record, self._now)
+        fields["bytes_in"] += received
+        fields["bytes_out"] += sent
+        return fields
+
+    def _epoch(self, at: float) -> float:
+        """Return a time of the records' clock in seconds since 1970."""
+        return self._time - (self._now - at)
 
 
 def _started(tunnel: Tunnel) -> float:
     return 0.0 if tunnel.record is None else tunnel.record.started
 
 
-def _tunnel(tunnel: Tunnel, record: Record, now: float) -> Snapshot:
-    received, sent = tunnel.moved()
-    fields = _fields(record, now)
-    fields["bytes_in"] += received
-    fields["bytes_out"] += sent
-    return {"state": "tunnel", "since": _epoch(record.started, now), **fields}
+def _loop_name() -> str:
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
 
 
-def _fields(record: Record, now: float) -> Snapshot:
-    """Return what is known of an exchange that has not ended."""
-    fields = as_fields(record)
-    del fields["error"]
-    return {**fields, "status": record.status or None, "seconds": round(now - record.started, 6)}
-
-
-def _epoch(at: float, now: float) -> float:
-    """Return a time of a monotonic clock, at which it is `now`, in seconds since 1970."""
-    return time.time() - (now - at)
-
-
-def _process() -> Snapshot:
+def _process() -> ProcessStats:
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    told: Snapshot = {
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
-        "start_time": _STARTED,
-        "max_fds": descriptor_limits()[0],
-    }
+    resident_bytes = open_fds = None
     if sys.platform == "linux":
         with open("/proc/self/statm", encoding="ascii") as statm:
-            told["resident_bytes"] = int(statm.read().split()[1]) * resource.getpagesize()
-        told["open_fds"] = len(os.listdir("/proc/self/fd")) - 1
-    return told
+            resident_bytes = int(statm.read().split()[1]) * resource.getpagesize()
+        open_fds = len(os.listdir("/proc/self/fd")) - 1
+    return ProcessStats(
+        cpu_seconds=usage.ru_utime + usage.ru_stime,
+        start_time=_STARTED,
+        max_fds=descriptor_limits()[0],
+        resident_bytes=resident_bytes,
+        open_fds=open_fds,
+    )

@@ -1,4 +1,4 @@
-"""Who is told of a proxy's exchanges: the access log, whoever counts, and a collector of spans."""
+"""Telemetry: the observer of one proxy, and the access log, counters and traces behind it."""
 
 import asyncio
 
@@ -9,7 +9,10 @@ from cmux_proxy.server.tracing import Tracing
 
 
 class Telemetry:
-    """Has the observer of one proxy, None where nobody wants to know; raises ConfigError."""
+    """Has the proxy's observer, or None if nothing is observed; raises ConfigError.
+
+    `log` gets the records for the access log.
+    """
 
     def __init__(self, observability: Observability, log: Sink) -> None:
         self._tracing = None if observability.otlp is None else Tracing(observability.otlp)
@@ -22,7 +25,7 @@ class Telemetry:
             self.observer.wants_trace = self._tracing is not None
 
     async def close(self) -> None:
-        """Have what waits delivered."""
+        """Send the spans that wait."""
         if self._tracing is not None:
             await asyncio.to_thread(self._tracing.close)
 

@@ -1,8 +1,7 @@
 """Records -> spans, exported by OpenTelemetry's SDK over OTLP/HTTP, from a thread of its own.
 
-A span continues the trace that the request names in `traceparent` (W3C Trace Context), which is
-passed on as it came: the upstream's spans are siblings of ours, not children, since no byte of a
-head is changed for it.
+A span continues the trace that the request names in `traceparent` (W3C Trace Context). The field is
+forwarded unchanged, so the upstream's spans are siblings of the proxy's span, not its children.
 """
 
 import os
@@ -14,8 +13,8 @@ from cmux_proxy.observe.record import Record
 from cmux_proxy.server.optional_packages import require_packages
 
 _NANOSECONDS: Final = 1_000_000_000
-# How long a delivery may take, further attempts included, in seconds.
-_PATIENCE: Final = 2
+# Seconds that an export may take, retries included.
+_EXPORT_TIMEOUT: Final = 2
 
 
 def need_tracing() -> None:
@@ -40,36 +39,36 @@ class Tracing:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         name = os.environ.get("OTEL_SERVICE_NAME", "cmux-proxy")
-        about = Resource.create({"service.name": name, "service.version": __version__})
-        # The end of the process is the proxy's business.
-        self._provider = TracerProvider(resource=about, shutdown_on_exit=False)
-        exporter = OTLPSpanExporter(f"{url.rstrip('/')}/v1/traces", timeout=_PATIENCE)
+        service = Resource.create({"service.name": name, "service.version": __version__})
+        # The proxy closes the provider itself, when it has drained.
+        self._provider = TracerProvider(resource=service, shutdown_on_exit=False)
+        exporter = OTLPSpanExporter(f"{url.rstrip('/')}/v1/traces", timeout=_EXPORT_TIMEOUT)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("cmux_proxy", __version__)
         self._propagator = TraceContextTextMapPropagator()
-        self._kind = SpanKind.SERVER
+        self._span_kind = SpanKind.SERVER
 
     def put(self, record: Record) -> None:
-        """Make a span of a record; it is sent later."""
+        """Make a span of a record; the thread sends it later."""
         end = time.time_ns()
         start = end - round(record.duration() * _NANOSECONDS)
         span = self._tracer.start_span(
             record.method or record.kind,
             context=self._propagator.extract({"traceparent": record.trace}),
-            kind=self._kind,
+            kind=self._span_kind,
             attributes=_attributes(record),
             start_time=start,
         )
         span.end(end)
 
     def close(self) -> None:
-        """Send what is left; may wait for that."""
+        """Send the spans that wait; may block for that long."""
         self._provider.shutdown()
 
 
 def _attributes(record: Record) -> dict[str, Any]:
-    """Return what OpenTelemetry's conventions for HTTP have a name for, and the rest."""
-    told = {
+    """Return a record's fields, named by OpenTelemetry's conventions for HTTP or as `cmux.*`."""
+    attributes = {
         "http.request.method": record.method,
         "url.path": record.path,
         "http.response.status_code": record.status,
@@ -84,4 +83,6 @@ def _attributes(record: Record) -> dict[str, Any]:
         "cmux.bytes_out": record.sent,
         "cmux.reused": record.is_reused,
     }
-    return {name: value for name, value in told.items() if value not in ("", 0) or value is False}
+    return {
+        name: value for name, value in attributes.items() if value not in ("", 0) or value is False
+    }

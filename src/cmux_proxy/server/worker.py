@@ -12,19 +12,20 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
 from cmux_proxy.config.proxy_config import Address, Config
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.server.access_log_writer import LogWriter
+from cmux_proxy.observe.worker_stats import WorkerStats
+from cmux_proxy.server.access_log_writer import AccessLogWriter
 from cmux_proxy.server.admin import administered
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.reload import can_reload, reload
 from cmux_proxy.server.signals import HANGUP, UNUSED, SignalQueue, handled_signals, log_unused
-from cmux_proxy.server.snapshot import Snapshot
-from cmux_proxy.server.stats_rpc import OneWorker, StatsResponder
+from cmux_proxy.server.stats_rpc import LocalStats, StatsResponder
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -106,7 +107,7 @@ async def _serve_single(
     with _access_log(config) as log:
         proxy = Proxy(config, on_record=None if log is None else log.put)
         await proxy.start()
-        source = OneWorker(partial(_take_snapshot, proxy, log))
+        source = LocalStats(partial(_take_snapshot, proxy, log))
         async with administered(config, admin, source, proxy.addresses) as subscribers:
             _attach_signals(
                 signals,
@@ -177,18 +178,19 @@ def _attach_signals(
     signals.attach(lambda number: loop.call_soon_threadsafe(act, number))
 
 
-def _take_snapshot(proxy: Proxy, log: LogWriter | None, max_connections: int) -> Snapshot:
+def _take_snapshot(proxy: Proxy, log: AccessLogWriter | None, max_connections: int) -> WorkerStats:
     """Return the statistics of this worker, with the lines that its access log has lost."""
-    return proxy.snapshot(max_connections) | ({} if log is None else {"lost_lines": log.lost()})
+    stats = proxy.stats(max_connections)
+    return stats if log is None else replace(stats, lost_lines=log.lost())
 
 
 @contextlib.contextmanager
-def _access_log(config: Config) -> Iterator[LogWriter | None]:
+def _access_log(config: Config) -> Iterator[AccessLogWriter | None]:
     """Open the access log's writer; yield None where there is no access log."""
     if config.observability.access_log == "off":
         yield None
         return
-    with LogWriter(config.observability) as log:
+    with AccessLogWriter(config.observability) as log:
         yield log
 
 
