@@ -51,10 +51,10 @@ class Option(NamedTuple):
 OPTIONS = [
     Option("--listen", "(0.0.0.0:8080,127.0.0.1:8080)", "listen",
            ("[::1]:1", "127.0.0.1:0"), (("[::1]:1",), ("127.0.0.1:0",))),
-    Option("--unix-mode", "(up to the umask)", "unix_mode", ("660", "0777"), (0o660, 0o777)),
-    Option("--upstream-host", "(127.0.0.1, and where that refuses ::1)", "upstream_host",
+    Option("--unix-mode", "(as the umask says)", "unix_mode", ("660", "0777"), (0o660, 0o777)),
+    Option("--upstream-host", "(127.0.0.1, or ::1 where that refuses)", "upstream_host",
            ("localhost", "[::1]"), ("localhost", "::1")),
-    Option("--workspace-host", "(a loopback address for each)", "routing.workspace_host",
+    Option("--workspace-host", "(a loopback address per workspace)", "routing.workspace_host",
            ("{workspace}.a.example", "w-{workspace}"), ("{workspace}.a.example", "w-{workspace}")),
     Option("--host-suffix", "(none)", "routing.host_suffixes",
            ("Example.dev", "a.b,c.d.e"), (("example.dev",), ("a.b", "c.d.e"))),
@@ -74,12 +74,12 @@ OPTIONS = [
            ("::1", "10.0.0.0/8, 127.0.0.1"), (("::1",), ("10.0.0.0/8", "127.0.0.1"))),
     Option("--connect-timeout", "(5s)", "timeouts.connect", ("0.5", "1m"), (0.5, 60.0)),
     Option("--connect-retry", "(0s)", "timeouts.connect_retry", ("500ms", "0"), (0.5, 0.0)),
-    Option("--max-wait", "(60s)", "timeouts.most_wait", ("0", "5m"), (0.0, 300.0)),
+    Option("--max-wait", "(60s)", "timeouts.max_wait", ("0", "5m"), (0.0, 300.0)),
     Option("--head-timeout", "(15s)", "timeouts.head", ("off", "2s"), (None, 2.0)),
     Option("--idle-timeout", "(75s)", "timeouts.idle", ("0", "1h"), (None, 3600.0)),
-    Option("--body-timeout", "(60s)", "timeouts.request_body", ("500ms", "off"), (0.5, None)),
-    Option("--response-timeout", "(off)", "timeouts.response_head", ("30", "1.5s"), (30.0, 1.5)),
-    Option("--response-idle-timeout", "(off)", "timeouts.response_body", ("2m", "9"), (120.0, 9.0)),
+    Option("--body-timeout", "(60s)", "timeouts.body", ("500ms", "off"), (0.5, None)),
+    Option("--response-timeout", "(off)", "timeouts.response", ("30", "1.5s"), (30.0, 1.5)),
+    Option("--response-idle-timeout", "(off)", "timeouts.response_idle", ("2m", "9"), (120.0, 9.0)),
     Option("--tunnel-timeout", "(off)", "timeouts.tunnel", ("1h", "10"), (3600.0, 10.0)),
     Option("--drain-timeout", "(10s)", "timeouts.drain", ("0", "2.5"), (0.0, 2.5)),
     Option("--max-request-line", "(16k)", "limits.request_line", ("100", "8k"), (100, 8192)),
@@ -98,9 +98,9 @@ OPTIONS = [
            ("10", "off"), (10, None)),
     Option("--max-upstream-connections", "(off)", "limits.upstream_connections",
            ("10", "off"), (10, None)),
-    Option("--max-idle-upstream-connections", "(as many as were busy lately)", "pool.total",
-           ("10", "off"), (10, None)),
-    Option("--upstream-idle-timeout", "(4s)", "pool.idle", ("0", "1m"), (0.0, 60.0)),
+    Option("--max-idle-upstream-connections", "(as many as were busy recently)",
+           "limits.idle_upstream_connections", ("0", "off"), (0, None)),
+    Option("--upstream-idle-timeout", "(4s)", "timeouts.upstream_idle", ("0", "1m"), (0.0, 60.0)),
     Option("--access-log", "(errors)", "observability.access_log", ("all", "off"), ("all", "off")),
     Option("--log-format", "(text)", "observability.log_format",
            ("json", "combined"), ("json", "combined")),
@@ -190,7 +190,7 @@ def test_an_empty_variable_is_none_at_all(
 @pytest.mark.parametrize(
     ("flag", "field"),
     [
-        ("--no-host-routing", "routing.ignore_hosts"),
+        ("--no-host-routing", "routing.no_host_routing"),
         ("--rewrite-origin", "rewriting.rewrite_origin"),
         ("--forwarded-rfc7239", "rewriting.forwarded_rfc7239"),
     ],
@@ -393,7 +393,10 @@ def test_a_malformed_command_line_is_2_and_one_line_that_names_it(
         (ListenError("[::1]:80", "no"), (1, "cannot listen on [::1]:80: no")),
         (ConfigError("upstream_host", "no"), (2, "Invalid value for '--upstream-host': no")),
         (ConfigError("limits.buffer", "no"), (2, "Invalid value for '--max-buffer': no")),
-        (ConfigError("pool.idle", "no"), (2, "Invalid value for '--upstream-idle-timeout': no")),
+        (
+            ConfigError("timeouts.upstream_idle", "no"),
+            (2, "Invalid value for '--upstream-idle-timeout': no"),
+        ),
         (ConfigError("no.flag", "no"), (2, "Invalid value for 'no.flag': no")),
         (click.Abort(), (1, "interrupted")),
         (click.ClickException("two\nlines"), (1, "two lines")),
@@ -420,8 +423,9 @@ def test_the_help_lists_every_flag_with_its_variable_and_default(
     option: Option, flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main([flag]) == 0
-    out = " ".join(capsys.readouterr().out.split())
-    mine = out.partition(f"{option.flag} ")[2].partition(" --")[0]
+    entries = re.split(r"\n  (?=-)", capsys.readouterr().out)
+    [entry] = [entry for entry in entries if entry.startswith(f"{option.flag} ")]
+    mine = " ".join(entry.split())
     assert f"env var: {option.variable};" in mine
     assert f"default: {option.default}" in mine
 

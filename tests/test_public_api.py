@@ -18,7 +18,6 @@ DOCUMENTED = {
     "Limits": "what a message may measure",
     "ListenError": "an address that cannot be bound",
     "Observability": "what is told of exchanges, and to whom",
-    "PoolLimits": "how many idle connections are kept",
     "Proxy": "the proxy itself",
     "Record": "what is told of an exchange",
     "Rewriting": "which fields change on the way",
@@ -34,26 +33,28 @@ DOCUMENTED = {
 }
 CONFIGURATION = {
     "Config": [
-        "listen", "upstream_host", "routing", "rewriting", "limits", "timeouts", "pool", "access",
-        "observability", "loop", "busy_poll", "log_level", "workers", "unix_mode",
+        "listen", "unix_mode", "upstream_host", "routing", "rewriting", "access", "timeouts",
+        "limits", "observability", "workers", "loop", "busy_poll", "log_level",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
         "chunk_extensions", "trailers", "buffer", "clients", "clients_per_address",
-        "upstream_connections",
+        "upstream_connections", "idle_upstream_connections",
     ],
     "Timeouts": [
-        "connect", "connect_retry", "most_wait", "head", "idle", "request_body",
-        "response_head", "response_body", "tunnel", "linger", "drain",
+        "connect", "connect_retry", "max_wait", "head", "idle", "body", "response",
+        "response_idle", "tunnel", "upstream_idle", "linger", "drain",
     ],
-    "Access": ["allow_ports", "deny_ports", "allow_hosts", "allow_clients", "tokens", "token_file"],
-    "Routing": ["workspace_host", "host_suffixes", "ignore_hosts"],
+    "Access": [
+        "tokens", "auth_token_file", "allow_ports", "deny_ports", "allow_hosts", "allow_clients",
+    ],
+    "Routing": ["workspace_host", "host_suffixes", "no_host_routing"],
     "Rewriting": [
         "host_header", "rewrite_origin", "forwarded", "forwarded_rfc7239", "trusted_proxies",
     ],
-    "PoolLimits": ["total", "idle"],
-    "Observability": ["access_log", "log_format", "access_log_file", "admin", "metrics_per_port",
-        "otlp", "admin_unix_mode",
+    "Observability": [
+        "access_log", "log_format", "access_log_file", "admin", "admin_unix_mode",
+        "metrics_per_port", "otlp",
     ],
     "Address": ["host", "port", "path"],
 }  # fmt: skip

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from cmux_proxy.config import values
-from cmux_proxy.config.proxy_config import listen_entry
+from cmux_proxy.config.address import listen_entry
 from cmux_proxy.http1.framing import request_framing, response_framing
 from cmux_proxy.http1.grammar import HOST
 from cmux_proxy.http1.upgrade import check_upgrade_granted, requests_upgrade

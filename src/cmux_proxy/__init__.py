@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cmux_proxy._build import __version__
-    from cmux_proxy.config.proxy_config import Address, Config
+    from cmux_proxy.config.address import Address
+    from cmux_proxy.config.proxy_config import Config
     from cmux_proxy.config.sections import (
         Access,
         Limits,
         Observability,
-        PoolLimits,
         Rewriting,
         Routing,
         Timeouts,
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 else:
     _MODULES = {
         "_build": ["__version__"],
-        "config.proxy_config": ["Address", "Config"],
+        "config.address": ["Address"],
+        "config.proxy_config": ["Config"],
         "config.sections": [
-            "Access", "Limits", "Observability", "PoolLimits", "Rewriting", "Routing", "Timeouts",
+            "Access", "Limits", "Observability", "Rewriting", "Routing", "Timeouts",
         ],
         "errors": [
             "CmuxProxyError", "ConfigError", "ListenError", "RouteRefused", "UpstreamUnavailable",
@@ -71,7 +72,6 @@ __all__ = [
     "Limits",
     "ListenError",
     "Observability",
-    "PoolLimits",
     "Proxy",
     "Record",
     "Rewriting",

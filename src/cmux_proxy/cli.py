@@ -1,10 +1,10 @@
-"""argv, CMUX_* variables and a file of flags -> Config; exit codes; the only place that prints."""
+"""The command line: arguments, CMUX_* variables and a file of flags -> Config; exit statuses."""
 
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -28,23 +28,12 @@ from cmux_proxy.commands.run import run_command
 from cmux_proxy.commands.wait import wait_command
 from cmux_proxy.commands.workspace_ip import workspace_ip_command
 from cmux_proxy.commands.workspaces import workspaces_command
-from cmux_proxy.config.config_file import ConfigFile, FileValues, bad_value, use_file
-from cmux_proxy.config.environment import (
-    CONFIG_VARIABLE,
-    ServerOption,
-    choose_variables,
-    unknown_variables,
-)
-from cmux_proxy.config.options import (
-    FLAGS,
-    GROUPS,
-    Flag,
-    config_from,
-    default_of,
-    flag_of,
-    shown_default,
-)
-from cmux_proxy.config.proxy_config import Address, Config
+from cmux_proxy.config.address import Address
+from cmux_proxy.config.click_options import server_options, write_groups
+from cmux_proxy.config.config_file import FileValues, bad_value
+from cmux_proxy.config.environment import choose_variables, unknown_variables
+from cmux_proxy.config.options import config_from, flag_of
+from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.token_file import Tokens
 from cmux_proxy.errors import ConfigError, ListenError
 from cmux_proxy.server.inherited import take_listen_fds
@@ -59,49 +48,20 @@ _log = logging.getLogger("cmux_proxy")
 
 
 class _Proxy(click.Group):
-    """Serves where no subcommand is named; lists its flags under the headings of the table."""
+    """Serves if no subcommand is named; its help has the flags in groups."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the server's variables for the commands alone that need them."""
-        _, rest, _ = self.make_parser(ctx).parse_args(list(args))
-        choose_variables(ctx, self.commands, rest)
+        """Read the server's variables only for the commands that need them."""
+        _, arguments, _ = self.make_parser(ctx).parse_args(list(args))
+        choose_variables(ctx, self.commands, arguments)
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write one section for each group."""
-        records = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
-        groups = {title: [flag.parameter for flag in flags] for title, flags in GROUPS.items()}
-        groups["Other"] = [name for name in records if name is not None and name not in _NAMES]
-        for title, names in groups.items():
-            with formatter.section(title):
-                formatter.write_dl([record for name in names if (record := records[name])])
+        """Write one section per group."""
+        write_groups(
+            formatter, {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
+        )
         self.format_commands(ctx, formatter)
-
-
-_NAMES = {flag.parameter for flag in FLAGS}
-
-
-def _option(flag: Flag) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    default = default_of(flag)
-    return click.option(
-        f"--{flag.name}",
-        cls=ServerOption,
-        type=flag.kind,
-        is_flag=isinstance(default, bool),
-        multiple=flag.is_list,
-        default=(list(default) or None) if isinstance(default, tuple) else default,
-        envvar=flag.variable,
-        show_envvar=True,
-        show_default=shown_default(flag),
-        metavar=flag.metavar,
-        help=flag.help,
-    )
-
-
-def _options(function: Callable[..., int]) -> Callable[..., Any]:
-    for flag in reversed(FLAGS):
-        function = _option(flag)(function)
-    return function
 
 
 @click.group(
@@ -109,21 +69,9 @@ def _options(function: Callable[..., int]) -> Callable[..., Any]:
     invoke_without_command=True,
     subcommand_metavar="[COMMAND]",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Every flag beats its variable, the variable beats the file, and that the default.",
+    epilog="A flag overrides its variable, which overrides the file, which overrides the default.",
 )
-@_options
-@click.option(
-    "--config",
-    cls=ServerOption,
-    type=ConfigFile(),
-    multiple=True,
-    is_eager=True,
-    expose_value=False,
-    callback=use_file,
-    envvar=CONFIG_VARIABLE,
-    show_envvar=True,
-    help='TOML file that sets flags: listen = ["127.0.0.1:8080"].',
-)
+@server_options
 @click.version_option(__version__, "--version", message=f"cmux-proxy %(version)s ({build_name()})")
 @click.pass_context
 def _command(context: click.Context, /, **values: Any) -> int:

@@ -4,7 +4,7 @@ from typing import Any
 
 from cmux_proxy.admin.overview import ListLimits, overview
 from cmux_proxy.admin.reachability import Reachability
-from cmux_proxy.config.proxy_config import Address
+from cmux_proxy.config.address import Address
 from cmux_proxy.machine.listening import ListeningPort
 from cmux_proxy.observe.histogram import BUCKETS
 from cmux_proxy.observe.record_fields import ConnectionFields, ErrorFields

@@ -4,7 +4,7 @@ import pytest
 
 from cmux_proxy import Config
 from cmux_proxy.admin.reachability import Reachability, is_isolated, is_local
-from cmux_proxy.config.proxy_config import Address
+from cmux_proxy.config.address import Address
 from cmux_proxy.config.sections import Observability, Routing
 from cmux_proxy.machine.listening import ListeningPort
 
@@ -121,7 +121,7 @@ def test_it_is_taken_from_the_configuration() -> None:
     suffixes = ["localhost", "dev.example"]
     expected = Reachability(bound, Address("127.0.0.1", 9179), suffixes, "localhost", True)
     assert Reachability.of(config, bound) == expected
-    assert Reachability.of(Config(routing=Routing(ignore_hosts=True)), bound) == Reachability(
+    assert Reachability.of(Config(routing=Routing(no_host_routing=True)), bound) == Reachability(
         bound, None, []
     )
 

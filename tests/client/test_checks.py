@@ -293,7 +293,7 @@ async def greeting(visit: Visit) -> None:
 async def test_a_service_that_does_not_answer_is_told_in_the_words_of_the_proxy(
     behaviour: Behaviour, remedy: str, is_timeout: bool
 ) -> None:
-    config = local_config(timeouts=Timeouts(response_head=0.05))
+    config = local_config(timeouts=Timeouts(response=0.05))
     async with stage(config) as on, origin(behaviour) as upstream:
         found = await examined(url(on), port=upstream.port)
     assert kinds(found) == {"proxy": OK, "bound": OK, "route": PROBLEM}

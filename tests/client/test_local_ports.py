@@ -1,19 +1,17 @@
 """Sockets on a local port, of all addresses that a name has."""
 
-import contextlib
 import errno
 import socket
 from typing import Any
 
 import pytest
 
-from cmux_proxy.client import local_ports
-from cmux_proxy.client.local_ports import listen_on, shown
+from cmux_proxy.client.local_ports import listen_on, listening_socket, shown
 
 
-async def bound(bind: str, port: int = 0) -> list[str]:
-    """Return where sockets listened."""
-    sockets = await listen_on(bind, port)
+async def bound(bind: str, port: int = 0, **options: Any) -> list[str]:
+    """Return the addresses that sockets have listened on."""
+    sockets = await listen_on(bind, port, **options)
     addresses = list(shown(sockets))
     for sock in sockets:
         sock.close()
@@ -38,30 +36,23 @@ async def test_all_addresses_of_a_name_have_one_port(bind: str, hosts: list[str]
     assert port != "0"
 
 
-async def test_another_port_is_tried_where_the_other_family_has_it_taken(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    real = local_ports._listening
-    taken: list[int] = []
+async def test_another_port_is_tried_if_the_port_is_in_use_in_the_other_family() -> None:
+    ports_in_use: list[int] = []
 
-    def listening(
-        opened: contextlib.ExitStack, family: socket.AddressFamily, address: Any
-    ) -> socket.socket:
-        if family == socket.AF_INET6 and not taken:
-            taken.append(address[1])
-            raise OSError(errno.EADDRINUSE, "taken")
-        return real(opened, family, address)
+    def listen(family: socket.AddressFamily, address: Any) -> socket.socket:
+        if family == socket.AF_INET6 and not ports_in_use:
+            ports_in_use.append(address[1])
+            raise OSError(errno.EADDRINUSE, "in use")
+        return listening_socket(family, address)
 
-    monkeypatch.setattr(local_ports, "_listening", listening)
-    addresses = await bound("localhost")
+    addresses = await bound("localhost", listen=listen)
     assert len(addresses) == 2
-    assert taken
+    assert ports_in_use
 
 
-async def test_a_family_that_the_machine_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A net of this name is nowhere.
-    monkeypatch.setattr(local_ports, "LOOPBACKS", ("127.0.0.1", "2001:db8::1"))
-    (address,) = await bound("localhost")
+async def test_a_family_that_the_machine_lacks_is_left_out() -> None:
+    # No machine has an address of the documentation prefix (RFC 3849).
+    (address,) = await bound("localhost", loopbacks=("127.0.0.1", "2001:db8::1"))
     assert address.startswith("127.0.0.1:")
     with pytest.raises(OSError, match="assign"):
         await bound("2001:db8::1")

@@ -8,17 +8,17 @@ import pytest
 
 from cmux_proxy import Config
 from cmux_proxy.config.config_file import FileValues
-from cmux_proxy.config.option_types import Count, Duration, Size, WorkerCount
-from cmux_proxy.config.options import FLAGS, Flag, default_of
+from cmux_proxy.config.option_types import CountType, DurationType, SizeType, WorkerCountType
+from cmux_proxy.config.options import FLAGS, Flag
 from tests.test_cli import OPTIONS, Option, Ran, complaint, every_option, ran
 
 __all__ = ["ran"]
 
-SWITCHES = [flag for flag in FLAGS if isinstance(default_of(flag), bool)]
+SWITCHES = [flag for flag in FLAGS if isinstance(flag.default, bool)]
 
 
 class File:
-    """A file that can be written anew."""
+    """A file that can be rewritten."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -94,7 +94,9 @@ def test_a_switch_is_a_boolean(
 
 
 @pytest.mark.parametrize(
-    "flag", [flag for flag in FLAGS if isinstance(flag.kind, Duration)], ids=lambda flag: flag.name
+    "flag",
+    [flag for flag in FLAGS if isinstance(flag.type, DurationType)],
+    ids=lambda flag: flag.name,
 )
 def test_a_duration_may_be_a_number_of_seconds(flag: Flag, ran: Ran, file: File) -> None:
     for text, seconds in [("7", 7.0), ("0.5", 0.5), ('"250ms"', 0.25)]:
@@ -103,9 +105,10 @@ def test_a_duration_may_be_a_number_of_seconds(flag: Flag, ran: Ran, file: File)
 
 
 @pytest.mark.parametrize(
-    "flag", [flag for flag in FLAGS if isinstance(flag.kind, Size | Count | WorkerCount)],
+    "flag",
+    [flag for flag in FLAGS if isinstance(flag.type, SizeType | CountType | WorkerCountType)],
     ids=lambda flag: flag.name,
-)  # fmt: skip
+)
 def test_a_size_or_a_count_may_be_a_number(flag: Flag, ran: Ran, file: File) -> None:
     config = ran.config(*file.write(f"{flag.name} = 20_000"))
     part, _, name = flag.field.rpartition(".")

@@ -1,4 +1,4 @@
-"""Limits, timeouts, pool and access are tested with the configuration, in `test_config.py`."""
+"""Sections: tokens, routing and rewriting; `test_proxy_config.py` has the others."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def test_a_token_is_visible_ascii(token: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["", " ", "a b", "a\tb", "a\n", "\u00e4", "\x7f"])
-def test_a_token_is_nothing_else_and_what_it_was_is_not_told(token: str) -> None:
+def test_a_token_is_nothing_else_and_the_error_does_not_show_it(token: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Access(tokens=["good", token])
     assert caught.value.field == "access.tokens"
@@ -31,7 +31,7 @@ def test_an_access_does_not_show_its_tokens() -> None:
 def test_hosts_below_localhost_and_the_suffixes_name_ports() -> None:
     assert Routing().suffixes() == ["localhost"]
     assert Routing(host_suffixes=["Example.DEV"]).suffixes() == ["localhost", "example.dev"]
-    assert Routing(host_suffixes=["a.b"], ignore_hosts=True).suffixes() == []
+    assert Routing(host_suffixes=["a.b"], no_host_routing=True).suffixes() == []
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_hosts_below_localhost_and_the_suffixes_name_ports() -> None:
         ({"host_suffixes": ["dev"]}, "host_suffixes"),
         ({"host_suffixes": "a.b"}, "host_suffixes"),
         ({"workspace_host": "{name}.a"}, "workspace_host"),
-        ({"ignore_hosts": 1}, "ignore_hosts"),
+        ({"no_host_routing": 1}, "no_host_routing"),
     ],
 )
-def test_what_cannot_route_is_refused(values: Any, field: str) -> None:
+def test_a_malformed_routing_is_refused(values: Any, field: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Routing(**values)
     assert caught.value.field == f"routing.{field}"
@@ -63,7 +63,7 @@ def test_what_cannot_route_is_refused(values: Any, field: str) -> None:
         ({"trusted_proxies": ["10.0.0.1/8"]}, "trusted_proxies"),
     ],
 )
-def test_what_cannot_rewrite_is_refused(values: Any, field: str) -> None:
+def test_a_malformed_rewriting_is_refused(values: Any, field: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Rewriting(**values)
     assert caught.value.field == f"rewriting.{field}"

@@ -163,7 +163,7 @@ def test_the_example_configures_the_proxy_with_variables_that_it_has() -> None:
     proxy = compose()["services"]["cmux-proxy"]
     named = {flag.variable: flag for flag in FLAGS}
     for variable, value in proxy["environment"].items():
-        named[variable].kind.convert(value, None, None)
+        named[variable].type.convert(value, None, None)
     assert float(proxy["stop_grace_period"].removesuffix("s")) > Config().timeouts.drain
     # Without a token, only this machine may come.
     assert all(port.startswith("127.0.0.1:") for port in proxy["ports"])

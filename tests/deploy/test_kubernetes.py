@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import pytest
 
-from cmux_proxy.config.options import FLAGS, TOKEN_VARIABLE
+from cmux_proxy.config.options import FLAGS
+from cmux_proxy.config.sections import TOKEN_VARIABLE
 from cmux_proxy.config.values import WORKSPACE, host_template
 from tests.helpers.proxies import proxy_process
 from tests.helpers.timing import later

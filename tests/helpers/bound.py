@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from cmux_proxy.config.proxy_config import Address
+from cmux_proxy.config.address import Address
 from cmux_proxy.server.binding import bind
 
 LOCAL: Final = Address("127.0.0.1", 0)

@@ -20,7 +20,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Final, NoReturn, TypeVar
 
-from cmux_proxy import Config, PoolLimits, Proxy
+from cmux_proxy import Config, Proxy, Timeouts
 from tests.helpers.proxies import local_config
 from tests.helpers.timing import SOON
 from tests.helpers.wire import Wire, WireListener, closed_port
@@ -28,7 +28,7 @@ from tests.helpers.wire import Wire, WireListener, closed_port
 # The routing header that names the upstream of the stage.
 ROUTE: Final = "X-Cmux-Port-Internal: <port>"
 
-_PATIENT: Final = local_config(pool=PoolLimits(idle=10 * SOON))
+_PATIENT: Final = local_config(timeouts=Timeouts(upstream_idle=10 * SOON))
 # So much of a message is shown when a step fails.
 _SHOWN: Final = 2000
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from cmux_proxy.config.proxy_config import Address
+from cmux_proxy.config.address import Address
 from cmux_proxy.net import acceptor as module
 from cmux_proxy.net.acceptor import (
     AcceptedConnections,

@@ -70,7 +70,7 @@ def test_a_tick_acts_on_what_is_due() -> None:
 def test_upstream_connections_that_were_idle_for_too_long_are_closed() -> None:
     world = World()
     _client, upstream = answer(world)
-    world.walk(world.config.pool.idle - 0.1)
+    world.walk(world.config.timeouts.upstream_idle - 0.1)
     assert not upstream.is_over()
     world.walk(0.1)
     assert upstream.is_over()
@@ -80,11 +80,11 @@ def test_upstream_connections_that_were_idle_for_too_long_are_closed() -> None:
 def test_the_idle_time_of_an_upstream_connection_begins_when_it_is_given_back() -> None:
     world = World()
     client, upstream = answer(world)
-    world.walk(world.config.pool.idle - 1)
+    world.walk(world.config.timeouts.upstream_idle - 1)
     client.arrives(GET)
     world.walk(0.5)
     upstream.arrives(OK)
-    world.walk(world.config.pool.idle - 0.1)
+    world.walk(world.config.timeouts.upstream_idle - 0.1)
     assert not upstream.is_over()
 
 
@@ -127,7 +127,7 @@ def test_a_pool_knows_nothing_of_owners() -> None:
 
 # Bodies and tunnels
 
-SLOW = Config(timeouts=Timeouts(request_body=10, response_body=10, response_head=20, tunnel=10))
+SLOW = Config(timeouts=Timeouts(body=10, response_idle=10, response=20, tunnel=10))
 POST = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 100")
 BODY = head("HTTP/1.1 200 OK", "Content-Length: 100")
 

@@ -18,9 +18,9 @@ MOST_GROWTH: Final = 8 * 1024 * 1024
 PATIENCE: Final = 800 * MS
 FLAGS: Final = {
     "head": "--head-timeout",
-    "request_body": "--body-timeout",
-    "response_head": "--response-timeout",
-    "response_body": "--response-idle-timeout",
+    "body": "--body-timeout",
+    "response": "--response-timeout",
+    "response_idle": "--response-idle-timeout",
 }
 ALL: Final = {
     **{f"an upstream that {name}": fault for name, fault in OF_UPSTREAMS.items()},

@@ -101,7 +101,7 @@ async def test_a_count_goes_with_a_body_and_with_other_versions_and_forms() -> N
 @pytest.mark.parametrize(
     ("options", "lines"),
     [
-        ({"routing": Routing(ignore_hosts=True)}, [HOST, ROUTE]),
+        ({"routing": Routing(no_host_routing=True)}, [HOST, ROUTE]),
         ({"routing": Routing(host_suffixes=["dev.test"])}, ["Host: a.dev.test", ROUTE]),
     ],
     ids=["hosts are not read", "a host that names no port"],

@@ -85,12 +85,12 @@ async def test_a_request_may_ask_for_patience() -> None:
     [
         local_config(),
         local_config(timeouts=Timeouts(connect_retry=60 * MS)),
-        local_config(timeouts=Timeouts(most_wait=0)),
+        local_config(timeouts=Timeouts(max_wait=0)),
     ],
     ids=["not asked for", "time is up", "nobody may ask"],
 )
 async def test_patience_has_its_end(config: Config) -> None:
-    lines = [WAIT] if config.timeouts.most_wait == 0 else []
+    lines = [WAIT] if config.timeouts.max_wait == 0 else []
     async with stage(config) as on:
         client = await refused_once(on, get("/", *lines))
         await client.gets_error(502, "connection_refused")

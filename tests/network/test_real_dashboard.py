@@ -138,7 +138,7 @@ async def test_without_routing_by_host_the_hint_names_the_field(
 ) -> None:
     async with (
         service() as port,
-        opened(tmp_path, routing=Routing(ignore_hosts=True)) as (proxy, browser),
+        opened(tmp_path, routing=Routing(no_host_routing=True)) as (proxy, browser),
     ):
         row = await browser.becomes(f"{ROW}({port})")
         assert row["link"] is None

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from cmux_proxy import PoolLimits
+from cmux_proxy import Config, Limits, Timeouts
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 
@@ -133,7 +133,7 @@ async def test_bytes_behind_a_chunked_answer_reach_nobody_either() -> None:
 
 
 async def test_no_more_idle_connections_are_kept_than_allowed() -> None:
-    async with stage(local_config(pool=PoolLimits(total=1))) as on:
+    async with stage(local_config(limits=Limits(idle_upstream_connections=1))) as on:
         one, first = await on.pair()
         two, second = await on.pair()
         await first.says(OK)
@@ -145,9 +145,16 @@ async def test_no_more_idle_connections_are_kept_than_allowed() -> None:
         await first.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
-@pytest.mark.parametrize("limits", [PoolLimits(idle=0), PoolLimits(total=0)])
-async def test_a_pool_of_nothing_keeps_nothing(limits: PoolLimits) -> None:
-    async with stage(local_config(pool=limits)) as on:
+@pytest.mark.parametrize(
+    "config",
+    [
+        local_config(timeouts=Timeouts(upstream_idle=0)),
+        local_config(limits=Limits(idle_upstream_connections=0)),
+    ],
+    ids=["no time", "no connections"],
+)
+async def test_a_pool_of_nothing_keeps_nothing(config: Config) -> None:
+    async with stage(config) as on:
         client, upstream = await pooled(on)
         await upstream.gets_end()
         await client.says(get("/2"))

@@ -8,7 +8,7 @@ import asyncio
 
 import pytest
 
-from cmux_proxy import PoolLimits, Timeouts
+from cmux_proxy import Timeouts
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ROUTE, UPGRADE, get, head, stage
 from tests.helpers.timing import MS
@@ -64,7 +64,7 @@ async def test_a_connection_that_is_idle_after_an_answer_is_closed_without_a_wor
 
 @pytest.mark.parametrize("request_bytes", [get(), UPGRADE], ids=["GET", "upgrade"])
 async def test_an_answer_that_does_not_begin_in_time_is_a_504(request_bytes: bytes) -> None:
-    async with stage(local_config(timeouts=Timeouts(response_head=SHORT))) as on:
+    async with stage(local_config(timeouts=Timeouts(response=SHORT))) as on:
         client, upstream = await on.pair(request_bytes)
         await upstream.gets_head()
         text = await client.gets_error(504, "http_response_timeout")
@@ -74,7 +74,7 @@ async def test_an_answer_that_does_not_begin_in_time_is_a_504(request_bytes: byt
 
 
 async def test_an_interim_response_is_not_the_answer_that_is_waited_for() -> None:
-    async with stage(local_config(timeouts=Timeouts(response_head=SHORT))) as on:
+    async with stage(local_config(timeouts=Timeouts(response=SHORT))) as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 102 Processing"))
         await client.gets(head("HTTP/1.1 102 Processing"))
@@ -82,7 +82,7 @@ async def test_an_interim_response_is_not_the_answer_that_is_waited_for() -> Non
 
 
 async def test_an_answer_that_has_begun_may_take_its_time() -> None:
-    config = local_config(timeouts=Timeouts(response_head=SHORT, idle=SHORT, head=SHORT))
+    config = local_config(timeouts=Timeouts(response=SHORT, idle=SHORT, head=SHORT))
     async with stage(config) as on:
         slow, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 2"))
@@ -102,7 +102,7 @@ SENT = head("POST / HTTP/1.1", "Host: a", "Content-Length: 4")
 
 
 async def test_a_body_that_makes_no_progress_gets_408() -> None:
-    async with stage(local_config(timeouts=Timeouts(request_body=SHORT))) as on:
+    async with stage(local_config(timeouts=Timeouts(body=SHORT))) as on:
         client, upstream = await on.pair(POST)
         await upstream.gets(SENT)
         text = await client.gets_error(408, "http_request_error", closes=True)
@@ -111,7 +111,7 @@ async def test_a_body_that_makes_no_progress_gets_408() -> None:
 
 
 async def test_a_body_that_makes_progress_may_take_its_time() -> None:
-    async with stage(local_config(timeouts=Timeouts(request_body=1000))) as on:
+    async with stage(local_config(timeouts=Timeouts(body=1000))) as on:
         client, upstream = await on.pair(POST)
         await upstream.gets(SENT)
         ticker = on.proxy._context.ticker  # type: ignore[union-attr]
@@ -128,7 +128,7 @@ async def test_a_body_that_makes_progress_may_take_its_time() -> None:
 
 
 async def test_an_upstream_that_does_not_read_the_body_is_a_504() -> None:
-    config = local_config(timeouts=Timeouts(request_body=SHORT))
+    config = local_config(timeouts=Timeouts(body=SHORT))
     async with stage(config, buffer=SMALL) as on:
         client, upstream = await upload(on, "Content-Length: 1000000000")
         sending = asyncio.get_running_loop().create_task(
@@ -144,7 +144,7 @@ async def test_an_upstream_that_does_not_read_the_body_is_a_504() -> None:
 
 
 async def test_an_answer_keeps_a_body_alive_that_is_still_under_way() -> None:
-    async with stage(local_config(timeouts=Timeouts(request_body=1000))) as on:
+    async with stage(local_config(timeouts=Timeouts(body=1000))) as on:
         client, upstream = await on.pair(POST)
         await upstream.gets(SENT)
         await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 9"))
@@ -160,7 +160,7 @@ async def test_an_answer_keeps_a_body_alive_that_is_still_under_way() -> None:
 
 
 async def test_a_response_body_that_makes_no_progress_is_broken_off() -> None:
-    async with stage(local_config(timeouts=Timeouts(response_body=SHORT))) as on:
+    async with stage(local_config(timeouts=Timeouts(response_idle=SHORT))) as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 4") + b"bo")
         await client.gets(head("HTTP/1.1 200 OK", "Content-Length: 4") + b"bo")
@@ -221,7 +221,7 @@ async def test_a_client_that_sends_on_after_an_error_is_not_listened_to_for_ever
 
 
 async def test_an_idle_upstream_connection_is_closed_after_a_while() -> None:
-    async with stage(local_config(pool=PoolLimits(idle=SHORT))) as on:
+    async with stage(local_config(timeouts=Timeouts(upstream_idle=SHORT))) as on:
         client, upstream = await on.pair()
         await upstream.says(OK)
         await client.gets(OK)
@@ -231,7 +231,7 @@ async def test_an_idle_upstream_connection_is_closed_after_a_while() -> None:
 
 
 async def test_a_deadline_that_is_not_set_never_passes() -> None:
-    config = local_config(timeouts=Timeouts(head=None, idle=None, response_head=None))
+    config = local_config(timeouts=Timeouts(head=None, idle=None, response=None))
     async with stage(config) as on:
         client = await on.client()
         await client.says(b"GET / HTTP/1.1\r\n")

@@ -217,8 +217,8 @@ async def test_the_fields_decide_for_http10_without_a_host_and_for_connect() -> 
 @pytest.mark.parametrize(
     "config",
     [
-        local_config(routing=Routing(ignore_hosts=True)),
-        local_config(routing=Routing(ignore_hosts=True, host_suffixes=["localhost.test"])),
+        local_config(routing=Routing(no_host_routing=True)),
+        local_config(routing=Routing(no_host_routing=True, host_suffixes=["localhost.test"])),
     ],
     ids=["localhost", "a suffix"],
 )

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cmux_proxy import Config, PoolLimits, Timeouts
+from cmux_proxy import Config, Limits, Timeouts
 from cmux_proxy.downstream.http1_connection import ClientConnection
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.upstream.connection import UpstreamConnection
@@ -42,8 +42,8 @@ class Exchanges(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        timeouts = Timeouts(head=10, idle=20, response_head=30, linger=5)
-        self.world = World(Config(timeouts=timeouts, pool=PoolLimits(total=2, idle=40)))
+        timeouts = Timeouts(head=10, idle=20, response=30, upstream_idle=40, linger=5)
+        self.world = World(Config(timeouts=timeouts, limits=Limits(idle_upstream_connections=2)))
         self.clients: list[Peer] = []
         self.upstreams: dict[int, Peer] = {}
         self.count = 0

@@ -187,7 +187,7 @@ def test_an_answer_that_breaks_off_is_told_as_that(
 
 
 def test_an_answer_that_stands_still_has_the_error_of_that() -> None:
-    on = Watched(Config(timeouts=Timeouts(response_body=1)))
+    on = Watched(Config(timeouts=Timeouts(response_idle=1)))
     _, upstream = on.world.ask(GET)
     upstream.arrives(OK[:-1])
     on.world.walk(2)

@@ -25,9 +25,7 @@ class Scene:
     """A client with a request under way, and its upstream, if it is there."""
 
     def __init__(self, request: bytes, answer: bytes | None) -> None:
-        timeouts = Timeouts(
-            request_body=10, response_head=10, response_body=10, idle=None, head=None
-        )
+        timeouts = Timeouts(body=10, response=10, response_idle=10, idle=None, head=None)
         self.world = World(Config(timeouts=timeouts))
         self.client = self.world.client()
         self.client.arrives(request)

@@ -11,7 +11,7 @@ from unittest import mock
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from cmux_proxy import Config, Limits, PoolLimits, Timeouts
+from cmux_proxy import Config, Limits, Timeouts
 from cmux_proxy._build import COMPILED
 from cmux_proxy.downstream import http1_connection as client_module
 from cmux_proxy.http1.head import RequestHead
@@ -120,8 +120,7 @@ class Everything(RuleBasedStateMachine):
         Everything.running = []
         self.world = World(
             Config(
-                timeouts=Timeouts(head=10, idle=20, response_head=30, linger=5),
-                pool=PoolLimits(idle=40),
+                timeouts=Timeouts(head=10, idle=20, response=30, upstream_idle=40, linger=5),
             )
         )
         self._patch: Any = None

@@ -199,7 +199,7 @@ def test_the_end_of_the_client_is_not_passed_on_while_more_requests_wait() -> No
 
 
 def test_the_deadline_of_the_answer_begins_when_the_request_is_sent() -> None:
-    world = World(Config(timeouts=Timeouts(response_head=10)))
+    world = World(Config(timeouts=Timeouts(response=10)))
     client = world.client()
     client.arrives(GET)
     world.walk(4)

@@ -86,9 +86,9 @@ def test_a_request_is_as_patient_as_is_configured_and_wished() -> None:
     assert patience(usual, "Host: a", ROUTE, "X-Cmux-Wait: 10s") == pytest.approx(10)
     assert patience(usual, "Host: a", "X-Cmux-Wait: 0", ROUTE) == pytest.approx(0)
     assert patience(usual, "Host: a", ROUTE, "X-Cmux-Wait: 5m") == pytest.approx(60)
-    assert patience(Timeouts(most_wait=5), "Host: a", ROUTE, "X-Cmux-Wait: 10") == pytest.approx(5)
+    assert patience(Timeouts(max_wait=5), "Host: a", ROUTE, "X-Cmux-Wait: 10") == pytest.approx(5)
     assert patience(
-        Timeouts(connect_retry=3, most_wait=0), "Host: a", ROUTE, "X-Cmux-Wait: 9"
+        Timeouts(connect_retry=3, max_wait=0), "Host: a", ROUTE, "X-Cmux-Wait: 9"
     ) == pytest.approx(3)
 
 

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from cmux_proxy import Config, Limits, PoolLimits, Router, Timeouts
+from cmux_proxy import Config, Limits, Router, Timeouts
 from cmux_proxy.relay.downstream import EARLY_LIMIT
 from cmux_proxy.relay.services import Context
 from tests.helpers.fakes import World
@@ -84,7 +84,7 @@ def test_the_limits_of_the_configuration_are_those_that_hold() -> None:
 
 
 def test_the_limits_of_the_pool_and_the_timeouts_are_those_that_hold() -> None:
-    config = Config(pool=PoolLimits(total=0), timeouts=Timeouts(idle=1))
+    config = Config(limits=Limits(idle_upstream_connections=0), timeouts=Timeouts(idle=1))
     world = World(config)
     client, upstream = world.ask(head("GET / HTTP/1.1", "Host: a", "X-Cmux-Port-Internal: 80"))
     upstream.arrives(head("HTTP/1.1 204 No Content"))

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from cmux_proxy.config.proxy_config import Address, Config
+from cmux_proxy.config.address import Address
+from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.errors import ListenError
 from cmux_proxy.server import binding
 from cmux_proxy.server.binding import (

@@ -20,7 +20,7 @@ def token_file(tmp_path: Path) -> Path:
 
 
 def token_config(token_file: Path) -> Config:
-    return Config(access=Access(tokens=["old"], token_file=str(token_file)))
+    return Config(access=Access(tokens=["old"], auth_token_file=str(token_file)))
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def token_config(token_file: Path) -> Config:
     [
         (Config(), False),
         (Config(access=Access(tokens=["a"])), False),
-        (Config(access=Access(tokens=["a"], token_file="/a")), True),
+        (Config(access=Access(tokens=["a"], auth_token_file="/a")), True),
         (Config(observability=Observability(access_log_file="-")), False),
         (Config(observability=Observability(access_log_file="/a")), True),
         (Config(observability=Observability(access_log="off", access_log_file="/a")), True),
@@ -40,8 +40,8 @@ def test_only_files_can_be_reloaded(config: Config, expected: bool) -> None:
 
 def test_a_token_file_needs_its_tokens() -> None:
     with pytest.raises(ConfigError) as caught:
-        Access(token_file="/a")
-    assert caught.value.field == "access.token_file"
+        Access(auth_token_file="/a")
+    assert caught.value.field == "access.auth_token_file"
 
 
 def test_all_subscribers_get_the_new_tokens(

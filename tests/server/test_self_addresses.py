@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from cmux_proxy.config.proxy_config import Address
+from cmux_proxy.config.address import Address
 from cmux_proxy.server.self_addresses import SelfAddresses
 
 # For documentation: no machine has them (RFC 5737, RFC 3849).

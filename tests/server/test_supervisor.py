@@ -23,7 +23,7 @@ import logging, os, signal, socket, sys
 from cmux_proxy.server.binding import bind_worker_sockets
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.supervisor import Job, Supervisor
-from cmux_proxy.config.proxy_config import Address
+from cmux_proxy.config.address import Address
 
 logging.basicConfig(format="%(message)s")
 marker = sys.argv[1]

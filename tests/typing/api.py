@@ -11,7 +11,6 @@ from cmux_proxy import (
     ConfigError,
     Limits,
     ListenError,
-    PoolLimits,
     Proxy,
     Router,
     RouteRefused,
@@ -47,9 +46,8 @@ async def embed() -> None:
     config = Config(
         listen=["127.0.0.1:0", "[::1]:0"],
         upstream_host="localhost",
-        limits=Limits(header_fields=100),
+        limits=Limits(header_fields=100, idle_upstream_connections=10),
         timeouts=Timeouts(connect=1, idle=None),
-        pool=PoolLimits(total=10),
         loop="asyncio",
         log_level="warning",
         workers=2,

@@ -5,7 +5,7 @@ Without sockets: dials come out as the test says. With sockets, see tests/networ
 
 import pytest
 
-from cmux_proxy import Config, Limits, PoolLimits, Timeouts
+from cmux_proxy import Config, Limits, Timeouts
 from cmux_proxy.upstream.connection import UpstreamConnection
 from tests.helpers.fakes import FakeDial, FakeStream, World
 from tests.helpers.script import head
@@ -141,15 +141,22 @@ def test_a_connection_to_where_its_name_no_longer_leads_is_not_handed_over() -> 
     assert upstream.got == b""
 
 
-@pytest.mark.parametrize("pool", [PoolLimits(idle=0), PoolLimits(total=0)], ids=["off", "none"])
-def test_without_keep_alive_nothing_is_handed_over(pool: PoolLimits) -> None:
-    world = World(Config(pool=pool))
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(timeouts=Timeouts(upstream_idle=0)),
+        Config(limits=Limits(idle_upstream_connections=0)),
+    ],
+    ids=["off", "none"],
+)
+def test_without_keep_alive_nothing_is_handed_over(config: Config) -> None:
+    world = World(config)
     _first, upstream = busy(world)
     second = full(world)
     upstream.arrives(OK)
     # A cap on idle connections leaves those alone that never are.
-    assert upstream.is_over() is (pool.idle == 0)
-    if pool.idle == 0:
+    assert upstream.is_over() is (config.timeouts.upstream_idle == 0)
+    if config.timeouts.upstream_idle == 0:
         pause(world)
         upstream = world.dial().succeeds()
     upstream.arrives(OK)

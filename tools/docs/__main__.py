@@ -1,8 +1,9 @@
-"""python -m tools.docs: writes all pages that are made of the code."""
+"""python -m tools.docs: writes all pages that are generated from the code."""
 
 from pathlib import Path
 
 from tools.docs.commands import cli_page
+from tools.docs.configuration import configuration_page
 from tools.docs.example import example
 from tools.docs.man import man_page
 
@@ -10,12 +11,13 @@ ROOT = Path(__file__).parent.parent.parent
 PAGES = {
     "docs/cmux-proxy.1": man_page,
     "docs/reference/cli.md": cli_page,
+    "docs/reference/configuration.md": configuration_page,
     "examples/cmux-proxy.toml": example,
 }
 
 
 def main() -> None:
-    """Write what has changed, and say what that is."""
+    """Write the pages that have changed, and print their names."""
     for name, make in PAGES.items():
         path, text = ROOT / name, make()
         if not path.is_file() or path.read_text("utf-8") != text:

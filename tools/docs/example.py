@@ -1,4 +1,4 @@
-"""The table of flags -> examples/cmux-proxy.toml, a file for --config in which all is commented."""
+"""The table of flags -> examples/cmux-proxy.toml, a file for --config with commented entries."""
 
 import json
 import textwrap
@@ -6,35 +6,14 @@ from typing import Final
 
 import click
 
-from cmux_proxy.config.options import GROUPS, Flag, default_of, shown_default
+from cmux_proxy.config.options import GROUPS, Flag
 
 _WIDTH: Final = 98
 _HEAD: Final = """\
 # Flags of cmux-proxy: cmux-proxy --config cmux-proxy.toml
 #
-# A key is a flag without its dashes. What follows "#key" is the default or, where that could not be
-# written down, an example; take the "#" away to set it. Flags and CMUX_ variables beat it."""
-
-# For flags whose default is nothing that one could write.
-_EXAMPLES: Final[dict[str, object]] = {
-    "unix-mode": "660",
-    "upstream-host": "127.0.0.1",
-    "workspace-host": "{workspace}.example",
-    "host-suffix": ["example.dev"],
-    "trusted-proxy": ["10.0.0.0/8"],
-    "auth-token-file": "/etc/cmux-proxy/tokens",
-    "allow-port": ["3000", "5000-5999"],
-    "deny-port": [22],
-    "allow-host": ["app.example", "*.example"],
-    "allow-client": ["127.0.0.1", "10.0.0.0/8"],
-    "max-clients": 1000,
-    "max-idle-upstream-connections": 1000,
-    "access-log-file": "/var/log/cmux-proxy.log",
-    "admin": "127.0.0.1:9179",
-    "admin-unix-mode": "600",
-    "otlp": "http://127.0.0.1:4318",
-    "busy-poll": 0,
-}
+# A key is a flag without its dashes. A line "#key = value" shows the default or, if that has no
+# value, an example; remove the "#" to set the key. Flags and CMUX_ variables override the file."""
 
 
 def example() -> str:
@@ -48,31 +27,29 @@ def example() -> str:
 
 def _entry(flag: Flag) -> str:
     text = textwrap.fill(flag.help, _WIDTH - 2, break_long_words=False)
-    return textwrap.indent(text, "# ") + f"\n#{flag.name} = {_written(_value(flag))}\n"
+    # For these values TOML is written like JSON.
+    return textwrap.indent(text, "# ") + f"\n#{flag.name} = {json.dumps(_value(flag))}\n"
 
 
 def _value(flag: Flag) -> object:
-    default = default_of(flag)
-    if flag.name in _EXAMPLES:
-        return _EXAMPLES[flag.name]
+    default = flag.default
+    if flag.setting.example is not None:
+        return flag.setting.example
     if isinstance(default, bool):
         return default
     if isinstance(default, tuple) and default:
         return list(default)
-    shown = shown_default(flag)
-    if default == () or (default is None and not _means_nothing(flag, shown)):
-        raise LookupError(f"an example for {flag.name} is missing in tools/docs/example.py")
-    return int(shown) if shown.isdigit() else shown
+    text = flag.default_text
+    if default == () or (default is None and not _is_none(flag, text)):
+        raise LookupError(
+            f"--{flag.name} has a default without a value: give its option(...) an example"
+        )
+    return int(text) if text.isdigit() and hasattr(flag.type, "numbers") else text
 
 
-def _means_nothing(flag: Flag, shown: str) -> bool:
-    """Return whether one may write what the help shows of a default that is None."""
+def _is_none(flag: Flag, text: str) -> bool:
+    """Return whether the flag reads a text as None."""
     try:
-        return flag.kind.convert(shown, None, None) is None
+        return flag.type.convert(text, None, None) is None
     except click.BadParameter:
         return False
-
-
-def _written(value: object) -> str:
-    """Return a value as TOML has it, which for these is as JSON has it."""
-    return json.dumps(value)

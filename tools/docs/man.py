@@ -1,4 +1,4 @@
-"""The table of flags and the subcommands -> cmux-proxy.1, the manual page, in man(7)."""
+"""Flags and subcommands -> cmux-proxy.1, the manual page, in man(7)."""
 
 import re
 import textwrap
@@ -10,41 +10,44 @@ import click
 
 from cmux_proxy import __version__
 from cmux_proxy.cli import _command as root
-from cmux_proxy.config.options import GROUPS, TOKEN_VARIABLE, Flag, shown_default
+from cmux_proxy.config.options import GROUPS, Flag
+from cmux_proxy.config.sections import TOKEN_VARIABLE
 
 _NAME: Final = "cmux-proxy"
 _CHANGELOG: Final = Path(__file__).parent.parent.parent / "CHANGELOG.md"
 _RELEASED: Final = re.compile(rf"## \[{re.escape(__version__)}\] - ([0-9-]+)")
 _HEAD: Final = """\
-.\\" Made of the flags and subcommands by `make pages`; edit those.
+.\\" Generated from the flags and subcommands by `make pages`; do not edit.
 .TH CMUX\\-PROXY 1 "{date}" "cmux\\-proxy {version}" "User Commands"
 .nh
 .SH NAME
 cmux\\-proxy \\- one port in front of every local port"""
 
 _DESCRIPTION: Final = [
-    "A reverse proxy: each request names the port that it is for, in the header field "
-    "X-Cmux-Port-Internal.",
-    "It carries HTTP/1.1, WebSocket and other upgrades, and anything over TCP by CONNECT. Without "
-    "a subcommand it is the proxy.",
-    "Every flag beats its variable, the variable beats the file of --config, and that the default.",
+    "A reverse proxy. Each request names its port in the header field X-Cmux-Port-Internal.",
+    "It forwards HTTP/1.1, WebSocket and other upgrades, and any TCP protocol by CONNECT. Without "
+    "a subcommand it runs the proxy.",
+    "A flag overrides its variable, which overrides the file of --config, which overrides the "
+    "default.",
 ]
 _HTTP_PROXY: Final = (
-    "The HTTP proxy through which connect, forward and doctor reach the URL, as with curl; never "
-    "for a URL on the loopback."
+    "The HTTP proxy through which connect, forward and doctor reach the URL, as with curl. Not "
+    "used for a URL on the loopback."
 )
+_VARIABLES: Final = "Each flag names its variable. An empty variable counts as not set."
 _FILES: Final = (
     "A file for --config is TOML; its keys are the flags of the proxy without their dashes. "
-    "Switches are booleans, numbers and seconds may be numbers, lists are arrays; all else is "
-    "strings, as behind the flag."
+    "Switches are booleans, numbers and seconds may be numbers, lists are arrays. All other values "
+    "are strings, as on the command line."
 )
 _STATUS: Final = {
-    "0": "The proxy has drained after SIGTERM or SIGINT; a subcommand has done its work.",
+    "0": "The proxy has drained after SIGTERM or SIGINT; a subcommand has succeeded.",
     "1": "An address cannot be bound, or a tunnel cannot be opened.",
     "2": "A flag, an argument, a variable or a key of the file cannot be used.",
-    "124": "connect: the proxy has not opened the tunnel in time.",
-    "125, 126, 127": "run: there is no such workspace, or the command cannot be run, or not found.",
-    "130, 143": "A second SIGINT or SIGTERM has ended the proxy at once.",
+    "124": "connect: no tunnel was opened in time. wait: nothing listens on the port.",
+    "125": "run: the workspace cannot be made or entered.",
+    "126, 127": "run: the command cannot be run, or is not found.",
+    "130, 143": "A second SIGINT or SIGTERM has ended the proxy immediately.",
 }
 _EXAMPLES: Final = [
     "cmux-proxy --listen 127.0.0.1:8080",
@@ -77,8 +80,8 @@ def man_page() -> str:
         ".SH COMMANDS",
         *(part for command in commands for part in _section(context, command)),
         ".SH ENVIRONMENT",
-        *_paragraphs(_plain("Each flag of the proxy says its variable. An empty one is none.")),
-        _tagged(_bold(TOKEN_VARIABLE), _plain("The one token, where no file of tokens is given.")),
+        *_paragraphs(_plain(_VARIABLES)),
+        _tagged(_bold(TOKEN_VARIABLE), _plain("A single token, if no file of tokens is given.")),
         _tagged(_bold("http_proxy, https_proxy, all_proxy, no_proxy"), _plain(_HTTP_PROXY)),
         ".SH FILES",
         *_paragraphs(_plain(_FILES)),
@@ -102,7 +105,7 @@ def _flags() -> Iterable[str]:
 def _flag(flag: Flag) -> str:
     context = click.Context(root)
     option = next(param for param in root.params if param.name == flag.parameter)
-    text = f"{flag.help} Variable: {flag.variable}. Default: {shown_default(flag)}."
+    text = f"{flag.help} Variable: {flag.variable}. Default: {flag.default_text}."
     return _tagged(_declared(context, option), _plain(text))
 
 
@@ -155,7 +158,7 @@ def _italic(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text in lines of its own, none of which is a request to roff."""
+    """Return a text in lines that roff does not read as requests."""
     words = _escaped(" ".join(text.split()))
     lines = textwrap.wrap(words, 78, break_long_words=False, break_on_hyphens=False)
     return "\n".join(f"\\&{line}" if line[0] in ".'" else line for line in lines)

@@ -10,6 +10,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from cmux_proxy.config.address import format_authority
 from cmux_proxy.observe.counters import OTHER
 from cmux_proxy.observe.worker_stats import PortKey, PortStats
 
@@ -64,7 +65,7 @@ class PortTotals:
         if not has_responded or len(self._labels) >= MAX_LABELS:
             return OTHER
         host, port = key
-        label = self._labels[key] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        label = self._labels[key] = format_authority(host, port)
         return label
 
 

@@ -7,8 +7,9 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from cmux_proxy.config.address import Address
 from cmux_proxy.config.host_names import DNS_LABEL
-from cmux_proxy.config.proxy_config import Address, Config
+from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.machine.listening import ListeningPort
 from cmux_proxy.net.loopback import LOOPBACKS
 from cmux_proxy.routing.workspace import workspace_ip, workspace_number

@@ -33,7 +33,7 @@ from cmux_proxy.machine.namespaces import (
     service_addresses,
 )
 from cmux_proxy.machine.running_proxies import find_proxies
-from cmux_proxy.net.loopback import reached_host
+from cmux_proxy.net.loopback import IPV6_LOOPBACK, reached_host
 
 _START_IT: Final = "start it: cmux-proxy --listen 127.0.0.1:8080"
 _REFUSED: Final = "connection_refused"
@@ -99,7 +99,7 @@ class Checks:
             return CheckResult(kind, "bound", says, "" if has_answered else self._instead())
         families = sorted({each.family for each in there})
         says = f"{', '.join(map(describe_listener, there))}: {' and '.join(families)}"
-        if all(each.address == "::1" for each in there):
+        if all(each.address == IPV6_LOOPBACK for each in there):
             says += " only, which the proxy finds; others may have to ask for [::1]"
         return CheckResult(OK, "bound", says)
 

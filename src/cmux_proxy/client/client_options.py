@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from cmux_proxy.client.proxy_url import ProxyUrl
-from cmux_proxy.config.option_types import Duration, TokenFile
+from cmux_proxy.config.option_types import DurationType, TokenFileType
 from cmux_proxy.config.token_file import Tokens
 from cmux_proxy.routing.workspace import workspace_label
 
@@ -61,11 +61,11 @@ def proxy_options(function: F) -> F:
     """Add the flags that say how to get to the port; see `lines_of`."""
     for option in (
         click.option(
-            "--timeout", type=Duration(), default=10.0, show_default="10s",
+            "--timeout", type=DurationType(), default=10.0, show_default="10s",
             help="How long the proxy may take to answer.",
         ),
         click.option(
-            "--token-file", type=TokenFile(),
+            "--token-file", type=TokenFileType(),
             help="File whose first line, comments (#) aside, is the proxy's token.",
         ),
         click.option(

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.config.address import format_authority
 
 # As of curl: http_proxy in lower case alone, since a CGI program gets HTTP_PROXY from a request.
 _OF_HTTP: Final = ("http_proxy", "all_proxy", "ALL_PROXY")
@@ -36,8 +37,7 @@ class HttpProxy(NamedTuple):
     credentials: str | None = None
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port} ({self.variable})"
+        return f"{format_authority(self.host, self.port)} ({self.variable})"
 
     def request(self, url: ProxyUrl) -> bytes:
         """Return the request for a tunnel to a cmux-proxy."""

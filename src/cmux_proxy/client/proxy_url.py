@@ -5,6 +5,8 @@ from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from cmux_proxy.config.address import format_authority
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -53,15 +55,14 @@ class ProxyUrl(NamedTuple):
     @property
     def authority(self) -> str:
         """Host and port, as a CONNECT names them."""
-        return f"[{self.name}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return format_authority(self.name, self.port)
 
     def __str__(self) -> str:
         scheme = "https" if self.is_tls else "http"
         address, percent, zone = self.host.partition("%")
         if percent:
             address = f"{address}%25{quote(zone, safe='')}"
-        host = f"[{address}]" if ":" in address else address
-        return f"{scheme}://{host}:{self.port}"
+        return f"{scheme}://{format_authority(address, self.port)}"
 
 
 def _zoned(text: str, parts: SplitResult) -> str:

@@ -13,8 +13,8 @@ from typing import Final, cast
 
 import click
 
-from cmux_proxy.config.option_types import Duration, List
-from cmux_proxy.config.proxy_config import Address, listen_entry
+from cmux_proxy.config.address import Address, listen_entry
+from cmux_proxy.config.option_types import DurationType, ListType
 from cmux_proxy.net.loopback import reached_host
 
 _REQUEST: Final = b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
@@ -25,13 +25,13 @@ _SERVER_ERROR: Final = 500
 @click.command("healthcheck")
 @click.option(
     "--listen",
-    type=List("ADDRESS", listen_entry),
+    type=ListType("ADDRESS", listen_entry),
     multiple=True,
     help="Where to ask instead of where the proxy's flags, variables and file say; all of it has "
     "to answer.",
 )
 @click.option(
-    "--timeout", type=Duration(), default=3.0, show_default="3s",
+    "--timeout", type=DurationType(), default=3.0, show_default="3s",
     help="How long each answer may take.",
 )  # fmt: skip
 @click.pass_context

@@ -7,7 +7,7 @@ from typing import NoReturn
 import click
 
 from cmux_proxy.commands.output import warn
-from cmux_proxy.config.proxy_config import Address
+from cmux_proxy.config.address import Address
 from cmux_proxy.isolation.entering import enter_workspace
 from cmux_proxy.isolation.errors import IsolationError
 from cmux_proxy.isolation.namespace import require_linux

@@ -9,7 +9,7 @@ import click
 
 from cmux_proxy.commands.connect import TIMED_OUT
 from cmux_proxy.commands.output import warn
-from cmux_proxy.config.option_types import Duration
+from cmux_proxy.config.option_types import DurationType
 from cmux_proxy.machine.describe import describe_nearest_listener
 from cmux_proxy.machine.listening import LISTENERS_UNKNOWN, ListenerScanner, find_listening_ports
 from cmux_proxy.machine.namespaces import (
@@ -26,7 +26,7 @@ _ANSWERS_WITHIN: Final = 1.0
 @click.command("wait")
 @click.argument("port", type=click.IntRange(1, 65535))
 @click.option(
-    "--timeout", type=Duration(), default=60.0, show_default="60s",
+    "--timeout", type=DurationType(), default=60.0, show_default="60s",
     help="How long to wait; 0 looks once.",
 )  # fmt: skip
 @click.option("--workspace", metavar="NAME", help="Workspace whose port is meant.")

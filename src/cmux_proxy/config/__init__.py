@@ -1,1 +1,1 @@
-"""The configuration: its sections, the options that set them, the file and the variables."""
+"""The configuration: its sections, and the flags, variables and file that set them."""

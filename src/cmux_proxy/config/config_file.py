@@ -1,6 +1,6 @@
-"""A file of flags: TOML, whose keys are the names of flags -> what click takes for defaults.
+"""A file of flags: TOML whose keys are the names of flags -> defaults for click.
 
-Knows how TOML spells the values that `flags.py` names; what they may be is for their kinds.
+Knows how TOML writes the values of flags; their types check what they may be.
 """
 
 import difflib
@@ -11,35 +11,35 @@ from typing import Any, Final
 import click
 
 from cmux_proxy.config.environment import is_read
-from cmux_proxy.config.option_types import FileToRead
-from cmux_proxy.config.options import FLAGS, Flag, default_of
+from cmux_proxy.config.option_types import FileType
+from cmux_proxy.config.options import FLAGS, Flag
 
 _FLAGS: Final = {flag.name: flag for flag in FLAGS}
-_LONG: Final[dict[type, str]] = {list: "an array", dict: "a table"}
+_CONTAINERS: Final[dict[type, str]] = {list: "an array", dict: "a table"}
 
 
 class FileValues(dict[str, Any]):
-    """What a file sets, by the parameters of its flags; `path` is where the file is."""
+    """The values in a file, by the parameters of their flags; `path` is the file's."""
 
     def __init__(self, path: str, values: Mapping[str, Any]) -> None:
         super().__init__(values)
         self.path = path
 
 
-class ConfigFile(FileToRead[FileValues]):
+class ConfigFileType(FileType[FileValues]):
     """A file of flags."""
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
-        """Return a variable as the one path that it is, blanks and all."""
+        """Return a variable as one path, which may have blanks."""
         return [rv]
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> FileValues:
-        """Read the file, every value of which is checked here, so that its key can be named."""
+        """Read the file, and check every value here, where its key is known."""
         try:
             with open(value, encoding="utf-8-sig", newline="") as file:
-                read = tomllib.loads(file.read())
+                table = tomllib.loads(file.read())
         except OSError as error:
             self.fail(f"{value!r} cannot be read: {error.strerror}", param, ctx)
         except UnicodeDecodeError:
@@ -50,9 +50,9 @@ class ConfigFile(FileToRead[FileValues]):
             self.fail(f"{value!r} is not TOML: it has a number with too many digits", param, ctx)
         except RecursionError:
             self.fail(f"{value!r} is not TOML: it is nested too deeply", param, ctx)
-        flags = {key: _flag_of(key, value) for key in read}
+        flags = {key: _flag_of(key, value) for key in table}
         values = {
-            flag.parameter: _checked(flag, read[key], value)
+            flag.parameter: _checked(flag, table[key], value)
             for key, flag in flags.items()
             if is_read(ctx, flag.parameter)
         }
@@ -62,7 +62,7 @@ class ConfigFile(FileToRead[FileValues]):
 def use_file(
     context: click.Context, parameter: click.Parameter, files: Sequence[FileValues]
 ) -> None:
-    """Have the file's values beat the defaults, and be beaten by flags and variables."""
+    """Let the file's values override the defaults; flags and variables override them."""
     if len(files) > 1:
         paths = " and ".join(repr(file.path) for file in files)
         raise click.BadParameter(f"there can be one file, not {paths}", context, parameter)
@@ -88,36 +88,36 @@ def _flag_of(key: str, path: str) -> Flag:
 
 
 def _checked(flag: Flag, value: object, path: str) -> object:
-    """Return what click is to make of a value; raise click's usage error if that is nothing."""
-    if isinstance(default_of(flag), bool):
+    """Return a value in the form that click takes; raise click's usage error for a bad one."""
+    if isinstance(flag.default, bool):
         if isinstance(value, bool):
             return value
         raise bad_value(flag, f"{_shown(value)} is not true or false", path)
     values = value if flag.is_list and isinstance(value, list) else [value]
-    texts = [_text(flag, each, path) for each in values]
+    texts = [_text(flag, entry, path) for entry in values]
     return texts if flag.is_list else texts[0]
 
 
 def _text(flag: Flag, value: object, path: str) -> str:
-    """Return a value as one would write it behind the flag."""
-    numbers = getattr(flag.kind, "numbers", ())
+    """Return a value as it is written on the command line."""
+    numbers = getattr(flag.type, "numbers", ())
     if type(value) not in (str, *numbers):
         number = "a number" if float in numbers else "an integer"
-        kinds = " or ".join(["a string", *([number] if numbers else [])])
-        needed = f"an array of strings, or {kinds}" if flag.is_list else kinds
-        raise bad_value(flag, f"{_shown(value)} is not {needed}", path)
+        types = " or ".join(["a string", *([number] if numbers else [])])
+        expected = f"an array of strings, or {types}" if flag.is_list else types
+        raise bad_value(flag, f"{_shown(value)} is not {expected}", path)
     try:
-        flag.kind.convert(str(value), None, None)
+        flag.type.convert(str(value), None, None)
     except click.BadParameter as error:
         raise bad_value(flag, error.message, path) from None
     except ValueError as error:
-        # A path with a zero byte in it, or a number with too many digits.
+        # A path with a zero byte, or a number with too many digits.
         raise bad_value(flag, str(error), path) from None
     return str(value)
 
 
 def _shown(value: object) -> str:
-    """Return what stands in the file; of what is long, its type."""
+    """Return a value as the file has it; only the type of an array or a table."""
     if isinstance(value, bool | str):
         return str(value).lower() if isinstance(value, bool) else repr(value)
-    return _LONG.get(type(value), str(value))
+    return _CONTAINERS.get(type(value), str(value))

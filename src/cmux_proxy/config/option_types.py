@@ -1,7 +1,7 @@
-"""What the values of flags look like: durations, sizes, counts, lists; text -> what Config takes.
+"""Values of flags: durations, sizes, counts, lists; text -> what Config takes.
 
-Each raises click's usage error with one clause that names the value. `numbers` of a kind are the
-types of TOML, besides strings, that a file may have for it.
+Each type raises click's usage error with one clause that names the value. `numbers` of a type are
+the types of TOML, besides strings, that a file may have for it. Bounds come from the fields.
 """
 
 import os
@@ -12,9 +12,18 @@ from typing import Any, Final, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from cmux_proxy.config.proxy_config import MAX_BUSY_POLL
 from cmux_proxy.config.token_file import Tokens, read_tokens
-from cmux_proxy.errors import ConfigError
+from cmux_proxy.config.validators import (
+    Choice,
+    Entries,
+    FileName,
+    Mode,
+    Number,
+    Switch,
+    Text,
+    Unit,
+    Validator,
+)
 
 OFF: Final = "off"
 
@@ -22,12 +31,13 @@ _DURATION = re.compile(r"(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)(?P<unit>us|ms|s
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _SIZE = re.compile(r"(?P<number>[0-9]{1,12})(?P<unit>|k|kib|m|mib)", re.ASCII | re.IGNORECASE)
 _BYTES = {"": 1, "k": 1024, "m": 1024 * 1024}
+_COUNT = re.compile(r"0{0,9}[0-9]{1,9}", re.ASCII)
 
 T = TypeVar("T")
 
 
-class Duration(click.ParamType[float | None]):
-    """A time, in seconds where no unit is given; with `may_be_off`, off or 0 is none at all."""
+class DurationType(click.ParamType[float | None]):
+    """A time, in seconds if it has no unit; with `may_be_off`, "off" and 0 are None."""
 
     name = "DURATION"
     numbers = (int, float)
@@ -49,11 +59,14 @@ class Duration(click.ParamType[float | None]):
         return None if self._may_be_off and not seconds else seconds
 
 
-class BusyPoll(click.ParamType[float]):
-    """A very short time with its unit, in seconds; only 0 needs no unit."""
+class ShortDurationType(click.ParamType[float]):
+    """A time far below a second, of at most `maximum` seconds; only 0 needs no unit."""
 
     name = "DURATION"
     numbers = (int, float)
+
+    def __init__(self, maximum: float) -> None:
+        self._maximum = maximum
 
     def convert(
         self, value: str | float, param: click.Parameter | None, ctx: click.Context | None
@@ -67,12 +80,12 @@ class BusyPoll(click.ParamType[float]):
         seconds = float(match["number"]) * _SECONDS[match["unit"]]
         if seconds and not match["unit"]:
             self.fail(f"{value!r} needs a unit: us, ms or s", param, ctx)
-        if seconds > MAX_BUSY_POLL:
-            self.fail(f"{value!r} is more than {MAX_BUSY_POLL * 1000:g}ms", param, ctx)
+        if seconds > self._maximum:
+            self.fail(f"{value!r} is more than {self._maximum * 1000:g}ms", param, ctx)
         return seconds
 
 
-class Size(click.ParamType[int]):
+class SizeType(click.ParamType[int]):
     """A number of bytes."""
 
     name = "SIZE"
@@ -88,13 +101,14 @@ class Size(click.ParamType[int]):
         return int(match["number"]) * _BYTES[match["unit"].lower()[:1]]
 
 
-class Count(click.ParamType[int | None]):
-    """A whole number of at least 1; with `may_be_off`, off is no limit."""
+class CountType(click.ParamType[int | None]):
+    """A whole number of at least `minimum`; with `may_be_off`, "off" is no limit."""
 
     name = "N"
     numbers = (int,)
 
-    def __init__(self, may_be_off: bool = False) -> None:
+    def __init__(self, minimum: float = 1, may_be_off: bool = False) -> None:
+        self._minimum = minimum
         self._may_be_off = may_be_off
 
     def convert(
@@ -104,13 +118,15 @@ class Count(click.ParamType[int | None]):
         text = str(value).strip()
         if self._may_be_off and text == OFF:
             return None
-        if not re.fullmatch(r"0{0,9}[1-9][0-9]{0,8}", text, re.ASCII):
+        if not _COUNT.fullmatch(text) or int(text) < self._minimum:
             off = " or off" if self._may_be_off else ""
-            self.fail(f"{text!r} is not a whole number of at least 1{off}", param, ctx)
+            self.fail(
+                f"{text!r} is not a whole number of at least {self._minimum}{off}", param, ctx
+            )
         return int(text)
 
 
-class Mode(click.ParamType[int]):
+class ModeType(click.ParamType[int]):
     """The permissions of a file."""
 
     name = "MODE"
@@ -121,16 +137,15 @@ class Mode(click.ParamType[int]):
         """Read "660" or "0660", in octal digits; a default is a mode already."""
         if isinstance(value, int):
             return value
-        text = value
-        if not re.fullmatch(r"0?[0-7]{3}", text, re.ASCII):
-            self.fail(f"{text!r} is not a mode such as 660", param, ctx)
-        return int(text, 8)
+        if not re.fullmatch(r"0?[0-7]{3}", value, re.ASCII):
+            self.fail(f"{value!r} is not a mode such as 660", param, ctx)
+        return int(value, 8)
 
 
-class WorkerCount(click.ParamType[int]):
-    """A number of processes, or as many as there are CPUs."""
+class WorkerCountType(click.ParamType[int]):
+    """A number of processes; "auto" is the number of usable CPUs."""
 
-    name = "COUNT"
+    name = "N|auto"
     numbers = (int,)
 
     def convert(
@@ -146,14 +161,14 @@ class WorkerCount(click.ParamType[int]):
 
 
 def _usable_cpus() -> int:
-    """Return how many CPUs this process may run on."""
+    """Return the number of CPUs that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-class List(click.ParamType[list[str]]):
-    """Entries with commas between them, in a variable too; `parse` raises for what is no entry."""
+class ListType(click.ParamType[list[str]]):
+    """Entries separated by commas, in a variable too; `parse` raises ValueError for a bad one."""
 
     envvar_list_splitter = ","
     numbers = (int,)
@@ -170,27 +185,25 @@ class List(click.ParamType[list[str]]):
         for text in texts:
             try:
                 self._parse(text)
-            except ConfigError as error:
-                self.fail(error.reason, param, ctx)
             except ValueError as error:
                 self.fail(str(error), param, ctx)
         return texts
 
 
-class FileToRead(click.ParamType[T]):
-    """A file of which something is made."""
+class FileType(click.ParamType[T]):
+    """A file that is read; shells complete its name."""
 
     name = "FILE"
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem[Any]]:
-        """Leave it to the shell, which knows the files."""
+        """Leave the completion to the shell, which knows the files."""
         return [CompletionItem(incomplete, type="file")]
 
 
-class TokenFile(FileToRead[Tokens]):
-    """A file with a token in each line; several are for the time of a change."""
+class TokenFileType(FileType[Tokens]):
+    """A file with one token per line; several allow for a change of tokens."""
 
     def convert(
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
@@ -202,3 +215,37 @@ class TokenFile(FileToRead[Tokens]):
             self.fail(f"{value!r} cannot be read: {error.strerror}", param, ctx)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def type_of(takes: Validator) -> click.ParamType[Any]:
+    """Return how the command line reads what a field takes."""
+    match takes:
+        case Number():
+            return _number_type(takes)
+        case Switch():
+            return click.BOOL
+        case Choice():
+            return click.Choice(takes.choices)
+        case Mode():
+            return ModeType()
+        case Entries():
+            return ListType(takes.metavar, takes.parse)
+        case FileName():
+            return TokenFileType() if takes.has_tokens else click.Path(dir_okay=False)
+        case Text():
+            return click.STRING
+    raise TypeError(f"option_types.type_of has no type for {takes!r}: add a case")
+
+
+def _number_type(takes: Number) -> click.ParamType[Any]:
+    match takes.unit:
+        case Unit.BYTES:
+            return SizeType()
+        case Unit.ITEMS:
+            return CountType(takes.minimum, takes.may_be_none)
+        case Unit.WORKERS:
+            return WorkerCountType()
+        case Unit.SECONDS if takes.maximum < 1:
+            return ShortDurationType(takes.maximum)
+        case Unit.SECONDS:
+            return DurationType(takes.may_be_none)

@@ -1,15 +1,15 @@
-"""A file with a token in each line; lines that begin with # are comments."""
+"""A file with one token per line; lines that begin with # are comments."""
 
 import os
 import stat
 from collections.abc import Iterable
 from typing import Final
 
-_MARK: Final = b"\xef\xbb\xbf"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class Tokens(list[str]):
-    """The tokens of a file; `path` names it, `is_public` says that every user may read it."""
+    """The tokens of a file; `is_public` if every user of the machine may read it."""
 
     def __init__(self, tokens: Iterable[str], path: str, is_public: bool) -> None:
         super().__init__(tokens)
@@ -18,7 +18,7 @@ class Tokens(list[str]):
 
     @property
     def warning(self) -> str:
-        """What to say about a file that every user may read; empty for any other."""
+        """A warning about a file that every user may read; empty for any other."""
         if not self.is_public:
             return ""
         return f"every user of this machine can read the tokens in {self.path!r}; chmod it to 600"
@@ -28,7 +28,7 @@ def read_tokens(path: str) -> Tokens:
     """Return the tokens of a file; raise OSError, or ValueError with one clause."""
     with open(path, "rb") as file:
         mode = os.fstat(file.fileno()).st_mode
-        content = file.read().removeprefix(_MARK)
+        content = file.read().removeprefix(_BYTE_ORDER_MARK)
     try:
         text = content.decode("ascii").replace("\r", "\n")
     except UnicodeDecodeError:

@@ -1,6 +1,6 @@
-"""What stands in lists of a configuration: port ranges, host patterns, networks, domains.
+"""Entries of lists in a configuration: port ranges, host patterns, networks, domains, tokens.
 
-Each parser raises ValueError with one clause that names what it was given.
+Each parser raises ValueError with one clause that names its argument.
 """
 
 import re
@@ -16,20 +16,21 @@ from ipaddress import (
 from typing import Final, NamedTuple, Self
 from urllib.parse import urlsplit
 
+from cmux_proxy.config.address import MAX_PORT
 from cmux_proxy.config.host_names import HOST_NAME
 
 Network = IPv4Network | IPv6Network
 
-# A peer that comes through a Unix socket, and has no address.
+# A client that connects through a Unix socket and has no address.
 UNIX_PEER: Final = "unix:"
 
-# Where the workspace's name stands in a template.
-WORKSPACE = "{workspace}"
+# The placeholder for the workspace's name in a template.
+WORKSPACE: Final = "{workspace}"
 
-_RANGE = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?", re.ASCII)
-_PORTED = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
-_LOOPBACK_NAMES = frozenset(
+_RANGE: Final = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?", re.ASCII)
+_PORT_SUFFIX: Final = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
+_LOOPBACK_NAMES: Final = frozenset(
     ["ip6-localhost", "ip6-loopback", "localhost.localdomain", "localhost4", "localhost6",
      "localhost4.localdomain4", "localhost6.localdomain6", "loopback"]
 )  # fmt: skip
@@ -48,16 +49,18 @@ class PortRange(NamedTuple):
         if match is not None:
             first = int(match["first"])
             last = int(match["last"] or first)
-            if 1 <= first <= last <= 65535:
+            if 1 <= first <= last <= MAX_PORT:
                 return cls(first, last)
-        raise ValueError(f"{text!r} is neither a port from 1 to 65535 nor a range like 5000-5999")
+        raise ValueError(
+            f"{text!r} is neither a port from 1 to {MAX_PORT} nor a range like 5000-5999"
+        )
 
     def __str__(self) -> str:
         return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
 class HostPattern(NamedTuple):
-    """A host in lower case and without brackets; with `is_suffix`, all names that end in it."""
+    """A host in lower case and without brackets; if `is_suffix`, all names that end with it."""
 
     host: str
     is_suffix: bool
@@ -67,20 +70,19 @@ class HostPattern(NamedTuple):
         """Read "app.example", "*.example", "127.0.0.1" or "[::1]"."""
         lower = text.lower()
         is_suffix = lower.startswith("*.")
-        bare = lower.removeprefix("*.")
-        if _is_bracketed(lower):
+        name = lower.removeprefix("*.")
+        if _is_bracketed_ipv6(lower):
             return cls(str(IPv6Address(lower[1:-1])), False)
-        if HOST_NAME.fullmatch(bare) is not None:
-            return cls("." + bare if is_suffix else bare, is_suffix)
+        if HOST_NAME.fullmatch(name) is not None:
+            return cls("." + name if is_suffix else name, is_suffix)
         raise ValueError(f"{text!r} is neither a host without a port nor a pattern like *.example")
 
     def matches(self, host: str) -> bool:
-        """Return whether a host, in the form of `plain_host`, is meant."""
+        """Return whether the pattern includes a host, which has the form of `plain_host`."""
         return host.endswith(self.host) if self.is_suffix else host == self.host
 
 
-def _is_bracketed(text: str) -> bool:
-    """Return whether it is an IPv6 address in brackets."""
+def _is_bracketed_ipv6(text: str) -> bool:
     if not (text.startswith("[") and text.endswith("]")):
         return False
     try:
@@ -103,7 +105,7 @@ def plain_host(value: bytes) -> str:
 
 
 def domain(text: str) -> str:
-    """Read "example.dev", a name of several labels; return it in lower case."""
+    """Read "example.dev", a name of two labels or more; return it in lower case."""
     lower = text.lower()
     if "." not in lower or HOST_NAME.fullmatch(lower) is None:
         raise ValueError(f"{text!r} is not a domain like example.dev")
@@ -111,9 +113,9 @@ def domain(text: str) -> str:
 
 
 def host_template(text: str) -> str:
-    """Read "{workspace}.example", a name of DNS in which the workspace's stands once.
+    """Read "{workspace}.example", a DNS name with exactly one placeholder for the workspace.
 
-    A dot at the end keeps the resolver from trying the name below domains of its own.
+    A dot at the end keeps the resolver from trying the name below its search domains.
     """
     name = text.replace(WORKSPACE, "w").removesuffix(".")
     if text.count(WORKSPACE) != 1 or HOST_NAME.fullmatch(name) is None:
@@ -128,9 +130,9 @@ def host_template(text: str) -> str:
 def check_machine(host: str) -> None:
     """Raise ValueError, with one clause, unless a host can only be the name of another machine.
 
-    Resolvers read numbers as IPv4 addresses without asking DNS, in every form of inet_aton, and
-    what ends in a number names nothing in DNS (RFC 3696 section 2). Names of the loopback are
-    localhost, all below it (RFC 6761 section 6.3), and what hosts files come with.
+    Resolvers read numbers as IPv4 addresses without a DNS query, in every form of inet_aton, and a
+    name that ends with a number does not exist in DNS (RFC 3696 section 2). Names of the loopback
+    are localhost, all names below it (RFC 6761 section 6.3), and those of usual hosts files.
     """
     name = host.lower().removesuffix(".")
     last = name.rpartition(".")[2]
@@ -144,15 +146,15 @@ def check_machine(host: str) -> None:
 
 def host_value(text: str) -> str:
     """Read a value of Host: "app.example", "127.0.0.1:3000" or "[::1]:3000"."""
-    host, colon, port = text.rpartition(":") if _PORTED.search(text) else (text, "", "")
-    is_host = HOST_NAME.fullmatch(host.lower()) is not None or _is_bracketed(host)
-    if is_host and (not colon or 1 <= int(port) <= 65535):
+    host, colon, port = text.rpartition(":") if _PORT_SUFFIX.search(text) else (text, "", "")
+    is_host = HOST_NAME.fullmatch(host.lower()) is not None or _is_bracketed_ipv6(host)
+    if is_host and (not colon or 1 <= int(port) <= MAX_PORT):
         return text
     raise ValueError(f"{text!r} is not a host, with or without a port")
 
 
 def peer_network(text: str) -> Network | None:
-    """Read "10.0.0.0/8", "192.0.2.7" or "fd00::/8"; None stands for those of "unix:"."""
+    """Read "10.0.0.0/8", "192.0.2.7" or "fd00::/8"; return None for "unix:"."""
     if text == UNIX_PEER:
         return None
     try:
@@ -164,7 +166,7 @@ def peer_network(text: str) -> Network | None:
 
 
 class Peers:
-    """Those who are in one of some networks, or come through a Unix socket if that is named."""
+    """The clients in any of some networks, and those of Unix sockets if "unix:" is listed."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._networks = [peer_network(text) for text in texts]
@@ -180,7 +182,7 @@ class Peers:
 
 
 def plain_address(host: str) -> IPv4Address | IPv6Address:
-    """Return the address without its scope; one of IPv4 that an IPv6 socket shows is of IPv4."""
+    """Return the address without its zone; the IPv4 address of an IPv4-mapped one."""
     address = ip_address(host.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
 
@@ -191,3 +193,10 @@ def web_address(text: str) -> str:
     if parts.scheme in ("http", "https") and parts.hostname and not parts.query:
         return text
     raise ValueError(f"{text!r} is not a URL such as http://127.0.0.1:4318")
+
+
+def auth_token(text: str) -> str:
+    """Check a token; the error does not show it, because it may be a secret nevertheless."""
+    if not text.isascii() or not text.isprintable() or " " in text or not text:
+        raise ValueError("a token is at least one visible ASCII character, without blanks")
+    return text

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from cmux_proxy.config.address import format_authority
 from cmux_proxy.machine.listening import ListeningPort
 from cmux_proxy.machine.namespaces import ServiceAddresses
 
@@ -12,12 +13,11 @@ _MAX_PORTS: Final = 8
 
 def describe_listener(listener: ListeningPort) -> str:
     """Return "127.0.0.1:3000 (4711, node server.js)"."""
-    host = f"[{listener.address}]" if ":" in listener.address else listener.address
     command = listener.command or "unknown"
     if len(command) > _MAX_COMMAND_LENGTH:
         command = command[: _MAX_COMMAND_LENGTH - 3] + "..."
     process = "unknown process" if listener.pid is None else f"{listener.pid}, {command}"
-    return f"{host}:{listener.port} ({process})"
+    return f"{format_authority(listener.address, listener.port)} ({process})"
 
 
 def describe_nearest_listener(

@@ -8,14 +8,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from cmux_proxy.config.address import IPV4_WILDCARD, IPV6_WILDCARD
 from cmux_proxy.isolation.proc_net import ListeningSocket, read_listening_sockets
 from cmux_proxy.machine.namespaces import Namespace, find_namespaces
 from cmux_proxy.machine.processes import find_socket_owners, is_running, read_command
 from cmux_proxy.machine.sock_diag import query_listening_sockets
 from cmux_proxy.routing.workspace import workspace_number
-
-_ANY_IPV4: Final = "0.0.0.0"  # noqa: S104
-_ANY: Final = "::"
 
 LISTENERS_UNKNOWN: Final = (
     "cannot list listening sockets: /proc is not mounted, and netlink does not answer"
@@ -68,7 +66,7 @@ def covers(address: str, host: str) -> bool:
 
     Assumes that a socket bound to [::] accepts IPv4 too, which is the default.
     """
-    return address in (host, _ANY) or (address == _ANY_IPV4 and ":" not in host)
+    return address in (host, IPV6_WILDCARD) or (address == IPV4_WILDCARD and ":" not in host)
 
 
 class ListenerScanner:

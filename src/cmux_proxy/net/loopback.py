@@ -2,11 +2,13 @@
 
 from typing import Final
 
+from cmux_proxy.config.address import IPV4_WILDCARD, IPV6_WILDCARD
+
 IPV4_LOOPBACK: Final = "127.0.0.1"
 IPV6_LOOPBACK: Final = "::1"
 LOOPBACKS: Final = (IPV4_LOOPBACK, IPV6_LOOPBACK)
 
-_OF_WILDCARDS: Final = {"0.0.0.0": IPV4_LOOPBACK, "::": IPV6_LOOPBACK}  # noqa: S104
+_OF_WILDCARDS: Final = {IPV4_WILDCARD: IPV4_LOOPBACK, IPV6_WILDCARD: IPV6_LOOPBACK}
 _PREFIXES: Final = ("127.", "::ffff:127.")
 
 

@@ -7,6 +7,7 @@ because records wait in queues and lists.
 
 from typing import Final
 
+from cmux_proxy.config.address import format_authority
 from cmux_proxy.observe.outcome import Outcome
 
 # The kinds of exchanges.
@@ -80,7 +81,7 @@ class Record:
         """Return the upstream's host:port, or "" where the request was not routed."""
         if not self.port:
             return ""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return format_authority(self.host, self.port)
 
     def duration(self) -> float:
         """Return how many seconds it took."""

@@ -93,18 +93,18 @@ class Context:
         )
         self.router = router
         self.pool: Pool[UpstreamConnection] = Pool(
-            config.pool.total, config.pool.idle, most_upstreams
+            limits.idle_upstream_connections, config.timeouts.upstream_idle, most_upstreams
         )
         timeouts = config.timeouts
         self.head_timeout = _seconds(timeouts.head)
         self.idle_timeout = _seconds(timeouts.idle)
-        self.body_timeout = _seconds(timeouts.request_body)
-        self.response_timeout = _seconds(timeouts.response_head)
-        self.response_idle = _seconds(timeouts.response_body)
+        self.body_timeout = _seconds(timeouts.body)
+        self.response_timeout = _seconds(timeouts.response)
+        self.response_idle = _seconds(timeouts.response_idle)
         self.tunnel_idle = _seconds(timeouts.tunnel)
         self.linger = timeouts.linger
         self.connect_retry = timeouts.connect_retry
-        self.most_wait = timeouts.most_wait
+        self.most_wait = timeouts.max_wait
         self.is_own = is_own
         self.read_size = ReadSize(loop, limits.buffer - EARLY_LIMIT)
         addresses = Connector(loop, config.upstream_host is None, is_own)

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from mypy_extensions import mypyc_attr
 
+from cmux_proxy.config.address import format_authority
+
 
 class Target(NamedTuple):
     """An upstream's host (a name or an IP address without brackets) and port."""
@@ -13,7 +15,7 @@ class Target(NamedTuple):
 
     def authority(self) -> str:
         """Return the target in the form of a Host value (RFC 9110 section 7.2)."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return format_authority(self.host, self.port)
 
 
 # A compiled class cannot have a tuple as its base class.

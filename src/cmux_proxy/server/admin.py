@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cmux_proxy.config.proxy_config import Address, Config
+from cmux_proxy.config.address import Address
+from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.net.acceptor import AcceptedConnections
 from cmux_proxy.server.binding import adopt_sockets, bind, bound_address
 from cmux_proxy.server.connection_limits import max_admin_connections

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from cmux_proxy.config.proxy_config import Address, Config
+from cmux_proxy.config.address import IPV4_WILDCARD, IPV6_WILDCARD, Address
+from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.values import plain_address
 from cmux_proxy.errors import ListenError
 from cmux_proxy.net.ipv6_zone import from_sockaddr, to_sockaddr
@@ -36,17 +37,17 @@ def distinct_addresses(addresses: Sequence[Address], dual_stack: bool) -> list[A
     wildcards = {
         address.port
         for address in addresses
-        if address.host == "::" and dual_stack and address.port != 0
+        if address.host == IPV6_WILDCARD and dual_stack and address.port != 0
     }
     distinct: list[Address] = []
     for address in addresses:
         is_v6 = ":" in address.host
         if address in distinct:
             continue
-        if address.port and address.host != "::":
+        if address.port and address.host != IPV6_WILDCARD:
             if not is_v6 and address.port in wildcards:
                 continue
-            wildcard = Address("::" if is_v6 else "0.0.0.0", address.port)  # noqa: S104
+            wildcard = Address(IPV6_WILDCARD if is_v6 else IPV4_WILDCARD, address.port)
             if address != wildcard and wildcard in addresses:
                 continue
         distinct.append(address)
@@ -238,6 +239,6 @@ def reachable_addresses(sockets: Sequence[socket.socket]) -> list[Address]:
             continue
         address = bound_address(sock)
         reachable.append(Address(_unmap(address.host), address.port))
-        if address.host == "::" and _accepts_ipv4(sock):
-            reachable.append(Address("0.0.0.0", address.port))  # noqa: S104
+        if address.host == IPV6_WILDCARD and _accepts_ipv4(sock):
+            reachable.append(Address(IPV4_WILDCARD, address.port))
     return reachable

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterable, MutableMapping, Sequence
 from typing import Final, Self
 
-from cmux_proxy.config.proxy_config import Address
+from cmux_proxy.config.address import Address
 
 _log = logging.getLogger("cmux_proxy")
 

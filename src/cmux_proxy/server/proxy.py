@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Self, cast
 
-from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST, Address, Config
+from cmux_proxy.config.address import IPV4_WILDCARD, IPV6_WILDCARD, Address
+from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST, Config
 from cmux_proxy.downstream.http1_connection import ClientConnection
 from cmux_proxy.net.acceptor import AcceptedConnections, Factory
 from cmux_proxy.observe.access_log import log
@@ -205,8 +206,8 @@ def _admin_addresses(config: Config) -> list[Address]:
     if config.observability.admin is None:
         return []
     address = Address.parse(config.observability.admin, "observability.admin")
-    if address.host == "::":
-        return [address, Address("0.0.0.0", address.port)]  # noqa: S104
+    if address.host == IPV6_WILDCARD:
+        return [address, Address(IPV4_WILDCARD, address.port)]
     return [] if address.path else [address]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cmux_proxy.config.proxy_config import Address
+from cmux_proxy.config.address import Address
 from cmux_proxy.config.sections import Access
 from cmux_proxy.config.values import plain_address
 

@@ -22,7 +22,7 @@ ReplaceTokens = Callable[[Sequence[str]], None]
 
 def can_reload(config: Config) -> bool:
     """Return whether there is a file to reload; without one, SIGHUP drains."""
-    return has_file(config.observability) or config.access.token_file is not None
+    return has_file(config.observability) or config.access.auth_token_file is not None
 
 
 def reload(
@@ -31,7 +31,7 @@ def reload(
     """Open the access log's file again, and pass the tokens of their file to all subscribers."""
     if log is not None:
         log.reopen()
-    path = config.access.token_file
+    path = config.access.auth_token_file
     if path is None:
         return
     try:

@@ -8,7 +8,7 @@ import ipaddress
 import socket
 from collections.abc import Sequence
 
-from cmux_proxy.config.proxy_config import Address
+from cmux_proxy.config.address import IPV4_WILDCARD, IPV6_WILDCARD, Address
 from cmux_proxy.config.values import plain_address
 from cmux_proxy.net.ipv6_zone import index_of, to_sockaddr
 from cmux_proxy.net.loopback import reached_host
@@ -40,9 +40,9 @@ class SelfAddresses:
         if bound == target:
             return True
         is_v6 = ":" in target
-        if bound == "::":
+        if bound == IPV6_WILDCARD:
             return is_v6 and _is_local(target)
-        return bound == "0.0.0.0" and not is_v6 and _is_local(target)  # noqa: S104
+        return bound == IPV4_WILDCARD and not is_v6 and _is_local(target)
 
 
 def _normalize(host: str) -> str:

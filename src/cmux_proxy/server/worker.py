@@ -16,7 +16,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from cmux_proxy.config.proxy_config import Address, Config
+from cmux_proxy.config.address import Address
+from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.observe.worker_stats import WorkerStats
 from cmux_proxy.server.access_log_writer import AccessLogWriter

@@ -15,9 +15,7 @@ OF_UPSTREAMS: Final[dict[str, Fault]] = {
     "resets": Fault(TERMINATED, resets),
     "closes": Fault(TERMINATED, closes),
     "half-closes": Fault(TERMINATED, half_closes),
-    "stalls": Fault(
-        gets_error(504, "http_response_timeout"), stalls, "response_head", times=AT_ONCE
-    ),
+    "stalls": Fault(gets_error(504, "http_response_timeout"), stalls, "response", times=AT_ONCE),
     "resets amid a head": Fault(
         gets_error(502, "http_response_incomplete"), saying(upstream.half_a_head, resets)
     ),
@@ -27,7 +25,7 @@ OF_UPSTREAMS: Final[dict[str, Fault]] = {
     "closes amid chunks": Fault(outcomes.is_cut, saying(half_chunked, closes)),
     "half-closes amid a length": Fault(outcomes.is_cut, saying(half, half_closes)),
     "stalls amid a length": Fault(
-        outcomes.is_cut, saying(half, stalls), "response_body", times=AT_ONCE
+        outcomes.is_cut, saying(half, stalls), "response_idle", times=AT_ONCE
     ),
     "closes behind its answer": Fault(
         outcomes.gets_answer, saying(usual_answer, closes), ends_idle=True
@@ -58,7 +56,7 @@ OF_UPSTREAMS: Final[dict[str, Fault]] = {
         is_alone=True,
     ),
     "does not read": Fault(
-        outcomes.is_not_read, upstream.reads_nothing, "request_body", times=2, is_alone=True
+        outcomes.is_not_read, upstream.reads_nothing, "body", times=2, is_alone=True
     ),
 }
 
@@ -82,9 +80,9 @@ OF_CLIENTS: Final[dict[str, Fault]] = {
     },
     "half-closes": Fault(client.half_closes),
     "trickles a head": Fault(client.trickles_a_head, timeout="head", times=AT_ONCE),
-    "trickles a body": Fault(client.trickles_a_body, timeout="request_body", times=AT_ONCE),
-    "stops amid a body": Fault(client.stops_amid_a_body, stalls, "request_body", times=AT_ONCE),
-    "never reads": Fault(client.never_reads, upstream.streams, "response_body", times=AT_ONCE),
+    "trickles a body": Fault(client.trickles_a_body, timeout="body", times=AT_ONCE),
+    "stops amid a body": Fault(client.stops_amid_a_body, stalls, "body", times=AT_ONCE),
+    "never reads": Fault(client.never_reads, upstream.streams, "response_idle", times=AT_ONCE),
     "sends garbage": Fault(client.sends_garbage),
     "sends a bad chunk": Fault(client.sends_a_bad_chunk, stalls),
     "sends on though refused": Fault(client.sends_on_though_refused),

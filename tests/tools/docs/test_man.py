@@ -1,4 +1,4 @@
-"""cmux-proxy.1: what the code says now, whole, and nothing that mandoc or groff complains of."""
+"""cmux-proxy.1: generated from the code, complete, and without warnings of mandoc or groff."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ COMMANDS = cli._command.commands
 
 
 async def shown(page: Path) -> str:
-    """Return the page as one reads it, with single blanks."""
+    """Return the page as a terminal shows it, with single blanks."""
     done = await finish(tool("mandoc"), "-Tascii", str(page))
     plain = done.out.decode("ascii")
     while "\b" in plain:
@@ -24,8 +24,8 @@ async def shown(page: Path) -> str:
     return " ".join(plain.split())
 
 
-def test_the_page_is_what_the_code_says_now() -> None:
-    assert man_page() == PAGE.read_text("utf-8"), "`make pages` writes it anew"
+def test_the_page_is_generated_from_the_code() -> None:
+    assert man_page() == PAGE.read_text("utf-8"), "`make pages` writes it"
 
 
 async def test_mandoc_finds_nothing_but_that_it_is_not_released() -> None:
