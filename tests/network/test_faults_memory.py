@@ -18,14 +18,13 @@ from tests.network.faults.ground import Ground, Strike, ground
 from tests.network.mixed_load.bodies import content
 from tests.network.mixed_load.memory import footprint, passing, settled_footprint
 
-# All of them together would have the proxy hold up to 32 MB.
-CLIENTS: Final = 128
+# For a client that does not read, the proxy holds 18 KiB at least, all in all twenty times ALLOWED.
+CLIENTS: Final = 384
 # No kernel holds so much, and so much shows that an answer goes on.
 SIZE: Final = 64 * 1024 * 1024
 SEEN: Final = 2 * 1024 * 1024
 BLOCK: Final = 65536
-COMPLAINTS: Final = 3
-ALLOWED: Final = 2 * 1024 * 1024
+ALLOWED: Final = 256 * 1024
 # The kernel holds less than an answer.
 BUFFER: Final = 65536
 
@@ -42,8 +41,8 @@ async def test_without_memory_exchanges_are_dropped_and_the_proxy_goes_on(loop_n
             paths = [f"/much/{on.mark()}" for _ in range(CLIENTS)]
             with _poor(proxy):
                 readers = [await _ask(on, path, stack) for path in paths]
-                for _ in range(COMPLAINTS):
-                    assert "no memory is left" in await proxy.complaint()
+                # That memory has run out is the condition of this test.
+                assert "no memory is left" in await proxy.complaint()
             ends = Counter([await _end(*each) for each in zip(readers, paths, strict=True)])
             print(ends)
             await on.serves()

@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.origins import answer, answering, origin
 from tests.helpers.proxies import ProxyProcess, proxy_process
 from tests.helpers.script import head
-from tests.helpers.timing import LATER, soon
+from tests.helpers.timing import LATER, later
 from tests.helpers.wire import Wire
 
 CLIENTS = 8
@@ -40,7 +40,8 @@ class Clients:
         await wire.send(self._request)
         data = b""
         while not data.endswith(b"\r\n\r\nhello"):
-            piece = await soon(wire.receive())
+            # It may wait for a proxy to start.
+            piece = await later(wire.receive())
             assert piece, f"it ended after {data!r}"
             data += piece
         assert data.startswith(b"HTTP/1.1 200 OK\r\n")
