@@ -31,7 +31,7 @@ class Watch:
     async def _listen(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                line = await self._proxy.complaint()
+                line = await self._proxy.error_line()
                 if not line:
                     return
                 self._complaints.append(line)

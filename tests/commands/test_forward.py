@@ -26,7 +26,7 @@ class Forwarding:
         self.process = process
         self.ports: list[int] = []
 
-    async def complaint(self) -> str:
+    async def error_line(self) -> str:
         """Return the next line on standard error."""
         assert self.process.stderr is not None
         return (await later(self.process.stderr.readline())).decode()
@@ -130,7 +130,7 @@ async def test_a_connection_without_a_tunnel_is_cut_and_the_next_one_may_have_on
             async with forwarding(on, f"0:{port}", f"0:{on.port}") as running:
                 with await Wire.to("127.0.0.1", running.ports[0]) as near:
                     assert await soon(near.receive()) == b""
-                assert "answered 502: nothing listens on" in await running.complaint()
+                assert "answered 502: nothing listens on" in await running.error_line()
                 with await Wire.to("127.0.0.1", running.ports[1]) as near:
                     upstream = await on.upstream()
                     await near.send(b"x")
@@ -153,7 +153,7 @@ async def test_a_signal_ends_it_well(number: signal.Signals) -> None:
     async with stage() as on, forwarding(on, f"0:{on.port}") as running:
         running.process.send_signal(number)
         assert await later(running.process.wait()) == 0
-        assert await running.complaint() == ""
+        assert await running.error_line() == ""
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ async def test_a_signal_ends_it_well_amid_tunnels() -> None:
             await upstream.gets(b"x")
             running.process.send_signal(signal.SIGTERM)
             assert await later(running.process.wait()) == 0
-            assert await running.complaint() == ""
+            assert await running.error_line() == ""
         await upstream.gets_cut()
 
 

@@ -169,7 +169,7 @@ async def test_a_certificate_that_is_not_good_is_refused_and_nothing_is_sent(
         else:
             async with forwarding(url, f"0:{on.port}", flags=KEY, variables=variables) as running:
                 with await Wire.to("127.0.0.1", running.ports[0]) as near:
-                    line = await running.complaint()
+                    line = await running.error_line()
                     assert await soon(near.receive()) == b""
         assert line.startswith(f"cmux-proxy: error: the certificate of {url} is not good: ")
         assert line.rstrip(".\n").endswith(says)

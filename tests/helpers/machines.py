@@ -1,11 +1,11 @@
-"""Machines of a test's own: network namespaces that one switch joins, and that reach nothing else.
+"""Machines for a test: network namespaces on one switch, which reach nothing else.
 
     async with network() as net:
         machine = await net.join("10.99.0.11")
         listener = machine.inside(lambda: WireListener("10.99.0.11", 3000))
 
-A namespace has no name and lasts as long as somebody holds it open, so that nothing is left behind.
-It takes root; without it the test is skipped, or fails where CI is true.
+A namespace has no name and ends when no process holds it open, so that nothing is left behind.
+It needs root; otherwise the test is skipped, or fails where CI is true.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from typing import Final, TypeVar
 from tests.helpers.timing import later
 from tests.helpers.tools import finish, missing, tool
 
-# Where the name server of a network is.
+# The address of a network's name server.
 NAME_SERVER: Final = "10.99.0.1"
 _NETWORK_NAMESPACE: Final = 0x40000000
 
@@ -29,54 +29,54 @@ T = TypeVar("T")
 
 
 class Namespace:
-    """A network namespace, with nothing in it."""
+    """An empty network namespace."""
 
     def __init__(self) -> None:
-        self._descriptor = _in_a_thread(_unshared)
+        self._descriptor = _run_in_thread(_open_new_namespace)
 
     def inside(self, work: Callable[[], T]) -> T:
-        """Do something there; sockets that it opens stay there."""
+        """Call `work` in the namespace; sockets that it opens stay there."""
 
         def enter() -> T:
             _call("setns", self._descriptor, _NETWORK_NAMESPACE)
             return work()
 
-        return _in_a_thread(enter)
+        return _run_in_thread(enter)
 
     @property
     def path(self) -> str:
-        """How other processes find it."""
+        """The path with which other processes open it."""
         return f"/proc/{os.getpid()}/fd/{self._descriptor}"
 
     def command(self, *command: str) -> list[str]:
-        """Return the command that runs a command there."""
+        """Return the command line that runs a command there."""
         return [tool("nsenter"), f"--net={self.path}", *command]
 
     async def set_up(self, *lines: str) -> None:
-        """Have `ip` carry out its commands there."""
+        """Run commands of `ip` there."""
         done = await finish(
             *self.command(tool("ip"), "-batch", "-"), stdin="\n".join(lines).encode()
         )
         assert done.status == 0, done.errors
 
     def close(self) -> None:
-        """Let go of it; it is gone as soon as its sockets and processes are."""
+        """Close it; it ends with its last socket and process."""
         os.close(self._descriptor)
 
 
 class Network:
-    """A switch in a namespace, to which machines come."""
+    """A switch in a namespace, and the machines on it."""
 
     def __init__(self) -> None:
         self.switch = Namespace()
         self._machines: list[Namespace] = []
 
     async def start(self) -> None:
-        """Switch it on."""
+        """Set up the switch."""
         await self.switch.set_up(
             "link set lo up",
-            # With one of its ports' it would be another whenever a machine comes or goes, and
-            # whoever has just asked the name server would not be heard.
+            # Otherwise it has the address of a port, which changes whenever a machine joins or
+            # leaves, and queries that are on the wire would be lost.
             "link add switch address 02:00:00:00:00:01 type bridge",
             f"addr add {NAME_SERVER}/24 dev switch",
             "link set switch up",
@@ -97,48 +97,48 @@ class Network:
         return machine
 
     async def unplug(self, address: str) -> None:
-        """Pull the plug: nobody hears from the machine any more, not even that it is gone."""
+        """Unplug a machine: no packet of it arrives any more, not even a reset."""
         await self.switch.set_up(f"link set {_port(address)} down")
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close all namespaces."""
         for machine in [*self._machines, self.switch]:
             machine.close()
 
 
 @contextlib.asynccontextmanager
 async def network() -> AsyncIterator[Network]:
-    """Set up a network of the test's own."""
+    """Set up a network for one test."""
     try:
         created = Network()
     except PermissionError:
-        missing("network namespaces take root")
+        missing("network namespaces need root")
     with contextlib.closing(created) as net:
         await net.start()
         yield net
 
 
 class NameServer:
-    """A running dnsmasq that knows what it is told, and nothing else."""
+    """A running dnsmasq that knows the given records only."""
 
     def __init__(self, process: asyncio.subprocess.Process, hosts: Path) -> None:
         self._process = process
         self._hosts = hosts
 
-    async def told(self) -> None:
-        """Wait until it has read what names there are."""
+    async def wait_until_loaded(self) -> None:
+        """Wait until it has read its records."""
         assert self._process.stderr is not None
         while b": read " not in (line := await later(self._process.stderr.readline())):
             assert line, "dnsmasq did not start"
 
-    async def tell(self, records: Mapping[str, Sequence[str]]) -> None:
-        """Have it know these names and addresses from now on."""
+    async def replace_records(self, records: Mapping[str, Sequence[str]]) -> None:
+        """Replace the names and their addresses."""
         _write(self._hosts, records)
         self._process.send_signal(signal.SIGHUP)
-        await self.told()
+        await self.wait_until_loaded()
 
     def freeze(self) -> None:
-        """Let it answer no more."""
+        """Suspend it, so that it does not answer."""
         self._process.send_signal(signal.SIGSTOP)
 
 
@@ -158,7 +158,7 @@ async def name_server(
     )
     server = NameServer(process, hosts)
     try:
-        await server.told()
+        await server.wait_until_loaded()
         yield server
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -166,8 +166,8 @@ async def name_server(
         await later(process.communicate())
 
 
-def asking(name_server: str, folder: Path) -> list[str]:
-    """Return what makes a command ask this name server, and look below elsewhere.test too."""
+def with_name_server(name_server: str, folder: Path) -> list[str]:
+    """Return a command prefix that uses this name server, with elsewhere.test as search domain."""
     file = folder / "resolv.conf"
     file.write_text(f"nameserver {name_server}\nsearch elsewhere.test\noptions timeout:3\n")
     script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
@@ -176,7 +176,9 @@ def asking(name_server: str, folder: Path) -> list[str]:
 
 def _write(hosts: Path, records: Mapping[str, Sequence[str]]) -> None:
     hosts.write_text(
-        "".join(f"{each} {name}\n" for name, addresses in records.items() for each in addresses)
+        "".join(
+            f"{address} {name}\n" for name, addresses in records.items() for address in addresses
+        )
     )
 
 
@@ -184,8 +186,8 @@ def _port(address: str) -> str:
     return f"port{address.rpartition('.')[2]}"
 
 
-def _in_a_thread(work: Callable[[], T]) -> T:
-    """Do something in a thread of its own, which takes with it what namespace it is in."""
+def _run_in_thread(work: Callable[[], T]) -> T:
+    """Call `work` in a new thread, which has its own namespace."""
     results: list[T] = []
     errors: list[OSError] = []
 
@@ -203,13 +205,13 @@ def _in_a_thread(work: Callable[[], T]) -> T:
     return results[0]
 
 
-def _unshared() -> int:
+def _open_new_namespace() -> int:
     _call("unshare", _NETWORK_NAMESPACE)
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _call(name: str, *arguments: int) -> None:
-    # Python has these two from 3.12 on.
+    # Python has these two since 3.12.
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")

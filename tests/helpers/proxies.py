@@ -1,4 +1,4 @@
-"""Proxies to test: in the test's own event loop, or as a process of its own."""
+"""Proxies for tests: in the test's event loop, or as a process."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,12 @@ from typing import Any, Final
 
 from cmux_proxy import Address, Config
 from tests.helpers.loops import descriptors
-from tests.helpers.timing import SOON, later, soon
+from tests.helpers.timing import SOON, later
 from tests.helpers.wire import Wire
 
-# Above all that the process needs itself.
+# Above all descriptors that the process uses itself.
 _HIGH: Final = 100
-# What systemd does with sockets before it becomes the service.
+# Passes sockets as systemd does, then becomes the service.
 _PASS: Final = """
 import os, sys
 numbers, *command = sys.argv[1:]
@@ -27,27 +27,27 @@ for to, number in enumerate(map(int, numbers.split(",")), start=3):
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(to - 2))
 os.execvp(command[0], command)
 """
-# What a drain logs that has to wait.
+# The line of a drain that waits for connections.
 _DRAINING: Final = re.compile(r"cmux-proxy: INFO: draining: waits up to .*\n")
 MODULE: Final = (sys.executable, "-m", "cmux_proxy")
 
 
 def local_config(**options: Any) -> Config:
-    """Return a configuration that listens on a port of its own on 127.0.0.1."""
+    """Return a configuration that listens on a free port of 127.0.0.1."""
     return Config(**{"listen": ["127.0.0.1:0"], **options})
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Return this process's environment with no CMUX_ variable but those given.
+    """Return this process's environment with no CMUX_ variable except the given ones.
 
-    What goes wrong is mostly meant to, so it is logged where a test asks for that.
+    The access log is off, because most errors are intended; a test may enable it.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("CMUX_")}
-    return {**kept, "PYTHONUNBUFFERED": "1", "CMUX_ACCESS_LOG": "off", **variables}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CMUX_")}
+    return {**inherited, "PYTHONUNBUFFERED": "1", "CMUX_ACCESS_LOG": "off", **variables}
 
 
 class ProxyProcess:
-    """A running `python -m cmux_proxy`; `announced` is what it printed at its start."""
+    """A running `python -m cmux_proxy`; `announced` are the lines it printed at its start."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -60,7 +60,7 @@ class ProxyProcess:
 
     @property
     def addresses(self) -> list[Address]:
-        """What it says that it listens on."""
+        """The addresses that it printed."""
         return [
             Address.parse(line.removeprefix("listening on "))
             for line in self.announced
@@ -73,7 +73,7 @@ class ProxyProcess:
         return self.addresses[0].port
 
     async def started(self) -> None:
-        """Wait until it says that it is up."""
+        """Wait until it has printed that it is ready."""
         stdout = self._process.stdout
         assert stdout is not None
         while not (self.announced and self.announced[-1].startswith("cmux-proxy ")):
@@ -86,56 +86,56 @@ class ProxyProcess:
         self._process.send_signal(number)
 
     async def ended(self) -> tuple[int, str]:
-        """Wait until it has ended; return its exit status and what it wrote to standard error."""
+        """Wait until it has ended; return its exit status and its standard error."""
         _out, errors = await later(self._process.communicate())
         status = self._process.returncode
         assert status is not None
         return status, errors.decode()
 
     async def stop(self) -> None:
-        """Have it drain; fail unless it ends well and has had nothing to complain about."""
+        """Stop it; check that it drains, exits with 0 and logs nothing."""
         self.signal()
         await self.drains()
 
     async def drains(self, status: int = 0) -> None:
-        """Fail unless it ends with this status, and says no more than what it waits for."""
+        """Check that it ends with this status and logs only what the drain waits for."""
         ended, errors = await self.ended()
-        assert (ended, complaints(errors)) == (status, "")
+        assert (ended, without_drain_lines(errors)) == (status, "")
 
     def kill(self) -> None:
-        """End it at once, if it has not ended."""
+        """Kill it, if it has not ended."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
-    async def reap(self) -> None:
-        """Wait until it is gone."""
-        await soon(self._process.wait())
+    async def status(self) -> int:
+        """Wait until it has ended, without reading its output; return its exit status."""
+        return await later(self._process.wait())
 
     def workers(self) -> list[int]:
         """Return the ids of its worker processes."""
         with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as children:
             return [int(pid) for pid in children.read().split()]
 
-    async def complaint(self) -> str:
-        """Return the next line that it writes to standard error."""
+    async def error_line(self) -> str:
+        """Return the next line of its standard error."""
         stderr = self._process.stderr
         assert stderr is not None
         return (await later(stderr.readline())).decode().rstrip("\n")
 
     def descriptors(self) -> dict[str, str]:
-        """Return what it has open."""
+        """Return its open files."""
         return descriptors(self.pid)
 
     def peak_memory(self) -> int:
-        """Return the most resident memory that it ever had, in bytes."""
+        """Return its peak resident memory in bytes."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
             match = re.search(r"VmHWM:\s+([0-9]+) kB", status.read())
         assert match is not None
         return int(match[1]) * 1024
 
-    async def rests(self) -> None:
-        """Wait until it sleeps whenever one looks; a process that spins never does."""
+    async def wait_until_asleep(self) -> None:
+        """Wait until it sleeps in 200 checks in a row; a process that spins never does."""
         asleep = 0
         async with asyncio.timeout(SOON):
             while asleep < 200:
@@ -147,8 +147,8 @@ class ProxyProcess:
             return stat.read().rpartition(")")[2].split()[0]
 
 
-def complaints(errors: str) -> str:
-    """Return what was written to standard error, without what a drain waits for."""
+def without_drain_lines(errors: str) -> str:
+    """Return standard error without the line about what a drain waits for."""
     return _DRAINING.sub("", errors)
 
 
@@ -162,10 +162,10 @@ async def proxy_process(
     within: Sequence[str] = (),
     passed: Sequence[socket.socket] = (),
 ) -> AsyncIterator[ProxyProcess]:
-    """Run a proxy as a process; it listens on a port of its own unless a flag says otherwise.
+    """Run a proxy as a process; it listens on a free port unless a flag says otherwise.
 
-    With `has_group` its id is that of a process group too. `within` is a command that ends by
-    becoming the one behind it. Sockets are `passed` as systemd does it, in place of the port.
+    With `has_group` it leads a process group. `within` is a command that executes the command after
+    it. `passed` sockets are passed as systemd does, instead of the port.
     """
     command = [*within, *MODULE, "--loop", loop_name, *flags]
     numbers = [fcntl.fcntl(sock, fcntl.F_DUPFD, _HIGH) for sock in passed]
@@ -196,10 +196,10 @@ async def proxy_process(
 
 
 async def is_served(wire: Wire) -> None:
-    """Fail unless the proxy answers on this connection."""
+    """Check that the proxy responds on this connection."""
     await wire.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     data = b""
     while b"missing required header" not in data:
-        piece = await later(wire.receive())
-        assert piece, data
-        data += piece
+        chunk = await later(wire.receive())
+        assert chunk, data
+        data += chunk

@@ -1,4 +1,4 @@
-"""A terminal with a program on it, to which one types and which shows what a person would see."""
+"""A pseudo-terminal with a program on it: types keys, and reads what a person would see."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ _ROWS, _COLUMNS = 40, 120
 
 
 class Terminal:
-    """One end of a pseudo-terminal; `shown` is all that has come, without escape sequences."""
+    """One end of a pseudo-terminal; `shown` is its output without escape sequences."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -30,12 +30,12 @@ class Terminal:
 
     @property
     def shown(self) -> str:
-        """What has come so far."""
+        """The output since the last match of `shows`, without escape sequences."""
         return _ESCAPES.sub("", self._data.decode("utf-8", "replace"))
 
     @property
     def raw(self) -> str:
-        """All that has ever come, with escape sequences."""
+        """The complete output, with escape sequences."""
         return self._raw.decode("utf-8", "replace")
 
     def type(self, text: str) -> None:
@@ -44,11 +44,11 @@ class Terminal:
 
     @property
     def seen(self) -> str:
-        """All that `shows` has waited for, and what came before that."""
+        """The output up to the last match of `shows`."""
         return self._seen
 
     async def shows(self, *texts: str) -> None:
-        """Wait until it has shown texts, wherever; forget all up to their ends."""
+        """Wait until the output has all texts, in any order; drop it up to the last one."""
         try:
             async with asyncio.timeout(LATER):
                 while missing := [text for text in texts if text not in self.shown]:
@@ -56,13 +56,13 @@ class Terminal:
                     await self._changed.wait()
         except TimeoutError:
             raise AssertionError(f"{missing} is not in {self.shown!r}") from None
-        rests = [self.shown.partition(text)[2] for text in texts]
-        rest = min(rests, key=len)
-        self._seen += self.shown.removesuffix(rest)
-        self._data = rest.encode()
+        remainders = [self.shown.partition(text)[2] for text in texts]
+        remainder = min(remainders, key=len)
+        self._seen += self.shown.removesuffix(remainder)
+        self._data = remainder.encode()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the terminal; its program gets SIGHUP."""
         asyncio.get_running_loop().remove_reader(self._descriptor)
         os.close(self._descriptor)
 
@@ -83,17 +83,17 @@ class Terminal:
 async def terminal(
     *command: str, variables: Mapping[str, str], columns: int = _COLUMNS
 ) -> AsyncIterator[tuple[Terminal, asyncio.subprocess.Process]]:
-    """Run a program on a terminal of its own, with no variables but these."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, columns, 0, 0))
+    """Run a program on a new terminal, with these variables only."""
+    controller, terminal_end = pty.openpty()
+    fcntl.ioctl(terminal_end, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, columns, 0, 0))
     try:
         process = await asyncio.create_subprocess_exec(
             tool("setsid"), "--ctty", *command,
-            stdin=theirs, stdout=theirs, stderr=theirs, env=dict(variables),
+            stdin=terminal_end, stdout=terminal_end, stderr=terminal_end, env=dict(variables),
         )  # fmt: skip
     finally:
-        os.close(theirs)
-    screen = Terminal(ours)
+        os.close(terminal_end)
+    screen = Terminal(controller)
     try:
         yield screen, process
     finally:

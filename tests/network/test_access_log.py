@@ -151,12 +151,12 @@ async def test_lines_lost_to_a_full_disk_are_counted_and_told_when_there_is_room
     async with administered(loop_name, workers, *flags, within=within) as (proxy, session):
         with await Wire.to("127.0.0.1", proxy.port) as wire:
             await is_served(wire)
-            failing = await proxy.complaint()
+            failing = await proxy.error_line()
             assert failing.endswith("the access log cannot be written: [Errno 27] File too large")
             for pid in (proxy.pid, *proxy.workers()):
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
             await serves_until_logged(wire, place)
-            working = await proxy.complaint()
+            working = await proxy.error_line()
         lost = int(working.rpartition("; lines lost: ")[2])
         assert lost >= 1
         assert f" {lost} lines are missing here" in f" {text_of(place)}"

@@ -40,7 +40,7 @@ async def administered(
 
 async def admin_address(proxy: ProxyProcess) -> str:
     """Return where the admin listener is, which is told where the kernel has chosen the port."""
-    prefix, _, address = (await proxy.complaint()).rpartition(" ")
+    prefix, _, address = (await proxy.error_line()).rpartition(" ")
     assert prefix == "cmux-proxy: INFO: admin listener on"
     return address
 
@@ -207,7 +207,7 @@ async def test_a_worker_that_is_killed_and_the_listener_itself_are_replaced(
     async with administered(loop_name, 2) as (proxy, session):
         for victim in proxy.workers():
             os.kill(victim, signal.SIGKILL)
-            assert "was ended by signal 9" in await proxy.complaint()
+            assert "was ended by signal 9" in await proxy.error_line()
             async with asyncio.timeout(SOON):
                 while True:
                     with contextlib.suppress(OSError):
@@ -227,7 +227,7 @@ async def test_what_a_worker_has_counted_outlives_it(loop_name: str) -> None:
         *victims, _admin = proxy.workers()
         for victim in victims:
             os.kill(victim, signal.SIGKILL)
-            assert "was ended by signal 9" in await proxy.complaint()
+            assert "was ended by signal 9" in await proxy.error_line()
             async with asyncio.timeout(SOON):
                 while await figure(session, "cmux_proxy_workers") != 2:
                     pass

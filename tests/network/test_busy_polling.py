@@ -76,7 +76,7 @@ async def test_a_process_that_has_polled_sleeps_once_nothing_comes(loop_name: st
         for _ in range(20):
             await wire.send(ASKED)
             assert (await soon(wire.receive())).startswith(b"HTTP/1.1 400 ")
-        await proxy.rests()
+        await proxy.wait_until_asleep()
         wire.close()
         await proxy.stop()
 

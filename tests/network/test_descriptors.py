@@ -30,7 +30,7 @@ async def test_more_clients_than_descriptors_are_served_one_after_the_other(
     async with proxy_process(loop_name, descriptor_limit=limit) as proxy:
         with contextlib.ExitStack() as stack:
             wires = await connect(proxy, clients, stack)
-            await proxy.rests()
+            await proxy.wait_until_asleep()
             for wire in wires:
                 await wire.send(head("GET / HTTP/1.1", "Host: a", "Connection: close"))
             for wire in wires:
@@ -46,7 +46,7 @@ async def test_clients_that_wait_for_a_place_get_it_when_others_leave(loop_name:
         with contextlib.ExitStack() as stack:
             wires = await connect(proxy, CLIENTS, stack)
             await is_served(wires[0])
-            await proxy.rests()
+            await proxy.wait_until_asleep()
             assert wires[-1].take_arrived() == b""
             for wire in wires[: -LIMIT // 4]:
                 wire.close()
@@ -76,7 +76,7 @@ async def test_descriptors_that_idle_upstreams_hold_do_not_end_the_proxy(loop_na
                     upstreams.append(upstream)
             # The pool holds most descriptors now, so there are none for so many clients.
             await connect(proxy, CLIENTS, stack)
-            await proxy.rests()
+            await proxy.wait_until_asleep()
             for upstream in upstreams:
                 upstream.close()
         with await Wire.to("127.0.0.1", proxy.port) as wire:

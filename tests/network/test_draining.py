@@ -1,4 +1,4 @@
-"""Draining: what is under way finishes, what is idle goes, tunnels get some time (section 8)."""
+"""Draining: requests finish, idle connections are closed, tunnels get some time (section 8)."""
 
 import asyncio
 import signal
@@ -21,12 +21,12 @@ NEVER = 3600.0
 
 
 def begin_drain(proxy: Proxy, timeout: float | None = NEVER) -> "asyncio.Task[None]":
-    """Have a proxy drain in the background."""
+    """Start a drain in the background."""
     return asyncio.get_running_loop().create_task(proxy.drain(timeout))
 
 
 async def draining(on: Stage, timeout: float | None = NEVER) -> "asyncio.Task[None]":
-    """Have a proxy drain and return once it refuses requests: it has closed a new connection."""
+    """Start a drain; return after it has closed a new connection, so that it refuses requests."""
     new = await on.client()
     await on.serves()
     drain = begin_drain(on.proxy, timeout)
@@ -42,7 +42,8 @@ async def test_a_new_connection_that_stays_silent_is_closed_and_the_drain_ends()
 
 
 async def long_idle(on: Stage) -> Peer:
-    """Return a connection that has carried a request, some time ago."""
+    """Return a connection that has been idle for some time after a request."""
+    # Private: the proxy's clock is advanced, because the test would have to wait otherwise.
     assert on.proxy._context is not None
     ticker = on.proxy._context.ticker
     ticker.now -= 10
@@ -53,13 +54,14 @@ async def long_idle(on: Stage) -> Peer:
     return client
 
 
-async def test_a_connection_that_has_been_idle_is_closed_at_once() -> None:
-    # Its upstream connection has been idle for longer than it is kept by default.
+async def test_an_idle_connection_is_closed_at_once() -> None:
+    # Its upstream connection has been idle for longer than the default timeout.
     async with stage(local_config()) as on:
         client = await long_idle(on)
         other, upstream = await on.pair()
         drain = begin_drain(on.proxy)
         await client.gets_end()
+        # Private: no response shows that requests are not refused yet.
         assert on.proxy._context is not None
         assert not on.proxy._context.is_refusing
         await upstream.says(OK)
@@ -68,7 +70,7 @@ async def test_a_connection_that_has_been_idle_is_closed_at_once() -> None:
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "used"])
-async def test_the_next_request_is_answered_after_idle_connections_are_closed(is_new: bool) -> None:
+async def test_the_next_request_is_served_after_idle_connections_are_closed(is_new: bool) -> None:
     async with stage(local_config()) as on:
         old = await long_idle(on)
         client, upstream = (await on.client(), None) if is_new else await on.pair()
@@ -101,7 +103,7 @@ async def test_idle_upstream_connections_are_closed_at_once() -> None:
         await soon(drain)
 
 
-async def test_a_request_under_way_is_answered_with_close() -> None:
+async def test_a_pending_request_gets_a_response_with_close() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         drain = await draining(on)
@@ -112,7 +114,7 @@ async def test_a_request_under_way_is_answered_with_close() -> None:
         await soon(drain)
 
 
-async def test_a_request_whose_body_is_under_way_may_finish() -> None:
+async def test_a_request_with_a_partial_body_may_finish() -> None:
     async with stage() as on:
         request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4") + b"bo"
         client, upstream = await on.pair(request)
@@ -126,7 +128,7 @@ async def test_a_request_whose_body_is_under_way_may_finish() -> None:
         await soon(drain)
 
 
-async def test_an_answer_under_way_may_finish_and_its_connection_closes_then() -> None:
+async def test_a_partial_response_may_finish_and_its_connection_closes_then() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(OK[:-1])
@@ -138,7 +140,7 @@ async def test_an_answer_under_way_may_finish_and_its_connection_closes_then() -
         await soon(drain)
 
 
-async def test_a_head_that_was_begun_is_answered_with_503() -> None:
+async def test_a_partial_head_gets_a_503() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(b"GET / HTTP/1.1\r\n")
@@ -153,7 +155,7 @@ async def test_a_head_that_was_begun_is_answered_with_503() -> None:
         await soon(drain)
 
 
-async def test_a_pipelined_request_is_not_begun() -> None:
+async def test_a_pipelined_request_is_not_served() -> None:
     async with stage() as on:
         client, upstream = await on.pair(get("/1") + get("/2"))
         await upstream.gets(head("GET /1 HTTP/1.1", "Host: a"))
@@ -166,10 +168,10 @@ async def test_a_pipelined_request_is_not_begun() -> None:
         await upstream.gets_end()
 
 
-async def test_who_has_connected_and_asked_by_then_is_answered() -> None:
+async def test_a_request_in_the_backlog_is_served() -> None:
     async with stage() as on:
         await on.serves()
-        # No turn of the event loop between these and the drain: the proxy has seen nothing yet.
+        # The event loop does not run between these and the drain, so the proxy has read nothing.
         address = on.proxy.addresses[0]
         sock = socket.create_connection((address.host, address.port))
         sock.sendall(get().replace(b"<port>", b"%d" % on.listener.port))
@@ -181,12 +183,12 @@ async def test_who_has_connected_and_asked_by_then_is_answered() -> None:
         await soon(drain)
 
 
-async def test_a_request_on_its_way_over_a_used_connection_is_answered() -> None:
+async def test_a_request_in_flight_on_a_reused_connection_is_served() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(OK)
         await client.gets(OK)
-        # Sent without a turn of the event loop, so that the proxy has not seen it yet.
+        # The event loop does not run before the drain, so the proxy has not read the request.
         await client.says(get())
         drain = begin_drain(on.proxy)
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
@@ -197,7 +199,7 @@ async def test_a_request_on_its_way_over_a_used_connection_is_answered() -> None
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "used"])
-async def test_who_asks_while_the_loop_is_busy_with_others_is_answered(is_new: bool) -> None:
+async def test_a_request_that_arrives_while_the_loop_is_busy_is_served(is_new: bool) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(OK)
@@ -205,7 +207,7 @@ async def test_who_asks_while_the_loop_is_busy_with_others_is_answered(is_new: b
         address = on.proxy.addresses[0]
         sock = socket.create_connection((address.host, address.port)) if is_new else None
         drain = begin_drain(on.proxy)
-        await busy_while((sock or client.wire.sock).send, request_for(on), 2 * IN_FLIGHT_TIME)
+        await send_while_busy((sock or client.wire.sock).send, request_for(on), 2 * IN_FLIGHT_TIME)
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
         await upstream.says(OK)
         if sock is None:
@@ -216,32 +218,32 @@ async def test_who_asks_while_the_loop_is_busy_with_others_is_answered(is_new: b
         await soon(drain)
 
 
-async def busy_while(does: Callable[[bytes], int], data: bytes, seconds: float) -> None:
-    """Have the loop be told of something else, which happens and keeps it for so long."""
+async def send_while_busy(send: Callable[[bytes], int], data: bytes, seconds: float) -> None:
+    """Send data in a callback of the loop that then blocks it for some seconds."""
     loop = asyncio.get_running_loop()
-    told = asyncio.Event()
+    has_ended = asyncio.Event()
     reader, writer = socket.socketpair()
 
-    def keep() -> None:
+    def block() -> None:
         loop.remove_reader(reader)
-        does(data)
+        send(data)
         time.sleep(seconds)
-        told.set()
+        has_ended.set()
 
     with reader, writer:
-        loop.add_reader(reader, keep)
+        loop.add_reader(reader, block)
         writer.send(b"x")
-        await told.wait()
+        await has_ended.wait()
 
 
 def request_for(on: Stage) -> bytes:
     return get().replace(b"<port>", b"%d" % on.listener.port)
 
 
-@pytest.mark.parametrize("kind", ["connect", "upgrade"])
-async def test_a_tunnel_may_flow_on_and_end_during_the_drain(kind: str) -> None:
+@pytest.mark.parametrize("method", ["connect", "upgrade"])
+async def test_a_tunnel_may_continue_and_end_during_the_drain(method: str) -> None:
     async with stage() as on:
-        client, upstream = await (on.tunnel() if kind == "connect" else on.websocket())
+        client, upstream = await (on.tunnel() if method == "connect" else on.websocket())
         drain = await draining(on)
         await client.says(b"still")
         await upstream.gets(b"still")
@@ -254,16 +256,16 @@ async def test_a_tunnel_may_flow_on_and_end_during_the_drain(kind: str) -> None:
         await soon(drain)
 
 
-@pytest.mark.parametrize("kind", ["connect", "upgrade"])
-async def test_a_tunnel_that_outlives_the_drain_is_cut(kind: str) -> None:
+@pytest.mark.parametrize("method", ["connect", "upgrade"])
+async def test_a_tunnel_that_outlives_the_drain_timeout_is_closed(method: str) -> None:
     async with stage() as on:
-        client, upstream = await (on.tunnel() if kind == "connect" else on.websocket())
+        client, upstream = await (on.tunnel() if method == "connect" else on.websocket())
         await soon(begin_drain(on.proxy, 10 * MS))
         assert await client.gets_cut() == b""
         assert await upstream.gets_cut() == b""
 
 
-async def test_an_exchange_that_outlives_the_drain_is_cut() -> None:
+async def test_an_exchange_that_outlives_the_drain_timeout_is_closed() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await soon(begin_drain(on.proxy, 10 * MS))
@@ -271,7 +273,7 @@ async def test_an_exchange_that_outlives_the_drain_is_cut() -> None:
         assert await upstream.gets_cut() == b""
 
 
-async def test_a_client_that_ended_and_was_refused_does_not_hold_the_drain() -> None:
+async def test_a_refused_client_that_has_ended_does_not_delay_the_drain() -> None:
     async with stage() as on:
         on.listener.close()
         client = await on.client()
@@ -282,21 +284,21 @@ async def test_a_client_that_ended_and_was_refused_does_not_hold_the_drain() -> 
         await soon(begin_drain(on.proxy))
 
 
-async def test_a_proxy_may_be_drained_without_anybody_there() -> None:
+async def test_a_proxy_without_connections_may_be_drained() -> None:
     async with stage() as on:
         await soon(begin_drain(on.proxy))
 
 
-class _Process:
-    """A proxy process between a client and an upstream."""
+class _World:
+    """Clients and upstreams of a proxy process."""
 
     def __init__(self, port: int) -> None:
         self.listener = WireListener()
         self.port = port
         self.wires: list[Wire] = []
 
-    async def ask(self, *lines: str) -> tuple[Wire, Wire]:
-        """Return a client that has asked, and its upstream that has been asked."""
+    async def request(self, *lines: str) -> tuple[Wire, Wire]:
+        """Return a client that has sent a request, and its upstream."""
         client = await Wire.to("127.0.0.1", self.port)
         self.wires.append(client)
         route = f"X-Cmux-Port-Internal: {self.listener.port}"
@@ -305,7 +307,7 @@ class _Process:
         self.wires.append(upstream)
         return client, upstream
 
-    def __enter__(self) -> "_Process":
+    def __enter__(self) -> "_World":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -319,8 +321,8 @@ async def test_a_signal_drains_the_process_and_it_exits_with_0(
     loop_name: str, number: signal.Signals
 ) -> None:
     async with proxy_process(loop_name) as proxy:
-        with _Process(proxy.port) as world:
-            client, upstream = await world.ask("GET / HTTP/1.1")
+        with _World(proxy.port) as world:
+            client, upstream = await world.request("GET / HTTP/1.1")
             assert await soon(upstream.receive()) == head("GET / HTTP/1.1", "Host: a")
             idle = await Wire.to("127.0.0.1", proxy.port)
             world.wires.append(idle)
@@ -337,8 +339,8 @@ async def test_a_tunnel_gets_the_drain_timeout_and_the_process_exits_with_0(
     loop_name: str,
 ) -> None:
     async with proxy_process(loop_name, "--drain-timeout", f"{100 * MS}") as proxy:
-        with _Process(proxy.port) as world:
-            client, upstream = await world.ask("CONNECT a:1 HTTP/1.1")
+        with _World(proxy.port) as world:
+            client, upstream = await world.request("CONNECT a:1 HTTP/1.1")
             await soon(client.receive())
             proxy.signal()
             await upstream.send(b"still here")
@@ -360,8 +362,8 @@ async def test_a_second_signal_ends_the_process_at_once(
     loop_name: str, first: signal.Signals, second: signal.Signals
 ) -> None:
     async with proxy_process(loop_name, "--drain-timeout", "3600") as proxy:
-        with _Process(proxy.port) as world:
-            _client, upstream = await world.ask("GET / HTTP/1.1")
+        with _World(proxy.port) as world:
+            _client, upstream = await world.request("GET / HTTP/1.1")
             idle = await Wire.to("127.0.0.1", proxy.port)
             world.wires.append(idle)
             proxy.signal(first)
@@ -371,6 +373,6 @@ async def test_a_second_signal_ends_the_process_at_once(
             assert await later(upstream.receive()) != b""
 
 
-async def test_a_process_that_nobody_talks_to_exits_with_0(loop_name: str) -> None:
+async def test_a_process_without_clients_exits_with_0(loop_name: str) -> None:
     async with proxy_process(loop_name) as proxy:
         await proxy.stop()

@@ -42,13 +42,13 @@ async def test_without_memory_exchanges_are_dropped_and_the_proxy_goes_on(loop_n
             with _poor(proxy):
                 readers = [await _ask(on, path, stack) for path in paths]
                 # That memory has run out is the condition of this test.
-                assert "no memory is left" in await proxy.complaint()
+                assert "no memory is left" in await proxy.error_line()
             ends = Counter([await _end(*each) for each in zip(readers, paths, strict=True)])
             print(ends)
             await on.serves()
         after = await settled_footprint(proxy, before)
         assert passing(after.descriptors, before.descriptors) == before.descriptors
-        await proxy.rests()
+        await proxy.wait_until_asleep()
         proxy.signal()
         status, errors = await proxy.ended()
         assert status == 0

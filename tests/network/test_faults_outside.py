@@ -64,5 +64,5 @@ async def met(loop_name: str, *groups: Mapping[str, Fault], times: int | None = 
         print(f"before: {before}; after: {after}")
         assert passing(after.descriptors, before.descriptors) == before.descriptors
         assert after.resident < before.resident + MOST_GROWTH
-        await proxy.rests()
+        await proxy.wait_until_asleep()
         await proxy.stop()

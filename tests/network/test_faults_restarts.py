@@ -135,7 +135,7 @@ async def test_a_worker_that_is_killed_under_load_takes_nobody_elses_client_alon
                 theirs = served_by(victim, proxy.port)
                 load.lost.clear()
                 os.kill(victim, signal.SIGKILL)
-                assert f"(pid {victim}) was ended by signal 9" in await proxy.complaint()
+                assert f"(pid {victim}) was ended by signal 9" in await proxy.error_line()
                 await load.come(10 * ANSWERS, 200)
                 assert load.lost == theirs
             await load.until(lambda: all_served(proxy))

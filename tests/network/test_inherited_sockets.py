@@ -1,4 +1,4 @@
-"""Sockets that listened before the proxy did: passed as systemd passes them, or just left open."""
+"""Inherited sockets: passed as systemd does it, or just left open."""
 
 import asyncio
 import socket
@@ -13,17 +13,17 @@ from tests.helpers.script import head
 from tests.helpers.timing import soon
 from tests.helpers.wire import Wire
 
-both = pytest.mark.parametrize("workers", ["1", "2"])
+one_and_two_workers = pytest.mark.parametrize("workers", ["1", "2"])
 
 
 @contextmanager
 def listening(
-    place: tuple[str, int] | str = ("127.0.0.1", 0),
+    name: tuple[str, int] | str = ("127.0.0.1", 0),
     family: socket.AddressFamily = socket.AF_INET,
 ) -> Iterator[socket.socket]:
-    """Listen, as whoever passes the socket does."""
+    """Listen, as the program does that passes the socket."""
     with socket.socket(family) as sock:
-        sock.bind(place)
+        sock.bind(name)
         sock.listen(64)
         yield sock
 
@@ -35,8 +35,8 @@ async def serves(sock: socket.socket) -> None:
         await is_served(wire)
 
 
-@both
-async def test_all_that_were_passed_are_served_in_place_of_the_default(
+@one_and_two_workers
+async def test_all_passed_sockets_are_served_instead_of_the_default(
     loop_name: str, workers: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "given.sock"
@@ -55,14 +55,14 @@ async def test_all_that_were_passed_are_served_in_place_of_the_default(
             for sock in given:
                 await serves(sock)
             await proxy.stop()
-        # They are not the proxy's, so they go on, and so does the file.
+        # They belong to another program, so they stay open, and the file stays.
         assert path.exists()
         for sock in given:
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
 
 
-@both
-async def test_who_connects_while_no_proxy_is_there_waits_for_the_next(
+@one_and_two_workers
+async def test_connections_without_a_proxy_wait_for_the_next_one(
     loop_name: str, workers: str
 ) -> None:
     with listening() as sock:
@@ -75,8 +75,8 @@ async def test_who_connects_while_no_proxy_is_there_waits_for_the_next(
                     await proxy.stop()
 
 
-@both
-async def test_they_are_never_a_target(loop_name: str, workers: str) -> None:
+@one_and_two_workers
+async def test_inherited_sockets_are_never_a_target(loop_name: str, workers: str) -> None:
     with listening() as one, listening(("0.0.0.0", 0)) as other:
         flags = ("--workers", workers, "--deny-port", "1")
         async with proxy_process(loop_name, *flags, passed=[one, other]) as proxy:
@@ -89,7 +89,7 @@ async def test_they_are_never_a_target(loop_name: str, workers: str) -> None:
 
 
 @pytest.mark.parametrize(("only_v6", "status"), [(True, b"502"), (False, b"508")])
-async def test_a_wildcard_of_ipv6_is_a_target_or_not_as_the_socket_says(
+async def test_the_socket_option_decides_whether_an_ipv6_wildcard_covers_ipv4(
     loop_name: str, only_v6: bool, status: bytes
 ) -> None:
     with socket.socket(socket.AF_INET6) as sock:
@@ -105,7 +105,7 @@ async def test_a_wildcard_of_ipv6_is_a_target_or_not_as_the_socket_says(
             await proxy.stop()
 
 
-async def test_one_may_be_named_and_the_rest_is_told(loop_name: str) -> None:
+async def test_sockets_that_listen_does_not_name_are_logged(loop_name: str) -> None:
     with listening() as one, listening() as other:
         flags = ("--listen", "fd://4,127.0.0.1:0")
         async with proxy_process(loop_name, *flags, passed=[one, other]) as proxy:
@@ -113,11 +113,11 @@ async def test_one_may_be_named_and_the_rest_is_told(loop_name: str) -> None:
             assert len(proxy.addresses) == 2
             await serves(other)
             line = "cmux-proxy: WARNING: a socket was passed that --listen does not name: fd://3"
-            assert await proxy.complaint() == line
+            assert await proxy.error_line() == line
             await proxy.stop()
 
 
-async def test_one_that_was_just_left_open_may_be_named(loop_name: str) -> None:
+async def test_a_socket_that_was_left_open_may_be_named(loop_name: str) -> None:
     with listening() as sock:
         within = ("env", "-u", "LISTEN_FDS", "-u", "LISTEN_PID")
         flags = ("--listen", "fd://3")
@@ -126,7 +126,7 @@ async def test_one_that_was_just_left_open_may_be_named(loop_name: str) -> None:
             await proxy.stop()
 
 
-async def test_those_of_another_process_are_not_taken(loop_name: str) -> None:
+async def test_sockets_for_another_process_are_not_used(loop_name: str) -> None:
     with listening() as sock:
         within = ("env", "LISTEN_PID=1", "CMUX_LISTEN=127.0.0.1:0")
         async with proxy_process(loop_name, passed=[sock], within=within) as proxy:
@@ -134,7 +134,7 @@ async def test_those_of_another_process_are_not_taken(loop_name: str) -> None:
             await proxy.stop()
 
 
-async def test_many_at_once_are_served_by_workers_that_have_one_socket(loop_name: str) -> None:
+async def test_many_clients_are_served_by_workers_that_share_one_socket(loop_name: str) -> None:
     with listening() as sock:
         async with proxy_process(loop_name, "--workers", "2", passed=[sock]) as proxy:
             with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Isolated workspaces: what is in one is reached through the proxy and from nowhere else."""
+"""Isolated workspaces: reachable through the proxy and in no other way."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ ADDRESS = workspace_ip("a-7")
 
 
 def servers(folder: Path) -> dict[str, list[str]]:
-    """Return two servers for one port: a program linked statically, and Python's."""
+    """Return two servers for one port: a statically linked program, and Python's."""
     for name in ("a-1", "b-2"):
         (folder / name).mkdir()
         (folder / name / "name").write_text(name)
@@ -44,14 +44,14 @@ def servers(folder: Path) -> dict[str, list[str]]:
     }
 
 
-async def asked_from_inside(name: str, url: str, prefix: tuple[str, ...]) -> tuple[int, bytes]:
-    """Return curl's status and what it gets when it asks from inside a workspace."""
+async def curl_from_inside(name: str, url: str, prefix: tuple[str, ...]) -> tuple[int, bytes]:
+    """Return curl's status and output from inside a workspace."""
     curl = (tool("curl"), "-q", "-sS", "--noproxy", "*", "--max-time", str(LATER), url)
     done = await finish(*in_workspace(name, *curl, prefix=prefix))
     return done.status, done.out
 
 
-async def test_two_servers_on_one_port_are_both_reached_and_do_not_see_each_other(
+async def test_two_servers_on_one_port_are_reachable_and_separate(
     loop_name: str, registry: Path, prefix: tuple[str, ...], tmp_path: Path
 ) -> None:
     async with proxy_process(loop_name, "--connect-retry", str(LATER)) as proxy:
@@ -65,20 +65,20 @@ async def test_two_servers_on_one_port_are_both_reached_and_do_not_see_each_othe
             refused = 7
             for name, other in (("a-1", "b-2"), ("b-2", "a-1")):
                 url = "http://127.0.0.1:3000/name"
-                assert await asked_from_inside(name, url, prefix) == (0, name.encode())
+                assert await curl_from_inside(name, url, prefix) == (0, name.encode())
                 url = f"http://{workspace_ip(other)}:3000/name"
-                assert (await asked_from_inside(name, url, prefix))[0] == refused
+                assert (await curl_from_inside(name, url, prefix))[0] == refused
             done = await finish(tool("curl"), "-q", "-s", f"http://{workspace_ip('a-1')}:3000/")
             assert done.status == refused
         await proxy.stop()
 
 
-# All kinds of requests, on a listener of the test's own inside
+# Requests of all types, to a listener inside
 
 
 @pytest.fixture
 def inside(registry: Path) -> Iterator[None]:
-    """Have workspace a-7 be there."""
+    """Run workspace a-7 during the test."""
     need_namespaces(())
     with running("a-7", "sleep", "600"):
         yield
@@ -88,7 +88,7 @@ def inside(registry: Path) -> Iterator[None]:
 async def stage_inside(
     host: str = "127.0.0.1", timeouts: Timeouts | None = None
 ) -> AsyncIterator[Stage]:
-    """Set up a proxy and an upstream in workspace a-7, which is where all requests go."""
+    """Set up a proxy and an upstream in workspace a-7, to which all requests go."""
     config = local_config(upstream_host=ADDRESS, timeouts=timeouts or Timeouts())
     async with stage(config) as outside:
         # The port is reserved outside too, where a test may listen on it.
@@ -102,17 +102,17 @@ async def stage_inside(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::", ADDRESS])
-async def test_whatever_of_its_own_a_server_listens_on_is_found(inside: None, host: str) -> None:
+async def test_a_server_is_found_on_each_of_its_addresses(inside: None, host: str) -> None:
     async with stage_inside(host) as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 204 No Content"))
         await client.gets(head("HTTP/1.1 204 No Content"))
 
 
-@pytest.mark.parametrize("kind", ["connect", "upgrade"])
-async def test_ends_and_resets_pass_as_anywhere(inside: None, kind: str) -> None:
+@pytest.mark.parametrize("method", ["connect", "upgrade"])
+async def test_half_closes_and_resets_pass_through_a_tunnel(inside: None, method: str) -> None:
     async with stage_inside() as on:
-        client, upstream = await (on.tunnel() if kind == "connect" else on.websocket())
+        client, upstream = await (on.tunnel() if method == "connect" else on.websocket())
         await client.says(b"last words")
         client.ends()
         await upstream.gets(b"last words")
@@ -123,7 +123,7 @@ async def test_ends_and_resets_pass_as_anywhere(inside: None, kind: str) -> None
         await client.gets_reset()
 
 
-async def test_an_isolated_workspace_is_never_served_from_outside(inside: None) -> None:
+async def test_a_listener_outside_does_not_serve_an_isolated_workspace(inside: None) -> None:
     async with stage_inside() as on:
         on.listener.close()
         with contextlib.closing(WireListener(ADDRESS, on.port)):
@@ -133,7 +133,7 @@ async def test_an_isolated_workspace_is_never_served_from_outside(inside: None) 
             assert text.startswith(f"nothing listens on {ADDRESS}:{on.port};")
 
 
-async def test_a_port_inside_may_be_waited_for(inside: None) -> None:
+async def test_connect_retry_waits_for_a_port_inside(inside: None) -> None:
     async with stage_inside(timeouts=Timeouts(connect_retry=LATER)) as on:
         on.listener.close()
         client = await on.client()
@@ -157,21 +157,21 @@ async def test_a_server_inside_may_have_the_port_of_the_proxy(inside: None) -> N
             await client.gets_error(502, "connection_terminated")
 
 
-async def test_hundreds_of_connections_at_once_find_their_way(inside: None) -> None:
+async def test_hundreds_of_connections_are_established_at_once(inside: None) -> None:
     async with stage_inside() as on:
         clients = [await on.client() for _ in range(200)]
         await asyncio.gather(*(client.says(get()) for client in clients))
         upstreams = [await on.upstream() for _ in clients]
         for upstream in upstreams:
             await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
-        # Not sooner, or requests that wait would take the connections that are free again.
+        # Later, because queued requests would reuse the connections otherwise.
         for upstream in upstreams:
             await upstream.says(head("HTTP/1.1 204 No Content"))
         for client in clients:
             await client.gets(head("HTTP/1.1 204 No Content"))
 
 
-async def test_once_the_workspace_is_gone_its_address_is_the_machines_again(
+async def test_after_the_workspace_has_ended_its_address_belongs_to_the_machine(
     registry: Path,
 ) -> None:
     need_namespaces(())

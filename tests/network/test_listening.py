@@ -33,15 +33,15 @@ async def run_command(*flags: str, **variables: str) -> tuple[int, str, str]:
     return process.returncode, out.decode(), errors.decode()
 
 
-async def refuses(port: int) -> None:
-    """Fail unless the proxy on this port answers, with 400 for want of a route."""
+async def responds(port: int) -> None:
+    """Check that the proxy on this port responds with 400, because there is no route."""
     with await Wire.to("127.0.0.1", port) as wire:
         await wire.send(head("GET / HTTP/1.0"))
         assert (await soon(wire.receive_all())).startswith(b"HTTP/1.1 400 ")
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
+    """Return a port that was free just now."""
     with socket.socket() as sock:
         sock.bind(("0.0.0.0", 0))
         port: int = sock.getsockname()[1]
@@ -49,21 +49,20 @@ def free_port() -> int:
 
 
 def established(clients: list[socket.socket], port: int) -> int:
-    """Return how many of the clients' connections to a port the kernel has established.
+    """Return how many of the clients' connections to a port are established in the kernel.
 
-    The kernel lists its table in pieces, and may list a connection twice if others come and go
-    meanwhile.
+    The kernel lists its table in parts, and may list a connection twice if others change meanwhile.
     """
-    ours = {f"{client.getsockname()[1]:04X}" for client in clients}
+    client_ports = {f"{client.getsockname()[1]:04X}" for client in clients}
     lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     rows = [line.split() for line in lines]
     # State 01 is ESTABLISHED.
-    found = {
+    established_ports = {
         row[1].rpartition(":")[2]
         for row in rows
         if row[3] == "01" and row[2].endswith(f":{port:04X}")
     }
-    return len(found & ours)
+    return len(established_ports & client_ports)
 
 
 async def test_the_process_prints_its_addresses_and_serves_on_all_of_them(loop_name: str) -> None:
@@ -80,13 +79,13 @@ async def test_the_process_prints_its_addresses_and_serves_on_all_of_them(loop_n
         await proxy.stop()
 
 
-async def test_the_variable_says_where_to_listen_and_the_flag_beats_it(loop_name: str) -> None:
+async def test_the_flag_overrides_the_variable(loop_name: str) -> None:
     variables = {"CMUX_LISTEN": "127.0.0.2:0, [::1]:0"}
     async with proxy_process(loop_name, "--listen", "127.0.0.1:0", variables=variables) as proxy:
         assert [address.host for address in proxy.addresses] == ["127.0.0.1"]
 
 
-async def test_a_list_in_the_variable_is_taken(loop_name: str) -> None:
+async def test_the_variable_may_be_a_list(loop_name: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *MODULE,
         stdout=asyncio.subprocess.PIPE,
@@ -117,11 +116,11 @@ async def test_a_list_in_the_variable_is_taken(loop_name: str) -> None:
 )
 async def test_an_address_that_is_covered_is_bound_once(listen: str, expected: list[str]) -> None:
     port = free_port()
-    wanted = [text.replace("<p>", str(port)) for text in listen.split(",")]
-    async with Proxy(local_config(listen=wanted)) as proxy:
+    addresses = [text.replace("<p>", str(port)) for text in listen.split(",")]
+    async with Proxy(local_config(listen=addresses)) as proxy:
         bound = [str(address).replace(str(port), "<p>") for address in proxy.addresses]
         assert bound == expected
-        await refuses(port)
+        await responds(port)
 
 
 async def test_an_address_in_use_exits_with_1_and_one_line(loop_name: str) -> None:
@@ -161,7 +160,7 @@ async def test_a_malformed_variable_exits_with_2_and_one_line_that_names_it() ->
     assert "'nonsense'" in errors
 
 
-async def test_the_version_and_the_help_are_printed_by_the_module() -> None:
+async def test_the_module_prints_the_version_and_the_help() -> None:
     status, out, errors = await run_command("--version")
     assert (status, errors) == (0, "")
     assert out.startswith("cmux-proxy ")
@@ -190,7 +189,7 @@ async def test_a_burst_of_a_thousand_connections_is_accepted_and_served(loop_nam
     async with proxy_process(loop_name, descriptor_limit=8192) as proxy:
         async with contextlib.AsyncExitStack() as stack:
             wires = []
-            # All of them are under way before the first one is waited for.
+            # All connects are started before the first one is awaited.
             loop = asyncio.get_running_loop()
             connects = []
             for _ in range(BURST):
@@ -206,26 +205,26 @@ async def test_a_burst_of_a_thousand_connections_is_accepted_and_served(loop_nam
         await proxy.stop()
 
 
-async def test_the_queue_of_a_listener_has_room_for_a_burst() -> None:
+async def test_the_backlog_of_a_listener_has_room_for_a_burst() -> None:
     async with Proxy(local_config()) as proxy:
         port = proxy.addresses[0].port
         with contextlib.ExitStack() as stack:
-            # The loop does not run meanwhile, so that nobody accepts: the kernel has to keep them.
+            # The loop does not run meanwhile, so the connections stay in the backlog.
             clients = [stack.enter_context(socket.socket()) for _ in range(BURST)]
             for sock in clients:
                 sock.setblocking(False)
                 with contextlib.suppress(BlockingIOError):
                     sock.connect(("127.0.0.1", port))
             assert established(clients, port) == BURST
-        await refuses(port)
+        await responds(port)
 
 
-async def test_a_failure_on_one_connection_is_that_connections_alone() -> None:
+async def test_a_failure_on_one_connection_does_not_affect_others() -> None:
     async with stage() as on:
         steady, upstream = await on.pair()
-        for nonsense in (b"\x00" * 5000, b"\xff\xfb\x01", b"GET / HTTP/1.1\r\n" + b"\x01", b"\r"):
+        for malformed in (b"\x00" * 5000, b"\xff\xfb\x01", b"GET / HTTP/1.1\r\n" + b"\x01", b"\r"):
             client = await on.client()
-            await client.says(nonsense)
+            await client.says(malformed)
             client.resets()
         other, broken = await on.pair()
         await broken.says(b"nonsense\r\n\r\n")

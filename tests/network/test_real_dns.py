@@ -19,9 +19,9 @@ from tests.helpers.machines import (
     NameServer,
     Namespace,
     Network,
-    asking,
     name_server,
     network,
+    with_name_server,
 )
 from tests.helpers.messages import Message, Reader
 from tests.helpers.origins import Behaviour, Visit, answer, returning, serving
@@ -105,7 +105,7 @@ async def cluster(loop_name: str, folder: Path, *flags: str) -> AsyncIterator[Cl
         try:
             for name, address in ADDRESSES.items():
                 await on.has(name, address)
-            within = home.command(*asking(NAME_SERVER, folder))
+            within = home.command(*with_name_server(NAME_SERVER, folder))
             async with proxy_process(loop_name, template, *flags, within=within) as proxy:
                 on.is_served_by(proxy)
                 yield on
@@ -223,13 +223,13 @@ async def test_a_machine_leaves_and_comes_back_under_another_address(
             assert (await get(client, "m2")).body == b"m2"
             async with undisturbed(on, "m1", "m3"):
                 left = {name: ADDRESSES[name] for name in ("m1", "m3")}
-                await on.names.tell(named(left))
+                await on.names.replace_records(named(left))
                 await on.loses("m2")
                 await becomes_unknown(client, "m2")
                 assert is_unknown(await connect(on, "m2"), "m2")
                 await on.has("m2", "10.99.0.22")
                 assert is_unknown(await get(client, "m2"), "m2")
-                await on.names.tell(named({**left, "m2": "10.99.0.22"}))
+                await on.names.replace_records(named({**left, "m2": "10.99.0.22"}))
                 assert (await get(client, "m2")).body == b"m2"
                 assert (await connect(on, "m2")).body == b"m2"
 
@@ -243,7 +243,7 @@ async def test_a_name_that_moves_is_followed_though_connections_to_where_it_was_
         with client.wire:
             assert (await get(client, "m2")).body == b"m2"
             async with undisturbed(on, "m1"):
-                await on.names.tell(named({**ADDRESSES, "m2": ADDRESSES["m3"]}))
+                await on.names.replace_records(named({**ADDRESSES, "m2": ADDRESSES["m3"]}))
                 async with asyncio.timeout(SOON):
                     while (moved := await get(client, "m2")).body == b"m2":
                         pass
@@ -258,7 +258,7 @@ async def test_a_name_with_a_dead_address_is_served_by_the_other(
         for dead in ("10.99.0.12", "10.99.0.99"):
             # The first one refuses; nobody has the second.
             name = f"m1-{dead.rpartition('.')[2]}"
-            await on.names.tell({f"{name}.{DOMAIN}": [dead, ADDRESSES["m1"]]})
+            await on.names.replace_records({f"{name}.{DOMAIN}": [dead, ADDRESSES["m1"]]})
             if dead == ADDRESSES["m2"]:
                 await on.loses("m2")
             for _ in range(4):
@@ -267,7 +267,7 @@ async def test_a_name_with_a_dead_address_is_served_by_the_other(
 
 async def test_the_resolvers_search_list_adds_no_machines(loop_name: str, tmp_path: Path) -> None:
     async with cluster(loop_name, tmp_path) as on:
-        await on.names.tell({f"m1.{DOMAIN}.elsewhere.test": [ADDRESSES["m1"]]})
+        await on.names.replace_records({f"m1.{DOMAIN}.elsewhere.test": [ADDRESSES["m1"]]})
         assert is_unknown(await connect(on, "m1"), "m1")
 
 
@@ -282,7 +282,9 @@ async def test_a_machine_that_is_cut_off_is_unknown_once_its_name_is(
             assert (await get(client, "m2")).body == b"m2"
             async with undisturbed(on, "m1", "m3"):
                 await on.unplug("m2")
-                await on.names.tell(named({name: ADDRESSES[name] for name in ("m1", "m3")}))
+                await on.names.replace_records(
+                    named({name: ADDRESSES[name] for name in ("m1", "m3")})
+                )
                 await becomes_unknown(client, "m2")
                 assert is_unknown(await get(client, "m2"), "m2")
                 assert is_unknown(await connect(on, "m2"), "m2")

@@ -88,7 +88,7 @@ async def test_everybody_else_is_served_beside_clients_that_never_finish_a_head(
         assert per_byte < MOST_CPU_PER_BYTE
         assert passing(after.descriptors, before.descriptors) == before.descriptors
         assert after.peak < before.resident + MOST_GROWTH
-        await proxy.rests()
+        await proxy.wait_until_asleep()
         await proxy.stop()
 
 

@@ -1,4 +1,4 @@
-"""A service of systemd: ready, alive and stopping, as one process and as several."""
+"""Notifications to systemd: ready, alive and stopping, of one process and of several."""
 
 import asyncio
 import os
@@ -14,24 +14,24 @@ from tests.helpers.systemd import Systemd
 from tests.helpers.timing import MS, later, soon
 from tests.helpers.wire import Wire, WireListener
 
-# Long enough for a machine that is busy, in microseconds and in seconds.
+# The watchdog's timeout in microseconds and in seconds; long enough for a busy machine.
 PERIOD = int(400_000 * MS * 1000)
 SECONDS = PERIOD / 1e6
 
-both = pytest.mark.parametrize("workers", ["1", "2"])
+one_and_two_workers = pytest.mark.parametrize("workers", ["1", "2"])
 
 
-def asked(systemd: Systemd, period: int = PERIOD) -> dict[str, str]:
+def watchdog_variables(systemd: Systemd, period: int = PERIOD) -> dict[str, str]:
     return {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": str(period)}
 
 
-@both
-async def test_it_says_that_it_is_ready_alive_and_stopping(
+@one_and_two_workers
+async def test_it_notifies_ready_alive_and_stopping(
     loop_name: str, workers: str, tmp_path: Path
 ) -> None:
     with Systemd.at(tmp_path) as systemd:
         flags = ("--workers", workers)
-        async with proxy_process(loop_name, *flags, variables=asked(systemd)) as proxy:
+        async with proxy_process(loop_name, *flags, variables=watchdog_variables(systemd)) as proxy:
             status = f"STATUS=listening on 127.0.0.1:{proxy.port}"
             assert await systemd.receive() == ["READY=1", status]
             with await Wire.to("127.0.0.1", proxy.port) as client:
@@ -39,13 +39,13 @@ async def test_it_says_that_it_is_ready_alive_and_stopping(
             for _ in range(3):
                 assert await systemd.receive() == ["WATCHDOG=1"]
             await proxy.stop()
-        # On a busy machine it is said once more amid the drain that all is well.
-        rest = [line for line in systemd.received() if line != "WATCHDOG=1"]
-        assert rest == ["STOPPING=1", "STATUS=draining"]
+        # On a busy machine the watchdog is notified once more during the drain.
+        lines = [line for line in systemd.received() if line != "WATCHDOG=1"]
+        assert lines == ["STOPPING=1", "STATUS=draining"]
 
 
-@both
-async def test_without_a_watchdog_it_says_no_more_than_it_has_to(
+@one_and_two_workers
+async def test_without_a_watchdog_it_notifies_ready_and_stopping_only(
     loop_name: str, workers: str, tmp_path: Path
 ) -> None:
     with Systemd.at(tmp_path) as systemd:
@@ -57,52 +57,52 @@ async def test_without_a_watchdog_it_says_no_more_than_it_has_to(
         assert names == ["READY", "STATUS", "STOPPING", "STATUS"]
 
 
-async def test_a_worker_that_hangs_keeps_the_supervisor_from_saying_that_all_is_well(
+async def test_a_hung_worker_stops_the_notifications_of_the_supervisor(
     loop_name: str, tmp_path: Path
 ) -> None:
     with Systemd.at(tmp_path) as systemd:
         flags = ("--workers", "2")
-        async with proxy_process(loop_name, *flags, variables=asked(systemd)) as proxy:
+        async with proxy_process(loop_name, *flags, variables=watchdog_variables(systemd)) as proxy:
             await systemd.receive()
             assert await systemd.receive() == ["WATCHDOG=1"]
             stuck = proxy.workers()[0]
             os.kill(stuck, signal.SIGSTOP)
-            # After so long a silence systemd would end it.
+            # After this time systemd would end it.
             await systemd.receive_nothing(2 * SECONDS)
-            # It does not spin meanwhile, although it is late.
-            await proxy.rests()
+            # It does not spin meanwhile, although the notification is overdue.
+            await proxy.wait_until_asleep()
             os.kill(stuck, signal.SIGCONT)
             assert await systemd.receive() == ["WATCHDOG=1"]
             await proxy.stop()
 
 
-async def test_a_worker_that_was_replaced_does_not_count(loop_name: str, tmp_path: Path) -> None:
+async def test_a_replaced_worker_does_not_count(loop_name: str, tmp_path: Path) -> None:
     with Systemd.at(tmp_path) as systemd:
         flags = ("--workers", "2")
-        async with proxy_process(loop_name, *flags, variables=asked(systemd)) as proxy:
+        async with proxy_process(loop_name, *flags, variables=watchdog_variables(systemd)) as proxy:
             await systemd.receive()
             os.kill(proxy.workers()[0], signal.SIGKILL)
-            assert "the next one starts in" in await proxy.complaint()
+            assert "the next one starts in" in await proxy.error_line()
             for _ in range(3):
                 assert await systemd.receive() == ["WATCHDOG=1"]
             await proxy.stop()
 
 
-async def test_it_is_alive_while_it_drains(loop_name: str, tmp_path: Path) -> None:
+async def test_it_notifies_the_watchdog_while_it_drains(loop_name: str, tmp_path: Path) -> None:
     with Systemd.at(tmp_path) as systemd:
         flags = ("--workers", "2", "--drain-timeout", "1h")
-        async with proxy_process(loop_name, *flags, variables=asked(systemd)) as proxy:
+        async with proxy_process(loop_name, *flags, variables=watchdog_variables(systemd)) as proxy:
             upstream = WireListener()
             with await Wire.to("127.0.0.1", proxy.port) as client:
                 route = f"X-Cmux-Port-Internal: {upstream.port}"
                 await client.send(head("GET / HTTP/1.1", "Host: a", route))
-                with await soon(upstream.accept()) as asked_for:
+                with await soon(upstream.accept()) as pending:
                     proxy.signal()
                     while "STOPPING=1" not in await systemd.receive():
                         pass
                     for _ in range(3):
                         assert await systemd.receive() == ["WATCHDOG=1"]
-                    await asked_for.send(head("HTTP/1.1 204 No Content"))
+                    await pending.send(head("HTTP/1.1 204 No Content"))
                     assert (await soon(client.receive_all())).startswith(b"HTTP/1.1 204 ")
             upstream.close()
             await proxy.drains()
@@ -111,18 +111,18 @@ async def test_it_is_alive_while_it_drains(loop_name: str, tmp_path: Path) -> No
 STUCK = """
 import asyncio, sys, time
 from cmux_proxy import Config, run
-def told(_addresses, _loop):
+def on_start(_addresses, _loop):
     asyncio.get_running_loop().add_reader(0, time.sleep, 3600)
-run(Config(listen=["127.0.0.1:0"], loop={loop!r}), told)
+run(Config(listen=["127.0.0.1:0"], loop={loop!r}), on_start)
 """
 
 
-async def test_an_event_loop_that_hangs_says_nothing(loop_name: str, tmp_path: Path) -> None:
+async def test_a_hung_event_loop_sends_no_notifications(loop_name: str, tmp_path: Path) -> None:
     with Systemd.at(tmp_path) as systemd:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", STUCK.format(loop=loop_name)),
             stdin=asyncio.subprocess.PIPE,
-            env=environment(**asked(systemd)),
+            env=environment(**watchdog_variables(systemd)),
         )
         try:
             assert (await systemd.receive())[0] == "READY=1"

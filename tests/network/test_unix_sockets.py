@@ -1,4 +1,4 @@
-"""Clients that come through a Unix socket: served like all others, and who they are."""
+"""Clients on a Unix socket: served like all others, and their identity."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from tests.helpers.tools import finish
 from tests.helpers.wire import Wire
 
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
-MUCH = b"".join(b"%08d" % number for number in range(1_000_001))
+LARGE = b"".join(b"%08d" % number for number in range(1_000_001))
 
 
 @asynccontextmanager
@@ -34,7 +34,7 @@ async def unix_stage(folder: Path, **options: Any) -> AsyncIterator[Stage]:
 # Served like all others
 
 
-async def test_requests_share_a_connection_as_ever(tmp_path: Path) -> None:
+async def test_requests_share_a_connection(tmp_path: Path) -> None:
     async with unix_stage(tmp_path) as on:
         client, upstream = await on.pair()
         for _ in range(2):
@@ -46,7 +46,7 @@ async def test_requests_share_a_connection_as_ever(tmp_path: Path) -> None:
         await client.gets(OK)
 
 
-async def test_an_error_is_read_whole_before_the_end(tmp_path: Path) -> None:
+async def test_an_error_is_received_completely_before_the_end(tmp_path: Path) -> None:
     async with unix_stage(tmp_path) as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.1", "Host: a", "a b: c") + b"x" * 100_000)
@@ -67,16 +67,16 @@ async def test_a_tunnel_keeps_half_closes_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
-async def test_much_goes_through_a_websocket(tmp_path: Path, up: bool) -> None:
+async def test_a_large_message_passes_through_a_websocket(tmp_path: Path, up: bool) -> None:
     async with unix_stage(tmp_path) as on:
         client, upstream = await on.websocket()
-        one, other = (client, upstream) if up else (upstream, client)
-        sending = asyncio.get_running_loop().create_task(one.wire.send(MUCH))
-        assert await other.gets_bytes(len(MUCH)) == MUCH
+        sender, receiver = (client, upstream) if up else (upstream, client)
+        sending = asyncio.get_running_loop().create_task(sender.wire.send(LARGE))
+        assert await receiver.gets_bytes(len(LARGE)) == LARGE
         await sending
 
 
-async def test_an_answer_that_is_broken_off_is_not_taken_for_complete(tmp_path: Path) -> None:
+async def test_an_aborted_response_is_not_complete(tmp_path: Path) -> None:
     async with unix_stage(tmp_path) as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 5") + b"ab")
@@ -85,14 +85,14 @@ async def test_an_answer_that_is_broken_off_is_not_taken_for_complete(tmp_path: 
         assert await client.gets_cut() == b""
 
 
-async def test_a_client_that_leaves_takes_its_upstream_with_it(tmp_path: Path) -> None:
+async def test_a_client_that_disconnects_closes_its_upstream_connection(tmp_path: Path) -> None:
     async with unix_stage(tmp_path) as on:
         client, upstream = await on.pair()
         client.closes()
         assert await upstream.gets_cut() == b""
 
 
-async def test_a_drain_finishes_what_is_under_way(tmp_path: Path) -> None:
+async def test_a_drain_finishes_pending_requests(tmp_path: Path) -> None:
     async with unix_stage(tmp_path) as on:
         client, upstream = await on.pair()
         waiting = await on.client()
@@ -106,18 +106,18 @@ async def test_a_drain_finishes_what_is_under_way(tmp_path: Path) -> None:
         await soon(drain)
 
 
-# Who they are
+# Their identity
 
 
-async def test_they_are_no_clients_of_a_list_that_does_not_name_them(tmp_path: Path) -> None:
-    everybody = Access(allow_clients=["0.0.0.0/0", "::/0"])
-    async with unix_stage(tmp_path, access=everybody) as on:
+async def test_a_list_of_clients_has_to_name_unix_sockets(tmp_path: Path) -> None:
+    access = Access(allow_clients=["0.0.0.0/0", "::/0"])
+    async with unix_stage(tmp_path, access=access) as on:
         client = await on.client()
         await client.gets_error(403, "http_request_denied", closes=True)
 
 
 @pytest.mark.parametrize("has_name", [False, True])
-async def test_what_they_call_themselves_means_nothing(tmp_path: Path, has_name: bool) -> None:
+async def test_the_name_of_a_clients_socket_is_ignored(tmp_path: Path, has_name: bool) -> None:
     name = str(tmp_path / "127.0.0.1") if has_name else ""
     options: dict[str, Any] = {
         "access": Access(allow_clients=["unix:"]),
@@ -137,13 +137,13 @@ async def test_what_they_call_themselves_means_nothing(tmp_path: Path, has_name:
             )  # fmt: skip
 
 
-async def test_a_trusted_one_is_believed(tmp_path: Path) -> None:
+async def test_fields_of_a_trusted_client_are_kept(tmp_path: Path) -> None:
     rules = Rewriting(forwarded="append", trusted_proxies=["unix:"])
     async with unix_stage(tmp_path, rewriting=rules) as on:
         given = ("X-Forwarded-Host: web.dev", "X-Forwarded-Proto: https")
         _client, upstream = await on.pair(get("/", "X-Forwarded-For: 192.0.2.1", *given))
-        told = "X-Forwarded-For: 192.0.2.1, unknown"
-        await upstream.gets(head("GET / HTTP/1.1", "Host: a", *given, told))
+        extended = "X-Forwarded-For: 192.0.2.1, unknown"
+        await upstream.gets(head("GET / HTTP/1.1", "Host: a", *given, extended))
 
 
 # As a process
@@ -170,7 +170,7 @@ async def test_a_process_serves_at_its_path_and_removes_it(
     ("flags", "mode"),
     [((), 0o600), (("--unix-mode", "666"), 0o600), (("--admin-unix-mode", "660"), 0o660)],
 )
-async def test_the_admin_listener_at_a_path_is_open_to_this_user_only_unless_its_flag_says_so(
+async def test_only_this_user_may_connect_to_the_admin_socket_by_default(
     loop_name: str, workers: str, flags: tuple[str, ...], mode: int, tmp_path: Path
 ) -> None:
     path, admin = tmp_path / "proxy.sock", tmp_path / "admin.sock"
@@ -182,14 +182,12 @@ async def test_the_admin_listener_at_a_path_is_open_to_this_user_only_unless_its
         await proxy.stop()
 
 
-async def test_a_worker_that_ends_leaves_the_path_to_the_others(
-    loop_name: str, tmp_path: Path
-) -> None:
+async def test_the_path_stays_when_one_worker_ends(loop_name: str, tmp_path: Path) -> None:
     path = tmp_path / "proxy.sock"
     flags = ("--workers", "2", "--listen", f"unix:{path}")
     async with proxy_process(loop_name, *flags) as proxy:
         os.kill(proxy.workers()[0], signal.SIGTERM)
-        assert "ended with status 0" in await proxy.complaint()
+        assert "ended with status 0" in await proxy.error_line()
         with await Wire.to_path(str(path)) as client:
             await is_served(client)
         await proxy.stop()
@@ -203,7 +201,7 @@ async def test_a_killed_process_leaves_a_file_that_the_next_one_replaces(
     flags = ("--listen", f"unix:{path}")
     async with proxy_process(loop_name, *flags) as proxy:
         proxy.kill()
-        await proxy.reap()
+        await proxy.status()
         assert path.exists()
     async with proxy_process(loop_name, *flags) as proxy:
         with await Wire.to_path(str(path)) as client:
@@ -226,7 +224,7 @@ async def test_a_path_at_which_another_proxy_listens_is_in_use(
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_what_another_program_has_put_at_the_path_stays(
+async def test_the_socket_of_another_program_at_the_path_stays(
     loop_name: str, workers: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "proxy.sock"

@@ -14,10 +14,10 @@ from tests.helpers.origins import Visit, answer, answering, origin
 from tests.helpers.proxies import (
     MODULE,
     ProxyProcess,
-    complaints,
     environment,
     is_served,
     proxy_process,
+    without_drain_lines,
 )
 from tests.helpers.script import head
 from tests.helpers.timing import later, soon
@@ -25,14 +25,14 @@ from tests.helpers.tools import finish
 from tests.helpers.wire import Wire
 
 CLIENTS = 64
-# Of so many clients each of two workers gets half; that one gets less is one chance in a million.
-FEWEST = 12
+# Each of two workers gets half of the clients; that one gets fewer has a chance of 1 in a million.
+MIN_SHARE = 12
 GREETING = answer(b"hello")
 
 
 @contextlib.asynccontextmanager
 async def clients(proxy: ProxyProcess, count: int = CLIENTS) -> AsyncIterator[list[Wire]]:
-    """Connect that many clients, and wait until a worker serves each of them."""
+    """Connect this number of clients, and wait until a worker serves each of them."""
     with contextlib.ExitStack() as stack:
         wires = [stack.enter_context(await Wire.to("127.0.0.1", proxy.port)) for _ in range(count)]
         for wire in wires:
@@ -40,8 +40,8 @@ async def clients(proxy: ProxyProcess, count: int = CLIENTS) -> AsyncIterator[li
         yield wires
 
 
-async def asks(proxy: ProxyProcess, port: int, *fields: str) -> Wire:
-    """Return a client that has asked for a port."""
+async def request(proxy: ProxyProcess, port: int, *fields: str) -> Wire:
+    """Return a client that has sent a request to a port."""
     wire = await Wire.to("127.0.0.1", proxy.port)
     route = f"X-Cmux-Port-Internal: {port}"
     await wire.send(head("GET / HTTP/1.1", "Host: a", route, *fields))
@@ -59,8 +59,8 @@ def listening(pid: int, port: int) -> set[str]:
 
 
 def _inodes(pid: int) -> set[str]:
-    found = (re.fullmatch(r"socket:\[([0-9]+)\]", what) for what in descriptors(pid).values())
-    return {match[1] for match in found if match is not None}
+    matches = (re.fullmatch(r"socket:\[([0-9]+)\]", file) for file in descriptors(pid).values())
+    return {match[1] for match in matches if match is not None}
 
 
 def _sockets(port: int, state: str) -> set[str]:
@@ -69,8 +69,8 @@ def _sockets(port: int, state: str) -> set[str]:
     return {row[9] for row in rows if row[3] == state and row[1].endswith(f":{port:04X}")}
 
 
-async def gone(pids: Sequence[int]) -> None:
-    """Wait until processes have ended that are not ours to wait for."""
+async def ended(pids: Sequence[int]) -> None:
+    """Wait until processes have ended that are not children of this one."""
     for pid in pids:
         try:
             fd = os.pidfd_open(pid)
@@ -88,7 +88,7 @@ async def gone(pids: Sequence[int]) -> None:
 # Serving
 
 
-async def test_every_worker_serves_its_share(loop_name: str) -> None:
+async def test_each_worker_serves_its_share(loop_name: str) -> None:
     async with proxy_process(loop_name, "--workers", "2") as proxy:
         assert proxy.announced[-1].endswith(f", {loop_name}, 2 workers)")
         assert len(proxy.announced) == 2
@@ -96,12 +96,12 @@ async def test_every_worker_serves_its_share(loop_name: str) -> None:
             shares = [connections(pid, proxy.port) for pid in proxy.workers()]
             assert len(shares) == 2
             assert sum(shares) == CLIENTS
-            assert min(shares) >= FEWEST
+            assert min(shares) >= MIN_SHARE
             assert connections(proxy.pid, proxy.port) == 0
         await proxy.stop()
 
 
-async def test_auto_is_a_worker_for_each_cpu_that_may_be_used(loop_name: str) -> None:
+async def test_auto_starts_a_worker_for_each_usable_cpu(loop_name: str) -> None:
     count = len(os.sched_getaffinity(0))
     async with proxy_process(loop_name, "--workers", "auto") as proxy:
         assert len(proxy.workers()) == (count if count > 1 else 0)
@@ -117,7 +117,7 @@ async def test_one_worker_has_no_supervisor(loop_name: str) -> None:
         await proxy.stop()
 
 
-async def test_a_worker_has_sockets_of_its_own_and_none_of_the_others(loop_name: str) -> None:
+async def test_a_worker_has_its_own_sockets_only(loop_name: str) -> None:
     flags = ("--workers", "3", "--listen", "127.0.0.1:0,127.0.0.2:0")
     async with proxy_process(loop_name, *flags) as proxy:
         for address in proxy.addresses:
@@ -128,15 +128,15 @@ async def test_a_worker_has_sockets_of_its_own_and_none_of_the_others(loop_name:
         await proxy.stop()
 
 
-async def test_every_worker_refuses_a_request_to_any_address_of_the_proxy(loop_name: str) -> None:
+async def test_each_worker_refuses_requests_to_all_addresses_of_the_proxy(loop_name: str) -> None:
     flags = ("--workers", "2", "--listen", "127.0.0.1:0,0.0.0.0:0")
     async with proxy_process(loop_name, *flags) as proxy, clients(proxy) as wires:
-        assert min(connections(pid, proxy.port) for pid in proxy.workers()) >= FEWEST
+        assert min(connections(pid, proxy.port) for pid in proxy.workers()) >= MIN_SHARE
         for number, wire in enumerate(wires):
             route = f"X-Cmux-Port-Internal: {proxy.addresses[number % 2].port}"
             await wire.send(head("GET / HTTP/1.1", "Host: a", route))
             assert (await soon(wire.receive())).startswith(b"HTTP/1.1 508 ")
-        assert "whoever reaches 0.0.0.0" in await proxy.complaint()
+        assert "whoever reaches 0.0.0.0" in await proxy.error_line()
         await proxy.stop()
 
 
@@ -177,23 +177,23 @@ async def test_a_killed_worker_is_replaced_and_no_other_client_notices(loop_name
             victim, other = proxy.workers()
             lost = connections(victim, proxy.port)
             os.kill(victim, signal.SIGKILL)
-            line = await proxy.complaint()
+            line = await proxy.error_line()
             assert re.fullmatch(
                 rf"cmux-proxy: WARNING: worker [12] \(pid {victim}\) was ended by signal 9 "
                 r"\(Killed\); the next one starts in 0\.1 s", line,
             )  # fmt: skip
-            assert sum([await _is_cut(wire) for wire in wires]) == lost
-        # Half of these come to the dead worker's sockets, where they wait for the next one.
+            assert sum([await _is_closed(wire) for wire in wires]) == lost
+        # Half of these reach the dead worker's sockets, and wait there for its successor.
         async with clients(proxy):
             successor = set(proxy.workers()) - {other}
             assert len(successor) == 1
-            assert connections(successor.pop(), proxy.port) >= FEWEST
-        # What became of the victim does not count: another has taken its place.
+            assert connections(successor.pop(), proxy.port) >= MIN_SHARE
+        # The status of a replaced worker does not count.
         await proxy.stop()
 
 
-async def _is_cut(wire: Wire) -> bool:
-    """Return whether a connection is gone; one that is not has to be served."""
+async def _is_closed(wire: Wire) -> bool:
+    """Return whether a connection is closed; an open one must be served."""
     try:
         await is_served(wire)
     except (AssertionError, ConnectionError):
@@ -201,18 +201,18 @@ async def _is_cut(wire: Wire) -> bool:
     return False
 
 
-async def test_a_worker_that_is_told_to_end_drains_and_is_replaced(loop_name: str) -> None:
+async def test_a_worker_that_gets_sigterm_drains_and_is_replaced(loop_name: str) -> None:
     async with (
-        origin(answering(lambda _asked: GREETING)) as upstream,
+        origin(answering(lambda _request: GREETING)) as upstream,
         proxy_process(loop_name, "--workers", "2") as proxy,
     ):
         victim, other = proxy.workers()
         os.kill(victim, signal.SIGTERM)
         os.kill(victim, signal.SIGINT)
-        line = await proxy.complaint()
+        line = await proxy.error_line()
         assert f"(pid {victim}) ended with status 0; the next one starts in 0.1 s" in line
         for _ in range(CLIENTS):
-            with await asks(proxy, upstream.port, "Connection: close") as wire:
+            with await request(proxy, upstream.port, "Connection: close") as wire:
                 assert (await later(wire.receive_all())).endswith(b"hello")
         assert set(proxy.workers()) > {other}
         await proxy.stop()
@@ -221,19 +221,19 @@ async def test_a_worker_that_is_told_to_end_drains_and_is_replaced(loop_name: st
 # Draining
 
 
-class Held:
-    """Clients with a request under way on every worker, whose answers are held back."""
+class PendingRequests:
+    """Clients whose requests are pending on all workers, until they are released."""
 
     def __init__(self, wires: list[Wire], release: asyncio.Event) -> None:
         self.wires = wires
         self._release = release
 
     def release(self) -> None:
-        """Let the upstream answer."""
+        """Let the upstream respond."""
         self._release.set()
 
-    async def are_answered(self) -> None:
-        """Let the upstream answer; fail unless every client gets all of it."""
+    async def complete(self) -> None:
+        """Let the upstream respond; check that each client gets the complete response."""
         self.release()
         for wire in self.wires:
             data = await later(wire.receive_all())
@@ -243,35 +243,37 @@ class Held:
 
 
 @contextlib.asynccontextmanager
-async def held(proxy: ProxyProcess) -> AsyncIterator[Held]:
-    """Have requests under way, on every worker."""
+async def pending_requests(proxy: ProxyProcess) -> AsyncIterator[PendingRequests]:
+    """Have pending requests on all workers."""
     release = asyncio.Event()
-    asked = asyncio.Semaphore(0)
+    received = asyncio.Semaphore(0)
 
     async def hold(visit: Visit) -> None:
         while await visit.request() is not None:
-            asked.release()
+            received.release()
             await release.wait()
             await visit.say(GREETING)
 
     async with origin(hold) as upstream:
         with contextlib.ExitStack() as stack:
-            wires = [stack.enter_context(await asks(proxy, upstream.port)) for _ in range(CLIENTS)]
+            wires = [
+                stack.enter_context(await request(proxy, upstream.port)) for _ in range(CLIENTS)
+            ]
             for _ in wires:
-                await soon(asked.acquire())
-            assert min(connections(pid, proxy.port) for pid in proxy.workers()) >= FEWEST
-            yield Held(wires, release)
+                await soon(received.acquire())
+            assert min(connections(pid, proxy.port) for pid in proxy.workers()) >= MIN_SHARE
+            yield PendingRequests(wires, release)
 
 
-async def refuses(proxy: ProxyProcess, idle: Wire) -> None:
-    """Wait until the proxy has begun to drain, and fail unless nobody listens any more."""
+async def stopped_listening(proxy: ProxyProcess, idle: Wire) -> None:
+    """Wait until the proxy drains, and check that it does not listen."""
     assert await later(idle.receive()) == b""
     with pytest.raises(ConnectionRefusedError):
-        await _refused(proxy)
+        await _connect_until_refused(proxy)
 
 
-async def _refused(proxy: ProxyProcess) -> None:
-    # The idle client's worker has begun; the others may need a moment to stop listening.
+async def _connect_until_refused(proxy: ProxyProcess) -> None:
+    # The idle client's worker drains; the others may need a moment to stop listening.
     while True:
         with await Wire.to("127.0.0.1", proxy.port) as late, contextlib.suppress(ConnectionError):
             await soon(late.receive())
@@ -283,25 +285,25 @@ async def test_a_signal_drains_all_workers_and_the_status_is_0(
 ) -> None:
     async with (
         proxy_process(loop_name, "--workers", "2") as proxy,
-        held(proxy) as under_way,
+        pending_requests(proxy) as pending,
         clients(proxy, 1) as [idle],
     ):
         proxy.signal(number)
-        await refuses(proxy, idle)
-        await under_way.are_answered()
+        await stopped_listening(proxy, idle)
+        await pending.complete()
         await proxy.drains()
 
 
-async def test_a_signal_to_the_whole_group_is_one_signal(loop_name: str) -> None:
+async def test_a_signal_to_the_process_group_counts_once(loop_name: str) -> None:
     async with (
         proxy_process(loop_name, "--workers", "2", has_group=True) as proxy,
-        held(proxy) as under_way,
+        pending_requests(proxy) as pending,
         clients(proxy, 1) as [idle],
     ):
-        # As the terminal does at Ctrl-C.
+        # A terminal does this at Ctrl-C.
         os.killpg(proxy.pid, signal.SIGINT)
-        await refuses(proxy, idle)
-        await under_way.are_answered()
+        await stopped_listening(proxy, idle)
+        await pending.complete()
         await proxy.drains()
 
 
@@ -311,17 +313,17 @@ async def test_no_request_fails_when_it_drains_under_load(
     loop_name: str, fields: list[str], workers: str
 ) -> None:
     async with (
-        origin(answering(lambda _asked: GREETING)) as upstream,
+        origin(answering(lambda _request: GREETING)) as upstream,
         proxy_process(loop_name, "--workers", workers) as proxy,
     ):
-        everybody = asyncio.Semaphore(0)
-        ends = asyncio.Event()
+        responses = asyncio.Semaphore(0)
+        is_draining = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             for _ in range(CLIENTS):
-                group.create_task(_load(proxy, upstream.port, fields, everybody, ends))
+                group.create_task(_load(proxy, upstream.port, fields, responses, is_draining))
             for _ in range(3 * CLIENTS):
-                await soon(everybody.acquire())
-            ends.set()
+                await soon(responses.acquire())
+            is_draining.set()
             proxy.signal()
         await proxy.drains()
 
@@ -330,35 +332,35 @@ async def _load(
     proxy: ProxyProcess,
     port: int,
     fields: list[str],
-    answered: asyncio.Semaphore,
-    ends: asyncio.Event,
+    responses: asyncio.Semaphore,
+    is_draining: asyncio.Event,
 ) -> None:
-    """Ask again and again until nobody listens any more; fail when an answer does."""
-    request = head("GET / HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {port}", *fields)
+    """Send requests until the proxy stops listening; fail where a response is incomplete."""
+    message = head("GET / HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {port}", *fields)
     while True:
         with contextlib.ExitStack() as stack:
             try:
                 wire = stack.enter_context(await Wire.to("127.0.0.1", proxy.port))
-                await wire.send(request)
-                first = await later(wire.receive())
+                await wire.send(message)
+                unread = await later(wire.receive())
             except ConnectionError:
-                # Refused; or the kernel had it, and nobody could accept it any more: it is reset by
-                # the kernel, which is not what a drain does that loses a request.
-                assert ends.is_set()
+                # Refused, or reset by the kernel because the connection was in the backlog of a
+                # socket that was closed. A drain that loses a request ends differently.
+                assert is_draining.is_set()
                 return
             is_last = False
             while not is_last:
-                data = first or await later(wire.receive())
-                first = b""
+                data = unread or await later(wire.receive())
+                unread = b""
                 while not data.endswith(b"hello"):
-                    piece = await later(wire.receive())
-                    assert piece, data
-                    data += piece
+                    chunk = await later(wire.receive())
+                    assert chunk, data
+                    data += chunk
                 assert data.startswith(b"HTTP/1.1 200 "), data
                 is_last = b"\r\nConnection: close\r\n" in data
-                answered.release()
+                responses.release()
                 if not is_last:
-                    await wire.send(request)
+                    await wire.send(message)
 
 
 @pytest.mark.parametrize(
@@ -368,56 +370,56 @@ async def _load(
         pytest.param(signal.SIGTERM, signal.SIGINT, id="TERM INT"),
     ],
 )
-async def test_a_second_signal_ends_all_at_once(
+async def test_a_second_signal_ends_all_processes_at_once(
     loop_name: str, first: signal.Signals, second: signal.Signals
 ) -> None:
     flags = ("--workers", "2", "--drain-timeout", "3600")
     async with (
         proxy_process(loop_name, *flags) as proxy,
-        held(proxy),
+        pending_requests(proxy),
         clients(proxy, 1) as [idle],
     ):
         workers = proxy.workers()
         proxy.signal(first)
-        await refuses(proxy, idle)
+        await stopped_listening(proxy, idle)
         proxy.signal(second)
         await proxy.drains(128 + second)
-        await gone(workers)
+        await ended(workers)
 
 
-async def test_a_worker_killed_during_the_drain_makes_the_status_its_own(loop_name: str) -> None:
+async def test_a_worker_killed_during_the_drain_sets_the_exit_status(loop_name: str) -> None:
     async with (
         proxy_process(loop_name, "--workers", "2", "--drain-timeout", "3600") as proxy,
-        held(proxy) as under_way,
+        pending_requests(proxy) as pending,
         clients(proxy, 1) as [idle],
     ):
         victim, other = proxy.workers()
         proxy.signal()
-        await refuses(proxy, idle)
+        await stopped_listening(proxy, idle)
         os.kill(victim, signal.SIGKILL)
-        await gone([victim])
-        under_way.release()
-        await gone([other])
+        await ended([victim])
+        pending.release()
+        await ended([other])
         status, errors = await proxy.ended()
         assert status == 128 + signal.SIGKILL
         assert re.fullmatch(
             rf"cmux-proxy: WARNING: worker [12] \(pid {victim}\) was ended by signal 9 "
-            r"\(Killed\)\n", complaints(errors),
+            r"\(Killed\)\n", without_drain_lines(errors),
         )  # fmt: skip
 
 
-async def test_workers_whose_supervisor_is_killed_drain_and_go(loop_name: str) -> None:
+async def test_workers_drain_and_end_when_their_supervisor_is_killed(loop_name: str) -> None:
     async with proxy_process(loop_name, "--workers", "2") as proxy:
-        async with held(proxy) as under_way, clients(proxy, 1) as [idle]:
+        async with pending_requests(proxy) as pending, clients(proxy, 1) as [idle]:
             workers = proxy.workers()
             proxy.signal(signal.SIGKILL)
-            await refuses(proxy, idle)
-            await under_way.are_answered()
-            await gone(workers)
+            await stopped_listening(proxy, idle)
+            await pending.complete()
+            await ended(workers)
         await proxy.drains(-signal.SIGKILL)
 
 
-async def test_a_burst_of_a_thousand_connections_is_taken(loop_name: str) -> None:
+async def test_a_burst_of_a_thousand_connections_is_accepted(loop_name: str) -> None:
     async with proxy_process(loop_name, "--workers", "2") as proxy:
         async with clients(proxy, 1000):
             assert sum(connections(pid, proxy.port) for pid in proxy.workers()) == 1000

@@ -73,14 +73,14 @@ async def program(
 
 async def test_workers_that_crash_at_once_are_restarted_with_growing_delays() -> None:
     async with program("os._exit(3)") as supervisor:
-        lines = [await supervisor.complaint() for _ in range(8)]
+        lines = [await supervisor.error_line() for _ in range(8)]
         for number in (1, 2):
             own = [line for line in lines if line.startswith(f"worker {number} ")]
             delays = [re.findall(r"status 3; .* in ([0-9.]+) s$", line) for line in own]
             assert delays == [["0.1"], ["0.2"], ["0.4"], ["0.8"]][: len(delays)]
             assert len(delays) >= 3
         # Meanwhile the supervisor sleeps.
-        await supervisor.rests()
+        await supervisor.wait_until_asleep()
         supervisor.signal()
         status, _errors = await supervisor.ended()
         assert status == 3
@@ -89,13 +89,13 @@ async def test_workers_that_crash_at_once_are_restarted_with_growing_delays() ->
 async def test_a_worker_starts_with_signals_blocked() -> None:
     work = "os._exit(8 if signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, []) else 9)"
     async with program(work, workers=1) as supervisor:
-        assert "ended with status 8" in await supervisor.complaint()
+        assert "ended with status 8" in await supervisor.error_line()
 
 
 async def test_the_supervisor_waits_for_workers_that_do_not_accept_yet(tmp_path: Path) -> None:
     work = "os.path.exists(marker) and serve(sockets, lifeline); open(marker, 'x').close()"
     async with program(work, str(tmp_path / "marker"), workers=1) as supervisor:
-        assert "ended with status 0" in await supervisor.complaint()
+        assert "ended with status 0" in await supervisor.error_line()
         await supervisor.started()
         assert supervisor.announced == ["cmux-proxy accepts"]
         supervisor.signal()
@@ -118,7 +118,7 @@ async def test_a_second_signal_kills_workers_that_do_not_react() -> None:
     async with program(work) as supervisor:
         await supervisor.started()
         supervisor.signal(signal.SIGTERM)
-        await supervisor.rests()
+        await supervisor.wait_until_asleep()
         assert len(supervisor.workers()) == 2
         supervisor.signal(signal.SIGINT)
         assert await supervisor.ended() == (128 + signal.SIGINT, "")
