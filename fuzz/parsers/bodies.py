@@ -34,7 +34,7 @@ class Found(NamedTuple):
 
     out: bytes
     is_done: bool
-    behind: bytes
+    trailing_data: bytes
     is_normalized: bool
 
 
@@ -53,7 +53,7 @@ def response_chunked(data: bytes) -> object:
         assert _content(data) == content
         assert_agreed_chunks(result.out, content)
         if not has_framing_trailer(CHUNKED, data):
-            assert_raw_chunks_agreed(data, content, result.behind, result.is_normalized)
+            assert_raw_chunks_agreed(data, content, result.trailing_data, result.is_normalized)
     return found
 
 
@@ -82,7 +82,7 @@ def _chunked(data: bytes, rules: ChunkRules, new: NewBody) -> object:
 def _feed(new: NewBody, rules: ChunkRules, unwrap: bool, pieces: Pieces) -> Found:
     body = new(rules, unwrap)
     fed = feed_pieces(body, pieces)
-    return Found(fed.out, fed.is_done, fed.rest, body.is_normalized)
+    return Found(fed.output, fed.is_done, fed.trailing_data, body.is_normalized)
 
 
 def _is_done(found: object) -> bool:

@@ -90,11 +90,11 @@ def request_found(judged: JudgedRequest) -> Found:
         **head_found(judged.head),
         "framing": judged.framing,
         "asks_upgrade": judged.upgrade,
-        "persists": judged.persists,
+        "keeps_alive": judged.keeps_alive,
         "port": judged.port,
         "forwarded": judged.forwarded,
         "is_complete": judged.is_complete,
-        "behind": judged.behind,
+        "trailing_data": judged.trailing_data,
     }
 
 

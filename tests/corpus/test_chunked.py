@@ -1,4 +1,4 @@
-"""Every chunked body of the corpus, in every way that its bytes may arrive."""
+"""Every chunked body of the corpus, split into reads in many ways."""
 
 import pytest
 
@@ -11,7 +11,7 @@ VALID = read_cases("chunked/valid")
 INVALID = read_cases("chunked/invalid")
 
 
-def as_it_is() -> ChunkedBody:
+def wrapped() -> ChunkedBody:
     return ChunkedBody(CHUNKS, unwrap=False)
 
 
@@ -21,24 +21,26 @@ def unwrapped() -> ChunkedBody:
 
 @pytest.mark.parametrize("case", VALID, ids=names(VALID))
 def test_a_valid_body_is_forwarded_as_its_case_says(case: Case) -> None:
-    assert set(case.expected) <= {"says", "behind", "complete", "content", "forwarded"}
-    behind = case.spelled("behind")
-    came = case.data.removesuffix(behind)
+    assert set(case.expected) <= {"about", "trailing_data", "complete", "content", "forwarded"}
+    trailing_data = case.spelled("trailing_data")
+    came = case.data.removesuffix(trailing_data)
     forwarded = case.spelled("forwarded") if "forwarded" in case.expected else came
     done = case.expected.get("complete", True)
-    assert feed(as_it_is, case.data) == Fed(forwarded, done, behind)
+    assert feed(wrapped, case.data) == Fed(forwarded, done, trailing_data)
 
 
 @pytest.mark.parametrize("case", VALID, ids=names(VALID))
 def test_a_valid_body_unwrapped_is_the_content_of_its_case(case: Case) -> None:
     done = case.expected.get("complete", True)
-    assert feed(unwrapped, case.data) == Fed(case.spelled("content"), done, case.spelled("behind"))
+    assert feed(unwrapped, case.data) == Fed(
+        case.spelled("content"), done, case.spelled("trailing_data")
+    )
 
 
 @pytest.mark.parametrize("case", INVALID, ids=names(INVALID))
 def test_an_invalid_body_is_refused_as_its_case_says(case: Case) -> None:
-    assert set(case.expected) == {"says", "reason"}
-    assert feed_refused(as_it_is, case.data).reason == case.expected["reason"]
+    assert set(case.expected) == {"about", "reason"}
+    assert feed_refused(wrapped, case.data).reason == case.expected["reason"]
     assert feed_refused(unwrapped, case.data).reason == case.expected["reason"]
 
 

@@ -1,4 +1,4 @@
-"""Every request of the corpus, in every way that its bytes may arrive."""
+"""Every request of the corpus, split into reads in many ways."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED
 from tests.helpers.cases import Case, names, read_cases
-from tests.helpers.feeding import facts, ways_to_arrive
+from tests.helpers.feeding import facts, ways_to_split
 from tests.helpers.judging import JudgedRequest, judge_request
 
 VALID = read_cases("requests/valid")
@@ -14,8 +14,8 @@ INVALID = read_cases("requests/invalid")
 
 _VERSIONS = {"1.0": 0, "1.1": 1}
 _KEYS = {
-    "says", "forwarded", "behind", "complete", "framing", "host", "method", "persists", "port",
-    "target", "upgrade", "version",
+    "about", "forwarded", "trailing_data", "complete", "framing", "host", "method", "keeps_alive",
+    "port", "target", "upgrade", "version",
 }  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def test_a_valid_request_is_forwarded_as_its_case_says(case: Case) -> None:
     assert set(case.expected) <= _KEYS
     request = judged([case.data])
     assert request.forwarded == case.spelled("forwarded")
-    assert request.behind == case.spelled("behind")
+    assert request.trailing_data == case.spelled("trailing_data")
     assert request.is_complete == case.expected.get("complete", True)
     assert request.port == case.expected.get("port", 3000)
 
@@ -53,16 +53,16 @@ def test_the_facts_of_a_valid_request_are_those_of_its_case(case: Case) -> None:
     assert head.target == case.text("target", line[1]).encode()
     assert head.minor == _VERSIONS[case.text("version", "1.1")]
     assert request.framing == (CHUNKED if framing == "chunked" else framing)
-    assert request.persists == case.expected.get("persists", True)
+    assert request.keeps_alive == case.expected.get("keeps_alive", True)
     assert request.upgrade == case.expected.get("upgrade", False)
     if "host" in case.expected:
         assert head.fields.host == case.text("host", "").encode()
 
 
 @pytest.mark.parametrize("case", VALID, ids=names(VALID))
-def test_a_valid_request_is_the_same_however_it_arrives(case: Case) -> None:
+def test_a_valid_request_is_the_same_however_it_is_split(case: Case) -> None:
     whole = judged([case.data])
-    for pieces in ways_to_arrive(case.data):
+    for pieces in ways_to_split(case.data):
         request = judged(pieces)
         assert request == whole, f"another outcome in {pieces}"
         assert facts(request.head) == facts(whole.head), f"other facts in {pieces}"
@@ -70,14 +70,14 @@ def test_a_valid_request_is_the_same_however_it_arrives(case: Case) -> None:
 
 @pytest.mark.parametrize("case", INVALID, ids=names(INVALID))
 def test_an_invalid_request_is_refused_as_its_case_says(case: Case) -> None:
-    assert set(case.expected) == {"says", "status", "reason"}
+    assert set(case.expected) == {"about", "status", "reason"}
     error = refusal([case.data])
     assert (error.status, str(error)) == (case.expected["status"], case.expected["reason"])
 
 
 @pytest.mark.parametrize("case", INVALID, ids=names(INVALID))
-def test_an_invalid_request_is_refused_however_it_arrives(case: Case) -> None:
-    for pieces in ways_to_arrive(case.data):
+def test_an_invalid_request_is_refused_however_it_is_split(case: Case) -> None:
+    for pieces in ways_to_split(case.data):
         assert refusal(pieces).status == case.expected["status"], f"another status in {pieces}"
 
 

@@ -1,4 +1,4 @@
-"""A certificate authority of the test's own, made with openssl."""
+"""A certificate authority for a test, made with openssl."""
 
 from pathlib import Path
 from typing import Final
@@ -9,17 +9,18 @@ _KEY: Final = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
 class Authority:
-    """Issues certificates; `path` is what whoever believes it has to be given."""
+    """Issues certificates; `path` is the file that clients have to trust."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self.path = folder / "authority.pem"
 
     @classmethod
     async def make(cls, folder: Path) -> "Authority":
-        """Return a new one, whose files are in a folder that is there."""
+        """Return a new authority, whose files are in an existing folder."""
         authority = cls(folder)
-        await authority._openssl(
+        await _openssl(
+            folder,
             "req", "-x509", *_KEY, "-subj", "/CN=authority of a test", "-days", "2",
             "-keyout", "authority.key", "-out", "authority.pem",
         )  # fmt: skip
@@ -27,25 +28,35 @@ class Authority:
 
     async def issue(self, name: str, days: int = 2) -> Path:
         """Return a file with a certificate for a name or an address, and its key."""
-        kind = "IP" if name[0].isdigit() else "DNS"
-        (self._folder / "names").write_text(f"subjectAltName={kind}:{name}\n")
-        await self._openssl(
-            "req", *_KEY, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr"
+        name_type = "IP" if name[0].isdigit() else "DNS"
+        (self.folder / "names").write_text(f"subjectAltName={name_type}:{name}\n")
+        await _openssl(
+            self.folder,
+            "req",
+            *_KEY,
+            "-subj",
+            f"/CN={name}",
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.csr",
         )
-        await self._openssl(
-            "x509", "-req", "-in", f"{name}.csr", "-days", str(days), "-extfile", "names",
+        await _openssl(
+            self.folder, "x509", "-req", "-in", f"{name}.csr", "-days", str(days),
+            "-extfile", "names",
             "-CA", "authority.pem", "-CAkey", "authority.key", "-CAcreateserial",
             "-out", f"{name}.pem",
         )  # fmt: skip
-        both = self._folder / f"{name}.both"
-        parts = [self._folder / f"{name}.{ending}" for ending in ("pem", "key")]
-        both.write_bytes(b"".join(part.read_bytes() for part in parts))
-        return both
+        bundle = self.folder / f"{name}.both"
+        parts = [self.folder / f"{name}.{ending}" for ending in ("pem", "key")]
+        bundle.write_bytes(b"".join(part.read_bytes() for part in parts))
+        return bundle
 
-    async def _openssl(self, *words: str) -> None:
-        path = [f"{self._folder}/{word}" if word.endswith(_FILES) else word for word in words]
-        done = await finish(tool("openssl"), *path)
-        assert done.status == 0, done.errors
+
+async def _openssl(folder: Path, *words: str) -> None:
+    arguments = [f"{folder}/{word}" if word.endswith(_FILES) else word for word in words]
+    process = await finish(tool("openssl"), *arguments)
+    assert process.status == 0, process.errors
 
 
 _FILES: Final = (".key", ".pem", ".csr", "names")

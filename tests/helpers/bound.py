@@ -1,4 +1,4 @@
-"""Sockets as the proxy binds them, for as long as a block lasts."""
+"""Sockets that are bound as the proxy binds them, and closed at the end of a block."""
 
 import socket
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ LOCAL: Final = Address("127.0.0.1", 0)
 
 @contextmanager
 def bound_sockets() -> Iterator[list[socket.socket]]:
-    """Bind one to a port of its own."""
+    """Bind one socket to a free port."""
     bound = bind([LOCAL])
     try:
         yield bound

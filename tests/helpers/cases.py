@@ -1,4 +1,4 @@
-"""Reads the corpus: each case is a file of spelled bytes and a .toml file with what is expected."""
+"""Reads the corpus: each case is a file of bytes and a .toml file with the expected result."""
 
 import tomllib
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ CORPUS = Path(__file__).parent.parent / "corpus"
 
 @dataclass(frozen=True)
 class Case:
-    """One case: its name, its bytes and what its sidecar expects."""
+    """One case: its name, its bytes and the content of its .toml file."""
 
     name: str
     data: bytes
     expected: dict[str, Any]
 
     def text(self, key: str, default: str) -> str:
-        """Return a word that the sidecar gives."""
+        """Return a text of the .toml file."""
         value = self.expected.get(key, default)
         assert isinstance(value, str)
         return value
 
     def spelled(self, key: str) -> bytes:
-        """Return the bytes that the sidecar spells; none where it says nothing."""
+        """Return the bytes that a text of the .toml file spells; none if it is missing."""
         return unescape(self.text(key, ""))
 
 

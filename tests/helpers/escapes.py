@@ -1,6 +1,6 @@
 r"""The text in which the corpus spells bytes; tests/corpus/README.md describes it.
 
-Real line ends are only layout and mean nothing; \r \n \t \0 \\ and \xHH are the bytes they name.
+Line ends in the file are layout and are ignored; \r \n \t \0 \\ and \xHH are the bytes they name.
 """
 
 import re

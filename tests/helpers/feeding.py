@@ -1,7 +1,7 @@
-"""Feeds scanners and bodies in every way that bytes may arrive; no way may change the outcome.
+"""Feeds scanners and bodies with bytes that are split in many ways; the result has to be the same.
 
-A message is fed whole, byte by byte, cut in two at every place, in random pieces, with other
-bytes before it where the interface has an offset, and with other bytes behind it.
+A message is fed whole, byte by byte, split in two at every position, in random pieces, with other
+bytes before it if the interface has an offset, and with other bytes after it.
 """
 
 import random
@@ -18,10 +18,10 @@ Head = RequestHead | ResponseHead
 H_co = TypeVar("H_co", bound=Head, covariant=True)
 H = TypeVar("H", bound=Head)
 
-# What a pipelining client may have sent behind a message: looks like one, and holds a blank line.
-BEHIND = b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n"
-# A message longer than this is not cut in two at every place, but at so many.
-_MOST_CUTS = 200
+# A pipelined request: bytes after a message that look like a message and have a blank line.
+NEXT_REQUEST = b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n"
+# The largest number of positions at which a message is split in two.
+_MAX_SPLITS = 200
 _OBJECTS = ("buffer", "fields")
 
 
@@ -33,11 +33,11 @@ class Scanner(Protocol[H_co]):
 
 
 class Fed(NamedTuple):
-    """What a body made of its bytes."""
+    """The result of feeding a body."""
 
-    out: bytes
+    output: bytes
     is_done: bool
-    rest: bytes
+    trailing_data: bytes
 
 
 def split_at(data: bytes, cuts: Sequence[int]) -> list[bytes]:
@@ -51,11 +51,11 @@ def byte_by_byte(data: bytes) -> list[bytes]:
     return [data[i : i + 1] for i in range(len(data))]
 
 
-def ways_to_arrive(data: bytes) -> Iterator[list[bytes]]:
-    """Yield the pieces in which the bytes may arrive; the whole comes first."""
+def ways_to_split(data: bytes) -> Iterator[list[bytes]]:
+    """Yield lists of pieces of the bytes; the first is all bytes in one piece."""
     yield [data]
     yield byte_by_byte(data)
-    for cut in range(1, len(data), max(1, len(data) // _MOST_CUTS)):
+    for cut in range(1, len(data), max(1, len(data) // _MAX_SPLITS)):
         yield [data[:cut], data[cut:]]
     dice = random.Random(len(data))
     for _ in range(5):
@@ -63,13 +63,18 @@ def ways_to_arrive(data: bytes) -> Iterator[list[bytes]]:
 
 
 def facts(head: Head) -> dict[str, object]:
-    """Return all that a scan learned, and the bytes of the head instead of the buffer's."""
+    """Return all facts of a head, and the bytes of the head instead of its buffer."""
     line = {name: getattr(head, name) for name in attributes(head) if name not in _OBJECTS}
-    return {**line, **known(head.fields), **known(head.spans()), "head": head.buffer[: head.end]}
+    return {
+        **line,
+        **attribute_values(head.fields),
+        **attribute_values(head.spans()),
+        "head": head.buffer[: head.end],
+    }
 
 
 def assert_sound(head: Head) -> None:
-    """The cuts are whole lines, in order, apart from each other; what is kept is the rest."""
+    """Assert that cuts are whole lines, in order and disjoint, and that other lines are kept."""
     block = head.section()
     spans = head.spans()
     lines = block.split(b"\r\n")
@@ -89,21 +94,21 @@ def assert_sound(head: Head) -> None:
 
 
 def attributes(facts_object: object) -> list[str]:
-    """Return the names of its attributes, in either build: compiled classes have no slots."""
+    """Return the names of its attributes in either build; compiled classes have no slots."""
     names: dict[str, None] = {}
-    for kind in reversed(type(facts_object).__mro__):
-        known: Any = kind.__dict__
-        names |= dict.fromkeys(known.get("__slots__") or known.get("__mypyc_attrs__") or ())
+    for base in reversed(type(facts_object).__mro__):
+        members: Any = base.__dict__
+        names |= dict.fromkeys(members.get("__slots__") or members.get("__mypyc_attrs__") or ())
     return list(names)
 
 
-def known(facts_object: object) -> dict[str, object]:
+def attribute_values(facts_object: object) -> dict[str, object]:
     """Return all facts of a header section, or all spans."""
     return {name: getattr(facts_object, name) for name in attributes(facts_object)}
 
 
 def scan_pieces(scanner: Scanner[H], pieces: Sequence[bytes]) -> tuple[H | None, list[bytes]]:
-    """Scan as a connection does; return the head and the pieces that came after it."""
+    """Scan as a connection does; return the head and the pieces after it."""
     buffer = b""
     searched = 0
     for number, piece in enumerate(pieces, 1):
@@ -116,11 +121,11 @@ def scan_pieces(scanner: Scanner[H], pieces: Sequence[bytes]) -> tuple[H | None,
 
 
 def scan(scanner: Scanner[H], data: bytes) -> H:
-    """Scan one head in every way, alone and with bytes behind it; return what the whole gave."""
+    """Scan a head that is split in many ways, alone and with bytes after it; return the head."""
     whole = scanner.scan(data, 0)
     assert whole is not None, "the head is not complete"
-    assert whole.end == len(data), "there are bytes behind the head"
-    for pieces in (*ways_to_arrive(data), *ways_to_arrive(data + BEHIND)):
+    assert whole.end == len(data), "there are bytes after the head"
+    for pieces in (*ways_to_split(data), *ways_to_split(data + NEXT_REQUEST)):
         head, _ = scan_pieces(scanner, pieces)
         assert head is not None, f"no head in {pieces}"
         assert facts(head) == facts(whole), f"other facts in {pieces}"
@@ -128,45 +133,45 @@ def scan(scanner: Scanner[H], data: bytes) -> H:
 
 
 def scan_unfinished(scanner: Scanner[H], data: bytes) -> None:
-    """Assert that no way of arriving makes a head, or a refusal, of these bytes."""
-    for pieces in ways_to_arrive(data):
+    """Assert that these bytes, split in any way, are neither a head nor refused."""
+    for pieces in ways_to_split(data):
         assert scan_pieces(scanner, pieces)[0] is None
 
 
 def scan_refused(scanner: Scanner[H], data: bytes) -> BadMessage:
-    """Assert that a head is refused in every way with one status; return the whole's refusal."""
+    """Assert that a head is refused with one status, split in any way; return the refusal."""
     whole = _refusal(lambda: scanner.scan(data, 0))
-    for pieces in ways_to_arrive(data):
+    for pieces in ways_to_split(data):
         error = _refusal(partial(scan_pieces, scanner, pieces))
         assert error.status == whole.status, f"{error} in {pieces}"
     return whole
 
 
 def feed_pieces(body: Body, pieces: Sequence[bytes], before: bytes = b"") -> Fed:
-    """Feed a body until it is done; each piece arrives behind other bytes, which it passes over."""
-    out = b""
-    left = list(pieces)
-    while left and not body.is_done:
-        out += body.feed(before + left.pop(0), len(before))
-    return Fed(out, body.is_done, body.trailing_data + b"".join(left))
+    """Feed a body until it is done; `before` is put before each piece and skipped."""
+    output = b""
+    remaining = list(pieces)
+    while remaining and not body.is_done:
+        output += body.feed(before + remaining.pop(0), len(before))
+    return Fed(output, body.is_done, body.trailing_data + b"".join(remaining))
 
 
 def feed(new: Callable[[], Body], data: bytes) -> Fed:
-    """Feed a body in every way, alone and with bytes behind it; return what the whole gave.
+    """Feed a body that is split in many ways, alone and with bytes after it; return the result.
 
-    A body that is done leaves alone whatever comes behind it.
+    A body that is done does not read the bytes after it.
     """
     whole = _feed_every_way(new, data)
     if whole.is_done:
-        more = _feed_every_way(new, data + BEHIND)
-        assert more == Fed(whole.out, True, whole.rest + BEHIND)
+        with_next = _feed_every_way(new, data + NEXT_REQUEST)
+        assert with_next == Fed(whole.output, True, whole.trailing_data + NEXT_REQUEST)
     return whole
 
 
 def feed_refused(new: Callable[[], Body], data: bytes) -> BadMessage:
-    """Assert that a body is refused in every way, for one reason; return the refusal."""
+    """Assert that a body is refused for one reason, split in any way; return the refusal."""
     whole = _refusal(lambda: new().feed(data, 0))
-    for pieces in ways_to_arrive(data):
+    for pieces in ways_to_split(data):
         error = _refusal(partial(feed_pieces, new(), pieces))
         assert (error.status, error.reason) == (whole.status, whole.reason), f"in {pieces}"
     return whole
@@ -174,10 +179,10 @@ def feed_refused(new: Callable[[], Body], data: bytes) -> BadMessage:
 
 def _feed_every_way(new: Callable[[], Body], data: bytes) -> Fed:
     whole = feed_pieces(new(), [data])
-    for pieces in ways_to_arrive(data):
+    for pieces in ways_to_split(data):
         assert feed_pieces(new(), pieces) == whole, f"another outcome in {pieces}"
-        behind = feed_pieces(new(), pieces, before=b"Head: x\r\n\r\n")
-        assert behind == whole, f"another outcome behind a head in {pieces}"
+        after_head = feed_pieces(new(), pieces, before=b"Head: x\r\n\r\n")
+        assert after_head == whole, f"another outcome after a head in {pieces}"
     return whole
 
 

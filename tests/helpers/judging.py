@@ -1,6 +1,6 @@
-"""A whole message through all of http1 and routing, without I/O: what is sent on, or the refusal.
+"""Passes a whole message through http1 and routing, without I/O: the bytes to send, or a refusal.
 
-The steps and their order are those of an exchange; here they can be fed in any pieces.
+The steps and their order are those of an exchange; the message can be split in any way.
 """
 
 from collections.abc import Sequence
@@ -41,30 +41,30 @@ CHUNKS = ChunkRules(16384, 16384, 16384, RESERVED_PREFIX)
 
 @dataclass(frozen=True)
 class JudgedRequest:
-    """What became of a request: `forwarded` goes to `port`, `behind` is not this message's."""
+    """The result of a request: `forwarded` is sent to `port`, `trailing_data` follows it."""
 
     head: RequestHead = field(compare=False, repr=False)
     framing: int
     upgrade: bool
-    persists: bool
+    keeps_alive: bool
     port: int
     forwarded: bytes
     is_complete: bool
-    behind: bytes
+    trailing_data: bytes
 
 
 @dataclass(frozen=True)
 class JudgedResponse:
-    """What became of a response: `head` and `body` go to the client (not yet in new chunks)."""
+    """The result of a response: `head` and `body` for the client (without new chunks)."""
 
     status: int
     framing: int
-    persists: bool
-    how: int
+    keeps_alive: bool
+    coding: int
     head: bytes
     body: bytes
     is_complete: bool
-    behind: bytes
+    trailing_data: bytes
 
 
 def request_head(data: bytes) -> RequestHead:
@@ -82,7 +82,7 @@ def response_head(data: bytes) -> ResponseHead:
 
 
 def judge_request(pieces: Sequence[bytes]) -> JudgedRequest | None:
-    """Return what an exchange makes of these bytes; None while the head is not complete."""
+    """Return the result of a request; None while its head is not complete."""
     head, later = scan_pieces(REQUESTS, pieces)
     if head is None:
         return None
@@ -90,20 +90,22 @@ def judge_request(pieces: Sequence[bytes]) -> JudgedRequest | None:
         return _judge_connect(head, later)
     framing = request_framing(head)
     check_host(head)
-    to = forward_target(head)
+    forwarded_target = forward_target(head)
     check_expectation(head)
     upgrade = requests_upgrade(head)
     target = Router("127.0.0.1").route(head.method, head.fields.host, head.fields.reserved)
     arrived = [head.buffer[head.end :], *later]
     body = request_body(framing, CHUNKS)
     fed = feed_pieces(body, arrived)
-    if to is None and head.minor and not upgrade:
-        sent = serialize_request(head, fed.out)
+    if forwarded_target is None and head.minor and not upgrade:
+        sent = serialize_request(head, fed.output)
     else:
         host = target.authority().encode()
-        sent = serialize_changed_request(head, to, upgrade, host, fed.out)
-    more = client_keeps_alive(head)
-    return JudgedRequest(head, framing, upgrade, more, target.port, sent, fed.is_done, fed.rest)
+        sent = serialize_changed_request(head, forwarded_target, upgrade, host, fed.output)
+    keeps_alive = client_keeps_alive(head)
+    return JudgedRequest(
+        head, framing, upgrade, keeps_alive, target.port, sent, fed.is_done, fed.trailing_data
+    )
 
 
 def _judge_connect(head: RequestHead, later: list[bytes]) -> JudgedRequest:
@@ -111,31 +113,33 @@ def _judge_connect(head: RequestHead, later: list[bytes]) -> JudgedRequest:
     check_authority_form(head)
     check_expectation(head)
     target = Router("127.0.0.1").route(head.method, head.fields.host, head.fields.reserved)
-    early = head.buffer[head.end :] + b"".join(later)
-    more = client_keeps_alive(head)
-    return JudgedRequest(head, 0, False, more, target.port, b"", True, early)
+    trailing_data = head.buffer[head.end :] + b"".join(later)
+    keeps_alive = client_keeps_alive(head)
+    return JudgedRequest(head, 0, False, keeps_alive, target.port, b"", True, trailing_data)
 
 
 def judge_response(request: RequestHead, pieces: Sequence[bytes]) -> JudgedResponse | None:
-    """Return what an exchange makes of an answer; None while the head is not complete."""
+    """Return the result of a response; None while its head is not complete."""
     head, later = scan_pieces(RESPONSES, pieces)
     if head is None:
         return None
     framing = response_framing(head, request.method)
-    persists = upstream_keeps_alive(head, framing)
+    keeps_alive = upstream_keeps_alive(head, framing)
     arrived = [head.buffer[head.end :], *later]
     if head.status < 200:
         sent = serialize_response(head, b"", False, b"")
         if head.status == 101:
             check_upgrade_granted(request, head, requests_upgrade(request))
             sent = head.buffer[: head.end]
-        return JudgedResponse(head.status, 0, persists, 0, sent, b"", True, b"".join(arrived))
+        return JudgedResponse(head.status, 0, keeps_alive, 0, sent, b"", True, b"".join(arrived))
     is_coded = head.fields.transfer_encoding is not None
-    how = choose_coding(request, framing, is_coded, client_keeps_alive(request))
-    unwrap = how & UNWRAP != 0
+    coding = choose_coding(request, framing, is_coded, client_keeps_alive(request))
+    unwrap = coding & UNWRAP != 0
     body: Body = response_body(framing, CHUNKS, unwrap)
     fed = feed_pieces(body, arrived)
-    sent = serialize_response(head, coding_field_lines(request, how), unwrap, b"")
+    sent = serialize_response(head, coding_field_lines(request, coding), unwrap, b"")
     done = fed.is_done or body.ends_with_connection()
-    persists = persists and not body.is_normalized
-    return JudgedResponse(head.status, framing, persists, how, sent, fed.out, done, fed.rest)
+    keeps_alive = keeps_alive and not body.is_normalized
+    return JudgedResponse(
+        head.status, framing, keeps_alive, coding, sent, fed.output, done, fed.trailing_data
+    )

@@ -95,14 +95,14 @@ def check_response(data: bytes, to_old_client: bool) -> bool:
     if judged is None:
         return False
     assert_well_formed(data)
-    if judged.persists and judged.status != 101:
+    if judged.keeps_alive and judged.status != 101:
         # What had to be normalized is the last response of its connection.
         head = response_head(data)
         assert data.startswith(head.buffer[: head.end])
     if judged.status < 200 or judged.status in (204, 304):
         return False
     framing = judged.framing
-    if judged.how & WRAP:
+    if judged.coding & WRAP:
         framing = CHUNKED
     elif framing == CHUNKED and to_old_client:
         framing = UNTIL_CLOSE

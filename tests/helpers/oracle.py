@@ -15,7 +15,7 @@ class Read:
     fields: list[tuple[bytes, bytes]]
     content: bytes
     trailers: list[tuple[bytes, bytes]]
-    behind: bytes
+    trailing_data: bytes
     # The status of each interim response before it.
     interim: list[int] = field(default_factory=list)
 
@@ -57,5 +57,5 @@ def _read_body(
             content += bytes(event.data)
             continue
         assert isinstance(event, h11.EndOfMessage), event
-        behind = bytes(reader.trailing_data[0])
-        return Read(start, fields, content, list(event.headers), behind)
+        trailing_data = bytes(reader.trailing_data[0])
+        return Read(start, fields, content, list(event.headers), trailing_data)

@@ -65,10 +65,10 @@ def play(data: bytes) -> Play | None:
     # Nobody may have to wait for the upstream's end where that does not come.
     has_other_end = judged.framing != UNTIL_CLOSE and not differs(data)
     stays = has_other_end and drawn // _EVERY % _EVERY != 0
-    if judged.persists and judged.behind:
+    if judged.keeps_alive and judged.trailing_data:
         # What comes late behind a clean response is, in HTTP/1.1, the next one.
         cut = 0
-    persists = judged.persists and not judged.behind
+    persists = judged.keeps_alive and not judged.trailing_data
     return Play(data, method, cut, stays, Meant((judged.status, content), persists))
 
 

@@ -42,7 +42,7 @@ def accepted(data: bytes) -> JudgedRequest | None:
 
 def content_of(framing: int, data: bytes) -> bytes:
     """Return what is inside the body's bytes."""
-    return feed_pieces(response_body(framing, CHUNKS, unwrap=True), [data]).out
+    return feed_pieces(response_body(framing, CHUNKS, unwrap=True), [data]).output
 
 
 def has_framing_trailer(framing: int, body: bytes) -> bool:
@@ -59,15 +59,15 @@ def assert_agreed_request(data: bytes) -> None:
     came = data[head.end :]
     content = content_of(judged.framing, came)
     if not has_framing_trailer(judged.framing, came):
-        theirs = read_request(data)
-        assert theirs.start == (head.method, head.target, b"1.%d" % head.minor)
-        assert theirs.content == content
-        assert theirs.behind == judged.behind
-    sent = read_request(judged.forwarded + judged.behind)
+        parsed = read_request(data)
+        assert parsed.start == (head.method, head.target, b"1.%d" % head.minor)
+        assert parsed.content == content
+        assert parsed.trailing_data == judged.trailing_data
+    sent = read_request(judged.forwarded + judged.trailing_data)
     assert sent.start[0] == head.method
     assert sent.start[2] == b"1.1"
     assert sent.content == content
-    assert sent.behind == judged.behind
+    assert sent.trailing_data == judged.trailing_data
     assert not any(name.startswith(b"x-cmux-port") for name, _ in sent.fields + sent.trailers)
 
 
@@ -95,43 +95,43 @@ def assert_agreed_response(data: bytes, request: RequestHead) -> None:
     sent = read_response(delivered(judged), method, is_closed=True)
     assert sent.start[0] == b"%d" % judged.status
     assert sent.content == content
-    assert sent.behind == b""
+    assert sent.trailing_data == b""
 
 
 def _assert_read_alike(data: bytes, judged: JudgedResponse, content: bytes, method: str) -> None:
     try:
-        theirs = read_response(data, method, judged.framing == UNTIL_CLOSE)
+        parsed = read_response(data, method, judged.framing == UNTIL_CLOSE)
     except h11.RemoteProtocolError:
-        assert not judged.persists, "h11 refuses what has not been normalized"
+        assert not judged.keeps_alive, "h11 refuses what has not been normalized"
         return
-    assert theirs.start[0] == b"%d" % judged.status
-    assert theirs.content == content
-    assert theirs.behind == judged.behind
+    assert parsed.start[0] == b"%d" % judged.status
+    assert parsed.content == content
+    assert parsed.trailing_data == judged.trailing_data
 
 
 def delivered(judged: JudgedResponse) -> bytes:
     """Return the bytes that the client gets."""
     body = judged.body
-    if judged.how & WRAP:
+    if judged.coding & WRAP:
         body = (encode_chunk(body) if body else b"") + LAST_CHUNK
     return judged.head + body
 
 
 def assert_agreed_chunks(sent: bytes, content: bytes) -> None:
     """Fail unless h11 finds this content in a chunked body that was sent on, and nothing else."""
-    theirs = read_response(_CHUNKED_HEAD + sent, "GET", is_closed=False)
-    assert theirs.content == content
-    assert theirs.behind == b""
+    parsed = read_response(_CHUNKED_HEAD + sent, "GET", is_closed=False)
+    assert parsed.content == content
+    assert parsed.trailing_data == b""
 
 
 def assert_raw_chunks_agreed(
-    data: bytes, content: bytes, behind: bytes, is_normalized: bool
+    data: bytes, content: bytes, trailing_data: bytes, is_normalized: bool
 ) -> None:
     """Fail unless h11 finds the same in a chunked body that came; it may refuse a mended one."""
     try:
-        theirs = read_response(_CHUNKED_HEAD + data, "GET", is_closed=False)
+        parsed = read_response(_CHUNKED_HEAD + data, "GET", is_closed=False)
     except h11.RemoteProtocolError:
         assert is_normalized, "h11 refuses what has not been mended"
         return
-    assert theirs.content == content
-    assert theirs.behind == behind
+    assert parsed.content == content
+    assert parsed.trailing_data == trailing_data

@@ -114,7 +114,7 @@ def test_trailers_are_held_until_all_have_come() -> None:
 
 def test_trailers_of_the_family_are_dropped() -> None:
     data = b"0\r\nX-Test-A: 1\r\nX-Tes: 2\r\n\r\n"
-    assert feed(as_it_is(), data).out == b"0\r\nX-Tes: 2\r\n\r\n"
+    assert feed(as_it_is(), data).output == b"0\r\nX-Tes: 2\r\n\r\n"
 
 
 def test_nothing_is_lost_where_nothing_arrives() -> None:

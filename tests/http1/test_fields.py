@@ -17,7 +17,7 @@ from cmux_proxy.http1.fields import (
 )
 from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, HeadLimits
 from cmux_proxy.http1.reserved_fields import NO_RESERVED_FIELDS, ReservedFields
-from tests.helpers.feeding import known
+from tests.helpers.feeding import attribute_values
 
 LIMITS = HeadLimits(start_line=100, section=4000, fields=100)
 
@@ -301,7 +301,7 @@ def test_the_facts_of_a_section_are_the_same_each_time() -> None:
     block = b"Host: a\r\nConnection: upgrade, x-hop\r\nX-Hop: 1\r\nX-Test-A-Secret: 2\r\n\r\n"
     readings = [caching.read(block) for _ in range(4)]
     facts = {
-        repr(known(section.fields) | known(section.spans))
+        repr(attribute_values(section.fields) | attribute_values(section.spans))
         for section in readings
         if section is not None
     }

@@ -1,4 +1,4 @@
-"""How a response is delivered: framing and persistence for a client of either version."""
+"""The coding of a response: framing and keep-alive for a client of either version."""
 
 import pytest
 
@@ -53,7 +53,7 @@ def test_http10_gets_no_chunks_and_an_end_by_close(
 
 
 @pytest.mark.parametrize(
-    ("how", "to_new", "to_old"),
+    ("coding", "to_new", "to_old"),
     [
         (KEEP, b"", b"Connection: keep-alive\r\n"),
         (0, CLOSE, CLOSE),
@@ -63,6 +63,6 @@ def test_http10_gets_no_chunks_and_an_end_by_close(
         (KEEP | UNWRAP, b"", b"Connection: keep-alive\r\n"),
     ],
 )
-def test_only_what_the_client_cannot_know_is_added(how: int, to_new: bytes, to_old: bytes) -> None:
-    assert coding_field_lines(NEW, how) == to_new
-    assert coding_field_lines(OLD, how) == to_old
+def test_only_necessary_fields_are_added(coding: int, to_new: bytes, to_old: bytes) -> None:
+    assert coding_field_lines(NEW, coding) == to_new
+    assert coding_field_lines(OLD, coding) == to_old

@@ -6,7 +6,7 @@ from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner, skip_empty_lines
-from tests.helpers.feeding import BEHIND, scan, scan_refused, scan_unfinished
+from tests.helpers.feeding import NEXT_REQUEST, scan, scan_refused, scan_unfinished
 
 LIMITS = HeadLimits(start_line=40, section=60, fields=4)
 REQUESTS = RequestScanner(LIMITS, ReservedFields(b"x-test-", b"-secret"))
@@ -73,9 +73,9 @@ def test_an_unfinished_response_is_waited_for(size: int) -> None:
 
 
 def test_offsets_are_those_of_the_buffer_it_came_in() -> None:
-    head = REQUESTS.scan(REQUEST + BEHIND, 0)
+    head = REQUESTS.scan(REQUEST + NEXT_REQUEST, 0)
     assert head is not None
-    assert head.buffer[head.end :] == BEHIND
+    assert head.buffer[head.end :] == NEXT_REQUEST
 
 
 def test_a_blank_line_is_found_across_the_place_where_searching_stopped() -> None:

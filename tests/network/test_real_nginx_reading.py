@@ -94,7 +94,7 @@ def meant(judged: JudgedRequest, data: bytes, port: int) -> Understood:
     lines = judged.forwarded.partition(b"\r\n\r\n")[0].split(b"\r\n")
     hosts = [line.partition(b":")[2] for line in lines if line.lower().startswith(b"host:")]
     body = response_body(judged.framing, CHUNKS, unwrap=True)
-    content = feed_pieces(body, [data[judged.head.end :]]).out
+    content = feed_pieces(body, [data[judged.head.end :]]).output
     # An HTTP/1.0 request without Host gets that of the upstream.
     host = hosts[0].strip(b" \t").replace(b"127.0.0.1:3000", b"127.0.0.1:%d" % port)
     return Understood(method.decode(), target.decode(), host.decode(), content)
@@ -133,9 +133,9 @@ class Reader:
             return False
         request = meant(judged, data, self._port)
         expected = [] if is_foreign(request, judged.forwarded) else [request]
-        if judged.persists:
+        if judged.keeps_alive:
             expected.append(Understood("GET", "/behind", "behind", b""))
-        sent = data.removesuffix(judged.behind)
+        sent = data.removesuffix(judged.trailing_data)
         assert await self._reads(sent, len(expected)) == expected, data
         return True
 

@@ -24,7 +24,7 @@ def content(response: JudgedResponse, to_old_client: bool) -> bytes:
     """Return what the client finds in the body."""
     if response.framing != CHUNKED or to_old_client:
         return response.body
-    return feed_pieces(response_body(CHUNKED, CHUNKS, unwrap=True), [response.body]).out
+    return feed_pieces(response_body(CHUNKED, CHUNKS, unwrap=True), [response.body]).output
 
 
 @given(PAIRS, st.booleans())
@@ -34,8 +34,8 @@ def test_it_has_the_status_and_the_content_of_the_strict_one(
     clean, loose = (judged(data, to_old_client) for data in pair)
     assert (loose.status, loose.framing) == (clean.status, clean.framing)
     assert content(loose, to_old_client) == content(clean, to_old_client)
-    assert (loose.behind, loose.is_complete) == (clean.behind, clean.is_complete)
-    assert loose.how & WRAP == clean.how & WRAP
+    assert (loose.trailing_data, loose.is_complete) == (clean.trailing_data, clean.is_complete)
+    assert loose.coding & WRAP == clean.coding & WRAP
 
 
 @given(PAIRS)
@@ -53,7 +53,7 @@ def test_what_leaves_has_one_reading(pair: tuple[bytes, bytes], to_old_client: b
 @given(PAIRS)
 def test_its_connection_is_not_used_again(pair: tuple[bytes, bytes]) -> None:
     clean, loose = pair
-    if judged(loose, False).persists:
+    if judged(loose, False).keeps_alive:
         # Nothing was looser than a size line with a clean twin, or nothing at all.
         assert loose == clean
 

@@ -25,8 +25,8 @@ BEHIND = st.sampled_from([b"", b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n", b"\r\n"
 
 
 @given(mutated(requests()), BEHIND)
-def test_h11_reads_requests_as_we_do(data: bytes, behind: bytes) -> None:
-    assert_agreed_request(data + behind)
+def test_h11_reads_requests_as_we_do(data: bytes, trailing_data: bytes) -> None:
+    assert_agreed_request(data + trailing_data)
 
 
 @given(mutated(responses()), st.sampled_from([NEW, OLD, HEAD]))
@@ -50,14 +50,14 @@ def test_h11_reads_messages_with_contested_framing_as_we_do() -> None:
 
 
 @given(requests(), BEHIND)
-def test_what_is_right_is_accepted_by_both(data: bytes, behind: bytes) -> None:
-    judged = accepted(data + behind)
+def test_what_is_right_is_accepted_by_both(data: bytes, trailing_data: bytes) -> None:
+    judged = accepted(data + trailing_data)
     assert judged is not None
-    assert read_request(judged.forwarded).behind == b""
+    assert read_request(judged.forwarded).trailing_data == b""
 
 
 REQUESTS = read_cases("requests/valid")
-RESPONSES = [case for case in read_cases("responses/valid") if "asked" not in case.expected]
+RESPONSES = [case for case in read_cases("responses/valid") if "request" not in case.expected]
 
 
 @pytest.mark.parametrize("case", REQUESTS, ids=names(REQUESTS))

@@ -158,13 +158,13 @@ def test_an_upgrade_keeps_its_handshake(
 
 @given(responses(), st.integers(0, 7), st.booleans(), st.binary(max_size=5))
 def test_a_response_loses_its_cuts_and_gains_the_additions(
-    data: bytes, how: int, is_old: bool, tail: bytes
+    data: bytes, coding: int, is_old: bool, tail: bytes
 ) -> None:
     head = response_head(data)
     # Where the blank before an absent reason phrase is missing, the scanner has put it there.
     lines = Lines(head_of(head.buffer))
     is_coded = head.fields.transfer_encoding is not None
-    unwrap = bool(how & 4) and is_coded
+    unwrap = bool(coding & 4) and is_coded
     gone = HOP_BY_HOP | lines.nominated | ({b"transfer-encoding"} if unwrap else set())
     upgrade = []
     if head.status == 426 and head.fields.upgrade is not None:
@@ -172,6 +172,6 @@ def test_a_response_loses_its_cuts_and_gains_the_additions(
         upgrade = [b"Connection: upgrade"]
     kept = lines.without(gone)
     version = b"1.0" if is_old else b"1.1"
-    added = coding_field_lines(request_head(b"GET / HTTP/" + version + b"\r\n\r\n"), how)
+    added = coding_field_lines(request_head(b"GET / HTTP/" + version + b"\r\n\r\n"), coding)
     expected = whole(b"HTTP/1.1" + lines.start[8:], *kept, *upgrade, *added.split(b"\r\n")[:-1])
     assert serialize_response(head, added, unwrap, tail) == expected + tail

@@ -59,7 +59,7 @@ def accepted(data: bytes) -> JudgedRequest | None:
 
 def content_of(framing: int, data: bytes) -> bytes:
     """Return what is inside the body's bytes."""
-    return feed_pieces(response_body(framing, CHUNKS, unwrap=True), [data]).out
+    return feed_pieces(response_body(framing, CHUNKS, unwrap=True), [data]).output
 
 
 def check_request(data: bytes) -> bool:
@@ -89,9 +89,9 @@ def check_response(data: bytes, to_old_client: bool) -> bool:
         return False
     if judged is None or not judged.is_complete or judged.status < 200:
         return False
-    content = judged.body if judged.how & UNWRAP else _content(judged.framing, judged.body)
+    content = judged.body if judged.coding & UNWRAP else _content(judged.framing, judged.body)
     body = judged.body
-    if judged.how & WRAP:
+    if judged.coding & WRAP:
         body = (encode_chunk(body) if body else b"") + LAST_CHUNK
     # An old client is told to close, so nothing may follow.
     seen = responses_in(judged.head + body + (b"" if to_old_client else NEXT_ANSWER))
@@ -122,7 +122,7 @@ def test_httptools_reads_what_we_send_on_of_contested_framing() -> None:
 
 
 REQUESTS = [case for case in read_cases("requests/valid") if accepted(case.data)]
-RESPONSES = [case for case in read_cases("responses/valid") if "asked" not in case.expected]
+RESPONSES = [case for case in read_cases("responses/valid") if "request" not in case.expected]
 REFUSED = {"methods-are-tokens", "methods-know-case"}
 
 

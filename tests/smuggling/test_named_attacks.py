@@ -4,7 +4,7 @@ import pytest
 
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1.errors import BadMessage
-from tests.helpers.feeding import ways_to_arrive
+from tests.helpers.feeding import ways_to_split
 from tests.helpers.judging import judge_request, judge_response, request_head
 from tests.smuggling.attacks import (
     ANSWERS,
@@ -24,7 +24,7 @@ from tests.smuggling.attacks import (
 
 
 def assert_refused(data: bytes) -> None:
-    for pieces in ways_to_arrive(data):
+    for pieces in ways_to_split(data):
         with pytest.raises((BadMessage, RouteRefused)):
             judge_request(pieces)
 
@@ -78,20 +78,20 @@ def test_a_hidden_request_behind_a_length_is_content() -> None:
     judged = judge_request([attack(LENGTH)])
     assert judged is not None
     assert judged.forwarded.endswith(b"\r\n\r\n" + CHUNKS)
-    assert judged.behind == b""
+    assert judged.trailing_data == b""
 
 
 def test_a_hidden_request_behind_the_last_chunk_is_the_next_request() -> None:
     judged = judge_request([attack(CODING)])
     assert judged is not None
     assert judged.forwarded.endswith(b"\r\n\r\n0\r\n\r\n")
-    assert judged.behind == HIDDEN
+    assert judged.trailing_data == HIDDEN
 
 
 def test_a_hidden_request_behind_no_framing_is_the_next_request() -> None:
     judged = judge_request([attack(body=HIDDEN)])
     assert judged is not None
-    assert judged.behind == HIDDEN
+    assert judged.trailing_data == HIDDEN
     assert HIDDEN not in judged.forwarded
 
 
@@ -129,7 +129,7 @@ def test_an_upgrade_to_http2_does_not_travel(connection: bytes, upgrade: bytes) 
 @pytest.mark.parametrize("head", ANSWERS.values(), ids=ANSWERS)
 def test_an_ambiguous_answer_is_refused(head: bytes, method: str) -> None:
     request = request_head(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-    for pieces in ways_to_arrive(head + b"\r\n" + CHUNKS):
+    for pieces in ways_to_split(head + b"\r\n" + CHUNKS):
         with pytest.raises(BadMessage):
             judge_response(request, pieces)
 
@@ -146,4 +146,4 @@ def test_what_follows_an_answer_without_body_is_not_its_own(
     judged = judge_response(request, [answer + b"HTTP/1.1 200 OK\r\n\r\n"])
     assert judged is not None
     assert judged.head + judged.body == answer
-    assert judged.behind == b"HTTP/1.1 200 OK\r\n\r\n"
+    assert judged.trailing_data == b"HTTP/1.1 200 OK\r\n\r\n"
