@@ -1,4 +1,4 @@
-"""The reason and the status that a refused head gets, and what is refused before its end."""
+"""The reason and the status of a refused head, and of one that is refused before its end."""
 
 import pytest
 
@@ -86,12 +86,12 @@ def test_a_status_line_is_refused_for_its_first_fault(line: bytes, reason: str) 
 )
 def test_a_field_is_refused_for_its_first_fault(start: bytes, fields: bytes, reason: str) -> None:
     explain = explain_request if start.startswith(b"GET") else explain_response
-    assert explain(
-        start + fields + b"\r\nA : what is behind the head is not looked at\r\n"
-    ).reason == (reason)
+    assert explain(start + fields + b"\r\nA : bytes after the head are not checked\r\n").reason == (
+        reason
+    )
 
 
-def test_a_head_without_a_fault_of_its_own_is_still_refused() -> None:
+def test_a_head_without_a_visible_fault_is_still_refused() -> None:
     assert explain_request(b"GET / HTTP/1.1\r\nA: 1\r\n\r\n").reason == "the head is malformed"
     assert explain_response(b"HTTP/1.1 200 OK\r\n\r\n").reason == "the head is malformed"
 
@@ -109,7 +109,7 @@ def test_a_head_without_a_fault_of_its_own_is_still_refused() -> None:
         (b"PRI * HTTP/2.0\r\nx", "HTTP/2 is not supported; use HTTP/1.1"),
     ],
 )
-def test_a_request_that_begins_wrongly_is_refused_at_once(start: bytes, reason: str) -> None:
+def test_an_invalid_start_of_a_request_is_refused_at_once(start: bytes, reason: str) -> None:
     with pytest.raises(BadMessage) as caught:
         check_request_start(start, 0)
     assert caught.value.reason == reason
@@ -129,7 +129,7 @@ def test_a_request_that_begins_wrongly_is_refused_at_once(start: bytes, reason: 
         (b"HTTP/1.1 200 O\rK\n", "a CR is not followed by LF"),
     ],
 )
-def test_a_response_that_begins_wrongly_is_refused_at_once(start: bytes, reason: str) -> None:
+def test_an_invalid_start_of_a_response_is_refused_at_once(start: bytes, reason: str) -> None:
     with pytest.raises(BadMessage) as caught:
         check_response_start(start, 0)
     assert caught.value.reason == reason
@@ -138,23 +138,23 @@ def test_a_response_that_begins_wrongly_is_refused_at_once(start: bytes, reason:
 @pytest.mark.parametrize(
     "start", [b"", b"G", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r", b"GET / HTTP/1.1\r\nA: 1\r\n"]
 )
-def test_a_request_that_may_become_valid_is_waited_for(start: bytes) -> None:
+def test_a_start_that_may_become_a_request_is_accepted(start: bytes) -> None:
     check_request_start(start, 0)
 
 
 @pytest.mark.parametrize("start", [b"", b"HT", b"HTTP/1.", b"HTTP/1.1 200 OK\r\nA: 1\r\n"])
-def test_a_response_that_may_become_valid_is_waited_for(start: bytes) -> None:
+def test_a_start_that_may_become_a_response_is_accepted(start: bytes) -> None:
     check_response_start(start, 0)
 
 
-def test_what_was_looked_at_is_not_looked_at_again() -> None:
-    """Faults in bytes that an earlier call has passed are no fault now."""
-    check_request_start(b"\x16 not looked at", 5)
+def test_bytes_that_were_checked_are_not_checked_again() -> None:
+    """Faults in bytes that an earlier call has checked are ignored."""
+    check_request_start(b"\x16 not checked", 5)
     check_request_start(b"GET /\r\nA: 1\r\n", 8)
     check_response_start(b"HTTP/1.1 2\r\nA: 1\r\n", 12)
 
 
-def test_a_bare_line_feed_is_seen_where_looking_stopped() -> None:
+def test_a_bare_line_feed_is_seen_where_an_earlier_check_stopped() -> None:
     check_request_start(b"GET / HTTP/1.1\r\n", 15)
     start = b"GET / HTTP/1.1\r\nA: 1\n"
     with pytest.raises(BadMessage, match="LF without CR"):

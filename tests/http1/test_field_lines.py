@@ -1,4 +1,4 @@
-"""The lines of a head: which are valid, and which are found."""
+"""The lines of a head: which are valid, and which are of interest."""
 
 import pytest
 
@@ -66,32 +66,32 @@ def test_a_status_line_is_split() -> None:
         b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\x7f\r\n", b"HTTP/1.1\t200 OK\r\n",
     ],
 )  # fmt: skip
-def test_anything_else_is_no_status_line(line: bytes) -> None:
+def test_other_lines_are_no_status_lines(line: bytes) -> None:
     assert split_response_head(line, len(line)) is None
 
 
 def test_fields_of_interest_are_found_in_order() -> None:
-    block = b"A: 1\r\nhOST:\t a:80 \t\r\nTest: x\r\nTE:\r\nX-Fam-B: \x80\r\nHost: \r\n\r\n"
-    assert FieldLines(KINDS, b"x-fam-").find(block) == [
+    block = b"A: 1\r\nhOST:\t a:80 \t\r\nTest: x\r\nTE:\r\nX-Own-B: \x80\r\nHost: \r\n\r\n"
+    assert FieldLines(KINDS, b"x-own-").find(block) == [
         (1, b"", b"a:80", 6, 21),
         (2, b"", b"", 30, 35),
-        (0, b"x-fam-b", b"\x80", 35, 47),
+        (0, b"x-own-b", b"\x80", 35, 47),
         (1, b"", b"", 47, 55),
     ]
 
 
-def test_without_a_family_only_names_are_found() -> None:
-    assert FieldLines(KINDS, b"").find(b"X-Fam-B: 1\r\nte: 2\r\n\r\n") == [(2, b"", b"2", 12, 19)]
+def test_with_an_empty_prefix_only_names_are_found() -> None:
+    assert FieldLines(KINDS, b"").find(b"X-Own-B: 1\r\nte: 2\r\n\r\n") == [(2, b"", b"2", 12, 19)]
 
 
-def test_the_family_takes_a_name_that_is_its_prefix_alone() -> None:
-    assert FieldLines(KINDS, b"x-fam-").find(b"X-Fam-: 1\r\n\r\n") == [(0, b"x-fam-", b"1", 0, 11)]
-    assert FieldLines(KINDS, b"x-fam-").find(b"X-Fam: 1\r\n\r\n") == []
+def test_the_prefix_alone_is_a_reserved_name() -> None:
+    assert FieldLines(KINDS, b"x-own-").find(b"X-Own-: 1\r\n\r\n") == [(0, b"x-own-", b"1", 0, 11)]
+    assert FieldLines(KINDS, b"x-own-").find(b"X-Own: 1\r\n\r\n") == []
 
 
 def test_a_long_name_is_of_no_interest() -> None:
     name = b"h" * 64 + b"ost"
-    assert FieldLines(KINDS, b"x-fam-").find(name + b": 1\r\n\r\n") == []
+    assert FieldLines(KINDS, b"x-own-").find(name + b": 1\r\n\r\n") == []
 
 
 @pytest.mark.parametrize(
@@ -106,11 +106,11 @@ def test_a_long_name_is_of_no_interest() -> None:
     ],
 )  # fmt: skip
 def test_a_malformed_section_is_refused(block: bytes) -> None:
-    assert FieldLines(KINDS, b"x-fam-").find(block) is None
+    assert FieldLines(KINDS, b"x-own-").find(block) is None
 
 
 def test_a_cached_line_is_found_at_each_of_its_positions() -> None:
-    finder = FieldLines(KINDS, b"x-fam-")
+    finder = FieldLines(KINDS, b"x-own-")
     for _ in range(3):
         assert finder.find(b"TE: 1\r\nA: b\r\nTE: 1\r\n\r\n") == [
             (2, b"", b"1", 0, 7),
@@ -121,7 +121,7 @@ def test_a_cached_line_is_found_at_each_of_its_positions() -> None:
 
 
 def test_the_cache_of_lines_is_bounded() -> None:
-    finder = FieldLines(KINDS, b"x-fam-")
+    finder = FieldLines(KINDS, b"x-own-")
     for number in range(5000):
         line = b"TE: %d\r\n" % number
         assert finder.find(line + b"\r\n") == [(2, b"", b"%d" % number, 0, len(line))]

@@ -1,4 +1,4 @@
-"""How bodies end: lengths, chunks, close, nothing, and the framings that are refused."""
+"""How bodies end: by length, chunks or close, or without bytes; and which framings are refused."""
 
 import pytest
 
@@ -25,13 +25,13 @@ def of_response(
     return response_framing(head, method)
 
 
-def test_the_framings_cannot_be_mistaken_for_a_length() -> None:
+def test_the_special_framings_are_no_lengths() -> None:
     assert len({CHUNKED, UNTIL_CLOSE}) == 2
     assert max(CHUNKED, UNTIL_CLOSE) < 0
 
 
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"DELETE", b"X"])
-def test_a_request_ends_as_its_fields_say_whatever_its_method(method: bytes) -> None:
+def test_a_request_is_framed_by_its_fields_for_any_method(method: bytes) -> None:
     assert of_request(b"", method=method) == 0
     assert of_request(ZERO, method=method) == 0
     assert of_request(LENGTH, method=method) == 5
@@ -62,7 +62,7 @@ def test_ambiguous_framing_of_a_request_is_refused(
     "fields",
     [CODING + CODING, b"Transfer-Encoding:\r\n", b"Transfer-Encoding: gzip, chunked\r\n"],
 )
-def test_a_coding_that_is_not_chunked_is_refused_also_where_no_body_follows(fields: bytes) -> None:
+def test_a_coding_that_is_not_chunked_is_refused_even_without_a_body(fields: bytes) -> None:
     for method, status in ((b"GET", 200), (b"HEAD", 200), (b"GET", 304)):
         with pytest.raises(BadMessage) as caught:
             of_response(fields, status, method)
@@ -70,19 +70,19 @@ def test_a_coding_that_is_not_chunked_is_refused_also_where_no_body_follows(fiel
 
 
 @pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
-def test_the_coding_of_a_response_counts_beside_lengths_and_in_any_version(version: bytes) -> None:
+def test_the_coding_of_a_response_overrides_lengths_in_any_version(version: bytes) -> None:
     assert of_response(CODING + LENGTH, version=version) == CHUNKED
     assert of_response(ZERO + CODING, version=version) == CHUNKED
     assert of_response(CODING, version=version) == CHUNKED
 
 
-def test_the_coding_knows_no_case() -> None:
+def test_the_coding_is_case_insensitive() -> None:
     assert of_request(b"Transfer-Encoding: CHUNKED\r\n") == CHUNKED
     assert of_response(b"Transfer-Encoding: Chunked\r\n") == CHUNKED
 
 
 @pytest.mark.parametrize("status", [200, 201, 206, 301, 404, 500, 999])
-def test_a_response_ends_as_its_fields_say_or_by_close(status: int) -> None:
+def test_a_response_is_framed_by_its_fields_or_by_close(status: int) -> None:
     assert of_response(LENGTH, status) == 5
     assert of_response(ZERO, status) == 0
     assert of_response(CODING, status) == CHUNKED
@@ -91,26 +91,26 @@ def test_a_response_ends_as_its_fields_say_or_by_close(status: int) -> None:
 
 
 @pytest.mark.parametrize("fields", [b"", ZERO, LENGTH, CODING], ids=["none", "0", "5", "chunked"])
-def test_answers_to_head_and_304_have_no_body_whatever_they_say(fields: bytes) -> None:
+def test_responses_to_head_and_304_have_no_body_despite_their_fields(fields: bytes) -> None:
     assert of_response(fields, 200, b"HEAD") == 0
     assert of_response(fields, 304) == 0
     assert of_response(fields, 304, b"HEAD") == 0
 
 
-def test_head_is_compared_with_its_case() -> None:
+def test_the_method_head_is_case_sensitive() -> None:
     assert of_response(LENGTH, 200, b"head") == 5
 
 
 @pytest.mark.parametrize("status", [100, 103, 199, 204])
 @pytest.mark.parametrize("fields", [b"", ZERO, LENGTH, CODING], ids=["none", "0", "5", "chunked"])
-def test_interim_responses_and_204_have_no_body_whatever_they_say(
+def test_interim_responses_and_204_have_no_body_despite_their_fields(
     fields: bytes, status: int
 ) -> None:
     assert of_response(fields, status) == 0
     assert of_response(fields, status, b"HEAD") == 0
 
 
-def test_a_switch_of_protocols_may_not_announce_a_body() -> None:
+def test_a_101_may_not_announce_a_body() -> None:
     assert of_response(b"", 101) == 0
     assert of_response(ZERO, 101) == 0
     for fields in (LENGTH, CODING, CODING + LENGTH):

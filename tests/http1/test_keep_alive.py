@@ -1,4 +1,4 @@
-"""Whether a connection goes on after a message, on either side."""
+"""Whether a connection is kept after a message, on either side."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_version_and_options_decide(version: str, options: bytes, persists: bool
 
 
 @pytest.mark.parametrize("field", [b"Content-Length: 5", b"Transfer-Encoding: chunked"])
-def test_a_body_that_may_come_late_where_none_belongs_leaves_no_connection(field: bytes) -> None:
+def test_a_body_that_may_come_late_ends_keep_alive(field: bytes) -> None:
     response = response_head(b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\n")
     assert upstream_keeps_alive(response, 0) is False
     nothing = response_head(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
@@ -42,9 +42,7 @@ def test_a_body_that_may_come_late_where_none_belongs_leaves_no_connection(field
 
 
 @pytest.mark.parametrize(("version", "options", "persists"), CASES)
-def test_a_body_that_close_ends_leaves_no_connection(
-    version: str, options: bytes, persists: bool
-) -> None:
+def test_a_body_until_close_ends_keep_alive(version: str, options: bytes, persists: bool) -> None:
     head = f"HTTP/{version} 200 OK\r\nConnection: ".encode() + options + b"\r\n\r\n"
     assert upstream_keeps_alive(response_head(head), UNTIL_CLOSE) is False
 
@@ -54,7 +52,7 @@ def test_options_of_several_lines_count_together() -> None:
     assert not client_keeps_alive(request_head(b"GET / HTTP/1.1\r\n" + fields))
 
 
-def test_proxy_connection_means_nothing() -> None:
+def test_proxy_connection_is_ignored() -> None:
     assert client_keeps_alive(request_head(b"GET / HTTP/1.1\r\nProxy-Connection: close\r\n\r\n"))
     old = request_head(b"GET / HTTP/1.0\r\nProxy-Connection: keep-alive\r\n\r\n")
     assert not client_keeps_alive(old)

@@ -1,4 +1,4 @@
-"""What the proxy itself answers, byte for byte."""
+"""The responses of the proxy itself, byte for byte."""
 
 import h11
 import pytest
@@ -13,7 +13,7 @@ from cmux_proxy.http1.local_reply import (
 DATE = b"Tue, 15 Nov 1994 08:12:31 GMT"
 
 
-def test_a_connect_is_granted_without_framing() -> None:
+def test_the_response_to_a_connect_has_no_framing() -> None:
     assert CONNECTION_ESTABLISHED == b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -33,7 +33,7 @@ def test_an_error_is_a_whole_response() -> None:
     )
 
 
-def test_an_answer_to_head_tells_the_length_of_the_body_it_leaves_out() -> None:
+def test_a_response_to_head_has_the_length_and_no_body() -> None:
     with_body = error_response(
         503, text_content("later"), "connection_limit_reached", DATE, True, b""
     )
@@ -45,13 +45,13 @@ def test_an_answer_to_head_tells_the_length_of_the_body_it_leaves_out() -> None:
 
 
 def test_the_length_counts_bytes() -> None:
-    reply = error_response(400, text_content("ä€"), "http_request_error", DATE, True, b"")
-    assert b"Content-Length: 6\r\n" in reply
-    assert reply.endswith("\r\n\r\nä€\n".encode())
+    response = error_response(400, text_content("ä€"), "http_request_error", DATE, True, b"")
+    assert b"Content-Length: 6\r\n" in response
+    assert response.endswith("\r\n\r\nä€\n".encode())
 
 
 @pytest.mark.parametrize("status", [400, 408, 414, 417, 431, 502, 503, 504, 505, 508])
-def test_every_error_is_read_by_others_as_it_was_meant(status: int) -> None:
+def test_h11_reads_every_error_response(status: int) -> None:
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
     reader.send(h11.EndOfMessage())
@@ -69,13 +69,13 @@ def test_every_error_is_read_by_others_as_it_was_meant(status: int) -> None:
     assert isinstance(reader.next_event(), h11.EndOfMessage)
 
 
-def test_a_status_without_a_name_is_sent_all_the_same() -> None:
-    reply = error_response(499, text_content("no"), "http_request_error", b"now", True, b"")
-    assert reply.startswith(b"HTTP/1.1 499 Refused\r\n")
+def test_a_status_without_a_standard_phrase_is_sent_too() -> None:
+    response = error_response(499, text_content("no"), "http_request_error", b"now", True, b"")
+    assert response.startswith(b"HTTP/1.1 499 Refused\r\n")
 
 
-def test_another_content_has_its_own_kind_and_fields() -> None:
+def test_a_content_has_its_own_media_type_and_fields() -> None:
     content = Content("application/json", b"{}", b"Vary: Accept\r\n")
-    reply = error_response(502, content, "e", DATE, True, b"A: b\r\n")
-    assert b"\r\nContent-Type: application/json\r\nContent-Length: 2\r\n" in reply
-    assert reply.endswith(b" GMT\r\nVary: Accept\r\nA: b\r\n\r\n{}")
+    response = error_response(502, content, "e", DATE, True, b"A: b\r\n")
+    assert b"\r\nContent-Type: application/json\r\nContent-Length: 2\r\n" in response
+    assert response.endswith(b" GMT\r\nVary: Accept\r\nA: b\r\n\r\n{}")

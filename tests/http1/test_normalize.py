@@ -1,4 +1,4 @@
-"""Response heads that strict rules refuse: what they become, and which of them stay refused."""
+"""Response heads that the strict rules refuse: how they are normalized, and which are refused."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_the_first_blank_line_ends_the_head(end: bytes) -> None:
     assert find_response_end(data, 0) == len(OK + b"\nA: 1" + end)
 
 
-def test_the_blank_line_is_found_however_it_arrives() -> None:
+def test_the_blank_line_is_found_split_in_any_way() -> None:
     for data in (OK + b"\n\n", OK + b"\r\n\r\n", OK + b"\n\r\n", OK + b"\r\n\n"):
         for size in range(len(data)):
             assert find_response_end(data[:size], max(0, size - 1)) == 0
@@ -48,19 +48,19 @@ def test_a_fold_becomes_one_blank() -> None:
 @pytest.mark.parametrize(
     "name", [b"Content-Length", b"TRANSFER-ENCODING", b"connection", b"Upgrade"]
 )
-def test_a_field_that_frames_or_switches_is_not_unfolded(name: bytes) -> None:
+def test_framing_and_upgrade_fields_are_not_unfolded(name: bytes) -> None:
     for lines in ((name + b":", b" 5"), (b"A: 1", b" 2", name + b": 5", b"\t")):
         with pytest.raises(BadMessage, match="is folded"):
             normalize(head(OK, *lines))
 
 
-def test_a_fold_that_belongs_to_no_field_is_refused() -> None:
+def test_a_fold_before_the_first_field_is_refused() -> None:
     for data in (head(OK, b" A: 1"), head(OK, b"\t", b"A: 1"), head(OK, b" ", end=b"\n")):
         with pytest.raises(BadMessage, match="begins with white space"):
             normalize(data)
 
 
-def test_equal_lengths_are_one_and_stand_where_the_first_stood() -> None:
+def test_equal_lengths_become_one_at_the_position_of_the_first() -> None:
     data = head(OK, b"A: 1", b"content-length: 5, 05", b"B: 2", b"Content-Length:005")
     assert normalize(data) == head(OK, b"A: 1", b"Content-Length: 5", b"B: 2", CLOSE)
 
@@ -80,32 +80,32 @@ def test_equal_lengths_are_one_and_stand_where_the_first_stood() -> None:
         b"5, " + b"1" * 19,
     ],
 )
-def test_lengths_that_are_not_one_are_refused(value: bytes) -> None:
+def test_different_or_malformed_lengths_are_refused(value: bytes) -> None:
     for others in ((), (b"Transfer-Encoding: chunked",), (b"Content-Length: 5",)):
         with pytest.raises(BadMessage, match="Content-Length"):
             normalize(head(OK, b"Content-Length: " + value, *others))
 
 
-def test_the_coding_wins_over_lengths() -> None:
+def test_the_coding_overrides_lengths() -> None:
     data = head(OK, b"Content-Length: 5", b"transfer-encoding: chunked", b"Content-Length: 5")
     assert normalize(data) == head(OK, b"transfer-encoding: chunked", CLOSE)
 
 
 @pytest.mark.parametrize("status", [b"100", b"102", b"103", b"199", b"204"])
-def test_a_response_without_content_loses_what_frames_some(status: bytes) -> None:
+def test_a_response_without_content_loses_its_framing(status: bytes) -> None:
     data = head(
         b"HTTP/1.1 " + status + b" X", b"Content-Length: x", b"A: 1", b"Transfer-Encoding: y"
     )
     assert normalize(data) == head(b"HTTP/1.1 " + status + b" X", b"A: 1", CLOSE)
 
 
-def test_a_switch_of_protocols_keeps_its_fields() -> None:
+def test_a_101_keeps_its_fields() -> None:
     fields = (b"Content-Length: 5", b"Connection: upgrade, a b", b"Transfer-Encoding: chunked")
     data = head(b"HTTP/1.1 101 X", *fields, end=b"\n")
     assert normalize(data) == head(b"HTTP/1.1 101 X", *fields)
 
 
-def test_connection_keeps_the_tokens_that_may_stand_there() -> None:
+def test_connection_keeps_its_valid_tokens() -> None:
     data = head(
         OK, b"connection: keep-alive; timeout=5, X-A ,, content-length,TRANSFER-encoding, b c"
     )
@@ -123,11 +123,11 @@ def test_connection_keeps_the_tokens_that_may_stand_there() -> None:
         (b"HTTP/1.0 200", b"HTTP/1.0 200 "),
     ],
 )
-def test_a_status_line_is_written_as_it_should_be(line: bytes, clean: bytes) -> None:
+def test_a_status_line_is_normalized(line: bytes, clean: bytes) -> None:
     assert normalize(head(line)) == head(clean, CLOSE)
 
 
-def test_chunks_of_http_1_0_are_those_of_http_1_1() -> None:
+def test_chunks_from_an_http10_service_are_read_as_chunks() -> None:
     data = head(b"HTTP/1.0 200 OK", b"Transfer-Encoding: chunked")
     assert normalize(data) == head(OK, b"Transfer-Encoding: chunked", CLOSE)
 
@@ -150,7 +150,7 @@ def test_chunks_of_http_1_0_are_those_of_http_1_1() -> None:
         (OK, b"A: 1\r\r"),
     ],
 )
-def test_what_no_standard_reads_is_refused_with_any_line_ends(lines: tuple[bytes, ...]) -> None:
+def test_other_heads_are_refused_with_any_line_ends(lines: tuple[bytes, ...]) -> None:
     for end in (b"\r\n", b"\n"):
         data = head(*lines, end=end)
         for pieces in ([data], byte_by_byte(data), [data[:-1], data[-1:]]):
@@ -158,7 +158,7 @@ def test_what_no_standard_reads_is_refused_with_any_line_ends(lines: tuple[bytes
                 scan_pieces(RESPONSES, pieces)
 
 
-def test_what_follows_a_normalized_head_is_untouched() -> None:
+def test_the_bytes_after_a_normalized_head_are_unchanged() -> None:
     data = head(OK, b"Content-Length: 5", end=b"\n")
     scanned = RESPONSES.scan(data + b"he\nlo\n\n", 0)
     assert scanned is not None
@@ -166,7 +166,7 @@ def test_what_follows_a_normalized_head_is_untouched() -> None:
     assert scanned.stripped == head(OK, b"Content-Length: 5")
 
 
-def test_limits_hold_for_what_is_normalized() -> None:
+def test_limits_hold_for_a_normalized_head() -> None:
     scanner = ResponseScanner(HeadLimits(20, 60, 5))
     assert scanner.scan(head(OK, b"A: 1", b" 2", end=b"\n"), 0) is not None
     for data in (
@@ -179,7 +179,7 @@ def test_limits_hold_for_what_is_normalized() -> None:
             scanner.scan(data, 0)
 
 
-def test_limits_hold_for_what_came_too() -> None:
+def test_limits_hold_for_the_original_bytes_too() -> None:
     scanner = ResponseScanner(HeadLimits(20, 60, 5))
     lost = [b"Content-Length: 5" + b", 5" * 20, b"Transfer-Encoding: chunked"]
     for lines in (lost, [b"Connection: " + b"," * 60], [b"A:", b" " * 60, b"Connection: a b"]):

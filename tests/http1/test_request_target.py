@@ -93,12 +93,12 @@ def test_a_url_needs_a_valid_authority(authority: bytes) -> None:
 
 
 @pytest.mark.parametrize("target", [b"a:443", b"127.0.0.1:1", b"[::1]:65535", b"a.:0"])
-def test_connect_takes_host_and_port(target: bytes) -> None:
+def test_connect_needs_host_and_port(target: bytes) -> None:
     check_authority_form(request(target, b"CONNECT"))
 
 
 @pytest.mark.parametrize("target", [b"/", b"a", b"a:", b":1", b"*", b"http://a:1/", b"u@a:1"])
-def test_connect_takes_nothing_else(target: bytes) -> None:
+def test_connect_accepts_no_other_target(target: bytes) -> None:
     with pytest.raises(BadMessage) as caught:
         check_authority_form(request(target, b"CONNECT"))
     assert reason(caught) == "the target of CONNECT is not host:port"

@@ -48,8 +48,8 @@ def test_a_clean_body_is_neither_copied_nor_normalized() -> None:
     body = forwarded()
     assert body.feed(data[:-9], 0) is not None
     body = forwarded()
-    plain = b"5;a=b\r\nhello\r\n0\r\n\r\n"
-    assert body.feed(plain, 0) is plain
+    clean = b"5;a=b\r\nhello\r\n0\r\n\r\n"
+    assert body.feed(clean, 0) is clean
     assert body.is_done
     assert not body.is_normalized
 
@@ -100,8 +100,8 @@ def test_the_bytes_after_a_size_have_a_limit() -> None:
 
 def test_blanks_and_zeros_may_come_with_every_chunk_of_a_long_body() -> None:
     body = forwarded()
-    out = b"".join(body.feed(b"001   \r\nx\r\n", 0) for _ in range(1000))
-    assert out == b"1\r\nx\r\n" * 1000
+    forwarded_bytes = b"".join(body.feed(b"001   \r\nx\r\n", 0) for _ in range(1000))
+    assert forwarded_bytes == b"1\r\nx\r\n" * 1000
 
 
 def test_a_framing_selects_a_body() -> None:
@@ -113,9 +113,9 @@ def test_a_framing_selects_a_body() -> None:
 
 
 def test_only_chunks_are_unwrapped() -> None:
-    def out(unwrap: bool) -> bytes:
+    def content(unwrap: bool) -> bytes:
         body: Body = response_body(CHUNKED, RULES, unwrap)
         return body.feed(b"1\r\nx\r\n0\r\n\r\n", 0)
 
-    assert out(unwrap=False) == b"1\r\nx\r\n0\r\n\r\n"
-    assert out(unwrap=True) == b"x"
+    assert content(unwrap=False) == b"1\r\nx\r\n0\r\n\r\n"
+    assert content(unwrap=True) == b"x"

@@ -12,7 +12,7 @@ CLOSE = b"Connection: close\r\n"
 CODING = b"Transfer-Encoding: chunked\r\n"
 
 
-def test_the_bits_are_different_ones() -> None:
+def test_the_bits_differ() -> None:
     assert sorted([KEEP, WRAP, UNWRAP, KEEP | WRAP, KEEP | UNWRAP, WRAP | UNWRAP]) == (
         [1, 2, 3, 4, 5, 6]
     )
@@ -28,7 +28,7 @@ def test_the_bits_are_different_ones() -> None:
         (UNTIL_CLOSE, False, KEEP | WRAP, WRAP),
     ],
 )
-def test_http11_keeps_its_connection_and_gets_an_end_to_every_body(
+def test_http11_is_kept_alive_and_every_body_has_an_end(
     framing: int, is_coded: bool, keeping: int, closing: int
 ) -> None:
     assert choose_coding(NEW, framing, is_coded, may_persist=True) == keeping
@@ -45,7 +45,7 @@ def test_http11_keeps_its_connection_and_gets_an_end_to_every_body(
         (UNTIL_CLOSE, False, 0, 0),
     ],
 )
-def test_http10_gets_no_chunks_and_an_end_by_close(
+def test_http10_gets_no_chunks_and_a_body_until_close(
     framing: int, is_coded: bool, keeping: int, closing: int
 ) -> None:
     assert choose_coding(OLD, framing, is_coded, may_persist=True) == keeping

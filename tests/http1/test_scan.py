@@ -1,4 +1,4 @@
-"""The scanners: whole heads from any pieces, refusals as early as they can be known."""
+"""The scanners: heads that are split in any way, and refusals as early as possible."""
 
 import pytest
 
@@ -15,7 +15,7 @@ REQUEST = b"GET /path HTTP/1.1\r\nHost: a\r\nX-Test-Secret: 1\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 
 
-def test_a_request_head_is_found_however_it_arrives() -> None:
+def test_a_request_head_is_found_split_in_any_way() -> None:
     head = scan(REQUESTS, REQUEST)
     assert (head.method, head.target, head.minor) == (b"GET", b"/path", 1)
     assert head.buffer[: head.line_end] == b"GET /path HTTP/1.1\r\n"
@@ -24,7 +24,7 @@ def test_a_request_head_is_found_however_it_arrives() -> None:
     assert head.stripped == b"GET /path HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-def test_a_response_head_is_found_however_it_arrives() -> None:
+def test_a_response_head_is_found_split_in_any_way() -> None:
     head = scan(RESPONSES, RESPONSE)
     assert (head.status, head.minor) == (200, 1)
     assert head.buffer[: head.line_end] == b"HTTP/1.1 200 OK\r\n"
@@ -32,7 +32,7 @@ def test_a_response_head_is_found_however_it_arrives() -> None:
     assert head.fields.content_length == 5
 
 
-def test_the_minor_version_is_told() -> None:
+def test_the_minor_version_is_read() -> None:
     assert scan(REQUESTS, b"GET / HTTP/1.0\r\n\r\n").minor == 0
     assert scan(RESPONSES, b"HTTP/1.0 200 OK\r\n\r\n").minor == 0
 
@@ -43,19 +43,19 @@ def test_a_head_may_have_no_fields() -> None:
     assert scan(RESPONSES, response).stripped == response
 
 
-def test_hosts_that_are_alike_are_one_object() -> None:
-    """The router looks each of them up, and an object that it knows is found without comparing."""
+def test_equal_hosts_are_one_object() -> None:
+    """The router looks hosts up, and finds an identical object without a comparison."""
     hosts = [b"a.example:80", b"a.example:80", b"b.example:80", b"a.example", b"A.example", b"a"]
     heads = [REQUESTS.scan(b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host, 0) for host in hosts]
-    found = [head.fields.host for head in heads if head is not None]
-    assert found == hosts
-    assert found[0] is found[1]
+    scanned = [head.fields.host for head in heads if head is not None]
+    assert scanned == hosts
+    assert scanned[0] is scanned[1]
     no_host = REQUESTS.scan(b"GET / HTTP/1.1\r\n\r\n", 0)
     assert no_host is not None
     assert no_host.fields.host is None
 
 
-def test_the_family_means_nothing_in_a_response() -> None:
+def test_reserved_fields_are_ignored_in_a_response() -> None:
     response = b"HTTP/1.1 200 OK\r\nX-Test-Secret: 1\r\n\r\n"
     head = scan(RESPONSES, response)
     assert head.fields.reserved == ()
@@ -63,22 +63,22 @@ def test_the_family_means_nothing_in_a_response() -> None:
 
 
 @pytest.mark.parametrize("size", range(len(REQUEST)))
-def test_an_unfinished_request_is_waited_for(size: int) -> None:
+def test_an_unfinished_request_is_not_refused(size: int) -> None:
     scan_unfinished(REQUESTS, REQUEST[:size])
 
 
 @pytest.mark.parametrize("size", range(len(RESPONSE)))
-def test_an_unfinished_response_is_waited_for(size: int) -> None:
+def test_an_unfinished_response_is_not_refused(size: int) -> None:
     scan_unfinished(RESPONSES, RESPONSE[:size])
 
 
-def test_offsets_are_those_of_the_buffer_it_came_in() -> None:
+def test_offsets_are_positions_in_the_buffer() -> None:
     head = REQUESTS.scan(REQUEST + NEXT_REQUEST, 0)
     assert head is not None
     assert head.buffer[head.end :] == NEXT_REQUEST
 
 
-def test_a_blank_line_is_found_across_the_place_where_searching_stopped() -> None:
+def test_a_blank_line_is_found_where_an_earlier_search_stopped() -> None:
     for searched in range(1, len(REQUEST)):
         assert REQUESTS.scan(REQUEST[:searched], 0) is None
         assert REQUESTS.scan(REQUEST, searched) is not None
@@ -120,12 +120,12 @@ def test_a_malformed_response_is_refused(head: bytes, reason: str) -> None:
 @pytest.mark.parametrize(
     "start", [b"\x16\x03\x01", b"G\n", b"GET / HTTP/2.0\r\n", b"GET /\r\nHost"]
 )
-def test_a_doomed_request_is_refused_before_its_end(start: bytes) -> None:
+def test_an_invalid_start_of_a_request_is_refused_before_its_end(start: bytes) -> None:
     scan_refused(REQUESTS, start)
 
 
 @pytest.mark.parametrize("start", [b"SSH", b"HTTP/1.1 20\n", b"HTTP/1.1 2000\r\n"])
-def test_a_doomed_response_is_refused_before_its_end(start: bytes) -> None:
+def test_an_invalid_start_of_a_response_is_refused_before_its_end(start: bytes) -> None:
     scan_refused(RESPONSES, start)
 
 
@@ -133,20 +133,20 @@ def test_a_doomed_response_is_refused_before_its_end(start: bytes) -> None:
 
 
 def request_of(line: int = 0, section: int = 0) -> bytes:
-    """Return a request whose line or whose section has that many bytes."""
+    """Return a request whose start line or section has that size."""
     target = b"/" + b"a" * (line - len(b"GET / HTTP/1.1\r\n"))
     value = b"b" * (section - len(b"A:\r\n\r\n"))
     return b"GET %b HTTP/1.1\r\nA:%b\r\n\r\n" % (target, value)
 
 
 def response_of(line: int = 0, section: int = 0) -> bytes:
-    """Return a response whose line or whose section has that many bytes."""
+    """Return a response whose start line or section has that size."""
     reason = b"a" * (line - len(b"HTTP/1.1 200 \r\n"))
     value = b"b" * (section - len(b"A:\r\n\r\n"))
     return b"HTTP/1.1 200 %b\r\nA:%b\r\n\r\n" % (reason, value)
 
 
-def test_heads_up_to_the_limits_are_taken() -> None:
+def test_heads_up_to_the_limits_are_accepted() -> None:
     assert scan(REQUESTS, request_of(line=40)).line_end == 40
     assert scan(RESPONSES, response_of(line=40)).line_end == 40
     assert len(scan(REQUESTS, request_of(section=60)).section()) == 60
@@ -168,7 +168,7 @@ def test_a_start_line_that_never_ends_is_refused_at_the_limit() -> None:
     assert scan_refused(REQUESTS, b"GET /" + b"a" * 36).status == 414
 
 
-def test_a_line_that_is_all_method_is_not_refused_for_its_target() -> None:
+def test_a_too_long_method_is_not_reported_as_a_long_target() -> None:
     scan_unfinished(REQUESTS, b"a" * 40)
     for line in (b"a" * 41, b"a" * 41 + b" / HTTP/1.1\r\n\r\n", b"a" * 41 + b"\r\n\r\n"):
         refused = scan_refused(REQUESTS, line)
@@ -191,7 +191,7 @@ def test_more_fields_than_the_limit_are_refused() -> None:
     assert (error.status, error.reason) == (431, "there are too many header fields")
 
 
-def test_what_stands_behind_a_head_counts_for_no_limit() -> None:
+def test_bytes_after_a_head_count_for_no_limit() -> None:
     assert REQUESTS.scan(REQUEST + b"x" * 1000, 0) is not None
     assert RESPONSES.scan(RESPONSE + b"x" * 1000, 0) is not None
 
@@ -200,7 +200,7 @@ def test_what_stands_behind_a_head_counts_for_no_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("buffer", "rest"),
+    ("buffer", "remaining"),
     [
         (b"", b""),
         (b"\r\n", b""),
@@ -212,8 +212,8 @@ def test_what_stands_behind_a_head_counts_for_no_limit() -> None:
         (b" \r\n", b" \r\n"),
     ],
 )
-def test_only_whole_empty_lines_are_passed_over(buffer: bytes, rest: bytes) -> None:
-    assert skip_empty_lines(buffer) == rest
+def test_only_whole_empty_lines_are_skipped(buffer: bytes, remaining: bytes) -> None:
+    assert skip_empty_lines(buffer) == remaining
 
 
 def test_a_refusal_is_an_exception_with_a_status() -> None:

@@ -1,4 +1,4 @@
-"""Which trailers travel on (RFC 9110 section 6.5.1), and which are refused."""
+"""Which trailers are forwarded (RFC 9110 section 6.5.1), and which are refused."""
 
 import pytest
 
@@ -17,30 +17,30 @@ FORBIDDEN = """
 
 
 @pytest.mark.parametrize("name", FORBIDDEN.split())
-def test_what_must_be_known_before_the_content_is_no_trailer(name: str) -> None:
+def test_fields_needed_before_the_content_are_dropped(name: str) -> None:
     for spelled in (name, name.lower(), name.upper()):
         assert not may_forward_trailer(f"{spelled}: x\r\n".encode(), b"")
 
 
 @pytest.mark.parametrize("name", ["X_Forwarded_For", "x-forwarded_host", "X_REAL-IP"])
-def test_a_forwarded_field_with_an_underscore_is_none(name: str) -> None:
+def test_a_forwarded_field_with_an_underscore_is_dropped(name: str) -> None:
     assert not may_forward_trailer(f"{name}: x\r\n".encode(), b"")
     assert may_forward_trailer(f"{name}_: x\r\n".encode(), b"")
 
 
 @pytest.mark.parametrize("name", ["Checksum", "ETag", "Server-Timing", "X-Host", "Hosts", "Dat"])
-def test_any_other_field_is(name: str) -> None:
+def test_other_fields_may_be_trailers(name: str) -> None:
     assert may_forward_trailer(f"{name}: x\r\n".encode(), b"x-test-")
 
 
 @pytest.mark.parametrize("name", ["x-test-", "X-Test-A", "X-TEST-Other"])
-def test_a_field_of_the_family_is_none(name: str) -> None:
+def test_a_reserved_field_is_dropped(name: str) -> None:
     assert not may_forward_trailer(f"{name}: x\r\n".encode(), b"x-test-")
     assert may_forward_trailer(f"{name}: x\r\n".encode(), b"")
 
 
 @pytest.mark.parametrize("line", [b"A:\r\n", b"A: \t\x80\xff \r\n", b"!: :\r\n"])
-def test_a_trailer_is_any_field_line(line: bytes) -> None:
+def test_a_trailer_may_be_any_field_line(line: bytes) -> None:
     assert may_forward_trailer(line, b"")
 
 
@@ -62,6 +62,6 @@ def test_a_trailer_is_any_field_line(line: bytes) -> None:
         b"Host\r\n",
     ],
 )
-def test_a_malformed_trailer_is_refused_whatever_its_name(line: bytes) -> None:
+def test_a_malformed_trailer_is_refused_with_any_name(line: bytes) -> None:
     with pytest.raises(BadMessage, match=r"^a trailer field is malformed$"):
         may_forward_trailer(line, b"")

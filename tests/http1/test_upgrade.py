@@ -96,7 +96,7 @@ def test_an_unrequested_switch_is_refused() -> None:
 
 
 @pytest.mark.parametrize("fields", [b"", b"Upgrade:\r\n", b"Upgrade: ,\r\n"])
-def test_a_switch_to_nothing_is_refused(fields: bytes) -> None:
+def test_a_101_without_a_protocol_is_refused(fields: bytes) -> None:
     assert refusal_of(fields, offer(b"a")) == "a 101 response that names no protocol"
 
 
