@@ -15,7 +15,7 @@ from typing import Final
 
 from bench.load.processes import Cores, Process, free_port
 from bench.load.programs import PROXIES, Place, program
-from tests.helpers.lenient import Taste, lenient
+from tests.helpers.lenient import FramingPreference, lenient
 from tests.helpers.origins import origin
 from tests.helpers.wire import Wire
 from tests.smuggling.probe import CheckResult, Probe
@@ -64,7 +64,7 @@ async def verdicts(name: str) -> dict[str, tuple[CheckResult, list[int], bool]]:
     cores = Cores.available()
     with tempfile.TemporaryDirectory() as folder:
         for case in [*FRAMING, *SYNTAX]:
-            async with origin(lenient(Taste())) as upstream:
+            async with origin(lenient(FramingPreference())) as upstream:
                 place = Place(free_port(), upstream.port, Path(folder))
                 command = PROXIES[name].requests(program(name), place)
                 with Process(name, command, place.port, cores.proxy, place.directory):

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: messages made of grammar pieces, and what goes wrong with them."""
+"""Hypothesis strategies: messages made by the grammar, and mutations of them."""
 
 from itertools import product
 
@@ -11,8 +11,8 @@ TCHARS = b"!#$%&'*+-.^_`|~0123456789ABCXYZabcxyz"
 FIELD_BYTES = bytes([0x09, *range(0x20, 0x7F), 0x80, 0xA0, 0xFF])
 PORT = b"X-Cmux-Port-Internal: 3000\r\n"
 
-# What a mutation puts into a message: line ends and what looks like them, separators, lines.
-_NASTY = (
+# Bytes that a mutation inserts: line ends and similar bytes, separators, lines.
+_INSERTIONS = (
     b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\r\n ", b"\n\r\n", b"\0", b" ", b"\t", b"\x0b", b"\x0c",
     b"\x7f", b"\x80", b"\xff", b":", b",", b";", b'"', b"=", b"0", b"x", b"+", b"-", b"_", b"0x",
     b"\r\nHost: b", b"\r\nContent-Length: 5", b"\r\nTransfer-Encoding: chunked", b"\r\nTE: a",
@@ -21,9 +21,9 @@ _NASTY = (
 )  # fmt: skip
 
 
-def byte_strings(alphabet: bytes, most: int, least: int = 0) -> SearchStrategy[bytes]:
-    """Return strings of some bytes."""
-    return st.lists(st.sampled_from(alphabet), min_size=least, max_size=most).map(bytes)
+def byte_strings(alphabet: bytes, max_size: int, min_size: int = 0) -> SearchStrategy[bytes]:
+    """Return strings of the bytes of an alphabet."""
+    return st.lists(st.sampled_from(alphabet), min_size=min_size, max_size=max_size).map(bytes)
 
 
 tokens = byte_strings(TCHARS, 8, 1)
@@ -106,13 +106,13 @@ _trailers = st.one_of(
 @st.composite
 def framed(draw: DrawFn, codings: bool = True) -> tuple[bytes, bytes]:
     """Return the field line that frames a body, and the body."""
-    kind = draw(st.sampled_from(["none", "length", "chunked" if codings else "length"]))
-    if kind == "chunked":
-        # White space around the coding is taken before it, and only blanks.
+    framing = draw(st.sampled_from(["none", "length", "chunked" if codings else "length"]))
+    if framing == "chunked":
+        # Of white space around the coding, only spaces before it are accepted.
         name, value = draw(in_any_case(b"transfer-encoding")), draw(in_any_case(b"chunked"))
         blanks = draw(st.sampled_from([b"", b" ", b"  "]))
         return name + b":" + blanks + value + b"\r\n", draw(chunked_bodies())
-    if kind == "length":
+    if framing == "length":
         content = draw(contents)
         digits = draw(st.sampled_from(["%d", "%03d"])) % len(content)
         return draw(field_lines(b"content-length", st.just(digits.encode()))), content
@@ -129,7 +129,7 @@ _targets = st.one_of(
 
 @st.composite
 def requests(draw: DrawFn) -> bytes:
-    """Return a whole request that nothing is wrong with, but for CONNECT."""
+    """Return a whole valid request with any method except CONNECT."""
     version = draw(st.sampled_from([b"1.1", b"1.1", b"1.0"]))
     line, body = draw(framed(codings=version == b"1.1"))
     fields = [PORT, draw(field_lines(b"host", _hosts)), line]
@@ -141,7 +141,7 @@ def requests(draw: DrawFn) -> bytes:
 
 @st.composite
 def responses(draw: DrawFn) -> bytes:
-    """Return a whole response to GET that nothing is wrong with, but for interim ones."""
+    """Return a whole valid response to GET, except interim responses."""
     version = draw(st.sampled_from([b"1.1", b"1.1", b"1.0"]))
     line, body = draw(framed(codings=version == b"1.1"))
     status = draw(st.sampled_from([b"200", b"200", b"404", b"599", b"205", b"426"]))
@@ -151,7 +151,7 @@ def responses(draw: DrawFn) -> bytes:
     return start + b"".join(draw(st.permutations(fields))) + b"\r\n" + body
 
 
-# Lines that frame a body, or that a lax reader could take for such.
+# Lines that frame a body, or that a lax reader could read as framing.
 _FRAMING_LINES = (
     b"Content-Length: 5", b"content-length:0028", b"Content-Length: 0", b"Content-Length: 5\x00",
     b"Content-Length: 5, 5", b"Content-Length: +5", b"Content-Length : 5", b"Content-Length:",
@@ -165,7 +165,7 @@ _FRAMING_LINES = (
 
 
 def contested(start: bytes) -> list[bytes]:
-    """Return messages with up to two lines that may frame them, and a body that suits each."""
+    """Return messages with up to two framing lines, and a body that fits each of them."""
     body = b"\r\n5\r\nhello\r\n0\r\n\r\nGET / HTTP/1.1"
     pairs = [()] + [(line,) for line in _FRAMING_LINES] + [*product(_FRAMING_LINES, repeat=2)]
     return [start + b"".join(line + b"\r\n" for line in lines) + body for lines in pairs]
@@ -182,20 +182,20 @@ CONTESTED_RESPONSES = [
 
 
 @st.composite
-def mutated(draw: DrawFn, source: SearchStrategy[bytes], most: int = 3) -> bytes:
-    """Return a message in which up to so many places were overwritten or inserted into."""
+def mutated(draw: DrawFn, source: SearchStrategy[bytes], max_changes: int = 3) -> bytes:
+    """Return a message after up to `max_changes` replacements or insertions."""
     data = draw(source)
-    for _ in range(draw(st.integers(0, most))):
+    for _ in range(draw(st.integers(0, max_changes))):
         start = draw(st.integers(0, len(data)))
         end = draw(st.integers(start, min(len(data), start + 3)))
-        put = draw(st.one_of(st.sampled_from(_NASTY), st.binary(max_size=2)))
-        data = data[:start] + put + data[end:]
+        inserted = draw(st.one_of(st.sampled_from(_INSERTIONS), st.binary(max_size=2)))
+        data = data[:start] + inserted + data[end:]
     return data
 
 
 @st.composite
 def cut_up(draw: DrawFn, source: SearchStrategy[bytes]) -> list[bytes]:
-    """Return a message in pieces."""
+    """Return a message that is split into pieces."""
     data = draw(source)
     cuts = draw(st.lists(st.integers(0, len(data)), max_size=8))
     return split_at(data, cuts)

@@ -1,8 +1,8 @@
-"""An upstream that reads as laxly as a bad server would, and keeps every byte of every connection.
+"""An upstream that reads as laxly as a bad server, and records every byte of every connection.
 
-Lines end in LF with or without CR, folded lines are joined, blanks in names mean nothing, and a
-number is whatever digits there are. Where two framings are given it takes the one that its `Taste`
-says, so that whatever a proxy lets through finds the reader that it was made for.
+Lines end in LF with or without CR, folded lines are joined, white space around names is ignored,
+and the digits in a value are its number. Of two framings it uses the one that its
+`FramingPreference` selects, so that a smuggled request finds a server that reads it.
 """
 
 import asyncio
@@ -17,58 +17,64 @@ _BLANKS: Final = b" \t\r\x00\x0b\x0c\xa0"
 
 
 @dataclass(frozen=True)
-class Taste:
-    """What a lax reader prefers; `ignores_length` is for servers that never read such bodies."""
+class FramingPreference:
+    """Which framing a lax reader uses; with `ignores_length` it reads no body by length."""
 
     coding_first: bool = True
     last_length: bool = False
     ignores_length: bool = False
 
 
-TASTES: Final = {
-    "coding first": Taste(),
-    "length first": Taste(coding_first=False),
-    "last length first": Taste(coding_first=False, last_length=True),
+FRAMING_PREFERENCES: Final = {
+    "coding first": FramingPreference(),
+    "length first": FramingPreference(coding_first=False),
+    "last length first": FramingPreference(coding_first=False, last_length=True),
 }
 
 
-def lenient(taste: Taste, has_head: asyncio.Event | None = None) -> Behaviour:
-    """Answer every request that can be made out, by its method and target.
+def lenient(preference: FramingPreference, has_head: asyncio.Event | None = None) -> Behaviour:
+    """Respond to every request that can be read with its method and target.
 
-    `has_head` is set whenever a head was read.
+    `has_head` is set after each head.
     """
 
     async def behave(visit: Visit) -> None:
-        reader = LaxReader(visit, taste, has_head or asyncio.Event())
-        while (asked := await reader.request()) is not None:
-            visit.asked.append(asked)
-            switches = asked.field("upgrade") is not None
-            whole = _SWITCHING if switches else told(f"{asked.method} {asked.target}".encode())
-            end = whole.index(b"\r\n\r\n") + 4
-            await visit.say(whole[:end] if asked.method == "HEAD" else whole)
+        reader = LenientReader(visit, preference, has_head or asyncio.Event())
+        while (request := await reader.request()) is not None:
+            visit.asked.append(request)
+            switches = request.field("upgrade") is not None
+            response = (
+                _SWITCHING
+                if switches
+                else text_response(f"{request.method} {request.target}".encode())
+            )
+            end = response.index(b"\r\n\r\n") + 4
+            await visit.say(response[:end] if request.method == "HEAD" else response)
 
     return behave
 
 
-def told(text: bytes) -> bytes:
-    """Return the answer with that body."""
+def text_response(text: bytes) -> bytes:
+    """Return a response with that body."""
     return answer(text, "Date: Thu, 01 Jan 1970 00:00:00 GMT", "Content-Type: text/plain")
 
 
 _SWITCHING: Final = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
 
 
-class LaxReader:
-    """Reads requests from a visit; EOFError when one breaks off."""
+class LenientReader:
+    """Reads requests from a connection; raises EOFError if one is incomplete."""
 
-    def __init__(self, visit: Visit, taste: Taste, has_head: asyncio.Event) -> None:
+    def __init__(
+        self, visit: Visit, preference: FramingPreference, has_head: asyncio.Event
+    ) -> None:
         self._visit = visit
-        self._taste = taste
+        self._preference = preference
         self._has_head = has_head
         self._buffer = b""
 
     async def request(self) -> Message | None:
-        """Return the next request with its body, as this reader understands it."""
+        """Return the next request with its body as this reader reads it, None at the end."""
         start = b""
         while not start:
             if not self._buffer and not await self._more():
@@ -92,11 +98,11 @@ class LaxReader:
     async def _body(self, message: Message) -> bytes:
         is_coded = "chunked" in (message.field("transfer-encoding") or "").lower()
         lengths = re.findall(r"[0-9]+", message.field("content-length") or "")
-        if is_coded and (self._taste.coding_first or not lengths):
+        if is_coded and (self._preference.coding_first or not lengths):
             return await self._chunks()
-        if not lengths or self._taste.ignores_length:
+        if not lengths or self._preference.ignores_length:
             return b""
-        return await self._take(int(lengths[-1 if self._taste.last_length else 0]))
+        return await self._take(int(lengths[-1 if self._preference.last_length else 0]))
 
     async def _chunks(self) -> bytes:
         body = b""

@@ -1,6 +1,6 @@
-"""What httptools, the parser of Node.js in Python, reads in the same bytes: a third opinion.
+"""Reads messages with httptools, the parser of Node.js, as an independent third opinion.
 
-It is strict as it comes: no leniency is switched on.
+The parser is strict; no lenient flag is set.
 """
 
 from dataclasses import dataclass, field
@@ -9,8 +9,8 @@ import httptools
 
 
 @dataclass
-class Seen:
-    """Messages as httptools has read them, and whether the last one has ended."""
+class ParsedMessages:
+    """Messages as httptools reads them, and how many of them have ended."""
 
     starts: list[tuple[bytes, ...]] = field(default_factory=list)
     fields: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
@@ -19,10 +19,10 @@ class Seen:
 
 
 class _Listener:
-    """Takes what the parser calls out."""
+    """Receives the events of the parser."""
 
     def __init__(self) -> None:
-        self.seen = Seen()
+        self.messages = ParsedMessages()
         self.url = b""
         self.lines: list[tuple[bytes, bytes]] = []
         self.parser: httptools.HttpRequestParser | httptools.HttpResponseParser | None = None
@@ -30,7 +30,7 @@ class _Listener:
     def on_message_begin(self) -> None:
         self.url = b""
         self.lines = []
-        self.seen.contents.append(b"")
+        self.messages.contents.append(b"")
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -46,27 +46,27 @@ class _Listener:
             start: tuple[bytes, ...] = (parser.get_method(), self.url, version)
         else:
             start = (b"%d" % parser.get_status_code(), version)
-        self.seen.starts.append(start)
-        self.seen.fields.append(list(self.lines))
+        self.messages.starts.append(start)
+        self.messages.fields.append(list(self.lines))
 
     def on_body(self, body: bytes) -> None:
-        self.seen.contents[-1] += body
+        self.messages.contents[-1] += body
 
     def on_message_complete(self) -> None:
-        self.seen.ended += 1
+        self.messages.ended += 1
 
 
-def requests_in(data: bytes) -> Seen:
-    """Return the requests in these bytes; raise httptools.HttpParserError."""
+def requests_in(data: bytes) -> ParsedMessages:
+    """Return the requests; raise httptools.HttpParserError if the parser refuses one."""
     listener = _Listener()
     listener.parser = httptools.HttpRequestParser(listener)
     listener.parser.feed_data(data)
-    return listener.seen
+    return listener.messages
 
 
-def responses_in(data: bytes) -> Seen:
-    """Return the responses in these bytes; raise httptools.HttpParserError."""
+def responses_in(data: bytes) -> ParsedMessages:
+    """Return the responses; raise httptools.HttpParserError if the parser refuses one."""
     listener = _Listener()
     listener.parser = httptools.HttpResponseParser(listener)
     listener.parser.feed_data(data)
-    return listener.seen
+    return listener.messages

@@ -1,4 +1,4 @@
-"""Responses as services write them: the same message in looser words, which a standard can read."""
+"""Responses that do not follow the RFCs strictly, as some services send them."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Change = Callable[[DrawFn, list[bytes]], list[bytes]]
 
 
 def _fold(draw: DrawFn, lines: list[bytes]) -> list[bytes]:
-    """Break values at their blanks, but for the fields that frame or switch."""
+    """Fold values at their spaces, except those of framing and upgrade fields."""
     end = draw(st.sampled_from([b"\r\n", b"\n"]))
     blanks = draw(st.sampled_from([b" ", b"\t", b"   "]))
     return lines[:1] + [
@@ -29,10 +29,10 @@ def _repeat_length(draw: DrawFn, lines: list[bytes]) -> list[bytes]:
     if not lengths:
         return lines
     value = lengths[0].partition(b":")[2]
-    again = draw(
+    repeated = draw(
         st.sampled_from([b"Content-Length:" + value, b"content-length: 0" + value.strip()])
     )
-    return [*lines, again + draw(st.sampled_from([b"", b"," + value]))]
+    return [*lines, repeated + draw(st.sampled_from([b"", b"," + value]))]
 
 
 def _add_length(draw: DrawFn, lines: list[bytes]) -> list[bytes]:
@@ -81,7 +81,7 @@ def _loosened_body(draw: DrawFn, body: bytes) -> bytes:
 
 @st.composite
 def loosened(draw: DrawFn) -> tuple[bytes, bytes]:
-    """Return a response that nothing is wrong with, and the same in looser words."""
+    """Return a valid response, and the same response in a looser form."""
     clean = draw(responses())
     head, _, body = clean.partition(b"\r\n\r\n")
     lines = head.split(b"\r\n")

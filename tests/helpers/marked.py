@@ -1,4 +1,4 @@
-"""Requests and answers that carry marks, for models of exchanges: whose bytes are whose."""
+"""Requests and responses that contain a mark, so that a model knows which bytes belong together."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from tests.helpers.origins import answer, chunk
 from tests.helpers.script import head
 
 MARK: Final = re.compile(rb"m[0-9]+x")
-_ASKED: Final = re.compile(rb"(?=(?:GET|HEAD|POST) /m[0-9]+x HTTP/1\.1\r\n)")
+_REQUEST_STARTS: Final = re.compile(rb"(?=(?:GET|HEAD|POST) /m[0-9]+x HTTP/1\.1\r\n)")
 _STARTS: Final = re.compile(rb"(?=HTTP/1\.1 [1-5][0-9][0-9] )")
 OWN: Final = b"\r\nProxy-Status: cmux-proxy;"
 _INTERIM: Final = b"HTTP/1.1 1"
@@ -24,7 +24,7 @@ REQUESTS: Final[dict[str, tuple[str, list[str], bytes]]] = {
     "post-chunked": ("POST", ["Transfer-Encoding: chunked"], b"a\r\n(%b)\r\n0\r\n\r\n"),
     "upgrade": ("GET", ["Connection: upgrade", "Upgrade: a"], b"%b early"),
 }
-ANSWERS: Final = [
+RESPONSES: Final = [
     "length", "chunked", "until-close", "close", "empty", "interim", "switch", "too-much", "bad",
 ]  # fmt: skip
 
@@ -34,56 +34,58 @@ def mark_of(number: int) -> bytes:
     return b"m%06dx" % number
 
 
-def answer_with(kind: str, mark: bytes, is_head: bool) -> bytes:
-    """Return an answer that carries the mark."""
-    named = f"X-Mark: {mark.decode()}"
+def response_with(name: str, mark: bytes, is_head: bool) -> bytes:
+    """Return a response that contains the mark."""
+    mark_line = f"X-Mark: {mark.decode()}"
     ok = "HTTP/1.1 200 OK"
-    told = {
-        "length": answer(b"is " + mark, named),
-        "chunked": head(ok, named, "Transfer-Encoding: chunked") + chunk(mark) + b"0\r\n\r\n",
-        "until-close": head(ok, named) + mark,
-        "close": answer(mark, named, "Connection: close"),
-        "empty": head("HTTP/1.1 204 No Content", named),
-        "interim": head("HTTP/1.1 103 Early Hints", named) + answer(mark, named),
-        "switch": head("HTTP/1.1 101 S", named, "Connection: upgrade", "Upgrade: a") + mark,
-        "too-much": answer(mark, named) * 2,
-        "bad": head(ok, named, "Transfer-Encoding: chunked") + chunk(mark) + b"-1\r\n",
-    }[kind]
-    return told[: told.index(b"\r\n\r\n") + 4] if is_head and kind != "interim" else told
+    response = {
+        "length": answer(b"is " + mark, mark_line),
+        "chunked": head(ok, mark_line, "Transfer-Encoding: chunked") + chunk(mark) + b"0\r\n\r\n",
+        "until-close": head(ok, mark_line) + mark,
+        "close": answer(mark, mark_line, "Connection: close"),
+        "empty": head("HTTP/1.1 204 No Content", mark_line),
+        "interim": head("HTTP/1.1 103 Early Hints", mark_line) + answer(mark, mark_line),
+        "switch": head("HTTP/1.1 101 S", mark_line, "Connection: upgrade", "Upgrade: a") + mark,
+        "too-much": answer(mark, mark_line) * 2,
+        "bad": head(ok, mark_line, "Transfer-Encoding: chunked") + chunk(mark) + b"-1\r\n",
+    }[name]
+    if is_head and name != "interim":
+        return response[: response.index(b"\r\n\r\n") + 4]
+    return response
 
 
 @dataclass
 class Peer:
-    """One end of a connection, and what it has not said yet."""
+    """One end of a connection, and the bytes that it has not sent yet."""
 
     transport: FakeStream
-    asked: list[tuple[bytes, str]] = field(default_factory=list)
-    rest: bytes = b""
-    answered: int = 0
-    is_spoilt: bool = False
+    sent_requests: list[tuple[bytes, str]] = field(default_factory=list)
+    unsent: bytes = b""
+    response_count: int = 0
+    has_surplus: bool = False
 
-    def say(self, data: bytes, most: int) -> None:
-        """Say so much of it, and the rest some other time."""
-        self.transport.arrives(data[:most])
-        self.rest = data[most:]
+    def send(self, data: bytes, max_bytes: int) -> None:
+        """Send up to `max_bytes` of the data, and keep the others for later."""
+        self.transport.arrives(data[:max_bytes])
+        self.unsent = data[max_bytes:]
 
-    def heard(self) -> bytes:
+    def received(self) -> bytes:
         """Return all that the proxy has written."""
         return self.transport.got + bytes(self.transport.held)
 
-    def answers(self) -> list[bytes]:
-        """Return the final answers that a client has got, before its connection was a tunnel."""
-        heard = self.heard().partition(b"HTTP/1.1 101 ")[0]
-        return [told for told in _STARTS.split(heard) if told and not told.startswith(_INTERIM)]
+    def responses(self) -> list[bytes]:
+        """Return the final responses that a client received before an upgrade."""
+        parts = _STARTS.split(self.received().partition(b"HTTP/1.1 101 ")[0])
+        return [part for part in parts if part and not part.startswith(_INTERIM)]
 
     def requests(self) -> list[bytes]:
-        """Return the requests that an upstream has got, each with all that came behind it."""
-        return [told for told in _ASKED.split(self.transport.got) if told]
+        """Return the requests that an upstream received, each with all bytes after it."""
+        return [part for part in _REQUEST_STARTS.split(self.transport.got) if part]
 
 
-def is_whole(told: bytes, method: str) -> bool:
-    """Return whether an answer is complete, by the framing that the client sees."""
-    start, blank, body = told.partition(b"\r\n\r\n")
+def is_whole(response: bytes, method: str) -> bool:
+    """Return whether a response is complete, by its framing for the client."""
+    start, blank, body = response.partition(b"\r\n\r\n")
     if not blank or method == "HEAD" or start.startswith(b"HTTP/1.1 204"):
         return bool(blank)
     length = _LENGTH.search(start + b"\r\n")

@@ -1,4 +1,4 @@
-"""The most forgiving of readers, and whether what is sent on means to it what it means to us."""
+"""A very lax reader, and whether it reads forwarded messages as the proxy does."""
 
 import re
 from dataclasses import dataclass, field
@@ -20,10 +20,10 @@ _ANY_WHITE_SPACE = b" \t\x0b\x0c\x00\x85\xa0"
 
 @dataclass
 class LaxReader:
-    """Reads a head as the most forgiving of servers would: what it finds, ours must have meant.
+    """Reads a head as a very lax server would; the proxy must read the same framing.
 
-    Lines end in CR, LF or both; white space of any kind around names and values means nothing;
-    folded lines are joined; a list is as good as several lines.
+    Lines end in CR, LF or both, any white space around names and values is ignored, folded lines
+    are joined, and a list is the same as several lines.
     """
 
     lengths: list[bytes] = field(default_factory=list)
@@ -32,18 +32,18 @@ class LaxReader:
     ports: list[bytes] = field(default_factory=list)
 
     def __init__(self, head: bytes) -> None:
-        found: dict[bytes, list[bytes]] = {}
+        fields: dict[bytes, list[bytes]] = {}
         unfolded = re.sub(rb"(?:\r\n|\r|\n)[ \t]+", b" ", head)
         for line in re.split(rb"\r\n|\r|\n", unfolded)[1:]:
             name, _, value = line.partition(b":")
             key = name.strip(_ANY_WHITE_SPACE).lower()
-            found.setdefault(key, []).extend(
+            fields.setdefault(key, []).extend(
                 item.strip(_ANY_WHITE_SPACE) for item in value.split(b",")
             )
-        self.lengths = found.get(b"content-length", [])
-        self.codings = found.get(b"transfer-encoding", [])
-        self.hosts = found.get(b"host", [])
-        self.ports = found.get(b"x-cmux-port-internal", [])
+        self.lengths = fields.get(b"content-length", [])
+        self.codings = fields.get(b"transfer-encoding", [])
+        self.hosts = fields.get(b"host", [])
+        self.ports = fields.get(b"x-cmux-port-internal", [])
 
 
 def assert_one_framing(lax: LaxReader, framing: int) -> None:
@@ -59,9 +59,9 @@ def assert_one_framing(lax: LaxReader, framing: int) -> None:
 
 
 def assert_well_formed(data: bytes) -> None:
-    """Fail where the head of an accepted response has a line that no standard has.
+    """Fail if the head of an accepted response has a line that is not a field.
 
-    Lines may end in LF and be folded, but nothing mends a byte or a name.
+    Lines may end in LF and be folded; an invalid byte or name is never normalized.
     """
     match = _HEAD.match(data)
     assert match is not None
@@ -70,7 +70,7 @@ def assert_well_formed(data: bytes) -> None:
 
 
 def check_request(data: bytes) -> bool:
-    """Return whether the request is accepted; what is sent on must have one reading then."""
+    """Return whether the request is accepted; if it is, the forwarded one has one reading."""
     try:
         judged = judge_request([data])
     except (BadMessage, RouteRefused):
@@ -87,7 +87,7 @@ def check_request(data: bytes) -> bool:
 
 
 def check_response(data: bytes, to_old_client: bool) -> bool:
-    """Return whether the response is accepted; what is sent on must have one reading then."""
+    """Return whether the response is accepted; if it is, the forwarded one has one reading."""
     try:
         judged = judge_response(OLD if to_old_client else NEW, [data])
     except BadMessage:
@@ -96,7 +96,7 @@ def check_response(data: bytes, to_old_client: bool) -> bool:
         return False
     assert_well_formed(data)
     if judged.keeps_alive and judged.status != 101:
-        # What had to be normalized is the last response of its connection.
+        # A normalized response is the last one of its connection.
         head = response_head(data)
         assert data.startswith(head.buffer[: head.end])
     if judged.status < 200 or judged.status in (204, 304):

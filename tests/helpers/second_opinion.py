@@ -1,7 +1,8 @@
-"""Whether h11 reads a message as we do: what came, where h11 reads that, and what leaves, always.
+"""Compares how h11 reads a message with how the proxy does.
 
-Two exceptions: a CONNECT has no body to compare, and h11 judges framing fields among the trailers,
-where they mean nothing and we drop them (RFC 9110 section 6.5.1).
+h11 has to read every forwarded message in the same way, and the original message if it accepts it.
+Two exceptions: a CONNECT has no body to compare, and h11 reads framing fields in trailers, which
+the proxy drops (RFC 9110 section 6.5.1).
 """
 
 import re
@@ -41,24 +42,24 @@ def accepted(data: bytes) -> JudgedRequest | None:
 
 
 def content_of(framing: int, data: bytes) -> bytes:
-    """Return what is inside the body's bytes."""
+    """Return the content of a body."""
     return feed_pieces(response_body(framing, CHUNKS, unwrap=True), [data]).output
 
 
 def has_framing_trailer(framing: int, body: bytes) -> bool:
-    """Return whether there is a trailer that h11 takes for more than a trailer."""
+    """Return whether there is a trailer that h11 reads as framing."""
     return framing == CHUNKED and _FRAMING_TRAILER.search(body) is not None
 
 
 def assert_agreed_request(data: bytes) -> None:
-    """Fail unless h11 reads an accepted request as we do, and what is sent on too."""
+    """Fail unless h11 reads an accepted request, and the forwarded one, as the proxy does."""
     judged = accepted(data)
     if judged is None or judged.head.method == b"CONNECT":
         return
     head = judged.head
-    came = data[head.end :]
-    content = content_of(judged.framing, came)
-    if not has_framing_trailer(judged.framing, came):
+    body = data[head.end :]
+    content = content_of(judged.framing, body)
+    if not has_framing_trailer(judged.framing, body):
         parsed = read_request(data)
         assert parsed.start == (head.method, head.target, b"1.%d" % head.minor)
         assert parsed.content == content
@@ -72,9 +73,9 @@ def assert_agreed_request(data: bytes) -> None:
 
 
 def assert_agreed_response(data: bytes, request: RequestHead) -> None:
-    """Fail unless h11 reads what is delivered of an accepted response, with the same content.
+    """Fail unless h11 reads the forwarded form of an accepted response, with the same content.
 
-    h11 refuses some of what is normalized; what it reads of that, it reads as we do.
+    h11 refuses some responses that are normalized; others it reads as the proxy does.
     """
     try:
         judged = judge_response(request, [data])
@@ -87,22 +88,22 @@ def assert_agreed_response(data: bytes, request: RequestHead) -> None:
         assert (sent.interim, sent.content) == ([judged.status], b"ok")
         return
     head = response_head(data)
-    came = head.buffer[head.end :]
-    content = content_of(judged.framing, came)
+    body = head.buffer[head.end :]
+    content = content_of(judged.framing, body)
     method = request.method.decode()
-    if not has_framing_trailer(judged.framing, came):
-        _assert_read_alike(data, judged, content, method)
+    if not has_framing_trailer(judged.framing, body):
+        _assert_same_reading(data, judged, content, method)
     sent = read_response(delivered(judged), method, is_closed=True)
     assert sent.start[0] == b"%d" % judged.status
     assert sent.content == content
     assert sent.trailing_data == b""
 
 
-def _assert_read_alike(data: bytes, judged: JudgedResponse, content: bytes, method: str) -> None:
+def _assert_same_reading(data: bytes, judged: JudgedResponse, content: bytes, method: str) -> None:
     try:
         parsed = read_response(data, method, judged.framing == UNTIL_CLOSE)
     except h11.RemoteProtocolError:
-        assert not judged.keeps_alive, "h11 refuses what has not been normalized"
+        assert not judged.keeps_alive, "h11 refuses a response that was not normalized"
         return
     assert parsed.start[0] == b"%d" % judged.status
     assert parsed.content == content
@@ -110,7 +111,7 @@ def _assert_read_alike(data: bytes, judged: JudgedResponse, content: bytes, meth
 
 
 def delivered(judged: JudgedResponse) -> bytes:
-    """Return the bytes that the client gets."""
+    """Return the bytes that are sent to the client."""
     body = judged.body
     if judged.coding & WRAP:
         body = (encode_chunk(body) if body else b"") + LAST_CHUNK
@@ -118,7 +119,7 @@ def delivered(judged: JudgedResponse) -> bytes:
 
 
 def assert_agreed_chunks(sent: bytes, content: bytes) -> None:
-    """Fail unless h11 finds this content in a chunked body that was sent on, and nothing else."""
+    """Fail unless h11 reads exactly this content in a forwarded chunked body."""
     parsed = read_response(_CHUNKED_HEAD + sent, "GET", is_closed=False)
     assert parsed.content == content
     assert parsed.trailing_data == b""
@@ -127,11 +128,11 @@ def assert_agreed_chunks(sent: bytes, content: bytes) -> None:
 def assert_raw_chunks_agreed(
     data: bytes, content: bytes, trailing_data: bytes, is_normalized: bool
 ) -> None:
-    """Fail unless h11 finds the same in a chunked body that came; it may refuse a mended one."""
+    """Fail unless h11 reads a received chunked body alike; it may refuse a normalized one."""
     try:
         parsed = read_response(_CHUNKED_HEAD + data, "GET", is_closed=False)
     except h11.RemoteProtocolError:
-        assert is_normalized, "h11 refuses what has not been mended"
+        assert is_normalized, "h11 refuses a body that was not normalized"
         return
     assert parsed.content == content
     assert parsed.trailing_data == trailing_data

@@ -1,4 +1,4 @@
-"""Any bytes become facts or a refusal, and nothing else, and the facts are sound."""
+"""Any bytes become facts or a refusal, without another exception, and the facts are sound."""
 
 from collections.abc import Callable
 
@@ -23,8 +23,8 @@ from tests.helpers.judging import (
 UPGRADE = request_head(
     b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 )
-ANY_REQUEST = cut_up(st.one_of(mutated(requests(), most=8), st.binary()))
-ANY_RESPONSE = cut_up(st.one_of(mutated(responses(), most=8), st.binary()))
+ANY_REQUEST = cut_up(st.one_of(mutated(requests(), max_changes=8), st.binary()))
+ANY_RESPONSE = cut_up(st.one_of(mutated(responses(), max_changes=8), st.binary()))
 STATUSES = {400, 414, 417, 431, 505}
 
 
@@ -50,7 +50,7 @@ def test_any_bytes_become_a_response_or_a_refusal(pieces: list[bytes]) -> None:
     assert error is None or (str(error) and str(error).isascii() and "\n" not in str(error))
 
 
-@given(cut_up(st.one_of(mutated(chunked_bodies(), most=8), st.binary())), st.booleans())
+@given(cut_up(st.one_of(mutated(chunked_bodies(), max_changes=8), st.binary())), st.booleans())
 def test_any_bytes_become_a_chunked_body_or_a_refusal(pieces: list[bytes], unwrap: bool) -> None:
     body = ChunkedBody(CHUNKS, unwrap)
 
@@ -87,7 +87,9 @@ def test_the_facts_of_a_response_are_sound(pieces: list[bytes]) -> None:
         assert_sound(head)
 
 
-@given(st.one_of(mutated(requests(), most=8), mutated(responses(), most=8), st.binary()))
+@given(
+    st.one_of(mutated(requests(), max_changes=8), mutated(responses(), max_changes=8), st.binary())
+)
 def test_every_head_can_be_explained(data: bytes) -> None:
     for explain in (explain_request, explain_response):
         assert explain(data + b"\r\n\r\n").reason

@@ -1,8 +1,8 @@
-"""Exchanges against a model: whose bytes are whose, one answer to a request, nothing in two places.
+"""Exchanges against a model: each request has one response, and no bytes reach another exchange.
 
-Several clients ask several upstreams, each request with a mark of its own that everything about it
-carries, and whatever may happen to a connection happens in between. That an exchange ends once,
-and how little is held meanwhile, is in tests/relay/test_exchange_orders.py.
+Several clients send requests to several upstreams. Each request and its response contain their own
+mark, and any event may happen to a connection in between. tests/relay/test_exchange_orders.py
+tests that an exchange ends once, and how many bytes it holds.
 """
 
 from typing import Final
@@ -17,28 +17,28 @@ from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.upstream.connection import UpstreamConnection
 from tests.helpers.fakes import FakeDial, FakeStream, World
 from tests.helpers.marked import (
-    ANSWERS,
     MARK,
     OWN,
     REQUESTS,
+    RESPONSES,
     ROUTE,
     Peer,
-    answer_with,
     is_whole,
     mark_of,
+    response_with,
 )
 from tests.helpers.script import head
 
-# Whose turn it is: 0 is the last who has come.
+# Which client or upstream: 0 is the newest.
 numbers = st.integers(0, 2)
-# How much of a message comes at once: all of it, up to the middle of most bodies, or so much.
-places = st.one_of(st.just(1000), st.just(60), st.integers(0, 120))
-LEAVES: Final = st.sampled_from(["ends", "breaks"])
+# How many bytes of a message arrive at once: all, up to the middle of most bodies, or any number.
+sizes = st.one_of(st.just(1000), st.just(60), st.integers(0, 120))
+CLOSES: Final = st.sampled_from(["ends", "breaks"])
 READS: Final = st.sampled_from(["stops_reading", "reads_again"])
 
 
 class Exchanges(RuleBasedStateMachine):
-    """Clients, upstreams, and everything that may happen to them."""
+    """Clients, upstreams, and all events that may happen to them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,111 +47,111 @@ class Exchanges(RuleBasedStateMachine):
         self.clients: list[Peer] = []
         self.upstreams: dict[int, Peer] = {}
         self.count = 0
-        # What an upstream gets of each request.
-        self.sent_on: dict[bytes, bytes] = {}
+        # Each request as an upstream receives it.
+        self.forwarded: dict[bytes, bytes] = {}
         # Whether a connection is lost and the proxy may not know yet.
-        self.is_untold = False
+        self.has_unseen_close = False
 
-    # What may happen
+    # Events
 
     @initialize()
     def begin(self) -> None:
-        self.somebody_connects()
-        self.somebody_connects()
+        self.a_client_connects()
+        self.a_client_connects()
 
-    def somebody_connects(self) -> Peer:
+    def a_client_connects(self) -> Peer:
         client = Peer(self.world.client())
         self.clients.append(client)
         return client
 
     @rule(
-        kind=st.sampled_from(sorted(REQUESTS)), which=numbers, most=places, far=st.integers(0, 3),
-        told=st.sampled_from(ANSWERS), told_most=places,
+        name=st.sampled_from(sorted(REQUESTS)), which=numbers, size=sizes,
+        progress=st.integers(0, 3), response=st.sampled_from(RESPONSES), response_size=sizes,
     )  # fmt: skip
-    def a_client_asks(
-        self, kind: str, which: int, most: int, far: int, told: str, told_most: int
+    def a_client_sends_a_request(
+        self, name: str, which: int, size: int, progress: int, response: str, response_size: int
     ) -> None:
-        """Ask; mostly an upstream takes the request then, and answers it in the same step."""
+        """Send a request; usually an upstream receives it in the same step, and responds."""
         client = self.client(which)
         if client.transport.is_over() or client.transport.has_sent_end():
-            client = self.somebody_connects()
-        if client.rest:
+            client = self.a_client_connects()
+        if client.unsent:
             return
-        client.say(self.new_request(client, kind), most)
-        if far > 0:
+        client.send(self.new_request(client, name), size)
+        if progress > 0:
             self.a_dial_ends("succeeds")
-        if far > 1 and self.open_upstreams():
-            self.an_upstream_answers(told, 0, told_most)
+        if progress > 1 and self.open_upstreams():
+            self.an_upstream_responds(response, 0, response_size)
 
-    def new_request(self, client: Peer, kind: str) -> bytes:
+    def new_request(self, client: Peer, name: str) -> bytes:
         self.count += 1
         mark = mark_of(self.count)
-        method, fields, body = REQUESTS[kind]
-        client.asked.append((mark, method))
+        method, fields, body = REQUESTS[name]
+        client.sent_requests.append((mark, method))
         line = f"{method} /{mark.decode()} HTTP/1.1"
         content = body % mark if body else b""
-        kept = [each for each in fields if not each.startswith("Connection:")]
-        self.sent_on[mark] = head(line, "Host: a", *kept) + content
+        kept = [field for field in fields if not field.startswith("Connection:")]
+        self.forwarded[mark] = head(line, "Host: a", *kept) + content
         return head(line, "Host: a", ROUTE, *fields) + content
 
-    @rule(which=numbers, most=places, is_client=st.booleans())
-    def somebody_goes_on(self, which: int, most: int, is_client: bool) -> None:
+    @rule(which=numbers, size=sizes, is_client=st.booleans())
+    def a_peer_sends_more(self, which: int, size: int, is_client: bool) -> None:
         peers = self.clients if is_client else list(map(self.peer, self.open_upstreams()))
-        waiting = [peer for peer in peers if peer.rest]
+        waiting = [peer for peer in peers if peer.unsent]
         if waiting:
             peer = waiting[-1 - which % len(waiting)]
-            # What comes when the next request is there would be its answer.
-            is_due = is_client or len(peer.requests()) == peer.answered
-            peer.say(peer.rest if is_due else b"", most)
+            # Bytes that arrive after the next request would be its response.
+            is_due = is_client or len(peer.requests()) == peer.response_count
+            peer.send(peer.unsent if is_due else b"", size)
 
-    @rule(how=st.sampled_from(["succeeds", "succeeds", "fails", "is_unanswered"]))
-    def a_dial_ends(self, how: str) -> None:
-        """Let the dials end that are under way; others may begin then, and some be given up."""
+    @rule(event=st.sampled_from(["succeeds", "succeeds", "fails", "is_unanswered"]))
+    def a_dial_ends(self, event: str) -> None:
+        """End the current dials; then others may begin, and some may be cancelled."""
         for dial in self.dials():
-            # One whose socket is open cannot be silent any more.
-            if not dial.is_over and (dial.is_opening or how != "is_unanswered"):
-                getattr(dial, how)()
+            # A dial whose socket is open cannot be unanswered.
+            if not dial.is_over and (dial.is_opening or event != "is_unanswered"):
+                getattr(dial, event)()
 
-    @rule(count=st.integers(1, 6), far=st.integers(0, 2))
-    def several_come_at_once(self, count: int, far: int) -> None:
-        """Ask more than may be dialled for, so that some have to wait for the others."""
+    @rule(count=st.integers(1, 6), progress=st.integers(0, 2))
+    def several_requests_come_at_once(self, count: int, progress: int) -> None:
+        """Send more requests than dials are allowed, so that some requests have to wait."""
         for _ in range(count):
-            client = self.somebody_connects()
-            client.say(self.new_request(client, "get"), 1000)
-        if far > 0:
+            client = self.a_client_connects()
+            client.send(self.new_request(client, "get"), 1000)
+        if progress > 0:
             self.a_dial_ends("succeeds")
-        if far > 1 and self.open_upstreams():
-            self.an_upstream_answers("length", 0, 1000)
+        if progress > 1 and self.open_upstreams():
+            self.an_upstream_responds("length", 0, 1000)
 
     @precondition(lambda self: self.open_upstreams())
-    @rule(kind=st.sampled_from(ANSWERS), which=numbers, most=places)
-    def an_upstream_answers(self, kind: str, which: int, most: int) -> None:
+    @rule(name=st.sampled_from(RESPONSES), which=numbers, size=sizes)
+    def an_upstream_responds(self, name: str, which: int, size: int) -> None:
         upstream = self.upstream(which)
-        asked = upstream.requests()
-        if upstream.rest or len(asked) == upstream.answered:
+        requests = upstream.requests()
+        if upstream.unsent or len(requests) == upstream.response_count:
             return
-        upstream.answered = len(asked)
-        [mark, *_] = MARK.findall(asked[-1])
-        is_head = asked[-1].startswith(b"HEAD")
-        upstream.say(answer_with(kind, mark, is_head), most)
-        # What comes by and by may not be there yet when the next request comes.
-        upstream.is_spoilt |= kind == "too-much" and not is_head and not upstream.rest
+        upstream.response_count = len(requests)
+        [mark, *_] = MARK.findall(requests[-1])
+        is_head = requests[-1].startswith(b"HEAD")
+        upstream.send(response_with(name, mark, is_head), size)
+        # Bytes that arrive later may not be there when the next request comes.
+        upstream.has_surplus |= name == "too-much" and not is_head and not upstream.unsent
 
-    @rule(what=READS, which=numbers, is_client=st.booleans())
-    def somebody_reads_or_not(self, what: str, which: int, is_client: bool) -> None:
-        getattr(self.anybody(which, is_client).transport, what)()
+    @rule(event=READS, which=numbers, is_client=st.booleans())
+    def a_peer_reads_or_not(self, event: str, which: int, is_client: bool) -> None:
+        getattr(self.any_peer(which, is_client).transport, event)()
 
-    @rule(what=LEAVES, which=numbers, is_client=st.booleans(), is_told=st.booleans())
-    def somebody_leaves(self, what: str, which: int, is_client: bool, is_told: bool) -> None:
-        getattr(self.anybody(which, is_client).transport, what)()
-        self.is_untold = True
-        if is_told:
+    @rule(event=CLOSES, which=numbers, is_client=st.booleans(), is_seen=st.booleans())
+    def a_peer_closes(self, event: str, which: int, is_client: bool, is_seen: bool) -> None:
+        getattr(self.any_peer(which, is_client).transport, event)()
+        self.has_unseen_close = True
+        if is_seen:
             self.the_loop_runs()
 
     @rule()
     def the_loop_runs(self) -> None:
         self.world.run()
-        self.is_untold = False
+        self.has_unseen_close = False
 
     @rule(seconds=st.sampled_from([1.0, 1.0, 1.0, 11.0, 31.0]))
     def time_passes(self, seconds: float) -> None:
@@ -164,106 +164,108 @@ class Exchanges(RuleBasedStateMachine):
             for timed in list(self.world.context.clients):
                 timed.drain()
 
-    # What has to hold
+    # Invariants
 
     @invariant()
-    def no_byte_is_on_the_wrong_side(self) -> None:
+    def no_byte_reaches_another_exchange(self) -> None:
         for client in self.clients:
-            own = {mark for mark, _ in client.asked}
-            assert set(MARK.findall(client.heard())) <= own
+            own = {mark for mark, _ in client.sent_requests}
+            assert set(MARK.findall(client.received())) <= own
         for upstream in self.upstreams.values():
-            for told in upstream.requests():
-                if b"\r\nUpgrade: " in told:
-                    # From here on it may be a tunnel, and anything may come.
+            for request in upstream.requests():
+                if b"\r\nUpgrade: " in request:
+                    # After it the connection may be a tunnel with any bytes.
                     break
-                [mark] = set(MARK.findall(told))
-                assert self.sent_on[mark].startswith(told)
+                [mark] = set(MARK.findall(request))
+                assert self.forwarded[mark].startswith(request)
 
     @invariant()
-    def nobody_waits_while_a_connection_is_idle(self) -> None:
-        waiters = [one._waiter for one in self.exchanges()]
+    def no_request_waits_while_a_connection_is_idle(self) -> None:
+        waiters = [exchange._waiter for exchange in self.exchanges()]
         idle = len(self.world.context.pool)
-        assert not idle or all(one is None or one.needs_fresh for one in waiters)
+        assert not idle or all(waiter is None or waiter.needs_fresh for waiter in waiters)
 
     @invariant()
-    def whoever_waits_is_dialled_for_or_will_be(self) -> None:
-        waiting = [one for one in self.exchanges() if one._waiter is not None]
+    def a_waiting_request_has_a_dial_or_will_have_one(self) -> None:
+        waiting = [exchange for exchange in self.exchanges() if exchange._waiter is not None]
         assert not waiting or self.dials() or self.world.loop.timers
 
     @invariant()
-    def who_has_said_too_much_is_asked_no_more(self) -> None:
+    def an_upstream_with_surplus_bytes_gets_no_more_requests(self) -> None:
         for upstream in self.upstreams.values():
-            if upstream.is_spoilt:
-                assert len(upstream.requests()) == upstream.answered
+            if upstream.has_surplus:
+                assert len(upstream.requests()) == upstream.response_count
 
     @invariant()
-    def a_request_has_one_answer_at_most_and_its_own(self) -> None:
+    def a_request_has_at_most_one_response_and_its_own(self) -> None:
         for client in self.clients:
-            answers = client.answers()
-            for (mark, _), told in zip(client.asked, answers, strict=False):
-                assert OWN in told or b"X-Mark: " + mark in told
-            for (_, method), told in zip(client.asked, answers[:-1], strict=False):
-                assert is_whole(told, method)
-            # What is no request has an answer too, but one of the proxy's own.
-            assert len(answers) <= len(client.asked) or OWN in answers[-1]
+            requests, responses = client.sent_requests, client.responses()
+            for (mark, _), response in zip(requests, responses, strict=False):
+                assert OWN in response or b"X-Mark: " + mark in response
+            for (_, method), response in zip(requests, responses[:-1], strict=False):
+                assert is_whole(response, method)
+            # Invalid bytes get a response too, which is one of the proxy itself.
+            assert len(responses) <= len(requests) or OWN in responses[-1]
 
-    @precondition(lambda self: not self.is_untold)
+    @precondition(lambda self: not self.has_unseen_close)
     @invariant()
-    def half_an_answer_goes_on_or_is_cut_off(self) -> None:
+    def an_incomplete_response_continues_or_is_aborted(self) -> None:
         for client in self.clients:
-            answers = client.answers()
-            if not answers or client.transport.is_over() or client.transport.has_sent_end():
+            responses = client.responses()
+            if not responses or client.transport.is_over() or client.transport.has_sent_end():
                 continue
-            mark, method = client.asked[min(len(answers), len(client.asked)) - 1]
-            if not is_whole(answers[-1], method):
-                assert any(mark in peer.heard() for peer in map(self.peer, self.open_upstreams()))
+            requests = client.sent_requests
+            mark, method = requests[min(len(responses), len(requests)) - 1]
+            if not is_whole(responses[-1], method):
+                upstreams = map(self.peer, self.open_upstreams())
+                assert any(mark in upstream.received() for upstream in upstreams)
 
-    @precondition(lambda self: not self.is_untold)
+    @precondition(lambda self: not self.has_unseen_close)
     @invariant()
-    def an_upstream_is_idle_or_somebodys_or_closed(self) -> None:
-        open_ones = [each.get_protocol() for each in self.open_upstreams()]
-        connections = [each for each in open_ones if isinstance(each, UpstreamConnection)]
-        owners = [each.owner for each in connections if each.owner is not None]
+    def an_upstream_is_idle_or_in_use_or_closed(self) -> None:
+        protocols = [transport.get_protocol() for transport in self.open_upstreams()]
+        connections = [one for one in protocols if isinstance(one, UpstreamConnection)]
+        owners = [one.owner for one in connections if one.owner is not None]
         assert len(connections) - len(owners) == len(self.world.context.pool)
         assert len(set(map(id, owners))) == len(owners)
 
     # The model
 
     def exchanges(self) -> list[Exchange]:
-        """Return the exchanges that are under way."""
+        """Return the current exchanges."""
         clients = [one for one in self.world.context.clients if isinstance(one, ClientConnection)]
         return [one._exchange for one in clients if one._exchange is not None]
 
     def dials(self) -> list[FakeDial]:
-        """Return the dials that are under way."""
+        """Return the current dials."""
         return [dial for dial in self.world.dials if not dial.is_over]
 
     def open_upstreams(self) -> list[FakeStream]:
         """Return the connections to upstreams that are not closed."""
-        opened = [each for each in self.world.upstreams if not each.is_over()]
-        for each in opened:
-            self.peer(each)
+        opened = [transport for transport in self.world.upstreams if not transport.is_over()]
+        for transport in opened:
+            self.peer(transport)
         return opened
 
     def client(self, which: int) -> Peer:
-        """Return a client, 0 for the last."""
+        """Return a client; 0 is the newest."""
         return self.clients[-1 - which % len(self.clients)]
 
-    def anybody(self, which: int, is_client: bool) -> Peer:
+    def any_peer(self, which: int, is_client: bool) -> Peer:
         """Return a client or an open upstream."""
         return (
             self.client(which) if is_client or not self.open_upstreams() else self.upstream(which)
         )
 
     def upstream(self, which: int) -> Peer:
-        """Return an open upstream, 0 for the last."""
+        """Return an open upstream; 0 is the newest."""
         opened = self.open_upstreams()
         return self.peer(opened[-1 - which % len(opened)])
 
     def peer(self, transport: FakeStream) -> Peer:
-        """Return the upstream behind a transport."""
+        """Return the upstream of a transport."""
         return self.upstreams.setdefault(id(transport), Peer(transport))
 
 
 Exchanges.TestCase.settings = settings(stateful_step_count=120)
-TestExchangesDoWhatTheirModelDoes = Exchanges.TestCase
+TestExchangesEqualTheirModel = Exchanges.TestCase

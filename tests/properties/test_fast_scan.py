@@ -50,14 +50,14 @@ def assert_response_read_alike(data: bytes, limits: HeadLimits) -> None:
         assert facts(fast) == facts(full)
 
 
-@given(st.one_of(mutated(requests(), most=8), st.binary()), LIMITS, AFFIXES)
+@given(st.one_of(mutated(requests(), max_changes=8), st.binary()), LIMITS, AFFIXES)
 def test_they_agree_on_requests(
     data: bytes, limits: HeadLimits, affixes: tuple[bytes, bytes]
 ) -> None:
     assert_request_read_alike(data, limits, affixes)
 
 
-@given(st.one_of(mutated(responses(), most=8), st.binary()), LIMITS)
+@given(st.one_of(mutated(responses(), max_changes=8), st.binary()), LIMITS)
 def test_they_agree_on_responses(data: bytes, limits: HeadLimits) -> None:
     assert_response_read_alike(data, limits)
 

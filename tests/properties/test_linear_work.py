@@ -1,4 +1,4 @@
-"""Work grows with the bytes, not with the pieces they come in: patterns are counted, not timed."""
+"""Work grows with the number of bytes, not of reads; the uses of patterns are counted."""
 
 import re
 from typing import Any
@@ -26,20 +26,20 @@ RULES = ChunkRules(SIZE, SIZE, SIZE, b"x-cmux-")
 
 
 class Work:
-    """How often patterns were asked, and how many bytes lay before them."""
+    """How often patterns were used, and how many bytes they read."""
 
     def __init__(self) -> None:
         self.calls = 0
         self.bytes = 0
 
-    def watch(self, monkeypatch: pytest.MonkeyPatch, place: object, *names: str) -> None:
-        """Count what is asked of the patterns with these names."""
+    def watch(self, monkeypatch: pytest.MonkeyPatch, module: object, *names: str) -> None:
+        """Count the uses of the patterns with these names in a module."""
         for name in names:
-            monkeypatch.setattr(place, name, Watched(getattr(place, name), self))
+            monkeypatch.setattr(module, name, Watched(getattr(module, name), self))
 
 
 class Watched:
-    """A pattern that counts."""
+    """A pattern that counts its uses."""
 
     def __init__(self, pattern: re.Pattern[bytes], work: Work) -> None:
         self.pattern = pattern
@@ -49,29 +49,32 @@ class Watched:
         method = getattr(self.pattern, name)
 
         def counted(data: bytes, start: int = 0, *end: int) -> object:
-            found = method(data, start, *end)
+            result = method(data, start, *end)
             self.work.calls += 1
-            is_match = isinstance(found, re.Match)
-            self.work.bytes += (found.end() if is_match else len(data)) - start
-            return found
+            is_match = isinstance(result, re.Match)
+            self.work.bytes += (result.end() if is_match else len(data)) - start
+            return result
 
         return counted
 
 
 class Searched(bytes):
-    """Bytes that count how far they are searched."""
+    """Bytes that count how many bytes are searched."""
 
-    looked_at = 0
+    searched = 0
 
     def find(self, part: Any, start: Any = 0, end: Any = None, /) -> int:
-        found = super().find(part, start) if end is None else super().find(part, start, end)
-        Searched.looked_at += (len(self) if found < 0 else found + len(part)) - start
-        return found
+        position = super().find(part, start) if end is None else super().find(part, start, end)
+        Searched.searched += (len(self) if position < 0 else position + len(part)) - start
+        return position
 
 
 @pytest.fixture
 def work(monkeypatch: pytest.MonkeyPatch) -> Work:
-    """Count the work of all patterns that see what a peer sends."""
+    """Count the work of all patterns that read bytes of a peer.
+
+    Private names are used, because no public function shows how often a pattern is used.
+    """
     watched = Work()
     watched.watch(monkeypatch, field_lines, "_REQUEST_LINE", "_STATUS_LINE", "_FIELD")
     watched.watch(monkeypatch, explain, "_FIRST_BYTE", "BARE_LF", "_REQUEST_LINE", "_STATUS_LINE")
@@ -82,12 +85,12 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     watched.watch(monkeypatch, normalize, "TOKEN_ONLY")
     watched.watch(monkeypatch, response_body, "CHUNK_LINE", "ANY_CHUNK_LINE")
     watched.watch(monkeypatch, response_body, "ANY_CHUNK_LINE_START")
-    monkeypatch.setattr(Searched, "looked_at", 0)
+    monkeypatch.setattr(Searched, "searched", 0)
     return watched
 
 
 def numbered(line: bytes, size: int = SIZE) -> bytes:
-    """Return lines of so many bytes in all, of which no two are alike, so that none is known."""
+    """Return different lines with that total size, so that none of them is cached."""
     lines = (line[:-2] + b"%06d\r\n" % number for number in range(size // (len(line) + 6)))
     return b"".join(lines)
 
@@ -99,11 +102,11 @@ def test_a_request_head_fed_byte_by_byte_is_read_once(work: Work) -> None:
     for size in range(1, len(data)):
         assert scanner.scan(Searched(data[:size]), size - 1) is None
     assert scanner.scan(Searched(data), len(data) - 1) is not None
-    # Each byte is looked at as it comes, a few of its neighbours with it, and once at the end.
+    # Each byte is read when it arrives, with a few bytes next to it, and once at the end.
     assert work.calls <= len(data) + data.count(b"\n") + 20
     assert work.bytes <= 5 * len(data)
-    # The start line is found anew each time; it has 16 bytes here, and a limit of its own.
-    assert Searched.looked_at <= len(data) * (2 * 16 + 5)
+    # The end of the start line is searched each time; it has 16 bytes here, and its own limit.
+    assert Searched.searched <= len(data) * (2 * 16 + 5)
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\n"], ids=["CRLF", "LF"])
@@ -155,7 +158,7 @@ def test_a_whole_head_is_read_in_one_pass(line: bytes, work: Work) -> None:
     number = section.count(b"\n")
     assert scanner.scan(data, 0) is not None
     assert work.calls <= number + 3
-    # Twice where Connection nominates: the second pass finds what it names.
+    # Twice if Connection nominates fields: the second pass finds them.
     assert work.bytes <= 2 * len(data) + 8 * number
 
 
@@ -187,7 +190,7 @@ def test_a_chunked_body_fed_byte_by_byte_is_read_a_few_times(data: bytes, work: 
     for piece in byte_by_byte(data):
         body.feed(piece, 0)
     assert body.is_done
-    # The first bytes of a size line are judged one by one; 32 of them at most.
+    # The first 32 bytes of a size line are checked one by one.
     assert work.calls <= 2 * len(data)
     assert work.bytes <= 6 * len(data)
 
@@ -215,7 +218,7 @@ def test_loose_chunks_in_one_read_are_not_copied_for_each_other(work: Work) -> N
     body = ResponseChunkedBody(RULES, unwrap=False)
     loose = b"1 \r\nx\r\n" * (SIZE // 6) + b"0\r\n\r\n"
     assert body.feed(loose, 0) == loose.replace(b" ", b"")
-    # A strict match fails at its first blank; a loose one sees its line.
+    # A strict match fails at the first blank; a loose one reads the line.
     assert work.calls <= 2 * (SIZE // 6) + 1
 
 
@@ -227,25 +230,25 @@ def test_a_chunked_body_fed_whole_is_read_once(work: Work) -> None:
     assert work.bytes <= len(data)
 
 
-@pytest.mark.parametrize("said", [b"HTTP/1.1 103 X\r\n\r\n", b"HTTP/1.1 103 X\n\n"])
+@pytest.mark.parametrize("interim", [b"HTTP/1.1 103 X\r\n\r\n", b"HTTP/1.1 103 X\n\n"])
 def test_many_interim_responses_in_one_read_are_not_copied_for_each_other(
-    said: bytes, monkeypatch: pytest.MonkeyPatch
+    interim: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_at = 0
+    scanned = 0
     scan = ResponseScanner.scan
 
     def counted(self: ResponseScanner, data: bytes, searched: int) -> object:
-        nonlocal looked_at
-        looked_at += len(data)
+        nonlocal scanned
+        scanned += len(data)
         return scan(self, data, searched)
 
     monkeypatch.setattr(ResponseScanner, "scan", counted)
     world = World()
     client, upstream = world.ask(get().replace(b"<port>", b"80"))
     final = head("HTTP/1.1 200 OK", f"Content-Length: {SIZE}") + b"x" * SIZE
-    data = said * 5000 + final
+    data = interim * 5000 + final
     upstream.arrives(data)
     assert client.got == head("HTTP/1.1 103 X") * 5000 + final
-    assert len(world.context.pool) == (0 if b"\n\n" in said else 1)
-    # Each is found in a small piece; only the first and the final one see all that has come.
-    assert looked_at <= 5000 * 1024 + 2 * len(data)
+    assert len(world.context.pool) == (0 if b"\n\n" in interim else 1)
+    # Each is found in a small piece; only the first and the final one are given all bytes.
+    assert scanned <= 5000 * 1024 + 2 * len(data)

@@ -1,4 +1,4 @@
-"""A response in looser words means what it means in strict ones, to us and to our clients."""
+"""A loose response is read, and forwarded, as its strict form is."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,14 +21,14 @@ def judged(data: bytes, to_old_client: bool) -> JudgedResponse:
 
 
 def content(response: JudgedResponse, to_old_client: bool) -> bytes:
-    """Return what the client finds in the body."""
+    """Return the content that the client reads."""
     if response.framing != CHUNKED or to_old_client:
         return response.body
     return feed_pieces(response_body(CHUNKED, CHUNKS, unwrap=True), [response.body]).output
 
 
 @given(PAIRS, st.booleans())
-def test_it_has_the_status_and_the_content_of_the_strict_one(
+def test_it_has_the_status_and_content_of_its_strict_form(
     pair: tuple[bytes, bytes], to_old_client: bool
 ) -> None:
     clean, loose = (judged(data, to_old_client) for data in pair)
@@ -39,14 +39,16 @@ def test_it_has_the_status_and_the_content_of_the_strict_one(
 
 
 @given(PAIRS)
-def test_its_fields_are_those_of_the_strict_one(pair: tuple[bytes, bytes]) -> None:
+def test_it_has_the_framing_fields_of_its_strict_form(pair: tuple[bytes, bytes]) -> None:
     clean, loose = (LaxReader(judged(data, False).head) for data in pair)
     assert [int(length) for length in loose.lengths] == [int(length) for length in clean.lengths]
     assert loose.codings == clean.codings
 
 
 @given(PAIRS, st.booleans())
-def test_what_leaves_has_one_reading(pair: tuple[bytes, bytes], to_old_client: bool) -> None:
+def test_the_forwarded_response_has_one_reading(
+    pair: tuple[bytes, bytes], to_old_client: bool
+) -> None:
     assert check_response(pair[1], to_old_client)
 
 
@@ -54,12 +56,12 @@ def test_what_leaves_has_one_reading(pair: tuple[bytes, bytes], to_old_client: b
 def test_its_connection_is_not_used_again(pair: tuple[bytes, bytes]) -> None:
     clean, loose = pair
     if judged(loose, False).keeps_alive:
-        # Nothing was looser than a size line with a clean twin, or nothing at all.
+        # Nothing was loosened.
         assert loose == clean
 
 
 @given(PAIRS, st.lists(st.integers(0, 2000), max_size=8))
-def test_it_is_the_same_however_it_arrives(pair: tuple[bytes, bytes], cuts: list[int]) -> None:
+def test_it_is_read_alike_split_in_any_way(pair: tuple[bytes, bytes], cuts: list[int]) -> None:
     loose = pair[1]
     pieces = split_at(loose, [cut % (len(loose) + 1) for cut in cuts])
     for request in (NEW, OLD, HEAD):

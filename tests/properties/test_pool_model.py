@@ -1,6 +1,6 @@
 """The pool against a model: no connection leased twice, the limits hold, nothing leaks.
 
-Some who find no connection wait: then a connection that is released is theirs.
+A request that finds no connection waits, and gets the next connection that is released.
 """
 
 from hypothesis import settings
@@ -22,7 +22,7 @@ READ_SIZE: ReadSize = WORLD.context.read_size
 
 
 class PoolModel(RuleBasedStateMachine):
-    """Every connection is in use, idle in the model's lists, or closed; never two of them."""
+    """Every connection is in use, idle or closed, and in one list of the model only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,32 +41,36 @@ class PoolModel(RuleBasedStateMachine):
     def count(self) -> int:
         return sum(map(len, self.idle.values()))
 
-    @rule(to=targets)
-    def dial(self, to: Target) -> None:
-        self.connect(to)
+    @rule(upstream=targets)
+    def dial(self, upstream: Target) -> None:
+        self.connect(upstream)
 
-    def connect(self, to: Target) -> None:
-        is_full = len(self.everyone()) >= self.room and self.count() > 0
-        given_up = self.pool.make_room()
-        assert (given_up is not None) is is_full
-        if given_up is not None:
-            assert given_up is self.idle[given_up.target][0]
-            self.forget([given_up])
-        connection = UpstreamConnection(to, self.pool, READ_SIZE)
+    def connect(self, target: Target) -> None:
+        is_full = len(self.open_connections()) >= self.room and self.count() > 0
+        evicted = self.pool.make_room()
+        assert (evicted is not None) is is_full
+        if evicted is not None:
+            assert evicted is self.idle[evicted.target][0]
+            self.forget([evicted])
+        connection = UpstreamConnection(target, self.pool, READ_SIZE)
         transport = FakeStream(WORLD, "upstream")
         transport.set_protocol(connection)
         connection.connection_made(transport)
         self.in_use.append(connection)
 
-    def everyone(self) -> list[UpstreamConnection]:
-        """Return all that are open."""
-        return self.in_use + [each for idle in self.idle.values() for each in idle]
+    def idle_connections(self) -> list[UpstreamConnection]:
+        """Return all idle connections."""
+        return [connection for idle in self.idle.values() for connection in idle]
 
-    @rule(to=targets)
-    def wait_and_take(self, to: Target) -> None:
-        """Wait for a connection that somebody else has, and get it when it is released."""
-        busy = [each for each in self.in_use if each.target == to]
-        if not busy or self.idle[to]:
+    def open_connections(self) -> list[UpstreamConnection]:
+        """Return all open connections."""
+        return self.in_use + self.idle_connections()
+
+    @rule(upstream=targets)
+    def wait_and_take(self, upstream: Target) -> None:
+        """Wait for a connection in use, and get it when it is released."""
+        busy = [connection for connection in self.in_use if connection.target == upstream]
+        if not busy or self.idle[upstream]:
             return
         taken: list[UpstreamConnection] = []
 
@@ -74,18 +78,18 @@ class PoolModel(RuleBasedStateMachine):
             taken.append(connection)
             return True
 
-        target_pool = self.pool.of(to)
+        target_pool = self.pool.of(upstream)
         target_pool.offer = takes
         busy[0].release(self.now)
         target_pool.offer = None
         assert taken == busy[:1]
-        assert self.pool.lease(to) is None
+        assert self.pool.lease(upstream) is None
 
-    @rule(to=targets)
-    def lease(self, to: Target) -> None:
-        leased = self.pool.lease(to)
-        if self.idle[to]:
-            assert leased is self.idle[to].pop()
+    @rule(upstream=targets)
+    def lease(self, upstream: Target) -> None:
+        leased = self.pool.lease(upstream)
+        if self.idle[upstream]:
+            assert leased is self.idle[upstream].pop()
             assert leased not in self.in_use
             self.in_use.append(leased)
         else:
@@ -93,10 +97,10 @@ class PoolModel(RuleBasedStateMachine):
 
     @precondition(lambda self: self.in_use)
     @rule(number=numbers)
-    def give_back(self, number: int) -> None:
+    def release(self, number: int) -> None:
         connection = self.in_use.pop(number % len(self.in_use))
         target = connection.target
-        is_open = len(self.everyone()) + 1
+        is_open = len(self.open_connections()) + 1
         has_room = self.count() < self.total and is_open <= self.room
         connection.release(self.now)
         assert connection.transport.is_closing() is not has_room
@@ -108,16 +112,16 @@ class PoolModel(RuleBasedStateMachine):
 
     @precondition(lambda self: self.count())
     @rule(number=numbers)
-    def die_idle(self, number: int) -> None:
-        everyone = [each for idle in self.idle.values() for each in idle]
-        connection = everyone[number % len(everyone)]
+    def lose_an_idle_connection(self, number: int) -> None:
+        idle_connections = self.idle_connections()
+        connection = idle_connections[number % len(idle_connections)]
         connection.connection_lost(None)
         self.idle[connection.target].remove(connection)
         self.closed.append(connection)
 
     @precondition(lambda self: self.in_use or self.closed)
     @rule(number=numbers)
-    def die_elsewhere(self, number: int) -> None:
+    def lose_another_connection(self, number: int) -> None:
         others = self.in_use + self.closed
         self.pool.discard(others[number % len(others)])
 
@@ -128,18 +132,22 @@ class PoolModel(RuleBasedStateMachine):
     @rule()
     def expire(self) -> None:
         before = self.now - self.idle_seconds
-        old = [each for idle in self.idle.values() for each in idle if each.idle_since <= before]
+        old = [
+            connection for connection in self.idle_connections() if connection.idle_since <= before
+        ]
         expired = self.pool.expired(self.now)
         assert sorted(map(id, expired)) == sorted(map(id, old))
         self.forget(expired)
-        held = ", ".join(f"{to.authority()}: {len(idle)}" for to, idle in self.idle.items() if idle)
-        assert self.counts(repr(self.pool)) == self.counts(held)
+        expected = ", ".join(
+            f"{target.authority()}: {len(idle)}" for target, idle in self.idle.items() if idle
+        )
+        assert self.counts(repr(self.pool)) == self.counts(expected)
 
     @rule()
     def drain(self) -> None:
-        everyone = [each for idle in self.idle.values() for each in idle]
+        idle_connections = self.idle_connections()
         drained = self.pool.drain()
-        assert sorted(map(id, drained)) == sorted(map(id, everyone))
+        assert sorted(map(id, drained)) == sorted(map(id, idle_connections))
         self.forget(drained)
         assert repr(self.pool) == "<Pool 0 idle>"
 
@@ -150,28 +158,26 @@ class PoolModel(RuleBasedStateMachine):
             connection.close()
 
     @staticmethod
-    def counts(shown: str) -> set[str]:
+    def counts(summary: str) -> set[str]:
         """Return the targets that a summary names, each with its number."""
-        inner = shown.partition("(")[2].partition(")")[0] if "(" in shown else shown
+        inner = summary.partition("(")[2].partition(")")[0] if "(" in summary else summary
         return {part for part in inner.split(", ") if part and "idle" not in part}
 
     @invariant()
-    def the_pool_counts_what_is_idle(self) -> None:
+    def the_pool_counts_idle_connections(self) -> None:
         assert len(self.pool) == self.count() <= self.total
 
     @invariant()
-    def the_pool_counts_what_is_open(self) -> None:
-        for to in TARGETS:
-            mine = [each for each in self.everyone() if each.target == to]
-            assert self.pool.of(to).open == len(mine)
+    def the_pool_counts_open_connections(self) -> None:
+        for target in TARGETS:
+            opened = [one for one in self.open_connections() if one.target == target]
+            assert self.pool.of(target).open == len(opened)
 
     @invariant()
-    def every_connection_is_in_one_place(self) -> None:
-        everyone = (
-            self.in_use + self.closed + [each for idle in self.idle.values() for each in idle]
-        )
-        assert len(set(map(id, everyone))) == len(everyone)
+    def every_connection_is_in_one_list(self) -> None:
+        connections = self.in_use + self.closed + self.idle_connections()
+        assert len(set(map(id, connections))) == len(connections)
 
 
 PoolModel.TestCase.settings = settings(stateful_step_count=40)
-TestThePoolDoesWhatItsModelDoes = PoolModel.TestCase
+TestThePoolEqualsItsModel = PoolModel.TestCase

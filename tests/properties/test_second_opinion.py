@@ -1,4 +1,4 @@
-"""Whatever we accept, h11 accepts, with the same boundaries; so also what we send on."""
+"""h11 accepts what the proxy accepts, and what it forwards, with the same boundaries."""
 
 from operator import itemgetter
 
@@ -21,27 +21,27 @@ from tests.helpers.one_reading import HEAD, NEW, OLD
 from tests.helpers.oracle import read_request
 from tests.helpers.second_opinion import accepted, assert_agreed_request, assert_agreed_response
 
-BEHIND = st.sampled_from([b"", b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n", b"\r\n", b"x", b"\x00"])
+TRAILING_DATA = st.sampled_from(
+    [b"", b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n", b"\r\n", b"x", b"\x00"]
+)
 
 
-@given(mutated(requests()), BEHIND)
-def test_h11_reads_requests_as_we_do(data: bytes, trailing_data: bytes) -> None:
+@given(mutated(requests()), TRAILING_DATA)
+def test_h11_reads_requests_alike(data: bytes, trailing_data: bytes) -> None:
     assert_agreed_request(data + trailing_data)
 
 
 @given(mutated(responses()), st.sampled_from([NEW, OLD, HEAD]))
-def test_h11_reads_responses_as_we_do(data: bytes, request: RequestHead) -> None:
+def test_h11_reads_responses_alike(data: bytes, request: RequestHead) -> None:
     assert_agreed_response(data, request)
 
 
 @given(mutated(loosened().map(itemgetter(1))), st.sampled_from([NEW, OLD, HEAD]))
-def test_h11_reads_what_leaves_of_loose_responses_as_we_do(
-    data: bytes, request: RequestHead
-) -> None:
+def test_h11_reads_normalized_responses_alike(data: bytes, request: RequestHead) -> None:
     assert_agreed_response(data, request)
 
 
-def test_h11_reads_messages_with_contested_framing_as_we_do() -> None:
+def test_h11_reads_messages_with_contested_framing_alike() -> None:
     for data in CONTESTED_REQUESTS:
         assert_agreed_request(data)
     for data in CONTESTED_RESPONSES:
@@ -49,8 +49,8 @@ def test_h11_reads_messages_with_contested_framing_as_we_do() -> None:
             assert_agreed_response(data, request)
 
 
-@given(requests(), BEHIND)
-def test_what_is_right_is_accepted_by_both(data: bytes, trailing_data: bytes) -> None:
+@given(requests(), TRAILING_DATA)
+def test_valid_requests_are_accepted_by_both(data: bytes, trailing_data: bytes) -> None:
     judged = accepted(data + trailing_data)
     assert judged is not None
     assert read_request(judged.forwarded).trailing_data == b""
@@ -61,18 +61,18 @@ RESPONSES = [case for case in read_cases("responses/valid") if "request" not in 
 
 
 @pytest.mark.parametrize("case", REQUESTS, ids=names(REQUESTS))
-def test_h11_reads_the_requests_of_the_corpus_as_we_do(case: Case) -> None:
+def test_h11_reads_the_requests_of_the_corpus_alike(case: Case) -> None:
     assert_agreed_request(case.data)
 
 
 @pytest.mark.parametrize("case", RESPONSES, ids=names(RESPONSES))
-def test_h11_reads_the_responses_of_the_corpus_as_we_do(case: Case) -> None:
+def test_h11_reads_the_responses_of_the_corpus_alike(case: Case) -> None:
     for request in (NEW, OLD, HEAD):
         assert_agreed_response(case.data, request)
 
 
-def test_h11_is_the_laxer_of_the_two() -> None:
-    """The second opinion is one-sided: this is accepted there and refused here."""
+def test_h11_is_laxer_than_the_proxy() -> None:
+    """h11 accepts more than the proxy does, so it is compared for accepted messages only."""
     bare_lf = b"GET / HTTP/1.1\nHost: a\nX-Cmux-Port-Internal: 1\n\n"
     assert read_request(bare_lf).start == (b"GET", b"/", b"1.1")
     assert accepted(bare_lf) is None

@@ -1,6 +1,6 @@
-"""What leaves is what came, minus the cuts, plus the additions, in order and byte for byte.
+"""A forwarded head has all lines but the cuts, and the added lines, in order and byte for byte.
 
-The model below is the promise written down once more, line by line and without offsets.
+The model below makes the same head from lines, without offsets.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ HOP_BY_HOP = {
     b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization",
     b"proxy-connection", b"te", b"upgrade",
 }  # fmt: skip
-HANDSHAKE = {b"connection", b"upgrade"}
+UPGRADE_FIELDS = {b"connection", b"upgrade"}
 OPTIONS = {b"close", b"keep-alive", b"upgrade", b""}
 TE = [b"TE: trailers", b"Connection: TE"]
 
 
 @dataclass
 class Lines:
-    """A head as lines, and what they say about this hop."""
+    """A head as lines, and the facts of its hop-by-hop fields."""
 
     start: bytes
     fields: list[bytes]
@@ -85,7 +85,7 @@ def head_of(message: bytes) -> bytes:
 
 
 @given(requests(), st.binary(max_size=5))
-def test_a_plain_request_loses_its_cuts_and_nothing_else(data: bytes, tail: bytes) -> None:
+def test_a_request_loses_only_its_cuts(data: bytes, tail: bytes) -> None:
     head = request_head(data)
     lines = Lines(head_of(data))
     kept = lines.without(HOP_BY_HOP | lines.nominated)
@@ -96,17 +96,17 @@ def test_a_plain_request_loses_its_cuts_and_nothing_else(data: bytes, tail: byte
 
 
 @given(requests(), st.binary(max_size=5))
-def test_another_request_has_its_own_start_and_host(data: bytes, tail: bytes) -> None:
+def test_a_changed_request_has_a_new_start_line_and_host(data: bytes, tail: bytes) -> None:
     head = request_head(data)
-    to = forward_target(head)
-    path = head.target if to is None else to.path
+    target = forward_target(head)
+    path = head.target if target is None else target.path
     lines = Lines(head_of(data))
-    cut = HOP_BY_HOP | lines.nominated | (set() if to is None else {b"host"})
+    cut = HOP_BY_HOP | lines.nominated | (set() if target is None else {b"host"})
     kept = [field for field in lines.without(cut) if not is_internal(field)]
-    added = [] if to is None else [b"Host: " + to.authority]
+    added = [] if target is None else [b"Host: " + target.authority]
     te = TE if lines.accepts_trailers else []
     expected = whole(head.method + b" " + path + b" HTTP/1.1", *added, *kept, *te)
-    assert serialize_changed_request(head, to, False, b"unused", tail) == expected + tail
+    assert serialize_changed_request(head, target, False, b"unused", tail) == expected + tail
 
 
 @given(requests())
@@ -115,62 +115,62 @@ def test_a_request_without_host_gets_one(data: bytes) -> None:
     bare = whole(lines.start, *lines.without({b"host"}))
     head = request_head(bare)
     with_host = serialize_changed_request(head, None, False, b"h:1", b"")
-    start, rest = with_host.split(b"\r\n", 1)
+    start, fields = with_host.split(b"\r\n", 1)
     assert start == head.method + b" " + head.target + b" HTTP/1.1"
     kept = serialize_request(head, b"")[head.line_end :]
-    # An old client's TE means nothing, and an old head never leaves as it is.
+    # The TE of an HTTP/1.0 client is ignored, and its head is always changed.
     kept = kept if head.minor else kept.replace(b"\r\n".join([*TE, b""]), b"")
-    assert rest == b"Host: h:1\r\n" + kept
+    assert fields == b"Host: h:1\r\n" + kept
 
 
 UPGRADE_LINES = (b"Connection: Upgrade", b"UPGRADE: a, b/1", b"upgrade:c", b"connection: upgrade")
 
 
 @given(requests(), st.permutations(UPGRADE_LINES), st.integers(2, 4), st.booleans())
-def test_an_upgrade_keeps_its_handshake(
-    data: bytes, handshake: list[bytes], number: int, absolute: bool
+def test_an_upgrade_keeps_its_fields(
+    data: bytes, upgrade_lines: list[bytes], number: int, absolute: bool
 ) -> None:
     lines = Lines(head_of(data.replace(b" HTTP/1.0\r\n", b" HTTP/1.1\r\n", 1)))
-    for at, line in enumerate(handshake[:number]):
-        lines.fields.insert(at * 2, line)
+    for index, line in enumerate(upgrade_lines[:number]):
+        lines.fields.insert(index * 2, line)
     data = whole(lines.start, *lines.fields)
     lines = Lines(data)
     head = request_head(data)
     assume(requests_upgrade(head))
-    to = ForwardTarget(b"/to", b"new") if absolute else None
-    gone = (HOP_BY_HOP - HANDSHAKE) | lines.nominated | ({b"host"} if absolute else set())
+    target = ForwardTarget(b"/to", b"new") if absolute else None
+    cut = (HOP_BY_HOP - UPGRADE_FIELDS) | lines.nominated | ({b"host"} if absolute else set())
     added = []
     if lines.has_h2c:
-        gone.add(b"upgrade")
+        cut.add(b"upgrade")
         added = [b"Upgrade: " + b", ".join(lines.protocols)]
     if lines.accepts_trailers:
         added += [b"TE: trailers", b"Connection: upgrade, TE"]
     elif lines.nominated:
         added += [b"Connection: upgrade"]
     if added:
-        gone.add(b"connection")
-    kept = [field for field in lines.without(gone) if not is_internal(field)]
+        cut.add(b"connection")
+    kept = [field for field in lines.without(cut) if not is_internal(field)]
     host = [b"Host: new"] if absolute else []
     path = b"/to" if absolute else head.target
     expected = whole(head.method + b" " + path + b" HTTP/1.1", *host, *kept, *added)
-    assert serialize_changed_request(head, to, True, b"unused", b"") == expected
+    assert serialize_changed_request(head, target, True, b"unused", b"") == expected
 
 
 @given(responses(), st.integers(0, 7), st.booleans(), st.binary(max_size=5))
-def test_a_response_loses_its_cuts_and_gains_the_additions(
+def test_a_response_loses_its_cuts_and_gets_the_added_lines(
     data: bytes, coding: int, is_old: bool, tail: bytes
 ) -> None:
     head = response_head(data)
-    # Where the blank before an absent reason phrase is missing, the scanner has put it there.
+    # If the space before an absent reason phrase is missing, the scanner has added it.
     lines = Lines(head_of(head.buffer))
     is_coded = head.fields.transfer_encoding is not None
     unwrap = bool(coding & 4) and is_coded
-    gone = HOP_BY_HOP | lines.nominated | ({b"transfer-encoding"} if unwrap else set())
+    cut = HOP_BY_HOP | lines.nominated | ({b"transfer-encoding"} if unwrap else set())
     upgrade = []
     if head.status == 426 and head.fields.upgrade is not None:
-        gone.remove(b"upgrade")
+        cut.remove(b"upgrade")
         upgrade = [b"Connection: upgrade"]
-    kept = lines.without(gone)
+    kept = lines.without(cut)
     version = b"1.0" if is_old else b"1.1"
     added = coding_field_lines(request_head(b"GET / HTTP/" + version + b"\r\n\r\n"), coding)
     expected = whole(b"HTTP/1.1" + lines.start[8:], *kept, *upgrade, *added.split(b"\r\n")[:-1])

@@ -1,4 +1,4 @@
-"""However the same bytes are split, the same is learned, forwarded and refused."""
+"""Bytes that are split in any way give the same facts, forwarded bytes and refusals."""
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ from tests.helpers.judging import CHUNKS, judge_request, judge_response, request
 
 GET = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 OLD_GET = request_head(b"GET / HTTP/1.0\r\n\r\n")
-# Small enough for what is generated to reach them.
+# Small enough that generated messages reach them.
 SMALL = HeadLimits(start_line=24, section=120, fields=6)
 SMALL_REQUESTS = RequestScanner(SMALL, ReservedFields(b"x-cmux-", b"-internal"))
 SMALL_RESPONSES = ResponseScanner(SMALL)
@@ -42,7 +42,7 @@ SMALL_CHUNKS = ChunkRules(line=8, extensions=12, trailers=40, reserved_prefix=b"
 
 
 class Refused:
-    """Any refusal: which of several faults is met first may depend on the split."""
+    """Any refusal, because the split may decide which of several faults is found first."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Refused)
@@ -74,13 +74,13 @@ def body_outcome(pieces: list[bytes], rules: ChunkRules, unwrap: bool) -> object
 
 
 def assert_same(outcome: object, whole: object, is_finished: bool) -> None:
-    """What is still unfinished may be refused earlier when it arrives in small pieces."""
+    """Assert equality; an unfinished message may be refused earlier in small pieces."""
     if is_finished or outcome != Refused():
         assert outcome == whole
 
 
 @given(cut_up(mutated(requests())))
-def test_a_request_is_judged_alike(pieces: list[bytes]) -> None:
+def test_a_request_has_the_same_result(pieces: list[bytes]) -> None:
     data = b"".join(pieces)
     whole = request_outcome([data])
     judged = whole[0] if isinstance(whole, tuple) else None
@@ -90,7 +90,7 @@ def test_a_request_is_judged_alike(pieces: list[bytes]) -> None:
 
 
 @given(cut_up(mutated(responses())), st.booleans())
-def test_a_response_is_judged_alike(pieces: list[bytes], to_old_client: bool) -> None:
+def test_a_response_has_the_same_result(pieces: list[bytes], to_old_client: bool) -> None:
     data = b"".join(pieces)
     whole = response_outcome([data], to_old_client)
     is_finished = whole == Refused() or getattr(whole, "is_complete", False)
@@ -100,7 +100,9 @@ def test_a_response_is_judged_alike(pieces: list[bytes], to_old_client: bool) ->
 
 @pytest.mark.parametrize("rules", [CHUNKS, SMALL_CHUNKS], ids=["usual limits", "small limits"])
 @given(pieces=cut_up(mutated(chunked_bodies())), unwrap=st.booleans())
-def test_a_chunked_body_is_read_alike(rules: ChunkRules, pieces: list[bytes], unwrap: bool) -> None:
+def test_a_chunked_body_has_the_same_result(
+    rules: ChunkRules, pieces: list[bytes], unwrap: bool
+) -> None:
     data = b"".join(pieces)
     whole = body_outcome([data], rules, unwrap)
     is_finished = whole == Refused() or (isinstance(whole, Fed) and whole.is_done)
@@ -109,8 +111,8 @@ def test_a_chunked_body_is_read_alike(rules: ChunkRules, pieces: list[bytes], un
 
 
 @given(cut_up(chunked_bodies()))
-def test_unwrapping_takes_away_the_chunks_and_nothing_else(pieces: list[bytes]) -> None:
-    """The content of what is forwarded is the content of what came."""
+def test_unwrapping_removes_only_the_chunks(pieces: list[bytes]) -> None:
+    """The forwarded body and the received one have the same content."""
     forwarded = feed_pieces(ChunkedBody(CHUNKS, unwrap=False), pieces)
     content = feed_pieces(ChunkedBody(CHUNKS, unwrap=True), pieces)
     again = feed_pieces(ChunkedBody(CHUNKS, unwrap=True), [forwarded.output])
@@ -135,12 +137,12 @@ def assert_scanned_alike(scanner: Scanner[H], pieces: list[bytes]) -> None:
 
 
 @given(cut_up(mutated(requests())))
-def test_small_limits_hold_for_requests_however_they_arrive(pieces: list[bytes]) -> None:
+def test_small_limits_hold_for_requests_split_in_any_way(pieces: list[bytes]) -> None:
     assert_scanned_alike(SMALL_REQUESTS, pieces)
 
 
 @given(cut_up(mutated(responses())))
-def test_small_limits_hold_for_responses_however_they_arrive(pieces: list[bytes]) -> None:
+def test_small_limits_hold_for_responses_split_in_any_way(pieces: list[bytes]) -> None:
     assert_scanned_alike(SMALL_RESPONSES, pieces)
 
 

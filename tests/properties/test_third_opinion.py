@@ -1,7 +1,7 @@
-"""Whatever we send on, httptools reads as the one message that was meant, or refuses.
+"""httptools reads every forwarded message as the proxy does, or refuses it.
 
-It is the parser of Node.js, so this is how a large part of the upstreams and of the clients read.
-It refuses some of what the RFCs allow; the reasons are listed here, and another one fails.
+It is the parser of Node.js, so many upstreams and clients read messages in this way. It refuses
+some messages that the RFCs allow; the reasons are listed here, and any other reason fails.
 """
 
 import httptools
@@ -33,12 +33,12 @@ from tests.helpers.judging import (
 )
 from tests.helpers.llhttp import requests_in, responses_in
 
-NEXT = b"GET /behind HTTP/1.1\r\nHost: b\r\n\r\n"
-NEXT_ANSWER = b"HTTP/1.1 299 Behind\r\nContent-Length: 0\r\n\r\n"
+NEXT = b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n"
+NEXT_RESPONSE = b"HTTP/1.1 299 Next\r\nContent-Length: 0\r\n\r\n"
 NEW = request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 OLD = request_head(b"GET / HTTP/1.0\r\n\r\n")
 
-# It knows the methods that are registered, and some of other protocols.
+# It accepts registered methods, and some of other protocols.
 KNOWN_REFUSALS = (
     "Invalid method encountered",
     "Expected HTTP/, RTSP/ or ICE/",
@@ -58,31 +58,31 @@ def accepted(data: bytes) -> JudgedRequest | None:
 
 
 def content_of(framing: int, data: bytes) -> bytes:
-    """Return what is inside the body's bytes."""
+    """Return the content of a body."""
     return feed_pieces(response_body(framing, CHUNKS, unwrap=True), [data]).output
 
 
 def check_request(data: bytes) -> bool:
-    """Return whether httptools has read it; fail if it has read something else."""
+    """Return whether httptools accepts it; fail if it reads another message."""
     judged = accepted(data)
     if judged is None:
         return False
     try:
-        seen = requests_in(judged.forwarded + NEXT)
+        messages = requests_in(judged.forwarded + NEXT)
     except httptools.HttpParserError as error:
         if str(error).startswith(KNOWN_REFUSALS):
             return False
         raise
     method, target, _version = judged.forwarded.split(b"\r\n")[0].split(b" ")
-    assert seen.starts == [(method, target, b"1.1"), (b"GET", b"/behind", b"1.1")]
-    assert seen.contents == [content_of(judged.framing, data[judged.head.end :]), b""]
-    assert seen.ended == 2
-    assert not any(name.startswith(b"x-cmux-port") for name, _ in seen.fields[0])
+    assert messages.starts == [(method, target, b"1.1"), (b"GET", b"/next", b"1.1")]
+    assert messages.contents == [content_of(judged.framing, data[judged.head.end :]), b""]
+    assert messages.ended == 2
+    assert not any(name.startswith(b"x-cmux-port") for name, _ in messages.fields[0])
     return True
 
 
 def check_response(data: bytes, to_old_client: bool) -> bool:
-    """Return whether httptools has read it; fail if it has read something else."""
+    """Return whether httptools accepts it; fail if it reads another message."""
     try:
         judged = judge_response(OLD if to_old_client else NEW, [data])
     except BadMessage:
@@ -93,11 +93,11 @@ def check_response(data: bytes, to_old_client: bool) -> bool:
     body = judged.body
     if judged.coding & WRAP:
         body = (encode_chunk(body) if body else b"") + LAST_CHUNK
-    # An old client is told to close, so nothing may follow.
-    seen = responses_in(judged.head + body + (b"" if to_old_client else NEXT_ANSWER))
-    assert seen.starts[0] == (b"%d" % judged.status, b"1.1")
-    assert seen.contents[0] == content
-    assert [start[0] for start in seen.starts[1:]] == ([] if to_old_client else [b"299"])
+    # The connection of an HTTP/1.0 client closes, so no response may follow.
+    messages = responses_in(judged.head + body + (b"" if to_old_client else NEXT_RESPONSE))
+    assert messages.starts[0] == (b"%d" % judged.status, b"1.1")
+    assert messages.contents[0] == content
+    assert [start[0] for start in messages.starts[1:]] == ([] if to_old_client else [b"299"])
     return True
 
 
@@ -106,16 +106,16 @@ def _content(framing: int, body: bytes) -> bytes:
 
 
 @given(mutated(requests()))
-def test_httptools_reads_the_one_request_that_was_meant(data: bytes) -> None:
+def test_httptools_reads_one_request(data: bytes) -> None:
     check_request(data)
 
 
 @given(mutated(responses()), st.booleans())
-def test_httptools_reads_the_one_response_that_was_meant(data: bytes, to_old_client: bool) -> None:
+def test_httptools_reads_one_response(data: bytes, to_old_client: bool) -> None:
     check_response(data, to_old_client)
 
 
-def test_httptools_reads_what_we_send_on_of_contested_framing() -> None:
+def test_httptools_reads_forwarded_messages_with_contested_framing() -> None:
     assert [data for data in CONTESTED_REQUESTS if check_request(data)]
     for to_old_client in (False, True):
         assert [data for data in CONTESTED_RESPONSES if check_response(data, to_old_client)]
@@ -127,19 +127,19 @@ REFUSED = {"methods-are-tokens", "methods-know-case"}
 
 
 @pytest.mark.parametrize("case", REQUESTS, ids=names(REQUESTS))
-def test_httptools_reads_the_requests_of_the_corpus_as_meant(case: Case) -> None:
+def test_httptools_reads_the_requests_of_the_corpus(case: Case) -> None:
     assert check_request(case.data) is (case.name not in REFUSED)
 
 
 @pytest.mark.parametrize("case", RESPONSES, ids=names(RESPONSES))
-def test_httptools_reads_the_responses_of_the_corpus_as_meant(case: Case) -> None:
+def test_httptools_reads_the_responses_of_the_corpus(case: Case) -> None:
     check_response(case.data, to_old_client=False)
     check_response(case.data, to_old_client=True)
 
 
-def test_httptools_sees_what_is_wrong() -> None:
-    """The third opinion is one: it refuses two framings, and finds the second of two requests."""
+def test_httptools_detects_ambiguous_messages() -> None:
+    """It refuses two framings, and finds the second of two requests."""
     both = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
     with pytest.raises(httptools.HttpParserError):
         requests_in(both + b"0\r\n\r\n")
-    assert [start[1] for start in requests_in(NEXT + NEXT).starts] == [b"/behind", b"/behind"]
+    assert [start[1] for start in requests_in(NEXT + NEXT).starts] == [b"/next", b"/next"]

@@ -1,6 +1,6 @@
-"""The attacks that have names, as bytes; two files try them, without sockets and with.
+"""The known attacks as bytes; they are used with sockets and without.
 
-An attack carries a second request where one reader would see a body and another a request.
+An attack contains bytes that one reader reads as a body, and another as a second request.
 """
 
 HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -26,17 +26,17 @@ BOTH_FRAMINGS = {
     "CL.CL list": (b"Content-Length: 5, 5\r\n",),
 }
 
-# A coding that some readers take for chunked and others for none.
+# Codings that some readers read as chunked, and others ignore.
 CODINGS = {
     "upper case name, two values": b"TRANSFER-ENCODING: x, chunked\r\n",
     "vertical tab": b"Transfer-Encoding: \x0bchunked\r\n",
     "tab": b"Transfer-Encoding:\tchunked\r\n",
-    "tab behind": b"Transfer-Encoding: chunked\t\r\n",
-    "blank behind": b"Transfer-Encoding: chunked \r\n",
+    "tab after": b"Transfer-Encoding: chunked\t\r\n",
+    "blank after": b"Transfer-Encoding: chunked \r\n",
     "form feed": b"Transfer-Encoding:\x0cchunked\r\n",
     "no-break space": b"Transfer-Encoding: \xa0chunked\r\n",
-    "NUL behind": b"Transfer-Encoding: chunked\x00\r\n",
-    "CR behind": b"Transfer-Encoding: chunked\r\r\n",
+    "NUL after": b"Transfer-Encoding: chunked\x00\r\n",
+    "CR after": b"Transfer-Encoding: chunked\r\r\n",
     "quoted": b'Transfer-Encoding: "chunked"\r\n',
     "parameter": b"Transfer-Encoding: chunked;a=b\r\n",
     "trailing comma": b"Transfer-Encoding: chunked,\r\n",
@@ -56,7 +56,7 @@ CODINGS = {
     "empty": b"Transfer-Encoding:\r\n",
 }
 
-# A length that some readers take for a number and others for none, or for another.
+# Lengths that some readers read as a number, and others ignore or read as another number.
 LENGTHS = {
     "plus": b"+5",
     "minus": b"-5",
@@ -90,7 +90,7 @@ CHUNKED_BODIES = {
     "last line ends in LF": b"0\r\n\n" + HIDDEN,
     "size with quotes": b'"0"\r\n\r\n' + HIDDEN,
     "no size": b"\r\n\r\n" + HIDDEN,
-    "size behind a semicolon": b";0\r\n\r\n" + HIDDEN,
+    "size after a semicolon": b";0\r\n\r\n" + HIDDEN,
     "extension without a name": b"0;\r\n\r\n" + HIDDEN,
     "extension with a quoted LF": b'0;a="\n"\r\n\r\n' + HIDDEN,
     "extension with a quoted CRLF": b'0;a="\r\n\r\n' + HIDDEN + b'"\r\n\r\n',
@@ -106,7 +106,7 @@ LINES = {
     "Host twice": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n",
     "Host of two": b"GET / HTTP/1.1\r\nHost: a, b\r\n",
     "Host with user": b"GET / HTTP/1.1\r\nHost: a@b\r\n",
-    "Host behind LF": b"GET / HTTP/1.1\r\nA: 1\nHost: b\r\nHost: a\r\n",
+    "Host after LF": b"GET / HTTP/1.1\r\nA: 1\nHost: b\r\nHost: a\r\n",
     "two versions": b"GET / HTTP/1.1 HTTP/1.0\r\nHost: a\r\n",
     "no version": b"GET /\r\nHost: a\r\n",
     "tab for a blank": b"GET\t/\tHTTP/1.1\r\nHost: a\r\n",
@@ -134,7 +134,7 @@ LINES = {
     "HTTP/2": b"PRI * HTTP/2.0\r\n",
 }
 
-# Names that some readers take for those that frame a message.
+# Names that some readers read as the name of a framing field.
 NAMES = {
     "NUL in a name": b"Transfer\x00-Encoding: chunked\r\n",
     "tab in a name": b"Content\tLength: 0\r\n",
@@ -154,21 +154,21 @@ NAMES = {
 NOMINATED = ["Content-Length", "Transfer-Encoding", "Host", "X-Cmux-Port-Internal", "x-cmux-a"]
 
 
-# Answers that are ambiguous, as heads without their blank line.
-ANSWERS = {
+# Ambiguous responses, as heads without their blank line.
+AMBIGUOUS_RESPONSES = {
     "CL.CL": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + LENGTH,
     "CL.CL beside TE": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + LENGTH + CODING,
     "CL.CL in a list": b"HTTP/1.1 200 OK\r\nContent-Length: 0, 5\r\n",
     "TE.TE": b"HTTP/1.1 200 OK\r\n" + CODING + CODING,
-    "length behind a bare CR": b"HTTP/1.1 200 OK\r\nA: 1\r" + LENGTH,
+    "length after a bare CR": b"HTTP/1.1 200 OK\r\nA: 1\r" + LENGTH,
     "folded coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding:\r\n chunked\r\n" + LENGTH,
     "folded length": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n 5\r\n",
     "folded before the first field": b"HTTP/1.1 200 OK\r\n " + LENGTH,
     "blank before the colon": b"HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n" + LENGTH,
-    "a switch unasked": b"HTTP/1.1 101 X\r\nUpgrade: a\r\nConnection: upgrade\r\n",
+    "an unrequested switch": b"HTTP/1.1 101 X\r\nUpgrade: a\r\nConnection: upgrade\r\n",
 }
 
-# What services send that has one reading by a standard, and what leaves of it, both without the
+# Responses of services that an RFC gives one reading, and the forwarded responses, both without the
 # blank line.
 _OK = b"HTTP/1.1 200 OK\r\n"
 _NO_CONTENT = b"HTTP/1.1 204 No Content\r\n"
@@ -179,7 +179,7 @@ NORMALIZED = {
     "coding of HTTP/1.0": (b"HTTP/1.0 200 OK\r\n" + CODING, _OK + CODING),
     "CL.CL same": (_OK + LENGTH + LENGTH, _OK + LENGTH),
     "CL.CL same, in a list": (_OK + LENGTH[:-2] + b", " + LENGTH[16:], _OK + LENGTH),
-    "length behind a bare LF": (_OK + b"A: 1\n" + LENGTH, _OK + b"A: 1\r\n" + LENGTH),
+    "length after a bare LF": (_OK + b"A: 1\n" + LENGTH, _OK + b"A: 1\r\n" + LENGTH),
     "length in a fold": (_OK + b"A: 1\r\n " + LENGTH + CODING, _OK + b"A: 1 " + LENGTH + CODING),
     "length nominated away": (_OK + b"Connection: content-length\r\n" + LENGTH, _OK + LENGTH),
     "no list in Connection": (_OK + b"Connection: a b; c=d\r\n" + LENGTH, _OK + LENGTH),

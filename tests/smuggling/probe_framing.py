@@ -1,4 +1,4 @@
-"""Cases of the public corpus about framing: lengths, codings, chunks, what hides behind them."""
+"""Cases of the public corpus about framing: lengths, codings, chunks, hidden requests."""
 
 from tests.smuggling.probe import Probe, get, request
 
@@ -37,7 +37,7 @@ def _two_lengths() -> bytes:
     return request(b"Content-Length: 4\r\nContent-Length: %d\r\n" % len(body), body)
 
 
-# Refused by 400 or a close, and by nothing else.
+# Refused by 400 or a close only.
 REFUSED = [
     ("SMUG-DUPLICATE-CL", "9110 8.6", _length(b"5\r\nContent-Length: 10", b"helloworld")),
     ("SMUG-TE-SP-BEFORE-COLON", "9112 5", _coding(b"Transfer-Encoding : chunked")),
@@ -90,7 +90,7 @@ REFUSED = [
     ("NORM-TAB-IN-NAME", "9112 5", _length(b"11\r\nContent\tLength: 99", b"hello world")),
 ]
 
-# The same, where 501 (or 431) will do too.
+# The same, or refused by 501 (or 431).
 REFUSED_OTHERWISE = [
     ("SMUG-TE-XCHUNKED", "9112 6.1", _coding(b"Transfer-Encoding: xchunked"), 501),
     ("SMUG-TE-IDENTITY", "9112 7", _coding(b"Transfer-Encoding: identity"), 501),
@@ -103,7 +103,7 @@ REFUSED_OTHERWISE = [
     ),
 ]
 
-# Refusing is best, and taking it as what the RFC says is within it.
+# A refusal passes; an accepted request that follows the RFC warns.
 EITHER = [
     (
         "SMUG-CL-TE-BOTH",
@@ -133,7 +133,7 @@ EITHER = [
     ),
 ]
 
-# One answer at the most, and the connection ends: what hides behind is never a request.
+# At most one response, and the connection closes: the hidden bytes are never a request.
 _FOLDED = b"Transfer-Encoding:\r\n chunked\r\n"
 _N = b"Content-Length: <n>\r\n"
 ONE_ANSWER: list[tuple[str, str, tuple[bytes, ...]]] = [
@@ -222,7 +222,7 @@ TAKEN = [
     ),
 ]
 
-# Bodies that do not end: no answer may take them for whole.
+# Bodies that do not end: no response may treat them as complete.
 UNFINISHED = [
     ("COMP-POST-CL-UNDERSEND", "9112 6.2", _length(b"10")),
     ("COMP-CHUNKED-NO-FINAL", "9112 7.1", _chunks(b"5\r\nhello\r\n")),
@@ -233,7 +233,7 @@ FRAMING = [
     *(Probe(name, rfc, (data,)) for name, rfc, data in REFUSED),
     *(Probe(name, rfc, (data,), (400, other)) for name, rfc, data, other in REFUSED_OTHERWISE),
     *(Probe(name, rfc, (data,), warns=(200,)) for name, rfc, data in EITHER),
-    *(Probe(name, rfc, steps, one_answer=True) for name, rfc, steps in ONE_ANSWER),
+    *(Probe(name, rfc, steps, one_response=True) for name, rfc, steps in ONE_ANSWER),
     *(
         Probe(name, rfc, (data,), (200,), may_close=False, content=content)
         for name, rfc, data, content in TAKEN

@@ -48,7 +48,7 @@ REFUSED = [
     ("MAL-LONG-METHOD", "9112 3", get(start=b"A" * 100_000 + b" / HTTP/1.1")),
 ]
 
-# Refusing is best, and taking it is within the RFC.
+# A refusal passes; accepting the request follows the RFC and warns.
 EITHER = [
     (
         "RFC9112-2.2-BARE-LF-REQUEST-LINE",
@@ -74,7 +74,7 @@ EITHER = [
     ("MAL-URL-PERCENT-CRLF", "", get(start=b"GET /%0d%0aX:%20a HTTP/1.1")),
 ]
 
-# What never has to be answered.
+# Requests that need no response.
 GARBAGE = [
     ("MAL-BINARY-GARBAGE", "9112 2.2", _GARBAGE, ()),
     ("MAL-INCOMPLETE-REQUEST", "9112 2.2", get(b"X-Test: value")[:-2], ()),
@@ -113,7 +113,7 @@ OTHERS = [
         (get(b"Connection: close\r\n"),),
         (200,),
         may_close=False,
-        one_answer=True,
+        one_response=True,
     ),
     Probe(
         "COMP-HTTP10-DEFAULT-CLOSE",
@@ -121,9 +121,9 @@ OTHERS = [
         (get(start=b"GET / HTTP/1.0"),),
         (200,),
         may_close=False,
-        one_answer=True,
+        one_response=True,
     ),
-    # The upstream here grants every upgrade that it sees; one that is none must not get there.
+    # The upstream grants every upgrade that it receives, so an invalid one must not be forwarded.
     Probe("COMP-UPGRADE-MISSING-CONN", "9110 7.8", (get(_SWITCH),), (200, 400)),
     Probe(
         "COMP-UPGRADE-HTTP10",

@@ -1,4 +1,4 @@
-"""The attacks that have names: each is refused, or is read as the one thing that it says."""
+"""The known attacks: each is refused, or read in one way."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from cmux_proxy.http1.errors import BadMessage
 from tests.helpers.feeding import ways_to_split
 from tests.helpers.judging import judge_request, judge_response, request_head
 from tests.smuggling.attacks import (
-    ANSWERS,
+    AMBIGUOUS_RESPONSES,
     BOTH_FRAMINGS,
     CHUNKED_BODIES,
     CHUNKS,
@@ -71,24 +71,24 @@ def test_a_coding_of_http10_is_refused() -> None:
     assert_refused(attack(CODING).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
 
 
-# What is accepted has one meaning
+# Accepted messages have one reading
 
 
-def test_a_hidden_request_behind_a_length_is_content() -> None:
+def test_a_hidden_request_in_a_length_is_content() -> None:
     judged = judge_request([attack(LENGTH)])
     assert judged is not None
     assert judged.forwarded.endswith(b"\r\n\r\n" + CHUNKS)
     assert judged.trailing_data == b""
 
 
-def test_a_hidden_request_behind_the_last_chunk_is_the_next_request() -> None:
+def test_a_hidden_request_after_the_last_chunk_is_the_next_request() -> None:
     judged = judge_request([attack(CODING)])
     assert judged is not None
     assert judged.forwarded.endswith(b"\r\n\r\n0\r\n\r\n")
     assert judged.trailing_data == HIDDEN
 
 
-def test_a_hidden_request_behind_no_framing_is_the_next_request() -> None:
+def test_a_hidden_request_after_no_framing_is_the_next_request() -> None:
     judged = judge_request([attack(body=HIDDEN)])
     assert judged is not None
     assert judged.trailing_data == HIDDEN
@@ -103,7 +103,7 @@ def test_a_trailer_cannot_frame_or_route() -> None:
     assert judged.forwarded.endswith(b"\r\n\r\n0\r\nA: 1\r\n\r\n")
 
 
-def test_the_destination_in_a_target_is_the_one_in_host() -> None:
+def test_the_authority_of_a_target_replaces_host() -> None:
     data = b"GET http://b/ HTTP/1.1\r\nHost: a\r\nX-Cmux-Port-Internal: 1\r\n\r\n"
     judged = judge_request([data])
     assert judged is not None
@@ -113,8 +113,8 @@ def test_the_destination_in_a_target_is_the_one_in_host() -> None:
 
 @pytest.mark.parametrize("connection", [b"Upgrade, HTTP2-Settings", b"Upgrade", b"close"])
 @pytest.mark.parametrize("upgrade", [b"h2c", b"H2C", b", h2c ,"])
-def test_an_upgrade_to_http2_does_not_travel(connection: bytes, upgrade: bytes) -> None:
-    """In the tunnel that it opens, requests would pass routing and tokens by."""
+def test_an_upgrade_to_http2_is_not_forwarded(connection: bytes, upgrade: bytes) -> None:
+    """Requests in its tunnel would bypass routing and tokens."""
     lines = b"Connection: %b\r\nUpgrade: %b\r\nHTTP2-Settings: AAMAAABk\r\n"
     judged = judge_request([attack(lines % (connection, upgrade), body=b"")])
     assert judged is not None
@@ -122,12 +122,12 @@ def test_an_upgrade_to_http2_does_not_travel(connection: bytes, upgrade: bytes) 
     assert judged == judge_request([attack(b"Connection: %b\r\n" % connection, body=b"")])
 
 
-# Answers
+# Responses
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-@pytest.mark.parametrize("head", ANSWERS.values(), ids=ANSWERS)
-def test_an_ambiguous_answer_is_refused(head: bytes, method: str) -> None:
+@pytest.mark.parametrize("head", AMBIGUOUS_RESPONSES.values(), ids=AMBIGUOUS_RESPONSES)
+def test_an_ambiguous_response_is_refused(head: bytes, method: str) -> None:
     request = request_head(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     for pieces in ways_to_split(head + b"\r\n" + CHUNKS):
         with pytest.raises(BadMessage):
@@ -138,12 +138,12 @@ def test_an_ambiguous_answer_is_refused(head: bytes, method: str) -> None:
     ("method", "status", "fields"),
     [("HEAD", 200, LENGTH), ("GET", 304, LENGTH), ("GET", 204, b""), ("HEAD", 200, CODING)],
 )
-def test_what_follows_an_answer_without_body_is_not_its_own(
+def test_bytes_after_a_response_without_body_do_not_belong_to_it(
     method: str, status: int, fields: bytes
 ) -> None:
     request = request_head(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-    answer = b"HTTP/1.1 %d X\r\n" % status + fields + b"\r\n"
-    judged = judge_response(request, [answer + b"HTTP/1.1 200 OK\r\n\r\n"])
+    response = b"HTTP/1.1 %d X\r\n" % status + fields + b"\r\n"
+    judged = judge_response(request, [response + b"HTTP/1.1 200 OK\r\n\r\n"])
     assert judged is not None
-    assert judged.head + judged.body == answer
+    assert judged.head + judged.body == response
     assert judged.trailing_data == b"HTTP/1.1 200 OK\r\n\r\n"

@@ -1,4 +1,4 @@
-"""What leaves is read in one way only, by the strictest and by the laxest of readers."""
+"""Strict and lax readers read a forwarded message in the same way."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ from tests.helpers.one_reading import (
 
 
 @given(mutated(requests()))
-def test_a_request_that_is_sent_on_has_one_reading(data: bytes) -> None:
+def test_a_forwarded_request_has_one_reading(data: bytes) -> None:
     check_request(data)
 
 
@@ -37,17 +37,17 @@ def test_a_response_with_contested_framing_has_one_reading_or_none() -> None:
 
 
 @given(requests())
-def test_requests_that_nothing_is_wrong_with_are_sent_on(data: bytes) -> None:
+def test_valid_requests_are_forwarded(data: bytes) -> None:
     assert check_request(data)
 
 
 @given(mutated(responses()), st.booleans())
-def test_a_response_that_is_sent_on_has_one_reading(data: bytes, to_old_client: bool) -> None:
+def test_a_forwarded_response_has_one_reading(data: bytes, to_old_client: bool) -> None:
     check_response(data, to_old_client)
 
 
 @given(responses(), st.booleans())
-def test_responses_that_nothing_is_wrong_with_are_sent_on(data: bytes, to_old_client: bool) -> None:
+def test_valid_responses_are_forwarded(data: bytes, to_old_client: bool) -> None:
     assert check_response(data, to_old_client)
 
 
@@ -60,7 +60,7 @@ def test_every_valid_request_of_the_corpus_has_one_reading(case: Case) -> None:
 
 
 def test_the_lax_reader_is_lax() -> None:
-    """It finds what attacks hide, or this file would prove nothing."""
+    """It has to find hidden framing, so that the tests of this file are meaningful."""
     hidden = (
         b"Content-Length : 5\r\n",
         b"A: 1\nContent-Length: 5\r\n",

@@ -1,12 +1,12 @@
-"""Attacks that are refused, through real sockets, with an upstream that would fall for each.
+"""Attacks that are refused, through real sockets, with an upstream that is vulnerable to each.
 
-What the attacker gets is one refusal and the end; the upstream gets nothing of the attack, or of a
-body that turns bad under way no more than what was good; the next client gets its own answer.
+The attacker gets one refusal, and the connection closes. The upstream receives nothing of the
+attack, or of an invalid body only its valid beginning. The next client gets its own response.
 """
 
 import pytest
 
-from tests.helpers.lenient import TASTES, Taste
+from tests.helpers.lenient import FRAMING_PREFERENCES, FramingPreference
 from tests.smuggling.attacks import (
     BOTH_FRAMINGS,
     CHUNKED_BODIES,
@@ -43,21 +43,23 @@ HEADS = {
 }
 
 
-@pytest.mark.parametrize("taste", TASTES.values(), ids=TASTES)
+@pytest.mark.parametrize("preference", FRAMING_PREFERENCES.values(), ids=FRAMING_PREFERENCES)
 @pytest.mark.parametrize("data", HEADS.values(), ids=HEADS)
-async def test_nothing_of_an_ambiguous_head_reaches_anyone(data: bytes, taste: Taste) -> None:
-    async with world(taste) as on:
+async def test_nothing_of_an_ambiguous_head_is_forwarded(
+    data: bytes, preference: FramingPreference
+) -> None:
+    async with world(preference) as on:
         await on.other(b"/before")
-        answer = await on.attack(data)
-        assert statuses(answer) in ([400], [505])
-        assert b"\r\nConnection: close\r\n" in answer
+        response = await on.attack(data)
+        assert statuses(response) in ([400], [505])
+        assert b"\r\nConnection: close\r\n" in response
         await on.other(b"/after")
         assert on.received == [forwarded(b"/before") + forwarded(b"/after")]
 
 
 @pytest.mark.parametrize("body", CHUNKED_BODIES.values(), ids=CHUNKED_BODIES)
-async def test_nothing_of_a_body_that_is_bad_at_once_reaches_anyone(body: bytes) -> None:
-    async with world(Taste()) as on:
+async def test_nothing_of_a_body_with_an_invalid_start_is_forwarded(body: bytes) -> None:
+    async with world(FramingPreference()) as on:
         await on.other(b"/before")
         assert statuses(await on.attack(attack(CODING, body=body))) == [400]
         await on.other(b"/after")
@@ -65,8 +67,8 @@ async def test_nothing_of_a_body_that_is_bad_at_once_reaches_anyone(body: bytes)
 
 
 @pytest.mark.parametrize("body", CHUNKED_BODIES.values(), ids=CHUNKED_BODIES)
-async def test_a_body_that_turns_bad_is_cut_off_before_what_is_bad(body: bytes) -> None:
-    async with world(Taste()) as on:
+async def test_only_the_valid_beginning_of_a_body_is_forwarded(body: bytes) -> None:
+    async with world(FramingPreference()) as on:
         await on.other(b"/before")
         assert statuses(await on.attack(attack(CODING, body=b""), body)) == [400]
         await on.other(b"/after")
@@ -74,4 +76,4 @@ async def test_a_body_that_turns_bad_is_cut_off_before_what_is_bad(body: bytes) 
         first, second = on.received
         assert first == forwarded(b"/before") + head
         assert second == forwarded(b"/after")
-        assert [asked.target for asked in on.upstream.asked] == ["/before", "/after"]
+        assert [request.target for request in on.upstream.asked] == ["/before", "/after"]

@@ -1,12 +1,12 @@
-"""What an upstream answers is given to whoever asked, once, and in one reading or not at all.
+"""A response is forwarded to its request only, once, and only if it has one reading.
 
-Each dialogue ends with another client that asks: it is served by a connection that is not spoiled.
+Each dialogue ends with a request of another client, which is served by a valid connection.
 """
 
 import pytest
 
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
-from tests.smuggling.attacks import ANSWERS, CHUNKS, CODING, LENGTH, NORMALIZED
+from tests.smuggling.attacks import AMBIGUOUS_RESPONSES, CHUNKS, CODING, LENGTH, NORMALIZED
 
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 HIDDEN = head("HTTP/1.1 200 OK", "Content-Length: 6") + b"hidden"
@@ -16,29 +16,29 @@ CHUNKED = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"2\r\nok\r\n0
 
 
 async def is_refused(on: Stage, client: Peer, upstream: Peer) -> None:
-    """Fail unless the client gets a 502 and nothing else, and the next one its own answer."""
+    """Fail unless the client gets a 502, and the next client its own response."""
     await client.gets_error(502, "http_protocol_error")
     await upstream.gets_end()
     await on.nothing_reached_upstream()
 
 
-async def is_served_elsewhere(on: Stage, client: Peer, path: str) -> None:
-    """Fail unless what a client asks next is asked, and answered, over a new connection."""
-    another = await on.upstream()
-    await another.gets(head(f"GET {path} HTTP/1.1", "Host: a"))
-    await another.says(NO_CONTENT)
+async def is_served_by_a_new_connection(on: Stage, client: Peer, path: str) -> None:
+    """Fail unless the next request of a client is sent over a new connection, and served."""
+    fresh = await on.upstream()
+    await fresh.gets(head(f"GET {path} HTTP/1.1", "Host: a"))
+    await fresh.says(NO_CONTENT)
     await client.gets(NO_CONTENT)
 
 
-@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
-async def test_an_ambiguous_answer_is_a_502(answer: bytes) -> None:
+@pytest.mark.parametrize("response", AMBIGUOUS_RESPONSES.values(), ids=AMBIGUOUS_RESPONSES)
+async def test_an_ambiguous_response_is_a_502(response: bytes) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        await upstream.says(answer + b"\r\n" + CHUNKS)
+        await upstream.says(response + b"\r\n" + CHUNKS)
         await is_refused(on, client, upstream)
 
 
-# What splits an answer in two for a reader that takes less than CRLF for a line end, or more.
+# Responses that are two responses for a reader with other line ends than CRLF.
 SPLITS = {
     "bare CR": b"HTTP/1.1 302 Found\r\nLocation: /\r\rHTTP/1.1 200 OK\r\n",
     "LF CR": b"HTTP/1.1 302 Found\r\nLocation: /\n\rSet-Cookie: a\r\n",
@@ -56,33 +56,33 @@ SPLITS = {
 }
 
 
-@pytest.mark.parametrize("answer", SPLITS.values(), ids=SPLITS)
-async def test_an_answer_that_splits_is_a_502(answer: bytes) -> None:
+@pytest.mark.parametrize("response", SPLITS.values(), ids=SPLITS)
+async def test_a_response_that_could_be_split_is_a_502(response: bytes) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        await upstream.says(answer + b"Content-Length: 0\r\n\r\n" + HIDDEN)
+        await upstream.says(response + b"Content-Length: 0\r\n\r\n" + HIDDEN)
         await is_refused(on, client, upstream)
 
 
-@pytest.mark.parametrize(("answer", "clean"), NORMALIZED.values(), ids=NORMALIZED)
-async def test_an_answer_with_one_reading_is_the_last_of_its_connection(
-    answer: bytes, clean: bytes
+@pytest.mark.parametrize(("response", "clean"), NORMALIZED.values(), ids=NORMALIZED)
+async def test_a_normalized_response_is_the_last_of_its_connection(
+    response: bytes, clean: bytes
 ) -> None:
-    """Surplus bytes reach nobody, also those that come late, and nothing is ambiguous any more."""
+    """Surplus bytes are not forwarded, also if they come late; the result is unambiguous."""
     async with stage() as on:
         client, upstream = await on.pair()
         length = 5 if CODING in clean else len(CHUNKS) if LENGTH in clean else 0
-        await upstream.says(answer + b"\r\n" + CHUNKS)
+        await upstream.says(response + b"\r\n" + CHUNKS)
         await client.gets(clean + b"\r\n" + CHUNKS[:length])
         await upstream.gets_end()
         await on.nothing_reached_upstream()
 
 
-async def test_what_follows_a_bare_blank_line_is_the_body_of_that_answer() -> None:
-    said = b"HTTP/1.1 302 Found\r\nLocation: /\n\n"
+async def test_bytes_after_a_bare_blank_line_are_the_body() -> None:
+    sent = b"HTTP/1.1 302 Found\r\nLocation: /\n\n"
     async with stage() as on:
         client, upstream = await on.pair()
-        await upstream.says(said + HIDDEN)
+        await upstream.says(sent + HIDDEN)
         upstream.ends()
         await client.gets(
             head("HTTP/1.1 302 Found", "Location: /", "Transfer-Encoding: chunked")
@@ -91,7 +91,7 @@ async def test_what_follows_a_bare_blank_line_is_the_body_of_that_answer() -> No
         await on.nothing_reached_upstream()
 
 
-# A response without a body that tells of one: what comes late is nobody's.
+# Responses without a body whose fields announce one, and a body that comes late.
 LATE = {
     "HEAD with a length": ("HEAD", head("HTTP/1.1 200 OK", "Content-Length: 2"), b"ok"),
     "HEAD with a coding": (
@@ -104,82 +104,82 @@ LATE = {
 }
 
 
-@pytest.mark.parametrize(("method", "said", "late"), LATE.values(), ids=LATE)
-async def test_a_body_that_comes_late_where_none_belongs_is_no_answer(
-    method: str, said: bytes, late: bytes
-) -> None:
+@pytest.mark.parametrize(("method", "sent", "late"), LATE.values(), ids=LATE)
+async def test_a_late_body_is_not_read_as_a_response(method: str, sent: bytes, late: bytes) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head(f"{method} / HTTP/1.1", "Host: a", ROUTE))
         upstream = await on.upstream()
         await upstream.gets_head()
-        await upstream.says(said)
-        await client.gets(said)
+        await upstream.says(sent)
+        await client.gets(sent)
         await upstream.gets_end()
         await client.says(get("/next"))
-        await is_served_elsewhere(on, client, "/next")
+        await is_served_by_a_new_connection(on, client, "/next")
 
 
-# A chunk line that says the same in other bytes, and what of it is the client's.
+# Chunk lines that are normalized.
 CHUNK_LINES = {
-    "blanks behind a size": b"2  \r\nok\r\n0\t\r\n\r\n",
+    "blanks after a size": b"2  \r\nok\r\n0\t\r\n\r\n",
     "zeros before a size": b"00000000000000000002\r\nok\r\n00\r\n\r\n",
     "blanks around an extension": b'2 ; a = "b"\r\nok\r\n0 ;c\r\n\r\n',
 }
 
 
-@pytest.mark.parametrize("said", CHUNK_LINES.values(), ids=CHUNK_LINES)
-async def test_a_loose_chunk_line_leaves_cleanly_and_is_the_last_of_its_connection(
-    said: bytes,
+@pytest.mark.parametrize("sent", CHUNK_LINES.values(), ids=CHUNK_LINES)
+async def test_a_normalized_chunk_line_is_the_last_of_its_connection(
+    sent: bytes,
 ) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         start = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
-        await upstream.says(start + said)
+        await upstream.says(start + sent)
         await client.gets(start + b"2\r\nok\r\n0\r\n\r\n")
         await upstream.gets_end()
         await on.nothing_reached_upstream()
 
 
-# The method, what the upstream says in one piece, and what of it is the client's.
+# The method, the bytes of the upstream in one piece, and those that are forwarded.
 QUEUES = {
-    "behind a length": ("GET", OK, OK),
-    "behind chunks": ("GET", CHUNKED, CHUNKED),
-    "behind 204": ("GET", NO_CONTENT, NO_CONTENT),
-    "behind 304": ("GET", NOT_MODIFIED, NOT_MODIFIED),
-    "behind HEAD": ("HEAD", OK[:-2], OK[:-2]),
+    "after a length": ("GET", OK, OK),
+    "after chunks": ("GET", CHUNKED, CHUNKED),
+    "after 204": ("GET", NO_CONTENT, NO_CONTENT),
+    "after 304": ("GET", NOT_MODIFIED, NOT_MODIFIED),
+    "after HEAD": ("HEAD", OK[:-2], OK[:-2]),
     "a body to HEAD": ("HEAD", OK, OK[:-2]),
     "a body of 304": ("GET", NOT_MODIFIED + b"ok", NOT_MODIFIED),
 }
 
 
-@pytest.mark.parametrize(("method", "said", "expected"), QUEUES.values(), ids=QUEUES)
-async def test_a_second_answer_is_nobody_s(method: str, said: bytes, expected: bytes) -> None:
+@pytest.mark.parametrize(("method", "sent", "expected"), QUEUES.values(), ids=QUEUES)
+async def test_a_second_response_is_not_forwarded(
+    method: str, sent: bytes, expected: bytes
+) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head(f"{method} / HTTP/1.1", "Host: a", ROUTE))
         upstream = await on.upstream()
         await upstream.gets_head()
-        await upstream.says(said + HIDDEN)
+        await upstream.says(sent + HIDDEN)
         await client.gets(expected)
         await upstream.gets_end()
         await on.nothing_reached_upstream()
 
 
-@pytest.mark.parametrize("said", [OK, CHUNKED, NO_CONTENT], ids=["length", "chunks", "204"])
-async def test_a_second_answer_is_not_that_of_the_next_pipelined_request(said: bytes) -> None:
+@pytest.mark.parametrize("sent", [OK, CHUNKED, NO_CONTENT], ids=["length", "chunks", "204"])
+async def test_a_second_response_is_not_that_of_the_next_pipelined_request(sent: bytes) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(get("/1") + get("/2"))
         upstream = await on.upstream()
         await upstream.gets(head("GET /1 HTTP/1.1", "Host: a"))
-        await upstream.says(said + HIDDEN)
-        await client.gets(said)
-        await is_served_elsewhere(on, client, "/2")
+        await upstream.says(sent + HIDDEN)
+        await client.gets(sent)
+        await is_served_by_a_new_connection(on, client, "/2")
         await upstream.gets_end()
 
 
-async def test_an_answer_that_comes_before_the_request_is_nobody_s() -> None:
+async def test_a_response_before_its_request_is_not_forwarded() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(OK)
@@ -189,7 +189,7 @@ async def test_an_answer_that_comes_before_the_request_is_nobody_s() -> None:
         await on.nothing_reached_upstream()
 
 
-async def test_an_answer_without_a_length_is_the_last_of_its_connection() -> None:
+async def test_a_response_without_a_length_is_the_last_of_its_connection() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 200 OK") + HIDDEN)
@@ -199,7 +199,7 @@ async def test_an_answer_without_a_length_is_the_last_of_its_connection() -> Non
         await on.nothing_reached_upstream()
 
 
-# 1xx: what the upstream says, and what of it is the client's.
+# Interim responses: the bytes of the upstream, and those that are forwarded.
 
 CONTINUE = head("HTTP/1.1 100 Continue")
 INTERIM = {
@@ -212,25 +212,23 @@ INTERIM = {
         head("HTTP/1.1 103 Hints"),
     ),
     "with a body": (CONTINUE + b"ok" + OK, CONTINUE),
-    "a switch unasked": (head("HTTP/1.1 101 X", "Connection: upgrade", "Upgrade: a"), b""),
+    "an unrequested switch": (head("HTTP/1.1 101 X", "Connection: upgrade", "Upgrade: a"), b""),
     "a switch without a protocol": (head("HTTP/1.1 101 X"), b""),
     "a status below 100": (head("HTTP/1.1 099 X"), b""),
 }
 
 
-@pytest.mark.parametrize(("said", "expected"), INTERIM.values(), ids=INTERIM)
-async def test_an_interim_response_that_is_more_than_that_is_a_502(
-    said: bytes, expected: bytes
-) -> None:
+@pytest.mark.parametrize(("sent", "expected"), INTERIM.values(), ids=INTERIM)
+async def test_an_interim_response_with_content_is_a_502(sent: bytes, expected: bytes) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        await upstream.says(said + HIDDEN)
+        await upstream.says(sent + HIDDEN)
         await client.gets(expected)
         await is_refused(on, client, upstream)
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("sent", "expected"),
     [
         (b"HTTP/1.1 103 X\r\nContent-Length: 2\r\n\r\n", head("HTTP/1.1 103 X")),
         (b"HTTP/1.1 103 X\r\nTransfer-Encoding: chunked\r\n\r\n", head("HTTP/1.1 103 X")),
@@ -240,19 +238,19 @@ async def test_an_interim_response_that_is_more_than_that_is_a_502(
     ids=["length", "coding", "bare LF", "three of a later version"],
 )
 @pytest.mark.parametrize("size", [2, 4096])
-async def test_an_interim_response_is_normalized_and_its_connection_not_used_again(
-    said: bytes, expected: bytes, size: int
+async def test_a_normalized_interim_response_is_on_the_last_use_of_its_connection(
+    sent: bytes, expected: bytes, size: int
 ) -> None:
     final = head("HTTP/1.1 200 OK", f"Content-Length: {size}") + b"k" * size
     async with stage() as on:
         client, upstream = await on.pair()
-        await upstream.says(said + final)
+        await upstream.says(sent + final)
         await client.gets(expected + final)
         await upstream.gets_end()
         await on.nothing_reached_upstream()
 
 
-async def test_interim_responses_are_those_of_the_request_in_flight_only() -> None:
+async def test_interim_responses_belong_to_the_request_in_flight_only() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(get("/1") + get("/2"))
@@ -260,11 +258,11 @@ async def test_interim_responses_are_those_of_the_request_in_flight_only() -> No
         await upstream.gets(head("GET /1 HTTP/1.1", "Host: a"))
         await upstream.says(OK + head("HTTP/1.1 100 Continue"))
         await client.gets(OK)
-        await is_served_elsewhere(on, client, "/2")
+        await is_served_by_a_new_connection(on, client, "/2")
 
 
-async def test_an_upgrade_that_was_refused_opens_no_tunnel() -> None:
-    """What the client sends as if it had been granted is judged like any other request."""
+async def test_a_refused_upgrade_opens_no_tunnel() -> None:
+    """Bytes that the client sends in advance are checked like any other request."""
     async with stage() as on:
         client = await on.client()
         fields = ["Host: a", ROUTE, "Connection: upgrade", "Upgrade: a"]
@@ -279,10 +277,10 @@ async def test_an_upgrade_that_was_refused_opens_no_tunnel() -> None:
         await upstream.gets(head("GET /other HTTP/1.1", "Host: a"))
 
 
-# Early answers
+# Early responses
 
 
-async def test_the_rest_of_a_body_that_was_answered_early_is_no_request() -> None:
+async def test_the_rest_of_a_body_after_an_early_response_is_no_request() -> None:
     hidden = head("GET /hidden HTTP/1.1", "Host: a")
     async with stage() as on:
         client, upstream = await on.posted(f"Content-Length: {len(hidden)}")
@@ -290,12 +288,12 @@ async def test_the_rest_of_a_body_that_was_answered_early_is_no_request() -> Non
         await client.gets(OK)
         await client.says(hidden + get("/next"))
         await upstream.gets(hidden)
-        # An upstream that has not read the body takes it for a request, whose answer is nobody's.
-        await is_served_elsewhere(on, client, "/next")
+        # An upstream that has not read the body would read it as a request, and respond to it.
+        await is_served_by_a_new_connection(on, client, "/next")
         await upstream.gets_end()
 
 
-async def test_a_connection_that_was_answered_early_is_in_nobody_s_pool() -> None:
+async def test_a_connection_after_an_early_response_is_not_pooled() -> None:
     async with stage() as on:
         client, upstream = await on.posted("Content-Length: 5")
         await upstream.says(OK)
@@ -304,8 +302,8 @@ async def test_a_connection_that_was_answered_early_is_in_nobody_s_pool() -> Non
 
 
 @pytest.mark.parametrize("interim", [b"", head("HTTP/1.1 103 Early Hints")], ids=["", "hints"])
-async def test_an_answer_to_an_expectation_is_the_last_of_its_connection(interim: bytes) -> None:
-    """The body came unasked, and an upstream that did not want it takes it for a request."""
+async def test_a_response_to_an_expectation_is_the_last_of_its_connection(interim: bytes) -> None:
+    """The body was sent without a 100 response; the upstream could read it as a request."""
     hidden = head("GET /hidden HTTP/1.1", "Host: a")
     fields = ["Expect: 100-continue", f"Content-Length: {len(hidden)}"]
     async with stage() as on:
@@ -316,7 +314,7 @@ async def test_an_answer_to_an_expectation_is_the_last_of_its_connection(interim
         await upstream.gets_end()
 
 
-async def test_a_body_that_turns_bad_behind_an_early_answer_spoils_the_connection() -> None:
+async def test_an_invalid_body_after_an_early_response_ends_the_connection() -> None:
     async with stage() as on:
         client, upstream = await on.posted("Transfer-Encoding: chunked")
         await upstream.says(OK)
@@ -327,7 +325,7 @@ async def test_a_body_that_turns_bad_behind_an_early_answer_spoils_the_connectio
         await on.nothing_reached_upstream()
 
 
-async def test_a_second_answer_to_a_body_under_way_is_nobody_s() -> None:
+async def test_a_second_response_during_the_body_is_not_forwarded() -> None:
     async with stage() as on:
         client, upstream = await on.posted("Content-Length: 5")
         await upstream.says(OK)
