@@ -79,6 +79,18 @@ async def test_each_connection_is_listed_with_what_it_does_and_no_secret() -> No
     assert "secret" not in json.dumps(stats.to_json())
 
 
+async def test_as_many_clients_are_counted_as_there_are_connections_in_the_list() -> None:
+    worker = ObservedWorker()
+    worker.world.client()
+    worker.world.ask(GET)
+    worker.world.ask(CONNECT)
+    # The proxy has responded and has closed its half; what the client still sends is discarded.
+    closed = worker.world.client()
+    closed.arrives(head("GET / HTTP/1.1", "A: " + "a" * 70000))
+    stats = worker.stats(max_connections=100)
+    assert stats.clients == len(stats.connections) == 3
+
+
 async def test_of_many_connections_the_oldest_tunnels_are_listed() -> None:
     worker = ObservedWorker()
     times = iter([10.0, 30.0, 20.0])

@@ -54,6 +54,8 @@ class _Snapshot:
         # The records' clock and the event loop's clock.
         self._now = observer.clock()
         self._loop_now = context.ticker.now
+        # Lingering closes are clients of the context too, but their exchanges are over: neither the
+        # count nor the list of connections has them.
         self._clients = [
             client for client in context.clients if isinstance(client, ClientConnection)
         ]
@@ -72,7 +74,7 @@ class _Snapshot:
             is_draining=context.is_draining,
             build=BuildInfo(__version__, build_name(), _loop_name()),
             in_flight=len(under_way),
-            clients=len(context.clients) + len(tunnels),
+            clients=len(self._clients) + len(tunnels),
             upstreams=len(context.pool) + upstreams + len(tunnels),
             idle_upstreams=len(context.pool),
             tunnels=Counter(tunnel.record.kind for tunnel in tunnels if tunnel.record is not None),
