@@ -1,4 +1,4 @@
-"""The access log of the command, as whoever runs it sees it."""
+"""The access log of the command: what is logged, where to, and log rotation."""
 
 import asyncio
 import json
@@ -17,12 +17,12 @@ from tests.helpers.wire import Wire, closed_port
 from tests.network.test_admin import administered
 
 GREETING = answer(b"hello")
-# As if nobody had set anything.
+# The default, which proxy_process changes.
 DEFAULTS = {"CMUX_ACCESS_LOG": "errors"}
 
 
 async def ask(proxy: ProxyProcess, port: int, target: str, *fields: str) -> bytes:
-    """Ask for a target at a port, on a connection of its own; return the answer's status line."""
+    """Send a GET request for a port on a new connection; return the status line."""
     with await Wire.to("127.0.0.1", proxy.port) as wire:
         route = f"X-Cmux-Port-Internal: {port}"
         close = "Connection: close"
@@ -31,17 +31,17 @@ async def ask(proxy: ProxyProcess, port: int, target: str, *fields: str) -> byte
 
 
 async def lines_of(proxy: ProxyProcess) -> list[str]:
-    """Have it drain; return what it wrote to standard error."""
+    """Drain the proxy; return the lines that it wrote to standard error."""
     proxy.signal()
     status, errors = await proxy.ended()
     assert status == 0
     return errors.splitlines()
 
 
-async def test_errors_are_logged_where_nobody_says_otherwise(loop_name: str) -> None:
+async def test_errors_are_logged_by_default(loop_name: str) -> None:
     async with (
         proxy_process(loop_name, variables=DEFAULTS) as proxy,
-        origin(answering(lambda _asked: GREETING)) as upstream,
+        origin(answering(lambda _request: GREETING)) as upstream,
     ):
         await ask(proxy, upstream.port, "/fine")
         with closed_port() as port:
@@ -55,37 +55,37 @@ async def test_errors_are_logged_where_nobody_says_otherwise(loop_name: str) -> 
     assert parts[-1] == "error=connection_refused"
 
 
-async def test_all_is_all_and_tells_no_secret(loop_name: str) -> None:
+async def test_all_logs_every_exchange_and_no_secret(loop_name: str) -> None:
     flags = ("--access-log", "all", "--log-format", "json")
     variables = {"CMUX_AUTH_TOKEN": "hush-1"}
     async with (
         proxy_process(loop_name, *flags, variables=variables) as proxy,
-        origin(answering(lambda _asked: GREETING)) as upstream,
+        origin(answering(lambda _request: GREETING)) as upstream,
     ):
         secrets = ("X-Cmux-Token: hush-1", "Cookie: hush=2", "Referer: http://a/?hush=3")
         await ask(proxy, upstream.port, "/a?hush=4", *secrets)
         await ask(proxy, upstream.port, "/b?hush=5", "X-Cmux-Token: hush-6")
         lines = await lines_of(proxy)
     assert "hush" not in "".join(lines)
-    told = [json.loads(line) for line in lines]
-    assert [(each["path"], each["status"], each["port"]) for each in told] == [
+    logged = [json.loads(line) for line in lines]
+    assert [(entry["path"], entry["status"], entry["port"]) for entry in logged] == [
         ("/a", 200, upstream.port), ("/b", 401, None),
     ]  # fmt: skip
-    assert told[0]["bytes_out"] == len(GREETING)
+    assert logged[0]["bytes_out"] == len(GREETING)
 
 
 async def test_a_long_path_is_cut(loop_name: str) -> None:
     flags = ("--access-log", "all", "--log-format", "json")
     async with (
         proxy_process(loop_name, *flags) as proxy,
-        origin(answering(lambda _asked: GREETING)) as upstream,
+        origin(answering(lambda _request: GREETING)) as upstream,
     ):
         await ask(proxy, upstream.port, "/" + "a" * 9000)
         [line] = await lines_of(proxy)
     assert json.loads(line)["path"] == "/" + "a" * 2044 + "..."
 
 
-async def test_off_is_silent(loop_name: str) -> None:
+async def test_off_logs_nothing(loop_name: str) -> None:
     async with proxy_process(loop_name, "--access-log", "off") as proxy:
         with closed_port() as port:
             await ask(proxy, port, "/")
@@ -93,35 +93,35 @@ async def test_off_is_silent(loop_name: str) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_a_file_is_opened_anew_on_a_signal(
+async def test_a_file_is_opened_again_on_sighup(
     loop_name: str, workers: str, tmp_path: Path
 ) -> None:
-    place = tmp_path / "access.log"
-    flags = ("--access-log", "all", "--access-log-file", str(place), "--workers", workers)
+    path = tmp_path / "access.log"
+    flags = ("--access-log", "all", "--access-log-file", str(path), "--workers", workers)
     async with proxy_process(loop_name, *flags) as proxy:
         with await Wire.to("127.0.0.1", proxy.port) as wire:
-            await serves_until_logged(wire, place)
-            os.replace(place, tmp_path / "old")
+            await serves_until_logged(wire, path)
+            os.replace(path, tmp_path / "old")
             proxy.signal(signal.SIGHUP)
-            await serves_until_logged(wire, place)
+            await serves_until_logged(wire, path)
         await proxy.stop()
     assert text_of(tmp_path / "old").endswith("error=http_request_error\n")
-    assert text_of(place).endswith("error=http_request_error\n")
+    assert text_of(path).endswith("error=http_request_error\n")
 
 
-async def serves_until_logged(wire: Wire, place: Path) -> None:
-    """Ask again and again until a line is there."""
+async def serves_until_logged(wire: Wire, path: Path) -> None:
+    """Send requests until a line is logged."""
     async with asyncio.timeout(SOON):
-        while not text_of(place):
+        while not text_of(path):
             await is_served(wire)
 
 
-def text_of(place: Path) -> str:
-    """Return what a file holds, nothing if it is not there."""
-    return place.read_text() if place.exists() else ""
+def text_of(path: Path) -> str:
+    """Return the text of a file, "" if it does not exist."""
+    return path.read_text() if path.exists() else ""
 
 
-async def test_a_file_that_cannot_be_written_ends_it_with_a_line(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path) -> None:
     with pytest.raises(AssertionError) as caught:
         async with proxy_process("auto", "--access-log-file", str(tmp_path), variables=DEFAULTS):
             pass
@@ -130,7 +130,7 @@ async def test_a_file_that_cannot_be_written_ends_it_with_a_line(tmp_path: Path)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_who_turns_over_a_file_that_nobody_writes_ends_nothing(
+async def test_sighup_does_not_drain_where_a_file_is_set_and_the_log_is_off(
     loop_name: str, workers: str, tmp_path: Path
 ) -> None:
     flags = ("--access-log", "off", "--access-log-file", str(tmp_path / "log"))
@@ -142,11 +142,11 @@ async def test_who_turns_over_a_file_that_nobody_writes_ends_nothing(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_lines_lost_to_a_full_disk_are_counted_and_told_when_there_is_room(
+async def test_lines_lost_to_a_full_disk_are_counted_and_reported_when_there_is_room(
     loop_name: str, workers: int, tmp_path: Path
 ) -> None:
-    place = tmp_path / "access.log"
-    flags = ("--access-log", "all", "--access-log-file", str(place))
+    path = tmp_path / "access.log"
+    flags = ("--access-log", "all", "--access-log-file", str(path))
     within = ("sh", "-c", 'ulimit -S -f 0; exec "$@"', "sh")
     async with administered(loop_name, workers, *flags, within=within) as (proxy, session):
         with await Wire.to("127.0.0.1", proxy.port) as wire:
@@ -155,12 +155,12 @@ async def test_lines_lost_to_a_full_disk_are_counted_and_told_when_there_is_room
             assert failing.endswith("the access log cannot be written: [Errno 27] File too large")
             for pid in (proxy.pid, *proxy.workers()):
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-            await serves_until_logged(wire, place)
+            await serves_until_logged(wire, path)
             working = await proxy.error_line()
         lost = int(working.rpartition("; lines lost: ")[2])
         assert lost >= 1
-        assert f" {lost} lines are missing here" in f" {text_of(place)}"
+        assert f" {lost} lines are missing here" in f" {text_of(path)}"
         name = 'cmux_proxy_access_log_lines_lost_total{reason="write_failed"}'
-        async with session.get("/metrics") as told:
-            assert f"{name} {lost}.0" in await told.text()
+        async with session.get("/metrics") as response:
+            assert f"{name} {lost}.0" in await response.text()
         await proxy.stop()

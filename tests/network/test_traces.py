@@ -1,4 +1,4 @@
-"""Traces through the command: spans for a collector, and a traceparent that nobody touches."""
+"""Traces of the command: spans for a collector, and a traceparent that is forwarded unchanged."""
 
 from tests.helpers.collector import attributes, collector
 from tests.helpers.origins import answer, answering, origin
@@ -10,13 +10,13 @@ from tests.helpers.wire import Wire
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-async def test_a_request_has_a_span_in_its_trace_and_is_passed_on_as_it_came(
+async def test_a_request_has_a_span_in_its_trace_and_its_traceparent_is_forwarded(
     loop_name: str,
 ) -> None:
     with collector() as kept:
         async with (
             proxy_process(loop_name, "--otlp", kept.url) as proxy,
-            origin(answering(lambda _asked: answer(b"hello"))) as upstream,
+            origin(answering(lambda _request: answer(b"hello"))) as upstream,
         ):
             with await Wire.to("127.0.0.1", proxy.port) as wire:
                 route = f"X-Cmux-Port-Internal: {upstream.port}"
@@ -27,15 +27,18 @@ async def test_a_request_has_a_span_in_its_trace_and_is_passed_on_as_it_came(
                 "GET /a?q=1 HTTP/1.1", "Host: a", f"traceparent: {TRACEPARENT}", "tracestate: a=1"
             )
             assert upstream.visits[0].received == expected
-            # The end of the process sends what waits.
+            # Spans that wait are sent when the process ends.
             await proxy.stop()
     [span] = kept.spans
     assert span.trace_id.hex() == TRACEPARENT.split("-")[1]
-    told = attributes(span.attributes)
-    assert (told["url.path"], told["http.response.status_code"]) == ("/a", 200)
+    sent = attributes(span.attributes)
+    assert (sent["url.path"], sent["http.response.status_code"]) == (
+        "/a",
+        200,
+    )
 
 
-async def test_a_collector_that_is_not_there_holds_nobody_up(loop_name: str) -> None:
+async def test_an_unreachable_collector_delays_nothing(loop_name: str) -> None:
     async with proxy_process(loop_name, "--otlp", "http://127.0.0.1:1") as proxy:
         with await Wire.to("127.0.0.1", proxy.port) as wire:
             await wire.send(head("GET / HTTP/1.1", "Host: a", "Connection: close"))
