@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 from cmux_proxy.net.asyncio_backend import asyncio_loop
+from cmux_proxy.net.futures import settle
 from cmux_proxy.net.stream import Loop
 
 T = TypeVar("T")
@@ -28,7 +29,7 @@ async def run_in_thread(loop: Loop, call: Callable[[], T]) -> T:
         except Exception as error:
             settled = (None, error)
         try:
-            running.call_soon_threadsafe(_settle, outcome, settled)
+            running.call_soon_threadsafe(settle, outcome, settled)
         except RuntimeError:
             return  # the loop is closed, and nothing waits for the outcome
 
@@ -37,8 +38,3 @@ async def run_in_thread(loop: Loop, call: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return cast(T, value)
-
-
-def _settle(future: "asyncio.Future[T]", value: T) -> None:
-    if not future.done():
-        future.set_result(value)

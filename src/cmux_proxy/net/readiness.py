@@ -1,8 +1,7 @@
 """Waits in a coroutine until the kernel is ready to read from or write to a socket."""
 
-import asyncio
-
 from cmux_proxy.net.asyncio_backend import asyncio_loop
+from cmux_proxy.net.futures import settle
 from cmux_proxy.net.stream import Loop
 
 
@@ -10,7 +9,7 @@ async def wait_readable(loop: Loop, descriptor: int) -> None:
     """Wait until something can be read, be it the end."""
     running = asyncio_loop(loop)
     ready = running.create_future()
-    running.add_reader(descriptor, _settle, ready)
+    running.add_reader(descriptor, settle, ready, None)
     try:
         await ready
     finally:
@@ -21,16 +20,11 @@ async def wait_writable(loop: Loop, descriptor: int, timeout: float | None) -> N
     """Wait until something can be written, for at most `timeout` seconds."""
     running = asyncio_loop(loop)
     ready = running.create_future()
-    running.add_writer(descriptor, _settle, ready)
-    timer = None if timeout is None else running.call_later(timeout, _settle, ready)
+    running.add_writer(descriptor, settle, ready, None)
+    timer = None if timeout is None else running.call_later(timeout, settle, ready, None)
     try:
         await ready
     finally:
         running.remove_writer(descriptor)
         if timer is not None:
             timer.cancel()
-
-
-def _settle(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
