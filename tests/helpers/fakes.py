@@ -26,7 +26,7 @@ from cmux_proxy.observe.observer import Observer
 from cmux_proxy.relay.services import Context
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.connector import Connector
-from cmux_proxy.upstream.dial import Dial, Dialling
+from cmux_proxy.upstream.dial import Dial, DialFactory
 from cmux_proxy.upstream.dial_owner import DialOwner
 from cmux_proxy.upstream.dialer import Dialer
 
@@ -317,36 +317,36 @@ class FakeStream(Stream):
 
 
 class FakeDial(Dial):
-    """A connection attempt that is under way until the test says how it ends."""
+    """A dial that is in flight until the test ends it."""
 
-    def __init__(self, world: "World", target: Target, owner: DialOwner, covers: int) -> None:
+    def __init__(self, world: "World", target: Target, owner: DialOwner, last_waiter: int) -> None:
         self.target = target
-        self.covers = covers
-        self.begun = world.loop.now
-        self.is_opening = True
+        self.last_waiter = last_waiter
+        self.started_at = world.loop.now
+        self.is_connecting = True
         self.is_over = False
         self._world = world
-        self._told = owner
+        self._dial_owner = owner
 
-    def abandon(self) -> None:
-        """Give up."""
-        assert self.is_opening
+    def cancel(self) -> None:
+        """End it."""
+        assert self.is_connecting
         self.is_over = True
 
     def opens(self) -> None:
         """Let the socket be open, but not yet a connection."""
-        if self.is_opening:
-            self.is_opening = False
-            self._told.dial_opened(self, 0.0)
+        if self.is_connecting:
+            self.is_connecting = False
+            self._dial_owner.dial_opened(self, 0.0)
 
     def succeeds(self) -> FakeStream:
-        """Let the connection come about."""
+        """Let it succeed; return the upstream's stream."""
         self.opens()
         self.is_over = True
         connection = UpstreamConnection(
             self.target, self._world.context.pool, self._world.context.read_size
         )
-        connection.on_made = partial(self._told.dial_connected, self)
+        connection.on_connected = partial(self._dial_owner.dial_connected, self)
         transport = FakeStream(self._world, "upstream")
         transport.set_protocol(connection)
         self._world.upstreams.append(transport)
@@ -356,31 +356,35 @@ class FakeDial(Dial):
     def fails(self, reason: UnavailableReason = UnavailableReason.REFUSED) -> None:
         """Let it fail."""
         self.is_over = True
-        self._told.dial_failed(self, UpstreamUnavailable(reason, "it failed"))
+        self._dial_owner.dial_failed(self, UpstreamUnavailable(reason, "it failed"))
 
-    def is_unanswered(self) -> None:
-        """Let it be given up, since the target takes no more connections."""
+    def times_out(self) -> None:
+        """Let it time out, because the target's backlog is full."""
         self.is_over = True
-        self._told.dial_unanswered(self)
+        self._dial_owner.dial_timed_out(self)
 
 
-class FakeDialling(Dialling):
-    """Keeps the dials that are under way; no name leads any more to where it did."""
+class FakeDialFactory(DialFactory):
+    """Keeps the dials that are in flight; no name has its address any more."""
 
-    def __init__(self, world: "World", timeout: float, most: int | None) -> None:
+    def __init__(self, world: "World", timeout: float, max_connections: int | None) -> None:
         context = world.context
-        addresses = Connector(world.loop, False, lambda _host, _port: False)
-        super().__init__(world.loop, context.pool, addresses, context.read_size, timeout, most)
+        connector = Connector(world.loop, False, lambda _host, _port: False)
+        super().__init__(
+            world.loop, context.pool, connector, context.read_size, timeout, max_connections
+        )
         self._world = world
 
-    def begin(self, target: Target, owner: DialOwner, covers: int, grace: float | None) -> Dial:
-        """Begin a dial."""
-        dial = FakeDial(self._world, target, owner, covers)
+    def start(
+        self, target: Target, owner: DialOwner, last_waiter: int, timeout: float | None
+    ) -> Dial:
+        """Start a dial."""
+        dial = FakeDial(self._world, target, owner, last_waiter)
         self._world.dials.append(dial)
         return dial
 
-    def leads_there(self, connection: UpstreamConnection) -> bool:
-        """Return whether it leads to an address."""
+    def is_current(self, connection: UpstreamConnection) -> bool:
+        """Return whether its target is an address."""
         return connection.address is None
 
 
@@ -399,7 +403,7 @@ class World:
         )
         timeouts, limits = self.config.timeouts, self.config.limits
         self.context.dialer = Dialer(
-            FakeDialling(self, timeouts.connect, limits.upstream_connections)
+            FakeDialFactory(self, timeouts.connect, limits.upstream_connections)
         )
         # The streams are like asyncio's transports.
         self.context.read_size.has_attribute = True

@@ -10,7 +10,7 @@ import pytest
 from cmux_proxy import Timeouts
 from cmux_proxy.config.sections import Routing
 from cmux_proxy.net.happy_eyeballs import AddressInfo
-from cmux_proxy.upstream.dns_cache import MOST_RUNNING_NEW
+from cmux_proxy.upstream.dns_cache import LIMITS, LookUpLimits
 from cmux_proxy.upstream.resolver import Resolver
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
@@ -144,12 +144,13 @@ class Silence:
 
 
 @contextlib.asynccontextmanager
-async def silent() -> AsyncIterator[tuple[Stage, Silence]]:
+async def silent(limits: LookUpLimits = LIMITS) -> AsyncIterator[tuple[Stage, Silence]]:
     """Set up a proxy whose workspaces are machines with names."""
     names = Silence()
     routing = Routing(workspace_host="{workspace}.names.test")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Resolver, "look_up", lambda *asked: names.look_up(*asked))
+        patch.setattr("cmux_proxy.upstream.dns_cache.LIMITS", limits)
         timeouts = Timeouts(connect=3600)
         async with stage(local_config(routing=routing, timeouts=timeouts)) as on:
             yield on, names
@@ -173,18 +174,15 @@ async def test_names_that_nobody_waits_for_any_more_hold_no_new_ones_up() -> Non
         with await serve(on.listener.accept()):
             await client.gets(OK)
         # Those that had begun went on, the others were never asked.
-        assert len(names.asked) == MOST_RUNNING_NEW + 1
+        assert len(names.asked) == LIMITS.running_new + 1
         assert names.asked[-1] == "new.names.test"
 
 
-async def test_where_too_many_names_wait_one_more_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with silent() as (on, names):
-        clients = [await asks(on, f"silent-{number}") for number in range(MOST_RUNNING_NEW)]
+async def test_where_too_many_names_wait_one_more_is_refused() -> None:
+    async with silent(LIMITS._replace(waiting=LIMITS.running_new)) as (on, names):
+        clients = [await asks(on, f"silent-{number}") for number in range(LIMITS.running_new)]
         await on.serves()
-        monkeypatch.setattr("cmux_proxy.upstream.dns_cache.MOST_WAITING", 3)
-        clients += [await asks(on, f"waiting-{number}") for number in range(3)]
+        clients += [await asks(on, f"waiting-{number}") for number in range(LIMITS.running_new)]
         await on.serves()
         client = await asks(on, "one-more")
         told = await client.gets_error(503, "connection_limit_reached", "Retry-After: 1")

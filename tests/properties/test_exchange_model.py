@@ -104,12 +104,12 @@ class Exchanges(RuleBasedStateMachine):
             is_due = is_client or len(peer.requests()) == peer.response_count
             peer.send(peer.unsent if is_due else b"", size)
 
-    @rule(event=st.sampled_from(["succeeds", "succeeds", "fails", "is_unanswered"]))
+    @rule(event=st.sampled_from(["succeeds", "succeeds", "fails", "times_out"]))
     def a_dial_ends(self, event: str) -> None:
         """End the current dials; then others may begin, and some may be cancelled."""
         for dial in self.dials():
-            # A dial whose socket is open cannot be unanswered.
-            if not dial.is_over and (dial.is_opening or event != "is_unanswered"):
+            # A dial whose socket is open cannot time out.
+            if not dial.is_over and (dial.is_connecting or event != "times_out"):
                 getattr(dial, event)()
 
     @rule(count=st.integers(1, 6), progress=st.integers(0, 2))

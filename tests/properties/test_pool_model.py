@@ -78,7 +78,7 @@ class PoolModel(RuleBasedStateMachine):
             taken.append(connection)
             return True
 
-        target_pool = self.pool.of(upstream)
+        target_pool = self.pool.target_pool(upstream)
         target_pool.offer = takes
         busy[0].release(self.now)
         target_pool.offer = None
@@ -171,7 +171,7 @@ class PoolModel(RuleBasedStateMachine):
     def the_pool_counts_open_connections(self) -> None:
         for target in TARGETS:
             opened = [one for one in self.open_connections() if one.target == target]
-            assert self.pool.of(target).open == len(opened)
+            assert self.pool.target_pool(target).open == len(opened)
 
     @invariant()
     def every_connection_is_in_one_list(self) -> None:

@@ -203,8 +203,8 @@ class Everything(RuleBasedStateMachine):
     def dial_is_not_answered(self) -> None:
         """An upstream has more to do than it can."""
         for dial in self.dials():
-            if dial.is_opening:
-                dial.is_unanswered()
+            if dial.is_connecting:
+                dial.times_out()
 
     @rule(seconds=st.sampled_from([1.0, 6.0, 11.0, 31.0, 100.0]))
     def time_passes(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""One connection: what ends it while it is idle, and what its owner is told."""
+"""One connection: what ends it while it is idle, and what is reported to its owner."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-async def test_no_more_than_one_write_is_held_back() -> None:
+async def test_at_most_one_write_is_buffered() -> None:
     async with connected(Pool(1, 1.0)) as both:
         transport: Any = both.connection.transport
         assert transport.get_write_buffer_limits() == (0, 0)
@@ -64,7 +64,7 @@ async def test_no_more_than_one_write_is_held_back() -> None:
 # In the pool
 
 
-async def test_a_connection_that_is_released_is_kept_and_known_to_have_served() -> None:
+async def test_a_released_connection_is_kept_and_has_served() -> None:
     pool: Pool[UpstreamConnection] = Pool(1, 1.0)
     async with connected(pool) as both:
         both.connection.owner = UpstreamOwner()
@@ -94,7 +94,7 @@ async def test_a_connection_that_has_closed_is_not_kept_nor_read_from() -> None:
 
 
 @pytest.mark.parametrize("how", ["speaks", "ends", "closes", "resets"])
-async def test_whatever_happens_on_an_idle_connection_ends_it(how: str) -> None:
+async def test_any_event_on_an_idle_connection_ends_it(how: str) -> None:
     pool: Pool[UpstreamConnection] = Pool(1, 1.0)
     async with connected(pool) as both:
         both.connection.release(0.0)
@@ -114,7 +114,7 @@ async def test_whatever_happens_on_an_idle_connection_ends_it(how: str) -> None:
 # Reading
 
 
-async def test_what_arrives_while_nobody_reads_is_read_on_release() -> None:
+async def test_bytes_that_arrive_while_reading_is_paused_are_read_on_release() -> None:
     pool: Pool[UpstreamConnection] = Pool(1, 1.0)
     async with connected(pool) as both:
         both.connection.owner = UpstreamOwner()
@@ -133,7 +133,7 @@ async def test_what_arrives_while_nobody_reads_is_read_on_release() -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])
-async def test_an_owner_that_closes_its_connection_is_told_no_more(how: str) -> None:
+async def test_an_owner_that_closes_its_connection_gets_no_more_events(how: str) -> None:
     async with connected(Pool(1, 1.0)) as both:
         # This owner raises whatever it is told.
         both.connection.owner = UpstreamOwner()

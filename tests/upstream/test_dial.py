@@ -1,4 +1,4 @@
-"""A dial: what its owner is told, and that nothing is left behind."""
+"""A dial: what it reports to its owner, and that nothing is left behind."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream import dial
 from cmux_proxy.upstream.connection import UpstreamOwner
 from cmux_proxy.upstream.connector import Connector
-from cmux_proxy.upstream.dial import Dial, Dialling
+from cmux_proxy.upstream.dial import Dial, DialFactory
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
 from tests.helpers.timing import SOON, soon
@@ -29,12 +29,12 @@ pytestmark = pytest.mark.skipif(
 
 
 class Owner:
-    """Remembers what it was told."""
+    """Keeps its connections and errors."""
 
     def __init__(self) -> None:
-        self.told: asyncio.Queue[Any] = asyncio.Queue()
-        self.upstream_connected = self.told.put_nowait
-        self.upstream_unavailable = self.told.put_nowait
+        self.events: asyncio.Queue[Any] = asyncio.Queue()
+        self.upstream_connected = self.events.put_nowait
+        self.upstream_unavailable = self.events.put_nowait
 
 
 class Dialled(asyncio.Protocol):
@@ -43,14 +43,14 @@ class Dialled(asyncio.Protocol):
     owner: Owner
     is_open = True
 
-    on_made: Callable[[Any], None]
+    on_connected: Callable[[Any], None]
 
     def __init__(self, target: Target, _pool: object, _read_size: object) -> None:
         self.target = target
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        self.on_made(self)
+        self.on_connected(self)
 
     def close(self) -> None:
         self.transport.close()
@@ -77,31 +77,33 @@ class Wrapping:
 
 
 class Waiting:
-    """A request that waits for a connection, and the dial that has begun for it."""
+    """A request that waits for a connection, and the dial that has started for it."""
 
-    def __init__(self, wrapping: Wrapping, target: Target, owner: Owner, patience: float = 0.0):
+    def __init__(
+        self, wrapping: Wrapping, target: Target, owner: Owner, retry_seconds: float = 0.0
+    ):
         loop = cast(asyncio.AbstractEventLoop, wrapping)
         addresses = Connector(loop, False, lambda *_: False)
-        self.dialling = Begins(loop, Pool(1, 1.0), addresses, ReadSize(loop, READ), SOON)
-        self.dialer = Dialer(self.dialling)
-        self.waiter = self.dialer.wait(target, cast(UpstreamOwner, owner), patience)
+        self.factory = Keeping(loop, Pool(1, 1.0), addresses, ReadSize(loop, READ), SOON)
+        self.dialer = Dialer(self.factory)
+        self.waiter = self.dialer.wait(target, cast(UpstreamOwner, owner), retry_seconds)
 
     def task(self) -> "asyncio.Task[None]":
-        return cast("asyncio.Task[None]", self.dialling.dials[-1]._task)
+        return cast("asyncio.Task[None]", self.factory.dials[-1]._task)
 
     def leave(self) -> None:
-        self.dialer.leave(self.waiter)
+        self.dialer.cancel(self.waiter)
 
 
-class Begins(Dialling):
-    """Keeps the dials that have begun."""
+class Keeping(DialFactory):
+    """Keeps the dials that have started."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.dials: list[Dial] = []
 
-    def begin(self, *args: Any) -> Dial:
-        self.dials.append(super().begin(*args))
+    def start(self, *args: Any) -> Dial:
+        self.dials.append(super().start(*args))
         return self.dials[-1]
 
 
@@ -120,7 +122,7 @@ async def test_a_dial_that_succeeds_hands_the_connection_to_its_owner() -> None:
         target = Target("127.0.0.1", listener.port)
         start(target, owner)
         with await soon(listener.accept()) as upstream:
-            connection = await soon(owner.told.get())
+            connection = await soon(owner.events.get())
             assert connection.target == target
             connection.transport.write(b"hello")
             assert await soon(upstream.receive()) == b"hello"
@@ -128,7 +130,7 @@ async def test_a_dial_that_succeeds_hands_the_connection_to_its_owner() -> None:
             assert await soon(upstream.receive()) == b""
 
 
-async def test_a_connection_knows_how_long_the_attempt_took_that_succeeded(
+async def test_a_connection_knows_how_long_its_own_attempt_took(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The first attempt begins and is refused, the second begins and succeeds.
@@ -136,42 +138,42 @@ async def test_a_connection_knows_how_long_the_attempt_took_that_succeeded(
     open_socket = Connector.open_socket
     outcomes = iter([UpstreamUnavailable(UnavailableReason.REFUSED, "no"), None])
 
-    async def refuses_once(self: Connector, target: Target, grace: float | None) -> socket.socket:
+    async def refuses_once(self: Connector, target: Target, timeout: float | None) -> socket.socket:
         outcome = next(outcomes)
         if outcome is not None:
             raise outcome
-        return await open_socket(self, target, grace)
+        return await open_socket(self, target, timeout)
 
     monkeypatch.setattr(Connector, "open_socket", refuses_once)
     owner = Owner()
     with contextlib.closing(WireListener()) as listener:
         Waiting(Wrapping(lambda: None), Target("127.0.0.1", listener.port), owner, SOON)
         with await soon(listener.accept()):
-            connection = await soon(owner.told.get())
-            assert connection.dialled_for == 0.5
+            connection = await soon(owner.events.get())
+            assert connection.connect_seconds == 0.5
             connection.transport.close()
 
 
-async def test_a_dial_that_fails_tells_its_owner_why() -> None:
+async def test_a_dial_that_fails_reports_the_reason() -> None:
     owner = Owner()
     with closed_port() as port:
         start(Target("127.0.0.1", port), owner)
-        error = await soon(owner.told.get())
+        error = await soon(owner.events.get())
     assert (type(error), error.reason) == (UpstreamUnavailable, UnavailableReason.REFUSED)
 
 
-async def test_a_dial_whose_socket_cannot_be_used_tells_its_owner_why() -> None:
+async def test_a_dial_whose_socket_cannot_be_used_reports_the_reason() -> None:
     def fails() -> None:
         raise OSError(errno.ENOBUFS, "")
 
     owner = Owner()
     with contextlib.closing(WireListener()) as listener:
         start(Target("127.0.0.1", listener.port), owner, fails)
-        assert (await soon(owner.told.get())).reason is UnavailableReason.RESOURCE_LIMIT
+        assert (await soon(owner.events.get())).reason is UnavailableReason.RESOURCE_LIMIT
 
 
 async def test_a_connection_that_is_lost_before_its_dial_is_over_is_not_closed_twice() -> None:
-    """As that of a tunnel, of whose end the connection itself is not told."""
+    """Such as that of a tunnel, whose end is not reported to the connection itself."""
 
     class Losing(Owner):
         def __init__(self) -> None:
@@ -190,7 +192,7 @@ async def test_a_connection_that_is_lost_before_its_dial_is_over_is_not_closed_t
     assert wrapping.sock.fileno() == -1
 
 
-async def test_the_dial_of_one_that_leaves_tells_nobody() -> None:
+async def test_the_dial_of_a_request_that_is_cancelled_reports_nothing() -> None:
     owner = Owner()
     async with deaf_port() as port:
         waiting = start(Target("127.0.0.1", port), owner)
@@ -200,20 +202,20 @@ async def test_the_dial_of_one_that_leaves_tells_nobody() -> None:
         waiting.leave()
         with pytest.raises(asyncio.CancelledError):
             await soon(task)
-    assert owner.told.empty()
+    assert owner.events.empty()
 
 
-async def test_a_connection_that_comes_when_everybody_has_left_is_closed() -> None:
+async def test_a_connection_for_which_no_request_waits_any_more_is_closed() -> None:
     owner = Owner()
     with contextlib.closing(WireListener()) as listener:
         target = Target("127.0.0.1", listener.port)
         waiting = start(target, owner, lambda: waiting.leave())
         with await soon(listener.accept()) as upstream:
             assert await soon(upstream.receive()) == b""
-    assert owner.told.empty()
+    assert owner.events.empty()
 
 
-async def test_a_dialer_that_closes_gives_up_what_is_under_way() -> None:
+async def test_a_dialer_that_closes_cancels_its_dials() -> None:
     async with deaf_port() as port:
         waiting = start(Target("127.0.0.1", port), Owner())
         await asyncio.sleep(0)
@@ -232,19 +234,19 @@ async def test_a_dialer_that_closes_gives_up_what_is_under_way() -> None:
                 assert await soon(upstream.receive()) == b""
 
 
-def test_a_dial_that_meets_a_defect_tells_its_owner_and_the_log(
+def test_a_defect_in_a_dial_is_reported_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As a keeper that speaks no JSON, or whatever else nobody has thought of."""
+    """Such as a holder that does not speak JSON, or another error that is not foreseen."""
 
     async def main() -> None:
         def fails() -> None:
-            raise ValueError("nobody has thought of this")
+            raise ValueError("not foreseen")
 
         owner = Owner()
         with contextlib.closing(WireListener()) as listener:
             start(Target("127.0.0.1", listener.port), owner, fails)
-            error = await soon(owner.told.get())
+            error = await soon(owner.events.get())
         assert error.reason is UnavailableReason.TERMINATED
 
     asyncio.run(main())

@@ -22,6 +22,6 @@ def test_what_an_owner_does_not_override_is_an_error() -> None:
     owner.dial_opened(dial, 0.5)
     assert owner.took == 0.5
     with pytest.raises(NotImplementedError):
-        owner.dial_unanswered(dial)
+        owner.dial_timed_out(dial)
     with pytest.raises(NotImplementedError):
         owner.dial_failed(dial, UpstreamUnavailable(UnavailableReason.REFUSED, "x"))

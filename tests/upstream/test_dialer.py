@@ -1,4 +1,4 @@
-"""What a dialer knows of the pool's connections; dials themselves are in `test_connection.py`."""
+"""Which of the pool's connections a dialer uses; dials themselves are in `test_dial.py`."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.connector import Connector
-from cmux_proxy.upstream.dial import Dialling
+from cmux_proxy.upstream.dial import DialFactory
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
 from tests.helpers.fakes import FakeStream, World
@@ -16,10 +16,10 @@ from tests.helpers.wire import WireListener
 from tests.upstream.test_connector import Machine, peer_port, tries
 
 
-def dialer(known: Connector) -> tuple[Pool[UpstreamConnection], Dialer]:
+def dialer(connector: Connector) -> tuple[Pool[UpstreamConnection], Dialer]:
     loop = asyncio.get_running_loop()
     pool: Pool[UpstreamConnection] = Pool(9, 1.0)
-    return pool, Dialer(Dialling(loop, pool, known, ReadSize(loop, 256 * 1024), SOON))
+    return pool, Dialer(DialFactory(loop, pool, connector, ReadSize(loop, 256 * 1024), SOON))
 
 
 def leased(host: str, pool: Pool[UpstreamConnection], address: str | None) -> UpstreamConnection:
@@ -31,24 +31,24 @@ def leased(host: str, pool: Pool[UpstreamConnection], address: str | None) -> Up
     return connection
 
 
-async def test_connections_to_where_a_name_no_longer_leads_are_closed() -> None:
-    machine = Machine(found=[("127.0.0.2", 0)])
-    known = tries(machine)
+async def test_connections_to_addresses_that_a_name_no_longer_has_are_closed() -> None:
+    machine = Machine(addresses=[("127.0.0.2", 0)])
+    connector = tries(machine)
     with contextlib.closing(WireListener("127.0.0.2")) as listener:
-        await peer_port(known, "some.example", listener.port)
-    pool, of = dialer(known)
+        await peer_port(connector, "some.example", listener.port)
+    pool, made = dialer(connector)
     addresses = ["127.0.0.2", "127.0.0.1", "127.0.0.3"]
     idle = [leased("some.example", pool, address) for address in addresses]
-    for one in idle[:2]:
-        pool.give_back(pool.of(one.target), one, 0.0)
-    assert of.revalidate(idle[2]) is idle[0]
-    assert [one.transport.is_closing() for one in idle] == [False, True, True]
-    assert of.revalidate(leased("gone.example", pool, "127.0.0.2")) is None
+    for connection in idle[:2]:
+        pool.give_back(pool.target_pool(connection.target), connection, 0.0)
+    assert made.revalidate(idle[2]) is idle[0]
+    assert [connection.transport.is_closing() for connection in idle] == [False, True, True]
+    assert made.revalidate(leased("gone.example", pool, "127.0.0.2")) is None
 
 
 async def test_connections_to_an_address_are_not_looked_up() -> None:
     machine = Machine()
-    pool, of = dialer(tries(machine))
+    pool, made = dialer(tries(machine))
     connection = leased("127.0.0.2", pool, None)
-    assert of.revalidate(connection) is connection
-    assert machine.asked == 0
+    assert made.revalidate(connection) is connection
+    assert machine.look_ups == 0

@@ -1,4 +1,4 @@
-"""Sockets that a keeper passes over, and keepers that do not."""
+"""Sockets that a holder passes over, and holders that do not."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ from tests.helpers.wire import WireListener, closed_port
 ADDRESS = "127.18.0.7"
 
 
-class Keeper:
-    """Answers like one; its namespace is that of the test. `asked` are the families."""
+class Holder:
+    """Answers like one; its namespace is that of the test. `families` are those requested."""
 
     def __init__(self, listener: socket.socket) -> None:
-        self.asked: list[int] = []
+        self.families: list[int] = []
         self._listener = listener
         listener.setblocking(False)
 
@@ -34,7 +34,7 @@ class Keeper:
             with channel:
                 channel.setblocking(True)
                 message = receive(channel)
-                self.asked.append(message.fields["family"])
+                self.families.append(message.fields["family"])
                 answer(channel, message)
 
 
@@ -55,12 +55,12 @@ def ends(_channel: socket.socket, _message: Message) -> None:
 
 
 @contextlib.asynccontextmanager
-async def keeping(answer: Callable[[socket.socket, Message], None]) -> AsyncIterator[Keeper]:
+async def keeping(answer: Callable[[socket.socket, Message], None]) -> AsyncIterator[Holder]:
     with Registry.open() as registry, registry.listen(ADDRESS) as listener:
-        keeper = Keeper(listener)
-        answering = asyncio.get_running_loop().create_task(keeper.answers(answer))
+        holder = Holder(listener)
+        answering = asyncio.get_running_loop().create_task(holder.answers(answer))
         try:
-            yield keeper
+            yield holder
         finally:
             answering.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -83,7 +83,7 @@ async def connected(port: int) -> tuple[str, int] | None:
     ("host", "is_one"),
     [("127.18.0.1", True), ("127.0.0.1", False), ("127.180.0.1", False), ("::1", False)],
 )
-def test_addresses_of_workspaces_are_known_by_their_beginning(host: str, is_one: bool) -> None:
+def test_addresses_of_workspaces_have_a_prefix(host: str, is_one: bool) -> None:
     assert may_be_isolated(host) is is_one
 
 
@@ -91,12 +91,12 @@ def test_addresses_of_workspaces_are_known_by_their_beginning(host: str, is_one:
 async def test_both_loopbacks_and_the_address_are_tried_in_turn(registry: Path, host: str) -> None:
     order = [socket.AF_INET, socket.AF_INET6, socket.AF_INET]
     with contextlib.closing(WireListener(host)) as listener:
-        async with keeping(gives) as keeper:
+        async with keeping(gives) as holder:
             assert await connected(listener.port) == (host, listener.port)
-            assert keeper.asked == order[: ["127.0.0.1", "::1", ADDRESS].index(host) + 1]
+            assert holder.families == order[: ["127.0.0.1", "::1", ADDRESS].index(host) + 1]
 
 
-async def test_what_nobody_listens_on_is_refused(registry: Path) -> None:
+async def test_a_port_on_which_nothing_listens_refuses(registry: Path) -> None:
     with closed_port() as port:
         async with keeping(gives):
             with pytest.raises(ConnectionRefusedError):
@@ -105,9 +105,9 @@ async def test_what_nobody_listens_on_is_refused(registry: Path) -> None:
 
 async def test_a_namespace_may_be_without_ipv6(registry: Path) -> None:
     with contextlib.closing(WireListener(ADDRESS)) as listener:
-        async with keeping(gives_ipv4_alone) as keeper:
+        async with keeping(gives_ipv4_alone) as holder:
             assert await connected(listener.port) == (ADDRESS, listener.port)
-            assert len(keeper.asked) == 3
+            assert len(holder.families) == 3
 
 
 async def test_without_a_directory_nothing_is_isolated(registry: Path) -> None:
@@ -116,14 +116,14 @@ async def test_without_a_directory_nothing_is_isolated(registry: Path) -> None:
         os.stat(registry)
 
 
-async def test_a_directory_that_others_may_change_is_not_looked_into(registry: Path) -> None:
-    async with keeping(gives) as keeper:
+async def test_a_directory_that_others_may_change_is_not_used(registry: Path) -> None:
+    async with keeping(gives) as holder:
         os.chmod(registry, 0o770)
-        assert (await connected(1), keeper.asked) == (None, [])
+        assert (await connected(1), holder.families) == (None, [])
         os.chmod(registry, 0o700)
 
 
-async def test_without_a_keeper_nothing_is_isolated(registry: Path) -> None:
+async def test_without_a_holder_nothing_is_isolated(registry: Path) -> None:
     with Registry.open() as opened:
         opened.listen(ADDRESS).close()
         assert await connected(1) is None
@@ -131,12 +131,12 @@ async def test_without_a_keeper_nothing_is_isolated(registry: Path) -> None:
         assert await connected(1) is None
 
 
-async def test_a_keeper_that_leaves_isolates_nothing_any_more(registry: Path) -> None:
-    async with keeping(ends) as keeper:
-        assert (await connected(1), len(keeper.asked)) == (None, 1)
+async def test_a_holder_that_ends_isolates_nothing_any_more(registry: Path) -> None:
+    async with keeping(ends) as holder:
+        assert (await connected(1), len(holder.families)) == (None, 1)
 
 
-async def test_a_keeper_that_is_behind_is_asked_again(registry: Path) -> None:
+async def test_a_holder_with_a_full_backlog_is_tried_again(registry: Path) -> None:
     with Registry.open() as opened, opened.listen(ADDRESS) as listener:
         listener.listen(0)
         first = opened.connect(ADDRESS, 0)
@@ -145,19 +145,19 @@ async def test_a_keeper_that_is_behind_is_asked_again(registry: Path) -> None:
         await asyncio.sleep(0)
         assert not asking.done()
         first.close()
-        keeper = Keeper(listener)
-        answering = asyncio.get_running_loop().create_task(keeper.answers(ends))
+        holder = Holder(listener)
+        answering = asyncio.get_running_loop().create_task(holder.answers(ends))
         # The first one has said nothing, which ends the task.
         with pytest.raises(EOFError):
             await soon(answering)
-        answering = asyncio.get_running_loop().create_task(keeper.answers(ends))
+        answering = asyncio.get_running_loop().create_task(holder.answers(ends))
         assert await soon(asking) is None
         answering.cancel()
         with pytest.raises(asyncio.CancelledError):
             await answering
 
 
-async def test_who_loses_interest_leaves_nothing_open(registry: Path) -> None:
+async def test_a_cancelled_connect_leaves_nothing_open(registry: Path) -> None:
     with Registry.open() as opened, opened.listen(ADDRESS) as listener:
         asking = asyncio.get_running_loop().create_task(connected(1))
         listener.setblocking(False)

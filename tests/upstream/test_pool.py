@@ -9,17 +9,17 @@ A = Target("127.0.0.1", 1)
 B = Target("::1", 2)
 
 
-def pool_of(total: int | None = 10, idle: float = 5.0, most_open: int | None = None) -> Pool[Idle]:
-    return Pool(total, idle, most_open)
+def pool_of(total: int | None = 10, idle: float = 5.0, max_open: int | None = None) -> Pool[Idle]:
+    return Pool(total, idle, max_open)
 
 
 def open_one(pool: Pool[Idle], target: Target) -> Idle:
-    pool.opened(pool.of(target))
+    pool.opened(pool.target_pool(target))
     return Idle()
 
 
 def give_back(pool: Pool[Idle], target: Target, connection: Idle, now: float = 0.0) -> bool:
-    return pool.give_back(pool.of(target), connection, now)
+    return pool.give_back(pool.target_pool(target), connection, now)
 
 
 def give(pool: Pool[Idle], target: Target, now: float = 0.0) -> Idle:
@@ -58,7 +58,7 @@ def test_a_connection_is_leased_to_its_own_target_only() -> None:
     assert pool.lease(Target("127.0.0.1", 1)) is connection
 
 
-def test_an_idle_connection_knows_since_when() -> None:
+def test_an_idle_connection_has_the_time_since_when() -> None:
     pool = pool_of()
     connection = give(pool, A, 7.5)
     assert connection.idle_since == 7.5
@@ -70,7 +70,7 @@ def test_an_idle_connection_knows_since_when() -> None:
 # Limits
 
 
-def test_as_many_stay_idle_as_were_busy_at_a_time() -> None:
+def test_as_many_stay_idle_as_were_busy_at_the_same_time() -> None:
     pool = pool_of(total=None)
     busy = [open_one(pool, A) for _ in range(5000)]
     assert all(give_back(pool, A, each) for each in busy)
@@ -104,20 +104,20 @@ def test_a_limit_of_nothing_keeps_nothing(total: int | None, idle: float) -> Non
 
 
 def test_none_stays_idle_while_more_are_open_than_there_is_room_for() -> None:
-    pool = pool_of(most_open=2)
+    pool = pool_of(max_open=2)
     one, two, three = (open_one(pool, to) for to in (A, B, B))
     assert not give_back(pool, A, one)
-    pool.closed(pool.of(A))
+    pool.closed(pool.target_pool(A))
     assert give_back(pool, B, two)
     assert give_back(pool, B, three)
 
 
 def test_an_idle_connection_makes_room_for_one_of_another_target() -> None:
-    pool = pool_of(most_open=3)
+    pool = pool_of(max_open=3)
     dead, oldest, newest = (give(pool, A, now) for now in (1.0, 2.0, 3.0))
     pool.discard(dead)
     assert pool.make_room() is oldest
-    pool.closed(pool.of(A))
+    pool.closed(pool.target_pool(A))
     assert pool.make_room() is None
     assert pool.lease(A) is newest
     open_one(pool, B)
@@ -143,7 +143,7 @@ def test_a_dead_connection_is_forgotten() -> None:
     assert pool.lease(A) is None
 
 
-def test_a_connection_that_is_not_idle_is_no_concern() -> None:
+def test_a_connection_that_is_not_idle_is_not_discarded() -> None:
     pool = pool_of()
     leased = give(pool, A)
     assert pool.lease(A) is leased
@@ -156,7 +156,7 @@ def test_a_connection_that_is_not_idle_is_no_concern() -> None:
 # Age
 
 
-def test_what_has_been_idle_for_too_long_is_taken_out() -> None:
+def test_expired_connections_are_taken_out() -> None:
     pool = pool_of(idle=5.0)
     old = [give(pool, A, 0.0), give(pool, A, 1.0)]
     young = give(pool, A, 1.5)
@@ -184,7 +184,7 @@ def test_a_connection_expires_at_the_instant_its_time_is_over() -> None:
     assert pool.expired(6.0) == [connection]
 
 
-def test_a_lease_begins_a_new_life() -> None:
+def test_the_idle_time_starts_again_after_a_lease() -> None:
     pool = pool_of(idle=5.0)
     connection = give(pool, A, 0.0)
     assert pool.lease(A) is connection
@@ -193,26 +193,26 @@ def test_a_lease_begins_a_new_life() -> None:
     assert pool.expired(9.0) == [connection]
 
 
-def test_a_target_is_remembered_for_as_long_as_somebody_needs_it() -> None:
+def test_a_target_is_kept_as_long_as_it_is_in_use() -> None:
     pool = pool_of()
-    busy = pool.of(A)
+    busy = pool.target_pool(A)
     pool.opened(busy)
-    awaited = pool.of(B)
+    awaited = pool.target_pool(B)
     awaited.offer = lambda _connection: False
     pool.expired(0.0)
-    assert pool.of(A) is busy
-    assert pool.of(B) is awaited
+    assert pool.target_pool(A) is busy
+    assert pool.target_pool(B) is awaited
     pool.closed(busy)
     awaited.offer = None
     pool.expired(0.0)
-    assert pool.of(A) is not busy
-    assert pool.of(B) is not awaited
+    assert pool.target_pool(A) is not busy
+    assert pool.target_pool(B) is not awaited
 
 
 # All of it
 
 
-def test_draining_takes_out_everything() -> None:
+def test_a_drain_takes_out_all_idle_connections() -> None:
     pool = pool_of()
     given = [give(pool, A), give(pool, B), give(pool, A)]
     pool.discard(given.pop())

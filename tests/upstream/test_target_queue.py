@@ -1,6 +1,6 @@
-"""Requests that wait for a connection to one target: whose it is, and what everybody is told.
+"""Requests that wait for a connection to one target: which gets it, and how they fail.
 
-Without sockets: dials come out as the test says. With sockets, see tests/network/test_waiting.py.
+Without sockets: dials end as the test decides. With sockets, see tests/network/test_waiting.py.
 """
 
 import pytest
@@ -12,7 +12,7 @@ from tests.helpers.script import head
 
 ROUTE = "X-Cmux-Port-Internal: 80"
 GET = head("GET / HTTP/1.1", "Host: a", ROUTE)
-PATIENT = head("GET / HTTP/1.1", "Host: a", ROUTE, "X-Cmux-Wait: 60s")
+RETRYING = head("GET / HTTP/1.1", "Host: a", ROUTE, "X-Cmux-Wait: 60s")
 OTHER = head("GET / HTTP/1.1", "Host: a", "X-Cmux-Port-Internal: 81")
 DISTANT = head("GET / HTTP/1.1", "Host: a", "X-Cmux-Workspace-Internal: a", ROUTE)
 CONNECT = head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE)
@@ -33,7 +33,7 @@ def under_way(world: World) -> list[FakeDial]:
 
 
 def pause(world: World) -> float:
-    """Let the pause pass after which dials begin; return how long it was."""
+    """Let the pause before the next dials pass; return how long it was."""
     when = min(at for at, _ in world.loop.timers)
     seconds = when - world.loop.now
     world.loop.now = when
@@ -50,15 +50,15 @@ def busy(world: World) -> tuple[FakeStream, FakeStream]:
 def full(world: World, request: bytes = GET) -> FakeStream:
     """Return a client whose dial was not answered."""
     client = ask(world, request)
-    under_way(world)[-1].is_unanswered()
+    under_way(world)[-1].times_out()
     assert under_way(world) == []
     return client
 
 
-# Whose a connection is
+# Which request gets a connection
 
 
-def test_the_oldest_takes_the_connection_that_becomes_free_first() -> None:
+def test_the_oldest_request_takes_the_connection_that_becomes_free_first() -> None:
     world = World()
     first, upstream = busy(world)
     second, third = full(world), ask(world)
@@ -73,7 +73,7 @@ def test_the_oldest_takes_the_connection_that_becomes_free_first() -> None:
     assert len(world.context.pool) == 1
 
 
-def test_the_oldest_takes_what_was_dialled_for_another() -> None:
+def test_the_oldest_request_takes_the_connection_that_was_dialled_for_another() -> None:
     world = World()
     clients = [ask(world) for _ in range(3)]
     dials = under_way(world)
@@ -98,7 +98,7 @@ def test_a_dial_whose_request_has_another_connection_is_for_the_next_request() -
     assert third.got == OK
 
 
-def test_a_connection_that_nobody_waits_for_any_more_is_kept() -> None:
+def test_a_connection_for_which_no_request_waits_any_more_is_kept() -> None:
     world = World()
     _first, upstream = busy(world)
     second = ask(world)
@@ -116,7 +116,7 @@ def test_a_connection_that_nobody_waits_for_any_more_is_kept() -> None:
     assert (second.got, third.got) == (OK, OK)
 
 
-def test_a_connection_that_becomes_free_is_not_handed_over_when_it_is_lost() -> None:
+def test_a_lost_connection_is_not_handed_over() -> None:
     world = World()
     _first, upstream = busy(world)
     second = full(world, head("POST / HTTP/1.1", "Host: a", ROUTE))
@@ -129,7 +129,7 @@ def test_a_connection_that_becomes_free_is_not_handed_over_when_it_is_lost() -> 
     assert second.got == OK
 
 
-def test_a_connection_to_where_its_name_no_longer_leads_is_not_handed_over() -> None:
+def test_a_connection_to_an_address_that_its_name_no_longer_has_is_not_handed_over() -> None:
     world = World()
     _first, upstream = busy(world)
     full(world)
@@ -164,7 +164,7 @@ def test_without_keep_alive_nothing_is_handed_over(config: Config) -> None:
     assert upstream.is_over()
 
 
-def test_connect_is_offered_nothing_that_was_used_and_has_its_turn() -> None:
+def test_a_connect_takes_a_new_connection_in_its_turn() -> None:
     world = World()
     _first, upstream = busy(world)
     tunnel, third = full(world, CONNECT), ask(world)
@@ -181,7 +181,7 @@ def test_connect_is_offered_nothing_that_was_used_and_has_its_turn() -> None:
     assert (third.got, fourth.got) == (OK, OK)
 
 
-def test_a_request_is_sent_once_more_on_a_connection_that_nobody_has_used() -> None:
+def test_a_request_is_sent_again_on_a_new_connection() -> None:
     world = World()
     _first, upstream = busy(world)
     _other, other = busy(world)
@@ -200,7 +200,7 @@ def test_a_request_is_sent_once_more_on_a_connection_that_nobody_has_used() -> N
     assert second.got.startswith(b"HTTP/1.1 502 ")
 
 
-def test_any_other_request_is_not_sent_once_more() -> None:
+def test_a_request_that_is_not_idempotent_is_not_sent_again() -> None:
     world = World()
     _first, upstream = busy(world)
     second = full(world, head("POST / HTTP/1.1", "Host: a", ROUTE))
@@ -214,7 +214,7 @@ def test_any_other_request_is_not_sent_once_more() -> None:
 # Who leaves
 
 
-def test_whoever_leaves_gives_its_place_up() -> None:
+def test_a_client_that_leaves_makes_room_for_the_next() -> None:
     world = World()
     _first, upstream = busy(world)
     second, third = full(world), ask(world)
@@ -225,7 +225,7 @@ def test_whoever_leaves_gives_its_place_up() -> None:
     assert third.got == OK
 
 
-def test_the_dial_of_one_that_leaves_is_given_up() -> None:
+def test_the_dial_of_a_client_that_leaves_is_cancelled() -> None:
     world = World()
     clients = [ask(world) for _ in range(2)]
     older, younger = under_way(world)
@@ -238,7 +238,7 @@ def test_the_dial_of_one_that_leaves_is_given_up() -> None:
     assert world.loop.timers == []
 
 
-def test_a_connection_that_comes_when_everybody_has_left_is_closed() -> None:
+def test_a_connection_for_which_no_client_is_left_is_closed() -> None:
     """A service that serves one connection at a time would wait for a request on it."""
     world = World()
     client = ask(world)
@@ -254,7 +254,7 @@ def test_a_connection_that_comes_when_everybody_has_left_is_closed() -> None:
 # Time
 
 
-def test_the_timeout_runs_from_the_moment_a_request_begins_to_wait() -> None:
+def test_the_timeout_starts_when_a_request_starts_to_wait() -> None:
     world = World()
     first, last = ask(world), None
     for _ in range(3):
@@ -276,7 +276,7 @@ def test_the_timeout_runs_from_the_moment_a_request_begins_to_wait() -> None:
     assert world.loop.timers == []
 
 
-def test_a_dial_that_hangs_is_given_up_even_if_nobody_waits_for_it() -> None:
+def test_a_dial_that_hangs_is_cancelled_even_if_no_request_waits_for_it() -> None:
     world = World()
     _first, upstream = busy(world)
     ask(world)
@@ -302,7 +302,7 @@ def test_a_target_that_hangs_does_not_hold_others() -> None:
 # The pace
 
 
-def test_dials_begin_a_few_at_a_time_and_more_while_they_succeed() -> None:
+def test_dials_start_a_few_at_a_time_and_more_while_they_succeed() -> None:
     world = World()
     for _ in range(100):
         ask(world)
@@ -316,24 +316,24 @@ def test_dials_begin_a_few_at_a_time_and_more_while_they_succeed() -> None:
     assert counts == [4, 8, 16, 32, 40]
 
 
-def test_dials_that_are_not_answered_are_followed_by_one_after_a_pause() -> None:
+def test_dials_that_time_out_are_followed_by_one_after_a_pause() -> None:
     world = World()
     for _ in range(10):
         ask(world)
     for dial in under_way(world):
-        dial.is_unanswered()
+        dial.times_out()
     assert under_way(world) == []
-    # Whoever comes meanwhile does not make it shorter.
+    # A request that comes meanwhile does not make it shorter.
     ask(world)
     assert under_way(world) == []
-    begun = world.loop.now
+    started = world.loop.now
     while not under_way(world):
         pause(world)
-    assert world.loop.now - begun == pytest.approx(0.004)
+    assert world.loop.now - started == pytest.approx(0.004)
     assert len(under_way(world)) == 1
 
 
-def test_more_dials_to_a_distant_target_begin_while_none_is_silent_for_long() -> None:
+def test_more_dials_to_a_distant_target_start_while_none_is_silent_for_long() -> None:
     world = World(Config(upstream_host="192.0.2.1"))
     for _ in range(20):
         ask(world)
@@ -352,7 +352,7 @@ def test_more_dials_to_a_distant_target_begin_while_none_is_silent_for_long() ->
 # What fails
 
 
-def test_a_dial_that_fails_is_told_to_all_who_waited_when_it_began() -> None:
+def test_a_dial_that_fails_fails_all_requests_that_waited_when_it_started() -> None:
     world = World()
     clients = [ask(world) for _ in range(10)]
     dials = under_way(world)
@@ -367,9 +367,9 @@ def test_a_dial_that_fails_is_told_to_all_who_waited_when_it_began() -> None:
     assert len(world.dials) == 5
 
 
-def test_patience_is_each_request_s_own() -> None:
+def test_each_request_has_its_own_time_to_retry() -> None:
     world = World()
-    patient, other = ask(world, PATIENT), ask(world)
+    patient, other = ask(world, RETRYING), ask(world)
     for dial in under_way(world):
         dial.fails()
     assert (patient.got, other.got[:13]) == (b"", b"HTTP/1.1 502 ")
@@ -378,14 +378,14 @@ def test_patience_is_each_request_s_own() -> None:
     assert patient.got == OK
 
 
-def test_one_dial_at_a_time_asks_a_port_that_refuses_for_all_who_wait() -> None:
+def test_a_port_that_refuses_is_dialled_once_at_a_time_for_all_requests() -> None:
     world = World()
-    clients = [ask(world, PATIENT) for _ in range(2000)]
+    clients = [ask(world, RETRYING) for _ in range(2000)]
     for dial in under_way(world):
         dial.fails()
     count = len(world.dials)
-    begun = world.loop.now
-    while world.loop.now < begun + 10:
+    started = world.loop.now
+    while world.loop.now < started + 10:
         if under_way(world):
             world.dial().fails()
         pause(world)
@@ -400,9 +400,9 @@ def test_one_dial_at_a_time_asks_a_port_that_refuses_for_all_who_wait() -> None:
     assert all(client.got for client in clients)
 
 
-def test_who_comes_while_a_port_refuses_is_told_at_once() -> None:
+def test_a_request_that_comes_while_a_port_refuses_fails_at_once() -> None:
     world = World()
-    patient = ask(world, PATIENT)
+    patient = ask(world, RETRYING)
     world.dial().fails()
     assert under_way(world) == []
     other = ask(world)
@@ -410,7 +410,7 @@ def test_who_comes_while_a_port_refuses_is_told_at_once() -> None:
     assert (patient.got, other.got[:13]) == (b"", b"HTTP/1.1 502 ")
 
 
-def test_the_timeout_begins_anew_with_each_refusal() -> None:
+def test_the_timeout_starts_again_with_each_refusal() -> None:
     world = World(Config(timeouts=Timeouts(connect=5, connect_retry=3600)))
     client = ask(world)
     for _ in range(5):
@@ -425,7 +425,7 @@ def test_the_timeout_begins_anew_with_each_refusal() -> None:
 # The limit
 
 
-def test_the_limit_counts_those_who_wait() -> None:
+def test_the_limit_counts_the_requests_that_wait() -> None:
     world = World(Config(limits=Limits(upstream_connections=10)))
     clients = [ask(world) for _ in range(10)]
     assert len(under_way(world)) == 4
@@ -436,7 +436,7 @@ def test_the_limit_counts_those_who_wait() -> None:
     assert ask(world).got.startswith(b"HTTP/1.1 503 ")
 
 
-def test_a_dial_that_nobody_waits_for_is_a_place() -> None:
+def test_a_dial_for_which_no_request_waits_counts() -> None:
     world = World(Config(limits=Limits(upstream_connections=2)))
     _first, upstream = busy(world)
     ask(world)

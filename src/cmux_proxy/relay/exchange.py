@@ -77,7 +77,7 @@ class Exchange(RequestStream):
         self._waiter = None
         observer = self._context.observer
         if observer is not None and not connection.has_served:
-            observer.counts.connects.add(connection.dialled_for)
+            observer.counts.connects.add(connection.connect_seconds)
         if self._request.method == b"CONNECT":
             self._upstream = connection
             self._switch(CONNECTION_ESTABLISHED, b"")
@@ -283,7 +283,7 @@ class Exchange(RequestStream):
 
     def _drop_upstream(self) -> None:
         if self._waiter is not None:
-            self._context.dialer.leave(self._waiter)
+            self._context.dialer.cancel(self._waiter)
             self._waiter = None
         if self._upstream is not None:
             self._upstream.abort()

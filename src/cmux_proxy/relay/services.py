@@ -27,7 +27,7 @@ from cmux_proxy.relay.request_options import WISHES
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection, close_expired
 from cmux_proxy.upstream.connector import Connector
-from cmux_proxy.upstream.dial import Dialling
+from cmux_proxy.upstream.dial import DialFactory
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
 
@@ -109,7 +109,7 @@ class Context:
         self.read_size = ReadSize(loop, limits.buffer - EARLY_LIMIT)
         addresses = Connector(loop, config.upstream_host is None, is_own)
         self.dialer = Dialer(
-            Dialling(
+            DialFactory(
                 loop, self.pool, addresses, self.read_size, timeouts.connect,
                 limits.upstream_connections,
             )

@@ -187,7 +187,7 @@ class Tunnel(Timed):
         context = self.context
         if context.admission is not None:
             context.admission.leave(self._client.transport)
-        context.pool.closed(context.pool.of(self._target))
+        context.pool.closed(context.pool.target_pool(self._target))
         if self.record is not None and context.observer is not None:
             self._tell(context.observer, self.record)
         self._client.part()

@@ -1,7 +1,7 @@
-"""One connection to an upstream, as asyncio callbacks, and the base class of what uses it.
+"""One connection to an upstream, as the owner of its stream, and the base class of its users.
 
 Knows nothing of HTTP: what arrives goes to the owner. Without an owner the connection is idle in
-the pool, and whatever happens then ends it. Neighbours: `dial.py` makes it, `pool.py` keeps it.
+the pool, and any event ends it. Neighbours: `dial.py` makes it, `pool.py` keeps it.
 """
 
 from collections.abc import Callable
@@ -15,16 +15,16 @@ from cmux_proxy.upstream.pool import Idle, Pool
 
 
 class UpstreamOwner:
-    """Whoever has leased or dialled a connection; told of everything that happens on it."""
+    """The base class of what has leased or dialled a connection; receives all its events."""
 
     __slots__ = ()
 
     def upstream_connected(self, connection: "UpstreamConnection") -> None:
-        """There is a connection, new or used before; it is the owner's."""
+        """The owner has a connection, new or used before."""
         raise NotImplementedError
 
     def upstream_unavailable(self, error: UpstreamUnavailable) -> None:
-        """There is none; nothing was sent."""
+        """There is no connection; nothing was sent."""
         raise NotImplementedError
 
     def upstream_data(self, data: bytes) -> None:
@@ -36,11 +36,11 @@ class UpstreamOwner:
         raise NotImplementedError
 
     def upstream_lost(self, error: Exception | None) -> None:
-        """The connection is gone; `error` is None unless it was cut."""
+        """The connection is gone; `error` is None unless it broke."""
         raise NotImplementedError
 
     def upstream_paused(self) -> None:
-        """The upstream does not keep up: send nothing more for now."""
+        """The upstream does not keep up: send nothing for now."""
         raise NotImplementedError
 
     def upstream_resumed(self) -> None:
@@ -58,10 +58,10 @@ class UpstreamConnection(Idle):
         "_read_size",
         "_target_pool",
         "address",
-        "dialled_for",
+        "connect_seconds",
         "has_served",
         "is_open",
-        "on_made",
+        "on_connected",
         "owner",
         "target",
         "transport",
@@ -74,34 +74,34 @@ class UpstreamConnection(Idle):
         self._is_counted = False
         self._read_size = read_size
         self.target = target
-        # What the target's name has led to; None where the target is an address itself.
+        # The address to which the target's name was resolved; None where the target is an address.
         self.address: str | None = None
         self.owner: UpstreamOwner | None = None
-        # Who is told first that it is made, and says whose it is.
-        self.on_made: Callable[[UpstreamConnection], None] | None = None
+        # Called first once it exists; sets the owner.
+        self.on_connected: Callable[[UpstreamConnection], None] | None = None
         self.has_served = False
-        # How many seconds it took to come about.
-        self.dialled_for = 0.0
+        # How many seconds it took to connect.
+        self.connect_seconds = 0.0
         self.is_open = False
         self._pool = pool
-        self._target_pool = pool.of(target)
+        self._target_pool = pool.target_pool(target)
         self._is_reading = True
         self.transport: Stream
 
     def connection_made(self, transport: Stream) -> None:
-        """Take the transport; never let it hold more than one write back."""
+        """Take the stream; never let it buffer more than one write."""
         self.transport = transport
         self.is_open = True
         self._is_counted = True
         self._pool.opened(self._target_pool)
         transport.set_write_buffer_limits(high=0)
         self._read_size.limit(transport, self)
-        if self.on_made is not None:
-            self.on_made(self)
-            self.on_made = None
+        if self.on_connected is not None:
+            self.on_connected(self)
+            self.on_connected = None
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes on; on an idle connection nobody asked for them, so it is closed."""
+        """Pass bytes on; close an idle connection, because no request asked for them."""
         owner = self.owner
         if owner is None:
             self._pool.discard(self)
@@ -110,7 +110,7 @@ class UpstreamConnection(Idle):
             owner.upstream_data(data)
 
     def eof_received(self) -> bool:
-        """Tell the owner; never keep a half-open connection."""
+        """Report to the owner; never keep a half-open connection."""
         owner = self.owner
         self.uncount()
         if owner is None:
@@ -120,11 +120,11 @@ class UpstreamConnection(Idle):
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell the owner, or leave the pool."""
+        """Report to the owner, or leave the pool."""
         self.is_open = False
-        # Where something else went wrong, bytes may be missing before those that are left.
+        # After another error, bytes may be missing before those that the kernel has.
         if isinstance(error, OSError) and self.owner is not None:
-            self._read_out()
+            self._read_rest()
         owner = self.owner
         self.owner = None
         self.uncount()
@@ -139,11 +139,11 @@ class UpstreamConnection(Idle):
             self._is_counted = False
             self._pool.closed(self._target_pool)
 
-    def _read_out(self) -> None:
+    def _read_rest(self) -> None:
         """Hand over what came before the connection broke.
 
-        An upstream may answer and close without reading the request to its end. Then a write of
-        ours fails first, and the transport gives up with the answer still unread in the kernel.
+        An upstream may respond and close without reading the whole request. Then a write of ours
+        fails first, and the transport gives up while the response is still unread in the kernel.
         """
         left = self._read_size.max_bytes
         while self.owner is not None and left > 0:
@@ -154,21 +154,21 @@ class UpstreamConnection(Idle):
             self.owner.upstream_data(data)
 
     def pause_writing(self) -> None:
-        """Tell the owner that bytes are waiting to leave."""
+        """Report to the owner that bytes wait to be sent."""
         if self.owner is not None:
             self.owner.upstream_paused()
 
     def resume_writing(self) -> None:
-        """Tell the owner that all bytes have left."""
+        """Report to the owner that all bytes have been sent."""
         if self.owner is not None:
             self.owner.upstream_resumed()
 
-    def set_reading(self, wanted: bool) -> None:
-        """Read on, or leave what arrives with the kernel; idempotent."""
-        if wanted == self._is_reading or not self.is_open:
+    def set_reading(self, is_reading: bool) -> None:
+        """Read, or leave what arrives with the kernel; idempotent."""
+        if is_reading == self._is_reading or not self.is_open:
             return
-        self._is_reading = wanted
-        if wanted:
+        self._is_reading = is_reading
+        if is_reading:
             self.transport.resume_reading()
         else:
             self.transport.pause_reading()
@@ -188,13 +188,13 @@ class UpstreamConnection(Idle):
             self.close()
 
     def close(self) -> None:
-        """Close in order, without telling the owner."""
+        """Close in order; the owner gets no more events."""
         self.owner = None
         self.uncount()
         self.transport.close()
 
     def abort(self) -> None:
-        """Drop the connection at once, without telling the owner."""
+        """Drop the connection at once; the owner gets no more events."""
         self.owner = None
         self.uncount()
         self.transport.abort()

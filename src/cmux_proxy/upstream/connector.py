@@ -1,13 +1,13 @@
-"""Which addresses a target has, and which of them answers: a socket to one.
+"""Connects a socket to one of the addresses of a target.
 
-Knows their order, and what the proxy itself listens on. Neighbours: `dns_cache.py` has
-the addresses of names, `namespace_connect.py` reaches into isolated workspaces,
-`net/tcp_connect.py` connects one socket, `connect_errors.py` says why nothing answers, `dial.py`
-makes a connection of the socket.
+Knows their order, and on what the proxy itself listens. Neighbours: `dns_cache.py` has the
+addresses of names, `namespace_connect.py` reaches into isolated workspaces, `net/tcp_connect.py`
+connects one socket and `net/happy_eyeballs.py` the first of several, `connect_errors.py` says what
+an error means, `dial.py` makes a connection of the socket.
 """
 
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from cmux_proxy.net.happy_eyeballs import AddressInfo, connect_first
 from cmux_proxy.net.loopback import IPV4_LOOPBACK, LOOPBACKS
@@ -19,41 +19,48 @@ from cmux_proxy.upstream.dns_cache import DnsCache, is_name
 from cmux_proxy.upstream.namespace_connect import connect_inside, may_be_isolated
 from cmux_proxy.upstream.resolver import Resolver
 
+# Connects a new socket to an IP address and a port within some seconds, or closes it and raises.
+Connect = Callable[[Loop, socket.socket, str, int, float | None], Awaitable[None]]
+
 
 class Connector:
     """Tries the addresses of targets.
 
-    With `tries_both_loopbacks`, a target on 127.0.0.1 that refuses is tried on ::1 and the one
-    that answered is tried first the next time, port by port. `is_own` tells whether the proxy
+    With `tries_both_loopbacks`, a target on 127.0.0.1 that refuses is tried on ::1, and the address
+    that has accepted is tried first the next time, port by port. `is_own` returns whether the proxy
     itself listens on an address and port.
     """
 
-    __slots__ = ("_answered", "_both", "_is_own", "_loop", "_names")
+    __slots__ = ("_connect_socket", "_dns_cache", "_is_own", "_loop", "_loopbacks", "_tries_both")
 
     def __init__(
         self,
         loop: Loop,
         tries_both_loopbacks: bool,
         is_own: Callable[[str, int], bool],
+        dns_cache: DnsCache | None = None,
+        connect: Connect = connect_tuned,
     ) -> None:
         self._loop = loop
-        self._both = tries_both_loopbacks
+        self._tries_both = tries_both_loopbacks
         self._is_own = is_own
-        self._answered: dict[int, str] = {}
-        self._names = DnsCache(loop, Resolver(loop).look_up)
+        self._dns_cache = dns_cache or DnsCache(loop, Resolver(loop).look_up)
+        self._connect_socket = connect
+        # The loopback that has accepted last, by port.
+        self._loopbacks: dict[int, str] = {}
 
     def close(self) -> None:
-        """Give up looking up names; who waits for a socket has to stop that."""
-        self._names.close()
+        """Cancel look-ups; whoever waits for a socket has to be cancelled before."""
+        self._dns_cache.close()
 
-    def has(self, target: Target, address: str) -> bool:
+    def has_address(self, target: Target, address: str) -> bool:
         """Return whether the target's name still has an address."""
-        return self._names.has(target.host, address)
+        return self._dns_cache.has_address(target.host, address)
 
     async def open_socket(self, target: Target, timeout: float | None = None) -> socket.socket:
         """Return a connected socket; raise UpstreamUnavailable.
 
-        Raises ConnectTimeout where an address has not answered in `timeout` seconds.
+        Raises ConnectTimeout where an address has not accepted within `timeout` seconds.
         """
         try:
             return await self._connect(target, timeout)
@@ -61,7 +68,7 @@ class Connector:
             raise unavailable(target, error) from None
 
     async def _connect(self, target: Target, timeout: float | None) -> socket.socket:
-        if self._both and target.host == IPV4_LOOPBACK:
+        if self._tries_both and target.host == IPV4_LOOPBACK:
             return await self._connect_loopback(target.port, timeout)
         if is_name(target.host):
             return await self._connect_name(target, timeout)
@@ -72,7 +79,7 @@ class Connector:
         return await self._connect_address(target.host, target.port, timeout)
 
     async def _connect_loopback(self, port: int, timeout: float | None) -> socket.socket:
-        first = self._answered.get(port, IPV4_LOOPBACK)
+        first = self._loopbacks.get(port, IPV4_LOOPBACK)
         [second] = [host for host in LOOPBACKS if host != first]
         try:
             return await self._connect_address(first, port, timeout)
@@ -81,33 +88,33 @@ class Connector:
                 sock = await self._connect_address(second, port, timeout)
             except OSError:
                 raise refused from None
-        self._answered[port] = second
+        self._loopbacks[port] = second
         return sock
 
     async def _connect_address(self, host: str, port: int, timeout: float | None) -> socket.socket:
         self._refuse_own(host, port)
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        await connect_tuned(self._loop, sock, host, port, timeout)
+        await self._connect_socket(self._loop, sock, host, port, timeout)
         return sock
 
     async def _connect_name(self, target: Target, timeout: float | None) -> socket.socket:
-        """Try a name's addresses; where they are not new and fail, those that it has now."""
-        found = await self._names.find(target.host, target.port)
+        """Try a name's addresses; where they come from the cache and fail, look it up again."""
+        resolved = await self._dns_cache.resolve(target.host, target.port)
         try:
-            return await self._connect_any(found.infos, target.port, timeout)
+            return await self._connect_any(resolved.infos, target.port, timeout)
         except OSError:
-            if found.is_new:
+            if resolved.is_fresh:
                 raise
-            new = await self._names.refresh(target.host, target.port)
-            # Resolvers change the order from answer to answer.
-            if set(new.infos) == set(found.infos):
+            refreshed = await self._dns_cache.refresh(target.host, target.port)
+            # Resolvers return the same addresses in changing order.
+            if set(refreshed.infos) == set(resolved.infos):
                 raise
-        return await self._connect_any(new.infos, target.port, timeout)
+        return await self._connect_any(refreshed.infos, target.port, timeout)
 
     async def _connect_any(
         self, infos: list[AddressInfo], port: int, timeout: float | None
     ) -> socket.socket:
-        """Try addresses as RFC 8305 says: by turns, without waiting for the slow ones."""
+        """Try addresses as RFC 8305 says: families take turns, and slow ones are not waited for."""
         if len(infos) == 1 and infos[0][0] == socket.AF_INET:
             return await self._connect_address(str(infos[0][4][0]), port, timeout)
         for info in infos:

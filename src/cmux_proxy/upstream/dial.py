@@ -1,7 +1,7 @@
 """One attempt to open a connection to a target, in the background.
 
-Whatever ends it, its owner is told. Neighbours: `dialer.py` owns it, `connector.py` finds an
-address that answers, `connection.py` is what comes out.
+It always reports its end to its owner, unless it is cancelled. Neighbours: `target_queue.py` owns
+it, `connector.py` connects a socket, `connection.py` is the result.
 """
 
 from time import monotonic
@@ -16,100 +16,104 @@ from cmux_proxy.upstream.connect_errors import unavailable
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial_owner import DialOwner
-from cmux_proxy.upstream.dns_cache import named_address
+from cmux_proxy.upstream.dns_cache import resolved_address
 from cmux_proxy.upstream.pool import UNLIMITED, Pool
 
 
-class Dialling:
-    """What all dials of one event loop have in common.
+class DialFactory:
+    """Makes the dials of one event loop.
 
     A request waits at most `timeout` seconds for its connection, and a target has at most
-    `most_connections` at a time.
+    `max_connections` at a time.
     """
 
-    __slots__ = ("addresses", "loop", "most_connections", "pool", "read_size", "timeout")
+    __slots__ = ("connector", "loop", "max_connections", "pool", "read_size", "timeout")
 
     def __init__(
         self,
         loop: Loop,
         pool: Pool[UpstreamConnection],
-        addresses: Connector,
+        connector: Connector,
         read_size: ReadSize,
         timeout: float,
-        most_connections: int | None = None,
+        max_connections: int | None = None,
     ) -> None:
         self.loop = loop
         self.pool = pool
-        self.addresses = addresses
+        self.connector = connector
         self.read_size = read_size
         self.timeout = timeout
-        self.most_connections = UNLIMITED if most_connections is None else most_connections
+        self.max_connections = UNLIMITED if max_connections is None else max_connections
 
-    def begin(self, target: Target, owner: DialOwner, covers: int, grace: float | None) -> "Dial":
-        """Begin a dial."""
-        return Dial(self, target, owner, covers, grace)
+    def start(
+        self, target: Target, owner: DialOwner, last_waiter: int, timeout: float | None
+    ) -> "Dial":
+        """Start a dial, which may take `timeout` seconds to connect."""
+        return Dial(self, target, owner, last_waiter, timeout)
 
-    def leads_there(self, connection: UpstreamConnection) -> bool:
-        """Return whether a connection leads where the name of its target leads now."""
+    def is_current(self, connection: UpstreamConnection) -> bool:
+        """Return whether the name of a connection's target still has its address."""
         address = connection.address
-        return address is None or self.addresses.has(connection.target, address)
+        return address is None or self.connector.has_address(connection.target, address)
 
 
 class Dial:
-    """A dial under way, for the requests up to number `covers`, which began at `begun`.
+    """A dial in flight, for the requests up to number `last_waiter`; it started at `started_at`.
 
-    One that is still opening its socket can be abandoned, and tells nothing then.
+    It can be cancelled while it `is_connecting`, and reports nothing then.
     """
 
-    __slots__ = ("_dialling", "_owner", "_target", "_task", "begun", "covers", "is_opening")
+    __slots__ = (
+        "_factory", "_owner", "_target", "_task", "is_connecting", "last_waiter", "started_at",
+    )  # fmt: skip
 
     def __init__(
         self,
-        dialling: Dialling,
+        factory: DialFactory,
         target: Target,
         owner: DialOwner,
-        covers: int,
-        grace: float | None,
+        last_waiter: int,
+        timeout: float | None,
     ) -> None:
-        self._dialling = dialling
+        self._factory = factory
         self._target = target
         self._owner = owner
-        self.covers = covers
-        self.begun = dialling.loop.time()
-        self.is_opening = True
-        self._task: Handle | None = start_task(dialling.loop, self._run(grace))
+        self.last_waiter = last_waiter
+        self.started_at = factory.loop.time()
+        self.is_connecting = True
+        self._task: Handle | None = start_task(factory.loop, self._run(timeout))
 
-    def abandon(self) -> None:
+    def cancel(self) -> None:
         """Give up."""
         if self._task is not None:
             self._task.cancel()
-            # The exception that ends it keeps us, so it must not be kept, or both would wait for
-            # the garbage collector.
+            # The exception that ends the task refers to this dial. If the dial kept the task, both
+            # would wait for the garbage collector.
             self._task = None
 
-    async def _run(self, grace: float | None) -> None:
+    async def _run(self, timeout: float | None) -> None:
         try:
-            await self._open(grace)
+            await self._open(timeout)
         except ConnectTimeout:
-            self._owner.dial_unanswered(self)
+            self._owner.dial_timed_out(self)
         except UpstreamUnavailable as error:
             self._owner.dial_failed(self, error)
         except Exception as error:
             self._owner.dial_failed(self, unavailable(self._target, error))
 
-    async def _open(self, grace: float | None) -> None:
-        dialling = self._dialling
+    async def _open(self, timeout: float | None) -> None:
+        factory = self._factory
         # The loop's clock is too coarse for this.
-        begun = monotonic()
-        sock = await dialling.addresses.open_socket(self._target, grace)
-        self.is_opening = False
-        connection = UpstreamConnection(self._target, dialling.pool, dialling.read_size)
-        connection.dialled_for = monotonic() - begun
-        connection.address = named_address(self._target.host, sock)
-        # The connection itself tells when it is made, so that no byte comes too soon.
-        connection.on_made = self._made
-        self._owner.dial_opened(self, connection.dialled_for)
-        await open_stream(dialling.loop, sock, connection)
+        started_at = monotonic()
+        sock = await factory.connector.open_socket(self._target, timeout)
+        self.is_connecting = False
+        connection = UpstreamConnection(self._target, factory.pool, factory.read_size)
+        connection.connect_seconds = monotonic() - started_at
+        connection.address = resolved_address(self._target.host, sock)
+        # The connection itself reports that it exists, so that no byte arrives before its owner.
+        connection.on_connected = self._connected
+        self._owner.dial_opened(self, connection.connect_seconds)
+        await open_stream(factory.loop, sock, connection)
 
-    def _made(self, connection: UpstreamConnection) -> None:
+    def _connected(self, connection: UpstreamConnection) -> None:
         self._owner.dial_connected(self, connection)

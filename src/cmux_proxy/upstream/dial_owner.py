@@ -1,4 +1,4 @@
-"""What a dial reports; a file of its own, since its users are compiled and dials are not."""
+"""What a dial reports to; a file of its own, because its users are compiled and dials are not."""
 
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,16 @@ class DialOwner:
 
     __slots__ = ()
 
-    def dial_opened(self, dial: "Dial", took: float) -> None:
-        """The socket is connected; the dial cannot be given up any more."""
+    def dial_opened(self, dial: "Dial", seconds: float) -> None:
+        """The socket is connected after `seconds`; the dial cannot be cancelled any more."""
         raise NotImplementedError
 
     def dial_connected(self, dial: "Dial", connection: UpstreamConnection) -> None:
-        """The connection is there, and nobody's yet."""
+        """The connection is there, and has no owner yet."""
         raise NotImplementedError
 
-    def dial_unanswered(self, dial: "Dial") -> None:
-        """A target that is near has not answered in time."""
+    def dial_timed_out(self, dial: "Dial") -> None:
+        """A near target has not accepted the connection within the timeout of the dial."""
         raise NotImplementedError
 
     def dial_failed(self, dial: "Dial", error: UpstreamUnavailable) -> None:

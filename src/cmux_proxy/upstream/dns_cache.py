@@ -1,12 +1,12 @@
-"""The addresses of names: looked up, kept for a moment, looked up again while they are in use.
+"""The addresses of names: looked up, cached for a moment, and refreshed while they are in use.
 
-The system's resolver does not tell for how long an answer is good, so it is taken for good for five
-seconds. A name that is in use is looked up again before that, in the background, so that nobody
-waits for it. Where the resolver does not know for the moment, what it said last is good for longer.
+The system's resolver does not report how long a result is valid, so it is valid for five seconds. A
+name that is in use is looked up again before that, in the background, so that no request waits for
+it. Where the resolver fails for the moment, its last result stays valid for longer.
 
-A name server that does not answer blocks a search for seconds, so few run at a time and the others
-wait: in a queue that is bounded, and only as long as a request waits for them. Names that are known
-already have places of their own.
+A name server that does not respond blocks a look-up for seconds, so few run at a time and the
+others wait: in a queue that is bounded, and only as long as a request waits for them. Names that
+are in the cache have slots of their own.
 """
 
 import asyncio
@@ -21,57 +21,64 @@ from cmux_proxy.net.asyncio_backend import asyncio_loop
 from cmux_proxy.net.happy_eyeballs import AddressInfo
 from cmux_proxy.net.stream import Loop
 
-GOOD_FOR: Final = 5.0
-# A name that is used after so many seconds is looked up again.
-_ASK_AFTER: Final = GOOD_FOR / 2
-# So long a search is waited for where an older answer would do.
-_PATIENCE: Final = 0.5
-# An older answer than this does not do any more.
-_LONGEST: Final = 60.0
-_MOST: Final = 1024
-# So many searches run at a time, so many of them for new names; so many more may wait.
-MOST_RUNNING: Final = 32
-MOST_RUNNING_NEW: Final = 24
-MOST_WAITING: Final = 1024
+MAX_AGE: Final = 5.0
+# A name that is used after this many seconds is looked up again.
+_REFRESH_AFTER: Final = MAX_AGE / 2
+# How many seconds a request waits for a look-up where an older result would do.
+_REFRESH_TIMEOUT: Final = 0.5
+# A result that is older than this is not used any more.
+_MAX_STALE_AGE: Final = 60.0
+_MAX_NAMES: Final = 1024
+
+
+class LookUpLimits(NamedTuple):
+    """How many look-ups run at a time, how many of them for new names, and how many may wait."""
+
+    running: int
+    running_new: int
+    waiting: int
+
+
+LIMITS: Final = LookUpLimits(running=32, running_new=24, waiting=1024)
 
 # The resolver knows that there is no such name, or that it has no address.
-_NONE: Final = frozenset(
+_NO_ADDRESS: Final = frozenset(
     getattr(socket, name)
     for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY")
     if hasattr(socket, name)
 )
 
-LookUp = Callable[[str], Coroutine[Any, Any, list[AddressInfo]]]
+LookUpName = Callable[[str], Coroutine[Any, Any, list[AddressInfo]]]
 
 
-class Found(NamedTuple):
-    """The addresses of a name; `is_new` if they were looked up just now."""
+class ResolvedName(NamedTuple):
+    """The addresses of a name; `is_fresh` if they have just been looked up."""
 
     infos: list[AddressInfo]
-    is_new: bool
+    is_fresh: bool
 
 
 class _Entry(NamedTuple):
-    """An answer, when it came, and from when on it is taken for good."""
+    """A result, when it came, and since when it has been valid."""
 
     infos: list[AddressInfo]
     since: float
-    good_since: float
+    valid_since: float
 
 
-class _Search:
-    """A search, and how many requests wait for it."""
+class _LookUp:
+    """A look-up, and how many requests wait for it."""
 
-    __slots__ = ("has_begun", "since", "task", "waiting")
+    __slots__ = ("has_started", "since", "task", "waiting")
 
     def __init__(self, since: float) -> None:
         self.since = since
-        self.has_begun = False
+        self.has_started = False
         self.waiting = 0
         self.task: asyncio.Task[list[AddressInfo]]
 
 
-@lru_cache(_MOST)
+@lru_cache(_MAX_NAMES)
 def is_name(host: str) -> bool:
     """Return whether a host has to be looked up."""
     try:
@@ -81,152 +88,153 @@ def is_name(host: str) -> bool:
     return False
 
 
-def named_address(host: str, sock: socket.socket) -> str | None:
-    """Return the address that a name has led to; None where the host is no name."""
+def resolved_address(host: str, sock: socket.socket) -> str | None:
+    """Return the address to which a name was resolved; None where the host is not a name."""
     if not is_name(host):
         return None
     try:
         return str(sock.getpeername()[0])
     except OSError:
-        # It was reset just now, and is no name's any more.
+        # The connection has just been reset, so it belongs to no name any more.
         return ""
 
 
 def is_unknown(error: BaseException) -> bool:
-    """Return whether a search says that the name has no address, rather than nothing at all."""
+    """Return whether a look-up has shown that a name has no address, and has not just failed."""
     return isinstance(error, UnicodeError) or (
-        isinstance(error, socket.gaierror) and error.errno in _NONE
+        isinstance(error, socket.gaierror) and error.errno in _NO_ADDRESS
     )
 
 
 class DnsCache:
-    """The names that one event loop has looked up, which is what `look_up` does."""
+    """The names that one event loop has looked up with `look_up`."""
 
-    def __init__(self, loop: Loop, look_up: LookUp) -> None:
+    def __init__(self, loop: Loop, look_up: LookUpName, limits: LookUpLimits | None = None) -> None:
+        limits = limits or LIMITS
         self._loop = asyncio_loop(loop)
-        self._look_up = look_up
-        self._known: dict[str, _Entry] = {}
-        self._searches: dict[str, _Search] = {}
-        self._places = asyncio.Semaphore(MOST_RUNNING)
-        self._places_of_new = asyncio.Semaphore(MOST_RUNNING_NEW)
-        # How many searches have not begun.
+        self._look_up_name = look_up
+        self._limits = limits
+        self._entries: dict[str, _Entry] = {}
+        self._look_ups: dict[str, _LookUp] = {}
+        self._slots = asyncio.Semaphore(limits.running)
+        self._slots_of_new = asyncio.Semaphore(limits.running_new)
+        # How many look-ups have not started.
         self._queued = 0
 
-    async def find(self, host: str, port: int) -> Found:
+    async def resolve(self, host: str, port: int) -> ResolvedName:
         """Return the addresses of a name; raise OSError or UnicodeError if it has none.
 
-        Raise UpstreamUnavailable where too many names are looked up already.
+        Raise UpstreamUnavailable where too many names are being looked up.
         """
-        entry = self._good(host)
+        entry = self._valid_entry(host)
         if entry is None:
             return await self.refresh(host, port)
-        return Found(_with_port(entry.infos, port), False)
+        return ResolvedName(_with_port(entry.infos, port), False)
 
-    def has(self, host: str, address: str) -> bool:
-        """Return whether a name has an address, as far as is known."""
-        entry = self._good(host)
+    def has_address(self, host: str, address: str) -> bool:
+        """Return whether a name has an address, as far as the cache knows."""
+        entry = self._valid_entry(host)
         return entry is not None and any(info[4][0] == address for info in entry.infos)
 
-    async def refresh(self, host: str, port: int) -> Found:
+    async def refresh(self, host: str, port: int) -> ResolvedName:
         """Return the addresses of a name as they are now.
 
-        Where the resolver cannot tell, or takes its time, it is what they were a moment ago.
+        Where the resolver fails or is slow, return the last ones.
         """
-        search = self._search(host)
-        search.waiting += 1
+        look_up = self._look_up(host)
+        look_up.waiting += 1
         try:
-            return await self._wait_for(search, host, port)
+            return await self._wait_for(look_up, host, port)
         finally:
-            search.waiting -= 1
-            if not search.waiting:
-                self._leave(search, host)
+            look_up.waiting -= 1
+            if not look_up.waiting:
+                self._abandon(look_up, host)
 
-    async def _wait_for(self, search: _Search, host: str, port: int) -> Found:
-        entry = self._known.get(host)
+    async def _wait_for(self, look_up: _LookUp, host: str, port: int) -> ResolvedName:
+        entry = self._entries.get(host)
         now = self._loop.time()
-        if entry is None or now - entry.since >= _LONGEST:
-            # Whoever stops waiting does not take the answer from the others.
-            return Found(_with_port(await asyncio.shield(search.task), port), True)
-        await asyncio.wait([search.task], timeout=max(0.0, search.since + _PATIENCE - now))
-        if _is_answered(search.task):
-            return Found(_with_port(search.task.result(), port), True)
-        return Found(_with_port(entry.infos, port), False)
+        if entry is None or now - entry.since >= _MAX_STALE_AGE:
+            # A request that stops waiting does not cancel the look-up for the others.
+            return ResolvedName(_with_port(await asyncio.shield(look_up.task), port), True)
+        timeout = max(0.0, look_up.since + _REFRESH_TIMEOUT - now)
+        await asyncio.wait([look_up.task], timeout=timeout)
+        if _is_conclusive(look_up.task):
+            return ResolvedName(_with_port(look_up.task.result(), port), True)
+        return ResolvedName(_with_port(entry.infos, port), False)
 
     def close(self) -> None:
-        """Give up what is being looked up."""
-        for search in list(self._searches.values()):
-            search.task.cancel()
+        """Cancel all look-ups."""
+        for look_up in list(self._look_ups.values()):
+            look_up.task.cancel()
 
-    def _good(self, host: str) -> _Entry | None:
-        """Return what is known and good; see to it in time that it stays so."""
-        entry = self._known.get(host)
-        if entry is None:
+    def _valid_entry(self, host: str) -> _Entry | None:
+        """Return a valid entry; refresh it in the background before it expires."""
+        entry = self._entries.get(host)
+        age = MAX_AGE if entry is None else self._loop.time() - entry.valid_since
+        if age >= MAX_AGE:
             return None
-        age = self._loop.time() - entry.good_since
-        if age >= GOOD_FOR:
-            return None
-        if age >= _ASK_AFTER:
-            self._search(host)
+        if age >= _REFRESH_AFTER:
+            self._look_up(host)
         return entry
 
-    def _search(self, host: str) -> _Search:
-        """Look a name up; whoever asks meanwhile gets the same answer."""
-        search = self._searches.get(host)
-        if search is None:
-            is_known = host in self._known
-            if not is_known and self._queued >= MOST_WAITING:
+    def _look_up(self, host: str) -> _LookUp:
+        """Look a name up, or return the look-up that is under way for it."""
+        look_up = self._look_ups.get(host)
+        if look_up is None:
+            is_known = host in self._entries
+            if not is_known and self._queued >= self._limits.waiting:
                 text = "too many names are being looked up; try again soon"
                 raise UpstreamUnavailable(UnavailableReason.RESOURCE_LIMIT, text, True)
-            search = self._searches[host] = _Search(self._loop.time())
+            look_up = self._look_ups[host] = _LookUp(self._loop.time())
             self._queued += 1
-            search.task = self._loop.create_task(self._run(search, host, is_known))
-            search.task.add_done_callback(partial(self._finish, search, host))
-        return search
+            look_up.task = self._loop.create_task(self._run(look_up, host, is_known))
+            look_up.task.add_done_callback(partial(self._finish, look_up, host))
+        return look_up
 
-    async def _run(self, search: _Search, host: str, is_known: bool) -> list[AddressInfo]:
-        """Look a name up when it is its turn."""
+    async def _run(self, look_up: _LookUp, host: str, is_known: bool) -> list[AddressInfo]:
+        """Look a name up when it has a slot."""
         if not is_known:
-            async with self._places_of_new:
-                return await self._run(search, host, True)
-        async with self._places:
-            search.has_begun = True
+            async with self._slots_of_new:
+                return await self._run(look_up, host, True)
+        async with self._slots:
+            look_up.has_started = True
             self._queued -= 1
-            return await self._look_up(host)
+            return await self._look_up_name(host)
 
-    def _leave(self, search: _Search, host: str) -> None:
-        """Give a search up that nobody waits for, unless it has begun or renews what is known."""
-        if not search.has_begun and host not in self._known:
-            search.task.cancel()
-            if self._searches.get(host) is search:
-                # Whoever asks next must not get what was given up.
-                del self._searches[host]
+    def _abandon(self, look_up: _LookUp, host: str) -> None:
+        """Cancel a look-up for which no request waits, unless it has started or is a refresh."""
+        if not look_up.has_started and host not in self._entries:
+            look_up.task.cancel()
+            if self._look_ups.get(host) is look_up:
+                # The next request must not wait for the one that is cancelled.
+                del self._look_ups[host]
 
-    def _finish(self, search: _Search, host: str, task: "asyncio.Task[list[AddressInfo]]") -> None:
-        if self._searches.get(host) is search:
-            del self._searches[host]
-        if not search.has_begun:
+    def _finish(self, look_up: _LookUp, host: str, task: "asyncio.Task[list[AddressInfo]]") -> None:
+        if self._look_ups.get(host) is look_up:
+            del self._look_ups[host]
+        if not look_up.has_started:
             self._queued -= 1
         if task.cancelled():
             return
         now = self._loop.time()
-        # To ask for the exception is also to say that somebody has seen it.
+        # Reading the exception also marks it as handled.
         if task.exception() is None:
-            self._keep(host, _Entry(task.result(), now, now))
+            self._store(host, _Entry(task.result(), now, now))
             return
-        entry = self._known.pop(host, None)
-        if entry is not None and not _is_answered(task) and now - entry.since < _LONGEST:
-            self._known[host] = entry._replace(good_since=now)
+        entry = self._entries.pop(host, None)
+        if entry is not None and not _is_conclusive(task) and now - entry.since < _MAX_STALE_AGE:
+            self._entries[host] = entry._replace(valid_since=now)
 
-    def _keep(self, host: str, entry: _Entry) -> None:
-        self._known.pop(host, None)
-        if len(self._known) >= _MOST:
-            # The one that has not been asked about for the longest time.
-            del self._known[next(iter(self._known))]
-        self._known[host] = entry
+    def _store(self, host: str, entry: _Entry) -> None:
+        self._entries.pop(host, None)
+        if len(self._entries) >= _MAX_NAMES:
+            # The entry that was looked up the longest time ago.
+            del self._entries[next(iter(self._entries))]
+        self._entries[host] = entry
 
 
-def _is_answered(task: "asyncio.Task[list[AddressInfo]]") -> bool:
-    """Return whether a search is over and has told something, were it that there is no name."""
+def _is_conclusive(task: "asyncio.Task[list[AddressInfo]]") -> bool:
+    """Return whether a look-up has ended with addresses, or because the name has none."""
     if not task.done() or task.cancelled():
         return False
     error = task.exception()
@@ -235,6 +243,6 @@ def _is_answered(task: "asyncio.Task[list[AddressInfo]]") -> bool:
 
 def _with_port(infos: list[AddressInfo], port: int) -> list[AddressInfo]:
     return [
-        (family, kind, protocol, name, (address[0], port, *address[2:]))
-        for family, kind, protocol, name, address in infos
+        (family, type_, protocol, name, (address[0], port, *address[2:]))
+        for family, type_, protocol, name, address in infos
     ]

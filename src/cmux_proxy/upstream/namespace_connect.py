@@ -1,7 +1,8 @@
-"""Sockets inside isolated workspaces, for whoever connects to a workspace's address.
+"""Sockets inside isolated workspaces, for connections to a workspace's address.
 
-A socket belongs to the network namespace in which it was made, whoever connects it: the keeper of
-the workspace makes one and passes it over. Neighbours: `dial.py` asks, `isolation` has the keepers.
+A socket belongs to the network namespace in which it was made, wherever it is connected from: the
+holder of the workspace's namespace makes one and passes it over. Neighbours: `connector.py` calls
+this, `isolation` has the holders.
 """
 
 import socket
@@ -16,7 +17,7 @@ from cmux_proxy.net.stream import Loop
 from cmux_proxy.net.tcp_connect import connect_tuned
 from cmux_proxy.routing.workspace import WORKSPACE_NETWORK
 
-# So long until a keeper that has too many asking is asked again.
+# How many seconds pass before a holder with a full backlog is tried again.
 _PAUSE: Final = 0.005
 
 
@@ -51,7 +52,7 @@ async def connect_inside(
 async def _socket_inside(
     loop: Loop, address: str, family: socket.AddressFamily
 ) -> socket.socket | None:
-    channel = await _connect(address)
+    channel = await _connect_holder(address)
     if channel is None:
         return None
     with channel:
@@ -66,7 +67,7 @@ async def _socket_inside(
     return socket.socket(fileno=message.descriptors[0])
 
 
-async def _connect(address: str) -> socket.socket | None:
+async def _connect_holder(address: str) -> socket.socket | None:
     registry = Registry.find()
     if registry is None:
         return None

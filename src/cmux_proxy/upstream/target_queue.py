@@ -1,9 +1,9 @@
-"""The requests that wait for a connection to one target, and the dials that are under way for them.
+"""The requests that wait for a connection to one target, and the dials in flight for them.
 
-The oldest request takes what comes first: a connection that is released, or one that was dialled,
-whichever request it was dialled for. There are no more dials than requests, and one that fails
-tells everybody who waited when it began. Neighbours: `waiters.py` has the order, `dial_window.py`
-the number of dials at a time, `dial.py` is one dial.
+The oldest request takes the connection that comes first: one that is released, or one that was
+dialled, for whichever request. There are no more dials than requests. A dial that fails fails all
+requests that waited when it started. Neighbours: `waiters.py` has the order of the requests,
+`dial_window.py` the number of dials at a time, `dial.py` is one dial.
 """
 
 from collections.abc import Callable
@@ -16,40 +16,40 @@ from cmux_proxy.net.stream import Handle
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connect_errors import at_connection_limit, timed_out
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
-from cmux_proxy.upstream.dial import Dial, Dialling
+from cmux_proxy.upstream.dial import Dial, DialFactory
 from cmux_proxy.upstream.dial_owner import DialOwner
 from cmux_proxy.upstream.dial_window import DialWindow
 from cmux_proxy.upstream.waiters import Waiter, Waiters
 
-# A port that refuses is dialled again after so many seconds, then after twice as many.
+# After how many seconds a port that refuses is dialled again; twice as many each time.
 _FIRST_PAUSE: Final = 0.025
-_LONGEST_PAUSE: Final = 0.25
-_SHORTEST_PAUSE: Final = 0.01
-# More dials to a distant target begin after so many seconds, unless one is silent for so long.
+_MAX_PAUSE: Final = 0.25
+_MIN_PAUSE: Final = 0.01
+# After how many seconds more dials to a distant target start, unless one is silent for so long.
 _WIDEN_AFTER: Final = 0.005
-_SILENT: Final = 0.25
+_SILENCE: Final = 0.25
 
 
 class TargetQueue(DialOwner):
-    """Exists while requests wait or dials are under way; `on_empty` is called at the end."""
+    """Exists while requests wait or dials are in flight; calls `on_empty` at its end."""
 
     __slots__ = (
-        "_dialling", "_dials", "_has_handed_over", "_is_refused", "_on_empty", "_pace", "_pause",
-        "_resumes_at", "_target_pool", "_timer", "_timer_at", "_waiters", "target",
+        "_dials", "_factory", "_has_handed_over", "_is_refused", "_on_empty", "_pause",
+        "_resumes_at", "_target_pool", "_timer", "_timer_at", "_waiters", "_window", "target",
     )  # fmt: skip
 
     def __init__(
-        self, target: Target, dialling: Dialling, on_empty: "Callable[[TargetQueue], None]"
+        self, target: Target, factory: DialFactory, on_empty: "Callable[[TargetQueue], None]"
     ) -> None:
         self.target = target
-        self._dialling = dialling
+        self._factory = factory
         self._on_empty = on_empty
         self._waiters = Waiters()
         self._dials: list[Dial] = []
-        self._pace = DialWindow(is_loopback(target.host))
-        self._target_pool = dialling.pool.of(target)
+        self._window = DialWindow(is_loopback(target.host))
+        self._target_pool = factory.pool.target_pool(target)
         self._target_pool.offer = self._offer
-        # No dial begins before that.
+        # No dial starts before this time.
         self._resumes_at = -inf
         # The last dial was refused, and how long to pause after the next one that is.
         self._is_refused = False
@@ -61,44 +61,44 @@ class TargetQueue(DialOwner):
 
     # The requests
 
-    def join(self, owner: UpstreamOwner, patience: float, needs_fresh: bool) -> Waiter:
-        """Let a request wait; raise UpstreamUnavailable where there is no place for it."""
-        now = self._dialling.loop.time()
-        waiter = Waiter(self.target, owner, now, patience, needs_fresh)
+    def add(self, owner: UpstreamOwner, retry_seconds: float, needs_fresh: bool) -> Waiter:
+        """Let a request wait; raise UpstreamUnavailable at the limit of connections."""
+        now = self._factory.loop.time()
+        waiter = Waiter(self.target, owner, now, retry_seconds, needs_fresh)
         try:
-            self._find_place()
-            self._waiters.join(waiter)
+            self._reserve_slot()
+            self._waiters.add(waiter)
         finally:
-            # The port may not refuse any more.
-            self.dial_again()
+            # The port may have stopped refusing.
+            self.retry_now()
         return waiter
 
-    def leave(self, waiter: Waiter) -> None:
-        """Let a request wait no more."""
-        self._waiters.leave(waiter)
-        self._shed()
-        self._go_on()
+    def remove(self, waiter: Waiter) -> None:
+        """Forget a request that does not wait any more."""
+        self._waiters.remove(waiter)
+        self._drop_surplus()
+        self._advance()
 
-    def dial_again(self) -> None:
-        """Dial at once, also if the port has refused just now."""
+    def retry_now(self) -> None:
+        """Dial at once, also if the port has just refused."""
         if self._is_refused:
             self._resumes_at = -inf
-        self._go_on()
+        self._advance()
 
     def close(self) -> None:
-        """Give up what is under way; nobody waits."""
+        """Cancel the dials in flight; no request waits."""
         self._has_handed_over = False
-        self._shed()
-        self._go_on()
+        self._drop_surplus()
+        self._advance()
 
-    def _find_place(self) -> None:
+    def _reserve_slot(self) -> None:
         """Raise UpstreamUnavailable unless the target may have one more connection.
 
-        An idle one makes room: it is left over where a CONNECT wants a connection of its own.
+        An idle one makes room: a CONNECT needs a connection of its own and leaves it unused.
         """
-        coming = max(len(self._dials), len(self._waiters) + 1)
-        while self._target_pool.open + coming > self._dialling.most_connections:
-            idle = self._dialling.pool.lease(self.target)
+        expected = max(len(self._dials), len(self._waiters) + 1)
+        while self._target_pool.open + expected > self._factory.max_connections:
+            idle = self._factory.pool.lease(self.target)
             if idle is None:
                 raise at_connection_limit(self.target)
             idle.close()
@@ -106,142 +106,141 @@ class TargetQueue(DialOwner):
     # The connections
 
     def _offer(self, connection: UpstreamConnection) -> bool:
-        """Hand a connection that is released to whoever waits; return whether somebody does."""
-        if connection.transport.is_closing() or not self._dialling.leads_there(connection):
+        """Hand a released connection to the next request; return whether one has taken it."""
+        if connection.transport.is_closing() or not self._factory.is_current(connection):
             return False
-        waiter = self._waiters.next_for_used()
+        waiter = self._waiters.pop_for_used()
         if waiter is None:
             return False
         self._has_handed_over = True
-        self._go_on()
+        self._advance()
         waiter.take(connection)
         return True
 
-    def dial_opened(self, dial: Dial, took: float) -> None:
-        """More dials may begin."""
+    def dial_opened(self, dial: Dial, seconds: float) -> None:
+        """More dials may start."""
         self._is_refused = False
         self._pause = _FIRST_PAUSE
-        self._pace.succeeded(took)
-        self._go_on()
+        self._window.record_success(seconds)
+        self._advance()
 
     def dial_connected(self, dial: Dial, connection: UpstreamConnection) -> None:
-        """Hand the connection to the oldest, or keep it if its request has another one.
+        """Hand the connection to the oldest request, or keep it if its own request has another one.
 
-        Else a service that serves one connection at a time would wait for a request in vain.
+        Otherwise close it, because a service that serves one connection at a time would hang.
         """
         self._dials.remove(dial)
-        waiter = self._waiters.next_for_fresh()
-        self._go_on()
+        waiter = self._waiters.pop_for_fresh()
+        self._advance()
         if waiter is not None:
             waiter.take(connection)
         elif self._has_handed_over:
-            connection.release(self._dialling.loop.time())
+            connection.release(self._factory.loop.time())
         else:
             connection.close()
 
-    def dial_unanswered(self, dial: Dial) -> None:
-        """Pause; the target has more to do than it can."""
+    def dial_timed_out(self, dial: Dial) -> None:
+        """Pause: the backlog of the target is full."""
         self._dials.remove(dial)
-        self._resumes_at = self._dialling.loop.time() + self._pace.unanswered()
-        self._go_on()
+        self._resumes_at = self._factory.loop.time() + self._window.record_timeout()
+        self._advance()
 
     def dial_failed(self, dial: Dial, error: UpstreamUnavailable) -> None:
-        """Tell everybody for whom this dial was, but those who wait for a port that refuses."""
+        """Fail the requests of this dial, except those that wait for a port that refuses."""
         self._dials.remove(dial)
-        if dial.is_opening:
-            self._pace.ended()
+        if dial.is_connecting:
+            self._window.record_end()
         is_refused = error.reason is UnavailableReason.REFUSED
-        failed = self._refused(dial) if is_refused else self._waiters.up_to(dial.covers)
-        self._shed()
-        self._go_on()
+        failed = self._refused(dial) if is_refused else self._waiters.pop_up_to(dial.last_waiter)
+        self._drop_surplus()
+        self._advance()
         for waiter in failed:
             waiter.owner.upstream_unavailable(error)
 
     def _refused(self, dial: Dial) -> list[Waiter]:
-        """Return who does not wait any longer; dial again later for those who do."""
-        now = self._dialling.loop.time()
+        """Return the requests that do not wait any longer; dial again later for the others."""
+        now = self._factory.loop.time()
         self._is_refused = True
         self._waiters.refused_at = now
-        failed = self._waiters.impatient(dial.covers, now)
-        if not self._dials and self._waiters.last == dial.covers:
-            pause = min(self._pause, self._waiters.patience() - now)
-            self._resumes_at = now + max(pause, _SHORTEST_PAUSE)
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        failed = self._waiters.pop_refused(dial.last_waiter, now)
+        if not self._dials and self._waiters.last == dial.last_waiter:
+            pause = min(self._pause, self._waiters.next_retry_end() - now)
+            self._resumes_at = now + max(pause, _MIN_PAUSE)
+            self._pause = min(2 * self._pause, _MAX_PAUSE)
         return failed
 
     # The dials
 
-    def _go_on(self) -> None:
-        """Begin as many dials as may and need be; come to an end where nobody waits."""
+    def _advance(self) -> None:
+        """Start as many dials as are needed and allowed; end if no request waits."""
         if not self._waiters and not self._dials:
             self._end()
             return
-        now = self._dialling.loop.time()
-        while now >= self._resumes_at and self._is_short() and self._may_begin():
-            self._begin_dial()
+        now = self._factory.loop.time()
+        while now >= self._resumes_at and self._needs_dials() and self._may_dial():
+            self._start_dial()
         self._set_timer(now)
 
-    def _is_short(self) -> bool:
+    def _needs_dials(self) -> bool:
         """Return whether there are fewer dials than requests."""
         return len(self._dials) < len(self._waiters)
 
-    def _may_begin(self) -> bool:
-        """Return whether one more dial may be under way; one asks a port that refuses."""
-        return not self._dials if self._is_refused else self._pace.may_begin()
+    def _may_dial(self) -> bool:
+        """Return whether one more dial may start; a port that refuses is dialled once at a time."""
+        return not self._dials if self._is_refused else self._window.may_start()
 
-    def _begin_dial(self) -> None:
-        idle = self._dialling.pool.make_room()
+    def _start_dial(self) -> None:
+        idle = self._factory.pool.make_room()
         if idle is not None:
             idle.close()
-        self._pace.begun()
-        self._dials.append(
-            self._dialling.begin(self.target, self, self._waiters.last, self._pace.grace)
-        )
+        self._window.record_start()
+        last, timeout = self._waiters.last, self._window.timeout
+        self._dials.append(self._factory.start(self.target, self, last, timeout))
 
-    def _shed(self) -> None:
-        """Give up the youngest dials that nobody waits for."""
-        spare = len(self._dials) - len(self._waiters)
+    def _drop_surplus(self) -> None:
+        """Cancel the newest dials for which no request waits."""
+        surplus = len(self._dials) - len(self._waiters)
         for dial in reversed(self._dials[:]):
-            if spare > 0 and dial.is_opening:
-                self._abandon(dial)
-                spare -= 1
+            if surplus > 0 and dial.is_connecting:
+                self._cancel(dial)
+                surplus -= 1
 
-    def _abandon(self, dial: Dial) -> None:
-        dial.abandon()
+    def _cancel(self, dial: Dial) -> None:
+        dial.cancel()
         self._dials.remove(dial)
-        self._pace.ended()
+        self._window.record_end()
 
     # The clock
 
     def _set_timer(self, now: float) -> None:
-        at = self._waiters.next_late(self._dialling.timeout)
+        at = self._waiters.next_timeout(self._factory.timeout)
         if self._dials:
-            at = min(at, self._dials[0].begun + self._dialling.timeout)
+            at = min(at, self._dials[0].started_at + self._factory.timeout)
         if self._resumes_at > now:
             at = min(at, self._resumes_at)
-        elif self._is_short() and self._pace.grace is None:
+        elif self._needs_dials() and self._window.timeout is None:
             at = min(at, now + _WIDEN_AFTER)
         if at >= self._timer_at:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._dialling.loop.call_later(max(0.0, at - now), self._tick)
+        self._timer = self._factory.loop.call_later(max(0.0, at - now), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
         self._timer_at = inf
-        now = self._dialling.loop.time()
-        timeout = self._dialling.timeout
-        late = self._waiters.late(now, timeout)
+        now = self._factory.loop.time()
+        timeout = self._factory.timeout
+        late_waiters = self._waiters.pop_timed_out(now, timeout)
         for dial in self._dials[:]:
-            if dial.is_opening and dial.begun + timeout <= now:
-                self._abandon(dial)
-        if self._is_short() and all(now < dial.begun + _SILENT for dial in self._dials):
-            self._pace.widen()
-        self._shed()
-        self._go_on()
-        for waiter in late:
+            if dial.is_connecting and dial.started_at + timeout <= now:
+                self._cancel(dial)
+        if self._needs_dials() and all(now < dial.started_at + _SILENCE for dial in self._dials):
+            self._window.widen()
+        self._drop_surplus()
+        self._advance()
+        for waiter in late_waiters:
             waiter.owner.upstream_unavailable(timed_out(self.target, timeout))
 
     def _end(self) -> None:
