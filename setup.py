@@ -26,10 +26,11 @@ HOT_PATH = {
         "connection", "dial_owner", "dial_window", "dialer", "pool", "target_queue", "waiters",
     ],
     "net": ["busy_poll", "closing", "flow_control", "timers"],
-    "downstream": ["http1_connection"],
+    "downstream": ["http1_connection", "http1_request", "http1_response_writer", "lingering_close"],
     "relay": [
-        "accounting", "body_transfer", "downstream", "exchange", "failures", "loop_detection",
-        "request", "response", "services", "state", "tunnel",
+        "accounting", "body_transfer", "client_request", "connection_registry", "downstream",
+        "exchange", "failures", "loop_detection", "request", "response", "response_writer",
+        "services", "state", "timeouts", "tunnel",
     ],
 }  # fmt: skip
 SOURCE = Path("src/cmux_proxy")

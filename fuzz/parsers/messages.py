@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from cmux_proxy.config.sections import Rewriting
+from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.http1.framing import request_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.request_target import forward_target
@@ -24,6 +25,7 @@ from cmux_proxy.routing.target import Target
 from fuzz.parsers.cuts import Pieces, is_refusal, outcome, same_in_every_way
 from tests.helpers.feeding import Scanner, assert_sound, facts, scan_pieces
 from tests.helpers.judging import (
+    CHUNKS,
     REQUESTS,
     RESPONSES,
     JudgedRequest,
@@ -116,7 +118,8 @@ def _check_forwarded(data: bytes) -> None:
         return
     head = judged.head
     target = Target("127.0.0.1", judged.port)
-    edits = _REWRITER.edits(head, head.fields.host, target, None, "127.0.0.1")
+    request = Http1Request(head, CHUNKS)
+    edits = _REWRITER.edits(request, target, None, "127.0.0.1")
     to = forward_target(head)
     edited = serialize_changed_request(head, to, judged.upgrade, b"a", b"", edits)
     for sent in (judged.forwarded, edited):

@@ -74,7 +74,7 @@ async def test_it_is_healthy_and_is_ready_until_it_drains() -> None:
     async with admin(source) as session:
         assert await ask(session, "/healthz") == (200, "ok\n")
         assert await ask(session, "/readyz") == (200, "ready\n")
-        source.observed[1].world.context.is_draining = True
+        source.observed[1].world.services.registry.is_draining = True
         assert await ask(session, "/healthz") == (200, "ok\n")
         assert await ask(session, "/readyz") == (503, "draining\n")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cmux_proxy import Config, Timeouts
-from cmux_proxy.relay.downstream import EARLY_LIMIT
+from cmux_proxy.relay.downstream import PIPELINE_LIMIT
 from tests.helpers.fakes import FakeStream, World
 from tests.helpers.script import head
 
@@ -22,7 +22,7 @@ def answers(client: FakeStream) -> list[int]:
 
 def test_a_client_is_read_in_measured_pieces_and_holds_back_one_write() -> None:
     client = World().client()
-    assert client.max_size == 256 * 1024 - EARLY_LIMIT
+    assert client.max_size == 256 * 1024 - PIPELINE_LIMIT
     client.stops_reading()
     client.arrives(REFUSED + REFUSED)
     # The first answer does not leave, so the second request is not even begun.
@@ -164,7 +164,7 @@ def test_a_client_that_does_not_read_its_last_answer_is_dropped_in_the_end(slowl
     world.walk(20)
     world.run()
     assert client.was_aborted()
-    assert not world.context.clients
+    assert not world.services.registry.clients
 
 
 def test_a_client_that_has_ended_and_does_not_read_its_answer_is_dropped_in_the_end() -> None:
@@ -178,7 +178,7 @@ def test_a_client_that_has_ended_and_does_not_read_its_answer_is_dropped_in_the_
     world.walk(20)
     world.run()
     assert client.was_aborted()
-    assert not world.context.clients
+    assert not world.services.registry.clients
 
 
 def test_no_deadline_is_set_where_none_is_wanted() -> None:
@@ -249,7 +249,7 @@ def test_a_loss_while_idle_is_forgotten() -> None:
     client = world.client()
     client.breaks()
     world.run()
-    assert not world.context.clients
+    assert not world.services.registry.clients
 
 
 def test_a_drain_closes_what_is_idle_and_nothing_else() -> None:
@@ -257,16 +257,16 @@ def test_a_drain_closes_what_is_idle_and_nothing_else() -> None:
     old, begun = world.client(), world.client()
     begun.arrives(b"GET ")
     asked, _upstream = world.ask(GET)
-    world.context.ticker.walk(world.context.ticker.now + 2)
+    world.services.ticker.walk(world.services.ticker.now + 2)
     used, upstream = world.ask(GET)
     upstream.arrives(OK)
     new = world.client()
     clients = (old, begun, asked, used, new)
-    for timed in list(world.context.clients):
+    for timed in list(world.services.registry.clients):
         timed.drain()
     assert [client.is_over() for client in clients] == [True, False, False, False, False]
-    world.context.is_refusing = True
-    for timed in list(world.context.clients):
+    world.services.registry.is_refusing = True
+    for timed in list(world.services.registry.clients):
         timed.drain()
     assert [client.is_over() for client in clients] == [True, False, False, True, True]
 
@@ -274,23 +274,23 @@ def test_a_drain_closes_what_is_idle_and_nothing_else() -> None:
 def test_without_an_idle_timeout_everybody_may_have_been_there_a_moment_ago() -> None:
     world = World(Config(timeouts=Timeouts(idle=None)))
     client = world.client()
-    world.context.ticker.walk(world.context.ticker.now + 100)
+    world.services.ticker.walk(world.services.ticker.now + 100)
     for is_over in (False, True):
-        world.context.is_refusing = is_over
-        for timed in list(world.context.clients):
+        world.services.registry.is_refusing = is_over
+        for timed in list(world.services.registry.clients):
             timed.drain()
         assert client.is_over() is is_over
 
 
 def test_whoever_is_accepted_once_requests_are_refused_is_closed() -> None:
     world = World()
-    world.context.is_draining = world.context.is_refusing = True
+    world.services.registry.is_draining = world.services.registry.is_refusing = True
     assert world.client().is_over()
 
 
 def test_a_request_at_the_beginning_of_a_drain_is_served_and_the_last() -> None:
     world = World()
-    world.context.is_draining = True
+    world.services.registry.is_draining = True
     client, upstream = world.ask(GET)
     upstream.arrives(OK)
     assert answers(client) == [200]
@@ -302,7 +302,7 @@ def test_a_request_during_a_drain_gets_503() -> None:
     world = World()
     client = world.client()
     client.arrives(GET[:-1])
-    world.context.is_draining = world.context.is_refusing = True
+    world.services.registry.is_draining = world.services.registry.is_refusing = True
     client.arrives(GET[-1:])
     assert answers(client) == [503]
     assert b"Retry-After: 1\r\n" in client.got
@@ -313,7 +313,7 @@ def test_an_answer_during_a_drain_closes_even_if_it_did_not_say_so() -> None:
     world = World()
     client, upstream = world.ask(GET)
     upstream.arrives(OK[:-1])
-    world.context.is_draining = True
+    world.services.registry.is_draining = True
     upstream.arrives(OK[-1:])
     assert client.got == OK
     assert client.is_over()
@@ -383,7 +383,7 @@ def test_much_that_lies_behind_a_body_is_not_added_to() -> None:
 def test_an_abort_drops_the_client_and_its_upstream() -> None:
     world = World()
     client, upstream = world.ask(GET)
-    [timed] = world.context.clients
+    [timed] = world.services.registry.clients
     timed.abort()
     world.run()
     assert client.was_aborted()

@@ -19,11 +19,12 @@ from typing import Any, Final
 from cmux_proxy import Config, Router, Target, UpstreamUnavailable
 from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST
 from cmux_proxy.config.values import UNIX_PEER
-from cmux_proxy.downstream.http1_connection import ClientConnection
+from cmux_proxy.downstream.admission import Admission
+from cmux_proxy.downstream.http1_connection import Http1Connection
 from cmux_proxy.errors import UnavailableReason
 from cmux_proxy.net.stream import Data, Handle, Loop, Stream, StreamOwner
 from cmux_proxy.observe.observer import Observer
-from cmux_proxy.relay.services import Context
+from cmux_proxy.relay.services import Services
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import Dial, DialFactory
@@ -344,7 +345,7 @@ class FakeDial(Dial):
         self.opens()
         self.is_over = True
         connection = UpstreamConnection(
-            self.target, self._world.context.pool, self._world.context.read_size
+            self.target, self._world.services.pool, self._world.services.read_size
         )
         connection.on_connected = partial(self._dial_owner.dial_connected, self)
         transport = FakeStream(self._world, "upstream")
@@ -368,10 +369,10 @@ class FakeDialFactory(DialFactory):
     """Keeps the dials that are in flight; no name has its address any more."""
 
     def __init__(self, world: "World", timeout: float, max_connections: int | None) -> None:
-        context = world.context
+        services = world.services
         connector = Connector(world.loop, False, lambda _host, _port: False)
         super().__init__(
-            world.loop, context.pool, connector, context.read_size, timeout, max_connections
+            world.loop, services.pool, connector, services.read_size, timeout, max_connections
         )
         self._world = world
 
@@ -398,15 +399,21 @@ class World:
             self.config.upstream_host or DEFAULT_UPSTREAM_HOST,
             host_suffixes=self.config.routing.suffixes(),
         )
-        self.context = Context(
-            self.config, self.loop, router, lambda _host, _port: False, None, observer
+        self.services = Services(
+            self.config,
+            self.loop,
+            router,
+            lambda _host, _port: False,
+            None,
+            observer,
+            Admission.from_config(self.config),
         )
         timeouts, limits = self.config.timeouts, self.config.limits
-        self.context.dialer = Dialer(
+        self.services.dialer = Dialer(
             FakeDialFactory(self, timeouts.connect, limits.upstream_connections)
         )
         # The streams are like asyncio's transports.
-        self.context.read_size.has_attribute = True
+        self.services.read_size.has_attribute = True
         self.dials: list[FakeDial] = []
         self.clients: list[FakeStream] = []
         self.upstreams: list[FakeStream] = []
@@ -430,12 +437,12 @@ class World:
         """Let time pass, and have the deadlines looked at."""
         self.loop.now += seconds
         self.loop.ring()
-        self.context.ticker.walk(self.loop.now)
+        self.services.ticker.walk(self.loop.now)
 
     def client(self) -> FakeStream:
         """Accept a client."""
         transport = FakeStream(self, "client")
-        connection = ClientConnection(self.context)
+        connection = Http1Connection(self.services)
         transport.set_protocol(connection)
         self.clients.append(transport)
         connection.connection_made(transport)

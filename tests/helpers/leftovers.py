@@ -6,7 +6,7 @@ from typing import Final
 
 _KINDS: Final = {
     "Bulk",
-    "ClientConnection",
+    "Http1Connection",
     "Dial",
     "Exchange",
     "LingeringClose",

@@ -29,7 +29,7 @@ class ObservedWorker:
 
     def stats(self, max_connections: int = 0) -> WorkerStats:
         """Return its statistics."""
-        return take_snapshot(self.world.context, self.observer, max_connections)
+        return take_snapshot(self.world.services, self.observer, max_connections)
 
 
 def worker_stats(**values: Any) -> WorkerStats:

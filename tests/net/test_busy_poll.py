@@ -247,14 +247,14 @@ def test_the_loop_trusts_its_window_again_once_polling_has_paid() -> None:
 def test_it_is_off_unless_it_is_asked_for() -> None:
     world = World()
     world.ask(head("GET / HTTP/1.1", "Host: a", ROUTE))
-    assert world.context.busy_poll is None
+    assert world.services.busy_poll is None
     assert world.loop.soon == []
 
 
 def senders(request: bytes, answer: bytes, *, then: bytes = b"") -> list[int]:
     """Return who has sent something, as noted, at each arrival of a dialogue."""
     world = World(Config(busy_poll=MOST))
-    busy_poll = world.context.busy_poll
+    busy_poll = world.services.busy_poll
     assert busy_poll is not None
     busy_poll.sender = NOBODY
     client, upstream = world.ask(request)

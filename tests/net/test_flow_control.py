@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from cmux_proxy.net.flow_control import EARLY_FULL, ENDED, PEER_FULL, FlowControlledConnection
+from cmux_proxy.net.flow_control import ENDED, PEER_FULL, PIPELINE_FULL, FlowControlledConnection
 from tests.helpers.fakes import FakeStream, World
 
-REASONS = [PEER_FULL, EARLY_FULL, ENDED]
+REASONS = [PEER_FULL, PIPELINE_FULL, ENDED]
 
 
 def paced() -> tuple[FlowControlledConnection, FakeStream]:
@@ -44,7 +44,7 @@ def test_releasing_what_is_not_held_changes_nothing() -> None:
     connection.release_reading(PEER_FULL)
     assert transport.is_reading()
     connection.hold_reading(PEER_FULL)
-    connection.release_reading(EARLY_FULL)
+    connection.release_reading(PIPELINE_FULL)
     assert not transport.is_reading()
 
 

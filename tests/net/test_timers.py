@@ -46,7 +46,7 @@ def test_a_deadline_is_met_when_it_is_due_and_not_before() -> None:
 
 def test_the_ticker_ticks_until_it_is_stopped() -> None:
     world = World()
-    loop, ticker = world.loop, world.context.ticker
+    loop, ticker = world.loop, world.services.ticker
     ticker.start()
     begun = loop.now
     for count in range(1, 4):
@@ -60,9 +60,9 @@ def test_the_ticker_ticks_until_it_is_stopped() -> None:
 def test_a_tick_acts_on_what_is_due() -> None:
     world = World()
     client = world.client()
-    [timed] = world.context.clients
+    [timed] = world.services.registry.clients
     timed.deadline = world.loop.now + TICK
-    world.context.ticker.start()
+    world.services.ticker.start()
     tick(world.loop)
     assert client.is_over()
 
@@ -74,7 +74,7 @@ def test_upstream_connections_that_were_idle_for_too_long_are_closed() -> None:
     assert not upstream.is_over()
     world.walk(0.1)
     assert upstream.is_over()
-    assert len(world.context.pool) == 0
+    assert len(world.services.pool) == 0
 
 
 def test_the_idle_time_of_an_upstream_connection_begins_when_it_is_given_back() -> None:
@@ -98,10 +98,10 @@ def test_connections_that_come_and_go_during_a_walk_do_no_harm() -> None:
     assert head_timeout is not None
     world.walk(head_timeout)
     assert all(client.got.startswith(b"HTTP/1.1 408 ") for client in clients)
-    assert len(world.context.clients) == 5
+    assert len(world.services.registry.lingering) == 5
     world.walk(world.config.timeouts.linger)
     world.run()
-    assert not world.context.clients
+    assert not world.services.registry.clients
 
 
 @pytest.mark.parametrize("method", ["deadline_passed", "abort"])
@@ -119,7 +119,7 @@ def test_a_drain_means_nothing_unless_somebody_says_so() -> None:
 def test_a_pool_knows_nothing_of_owners() -> None:
     world = World()
     _client, _upstream = answer(world)
-    [connection] = world.context.pool.drain()
+    [connection] = world.services.pool.drain()
     assert connection.owner is None
     assert connection.target == Target("127.0.0.1", 80)
     assert not isinstance(connection, UpstreamOwner)
@@ -257,7 +257,7 @@ def test_a_tunnel_whose_reader_is_slow_is_not_silent(up: bool) -> None:
     world.run()
     assert client.is_lost()
     assert upstream.is_lost()
-    assert not world.context.tunnels
+    assert not world.services.registry.tunnels
 
 
 def test_a_tunnel_has_no_deadline_unless_it_is_set() -> None:
@@ -265,7 +265,7 @@ def test_a_tunnel_has_no_deadline_unless_it_is_set() -> None:
     world.client().arrives(head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE))
     world.dial().succeeds()
     world.walk(1e9)
-    assert len(world.context.tunnels) == 1
+    assert len(world.services.registry.tunnels) == 1
 
 
 # Checks for peers that have left
@@ -298,19 +298,19 @@ def test_peers_are_checked_at_every_tick_while_it_is_urgent() -> None:
 
 def test_checks_are_urgent_while_clients_wait_because_the_proxy_is_full() -> None:
     world = World()
-    world.context.on_change = lambda: None
-    world.context.most_clients = 1
+    world.services.registry.on_change = lambda: None
+    world.services.registry.max_clients = 1
     client = world.client()
-    assert world.context.ticker.is_urgent
+    assert world.services.ticker.is_urgent
     client.ends()
     world.run()
-    assert not world.context.ticker.is_urgent
+    assert not world.services.ticker.is_urgent
 
 
 def test_a_connection_that_is_read_is_not_checked() -> None:
     world = World()
     client, _upstream = world.ask(GET)
-    [connection] = world.context.clients
+    [connection] = world.services.registry.clients
     unread: list[Unread] = []
     connection.add_unread(unread)
     assert not unread

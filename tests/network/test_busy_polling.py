@@ -15,7 +15,7 @@ OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 def busy_poll_of(on: Stage) -> BusyPoll:
     """Return what keeps the proxy's loop awake."""
-    context = on.proxy._context
+    context = on.proxy._services
     assert context is not None
     assert context.busy_poll is not None
     return context.busy_poll

@@ -33,13 +33,13 @@ tunnels = pytest.mark.parametrize("kind", [Stage.tunnel, Stage.websocket], ids=[
 
 def look(on: Stage) -> None:
     """Look for peers that have left, as the ticker does every few seconds."""
-    assert on.proxy._context is not None
-    on.proxy._context.disconnects.check()
+    assert on.proxy._services is not None
+    on.proxy._services.disconnects.check()
 
 
 async def nobody_is_left(on: Stage) -> None:
     """Fail unless the proxy has let go of all connections but its listeners."""
-    context = on.proxy._context
+    context = on.proxy._services
     assert context is not None
     await on.serves()
     await soon(on.proxy._wait_until_empty(context))
@@ -193,7 +193,7 @@ async def test_a_client_that_leaves_is_noticed_over_either_family(
 async def test_the_peer_of_a_client_that_has_ended_is_asked_more_often() -> None:
     async with stage() as on:
         client, _upstream = await half_closed(on)
-        [connection] = on.proxy._context.clients  # type: ignore[union-attr]
+        [connection] = on.proxy._services.registry.clients  # type: ignore[union-attr]
         assert isinstance(connection, Unread)
         sock = connection.transport.get_extra_info("socket")
         idle = (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
@@ -259,13 +259,13 @@ async def test_what_nobody_takes_of_a_side_that_has_left_is_given_up(
         client, upstream = await on.tunnel()
         await fill(on, client)
         leave(client)
-        ticker = on.proxy._context.ticker  # type: ignore[union-attr]
+        ticker = on.proxy._services.ticker  # type: ignore[union-attr]
         for _ in range(20):
             look(on)
         begun = ticker.now
         ticker.walk(begun + 59)
         await on.serves()
-        assert len(on.proxy._context.tunnels) == 1  # type: ignore[union-attr]
+        assert len(on.proxy._services.registry.tunnels) == 1  # type: ignore[union-attr]
         # The upstream's kernel may have taken some more meanwhile, which is progress.
         for minutes in range(2, 10):
             ticker.walk(begun + 60 * minutes)

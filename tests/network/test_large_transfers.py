@@ -54,9 +54,9 @@ class Counter:
 async def counted() -> AsyncIterator[tuple[Stage, Counter]]:
     """Return a stage whose large transfers are counted."""
     async with stage() as on:
-        context = on.proxy._context
-        assert context is not None
-        yield on, Counter(context.conduit)
+        services = on.proxy._services
+        assert services is not None
+        yield on, Counter(services.splice_pipe)
 
 
 async def passes(one: Peer, other: Peer, data: bytes = DATA) -> None:
@@ -89,9 +89,9 @@ async def test_much_goes_through_a_tunnel_and_small_messages_before_and_after(up
         assert counter.moved
         await one.says(b"ping")
         await other.gets(b"ping")
-        context = on.proxy._context
-        assert context is not None
-        [only] = context.tunnels
+        services = on.proxy._services
+        assert services is not None
+        [only] = services.registry.tunnels
         client = only._client.transport  # type: ignore[attr-defined]
         upstream = only._upstream.transport  # type: ignore[attr-defined]
         assert isinstance((client if up else upstream).get_protocol(), TunnelSide)
@@ -101,9 +101,9 @@ async def test_what_is_sent_to_this_machine_is_not_paced() -> None:
     async with counted() as (on, counter):
         one, other = await tunnel(on, True)
         await flood(one, other, counter)
-        context = on.proxy._context
-        assert context is not None
-        [only] = context.tunnels
+        services = on.proxy._services
+        assert services is not None
+        [only] = services.registry.tunnels
         sock = only._upstream.transport.get_extra_info("socket")  # type: ignore[attr-defined]
         name = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
         assert name.rstrip(b"\0") == b"reno"
@@ -292,7 +292,7 @@ async def test_the_pipe_is_closed_with_the_proxy() -> None:
     async with counted() as (on, counter):
         one, other = await tunnel(on, True)
         await flood(one, other, counter)
-        pipe = cast(SplicePipe, on.proxy._context.conduit)  # type: ignore[union-attr]
+        pipe = cast(SplicePipe, on.proxy._services.splice_pipe)  # type: ignore[union-attr]
         assert pipe._ends is not None
         one.closes()
         other.closes()

@@ -287,14 +287,14 @@ FLOWS: dict[str, Any] = {
 
 def held(on: Stage) -> int:
     """Return how many bytes wait in the proxy to be written."""
-    context = on.proxy._context
-    assert context is not None
+    services = on.proxy._services
+    assert services is not None
     sides: list[Any] = []
     client: Any
-    for client in context.clients:
-        exchange = client._exchange
-        sides += [client] if exchange is None else [client, exchange._upstream]
-    for one in context.tunnels:
+    for client in services.registry.clients:
+        exchange = client.exchange
+        sides += [client] if exchange is None else [client, exchange.upstream]
+    for one in services.registry.tunnels:
         found: Any = one
         sides += [found._client, found._upstream]
     return max(int(side.transport.get_write_buffer_size()) for side in sides)

@@ -81,7 +81,7 @@ async def test_the_latest_activity_of_all_workers_counts_and_one_that_drains_doe
         worker.world.ask(GET)
     first.world.walk(100)
     second.world.walk(7)
-    second.world.context.is_draining = True
+    second.world.services.registry.is_draining = True
     both = total_of([first.stats(), second.stats()])
     assert both.is_draining
     [port] = both.ports.values()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cmux_proxy import Config, Limits, Timeouts
-from cmux_proxy.downstream.http1_connection import ClientConnection
+from cmux_proxy.downstream.http1_connection import Http1Connection
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.upstream.connection import UpstreamConnection
 from tests.helpers.fakes import FakeDial, FakeStream, World
@@ -160,8 +160,10 @@ class Exchanges(RuleBasedStateMachine):
     @rule(dice=st.integers(0, 30))
     def the_proxy_drains(self, dice: int) -> None:
         if dice == 30:
-            self.world.context.is_draining = self.world.context.is_refusing = True
-            for timed in list(self.world.context.clients):
+            self.world.services.registry.is_draining = self.world.services.registry.is_refusing = (
+                True
+            )
+            for timed in list(self.world.services.registry.clients):
                 timed.drain()
 
     # Invariants
@@ -181,13 +183,13 @@ class Exchanges(RuleBasedStateMachine):
 
     @invariant()
     def no_request_waits_while_a_connection_is_idle(self) -> None:
-        waiters = [exchange._waiter for exchange in self.exchanges()]
-        idle = len(self.world.context.pool)
+        waiters = [exchange.waiter for exchange in self.exchanges()]
+        idle = len(self.world.services.pool)
         assert not idle or all(waiter is None or waiter.needs_fresh for waiter in waiters)
 
     @invariant()
     def a_waiting_request_has_a_dial_or_will_have_one(self) -> None:
-        waiting = [exchange for exchange in self.exchanges() if exchange._waiter is not None]
+        waiting = [exchange for exchange in self.exchanges() if exchange.waiter is not None]
         assert not waiting or self.dials() or self.world.loop.timers
 
     @invariant()
@@ -226,15 +228,17 @@ class Exchanges(RuleBasedStateMachine):
         protocols = [transport.get_protocol() for transport in self.open_upstreams()]
         connections = [one for one in protocols if isinstance(one, UpstreamConnection)]
         owners = [one.owner for one in connections if one.owner is not None]
-        assert len(connections) - len(owners) == len(self.world.context.pool)
+        assert len(connections) - len(owners) == len(self.world.services.pool)
         assert len(set(map(id, owners))) == len(owners)
 
     # The model
 
     def exchanges(self) -> list[Exchange]:
         """Return the current exchanges."""
-        clients = [one for one in self.world.context.clients if isinstance(one, ClientConnection)]
-        return [one._exchange for one in clients if one._exchange is not None]
+        clients = [
+            one for one in self.world.services.registry.clients if isinstance(one, Http1Connection)
+        ]
+        return [one.exchange for one in clients if one.exchange is not None]
 
     def dials(self) -> list[FakeDial]:
         """Return the current dials."""

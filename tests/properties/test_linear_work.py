@@ -249,6 +249,6 @@ def test_many_interim_responses_in_one_read_are_not_copied_for_each_other(
     data = interim * 5000 + final
     upstream.arrives(data)
     assert client.got == head("HTTP/1.1 103 X") * 5000 + final
-    assert len(world.context.pool) == (0 if b"\n\n" in interim else 1)
+    assert len(world.services.pool) == (0 if b"\n\n" in interim else 1)
     # Each is found in a small piece; only the first and the final one are given all bytes.
     assert scanned <= 5000 * 1024 + 2 * len(data)

@@ -18,7 +18,7 @@ LIMITS = st.integers(0, 4)
 targets = st.sampled_from(TARGETS)
 numbers = st.integers(0, 30)
 WORLD = World()
-READ_SIZE: ReadSize = WORLD.context.read_size
+READ_SIZE: ReadSize = WORLD.services.read_size
 
 
 class PoolModel(RuleBasedStateMachine):

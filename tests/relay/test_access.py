@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from cmux_proxy import Access, Config, Target
+from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.relay.access import RequestAccess
 from tests.helpers.fakes import World
@@ -22,9 +23,10 @@ def basic(text: str) -> str:
 
 def refusal(access: Access, *lines: str, host: bytes | None = b"a") -> RouteRefused | None:
     """Return what a request with these lines is refused with."""
-    request = request_head(head(*lines))
+    request = Http1Request(request_head(head(*lines)), World().services.chunk_rules)
+    request.host = host
     try:
-        RequestAccess(access).check_request(request, host)
+        RequestAccess(access).check_request(request)
     except RouteRefused as error:
         return error
     return None
@@ -132,8 +134,8 @@ def test_a_port_is_allowed_and_not_denied(
 
 
 def test_a_proxy_without_rules_does_not_ask() -> None:
-    assert World().context.access is None
-    assert World(Config(access=Access(deny_ports=["1"]))).context.access is not None
+    assert World().services.access is None
+    assert World(Config(access=Access(deny_ports=["1"]))).services.access is not None
 
 
 def test_the_host_of_the_target_counts_rather_than_the_field() -> None:

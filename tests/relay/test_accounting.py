@@ -231,7 +231,7 @@ def test_a_tunnel_is_told_when_it_is_closed(kind: str) -> None:
     on.world.walk(7)
     client.arrives(b"12345")
     upstream.arrives(b"123")
-    [tunnel] = on.world.context.tunnels
+    [tunnel] = on.world.services.registry.tunnels
     assert tunnel.moved() == (5, 3)  # type: ignore[attr-defined]
     upstream.breaks()
     on.world.run()
@@ -310,7 +310,7 @@ class Talkative(Router):
 def test_nothing_that_a_client_says_is_kept_whole_where_it_is_long() -> None:
     on = Watched(Config(limits=Limits(request_line=100_000)))
     on.observer.wants_trace = True
-    on.world.context.router = Talkative("127.0.0.1")
+    on.world.services.router = Talkative("127.0.0.1")
     method, path = "M" * 20_000, "/" + "p" * 60_000
     trace = f"traceparent: 00-{'a' * 60_000}"
     client, _ = on.world.ask(head(f"{method} {path} HTTP/1.1", "Host: a", ROUTE, trace))

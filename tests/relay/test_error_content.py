@@ -6,10 +6,11 @@ import socket
 import pytest
 
 from cmux_proxy import Access, Config, Target
+from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.http1.local_reply import Content, text_content
 from cmux_proxy.machine.listening import find_ports_at
 from cmux_proxy.observe.outcome import Outcome
-from cmux_proxy.relay.error_content import presented
+from cmux_proxy.relay.error_content import error_content
 from cmux_proxy.relay.failures import Failure
 from tests.helpers.fakes import World
 from tests.helpers.judging import request_head
@@ -25,8 +26,10 @@ def content(
     world: World | None = None,
     target: Target | None = None,
 ) -> Content:
-    request = request_head(head(f"{method} / HTTP/1.1", "Host: 80.localhost", *lines))
-    return presented((world or World()).context, request, FAILURE, target)
+    services = (world or World()).services
+    scanned = request_head(head(f"{method} / HTTP/1.1", "Host: 80.localhost", *lines))
+    request = Http1Request(scanned, services.chunk_rules)
+    return error_content(services, request, FAILURE, target)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_what_listens_instead_is_what_may_be_reached() -> None:
 
         def told(host: str, access: Access | None = None, own: int = 0) -> set[int]:
             world = World(Config(access=access or Access()))
-            world.context.is_own = lambda _host, port: port == own
+            world.services.is_self = lambda _host, port: port == own
             body = content(NAVIGATES, world=world, target=Target(host, 80)).body.decode()
             return {port for port in (first, second, third) if f">{port}</a>" in body}
 

@@ -38,7 +38,7 @@ class Scene:
     def summary(self) -> str:
         """Return what the client has got and how everybody stands."""
         world = self.world
-        outcomes = [one for one in Outcome for _ in range(world.context.tally.count(one))]
+        outcomes = [one for one in Outcome for _ in range(world.services.tally.count(one))]
         assert len(outcomes) <= 1
         ended = outcomes[0].name.lower().replace("_", " ") if outcomes else "under way"
         parts = [self.client.got[9:12].decode()] if self.client.got else []
@@ -58,7 +58,7 @@ class Scene:
         upstream = self.upstream
         if upstream is None:
             return "open" if self.world.upstreams else "-"
-        if len(self.world.context.pool):
+        if len(self.world.services.pool):
             return "pooled"
         if upstream.is_over():
             return "dropped" if upstream.was_aborted() else "closed"
@@ -87,7 +87,7 @@ def upstream_of(scene: Scene) -> FakeStream:
 
 def close(scene: Scene) -> None:
     """Let the proxy close."""
-    for timed in list(scene.world.context.clients):
+    for timed in list(scene.world.services.registry.clients):
         timed.abort()
 
 
@@ -247,9 +247,9 @@ def test_an_exchange_that_is_over_absorbs_whatever_comes_late(state: str) -> Non
             scene.world.run()
             close(scene)
             scene.world.run()
-            tally = scene.world.context.tally
+            tally = scene.world.services.tally
             assert sum(tally.count(one) for one in Outcome) <= 2, (first, second)
-            assert not scene.world.context.clients
+            assert not scene.world.services.registry.clients
 
 
 def test_a_dial_that_succeeds_when_nobody_waits_any_more_is_closed() -> None:
@@ -272,8 +272,8 @@ def test_a_dial_that_fails_too_late_is_nothing_to_anybody() -> None:
     scene.world.run()
     dial.fails()
     assert scene.client.got == b""
-    assert scene.world.context.tally.count(Outcome.CLIENT_GONE) == 1
-    assert scene.world.context.tally.count(Outcome.UNAVAILABLE) == 0
+    assert scene.world.services.tally.count(Outcome.CLIENT_GONE) == 1
+    assert scene.world.services.tally.count(Outcome.UNAVAILABLE) == 0
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
@@ -298,7 +298,7 @@ def test_a_response_that_is_not_taken_keeps_its_upstream_from_being_read() -> No
     upstream_of(scene).arrives(LENGTH + b"okok")
     # The exchange is over, and its connection serves others, who are read.
     assert upstream_of(scene).is_reading()
-    assert scene.world.context.tally.count(Outcome.COMPLETE) == 1
+    assert scene.world.services.tally.count(Outcome.COMPLETE) == 1
     assert not scene.client.is_over()
 
 
@@ -321,6 +321,6 @@ def test_a_connection_whose_request_has_not_left_is_not_given_back(is_early: boo
     client.arrives(b"body")
     if not is_early:
         upstream.arrives(LENGTH + b"okok")
-    assert len(world.context.pool) == 0
+    assert len(world.services.pool) == 0
     assert upstream.is_over()
     assert not client.is_over()

@@ -14,11 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from cmux_proxy import Config, Limits, Timeouts
 from cmux_proxy._build import COMPILED
 from cmux_proxy.downstream import http1_connection as client_module
-from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.observe.outcome import Outcome
-from cmux_proxy.relay.downstream import ClientSide
+from cmux_proxy.relay.client_request import ClientRequest
+from cmux_proxy.relay.downstream import Downstream
 from cmux_proxy.relay.exchange import Exchange
-from cmux_proxy.relay.services import Context
+from cmux_proxy.relay.services import Services
 from tests.helpers.fakes import FakeDial, FakeStream, World
 from tests.helpers.script import head
 
@@ -99,15 +99,15 @@ MALFORMED = {
 class Counted(Exchange):
     """An exchange that knows how often it has ended."""
 
-    def __init__(self, context: Context, client: ClientSide, request: RequestHead) -> None:
-        super().__init__(context, client, request)
+    def __init__(self, services: Services, client: Downstream, request: ClientRequest) -> None:
+        super().__init__(services, client, request)
         self.client = client
         self.ends: list[int] = []
         Everything.running.append(self)
 
-    def _finish(self, outcome: int) -> None:
+    def _finish(self, outcome: int, ended: float) -> None:
         self.ends.append(outcome)
-        super()._finish(outcome)
+        super()._finish(outcome, ended)
 
 
 class Everything(RuleBasedStateMachine):
@@ -215,8 +215,10 @@ class Everything(RuleBasedStateMachine):
     def drain_begins(self, dice: int) -> None:
         """The proxy is told to end; seldom, because little else happens afterwards."""
         if dice == 9:
-            self.world.context.is_draining = self.world.context.is_refusing = True
-            for timed in list(self.world.context.clients):
+            self.world.services.registry.is_draining = self.world.services.registry.is_refusing = (
+                True
+            )
+            for timed in list(self.world.services.registry.clients):
                 timed.drain()
 
     @invariant()
@@ -231,14 +233,14 @@ class Everything(RuleBasedStateMachine):
         """The tally knows each end."""
         if not COMPILED:
             ended = sum(len(exchange.ends) for exchange in self.running)
-            tally = self.world.context.tally
+            tally = self.world.services.tally
             assert sum(tally.count(outcome) for outcome in Outcome) == ended
 
     @invariant()
     def little_is_held(self) -> None:
         """What one direction of a connection holds stays within the bound."""
         assert self.world.most_held <= MOST_TO_CLIENT
-        for timed in self.world.context.clients:
+        for timed in self.world.services.registry.clients:
             assert len(getattr(timed, "early", b"")) <= MOST_EARLY
 
     def teardown(self) -> None:
@@ -257,10 +259,10 @@ class Everything(RuleBasedStateMachine):
             assert not self.dials()
             assert not world.loop.timers
             world.run()
-            assert not world.context.clients
-            assert not world.context.tunnels
-            assert len(self.open_upstreams()) == len(world.context.pool)
-            for connection in world.context.pool.drain():
+            assert not world.services.registry.clients
+            assert not world.services.registry.tunnels
+            assert len(self.open_upstreams()) == len(world.services.pool)
+            for connection in world.services.pool.drain():
                 assert connection.owner is None
                 connection.close()
             world.run()

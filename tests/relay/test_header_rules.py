@@ -29,7 +29,7 @@ def sent(
 
 
 def test_nothing_changes_unless_it_is_asked_for() -> None:
-    assert World().context.rewriter is None
+    assert World().services.rewriter is None
     lines = ("X-Forwarded-For: a", "Host: h", "Origin: http://h", "Forwarded: for=x")
     assert sent(lines) == list(lines)
 

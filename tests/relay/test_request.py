@@ -5,7 +5,8 @@ from typing import cast
 import pytest
 
 from cmux_proxy import Config, Limits, Timeouts
-from cmux_proxy.downstream.http1_connection import ClientConnection
+from cmux_proxy.downstream.http1_connection import Http1Connection
+from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.upstream.connection import UpstreamConnection
 from tests.helpers.fakes import FakeStream, World
 from tests.helpers.script import head
@@ -20,7 +21,7 @@ def pooled(world: World) -> tuple[FakeStream, FakeStream]:
     """Return a client and an upstream connection that is in the pool."""
     client, upstream = world.ask(GET)
     upstream.arrives(OK)
-    assert len(world.context.pool) == 1
+    assert len(world.services.pool) == 1
     client.got = b""
     upstream.got = b""
     return client, upstream
@@ -78,7 +79,7 @@ def test_a_connection_of_the_pool_is_preferred_to_a_dial() -> None:
     client, upstream = pooled(world)
     client.arrives(GET)
     assert upstream.got == SENT
-    assert len(world.context.pool) == 0
+    assert len(world.services.pool) == 0
     assert all(dial.is_over for dial in world.dials)
 
 
@@ -96,7 +97,7 @@ def test_connect_dials_even_where_the_pool_has_a_connection() -> None:
     client, upstream = pooled(world)
     client.arrives(head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE))
     assert upstream.got == b""
-    assert len(world.context.pool) == 1
+    assert len(world.services.pool) == 1
     world.dial().succeeds()
     assert client.got == head("HTTP/1.1 200 Connection established")
 
@@ -187,7 +188,7 @@ def test_the_end_of_the_client_is_passed_on_once_its_request_is_whole(is_pooled:
     world.run()
     assert client.got == OK
     assert upstream.is_lost()
-    assert len(world.context.pool) == 0
+    assert len(world.services.pool) == 0
 
 
 def test_the_end_of_the_client_is_not_passed_on_while_more_requests_wait() -> None:
@@ -225,11 +226,15 @@ def lose(world: World, upstream: FakeStream, error: Exception | None) -> None:
 
 def held(world: World) -> int:
     """Return how many bytes of a client wait in the proxy, its request's head among them."""
-    [client] = world.context.clients
-    assert isinstance(client, ClientConnection)
-    exchange = client._exchange
+    [client] = world.services.registry.clients
+    assert isinstance(client, Http1Connection)
+    exchange = client.exchange
     assert exchange is not None
-    return len(client.early) + len(exchange._outgoing) + len(exchange._request.buffer)
+    request = exchange.request
+    assert isinstance(request, Http1Request)
+    # No code of the proxy asks how much a request holds.
+    buffer = request._head.buffer
+    return len(client.pipelined) + len(exchange.request_stream.outgoing) + len(buffer)
 
 
 FRAMINGS = {

@@ -96,7 +96,7 @@ def test_a_wish_without_any_other_field_is_heard() -> None:
     from cmux_proxy import Router
 
     world = World()
-    world.context.router = Router("h", None, ["localhost"])
+    world.services.router = Router("h", None, ["localhost"])
     client = world.client()
     client.arrives(head("GET / HTTP/1.1", "Host: 80.localhost", "X-Cmux-Wait: 7"))
     assert refused_for(world, client) == pytest.approx(7)

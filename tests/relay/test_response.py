@@ -67,14 +67,14 @@ def test_an_answer_reaches_its_client_however_it_comes(
     pieces = split(answer) if bytewise else [answer]
     world, client, _upstream = reach(request_bytes, *pieces)
     assert client.got == expected
-    assert len(world.context.pool) == 1
+    assert len(world.services.pool) == 1
     assert client.is_over() == (b"Connection: close" in expected)
 
 
 def test_an_answer_to_head_that_tells_of_a_body_leaves_no_connection() -> None:
     world, client, upstream = reach(HEAD, LENGTH[:-5])
     assert client.got == LENGTH[:-5]
-    assert len(world.context.pool) == 0
+    assert len(world.services.pool) == 0
     assert upstream.is_over()
     assert not client.is_over()
 
@@ -89,7 +89,7 @@ def test_an_answer_until_close_is_chunked_as_it_comes() -> None:
     upstream.ends()
     assert client.got == b"0\r\n\r\n"
     assert not client.is_over()
-    assert len(world.context.pool) == 0
+    assert len(world.services.pool) == 0
 
 
 def test_an_answer_until_close_whose_body_comes_with_its_head_is_chunked_too() -> None:
@@ -136,7 +136,7 @@ def test_bytes_behind_an_answer_spoil_the_connection_and_not_the_answer(
     assert client.got == answer
     assert not client.is_over()
     assert upstream.is_over()
-    assert len(world.context.pool) == 0
+    assert len(world.services.pool) == 0
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_what_is_said_about_the_connection_is_true(
 def test_an_answer_in_a_drain_says_close() -> None:
     world = World()
     client, upstream = world.ask(GET)
-    world.context.is_draining = True
+    world.services.registry.is_draining = True
     upstream.arrives(LENGTH)
     assert (
         client.got == head("HTTP/1.1 200 OK", "Content-Length: 5", "Connection: close") + b"hello"
@@ -194,10 +194,10 @@ def test_a_malformed_chunk_in_the_first_piece_is_a_502() -> None:
 def test_an_answer_before_the_end_of_the_request_leaves_that_running() -> None:
     world, client, upstream = reach(POST, LENGTH)
     assert client.got == LENGTH
-    assert len(world.context.pool) == 0
+    assert len(world.services.pool) == 0
     client.arrives(b"56789")
     assert upstream.got.endswith(b"0123456789")
-    assert len(world.context.pool) == 0
+    assert len(world.services.pool) == 0
     assert not client.is_over()
 
 

@@ -1,4 +1,4 @@
-"""What all connections share."""
+"""What all exchanges of one worker use."""
 
 import asyncio
 import re
@@ -7,59 +7,27 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from cmux_proxy import Config, Limits, Router, Timeouts
-from cmux_proxy.relay.downstream import EARLY_LIMIT
-from cmux_proxy.relay.services import Context
+from cmux_proxy.relay.downstream import PIPELINE_LIMIT
+from cmux_proxy.relay.services import Services
 from tests.helpers.fakes import World
 from tests.helpers.script import head
-
-
-def test_it_is_told_when_connections_fill_the_proxy_and_when_none_is_left() -> None:
-    world = World()
-    context = world.context
-    context.changed()
-    context.most_clients = 2
-    told: list[tuple[int, bool]] = []
-    context.on_change = lambda: told.append((len(context.clients), context.is_full))
-    first = world.client()
-    assert told == []
-    second = world.client()
-    third = world.client()
-    assert told == [(2, True)]
-    third.breaks()
-    world.run()
-    assert told == [(2, True)]
-    second.breaks()
-    world.run()
-    assert told == [(2, True), (1, False)]
-    first.breaks()
-    world.run()
-    assert told == [(2, True), (1, False), (0, False)]
 
 
 @pytest.mark.parametrize("is_asyncio", [True, False], ids=["asyncio", "uvloop"])
 def test_only_transports_of_asyncio_are_told_how_much_to_read(is_asyncio: bool) -> None:
     loop = asyncio.new_event_loop() if is_asyncio else pytest.importorskip("uvloop").Loop()
     try:
-        context = Context(Config(), loop, Router("127.0.0.1"), lambda _host, _port: False, 0)
-        assert context.read_size.has_attribute == is_asyncio
-        assert context.read_size.max_bytes + EARLY_LIMIT == 256 * 1024
+        services = Services(Config(), loop, Router("127.0.0.1"), lambda _host, _port: False, 0)
+        assert services.read_size.has_attribute == is_asyncio
+        assert services.read_size.max_bytes + PIPELINE_LIMIT == 256 * 1024
     finally:
         loop.close()
 
 
 def test_the_date_is_an_imf_fixdate() -> None:
-    date = World().context.date().decode("ascii")
+    date = World().services.date().decode("ascii")
     assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", date)
     assert parsedate_to_datetime(date).utcoffset() is not None
-
-
-def test_connections_come_and_go() -> None:
-    world = World()
-    client = world.client()
-    assert len(world.context.clients) == 1
-    client.breaks()
-    world.run()
-    assert not world.context.clients
 
 
 def test_the_limits_of_the_configuration_are_those_that_hold() -> None:

@@ -73,7 +73,7 @@ def test_an_end_is_passed_on_once_and_the_other_direction_flows_on(up: bool) -> 
     world.run()
     assert one.is_lost()
     assert other.is_lost()
-    assert not world.context.tunnels
+    assert not world.services.registry.tunnels
 
 
 @either_way
@@ -113,7 +113,7 @@ def test_the_loss_of_one_side_ends_the_other_in_kind(
     assert other.is_lost()
     assert other.socket.resets_on_close == resets
     assert other.was_aborted() == resets
-    assert not world.context.tunnels
+    assert not world.services.registry.tunnels
 
 
 def test_a_side_that_closes_in_order_lets_the_other_take_what_is_held() -> None:
@@ -137,8 +137,8 @@ def test_the_answer_leaves_first_then_what_the_upstream_said_early() -> None:
     upstream.arrives(SWITCHING + b"from the upstream")
     assert client.got == SWITCHING + b"from the upstream"
     assert upstream.got == b"from the client"
-    assert len(world.context.tunnels) == 1
-    assert not world.context.clients
+    assert len(world.services.registry.tunnels) == 1
+    assert not world.services.registry.clients
 
 
 def test_a_client_that_has_ended_has_its_early_bytes_and_its_end_passed_on() -> None:
@@ -201,19 +201,19 @@ def test_a_transport_that_was_full_before_the_switch_stops_the_other_side() -> N
 def test_a_drain_leaves_a_tunnel_alone_and_a_close_drops_both_sides() -> None:
     world = World()
     client, upstream = tunnel(world)
-    [timed] = world.context.tunnels
+    [timed] = world.services.registry.tunnels
     timed.drain()
     assert not client.is_over()
     timed.abort()
     world.run()
     assert (client.was_aborted(), upstream.was_aborted()) == (True, True)
-    assert not world.context.tunnels
+    assert not world.services.registry.tunnels
 
 
 def test_a_deadline_drops_both_sides() -> None:
     world = World()
     client, upstream = tunnel(world)
-    [timed] = world.context.tunnels
+    [timed] = world.services.registry.tunnels
     timed.deadline_passed()
     world.run()
     assert client.is_lost()
@@ -224,7 +224,7 @@ def test_the_server_is_told_when_a_tunnel_is_over() -> None:
     world = World()
     client, _upstream = tunnel(world)
     told: list[int] = []
-    world.context.on_change = lambda: told.append(len(world.context.tunnels))
+    world.services.registry.on_change = lambda: told.append(len(world.services.registry.tunnels))
     client.breaks()
     world.run()
     assert told == [0]

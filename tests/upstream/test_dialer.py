@@ -25,7 +25,7 @@ def dialer(connector: Connector) -> tuple[Pool[UpstreamConnection], Dialer]:
 def leased(host: str, pool: Pool[UpstreamConnection], address: str | None) -> UpstreamConnection:
     """Return an idle connection that leads to an address."""
     world = World()
-    connection = UpstreamConnection(Target(host, 80), pool, world.context.read_size)
+    connection = UpstreamConnection(Target(host, 80), pool, world.services.read_size)
     connection.address = address
     connection.transport = FakeStream(world, "upstream")
     return connection

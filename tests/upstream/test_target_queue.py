@@ -70,7 +70,7 @@ def test_the_oldest_request_takes_the_connection_that_becomes_free_first() -> No
     assert (second.got, upstream.got) == (OK, SENT + SENT)
     upstream.arrives(OK)
     assert third.got == OK
-    assert len(world.context.pool) == 1
+    assert len(world.services.pool) == 1
 
 
 def test_the_oldest_request_takes_the_connection_that_was_dialled_for_another() -> None:
@@ -105,7 +105,7 @@ def test_a_connection_for_which_no_request_waits_any_more_is_kept() -> None:
     [dial] = under_way(world)
     upstream.arrives(OK)
     spare = dial.succeeds()
-    assert len(world.context.pool) == 1
+    assert len(world.services.pool) == 1
     # It may have been closed while it was idle, as any other.
     third = ask(world)
     assert spare.got == SENT
@@ -247,7 +247,7 @@ def test_a_connection_for_which_no_client_is_left_is_closed() -> None:
     client.breaks()
     world.run()
     assert dial.succeeds().is_over()
-    assert len(world.context.pool) == 0
+    assert len(world.services.pool) == 0
     assert world.loop.timers == []
 
 

@@ -1,6 +1,6 @@
-"""Who may connect: networks of clients, and how many connections one address may have.
+"""Which clients may connect: their networks, and how many connections one address may have.
 
-Asked once for each connection, where either is configured.
+Checks each new connection, where either is configured. Does not know requests.
 """
 
 from typing import Final
@@ -9,54 +9,55 @@ from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.values import UNIX_PEER, Peers
 from cmux_proxy.net.peer import peer_of
 from cmux_proxy.net.stream import Stream
+from cmux_proxy.relay.downstream import AdmissionControl
 from cmux_proxy.relay.failures import CLIENT_NOT_ALLOWED, TOO_MANY_CLIENTS, Failure
 
-# So many who are turned away get an answer at a time; whoever comes on top is just closed.
-_MOST_ANSWERED: Final = 64
+# How many refused connections get a reply at a time; further ones are closed without.
+_MAX_REFUSED: Final = 64
 
 
-class Admission:
-    """Counts the connections of each address; every transport that entered has to leave."""
+class Admission(AdmissionControl):
+    """Counts the connections of each address; each stream that entered has to leave."""
 
     def __init__(self, config: Config) -> None:
-        self._welcome = Peers(config.access.allow_clients)
-        self._is_open = not config.access.allow_clients
-        self._most = config.limits.clients_per_address
+        self._allowed = Peers(config.access.allow_clients)
+        self._allows_all = not config.access.allow_clients
+        self._max_per_address = config.limits.clients_per_address
         self._addresses: dict[Stream, str] = {}
         self._counts: dict[str, int] = {}
-        self._turned_away: set[Stream] = set()
+        self._refused: set[Stream] = set()
 
     @staticmethod
-    def of(config: Config) -> "Admission | None":
-        """Return what the configuration asks for; None where everybody is welcome."""
+    def from_config(config: Config) -> "Admission | None":
+        """Return the rules of a configuration, None where every client may connect."""
         if config.access.allow_clients or config.limits.clients_per_address is not None:
             return Admission(config)
         return None
 
-    def enter(self, transport: Stream) -> Failure | None:
-        """Let a connection in, or return what to answer it with."""
-        host = peer_of(transport)
-        # Whoever is gone already has no address, and needs no place.
-        if not (self._is_open or self._welcome.include(host)):
-            self._turned_away.add(transport)
+    def enter(self, stream: Stream) -> Failure | None:
+        """Admit a connection, or return the failure to reply with."""
+        host = peer_of(stream)
+        # A client that is gone already has no address, and no rule applies to it.
+        if not (self._allows_all or self._allowed.include(host)):
+            self._refused.add(stream)
             return CLIENT_NOT_ALLOWED
-        if self._most is not None and host != UNIX_PEER:
+        if self._max_per_address is not None and host != UNIX_PEER:
             count = self._counts.get(host, 0)
-            if count >= self._most:
-                self._turned_away.add(transport)
+            if count >= self._max_per_address:
+                self._refused.add(stream)
                 return TOO_MANY_CLIENTS
             self._counts[host] = count + 1
-            self._addresses[transport] = host
+            self._addresses[stream] = host
         return None
 
     def is_crowded(self) -> bool:
-        """Return whether too many who were turned away are still there to be answered."""
-        return len(self._turned_away) > _MOST_ANSWERED
+        """Return whether too many refused connections are still open."""
+        return len(self._refused) > _MAX_REFUSED
 
-    def leave(self, transport: Stream) -> None:
-        """A connection is gone; idempotent."""
-        self._turned_away.discard(transport)
-        host = self._addresses.pop(transport, None)
+    def leave(self, stream: Stream) -> None:
+        """Forget a connection that is gone; idempotent."""
+        self._refused.discard(stream)
+        host = self._addresses.pop(stream, None)
         if host is not None:
             count = self._counts[host] - 1
             if count:

@@ -1,54 +1,60 @@
-"""One accepted connection, as asyncio callbacks: buffers what arrives, hands over whole heads.
+"""One connection of an HTTP/1 client: buffers what arrives, starts an exchange for each whole head.
 
-One exchange at a time: requests that arrive early wait here, and when enough of them do, nothing
-more is read.
-Neighbours: `exchange.py` is what a head turns into, `closing.py` ends a connection that the
-client still sends on.
+One exchange at a time: pipelined requests wait here, and when enough bytes of them do, nothing more
+is read. Neighbours: `relay/exchange.py` is what a head becomes, `lingering_close.py` ends a
+connection on which the client still sends.
 """
 
 from typing import Final
 
-from cmux_proxy.downstream.admission import Admission
+from mypy_extensions import mypyc_attr
+
+from cmux_proxy.downstream.http1_request import Http1Request
+from cmux_proxy.downstream.http1_response_writer import Http1ResponseWriter
+from cmux_proxy.downstream.lingering_close import LingeringClose
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.local_reply import Content, error_response, text_content
 from cmux_proxy.http1.scan import skip_empty_lines
 from cmux_proxy.http1.serialize import ADD_CLOSE
 from cmux_proxy.net.busy_poll import FROM_CLIENT
-from cmux_proxy.net.closing import LingeringClose, reset
-from cmux_proxy.net.flow_control import EARLY_FULL, ENDED, PEER_FULL, UNSENT
+from cmux_proxy.net.closing import reset
+from cmux_proxy.net.flow_control import ENDED, PEER_FULL, PIPELINE_FULL, UNSENT
 from cmux_proxy.net.socket_queues import count_unsent
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import NEVER
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
-from cmux_proxy.relay.accounting import tell_unread
-from cmux_proxy.relay.downstream import EARLY_LIMIT, ClientSide
+from cmux_proxy.relay.accounting import log_unread_request
+from cmux_proxy.relay.downstream import PIPELINE_LIMIT, AdmissionControl, Downstream
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.failures import Failure
-from cmux_proxy.relay.services import Context
+from cmux_proxy.relay.services import Services
 
-# For so many seconds after an answer a connection counts as in use; the ticker adds up to half of
-# one.
+# A connection counts as in use for this many seconds after a response; the ticker adds up to half
+# a second.
 _RECENTLY: Final = 1.0
 
 
-class ClientConnection(ClientSide):
-    """A client's connection, from its first byte to its close or its becoming a tunnel."""
+@mypyc_attr(free_list_len=1)
+class Http1Connection(Downstream):
+    """A client's connection, from its first byte until it closes or becomes a tunnel."""
 
     __slots__ = (
-        "_context",
-        "_exchange",
+        "_response_writer",
         "_is_advancing",
         "_is_closing",
         "_searched",
+        "_services",
         "_unsent",
+        "exchange",
         "since",
     )
 
-    def __init__(self, context: Context) -> None:
-        super().__init__()
-        self._context = context
-        self._exchange: Exchange | None = None
+    def __init__(self, services: Services) -> None:
+        self._response_writer = Http1ResponseWriter()
+        super().__init__(self._response_writer)
+        self._services = services
+        self.exchange: Exchange | None = None
         self._searched = 0
         # How much it had not read when it stopped reading, or when its deadline passed last.
         self._unsent = 0
@@ -60,34 +66,35 @@ class ClientConnection(ClientSide):
     def connection_made(self, transport: Stream) -> None:
         """Take the transport; never let it hold more than one write back."""
         self.transport = transport
+        self._response_writer.stream = transport
         transport.set_write_buffer_limits(high=0)
-        context = self._context
-        context.read_size.limit(transport, self)
-        context.clients.add(self)
-        self.since = context.ticker.now
+        services = self._services
+        services.read_size.limit(transport, self)
+        services.registry.clients.add(self)
+        self.since = services.ticker.now
         self._idle()
-        context.changed()
-        if context.is_refusing:
+        services.registry.changed()
+        if services.registry.is_refusing:
             self._close()
-        elif context.admission is not None:
-            self._ask_admission(context.admission)
+        elif services.admission is not None:
+            self._check_admission(services.admission)
 
     def data_received(self, data: bytes) -> None:
         """Pass on the body of the exchange under way, or keep the bytes for what comes next."""
-        if self._context.busy_poll is not None:
-            self._context.busy_poll.note(FROM_CLIENT)
-        exchange = self._exchange
+        if self._services.busy_poll is not None:
+            self._services.busy_poll.note(FROM_CLIENT)
+        exchange = self.exchange
         if exchange is None:
-            self.early = self.early + data if self.early else data
+            self.pipelined = self.pipelined + data if self.pipelined else data
             self._advance()
-            if self.is_write_paused and self.early:
-                self.hold_reading(EARLY_FULL)
-        elif exchange.takes_body:
+            if self.is_write_paused and self.pipelined:
+                self.hold_reading(PIPELINE_FULL)
+        elif exchange.request_stream.takes_body:
             exchange.client_data(data)
         else:
-            self.keep_early(self.early + data)
-            if len(self.early) > EARLY_LIMIT:
-                exchange.save_room()
+            self.keep_pipelined(self.pipelined + data)
+            if len(self.pipelined) > PIPELINE_LIMIT:
+                exchange.pipelined_grows()
 
     def eof_received(self) -> bool:
         """Keep the connection for the answers to what was asked completely; else close it."""
@@ -95,11 +102,11 @@ class ClientConnection(ClientSide):
             return True
         self.has_ended = True
         self._holds |= ENDED
-        exchange = self._exchange
+        exchange = self.exchange
         if exchange is not None:
             exchange.client_ended()
             return True
-        if self.early and not self._is_closing:
+        if self.pipelined and not self._is_closing:
             # An unfinished head, or requests that wait until the client reads its answers.
             return self.is_write_paused
         return False
@@ -107,50 +114,50 @@ class ClientConnection(ClientSide):
     def connection_lost(self, error: Exception | None) -> None:
         """Let go of the exchange."""
         self._is_closing = True
-        context = self._context
-        context.clients.discard(self)
-        if context.admission is not None:
-            context.admission.leave(self.transport)
-        exchange = self._exchange
+        services = self._services
+        services.registry.clients.discard(self)
+        if services.admission is not None:
+            services.admission.leave(self.transport)
+        exchange = self.exchange
         if exchange is not None:
-            self._exchange = None
+            self.exchange = None
             exchange.client_gone()
-        context.changed()
+        services.registry.changed()
 
     def pause_writing(self) -> None:
         """The client does not read: stop what is written to it at its source."""
         self.is_write_paused = True
         self._unsent = count_unsent(self.transport)
-        if self._exchange is not None:
-            self._exchange.client_paused()
+        if self.exchange is not None:
+            self.exchange.client_paused()
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self.is_write_paused = False
-        if self._exchange is not None:
-            self._exchange.client_resumed()
+        if self.exchange is not None:
+            self.exchange.client_resumed()
         else:
-            self.release_reading(EARLY_FULL)
+            self.release_reading(PIPELINE_FULL)
             self._advance()
 
     def deadline_passed(self) -> None:
         """Answer 408 where a head has begun, and close."""
-        if self._exchange is not None:
-            self._exchange.deadline_passed()
-        elif self.early and not self.is_write_paused:
+        if self.exchange is not None:
+            self.exchange.deadline_passed()
+        elif self.pipelined and not self.is_write_paused:
             self._refuse(failures.HEAD_TIMEOUT)
         elif self._reads_on():
             self._idle()
         else:
             self.transport.abort()
 
-    def under_way(self, now: float) -> Record | None:
-        """Return what there is to tell of the exchange under way, if one is."""
-        return None if self._exchange is None else self._exchange.record(now)
+    def record_in_progress(self) -> Record | None:
+        """Return the record of the exchange in progress, if there is one."""
+        return None if self.exchange is None else self.exchange.record()
 
     def has_upstream(self) -> bool:
         """Return whether an upstream is connected for it."""
-        return self._exchange is not None and self._exchange.has_upstream()
+        return self.exchange is not None and self.exchange.has_upstream()
 
     def drain(self) -> None:
         """Close unless an exchange is under way or a request has begun to arrive.
@@ -158,12 +165,12 @@ class ClientConnection(ClientSide):
         A connection that is new, or has carried an answer a moment ago, stays open until requests
         are refused: on a busy machine its next request may be on its way.
         """
-        if self._exchange is not None or self.early:
+        if self.exchange is not None or self.pipelined:
             return
-        context = self._context
+        services = self._services
         # The deadline says when it became idle, so nothing has to be noted for each request.
-        long_ago = context.ticker.now - _RECENTLY + context.idle_timeout
-        if context.is_refusing or self.deadline < long_ago:
+        long_ago = services.ticker.now - _RECENTLY + services.timeouts.idle
+        if services.registry.is_refusing or self.deadline < long_ago:
             self._close()
 
     def abort(self) -> None:
@@ -174,67 +181,81 @@ class ClientConnection(ClientSide):
         """The client has gone unheard: drop the connection, and with it the upstream's."""
         self.transport.abort()
 
-    def body_wanted(self) -> None:
+    def request_body_wanted(self) -> None:
         """The exchange takes body bytes from now on: give it those that came early."""
-        early = self.early
-        exchange = self._exchange
-        self.release_reading(EARLY_FULL)
-        if early and exchange is not None:
-            self.early = b""
-            exchange.client_data(early)
-        if self.has_ended and exchange is not None and self._exchange is exchange:
+        pipelined = self.pipelined
+        exchange = self.exchange
+        self.release_reading(PIPELINE_FULL)
+        if pipelined and exchange is not None:
+            self.pipelined = b""
+            exchange.client_data(pipelined)
+        if self.has_ended and exchange is not None and self.exchange is exchange:
             exchange.client_ended()
 
-    def exchange_done(self, keep: bool) -> None:
-        """The exchange has ended and its last byte was written: go on, or close."""
-        self._exchange = None
+    def exchange_done(self) -> None:
+        """Serve the next request, or close."""
+        self.exchange = None
         self.release_reading(PEER_FULL | UNSENT)
-        if not keep:
+        if self._response_writer.keeps_connection():
+            self._await_next_request()
+        else:
             self._close()
-            return
+
+    def _await_next_request(self) -> None:
         self._idle()
-        if self.early:
+        if self.pipelined:
             self._advance()
-        elif self.has_ended or self._context.is_draining:
+        elif self.has_ended or self._services.registry.is_draining:
             self._close()
         self._read_more()
 
     def linger(self) -> None:
         """End our half; the client may still be sending."""
-        self._exchange = None
+        self.exchange = None
         self._is_closing = True
         if self.has_ended:
             self._close_once_read()
         elif not self.transport.is_closing():
-            self._context.clients.discard(self)
-            LingeringClose(self._context, self.transport)
+            self._services.registry.clients.discard(self)
+            LingeringClose(self._services, self.transport)
 
-    def cut(self, with_reset: bool) -> None:
-        """Close amid a response, so that it cannot be taken for complete."""
-        self._exchange = None
+    def abort_request(self) -> None:
+        """Close: the client has ended its connection before its request was complete."""
+        self.exchange = None
         self._is_closing = True
-        if with_reset:
+        self._close_once_read()
+
+    def abort_response(self, ends_with_connection: bool) -> None:
+        """Close so that the client cannot take the response for complete.
+
+        A plain close is the orderly end of a body that ends with the connection.
+        """
+        self.exchange = None
+        self._is_closing = True
+        if self._response_writer.needs_reset(ends_with_connection):
             reset(self.transport)
         else:
             self._close_once_read()
 
-    def leave(self) -> None:
-        """The connection has become a tunnel's."""
-        self._exchange = None
+    def detach(self) -> Stream:
+        """Give the stream up to a tunnel, and return it."""
+        self.exchange = None
         self._is_closing = True
-        self._context.clients.discard(self)
+        self._services.registry.clients.discard(self)
+        return self.transport
 
     def reply(self, failure: Failure, with_body: bool, keep: bool, content: Content) -> None:
         """Send the proxy's own answer; without `keep`, close once the client has read it."""
-        if self._exchange is None and self._context.observer is not None:
-            tell_unread(self._context.observer, self.address(), failure)
+        if self.exchange is None and self._services.observer is not None:
+            log_unread_request(self._services.observer, self.address(), failure)
         fields = failure.fields if keep else failure.fields + ADD_CLOSE
-        date = self._context.date()
+        date = self._services.date()
         self.transport.write(
             error_response(failure.status, content, failure.error, date, with_body, fields)
         )
         if keep:
-            self.exchange_done(True)
+            self._response_writer.keep_connection()
+            self.exchange_done()
         else:
             self.linger()
 
@@ -242,7 +263,7 @@ class ClientConnection(ClientSide):
         """Answer somebody of whom no request is known, and close."""
         self.reply(failure, True, False, text_content(failure.text))
 
-    def _ask_admission(self, admission: Admission) -> None:
+    def _check_admission(self, admission: AdmissionControl) -> None:
         """Turn away whom nobody here serves; where many are, without an answer."""
         failure = admission.enter(self.transport)
         if failure is None:
@@ -259,17 +280,17 @@ class ClientConnection(ClientSide):
         return self._unsent < before
 
     def _idle(self) -> None:
-        self.deadline = self._context.ticker.now + self._context.idle_timeout
+        self.deadline = self._services.ticker.now + self._services.timeouts.idle
 
     def _read_more(self) -> None:
         """Read again unless many early bytes wait for an exchange to end or the client to read."""
-        is_head_next = self._exchange is None and not self.is_write_paused
-        if is_head_next or len(self.early) <= EARLY_LIMIT:
-            self.release_reading(EARLY_FULL)
+        is_head_next = self.exchange is None and not self.is_write_paused
+        if is_head_next or len(self.pipelined) <= PIPELINE_LIMIT:
+            self.release_reading(PIPELINE_FULL)
 
     def _close(self) -> None:
         self._is_closing = True
-        if self.early:
+        if self.pipelined:
             self.linger()
         else:
             self._close_once_read()
@@ -284,23 +305,23 @@ class ClientConnection(ClientSide):
         if self._is_advancing:
             return
         self._is_advancing = True
-        while self._exchange is None and self.early and not self.is_write_paused:
+        while self.exchange is None and self.pipelined and not self.is_write_paused:
             if self._is_closing or not self._begin():
                 break
         self._is_advancing = False
 
     def _begin(self) -> bool:
         """Begin an exchange if a whole head is there."""
-        data = self.early
+        data = self.pipelined
         if data.startswith(b"\r"):
             # RFC 9112 section 2.2: empty lines before a request are passed over.
-            data = self.early = skip_empty_lines(data)
+            data = self.pipelined = skip_empty_lines(data)
             if data in (b"", b"\r"):
                 self._wait_for_head(0)
                 return False
-        context = self._context
+        services = self._services
         try:
-            head = context.request_scanner.scan(data, self._searched)
+            head = services.request_scanner.scan(data, self._searched)
         except BadMessage as error:
             self._refuse(failures.bad_request(error))
             return False
@@ -308,10 +329,11 @@ class ClientConnection(ClientSide):
             self._wait_for_head(len(data))
             return False
         self._searched = 0
-        self.early = b""
+        self.pipelined = b""
         self.deadline = NEVER
-        exchange = Exchange(context, self, head)
-        self._exchange = exchange
+        self._response_writer.request = head
+        exchange = Exchange(services, self, Http1Request(head, services.chunk_rules))
+        self.exchange = exchange
         exchange.start()
         return True
 
@@ -321,6 +343,6 @@ class ClientConnection(ClientSide):
             self.transport.close()
             return
         if not self._searched:
-            deadline = self._context.ticker.now + self._context.head_timeout
+            deadline = self._services.ticker.now + self._services.timeouts.head
             self.deadline = deadline if arrived else min(self.deadline, deadline)
         self._searched = arrived

@@ -6,6 +6,8 @@ do); these are the classes that they share.
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from cmux_proxy.http1.errors import BadMessage
 
 # The options of the Connection fields, as bits (RFC 9110 section 7.6.1).
@@ -125,6 +127,7 @@ class Head:
         return self._finder.spans(self.section())
 
 
+@mypyc_attr(free_list_len=1)
 class RequestHead(Head):
     """The facts of one request head."""
 
@@ -153,6 +156,7 @@ class RequestHead(Head):
         self.fields = fields
 
 
+@mypyc_attr(free_list_len=1)
 class ResponseHead(Head):
     """The facts of one response head."""
 

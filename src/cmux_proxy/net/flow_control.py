@@ -11,7 +11,7 @@ from cmux_proxy.net.timers import Unread
 
 # Why a connection is not read, as bits.
 PEER_FULL: Final = 1  # the other side does not take what was read
-EARLY_FULL: Final = 2  # early bytes wait for their turn
+PIPELINE_FULL: Final = 2  # pipelined bytes wait for their turn
 ENDED: Final = 4  # the peer has sent its last byte; reading again would tell its end again
 UNSENT: Final = 8  # much of its request waits for a connection
 

@@ -1,15 +1,19 @@
-"""The left-hand side and the middle: one request's life.
+"""One exchange, whatever protocol its client speaks: a request, its responses, or a tunnel.
 
-context      what all connections of one proxy share
-client       one accepted socket: buffers, hands over whole heads; `client_side` is its base
-exchange     one request and all its responses, from start to end; its halves are
-asking       the request: judged, routed, sent
-answering    the response: read, framed, delivered
-sides        how far both are
-tunnel       two byte pipes, after CONNECT or an upgrade
-closing      the close that lets the client read the answer first, and the reset
-pacing       a full writer pauses the reader on the other side
-failures     what went wrong -> the reply
-deadlines    one ticker walks timestamps
-departures   looks for peers that have left though nobody reads their connections
+exchange             the order of events, and the end; composes
+  request            the request half: validated, routed, forwarded
+  response           the response half: read, framed, forwarded
+  accounting         what is counted and logged
+state                the states of both halves
+downstream           what an exchange knows of its client's connection
+tunnel               bytes both ways, after CONNECT or an upgrade
+failures             what went wrong -> the reply: all statuses are chosen here
+error_content        the form of such a reply; error_page is the one for browsers
+access               tokens, hosts and ports that are allowed
+header_rules         Host, Origin and the forwarding fields that change
+request_options      X-Cmux-Wait and X-Cmux-Host-Override
+loop_detection       X-Cmux-Hops
+services, timeouts   what all exchanges of one worker use
+connection_registry  who is connected, and whether the worker drains
+disconnects          finds peers that have left while nothing is read from them
 """

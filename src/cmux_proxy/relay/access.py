@@ -1,7 +1,7 @@
-"""May this request be carried out? Tokens, the Host that was meant, the port it goes to.
+"""Which requests are allowed: by their token, the Host that they mean, and the port they go to.
 
-Asked for every request where anything of it is configured, by whatever router it is routed. Knows
-nothing of connections: `admission.py` decides who may connect.
+Checks every request where any of it is configured, whatever router routes it. Does not know
+connections: `downstream/admission.py` decides who may connect.
 """
 
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from cmux_proxy.config.sections import Access
 from cmux_proxy.config.values import HostPattern, PortRange, plain_host
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1.credentials import is_one_of, token_of
-from cmux_proxy.http1.field_lines import field_values
-from cmux_proxy.http1.head import RequestHead
+from cmux_proxy.relay.client_request import ClientRequest
+from cmux_proxy.relay.state import CONNECT
 from cmux_proxy.routing.target import Target
 
 # Cut from every request, whether tokens are asked for or not.
@@ -40,28 +40,26 @@ class RequestAccess:
         self._denied = _ports(access.deny_ports)
 
     def replace_tokens(self, tokens: Sequence[str]) -> None:
-        """Have these tokens be the ones that count, for requests that come from now on."""
+        """Accept these tokens from now on."""
         self._tokens = [token.encode("ascii") for token in tokens]
 
-    def check_request(self, request: RequestHead, host: bytes | None) -> None:
-        """Refuse a request without a token, or for a host that nobody here goes by.
-
-        `host` is the valid Host that the request means, the one of its target if that has one.
-        """
+    def check_request(self, request: ClientRequest) -> None:
+        """Refuse a request without a valid token, or for a host that is not allowed."""
+        is_connect = request.mode == CONNECT
         if self._tokens and not self._has_token(request):
-            if request.method == b"CONNECT":
+            if is_connect:
                 text = "a token is needed: Proxy-Authorization or X-Cmux-Token"
                 raise RouteRefused(407, text, _DENIED, _PROXY_CHALLENGE)
             text = "a token is needed: X-Cmux-Token or Proxy-Authorization"
             raise RouteRefused(401, text, _DENIED, _CHALLENGE)
-        # The host of a CONNECT is that of its target, which has no meaning here.
-        if self._hosts and request.method != b"CONNECT":
-            name = "" if host is None else plain_host(host)
+        # The host of a CONNECT is that of its target, which routes nothing.
+        if self._hosts and not is_connect:
+            name = "" if request.host is None else plain_host(request.host)
             if not any(pattern.matches(name) for pattern in self._hosts):
                 raise RouteRefused(421, "this host is not served here (--allow-host)", _DENIED)
 
     def check_target(self, target: Target) -> None:
-        """Refuse a port that is not to be reached."""
+        """Refuse a port that is denied or not allowed."""
         port = target.port
         if self.allows_port(port):
             return
@@ -70,16 +68,15 @@ class RequestAccess:
         raise RouteRefused(403, f"port {port} is not allowed here (--allow-port)", _DENIED)
 
     def allows_port(self, port: int) -> bool:
-        """Return whether a port may be reached."""
+        """Return whether requests may reach a port."""
         return port not in self._denied and (self._allows_all or port in self._allowed)
 
-    def _has_token(self, request: RequestHead) -> bool:
-        """Return whether the one token that a request carries, if any, is one of ours."""
-        section = request.section()
-        given = field_values(section, TOKEN_FIELD)
-        if not given:
-            given = [token_of(value) for value in field_values(section, _PROXY_FIELD)]
-        return len(given) == 1 and is_one_of(given[0], self._tokens)
+    def _has_token(self, request: ClientRequest) -> bool:
+        """Return whether the request carries one token, and that is an accepted one."""
+        tokens = request.values(TOKEN_FIELD)
+        if not tokens:
+            tokens = [token_of(value) for value in request.values(_PROXY_FIELD)]
+        return len(tokens) == 1 and is_one_of(tokens[0], self._tokens)
 
 
 def _ports(texts: Sequence[str]) -> frozenset[int]:

@@ -1,11 +1,12 @@
-"""What an exchange tells of itself when it has ended: numbers, and a record where one is wanted.
+"""What an exchange reports when it has ended: numbers, and a record for the access log.
 
-Costs nothing but a comparison where there is no observer.
+Exists only where an observer wants it. Does not know the bytes of either message.
 """
 
 from typing import Final
 
-from cmux_proxy.http1.field_lines import field_values
+from mypy_extensions import mypyc_attr
+
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.port_activity import PortActivity
@@ -20,11 +21,15 @@ from cmux_proxy.observe.record import (
     path_of,
     shorten,
 )
+from cmux_proxy.relay import state
+from cmux_proxy.relay.client_request import ClientRequest
+from cmux_proxy.relay.downstream import Downstream
 from cmux_proxy.relay.failures import Failure
-from cmux_proxy.relay.state import ExchangeState
-from cmux_proxy.routing.target import Target
+from cmux_proxy.relay.request import RequestStream
+from cmux_proxy.relay.response import ResponseStream
+from cmux_proxy.routing.router import Router
 
-# What nginx made of a client that left before its answer began; it is never sent.
+# nginx's status for a client that closed its connection before its response began; never sent.
 CLIENT_CLOSED: Final = 499
 
 _TRACE: Final = b"traceparent"
@@ -32,102 +37,155 @@ _TRACE: Final = b"traceparent"
 _TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 
 
-class ExchangeLog(ExchangeState):
-    """An exchange as its observer sees it."""
+@mypyc_attr(free_list_len=1)
+class ExchangeLog:
+    """The times and the error of one exchange, in seconds of the observer's clock."""
 
-    __slots__ = ()
+    __slots__ = (
+        "_client",
+        "_observer",
+        "_port",
+        "_request",
+        "_request_stream",
+        "_response_stream",
+        "_router",
+        "error",
+        "first_byte",
+        "is_reused",
+        "started",
+    )
 
-    def _begin_at(self, observer: Observer, target: Target) -> PortActivity:
-        """Count a request that is under way to a port."""
-        port = observer.ports.of(target)
-        if not port.count:
-            port.workspace = self._workspace()
-        port.began(self._context.ticker.now)
-        return port
+    def __init__(
+        self,
+        observer: Observer,
+        router: Router,
+        client: Downstream,
+        request: ClientRequest,
+        request_stream: RequestStream,
+        response_stream: ResponseStream,
+    ) -> None:
+        self._observer = observer
+        self._router = router
+        self._client = client
+        self._request = request
+        self._request_stream = request_stream
+        self._response_stream = response_stream
+        self.started = observer.clock()
+        self.first_byte = 0.0
+        self.error = ""
+        self.is_reused = False
+        # The port's figures while the exchange counts as one in progress there.
+        self._port: PortActivity | None = None
 
-    def _note_received(self, count: int) -> None:
-        """Bytes have left the client without passing here."""
-        self._received += count
-
-    def _note_sent(self, count: int) -> None:
-        """Bytes have left the upstream without passing here."""
-        self._sent += count
-
-    def _tell(self, observer: Observer, outcome: int) -> None:
-        """The exchange is over: count it, and hand over its record if anybody wants it."""
-        now = self._ended if self._ended else observer.clock()
+    def routed(self, now: float) -> None:
+        """Count a request in progress at its port; `now` is in seconds of the loop's clock."""
+        observer = self._observer
         if observer.is_counting:
-            self._count(observer, now)
-        # What has become a tunnel has its record when that is closed.
+            port = self._port = observer.ports.of(self._request_stream.target)
+            if not port.count:
+                port.workspace = self._workspace()
+            port.began(now)
+
+    def progressed(self, now: float) -> None:
+        """Note that bytes have moved; `now` is in seconds of the loop's clock."""
+        if self._port is not None:
+            self._port.last_byte = now
+
+    def response_started(self) -> None:
+        """Note the time of the response's first byte, if it is of use."""
+        if self._observer.wants_all:
+            self.first_byte = self._observer.clock()
+
+    def retried(self) -> None:
+        """Count a request that is sent again."""
+        self._observer.counts.retried += 1
+
+    def connected(self, seconds: float) -> None:
+        """Count a connection to an upstream that took this time to establish."""
+        self._observer.counts.connects.add(seconds)
+
+    def finish(self, outcome: int, ended: float) -> None:
+        """Count the exchange and hand over its record; `ended` is 0.0 where it ends now."""
+        observer = self._observer
+        if not (observer.wants_all or outcome != Outcome.COMPLETE.value):
+            return
+        now = ended or observer.clock()
+        if observer.is_counting:
+            self._count(now)
+        # A tunnel's record is handed over when the tunnel closes.
         if outcome != _TUNNELLED and observer.wants(outcome):
             record = self.record(now)
             record.status = record.status or CLIENT_CLOSED
             record.outcome = outcome
             observer.take(record)
 
-    def _count(self, observer: Observer, now: float) -> None:
-        counts = observer.counts
-        status = self._status or CLIENT_CLOSED
+    def tunnel_record(self) -> Record:
+        """Return the record of a tunnel that opens now."""
+        self.first_byte = self._observer.clock()
+        record = self.record(self.first_byte)
+        record.outcome = _TUNNELLED
+        return record
+
+    def _count(self, now: float) -> None:
+        counts = self._observer.counts
+        response = self._response_stream
+        status = response.status or CLIENT_CLOSED
         seconds = now - self.started
-        series = counts.series(self._kind(), self._request.method, status)
+        series = counts.series(self._type(), self._request.method, status)
         series.durations.add(seconds)
-        if self._first_byte:
-            series.first_bytes.add(self._first_byte - self.started)
-        if self._error:
-            # Where an answer had begun, its status is the upstream's.
-            counts.failed(0 if self._first_byte else status, self._error)
-        received = float(self._received)
-        sent = float(self._sent)
+        if self.first_byte:
+            series.first_bytes.add(self.first_byte - self.started)
+        if self.error:
+            # Once a response has begun, its status is the upstream's.
+            counts.failed(0 if self.first_byte else status, self.error)
+        received = float(self._request.received)
+        sent = float(response.sent)
         counts.received += received
         counts.sent += sent
-        if self._is_reused:
+        if self.is_reused:
             counts.reused += 1.0
-        port = self._port
-        if port is not None:
-            port.ended(status, seconds, received, sent)
+        if self._port is not None:
+            self._port.ended(status, seconds, received, sent)
 
     def record(self, now: float) -> Record:
-        """Return what there is to tell by now, in seconds of the monotonic clock."""
+        """Return the record as it is now."""
         request = self._request
-        record = Record(self._kind(), self._client.address(), self.started)
+        stream = self._request_stream
+        record = Record(self._type(), self._client.address(), self.started)
         record.ended = now
-        record.first_byte = self._first_byte
+        record.first_byte = self.first_byte
         record.method = shorten(request.method.decode("latin-1"), MAX_METHOD)
         record.path = path_of(request.target)
         record.minor = request.minor
-        record.status = self._status
-        if self._is_routed:
-            record.host, record.port = self._target
+        record.status = self._response_stream.status
+        if stream.is_routed:
+            record.host, record.port = stream.target
             record.workspace = self._workspace()
-        record.received = self._received
-        record.sent = self._sent
-        record.is_reused = self._is_reused
-        record.error = self._error
-        observer = self._context.observer
-        if observer is not None and observer.wants_trace:
-            named = field_values(request.section(), _TRACE)
-            if len(named) == 1 and len(named[0]) <= MAX_TRACE:
-                record.trace = named[0].decode("latin-1")
+        record.received = request.received
+        record.sent = self._response_stream.sent
+        record.is_reused = self.is_reused
+        record.error = self.error
+        if self._observer.wants_trace:
+            values = request.values(_TRACE)
+            if len(values) == 1 and len(values[0]) <= MAX_TRACE:
+                record.trace = values[0].decode("latin-1")
         return record
 
     def _workspace(self) -> str:
         request = self._request
-        host = None if request.method == b"CONNECT" else self._host
-        named = self._context.router.workspace_of(host, request.fields.reserved)
-        return shorten(named, MAX_WORKSPACE)
+        host = None if request.mode == state.CONNECT else request.host
+        workspace = self._router.workspace_of(host, request.reserved)
+        return shorten(workspace, MAX_WORKSPACE)
 
-    def has_upstream(self) -> bool:
-        """Return whether an upstream is connected for it."""
-        return self._upstream is not None
-
-    def _kind(self) -> str:
-        if self._request.method == b"CONNECT":
+    def _type(self) -> str:
+        mode = self._request.mode
+        if mode == state.CONNECT:
             return CONNECT
-        return UPGRADE if self._upgrade else REQUEST
+        return UPGRADE if mode == state.UPGRADE else REQUEST
 
 
-def tell_unread(observer: Observer, client: str, failure: Failure) -> None:
-    """Tell of an answer to a client whose request was not read."""
+def log_unread_request(observer: Observer, client: str, failure: Failure) -> None:
+    """Log a reply to a client whose request was not read."""
     record = Record(REQUEST, client, observer.clock())
     record.status = failure.status
     record.error = failure.error

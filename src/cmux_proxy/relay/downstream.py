@@ -1,58 +1,89 @@
-"""What an exchange needs of its client's connection; `http1_connection.py` is the real one."""
+"""What an exchange knows of its client's connection, whatever protocol the client speaks.
+
+`downstream/http1_connection.py` implements it for HTTP/1.
+"""
 
 from typing import Final
 
 from cmux_proxy.http1.local_reply import Content
-from cmux_proxy.net.flow_control import EARLY_FULL, FlowControlledConnection
+from cmux_proxy.net.flow_control import PIPELINE_FULL, FlowControlledConnection
 from cmux_proxy.net.peer import peer_of
+from cmux_proxy.net.stream import Stream
 from cmux_proxy.relay.failures import Failure
+from cmux_proxy.relay.response_writer import ResponseWriter
 
-# With fewer early bytes the client is still read, so that its leaving is noticed. With one read on
-# top, what is held stays within `limits.buffer`.
-EARLY_LIMIT: Final = 4096
+# With no more pipelined bytes than this the client is still read, so that the end of its connection
+# is noticed. Together with one read, what is held stays within `limits.buffer`.
+PIPELINE_LIMIT: Final = 4096
 
 
-class ClientSide(FlowControlledConnection):
-    """A client's connection as its exchange sees it."""
+class Downstream(FlowControlledConnection):
+    """A client's connection as its exchange sees it; `writer` sends its responses."""
 
-    __slots__ = ("early", "has_ended")
+    __slots__ = ("has_ended", "pipelined", "writer")
 
-    def __init__(self) -> None:
+    def __init__(self, writer: ResponseWriter) -> None:
         super().__init__()
-        # Bytes that wait for their turn: behind the request under way, or not yet a whole head.
-        self.early = b""
+        self.writer = writer
+        # Bytes behind the request in progress, or of a head that is not complete.
+        self.pipelined = b""
         self.has_ended = False
 
-    def keep_early(self, data: bytes) -> None:
-        """Keep bytes that wait for their turn; read nothing more when these are enough."""
-        self.early = data
-        if len(data) > EARLY_LIMIT:
-            self.hold_reading(EARLY_FULL)
+    def keep_pipelined(self, data: bytes) -> None:
+        """Keep bytes until their turn comes; stop reading when they exceed the limit."""
+        self.pipelined = data
+        if len(data) > PIPELINE_LIMIT:
+            self.hold_reading(PIPELINE_FULL)
 
     def address(self) -> str:
-        """Return who it is, as `peer_of` tells it."""
+        """Return the client's address, as `peer_of` names it."""
         return peer_of(self.transport)
 
-    def body_wanted(self) -> None:
-        """Hand over the body bytes that came early."""
+    def request_body_wanted(self) -> None:
+        """Pass the body bytes that arrived before the upstream's connection to the exchange."""
         raise NotImplementedError
 
-    def exchange_done(self, keep: bool) -> None:
-        """The exchange is over and its last byte written; `keep` the connection or close it."""
+    def exchange_done(self) -> None:
+        """Serve the next request, or close: the exchange is complete."""
         raise NotImplementedError
 
     def reply(self, failure: Failure, with_body: bool, keep: bool, content: Content) -> None:
-        """The exchange is over; send this answer of our own, with this content."""
+        """Send the proxy's own response, with this content: the exchange has failed."""
         raise NotImplementedError
 
     def linger(self) -> None:
-        """The exchange is over; close, but let the client read what it was sent."""
+        """Close, but let the client read what it was sent: the exchange is over."""
         raise NotImplementedError
 
-    def cut(self, with_reset: bool) -> None:
-        """The exchange is over amid its response; close so that this shows."""
+    def abort_request(self) -> None:
+        """Close: the client has ended its connection before its request was complete."""
         raise NotImplementedError
 
-    def leave(self) -> None:
-        """The exchange is over, and the transport is a tunnel's."""
+    def abort_response(self, ends_with_connection: bool) -> None:
+        """Close so that the client cannot take the response for complete.
+
+        `ends_with_connection` says that the upstream delimits the body by its close.
+        """
+        raise NotImplementedError
+
+    def detach(self) -> Stream:
+        """Give the stream up to a tunnel, and return it."""
+        raise NotImplementedError
+
+
+class AdmissionControl:
+    """Decides which clients may connect; `downstream/admission.py` implements it."""
+
+    __slots__ = ()
+
+    def enter(self, stream: Stream) -> Failure | None:
+        """Admit a connection, or return the failure to answer it with."""
+        raise NotImplementedError
+
+    def is_crowded(self) -> bool:
+        """Return whether too many refused clients are still there to be answered."""
+        raise NotImplementedError
+
+    def leave(self, stream: Stream) -> None:
+        """Forget a connection that is gone; idempotent."""
         raise NotImplementedError

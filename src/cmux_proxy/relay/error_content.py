@@ -1,69 +1,68 @@
-"""In which form a failure is told: one line of text, JSON, or a page for a person.
+"""The form of an error reply: one line of text, JSON, or a page for a browser.
 
-Knows what a request says about that, which nobody looks at unless the proxy answers by itself.
-Neighbours: `failures.py` has what is told, `error_page.py` the page.
+Reads what the request says about that, which only replies of the proxy itself need. Neighbours:
+`failures.py` has the statuses and sentences, `error_page.py` the page.
 """
 
 import json
 from typing import Final
 
-from cmux_proxy.http1.field_lines import field_values
-from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http1.local_reply import Content, text_content
 from cmux_proxy.machine.listening import find_ports_at
 from cmux_proxy.net.loopback import LOOPBACKS
+from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.error_page import FIELDS, Page
 from cmux_proxy.relay.failures import Failure
-from cmux_proxy.relay.services import Context
+from cmux_proxy.relay.services import Services
 from cmux_proxy.routing.target import Target
 
 _VARY: Final = b"Vary: Accept, Sec-Fetch-Mode\r\n"
 _JSON: Final = "application/json"
 
 
-def presented(
-    context: Context, request: RequestHead, failure: Failure, target: Target | None
+def error_content(
+    services: Services, request: ClientRequest, failure: Failure, target: Target | None
 ) -> Content:
-    """Return the content of an answer; `target` is the one that was refused, if one was."""
-    section = request.section()
-    if b"navigate" in field_values(section, b"sec-fetch-mode"):
-        return _page(context, request, failure, target)
-    if _prefers_json(field_values(section, b"accept")):
+    """Return the content of a reply; `target` is the one that refused, if one did."""
+    if b"navigate" in request.values(b"sec-fetch-mode"):
+        return _page(services, request, failure, target)
+    if _prefers_json(request.values(b"accept")):
         fields = {"status": failure.status, "error": failure.error, "message": failure.text}
         return Content(_JSON, json.dumps(fields).encode("ascii") + b"\n", _VARY)
     return text_content(failure.text)
 
 
 def _page(
-    context: Context, request: RequestHead, failure: Failure, target: Target | None
+    services: Services, request: ClientRequest, failure: Failure, target: Target | None
 ) -> Content:
     page = Page(failure.status, failure.text, request.method == b"GET")
     if target is not None:
-        host = request.fields.host or b""
-        page.tell_ports(target.port, _others(context, target), host.decode("ascii", "replace"))
+        host = request.host or b""
+        page.tell_ports(target.port, _others(services, target), host.decode("ascii", "replace"))
     return Content("text/html; charset=utf-8", page.body(), FIELDS + _VARY)
 
 
-def _others(context: Context, target: Target) -> list[int]:
-    """Return the ports that listen beside the one that does not, as far as they may be reached."""
+def _others(services: Services, target: Target) -> list[int]:
+    """Return the other ports that something listens on and that requests may reach."""
     hosts = LOOPBACKS if target.host in LOOPBACKS else (target.host,)
-    access = context.access
+    access = services.access
     return [
         port
         for port in find_ports_at(hosts)
         if (access is None or access.allows_port(port))
-        and not any(context.is_own(host, port) for host in hosts)
+        and not any(services.is_self(host, port) for host in hosts)
     ]
 
 
 def _prefers_json(values: list[bytes]) -> bool:
-    """Return whether JSON is named in Accept, and no text is liked better (RFC 9110 12.5.1)."""
-    liked: dict[str, float] = {}
+    """Return whether Accept names JSON, with at least the weight of text (RFC 9110 12.5.1)."""
+    weights: dict[str, float] = {}
     for entry in b",".join(values).decode("latin-1").lower().split(","):
-        kind, *parameters = (part.strip(" \t") for part in entry.split(";"))
-        liked[kind] = _weight(parameters)
-    json_liked = liked.get(_JSON, 0.0)
-    return json_liked > 0 and json_liked >= max(liked.get("text/plain", 0), liked.get("text/*", 0))
+        media_type, *parameters = (part.strip(" \t") for part in entry.split(";"))
+        weights[media_type] = _weight(parameters)
+    json_weight = weights.get(_JSON, 0.0)
+    text_weight = max(weights.get("text/plain", 0), weights.get("text/*", 0))
+    return json_weight > 0 and json_weight >= text_weight
 
 
 def _weight(parameters: list[str]) -> float:

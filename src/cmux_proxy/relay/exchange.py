@@ -1,99 +1,231 @@
-"""One request and all its responses: the order of steps, and how it ends.
+"""One request and all its responses: the order of events, and how the exchange ends.
 
-The request half is in `request.py`, the response half in `response.py`, what they share in
-`state.py`; here they meet: what the events of either connection mean for the other, and the end.
-`_finish` is passed exactly once, by whichever event ends the exchange. Decisions come from
-`http1`, replies from `failures.py`; `docs/concepts/exchange.md` has the table of states.
+Composes the request half (`request.py`), the response half (`response.py`) and what is logged
+(`accounting.py`); the two connections are its own. Here their events meet: what an event of one
+side means for the other. `_finish` runs exactly once, by whichever event ends the exchange.
+Decisions come from `http1`, replies from `failures.py`; `state.py` has the table of states.
 """
 
 from typing import Final
 
-from cmux_proxy.errors import UpstreamUnavailable
+from mypy_extensions import mypyc_attr
+
+from cmux_proxy.errors import RouteRefused, UpstreamUnavailable
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.head import ResponseHead
-from cmux_proxy.http1.keep_alive import client_keeps_alive
 from cmux_proxy.http1.local_reply import CONNECTION_ESTABLISHED
-from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP
-from cmux_proxy.http1.serialize import LAST_CHUNK
-from cmux_proxy.http1.upgrade import check_upgrade_granted
 from cmux_proxy.net.busy_poll import FROM_UPSTREAM
+from cmux_proxy.net.closing import send_end
 from cmux_proxy.net.flow_control import PEER_FULL
+from cmux_proxy.net.timers import NEVER
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
-from cmux_proxy.relay.error_content import presented
+from cmux_proxy.relay.accounting import ExchangeLog
+from cmux_proxy.relay.client_request import ClientRequest
+from cmux_proxy.relay.downstream import Downstream
+from cmux_proxy.relay.error_content import error_content
 from cmux_proxy.relay.failures import REFUSED, Failure
 from cmux_proxy.relay.request import RequestStream
-from cmux_proxy.relay.state import OVER, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE, WAITING
+from cmux_proxy.relay.response import COMPLETE, HEAD_SENT, SWITCHED, ResponseStream
+from cmux_proxy.relay.services import Services
+from cmux_proxy.relay.state import (
+    AWAITING_HEAD,
+    CONNECT,
+    ENDED,
+    REQUEST_DONE,
+    REQUEST_HEAD,
+    RESPONSE_BODY,
+    RESPONSE_DONE,
+)
 from cmux_proxy.relay.tunnel import Tunnel
-from cmux_proxy.upstream.connection import UpstreamConnection
+from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
+from cmux_proxy.upstream.waiters import Waiter
 
-# RFC 9110 section 9.2.2: what may be sent once more when a connection dies under it.
-_IDEMPOTENT: Final = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"])
 _COMPLETE: Final[int] = Outcome.COMPLETE.value
-_TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 
 
-class Exchange(RequestStream):
-    """Carries one request from a client to its upstream, and the answer back."""
+@mypyc_attr(free_list_len=1)
+class Exchange(UpstreamOwner):
+    """Carries one request from a client to its upstream, and the response back."""
 
-    __slots__ = ()
+    __slots__ = (
+        "_client",
+        "_is_reused",
+        "_log",
+        "_services",
+        "_timeout",
+        "_unsent",
+        "request",
+        "request_stream",
+        "response_stream",
+        "upstream",
+        "waiter",
+    )
+
+    def __init__(self, services: Services, client: Downstream, request: ClientRequest) -> None:
+        self._services = services
+        self._client = client
+        self.request = request
+        stream = self.request_stream = RequestStream(services, client, request)
+        self.response_stream = ResponseStream(services, client, request, stream)
+        self._log: ExchangeLog | None = None
+        if services.observer is not None:
+            self._log = ExchangeLog(
+                services.observer, services.router, client, request, stream, self.response_stream
+            )
+        self.upstream: UpstreamConnection | None = None
+        # Set while the request waits for a connection.
+        self.waiter: Waiter | None = None
+        self._is_reused = False
+        # For how many seconds nothing may move in the phase that the exchange is in.
+        self._timeout = NEVER
+        # How many bytes waited for a peer to read them when they were counted last.
+        self._unsent = 0
+
+    def start(self) -> None:
+        """Validate the request and send it on its way, or reply to it."""
+        try:
+            if self._services.registry.is_refusing:
+                self._fail(failures.DRAINING)
+                return
+            self.request_stream.prepare()
+            if self._log is not None:
+                self._log.routed(self._services.ticker.now)
+            if self.request.mode == CONNECT:
+                # A connection of its own, before anything is sent: 200 says that it is there.
+                self._await_upstream(True)
+            else:
+                self._send_or_wait()
+        except BadMessage as error:
+            self.request_stream.state = REQUEST_HEAD
+            self._fail(failures.bad_request(error))
+        except RouteRefused as error:
+            self._fail(failures.refused(error))
+        except UpstreamUnavailable as error:
+            self._fail(failures.unavailable(error))
+
+    def _send_or_wait(self) -> None:
+        """Send the request on an idle connection, or wait for a new one."""
+        services = self._services
+        upstream = services.pool.lease(self.request_stream.target)
+        if upstream is not None and upstream.address is not None:
+            upstream = services.dialer.revalidate(upstream)
+        if upstream is None:
+            self._await_upstream(False)
+            return
+        upstream.owner = self
+        self._send(upstream)
+        if self.request_stream.takes_body and self._client.has_ended:
+            self._client.request_body_wanted()
+
+    def _await_upstream(self, needs_fresh: bool) -> None:
+        """Wait for a connection; raise UpstreamUnavailable where there may be no more."""
+        stream = self.request_stream
+        self.waiter = self._services.dialer.wait(
+            stream.target, self, stream.connect_retry, needs_fresh
+        )
+        stream.pause_if_large()
+
+    def _send(self, upstream: UpstreamConnection) -> None:
+        """Send the head and the body bytes that have arrived, in one write."""
+        self.upstream = upstream
+        self._is_reused = upstream.has_served
+        if self._log is not None:
+            self._log.is_reused = upstream.has_served
+        self.request_stream.send(upstream.transport)
+        timeouts = self._services.timeouts
+        self._timeout = timeouts.body if self.request_stream.takes_body else timeouts.response
+        if self._client.has_ended:
+            self._pass_end_on()
+        self._expect_progress()
 
     # The client
 
-    def client_ended(self) -> None:
-        """The client sends nothing more: after a complete request, it still gets its answer."""
-        if self._waiter is not None:
-            # The rest of the request may have come early; `body_wanted` will tell.
-            self._context.dialer.stop_retrying(self._waiter)
+    def client_data(self, data: bytes) -> None:
+        """Take bytes from the client; only while `request.takes_body`."""
+        upstream = self.upstream
+        if upstream is None:
             return
-        if self._request_side != REQUEST_DONE:
+        try:
+            is_complete = self.request_stream.feed(data, upstream.transport)
+        except BadMessage as error:
+            self._fail(failures.bad_request(error))
+            return
+        if is_complete:
+            self._request_done()
+        else:
+            self._expect_progress()
+
+    def _request_done(self) -> None:
+        """The last byte of the request was forwarded."""
+        timeouts = self._services.timeouts
+        response = self.response_stream
+        is_awaiting = response.state == AWAITING_HEAD
+        self._timeout = timeouts.response if is_awaiting else timeouts.response_idle
+        if response.state == RESPONSE_DONE:
+            # An upstream that did not read the body would take it for a request.
+            response.upstream_persists = False
+            self._complete(0.0)
+        else:
+            self._expect_progress()
+
+    def pipelined_grows(self) -> None:
+        """Many bytes wait behind the request: hold no large copy of it only to send it again."""
+        if self.upstream is not None:
+            self.request_stream.release_copy()
+
+    def client_ended(self) -> None:
+        """The client sends nothing more: a complete request still gets its response."""
+        if self.waiter is not None:
+            # Its rest may be among the pipelined bytes, which `request_body_wanted` passes on.
+            self._services.dialer.stop_retrying(self.waiter)
+            return
+        if self.request_stream.state != REQUEST_DONE:
             self.client_gone()
-            self._client.cut(False)
-        elif self._upstream is not None:
+            self._client.abort_request()
+        elif self.upstream is not None:
             self._pass_end_on()
 
     def client_gone(self) -> None:
         """The client's connection is lost: drop the upstream's at once."""
         self._drop_upstream()
-        self._finish(Outcome.CLIENT_GONE)
+        self._finish(Outcome.CLIENT_GONE, 0.0)
 
     def client_paused(self) -> None:
-        """The client does not read: nor do we."""
+        """The client does not read: stop reading the upstream."""
         self._unsent = self._count_unsent()
-        if self._upstream is not None:
-            self._upstream.set_reading(False)
+        if self.upstream is not None:
+            self.upstream.set_reading(False)
 
     def client_resumed(self) -> None:
         """The client reads again."""
         self._unsent = 0
-        if self._upstream is not None:
-            self._upstream.set_reading(True)
+        if self.upstream is not None:
+            self.upstream.set_reading(True)
 
     # The upstream
 
     def upstream_connected(self, connection: UpstreamConnection) -> None:
         """Send what has waited for the connection."""
-        self._waiter = None
-        observer = self._context.observer
-        if observer is not None and not connection.has_served:
-            observer.counts.connects.add(connection.connect_seconds)
-        if self._request.method == b"CONNECT":
-            self._upstream = connection
+        self.waiter = None
+        if self._log is not None and not connection.has_served:
+            self._log.connected(connection.connect_seconds)
+        if self.request.mode == CONNECT:
+            self.upstream = connection
             self._switch(CONNECTION_ESTABLISHED, b"")
             return
         self._send(connection)
-        if self.takes_body:
-            self._client.body_wanted()
+        if self.request_stream.takes_body:
+            self._client.request_body_wanted()
 
     def upstream_unavailable(self, error: UpstreamUnavailable) -> None:
-        """Answer with what kept it from a connection."""
-        self._waiter = None
-        if self._response_side != OVER:
+        """Reply with the reason why there is no connection."""
+        self.waiter = None
+        if self.response_stream.state != ENDED:
             self._fail(failures.unavailable(error))
 
     def upstream_paused(self) -> None:
-        """The upstream does not read: nor do we."""
+        """The upstream does not read: stop reading the client."""
         self._unsent = self._count_unsent()
         self._client.hold_reading(PEER_FULL)
 
@@ -103,198 +235,268 @@ class Exchange(RequestStream):
         self._client.release_reading(PEER_FULL)
 
     def upstream_data(self, data: bytes) -> None:
-        """Take bytes of a response."""
-        if self._context.busy_poll is not None:
-            self._context.busy_poll.note(FROM_UPSTREAM)
+        """Take bytes of the response."""
+        if self._services.busy_poll is not None:
+            self._services.busy_poll.note(FROM_UPSTREAM)
+        response = self.response_stream
         try:
-            if self._response_side == RESPONSE_BODY:
-                self._relay(data)
-            elif self._response_side == WAITING:
-                self._receive(self._held + data if self._held else data)
+            if response.state == RESPONSE_BODY:
+                self._feed_response(data)
+            elif response.state == AWAITING_HEAD:
+                self._receive_response(data)
             else:
                 self._leave_request_unread()
         except BadMessage as error:
-            self._fail(failures.bad_response(self._target, error))
+            self._fail(failures.bad_response(self.request_stream.target, error))
+
+    def _receive_response(self, data: bytes) -> None:
+        """Take bytes of a head."""
+        event = self.response_stream.receive(data)
+        if event == SWITCHED:
+            self._grant_switch()
+            return
+        if event != COMPLETE and event != HEAD_SENT:
+            return
+        log = self._log
+        if log is not None:
+            log.response_started()
+        is_request_done = self.request_stream.state == REQUEST_DONE
+        if event == COMPLETE:
+            # The clock need not be read again for an exchange that ends with its first byte.
+            self._response_done(log.first_byte if log is not None and is_request_done else 0.0)
+            return
+        if is_request_done:
+            self._timeout = self._services.timeouts.response_idle
+        self._expect_progress()
+
+    def _feed_response(self, data: bytes) -> None:
+        """Take bytes of a body."""
+        upstream = self.upstream
+        if upstream is None:
+            return
+        self._expect_progress()
+        if self.response_stream.feed(data, upstream.transport) == COMPLETE:
+            self._response_done(0.0)
 
     def upstream_ended(self) -> None:
         """The upstream has sent its last byte."""
         self._lose_upstream()
-        if self._response_side == WAITING:
+        response = self.response_stream
+        if response.state == AWAITING_HEAD:
             self._on_no_response()
-        elif self._response_side == RESPONSE_DONE:
+        elif response.state == RESPONSE_DONE:
             self._leave_request_unread()
-        elif self._response_body is not None and self._response_body.ends_with_connection():
-            if self._how & WRAP:
-                self._client.transport.write(LAST_CHUNK)
-            self._response_done()
+        elif response.ends_with_connection():
+            response.finish()
+            self._response_done(0.0)
         else:
             self._break_off()
 
     def upstream_lost(self, error: Exception | None) -> None:
         """The upstream's connection is gone without an orderly end."""
         self._lose_upstream()
-        if self._response_side == WAITING:
+        if self.response_stream.state == AWAITING_HEAD:
             self._on_no_response()
-        elif self._response_side == RESPONSE_DONE:
+        elif self.response_stream.state == RESPONSE_DONE:
             self._leave_request_unread()
         else:
             self._break_off()
 
-    def deadline_passed(self) -> None:
-        """Nothing has come for too long: of the request body, the response's head or its body."""
-        unsent = self._count_unsent()
-        if unsent < self._unsent:
-            # Who reads slowly reads all the same.
-            self._unsent = unsent
-            self._expect_progress()
-        elif self._request_side == REQUEST_DONE:
-            # Amid the response, it is broken off.
-            self._fail(failures.response_timeout(self._target))
-        elif self._response_side == RESPONSE_DONE:
-            self._leave_request_unread()
-        elif self._client.is_held(PEER_FULL):
-            self._fail(failures.write_timeout(self._target))
-        else:
-            self._fail(failures.BODY_TIMEOUT)
-
     def _lose_upstream(self) -> None:
-        if self._upstream is not None:
-            self._upstream.owner = None
-            self._upstream = None
-        self._upstream_persists = False
-        self.takes_body = False
+        if self.upstream is not None:
+            self.upstream.owner = None
+            self.upstream = None
+        self.response_stream.upstream_persists = False
+        self.request_stream.takes_body = False
 
     def _on_no_response(self) -> None:
-        """No response came: send the request once more if that is safe, else say so."""
-        is_safe = self._outgoing != b"" and self._request.method in _IDEMPOTENT
-        if self._is_reused and is_safe and not self._held:
+        """No response came: send the request again if that is safe, otherwise reply."""
+        has_begun = self.response_stream.held != b""
+        if self._is_reused and self.request_stream.may_be_sent_again() and not has_begun:
             self._is_reused = False
-            if self._context.observer is not None:
-                self._context.observer.counts.retried += 1
-            self._upstream_persists = True
-            self._wait_again()
+            if self._log is not None:
+                self._log.retried()
+                self._log.is_reused = False
+            self.response_stream.upstream_persists = True
+            self._retry()
         else:
-            self._fail(failures.broke(self._target, self._held != b""))
+            self._fail(failures.broke(self.request_stream.target, has_begun))
 
-    def _wait_again(self) -> None:
-        """Wait for a connection that nobody has used."""
+    def _retry(self) -> None:
+        """Wait for a connection that nothing has used."""
         try:
-            self._wait(True)
+            self._await_upstream(True)
         except UpstreamUnavailable as error:
             self._fail(failures.unavailable(error))
 
+    # Time
+
+    def _expect_progress(self) -> None:
+        """Bytes have moved: restart the timeout."""
+        now = self._services.ticker.now
+        self._client.deadline = now + self._timeout
+        if self._log is not None:
+            self._log.progressed(now)
+
+    def deadline_passed(self) -> None:
+        """No byte has moved for too long: of the request body, the response's head or body."""
+        unsent = self._count_unsent()
+        if unsent < self._unsent:
+            # A peer that reads slowly does read.
+            self._unsent = unsent
+            self._expect_progress()
+        elif self.request_stream.state == REQUEST_DONE:
+            # Once the response has begun, it is broken off.
+            self._fail(failures.response_timeout(self.request_stream.target))
+        elif self.response_stream.state == RESPONSE_DONE:
+            self._leave_request_unread()
+        elif self._client.is_held(PEER_FULL):
+            self._fail(failures.write_timeout(self.request_stream.target))
+        else:
+            self._fail(failures.BODY_TIMEOUT)
+
+    def _count_unsent(self) -> int:
+        """Return how many bytes wait for either peer to read."""
+        upstream = self.upstream
+        to_upstream = 0 if upstream is None else upstream.transport.get_write_buffer_size()
+        return to_upstream + self._client.transport.get_write_buffer_size()
+
     # The end
 
-    def _response_done(self) -> None:
-        self._response_side = RESPONSE_DONE
-        self._response_body = None
-        if self._request_side == REQUEST_DONE:
-            self._complete()
-        elif not self._upstream_persists:
+    def _response_done(self, ended: float) -> None:
+        """The last byte of the response was sent, at `ended` if that is known."""
+        self.response_stream.state = RESPONSE_DONE
+        self.response_stream.body = None
+        if self.request_stream.state == REQUEST_DONE:
+            self._complete(ended)
+        elif not self.response_stream.upstream_persists:
             self._leave_request_unread()
 
-    def _complete(self) -> None:
-        """Both messages are whole: give the upstream's connection back, or close it."""
-        upstream = self._upstream
+    def _complete(self, ended: float) -> None:
+        """Both messages are complete: release the upstream's connection, or close it."""
+        upstream = self.upstream
         if upstream is not None:
-            if not self._upstream_persists or (
-                self._request_body is not None and upstream.transport.get_write_buffer_size()
+            if not self.response_stream.upstream_persists or (
+                self.request.body is not None and upstream.transport.get_write_buffer_size()
             ):
                 upstream.close()
             else:
-                upstream.release(self._context.ticker.now)
+                upstream.release(self._services.ticker.now)
         client = self._client
-        keep = self._how & KEEP != 0
-        self._finish(_COMPLETE)
-        client.exchange_done(keep)
+        self._finish(_COMPLETE, ended)
+        client.exchange_done()
 
     def _leave_request_unread(self) -> None:
-        """The answer is whole, and nobody takes the rest of the request any more."""
+        """The response is complete, and the upstream takes no more of the request."""
         client = self._client
         self._drop_upstream()
-        self._finish(_COMPLETE)
+        self._finish(_COMPLETE, 0.0)
         client.linger()
 
     def _break_off(self) -> None:
-        """The response cannot be completed: make sure that nobody takes it for complete."""
+        """The response cannot be completed: make sure that the client can tell."""
         client = self._client
-        body = self._response_body
-        if not self._error:
-            self._error = "http_response_incomplete"
-        by_close = body is not None and body.ends_with_connection() and not self._how & WRAP
+        log = self._log
+        if log is not None and not log.error:
+            log.error = "http_response_incomplete"
+        ends_with_connection = self.response_stream.ends_with_connection()
         self._drop_upstream()
-        self._finish(Outcome.BROKEN_OFF)
-        client.cut(by_close or self._how & UNWRAP != 0)
+        self._finish(Outcome.BROKEN_OFF, 0.0)
+        client.abort_response(ends_with_connection)
 
-    def _grant_switch(self, head: ResponseHead) -> None:
-        check_upgrade_granted(self._request, head, self._upgrade)
-        if self._request_side != REQUEST_DONE:
+    def _fail(self, failure: Failure) -> None:
+        """Reply with the failure, or break the response off if it has begun."""
+        if self._log is not None:
+            self._log.error = failure.error
+        if self.response_stream.state == RESPONSE_DONE:
+            self._leave_request_unread()
+        elif self.response_stream.state == RESPONSE_BODY:
+            self._break_off()
+        else:
+            self._reply(failure)
+
+    def _reply(self, failure: Failure) -> None:
+        self.response_stream.status = failure.status
+        client = self._client
+        request = self.request
+        stream = self.request_stream
+        keep = (
+            stream.state == REQUEST_DONE
+            and request.mode != CONNECT
+            and request.minor == 1
+            and request.allows_keep_alive()
+            and not self._services.registry.is_draining
+        )
+        # Only a request whose target refused the connection has one for certain.
+        target = stream.target if failure.error == REFUSED else None
+        content = error_content(self._services, request, failure, target)
+        self._drop_upstream()
+        self._finish(failure.outcome, 0.0)
+        client.reply(failure, request.method != b"HEAD", keep, content)
+
+    def _drop_upstream(self) -> None:
+        if self.waiter is not None:
+            self._services.dialer.cancel(self.waiter)
+            self.waiter = None
+        if self.upstream is not None:
+            self.upstream.abort()
+            self.upstream = None
+
+    def _finish(self, outcome: int, ended: float) -> None:
+        """End the exchange: no event has an effect from now on."""
+        self.response_stream.state = ENDED
+        self.request_stream.takes_body = False
+        self.upstream = None
+        self._services.tally.add(outcome)
+        if self._log is not None:
+            self._log.finish(outcome, ended)
+
+    # Tunnels
+
+    def _grant_switch(self) -> None:
+        """Open the tunnel that the upstream has granted with its 101; raise BadMessage."""
+        head = self.response_stream.switch
+        if head is None:
+            return
+        self.request.check_switch(head)
+        if self.request_stream.state != REQUEST_DONE:
             raise BadMessage("a switch of protocols amid the request")
-        self._sent += len(head.buffer)
+        self.response_stream.sent += len(head.buffer)
         self._switch(head.buffer[: head.end], head.buffer[head.end :])
 
     def _switch(self, answer: bytes, from_upstream: bytes) -> None:
         """Hand both connections over to a tunnel."""
-        upstream = self._upstream
+        upstream = self.upstream
         client = self._client
         if upstream is None:
             return
         upstream.set_reading(True)
         upstream.owner = None
-        self._status = 200 if self._request.method == b"CONNECT" else 101
-        self._received += len(client.early)
-        record: Record | None = None
-        observer = self._context.observer
-        if observer is not None:
-            self._first_byte = observer.clock()
-            record = self.record(self._first_byte)
-            record.outcome = _TUNNELLED
-        tunnel = Tunnel(self._context, client.transport, upstream.transport, self._target, record)
-        from_client = client.early
-        client.leave()
-        self._finish(Outcome.TUNNELLED)
+        request = self.request
+        self.response_stream.status = 200 if request.mode == CONNECT else 101
+        from_client = client.pipelined
+        request.received += len(from_client)
+        record: Record | None = None if self._log is None else self._log.tunnel_record()
+        stream = client.detach()
+        target = self.request_stream.target
+        tunnel = Tunnel(self._services, stream, upstream.transport, target, record)
+        self._finish(Outcome.TUNNELLED, 0.0)
         tunnel.open(answer, from_client, from_upstream, client.has_ended)
 
-    def _fail(self, failure: Failure) -> None:
-        """Answer with the failure, or cut the response if it has begun and is not whole."""
-        self._error = failure.error
-        if self._response_side == RESPONSE_DONE:
-            self._leave_request_unread()
-            return
-        if self._response_side == RESPONSE_BODY:
-            self._break_off()
-            return
-        self._status = failure.status
-        client = self._client
-        request = self._request
-        keep = (
-            self._request_side == REQUEST_DONE
-            and request.method != b"CONNECT"
-            and request.minor == 1
-            and client_keeps_alive(request)
-            and not self._context.is_draining
-        )
-        # Only what was refused has a target for certain.
-        target = self._target if failure.error == REFUSED else None
-        content = presented(self._context, request, failure, target)
-        self._drop_upstream()
-        self._finish(failure.outcome)
-        client.reply(failure, request.method != b"HEAD", keep, content)
+    def _pass_end_on(self) -> None:
+        """End our half towards the upstream, as its client has done towards us."""
+        upstream = self.upstream
+        if upstream is not None and not self._client.pipelined:
+            self.response_stream.upstream_persists = False
+            send_end(upstream.transport)
 
-    def _drop_upstream(self) -> None:
-        if self._waiter is not None:
-            self._context.dialer.cancel(self._waiter)
-            self._waiter = None
-        if self._upstream is not None:
-            self._upstream.abort()
-            self._upstream = None
+    # Inspection
 
-    def _finish(self, outcome: int) -> None:
-        """End the exchange; nothing reaches it any more."""
-        self._response_side = OVER
-        self.takes_body = False
-        self._upstream = None
-        self._context.tally.add(outcome)
-        observer = self._context.observer
-        if observer is not None and (observer.wants_all or outcome != _COMPLETE):
-            self._tell(observer, outcome)
+    def record(self) -> Record | None:
+        """Return the record of the exchange as it is now, if one is kept."""
+        observer = self._services.observer
+        return None if self._log is None or observer is None else self._log.record(observer.clock())
+
+    def has_upstream(self) -> bool:
+        """Return whether it has a connection to an upstream."""
+        return self.upstream is not None

@@ -1,15 +1,14 @@
-"""Which field lines a request changes besides its cuts: Host, Origin, and those of forwarding.
+"""Which header fields of a request change: Host, Origin and Referer, and the forwarding fields.
 
-Asked only where something of it is configured or wished for. Knows what the lines should say;
-`http1/serialize.py` puts them into the head.
+Runs only where one of them is configured, or where the request overrides its Host. Decides what the
+fields say; `http1/serialize.py` puts them into the head.
 """
 
 from cmux_proxy.config.sections import Rewriting
 from cmux_proxy.config.values import UNIX_PEER, Peers, plain_address
-from cmux_proxy.http1.field_lines import field_values
-from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http1.serialize import Edits
 from cmux_proxy.http1.trailers import FORWARDED
+from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.routing.target import Target
 
 
@@ -21,19 +20,15 @@ class Rewriter:
         self._trusted = Peers(rules.trusted_proxies)
 
     def edits(
-        self,
-        request: RequestHead,
-        host: bytes | None,
-        target: Target,
-        wished: bytes | None,
-        peer: str,
+        self, request: ClientRequest, target: Target, host_override: bytes | None, peer: str
     ) -> Edits:
-        """Return what changes in a request.
+        """Return the changes to a request.
 
-        `host` is the Host that it means, `wished` the one that it asks for instead, `peer` whom it
-        comes from: an IP address, "unix:", or nothing where that is not known.
+        `host_override` is the Host that the request asks for, `peer` the client: an IP address,
+        "unix:", or empty where that is not known.
         """
-        edits = Edits(wished or self._new_host(target))
+        host = request.host
+        edits = Edits(host_override or self._new_host(target))
         mode = self._rules.forwarded
         is_believed = mode == "preserve" or (mode == "append" and self._trusted.include(peer))
         if self._rules.rewrite_origin and edits.host is not None and host is not None:
@@ -54,10 +49,15 @@ class Rewriter:
         return f"localhost:{target.port}".encode("ascii") if rule == "upstream" else rule.encode()
 
     def _append(
-        self, edits: Edits, request: RequestHead, host: bytes | None, peer: str, is_trusted: bool
+        self,
+        edits: Edits,
+        request: ClientRequest,
+        host: bytes | None,
+        peer: str,
+        is_trusted: bool,
     ) -> None:
         def known(name: bytes) -> list[bytes]:
-            return _values(request, name) if is_trusted else []
+            return request.forwarded_values(name) if is_trusted else []
 
         peer = "" if peer in ("", UNIX_PEER) else str(plain_address(peer))
         address = peer.encode("ascii") or b"unknown"
@@ -86,34 +86,27 @@ def _element(peer: str, host: bytes | None) -> bytes:
     return element + b";proto=http"
 
 
-def _own_origin(request: RequestHead, host: bytes, is_believed: bool) -> bytes:
+def _own_origin(request: ClientRequest, host: bytes, is_believed: bool) -> bytes:
     """Return the origin that a request was sent to, in lower case (RFC 6454 section 4).
 
     Its scheme is the one that X-Forwarded-Proto says if `is_believed`, else that of this proxy.
     """
-    said = _values(request, b"x-forwarded-proto") if is_believed else []
+    said = request.forwarded_values(b"x-forwarded-proto") if is_believed else []
     # Of several proxies, the first has spoken with the client. Some say wss for an upgrade.
     is_secure = b",".join(said).partition(b",")[0].strip(b" \t").lower() in (b"https", b"wss")
     return (b"https://" if is_secure else b"http://") + host.lower()
 
 
-def _follow(edits: Edits, request: RequestHead, own: bytes) -> None:
+def _follow(edits: Edits, request: ClientRequest, own: bytes) -> None:
     """Have Origin and Referer follow a new Host, if Origin is the one the request was sent to."""
-    origins = _values(request, b"origin")
+    origins = request.forwarded_values(b"origin")
     if edits.host is None or len(origins) != 1 or origins[0].lower() != own:
         return
     # The upstream is spoken to in plain HTTP, so that is the scheme which it takes for its own.
     origin = b"http://" + edits.host
     edits.replace(b"Origin", origin)
-    given = _values(request, b"referer")
+    given = request.forwarded_values(b"referer")
     if len(given) == 1:
         rest = given[0][len(own) :]
         if given[0][: len(own)].lower() == own and rest[:1] in (b"", b"/"):
             edits.replace(b"Referer", origin + (rest or b"/"))
-
-
-def _values(request: RequestHead, name: bytes) -> list[bytes]:
-    """Return the values of the lines of that name which travel on."""
-    if name in request.spans().nominated:
-        return []
-    return field_values(request.section(), name)

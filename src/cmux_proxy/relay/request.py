@@ -1,245 +1,176 @@
-"""The request half of an exchange: judged, routed, and sent on as it arrives.
+"""The request half of an exchange: validates the request, routes it, forwards it as it arrives.
 
-Everything that can be refused is refused here before a byte leaves for the upstream.
+Everything that can be refused is refused here, before a byte is sent upstream. Does not know how a
+connection to the upstream is found, nor what the end of the request means for either connection:
+`exchange.py` does.
 """
 
-from cmux_proxy.errors import RouteRefused, UpstreamUnavailable
-from cmux_proxy.http1.body import request_body
-from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.expectation import check_expectation
-from cmux_proxy.http1.framing import request_framing
-from cmux_proxy.http1.request_target import check_authority_form, check_host, forward_target
-from cmux_proxy.http1.serialize import Edits, serialize_changed_request, serialize_request
-from cmux_proxy.http1.upgrade import requests_upgrade
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from cmux_proxy.http1.serialize import Edits
 from cmux_proxy.net import splice
-from cmux_proxy.net.closing import send_end
 from cmux_proxy.net.flow_control import UNSENT
-from cmux_proxy.relay import body_transfer, failures
-from cmux_proxy.relay.downstream import EARLY_LIMIT
+from cmux_proxy.net.stream import Stream
+from cmux_proxy.relay import body_transfer
+from cmux_proxy.relay.client_request import ClientRequest
+from cmux_proxy.relay.downstream import PIPELINE_LIMIT, Downstream
 from cmux_proxy.relay.loop_detection import check_hops, hop_line
 from cmux_proxy.relay.request_options import RequestOptions
-from cmux_proxy.relay.response import ResponseStream
-from cmux_proxy.relay.state import (
-    REQUEST_BODY,
-    REQUEST_DONE,
-    REQUEST_HEAD,
-    RESPONSE_DONE,
-    WAITING,
-)
+from cmux_proxy.relay.services import Services
+from cmux_proxy.relay.state import CONNECT, REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD
 from cmux_proxy.routing.router import PORT_NAME
 from cmux_proxy.routing.target import HostTarget, Target
-from cmux_proxy.upstream.connection import UpstreamConnection
+
+# RFC 9110 section 9.2.2: methods that may be sent again when a connection dies under them.
+_IDEMPOTENT: Final = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"])
 
 
-class RequestStream(ResponseStream):
-    """What an exchange does with its client's request."""
+@mypyc_attr(free_list_len=1)
+class RequestStream:
+    """A client's request on its way to an upstream.
 
-    __slots__ = ()
+    `takes_body` says that body bytes may be fed now. `outgoing` is the head with the first body
+    bytes while they may have to be sent, or sent again. `connect_retry` is for how many seconds a
+    port that refuses is dialled again. `awaiting_continue` says that the client waits for leave to
+    send its body, and the upstream has not given it.
+    """
 
-    def start(self) -> None:
-        """Judge the request and send it on its way, or answer it."""
-        try:
-            if self._context.is_refusing:
-                self._fail(failures.DRAINING)
-            elif self._request.method == b"CONNECT":
-                self._start_connect()
-            else:
-                self._start_request()
-        except BadMessage as error:
-            self._request_side = REQUEST_HEAD
-            self._fail(failures.bad_request(error))
-        except RouteRefused as error:
-            self._fail(failures.refused(error))
-        except UpstreamUnavailable as error:
-            self._fail(failures.unavailable(error))
+    __slots__ = (
+        "_client",
+        "_host_override",
+        "_request",
+        "_services",
+        "awaiting_continue",
+        "connect_retry",
+        "is_routed",
+        "outgoing",
+        "state",
+        "takes_body",
+        "target",
+    )
 
-    def _start_connect(self) -> None:
+    def __init__(self, services: Services, client: Downstream, request: ClientRequest) -> None:
+        self._services = services
+        self._client = client
+        self._request = request
+        self.state = REQUEST_HEAD
+        self.takes_body = False
+        self.awaiting_continue = False
+        self.target: Target
+        self.is_routed = False
+        self.outgoing = b""
+        self.connect_retry = 0.0
+        self._host_override: bytes | None = None
+
+    def prepare(self) -> None:
+        """Validate the request, find its target, and make what is sent to the upstream.
+
+        Raises BadMessage or RouteRefused.
+        """
         request = self._request
-        check_host(request)
-        check_authority_form(request)
-        check_expectation(request)
-        self._target = self._find_target(request.fields.host)
-        self._request_side = REQUEST_DONE
-        self._client.keep_early(request.buffer[request.end :])
-        request.buffer = request.buffer[: request.end]
-        # A connection of its own, and first of all: 200 says that the upstream has taken it.
-        self._wait(True)
+        rest = request.validate()
+        if rest:
+            self._client.keep_pipelined(rest)
+        self.awaiting_continue = request.expects_continue
+        self.state = REQUEST_DONE if request.is_complete() else REQUEST_BODY
+        target = self._route()
+        if request.mode != CONNECT:
+            edits: Edits | None = None
+            if (
+                self._services.rewriter is not None
+                or self._host_override is not None
+                or isinstance(target, HostTarget)
+            ):
+                edits = self._edits(target)
+            self.outgoing = request.encode_http1(target, edits)
 
-    def _start_request(self) -> None:
+    def _route(self) -> Target:
+        """Find the target of the request; raise RouteRefused."""
+        services = self._services
         request = self._request
-        framing = request_framing(request)
-        check_host(request)
-        to = forward_target(request)
-        check_expectation(request)
-        if request.fields.upgrade is not None:
-            self._upgrade = requests_upgrade(request)
-        tail = self._take_first_body(framing)
-        self._awaiting_continue = framing != 0 and request.fields.expect is not None
-        context = self._context
-        edits: Edits | None = None
-        asked_host = request.fields.host if to is None else to.authority
-        target = self._find_target(asked_host)
-        self._target = target
-        if (
-            context.rewriter is not None
-            or self._wished_host is not None
-            or isinstance(target, HostTarget)
-        ):
-            edits = self._edit(asked_host)
-        if to is None and request.minor and not self._upgrade and edits is None:
-            self._outgoing = serialize_request(request, tail)
-        else:
-            host = target.authority().encode("ascii") if request.fields.host is None else b""
-            self._outgoing = serialize_changed_request(
-                request, to, self._upgrade, host, tail, edits
-            )
-        upstream = context.pool.lease(target)
-        if upstream is not None and upstream.address is not None:
-            upstream = context.dialer.revalidate(upstream)
-        if upstream is None:
-            self._wait(False)
-        else:
-            upstream.owner = self
-            self._send(upstream)
-            if self.takes_body and self._client.has_ended:
-                self._client.body_wanted()
-
-    def _wait(self, needs_fresh: bool) -> None:
-        """Wait for a connection; raise UpstreamUnavailable where there may be no more."""
-        dialer = self._context.dialer
-        self._waiter = dialer.wait(self._target, self, self._dial_patience, needs_fresh)
-        if len(self._outgoing) > EARLY_LIMIT:
-            self._client.hold_reading(UNSENT)
-
-    def _find_target(self, host: bytes | None) -> Target:
-        """Return where the request may go; `host` is the one that it means, if any."""
-        context = self._context
-        request = self._request
-        access = context.access
+        access = services.access
         if access is not None:
-            access.check_request(request, host)
-        reported = request.fields.reserved
-        self._dial_patience = context.connect_retry
-        self._host = host
-        # Mostly there is just the port.
-        if len(reported) > 1 or (reported and reported[0][0] != PORT_NAME):
-            self._hear_wishes(reported)
-        target = context.router.route(request.method, host, reported)
+            access.check_request(request)
+        self.connect_retry = services.timeouts.connect_retry
+        reserved = request.reserved
+        # Most requests have the port field alone.
+        if len(reserved) > 1 or (reserved and reserved[0][0] != PORT_NAME):
+            self._read_options(reserved)
+        target = services.router.route(request.method, request.host, reserved)
         if access is not None:
             access.check_target(target)
-        self._is_routed = True
-        observer = context.observer
-        if observer is not None and observer.is_counting:
-            self._port = self._begin_at(observer, target)
+        self.is_routed = True
+        self.target = target
         return target
 
-    def _hear_wishes(self, reported: tuple[tuple[bytes, bytes], ...]) -> None:
-        check_hops(reported)
-        wishes = RequestOptions(reported)
-        most_wait = self._context.most_wait
-        self._wished_host = wishes.host
-        if wishes.wait is not None and most_wait:
-            self._dial_patience = min(wishes.wait, most_wait)
+    def _read_options(self, reserved: tuple[tuple[bytes, bytes], ...]) -> None:
+        check_hops(reserved)
+        options = RequestOptions(reserved)
+        max_wait = self._services.timeouts.max_wait
+        self._host_override = options.host
+        if options.wait is not None and max_wait:
+            self.connect_retry = min(options.wait, max_wait)
 
-    def _edit(self, host: bytes | None) -> Edits:
-        """Return what changes in the request besides its cuts; `host` is the one that it means."""
+    def _edits(self, target: Target) -> Edits:
+        """Return the changes to the head besides the fields that are cut."""
         request = self._request
-        target = self._target
-        wished = self._wished_host
-        rewriter = self._context.rewriter
+        rewriter = self._services.rewriter
+        override = self._host_override
         if rewriter is None:
-            edits = Edits(wished)
+            edits = Edits(override)
         else:
-            edits = rewriter.edits(request, host, target, wished, self._client.address())
+            edits = rewriter.edits(request, target, override, self._client.address())
         if isinstance(target, HostTarget):
-            edits.added += hop_line(request.fields.reserved)
+            edits.added += hop_line(request.reserved)
         return edits
 
-    def _take_first_body(self, framing: int) -> bytes:
-        """Return what came of the body with the head; what lies behind it is for later."""
-        request = self._request
-        buffer = request.buffer
-        if framing == 0:
-            self._request_side = REQUEST_DONE
-            if request.end != len(buffer):
-                self._client.keep_early(buffer[request.end :])
-                request.buffer = buffer[: request.end]
-            return b""
-        body = self._request_body = request_body(framing, self._context.chunk_rules)
-        tail = body.feed(buffer, request.end)
-        self._received = len(buffer) - len(body.trailing_data)
-        self._request_side = REQUEST_BODY
-        if body.is_done:
-            self._request_side = REQUEST_DONE
-            self._client.keep_early(body.trailing_data)
-        if len(buffer) > EARLY_LIMIT:
-            # Much of it is kept twice, else.
-            request.buffer = buffer[: request.end]
-        return tail
+    def pause_if_large(self) -> None:
+        """Stop reading the client while much of the request waits for a connection."""
+        if len(self.outgoing) > PIPELINE_LIMIT:
+            self._client.hold_reading(UNSENT)
 
-    def _send(self, upstream: UpstreamConnection) -> None:
-        """Send the head and what has come of the body, in one write."""
-        self._upstream = upstream
-        self._is_reused = upstream.has_served
-        upstream.transport.write(self._outgoing)
-        if len(self._outgoing) > EARLY_LIMIT:
+    def send(self, upstream: Stream) -> None:
+        """Send the head and the first body bytes, in one write."""
+        upstream.write(self.outgoing)
+        if len(self.outgoing) > PIPELINE_LIMIT:
             self._client.release_reading(UNSENT)
-        if self._request_side != REQUEST_DONE:
+        if self.state != REQUEST_DONE:
             self.takes_body = True
-            self._outgoing = b""
-            self._patience = self._context.body_timeout
-        else:
-            self._patience = self._context.response_timeout
-        if self._client.has_ended:
-            self._pass_end_on()
-        self._expect_progress()
+            self.outgoing = b""
 
-    def save_room(self) -> None:
-        """Much has come early: keep no large request only to be able to send it again."""
-        if self._upstream is not None and len(self._outgoing) > EARLY_LIMIT:
-            self._outgoing = b""
+    def may_be_sent_again(self) -> bool:
+        """Return whether it is idempotent and still held as a whole (RFC 9110 section 9.2.2)."""
+        return self.outgoing != b"" and self._request.method in _IDEMPOTENT
 
-    def client_data(self, data: bytes) -> None:
-        """Take bytes from the client; only while `takes_body`."""
-        body = self._request_body
-        upstream = self._upstream
-        if body is None or upstream is None:
-            return
-        try:
-            out = body.feed(data, 0)
-        except BadMessage as error:
-            self._fail(failures.bad_request(error))
-            return
-        self._received += len(data)
+    def release_copy(self) -> None:
+        """Drop a large request that is held only to be sent again: others need the room."""
+        if len(self.outgoing) > PIPELINE_LIMIT:
+            self.outgoing = b""
+
+    def feed(self, data: bytes, upstream: Stream) -> bool:
+        """Forward body bytes; return whether the request is complete. Raises BadMessage."""
+        request = self._request
+        body = request.body
+        if body is None:
+            return False
+        out = body.feed(data, 0)
+        request.received += len(data)
         if out:
-            upstream.transport.write(out)
+            upstream.write(out)
         if body.is_done:
-            self._received -= len(body.trailing_data)
-            self._request_side = REQUEST_DONE
+            request.received -= len(body.trailing_data)
+            self.state = REQUEST_DONE
             self.takes_body = False
-            self._client.keep_early(body.trailing_data)
-            self._patience = self._response_patience()
-            if self._response_side == RESPONSE_DONE:
-                # An upstream that did not read the body would take it for a request.
-                self._upstream_persists = False
-                self._complete()
-                return
-        elif len(data) >= splice.MIN_READ:
+            self._client.keep_pipelined(body.trailing_data)
+            return True
+        if len(data) >= splice.MIN_READ:
             body_transfer.start_transfer(
-                self._context.conduit, self._client.transport, upstream.transport, body,
-                self._note_received, len(data),
+                self._services.splice_pipe, self._client.transport, upstream, body,
+                self._count_spliced, len(data),
             )  # fmt: skip
-        self._expect_progress()
+        return False
 
-    def _response_patience(self) -> float:
-        """Return how long the response may not move once the request is whole."""
-        context = self._context
-        is_waiting = self._response_side == WAITING
-        return context.response_timeout if is_waiting else context.response_idle
-
-    def _pass_end_on(self) -> None:
-        """Let the upstream see what it would see without a proxy: its client sends no more."""
-        upstream = self._upstream
-        if upstream is not None and not self._client.early:
-            self._upstream_persists = False
-            send_end(upstream.transport)
+    def _count_spliced(self, count: int) -> None:
+        self._request.received += count

@@ -1,171 +1,214 @@
-"""The response half of an exchange: from the upstream's bytes to what the client gets.
+"""The response half of an exchange: from the upstream's bytes to what the client is sent.
 
-Interim responses pass, the final head leaves with the first bytes of its body in one write, the
-rest of the body follows as it arrives. What an end means for the request and for the connections
-is not known here: `exchange.py` decides that.
+Interim responses are forwarded, the final head is sent with the first bytes of its body in one
+write, the rest of the body follows as it arrives. Does not know what the end of the response means
+for the request and for either connection: `exchange.py` does.
 """
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from cmux_proxy.http1.body import Body, LengthBody
 from cmux_proxy.http1.framing import response_framing
 from cmux_proxy.http1.head import CLOSE, ResponseHead
-from cmux_proxy.http1.keep_alive import client_keeps_alive, upstream_keeps_alive
+from cmux_proxy.http1.keep_alive import upstream_keeps_alive
 from cmux_proxy.http1.response_body import response_body
-from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP, choose_coding, coding_field_lines
-from cmux_proxy.http1.serialize import encode_chunk, serialize_response
 from cmux_proxy.net import splice
+from cmux_proxy.net.stream import Stream
 from cmux_proxy.relay import body_transfer
-from cmux_proxy.relay.accounting import ExchangeLog
-from cmux_proxy.relay.state import REQUEST_DONE, RESPONSE_BODY
+from cmux_proxy.relay.client_request import ClientRequest
+from cmux_proxy.relay.downstream import Downstream
+from cmux_proxy.relay.request import RequestStream
+from cmux_proxy.relay.services import Services
+from cmux_proxy.relay.state import AWAITING_HEAD, REQUEST_DONE, RESPONSE_BODY
 
-# Up to so many bytes, a copy costs less than to send from two places.
-_MOST_COPIED: Final = 8192
-# As large as an interim head may be to be found without a copy of what follows.
+# What `receive` and `feed` report.
+INCOMPLETE: Final = 0  # more bytes are needed
+HEAD_SENT: Final = 1  # the final head has been sent, and more of the body is to come
+COMPLETE: Final = 2  # the last byte has been sent
+SWITCHED: Final = 3  # the upstream has answered 101; `switch` is its head
+
+# An interim head up to this size is found without a copy of the bytes behind it.
 _SMALL_HEAD: Final = 1024
 
 
-class ResponseStream(ExchangeLog):
-    """What an exchange does with the bytes of its upstream's answer."""
+@mypyc_attr(free_list_len=1)
+class ResponseStream:
+    """An upstream's response on its way to the client.
 
-    __slots__ = ()
+    `upstream_persists` says whether the upstream's connection may carry another request. `sent`
+    counts the upstream's bytes, `status` is that of the final head. `held` is a head that is not
+    complete.
+    """
 
-    def _receive(self, data: bytes) -> None:
-        """Forward interim responses; begin the final one once its head is complete."""
+    __slots__ = (
+        "_client",
+        "_request",
+        "_request_stream",
+        "_searched",
+        "_services",
+        "_writer",
+        "body",
+        "held",
+        "sent",
+        "state",
+        "status",
+        "switch",
+        "upstream_persists",
+    )
+
+    def __init__(
+        self,
+        services: Services,
+        client: Downstream,
+        request: ClientRequest,
+        request_stream: RequestStream,
+    ) -> None:
+        self._services = services
+        self._client = client
+        self._writer = client.writer
+        self._request = request
+        self._request_stream = request_stream
+        self.state = AWAITING_HEAD
+        self.body: Body | None = None
+        self.held = b""
+        # How many bytes of `held` were searched for its end.
+        self._searched = 0
+        self.upstream_persists = True
+        self.status = 0
+        self.sent = 0
+        self.switch: ResponseHead | None = None
+
+    def receive(self, data: bytes) -> int:
+        """Take bytes of heads, behind those `held`; raise BadMessage for a malformed response."""
         start = 0
+        if self.held:
+            data = self.held + data
         while True:
             scanned = data[start : start + _SMALL_HEAD] if start else data
-            head = self._interim_in(scanned) if start else None
+            head = self._interim_head(scanned) if start else None
             if head is None:
                 if start:
                     scanned = data = data[start:]
                     start = 0
-                head = self._context.response_scanner.scan(data, self._searched)
+                head = self._services.response_scanner.scan(data, self._searched)
             if head is None:
-                self._held = data
+                self.held = data
                 self._searched = len(data)
-                return
+                return INCOMPLETE
             self._searched = 0
-            self._held = b""
+            self.held = b""
             if head.status >= 200:
-                self._begin_response(head)
-                return
+                return self._start(head)
             if head.status == 101:
                 response_framing(head, self._request.method)
-                self._grant_switch(head)
-                return
-            self._pass_interim(head)
-            # What follows the head is the same in both, also where the head was normalized.
+                self.switch = head
+                return SWITCHED
+            self._forward_interim(head)
+            # The bytes behind the head are the same in both, also where the head was normalized.
             start += len(scanned) - len(head.buffer) + head.end
             if start == len(data):
-                return
+                return INCOMPLETE
 
-    def _interim_in(self, scanned: bytes) -> ResponseHead | None:
-        """Return the small interim head that a piece begins with, None for anything else.
+    def _interim_head(self, scanned: bytes) -> ResponseHead | None:
+        """Return the small interim head that these bytes begin with, None for anything else.
 
-        Of many in one read, each would else take a copy of all that follows it.
+        Otherwise each of many in one read would take a copy of everything behind it.
         """
         if len(scanned) < _SMALL_HEAD:
             return None
-        head = self._context.response_scanner.scan(scanned, 0)
+        head = self._services.response_scanner.scan(scanned, 0)
         return head if head is not None and head.status < 200 and head.status != 101 else None
 
-    def _pass_interim(self, head: ResponseHead) -> None:
-        self._outgoing = b""
-        self._sent += head.end
+    def _forward_interim(self, head: ResponseHead) -> None:
+        self._request_stream.outgoing = b""
+        self.sent += head.end
         if head.status == 100:
-            self._awaiting_continue = False
+            self._request_stream.awaiting_continue = False
         if head.fields.connection & CLOSE:
-            # So the scanner marks a head that it had to normalize.
-            self._upstream_persists = False
-        # RFC 9110 section 15.2: HTTP/1.0 does not know interim responses.
-        if self._request.minor:
-            self._client.transport.write(serialize_response(head, b"", False, b""))
+            # The scanner marks a head that it had to normalize like this.
+            self.upstream_persists = False
+        self._writer.inform(head)
 
-    def _begin_response(self, head: ResponseHead) -> None:
-        """Send the head with what came of the body, in one write."""
+    def _start(self, head: ResponseHead) -> int:
+        """Send the head and the body bytes that came with it, in one write."""
         request = self._request
+        request_stream = self._request_stream
         framing = response_framing(head, request.method)
-        observer = self._context.observer
-        if observer is not None and observer.wants_all:
-            self._first_byte = observer.clock()
-        self._status = head.status
-        self._sent += len(head.buffer)
-        # RFC 9110 section 10.1.1: whether a body follows that nobody gave leave for, client and
-        # upstream may see differently, so that nothing else may follow.
-        if self._awaiting_continue or not upstream_keeps_alive(head, framing):
-            self._upstream_persists = False
-        may_persist = (
-            (self._upstream_persists or self._request_side == REQUEST_DONE)
-            and client_keeps_alive(request)
-            and not self._context.is_draining
+        self.status = head.status
+        self.sent += len(head.buffer)
+        # RFC 9110 section 10.1.1: client and upstream may differ about whether a body follows that
+        # the client had no leave to send, so that nothing else may follow.
+        if request_stream.awaiting_continue or not upstream_keeps_alive(head, framing):
+            self.upstream_persists = False
+        self._writer.choose_coding(
+            framing,
+            head.fields.transfer_encoding is not None,
+            (self.upstream_persists or request_stream.state == REQUEST_DONE)
+            and request.allows_keep_alive()
+            and not self._services.registry.is_draining,
         )
-        how = self._how = choose_coding(
-            request, framing, head.fields.transfer_encoding is not None, may_persist
-        )
-        unwrap = how & UNWRAP != 0
-        added = b"" if how == KEEP and request.minor else coding_field_lines(request, how)
-        body: Body | None = None
         arrived = len(head.buffer) - head.end
         if framing >= 0 and arrived <= framing:
-            if arrived < framing:
-                body = LengthBody(framing - arrived)
-            self._response_side = RESPONSE_BODY
-            self._send_with_rest(serialize_response(head, added, unwrap, b""), head, arrived)
-        else:
-            body = response_body(framing, self._context.chunk_rules, unwrap)
-            tail = body.feed(head.buffer, head.end)
-            if how & WRAP and tail:
-                tail = encode_chunk(tail)
-            if body.is_done:
-                self._end_body(body)
-                body = None
-            self._response_side = RESPONSE_BODY
-            self._client.transport.write(serialize_response(head, added, unwrap, tail))
-        if body is None:
-            if self._request_side == REQUEST_DONE:
-                # All ends here and now, so that the clock need not be asked again.
-                self._ended = self._first_byte
-            self._response_done()
-        else:
-            self._response_body = body
-            if self._request_side == REQUEST_DONE:
-                self._patience = self._context.response_idle
-            self._expect_progress()
+            self.state = RESPONSE_BODY
+            self._writer.start_with_rest(head)
+            if arrived == framing:
+                return COMPLETE
+            self.body = LengthBody(framing - arrived)
+            return HEAD_SENT
+        return self._start_with_body(head, framing)
 
-    def _send_with_rest(self, start: bytes, head: ResponseHead, arrived: int) -> None:
-        """Send the head with all that came behind it."""
-        transport = self._client.transport
-        if arrived > _MOST_COPIED:
-            transport.writelines([start, memoryview(head.buffer)[head.end :]])
-        elif arrived:
-            transport.write(start + head.buffer[head.end :])
-        else:
-            transport.write(start)
-
-    def _relay(self, data: bytes) -> None:
-        body = self._response_body
-        if body is None:
-            return
-        out = body.feed(data, 0)
-        self._sent += len(data)
-        self._expect_progress()
-        if out:
-            self._client.transport.write(encode_chunk(out) if self._how & WRAP else out)
+    def _start_with_body(self, head: ResponseHead, framing: int) -> int:
+        """Send the head of a body whose end is in its bytes, or ends with the connection."""
+        writer = self._writer
+        body = response_body(framing, self._services.chunk_rules, writer.wants_decoded_body())
+        tail = body.feed(head.buffer, head.end)
+        # Not before: a malformed body that arrives with the head is still answered with a 502.
+        self.state = RESPONSE_BODY
+        writer.start(head, tail)
         if body.is_done:
-            self._end_body(body)
-            self._response_done()
-        elif len(data) >= splice.MIN_READ and self._upstream is not None:
-            upstream = self._upstream.transport
-            conduit = self._context.conduit
-            if self._how & WRAP:
-                splice.limit_reads(conduit, upstream, self._client.transport)
-            else:
-                body_transfer.start_transfer(
-                    conduit, upstream, self._client.transport, body, self._note_sent, len(data)
-                )
+            self._check_rest(body)
+            return COMPLETE
+        self.body = body
+        return HEAD_SENT
 
-    def _end_body(self, body: Body) -> None:
-        # RFC 9112 section 9.2: bytes that nobody asked for spoil the connection, not the response.
+    def feed(self, data: bytes, upstream: Stream) -> int:
+        """Forward body bytes; return COMPLETE or HEAD_SENT. Raises BadMessage."""
+        body = self.body
+        if body is None:
+            return HEAD_SENT
+        out = body.feed(data, 0)
+        self.sent += len(data)
+        if out:
+            self._writer.write_body(out)
+        if body.is_done:
+            self._check_rest(body)
+            return COMPLETE
+        if len(data) >= splice.MIN_READ:
+            self._splice(body, upstream, len(data))
+        return HEAD_SENT
+
+    def _splice(self, body: Body, upstream: Stream, count: int) -> None:
+        pipe = self._services.splice_pipe
+        client = self._client.transport
+        if self._writer.may_splice():
+            body_transfer.start_transfer(pipe, upstream, client, body, self._count_spliced, count)
+        else:
+            splice.limit_reads(pipe, upstream, client)
+
+    def ends_with_connection(self) -> bool:
+        """Return whether the upstream delimits the body by closing its connection."""
+        return self.body is not None and self.body.ends_with_connection()
+
+    def finish(self) -> None:
+        """The upstream has closed its connection, which completes the body."""
+        self._writer.finish_body()
+
+    def _check_rest(self, body: Body) -> None:
+        # RFC 9112 section 9.2: surplus bytes spoil the connection, not the response.
         if body.trailing_data or body.is_normalized:
-            self._upstream_persists = False
+            self.upstream_persists = False
+
+    def _count_spliced(self, count: int) -> None:
+        self.sent += count

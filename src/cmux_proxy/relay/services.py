@@ -1,4 +1,8 @@
-"""What all connections of one proxy share, in one worker."""
+"""What all exchanges of one worker use: scanners, routing, the pool, the clock, the counters.
+
+Built once from the configuration and not changed afterwards. What changes while the worker runs is
+in `connection_registry.py`.
+"""
 
 from collections.abc import Callable
 from email.utils import formatdate
@@ -6,7 +10,6 @@ from functools import partial
 
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.sections import MAX_BUFFER, Access, Rewriting
-from cmux_proxy.downstream.admission import Admission
 from cmux_proxy.http1.body import ChunkRules
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
@@ -17,13 +20,15 @@ from cmux_proxy.net.disconnects import DisconnectDetector
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.splice import SplicePipe
 from cmux_proxy.net.stream import Loop
-from cmux_proxy.net.timers import NEVER, Ticker, Timed
+from cmux_proxy.net.timers import Ticker
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Tally
 from cmux_proxy.relay.access import TOKEN_FIELD, RequestAccess
-from cmux_proxy.relay.downstream import EARLY_LIMIT
+from cmux_proxy.relay.connection_registry import ConnectionRegistry
+from cmux_proxy.relay.downstream import PIPELINE_LIMIT, AdmissionControl
 from cmux_proxy.relay.header_rules import Rewriter
 from cmux_proxy.relay.request_options import WISHES
+from cmux_proxy.relay.timeouts import TimeoutSeconds
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection, close_expired
 from cmux_proxy.upstream.connector import Connector
@@ -32,43 +37,32 @@ from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
 
 
-class Context:
-    """The scanners, router, pool, dialer and clock of one worker, and who is connected."""
+class Services:
+    """The services of one worker; a rule that is not configured is None, so that it costs nothing.
+
+    `is_self` says whether an address is one of the proxy's own listeners.
+    """
 
     __slots__ = (
         "access",
         "admission",
-        "body_timeout",
         "busy_poll",
         "chunk_rules",
-        "clients",
-        "conduit",
-        "connect_retry",
-        "disconnects",
         "dialer",
-        "head_timeout",
-        "idle_timeout",
-        "is_draining",
-        "is_full",
-        "is_own",
-        "is_refusing",
-        "linger",
-        "most_clients",
-        "most_wait",
+        "disconnects",
+        "is_self",
         "observer",
-        "on_change",
         "pool",
         "read_size",
+        "registry",
         "request_scanner",
-        "response_idle",
         "response_scanner",
-        "response_timeout",
         "rewriter",
         "router",
+        "splice_pipe",
         "tally",
         "ticker",
-        "tunnel_idle",
-        "tunnels",
+        "timeouts",
     )
 
     def __init__(
@@ -76,9 +70,10 @@ class Context:
         config: Config,
         loop: Loop,
         router: Router,
-        is_own: Callable[[str, int], bool],
-        most_upstreams: int | None,
+        is_self: Callable[[str, int], bool],
+        max_upstreams: int | None,
         observer: Observer | None = None,
+        admission: AdmissionControl | None = None,
     ) -> None:
         limits = config.limits
         self.request_scanner = RequestScanner(
@@ -91,70 +86,34 @@ class Context:
         self.chunk_rules = ChunkRules(
             limits.chunk_extensions, limits.chunk_extensions, limits.trailers, RESERVED_PREFIX
         )
+        self.timeouts = TimeoutSeconds(config.timeouts)
         self.router = router
-        self.pool: Pool[UpstreamConnection] = Pool(
-            limits.idle_upstream_connections, config.timeouts.upstream_idle, most_upstreams
-        )
-        timeouts = config.timeouts
-        self.head_timeout = _seconds(timeouts.head)
-        self.idle_timeout = _seconds(timeouts.idle)
-        self.body_timeout = _seconds(timeouts.body)
-        self.response_timeout = _seconds(timeouts.response)
-        self.response_idle = _seconds(timeouts.response_idle)
-        self.tunnel_idle = _seconds(timeouts.tunnel)
-        self.linger = timeouts.linger
-        self.connect_retry = timeouts.connect_retry
-        self.most_wait = timeouts.max_wait
-        self.is_own = is_own
-        self.read_size = ReadSize(loop, limits.buffer - EARLY_LIMIT)
-        addresses = Connector(loop, config.upstream_host is None, is_own)
-        self.dialer = Dialer(
-            DialFactory(
-                loop, self.pool, addresses, self.read_size, timeouts.connect,
-                limits.upstream_connections,
-            )
-        )  # fmt: skip
-        # A pipe holds as much as it holds.
-        self.conduit = SplicePipe(limits.buffer >= MAX_BUFFER)
-        # None where they are off, so that a request or a connection pays for one comparison.
+        self.is_self = is_self
         self.access = None if config.access == Access() else RequestAccess(config.access)
-        self.admission = Admission.of(config)
+        self.admission = admission
         self.rewriter = None if config.rewriting == Rewriting() else Rewriter(config.rewriting)
         self.tally = Tally()
         self.observer = observer
-        self.clients: set[Timed] = set()
-        self.tunnels: set[Timed] = set()
-        timed = [self.clients] if timeouts.tunnel is None else [self.clients, self.tunnels]
-        self.disconnects = DisconnectDetector([self.clients, self.tunnels], OrphanQuery)
-        close_idle = partial(close_expired, self.pool)
-        self.ticker = Ticker(loop, timed, close_idle, self.disconnects.check)
-        # None where it is off, so that a read pays for one comparison.
+        self.pool: Pool[UpstreamConnection] = Pool(
+            limits.idle_upstream_connections, config.timeouts.upstream_idle, max_upstreams
+        )
+        self.read_size = ReadSize(loop, limits.buffer - PIPELINE_LIMIT)
+        self.dialer = Dialer(
+            DialFactory(
+                loop, self.pool, Connector(loop, config.upstream_host is None, is_self),
+                self.read_size, config.timeouts.connect, limits.upstream_connections,
+            )
+        )  # fmt: skip
+        # A pipe holds more than a small buffer limit allows.
+        self.splice_pipe = SplicePipe(limits.buffer >= MAX_BUFFER)
         self.busy_poll = BusyPoll(loop, config.busy_poll) if config.busy_poll else None
-        # The next answer on a connection is its last; a little later, requests are not begun.
-        self.is_draining = False
-        self.is_refusing = False
-        # The server paces accepting and draining by these.
-        self.most_clients = NEVER
-        self.is_full = False
-        self.on_change: Callable[[], None] | None = None
-
-    def changed(self) -> None:
-        """Tell whoever watches when there is no room for connections, room again, or none left."""
-        count = len(self.clients) + len(self.tunnels)
-        is_full = not self.has_room(0)
-        if self.on_change is not None and (is_full != self.is_full or not count):
-            # Where others wait for a place, those that hold one for nobody are looked for at once.
-            self.is_full = self.ticker.is_urgent = is_full
-            self.on_change()
-
-    def has_room(self, coming: int) -> bool:
-        """Return whether one more client may be accepted on top of those that are coming."""
-        return len(self.clients) + len(self.tunnels) + coming < self.most_clients
+        self.registry = registry = ConnectionRegistry()
+        groups = [registry.clients, registry.lingering, registry.tunnels]
+        self.disconnects = DisconnectDetector(groups, OrphanQuery)
+        timed = groups[:2] if config.timeouts.tunnel is None else groups
+        close_idle = partial(close_expired, self.pool)
+        self.ticker = registry.ticker = Ticker(loop, timed, close_idle, self.disconnects.check)
 
     def date(self) -> bytes:
         """Return the time of day as an IMF-fixdate (RFC 9110 section 5.6.7)."""
         return formatdate(usegmt=True).encode("ascii")
-
-
-def _seconds(timeout: float | None) -> float:
-    return NEVER if timeout is None else timeout

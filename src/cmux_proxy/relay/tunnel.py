@@ -16,7 +16,7 @@ from cmux_proxy.net.timers import NEVER, Timed, Unread
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.port_activity import PortActivity
 from cmux_proxy.observe.record import Record
-from cmux_proxy.relay.services import Context
+from cmux_proxy.relay.services import Services
 from cmux_proxy.routing.target import Target
 
 # For so many seconds, what a peer that has left has sent may stay where it is.
@@ -27,13 +27,13 @@ class TunnelSide(FlowControlledConnection):
     """One end of a tunnel; what it receives, its peer sends."""
 
     __slots__ = (
-        "_context", "_has_ended", "_is_lost", "_sender", "_sink", "_stalled", "_tunnel",
+        "_has_ended", "_is_lost", "_sender", "_services", "_sink", "_stalled", "_tunnel",
         "_undelivered", "count", "heard", "peer",
     )  # fmt: skip
 
     def __init__(self, tunnel: "Tunnel", sender: int, transport: Stream, sink: Stream) -> None:
         super().__init__()
-        self._context = tunnel.context
+        self._services = tunnel.services
         self._sender = sender
         self.transport = transport
         self._sink = sink
@@ -47,21 +47,21 @@ class TunnelSide(FlowControlledConnection):
         self._stalled = 0.0
         # How many bytes it has sent, and when it was heard of last.
         self.count = 0
-        self.heard = tunnel.context.ticker.now
+        self.heard = tunnel.services.ticker.now
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on."""
-        context = self._context
-        if context.busy_poll is not None:
-            context.busy_poll.note(self._sender)
+        services = self._services
+        if services.busy_poll is not None:
+            services.busy_poll.note(self._sender)
         self.count += len(data)
-        self.heard = context.ticker.now
-        if context.tunnel_idle != NEVER and self._tunnel is not None:
-            self._tunnel.deadline = context.ticker.now + context.tunnel_idle
+        self.heard = services.ticker.now
+        if services.timeouts.tunnel != NEVER and self._tunnel is not None:
+            self._tunnel.deadline = services.ticker.now + services.timeouts.tunnel
         self._sink.write(data)
         if len(data) >= splice.MIN_READ:
             splice.start_transfer(
-                context.conduit, self.transport, self._sink, None, self._note_moved, len(data)
+                services.splice_pipe, self.transport, self._sink, None, self._note_moved, len(data)
             )
 
     def eof_received(self) -> bool:
@@ -106,7 +106,7 @@ class TunnelSide(FlowControlledConnection):
         """End the tunnel, but not before the other side has had its time to take what is left."""
         held = self._sink.get_write_buffer_size() + count_unread(self.transport)
         if held:
-            now = self._context.ticker.now
+            now = self._services.ticker.now
             undelivered = count_unread(self.transport) + count_unsent(self._sink)
             if not self._undelivered or undelivered < self._undelivered:
                 self._undelivered = undelivered
@@ -132,23 +132,23 @@ class TunnelSide(FlowControlledConnection):
 class Tunnel(Timed):
     """Both sides of a tunnel."""
 
-    __slots__ = ("_client", "_port", "_target", "_unsent", "_upstream", "context", "record")
+    __slots__ = ("_client", "_port", "_target", "_unsent", "_upstream", "record", "services")
 
     def __init__(
         self,
-        context: Context,
+        services: Services,
         client: Stream,
         upstream: Stream,
         target: Target,
         record: Record | None,
     ) -> None:
         super().__init__()
-        self.context = context
+        self.services = services
         self._target = target
         # What is to be told of it, where anybody wants to know.
         self.record = record
         self._port: PortActivity | None = None
-        self.deadline = context.ticker.now + context.tunnel_idle
+        self.deadline = services.ticker.now + services.timeouts.tunnel
         # How much waited for a side to read when it was looked at last.
         self._unsent = 0
         self._client = TunnelSide(self, FROM_CLIENT, client, upstream)
@@ -162,13 +162,13 @@ class Tunnel(Timed):
         """Take both transports over; deliver the answer and what arrived early, in that order."""
         client = self._client.transport
         upstream = self._upstream.transport
-        self.context.tunnels.add(self)
-        observer = self.context.observer
+        self.services.registry.tunnels.add(self)
+        observer = self.services.observer
         if observer is not None and observer.is_counting:
             self._port = observer.ports.of(self._target)
             self._port.tunnels += 1
-        self.context.read_size.install(client, self._client)
-        self.context.read_size.install(upstream, self._upstream)
+        self.services.read_size.install(client, self._client)
+        self.services.read_size.install(upstream, self._upstream)
         if not client_has_ended:
             client.resume_reading()
         client.write(answer + from_upstream)
@@ -184,16 +184,16 @@ class Tunnel(Timed):
 
     def closed(self) -> None:
         """Both sides are gone."""
-        context = self.context
-        if context.admission is not None:
-            context.admission.leave(self._client.transport)
-        context.pool.closed(context.pool.target_pool(self._target))
-        if self.record is not None and context.observer is not None:
-            self._tell(context.observer, self.record)
+        services = self.services
+        if services.admission is not None:
+            services.admission.leave(self._client.transport)
+        services.pool.closed(services.pool.target_pool(self._target))
+        if self.record is not None and services.observer is not None:
+            self._tell(services.observer, self.record)
         self._client.part()
         self._upstream.part()
-        context.tunnels.discard(self)
-        context.changed()
+        services.registry.tunnels.discard(self)
+        services.registry.changed()
 
     def moved(self) -> tuple[int, int]:
         """Return how many bytes have come from the client, and from the upstream."""
@@ -242,6 +242,6 @@ class Tunnel(Timed):
     def deadline_passed(self) -> None:
         """Drop the tunnel, unless a side that reads slowly has read."""
         if self.note_unsent():
-            self.deadline = self.context.ticker.now + self.context.tunnel_idle
+            self.deadline = self.services.ticker.now + self.services.timeouts.tunnel
         else:
             self.abort()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from cmux_proxy.relay.services import Context
+from cmux_proxy.relay.services import Services
 
 # Seconds in which a request arrives that a client has sent before it could notice the drain. The
 # event loop then needs some iterations to read it, more for a new connection; a busy loop runs both
@@ -27,12 +27,12 @@ _log = logging.getLogger("cmux_proxy")
 class Drain:
     """Closes a proxy's connections when they are idle, for at most `timeout` seconds."""
 
-    def __init__(self, context: Context, timeout: float) -> None:
-        self._context = context
+    def __init__(self, services: Services, timeout: float) -> None:
+        self._services = services
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._idle_closed = self._loop.create_future()
-        context.is_draining = True
+        services.registry.is_draining = True
         # Callbacks, because a coroutine would continue before data that has just arrived is read.
         close_idle = partial(self._call_after_iterations, _LOOP_ITERATIONS, self._close_idle_first)
         self._loop.call_later(min(timeout, IN_FLIGHT_TIME), close_idle)
@@ -63,18 +63,20 @@ class Drain:
 
     def _refuse(self) -> None:
         """Refuse further requests, and close all connections without a request."""
-        self._context.is_refusing = True
+        self._services.registry.is_refusing = True
         self._close_idle()
 
     def _close_idle(self) -> None:
-        for connection in list(self._context.clients):
+        for connection in list(self._services.registry.clients):
             connection.drain()
-        for upstream in self._context.pool.drain():
+        for upstream in self._services.pool.drain():
             upstream.close()
 
     def _log_connections(self) -> None:
         """Log the connections that the drain waits for, if there are any."""
-        clients, tunnels = len(self._context.clients), len(self._context.tunnels)
+        registry = self._services.registry
+        tunnels = len(registry.tunnels)
+        clients = len(registry) - tunnels
         if clients or tunnels:
             line = "draining: waits up to %g s; clients: %d, tunnels: %d"
             _log.info(line, self._timeout, clients, tunnels)

@@ -13,12 +13,14 @@ from typing import Any, Self, cast
 
 from cmux_proxy.config.address import IPV4_WILDCARD, IPV6_WILDCARD, Address
 from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST, Config
-from cmux_proxy.downstream.http1_connection import ClientConnection
+from cmux_proxy.downstream.admission import Admission
+from cmux_proxy.downstream.http1_connection import Http1Connection
 from cmux_proxy.net.acceptor import AcceptedConnections, Factory
 from cmux_proxy.observe.access_log import log
 from cmux_proxy.observe.observer import Sink
 from cmux_proxy.observe.worker_stats import WorkerStats
-from cmux_proxy.relay.services import Context
+from cmux_proxy.relay.connection_registry import ConnectionRegistry
+from cmux_proxy.relay.services import Services
 from cmux_proxy.routing.router import Router
 from cmux_proxy.server.binding import (
     adopt_sockets,
@@ -54,7 +56,7 @@ class Proxy:
         self._on_record = on_record or log
         self._router = router or _default_router(self._config)
         self._addresses: list[Address] = []
-        self._context: Context | None = None
+        self._services: Services | None = None
         self._telemetry: Telemetry | None = None
         self._listener: Listener | None = None
         self._emptied = asyncio.Event()
@@ -70,7 +72,7 @@ class Proxy:
 
         With `sockets`, which must listen already, nothing is bound; the proxy owns and closes them.
         """
-        if self._context is not None:
+        if self._services is not None:
             raise RuntimeError("the proxy has been started already")
         loop = asyncio.get_running_loop()
         sockets = open_sockets(self._config) if sockets is None else adopt_sockets(sockets)
@@ -81,68 +83,71 @@ class Proxy:
         reserved = reserved_for_admin(self._config.workers) if has_admin else 0
         limits = connection_limits(self._config.limits.clients, reserved)
         self._telemetry = Telemetry(self._config.observability, self._on_record)
-        context = Context(
+        services = Services(
             self._config,
             loop,
             self._router,
             self_addresses.covers,
             limits.max_upstreams,
             self._telemetry.observer,
+            Admission.from_config(self._config),
         )
-        context.most_clients = limits.max_clients
-        context.on_change = self._pace_accepting
-        self._context = context
+        services.registry.max_clients = limits.max_clients
+        services.registry.on_change = self._pace_accepting
+        self._services = services
         # A protocol does not inherit asyncio.Protocol: that would cost every connection a dict.
-        factory = cast(Factory, partial(ClientConnection, context))
+        factory = cast(Factory, partial(Http1Connection, services))
         self._listener = Listener(
-            AcceptedConnections(loop, factory, context.has_room), sockets, limits.accepts_bursts
+            AcceptedConnections(loop, factory, services.registry.has_room),
+            sockets,
+            limits.accepts_bursts,
         )
         try:
             await self._listener.start()
         except OSError:
             self._listener.close()
             raise
-        context.ticker.start()
+        services.ticker.start()
 
     async def drain(self, timeout: float | None = None) -> None:
         """Stop accepting, let exchanges finish, close the remaining ones after `timeout` seconds.
 
         The default is `timeouts.drain` of the configuration. Idempotent.
         """
-        context = self._context
-        if context is None:
+        services = self._services
+        if services is None:
             return
         seconds = self._config.timeouts.drain if timeout is None else timeout
         try:
             async with asyncio.timeout(seconds):
-                await self._begin_drain(context, seconds)
-                await self._wait_until_empty(context)
+                await self._begin_drain(services, seconds)
+                await self._wait_until_empty(services)
         except TimeoutError:
-            _log_closed(context, seconds)
+            _log_closed(services.registry, seconds)
         await self.close()
 
     async def close(self) -> None:
         """Close all connections immediately. Idempotent."""
-        context = self._context
-        if context is None:
+        services = self._services
+        if services is None:
             return
         self._stop_accepting()
         if self._drain is not None:
             self._drain.end()
-        context.ticker.stop()
-        for connection in [*context.clients, *context.tunnels]:
+        services.ticker.stop()
+        for connection in services.registry.everyone():
             connection.abort()
-        await self._wait_until_empty(context)
-        self._close_idle_upstreams(context)
-        context.dialer.close()
-        context.conduit.close()
+        await self._wait_until_empty(services)
+        self._close_idle_upstreams(services)
+        services.dialer.close()
+        services.splice_pipe.close()
         if self._telemetry is not None:
             await self._telemetry.close()
 
     def replace_tokens(self, tokens: Sequence[str]) -> None:
         """Require one of these tokens from now on; does nothing where no tokens were configured."""
-        if self._context is not None and self._context.access is not None:
-            self._context.access.replace_tokens(tokens)
+        if self._services is not None and self._services.access is not None:
+            self._services.access.replace_tokens(tokens)
 
     def snapshot(self, max_connections: int = 0) -> dict[str, Any]:
         """Return the proxy's statistics as plain data, with at most `max_connections` connections.
@@ -153,10 +158,10 @@ class Proxy:
 
     def stats(self, max_connections: int = 0) -> WorkerStats:
         """Return what `snapshot` returns, as values that add up with those of other workers."""
-        context = self._context
-        if context is None or context.observer is None or not context.observer.is_counting:
+        services = self._services
+        if services is None or services.observer is None or not services.observer.is_counting:
             raise RuntimeError("nothing is counted")
-        return take_snapshot(context, context.observer, max_connections)
+        return take_snapshot(services, services.observer, max_connections)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -169,35 +174,35 @@ class Proxy:
         if self._listener is not None:
             self._listener.close()
 
-    async def _begin_drain(self, context: Context, timeout: float) -> None:
+    async def _begin_drain(self, services: Services, timeout: float) -> None:
         """Stop accepting, and close idle connections after requests in flight have been read."""
         if self._drain is None:
-            self._drain = Drain(context, timeout)
+            self._drain = Drain(services, timeout)
             if self._listener is not None:
                 self._listener.finish()
         await self._drain.wait_until_idle_closed()
 
-    async def _wait_until_empty(self, context: Context) -> None:
+    async def _wait_until_empty(self, services: Services) -> None:
         """Wait until all client connections have ended."""
-        while context.clients or context.tunnels:
+        while len(services.registry):
             self._emptied.clear()
             await self._emptied.wait()
 
-    def _close_idle_upstreams(self, context: Context) -> None:
-        for connection in context.pool.drain():
+    def _close_idle_upstreams(self, services: Services) -> None:
+        for connection in services.pool.drain():
             connection.close()
 
     def _pace_accepting(self) -> None:
         """Pause accepting before descriptors run out; resume when there is room again."""
-        context = self._context
+        services = self._services
         listener = self._listener
-        if context is None or listener is None:
+        if services is None or listener is None:
             return
-        if context.is_full:
+        if services.registry.is_full:
             listener.pause()
-        elif not context.is_draining:
+        elif not services.registry.is_draining:
             listener.resume()
-        if not context.clients and not context.tunnels:
+        if not len(services.registry):
             self._emptied.set()
 
 
@@ -219,12 +224,12 @@ def _default_router(config: Config) -> Router:
     )
 
 
-def _log_closed(context: Context, timeout: float) -> None:
+def _log_closed(registry: ConnectionRegistry, timeout: float) -> None:
     """Log the connections that have not ended within the drain timeout."""
-    if context.clients or context.tunnels:
+    if len(registry):
         _log.info(
             "%d clients and %d tunnels were still open after %g s of draining, and are closed",
-            len(context.clients),
-            len(context.tunnels),
+            len(registry) - len(registry.tunnels),
+            len(registry.tunnels),
             timeout,
         )

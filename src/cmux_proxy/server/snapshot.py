@@ -16,14 +16,14 @@ from dataclasses import replace
 from typing import Final
 
 from cmux_proxy._build import __version__, build_name
-from cmux_proxy.downstream.http1_connection import ClientConnection
+from cmux_proxy.downstream.http1_connection import Http1Connection
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.observe.record_fields import ConnectionFields, connection_fields, record_fields
 from cmux_proxy.observe.traffic_stats import TrafficStats
 from cmux_proxy.observe.worker_stats import BuildInfo, PortStats, ProcessStats, WorkerStats
-from cmux_proxy.relay.services import Context
+from cmux_proxy.relay.services import Services
 from cmux_proxy.relay.tunnel import Tunnel
 from cmux_proxy.server.connection_limits import descriptor_limits
 
@@ -31,7 +31,7 @@ _STARTED: Final = time.time()
 
 
 def take_snapshot(
-    context: Context,
+    services: Services,
     observer: Observer,
     max_connections: int = 0,
     clock: Callable[[], float] = time.time,
@@ -41,29 +41,31 @@ def take_snapshot(
     The list begins with the oldest tunnels, because a list of all connections takes long to make.
     `clock` gives seconds since 1970. It has to be called in the worker's event loop.
     """
-    return _Snapshot(context, observer, clock()).take(max_connections)
+    return _Snapshot(services, observer, clock()).take(max_connections)
 
 
 class _Snapshot:
     """What one snapshot reads: the connections at one moment, by the clocks that they use."""
 
-    def __init__(self, context: Context, observer: Observer, time: float) -> None:
-        self._context = context
+    def __init__(self, services: Services, observer: Observer, time: float) -> None:
+        self._services = services
         self._observer = observer
         self._time = time
         # The records' clock and the event loop's clock.
         self._now = observer.clock()
-        self._loop_now = context.ticker.now
-        # Lingering closes are clients of the context too, but their exchanges are over: neither the
-        # count nor the list of connections has them.
+        self._loop_now = services.ticker.now
+        # Not those of lingering closes, whose exchanges are over: neither the count nor the list of
+        # connections has them.
         self._clients = [
-            client for client in context.clients if isinstance(client, ClientConnection)
+            client for client in services.registry.clients if isinstance(client, Http1Connection)
         ]
-        self._tunnels = [tunnel for tunnel in context.tunnels if isinstance(tunnel, Tunnel)]
+        self._tunnels = [
+            tunnel for tunnel in services.registry.tunnels if isinstance(tunnel, Tunnel)
+        ]
 
     def take(self, max_connections: int) -> WorkerStats:
         """Return the values of the worker."""
-        context, tunnels = self._context, self._tunnels
+        services, tunnels = self._services, self._tunnels
         for tunnel in tunnels:
             tunnel.note_activity()
         under_way = self._under_way()
@@ -71,14 +73,14 @@ class _Snapshot:
         return WorkerStats(
             pid=os.getpid(),
             time=self._time,
-            is_draining=context.is_draining,
+            is_draining=services.registry.is_draining,
             build=BuildInfo(__version__, build_name(), _loop_name()),
             in_flight=len(under_way),
             clients=len(self._clients) + len(tunnels),
-            upstreams=len(context.pool) + upstreams + len(tunnels),
-            idle_upstreams=len(context.pool),
+            upstreams=len(services.pool) + upstreams + len(tunnels),
+            idle_upstreams=len(services.pool),
             tunnels=Counter(tunnel.record.kind for tunnel in tunnels if tunnel.record is not None),
-            outcomes={outcome.name.lower(): context.tally.count(outcome) for outcome in Outcome},
+            outcomes={outcome.name.lower(): services.tally.count(outcome) for outcome in Outcome},
             traffic=self._traffic(under_way),
             ports=self._ports(),
             recent=[
@@ -90,7 +92,7 @@ class _Snapshot:
         )
 
     def _under_way(self) -> list[Record]:
-        records = [client.under_way(self._now) for client in self._clients]
+        records = [client.record_in_progress() for client in self._clients]
         return [record for record in records if record is not None]
 
     def _traffic(self, under_way: list[Record]) -> TrafficStats:
@@ -118,9 +120,9 @@ class _Snapshot:
         ]
         return listed + [self._client(client) for client in self._clients[: count - len(listed)]]
 
-    def _client(self, client: ClientConnection) -> ConnectionFields:
+    def _client(self, client: Http1Connection) -> ConnectionFields:
         since = self._time - (self._loop_now - client.since)
-        record = client.under_way(self._now)
+        record = client.record_in_progress()
         if record is None:
             return {"state": "idle", "since": since, "client": client.address() or None}
         return connection_fields("request", since, record, self._now)

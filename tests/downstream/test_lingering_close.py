@@ -4,7 +4,8 @@ import errno
 
 import pytest
 
-from cmux_proxy.net.closing import LingeringClose, reset, send_end
+from cmux_proxy.downstream.lingering_close import LingeringClose
+from cmux_proxy.net.closing import reset, send_end
 from tests.helpers.fakes import FakeStream, World
 from tests.helpers.script import head
 
@@ -77,7 +78,7 @@ def test_it_closes_as_soon_as_the_client_has_ended() -> None:
     world.run()
     assert client.is_lost()
     assert not client.was_aborted()
-    assert not world.context.clients
+    assert not world.services.registry.lingering
 
 
 def test_it_reads_a_client_that_was_held() -> None:
@@ -100,7 +101,7 @@ def test_it_gives_up_on_a_client_that_neither_sends_nor_ends() -> None:
     world.walk(0.1)
     world.run()
     assert client.was_aborted()
-    assert not world.context.clients
+    assert not world.services.registry.lingering
 
 
 def test_a_client_that_sends_gets_more_time_but_not_for_ever() -> None:
@@ -115,7 +116,7 @@ def test_a_client_that_sends_gets_more_time_but_not_for_ever() -> None:
         assert walks < 20
     assert walks > 3
     world.run()
-    assert not world.context.clients
+    assert not world.services.registry.lingering
 
 
 @pytest.mark.parametrize("how", ["breaks", "abort"])
@@ -123,7 +124,7 @@ def test_it_is_forgotten_when_the_connection_is_lost(how: str) -> None:
     world = World()
     client = lingering(world)
     told: list[int] = []
-    world.context.on_change = lambda: told.append(len(world.context.clients))
+    world.services.registry.on_change = lambda: told.append(len(world.services.registry.lingering))
     getattr(client, how)()
     world.run()
     assert told == [0]
@@ -132,7 +133,7 @@ def test_it_is_forgotten_when_the_connection_is_lost(how: str) -> None:
 def test_a_close_of_the_proxy_drops_it() -> None:
     world = World()
     client = lingering(world)
-    [timed] = world.context.clients
+    [timed] = world.services.registry.lingering
     timed.drain()
     assert not client.is_over()
     timed.abort()

@@ -1,0 +1,72 @@
+"""What an exchange knows of its client's request, whatever protocol the client speaks.
+
+`downstream/http1_request.py` implements it for HTTP/1.
+"""
+
+from cmux_proxy.http1.body import Body
+from cmux_proxy.http1.head import ResponseHead
+from cmux_proxy.http1.serialize import Edits
+from cmux_proxy.routing.target import Target
+
+
+class ClientRequest:
+    """A request: its head, and the body bytes as they arrive.
+
+    `method` and `target` are those of the request line, `minor` is the client's HTTP/1 version.
+    `host` is the Host that the request means, None where it has none; `reserved` are the fields of
+    the proxy as (lower-case name, value). `mode` is one of `state.py`. `body` is None where the
+    request has none. `received` counts the bytes of the request.
+    """
+
+    __slots__ = (
+        "body",
+        "expects_continue",
+        "host",
+        "method",
+        "minor",
+        "mode",
+        "received",
+        "reserved",
+        "target",
+    )
+
+    method: bytes
+    target: bytes
+    minor: int
+    host: bytes | None
+    reserved: tuple[tuple[bytes, bytes], ...]
+    mode: int
+    body: Body | None
+    expects_continue: bool
+    received: int
+
+    def validate(self) -> bytes:
+        """Validate the head and the body bytes that came with it; raise BadMessage.
+
+        Return the bytes behind the request.
+        """
+        raise NotImplementedError
+
+    def is_complete(self) -> bool:
+        """Return whether its last byte has arrived."""
+        raise NotImplementedError
+
+    def encode_http1(self, target: Target, edits: Edits | None) -> bytes:
+        """Return the head and first body bytes for the upstream (RFC 9112)."""
+        raise NotImplementedError
+
+    def values(self, name: bytes) -> list[bytes]:
+        """Return the values of all field lines of that lower-case name."""
+        raise NotImplementedError
+
+    def forwarded_values(self, name: bytes) -> list[bytes]:
+        """Return those that are sent on: none of a field that Connection names."""
+        raise NotImplementedError
+
+    def allows_keep_alive(self) -> bool:
+        """Return whether the client's connection may carry another request after this one."""
+        raise NotImplementedError
+
+    def check_switch(self, response: ResponseHead) -> None:
+        """Raise BadMessage unless this 101 grants what the request asked for."""
+        raise NotImplementedError

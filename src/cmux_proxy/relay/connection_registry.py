@@ -1,0 +1,64 @@
+"""The connections of one worker: clients, lingering closes and tunnels, and how many may come.
+
+The server reads it to pace accepting and to drain. Does not know what any connection carries.
+"""
+
+from collections.abc import Callable
+
+from cmux_proxy.net.timers import NEVER, Ticker, Timed
+
+
+class ConnectionRegistry:
+    """Who is connected, whether the worker drains, and whether it has room for more clients."""
+
+    __slots__ = (
+        "clients",
+        "is_draining",
+        "is_full",
+        "is_refusing",
+        "lingering",
+        "max_clients",
+        "on_change",
+        "ticker",
+        "tunnels",
+    )
+
+    def __init__(self) -> None:
+        # Clients whose next request is served, or whose request is in progress.
+        self.clients: set[Timed] = set()
+        # Clients that have had their last response and may still be sending.
+        self.lingering: set[Timed] = set()
+        self.tunnels: set[Timed] = set()
+        # The next response on each connection is its last; a little later, requests get a 503.
+        self.is_draining = False
+        self.is_refusing = False
+        self.max_clients = NEVER
+        self.is_full = False
+        # The server sets it to pace accepting.
+        self.on_change: Callable[[], None] | None = None
+        # Set once the ticker exists, which walks the sets above.
+        self.ticker: Ticker | None = None
+
+    def __len__(self) -> int:
+        """Return how many connections of clients are open, lingering ones and tunnels included."""
+        return len(self.clients) + len(self.lingering) + len(self.tunnels)
+
+    def everyone(self) -> list[Timed]:
+        """Return all of them."""
+        return [*self.clients, *self.lingering, *self.tunnels]
+
+    def has_room(self, pending: int) -> bool:
+        """Return whether one more client may be accepted besides `pending` ones."""
+        count = len(self.clients) + len(self.lingering) + len(self.tunnels)
+        return count + pending < self.max_clients
+
+    def changed(self) -> None:
+        """Call `on_change` when room for clients ends or begins, and when no connection is left."""
+        count = len(self.clients) + len(self.lingering) + len(self.tunnels)
+        is_full = count >= self.max_clients
+        if self.on_change is not None and (is_full != self.is_full or not count):
+            self.is_full = is_full
+            if self.ticker is not None:
+                # While clients wait to be accepted, connections whose peer has left make room.
+                self.ticker.is_urgent = is_full
+            self.on_change()
