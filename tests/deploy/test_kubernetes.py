@@ -64,7 +64,7 @@ def built(name: str) -> list[Resource]:
     return kustomize(ROOT / name)
 
 
-def one(resources: list[Resource], kind: str, name: str) -> Any:
+def find_resource(resources: list[Resource], kind: str, name: str) -> Any:
     """Return the resource of this kind and name."""
     [match] = [
         resource
@@ -121,7 +121,7 @@ def test_kubernetes_schema_accepts_each_resource(name: str, version: str) -> Non
 
 def test_an_unknown_field_is_found() -> None:
     validator = module("kubernetes_validate")
-    resource = one(built("tier"), "Service", "cmux-proxy")
+    resource = find_resource(built("tier"), "Service", "cmux-proxy")
     wrong = {**resource, "spec": {**resource["spec"], "prots": []}}
     with pytest.raises(validator.ValidationError):
         validator.validate(wrong, OLDEST, strict=True)
@@ -148,15 +148,15 @@ def test_each_file_is_named_by_its_kustomization() -> None:
 
 def test_the_selectors_of_the_tier_match_its_pods() -> None:
     tier = built("tier")
-    deployment = one(tier, "Deployment", "cmux-proxy")
+    deployment = find_resource(tier, "Deployment", "cmux-proxy")
     of_pods = labels(deployment).items()
     assert deployment["spec"]["selector"]["matchLabels"].items() <= of_pods
-    assert one(tier, "Service", "cmux-proxy")["spec"]["selector"].items() <= of_pods
-    budget = one(tier, "PodDisruptionBudget", "cmux-proxy")
+    assert find_resource(tier, "Service", "cmux-proxy")["spec"]["selector"].items() <= of_pods
+    budget = find_resource(tier, "PodDisruptionBudget", "cmux-proxy")
     assert budget["spec"]["selector"]["matchLabels"].items() <= of_pods
     for spread in deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]:
         assert spread["labelSelector"]["matchLabels"].items() <= of_pods
-    scaler = one(tier, "HorizontalPodAutoscaler", "cmux-proxy")["spec"]
+    scaler = find_resource(tier, "HorizontalPodAutoscaler", "cmux-proxy")["spec"]
     assert scaler["scaleTargetRef"] == {
         "apiVersion": deployment["apiVersion"], "kind": "Deployment", "name": "cmux-proxy",
     }  # fmt: skip
@@ -175,7 +175,9 @@ def test_a_pod_has_time_to_drain() -> None:
 
 def test_the_autoscaler_uses_a_metric_that_has_a_request() -> None:
     [container] = proxies(built("tier"))
-    [metric] = one(built("tier"), "HorizontalPodAutoscaler", "cmux-proxy")["spec"]["metrics"]
+    [metric] = find_resource(built("tier"), "HorizontalPodAutoscaler", "cmux-proxy")["spec"][
+        "metrics"
+    ]
     assert metric["resource"]["name"] in container["resources"]["requests"]
 
 
@@ -183,8 +185,8 @@ def test_workspaces_are_names_of_the_headless_service() -> None:
     cluster = built("examples/cluster")
     [container] = proxies(cluster)
     template = host_template(settings(container)["CMUX_WORKSPACE_HOST"])
-    service = one(cluster, "Service", "sandboxes")
-    machines = one(cluster, "StatefulSet", "agent")
+    service = find_resource(cluster, "Service", "sandboxes")
+    machines = find_resource(cluster, "StatefulSet", "agent")
     assert template == f"{WORKSPACE}.sandboxes.agents.svc.cluster.local."
     assert service["spec"]["clusterIP"] == "None"
     assert machines["spec"]["serviceName"] == "sandboxes"
@@ -194,12 +196,12 @@ def test_workspaces_are_names_of_the_headless_service() -> None:
 
 def test_the_policies_connect_the_edge_the_tier_and_the_machines() -> None:
     cluster = built("examples/cluster")
-    tier = labels(one(cluster, "Deployment", "cmux-proxy")).items()
-    machines = labels(one(cluster, "StatefulSet", "agent")).items()
-    to_tier = one(cluster, "NetworkPolicy", "cmux-proxy")["spec"]
+    tier = labels(find_resource(cluster, "Deployment", "cmux-proxy")).items()
+    machines = labels(find_resource(cluster, "StatefulSet", "agent")).items()
+    to_tier = find_resource(cluster, "NetworkPolicy", "cmux-proxy")["spec"]
     assert to_tier["podSelector"]["matchLabels"].items() <= tier
     assert to_tier["egress"][0]["to"][0]["podSelector"]["matchLabels"].items() <= machines
-    to_machines = one(cluster, "NetworkPolicy", "sandboxes")["spec"]
+    to_machines = find_resource(cluster, "NetworkPolicy", "sandboxes")["spec"]
     assert to_machines["podSelector"]["matchLabels"].items() <= machines
     assert to_machines["ingress"][0]["from"][0]["podSelector"]["matchLabels"].items() <= tier
 
@@ -307,8 +309,8 @@ def test_only_labelled_workloads_get_a_sidecar(kind: str, tmp_path: Path) -> Non
         WORKLOADS.format(kind=kind, name="without", wanted="no"),
     ]
     resources = component_build(tmp_path, workloads, ["sidecar", "token"])
-    assert proxies([one(resources, kind, "without")]) == []
-    changed = one(resources, kind, "with")
+    assert proxies([find_resource(resources, kind, "without")]) == []
+    changed = find_resource(resources, kind, "with")
     [sidecar] = proxies([changed])
     assert sidecar["restartPolicy"] == "Always"
     assert [entry["name"] for entry in changed["spec"]["template"]["spec"]["containers"]] == [

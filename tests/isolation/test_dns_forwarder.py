@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from cmux_proxy.isolation import dns_forwarder
 from cmux_proxy.isolation.dns_forwarder import (
     DnsForwarder,
     read_loopback_nameservers,
@@ -113,13 +112,12 @@ def test_a_missing_nameserver_only_loses_queries(on: Forwarding) -> None:
         on.run_once()
 
 
-def test_nothing_is_forwarded_where_the_address_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_forwarded_where_the_address_is_in_use() -> None:
     with bound() as taken, selectors.DefaultSelector() as selector:
-        monkeypatch.setattr(dns_forwarder, "_PORT", taken.getsockname()[1])
-        monkeypatch.setattr(dns_forwarder, "read_loopback_nameservers", lambda: ["127.0.0.1"])
-        start_dns_forwarders(selector)
+        port = taken.getsockname()[1]
+        start_dns_forwarders(selector, ["127.0.0.1"], port)
         assert len(selector.get_map()) == 0
         taken.close()
-        start_dns_forwarders(selector)
+        start_dns_forwarders(selector, ["127.0.0.1"], port)
         (key,) = selector.get_map().values()
         key.fileobj.close()  # type: ignore[union-attr]

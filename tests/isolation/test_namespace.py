@@ -60,6 +60,7 @@ def test_an_error_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EPERM, "")
 
+    # Private, because a process with privileges is not refused.
     monkeypatch.setattr(namespace, "_call", refuse)
     says = r"no network namespace can be created: Operation not permitted; run it as root, or allow"
     with pytest.raises(IsolationError, match=says):

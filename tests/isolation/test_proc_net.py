@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cmux_proxy.isolation import proc_net
 from cmux_proxy.isolation.proc_net import (
+    MAX_OTHER_SOCKETS,
     ListeningSocket,
     read_listening_ports,
     read_listening_sockets,
@@ -17,23 +17,27 @@ from cmux_proxy.isolation.proc_net import (
 from tests.helpers.workspaces import serving
 
 TITLES = "  sl  local_address rem_address   st\n"
-REST = "00000000:00000000 00:00000000 00000000 0 0"
+OTHER_COLUMNS = "00000000:00000000 00:00000000 00000000 0 0"
 
 
 def row(address: str, state: str = "0A", inode: int = 7) -> str:
-    return f"   0: {address} 00000000:0000 {state} {REST} {inode} 1\n"
+    return f"   0: {address} 00000000:0000 {state} {OTHER_COLUMNS} {inode} 1\n"
 
 
 @pytest.fixture
-def tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tables(tmp_path: Path) -> Path:
     """Return the folder from which the kernel's tables are read."""
     if sys.byteorder != "little":
         pytest.skip("the addresses below are those of little-endian machines")
-    monkeypatch.setattr(proc_net, "_PROC", str(tmp_path))
     folder = tmp_path / "self" / "net"
     folder.mkdir(parents=True)
     (folder / "tcp").write_text(TITLES)
     return folder
+
+
+def proc_of(tables: Path) -> str:
+    """Return the path of procfs for the tables in PROC/self/net."""
+    return str(tables.parent.parent)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "127.18.1.2", "::1", "::"])
@@ -73,22 +77,19 @@ def test_ipv6_may_be_missing(tables: Path) -> None:
         + row("0100007F:1F90", "01")
         + row("0200007F:0BB8", inode=9)
     )
-    assert read_listening_sockets() == [
+    assert read_listening_sockets(proc=proc_of(tables)) == [
         (3000, "127.0.0.1", 7),
         (22, "0.0.0.0", 8),
         (3000, "127.0.0.2", 9),
     ]
-    assert read_listening_ports() == [22, 3000]
+    assert read_listening_ports(proc_of(tables)) == [22, 3000]
 
 
-def test_reading_stops_after_many_connections(
-    tables: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(proc_net, "_MAX_OTHER_SOCKETS", 2)
+def test_reading_stops_after_many_connections(tables: Path) -> None:
     other = row("0100007F:1F90", "01")
     first, second, third = (row(f"0100007F:000{port}") for port in (1, 2, 3))
-    (tables / "tcp").write_text(TITLES + first + other * 2 + second + other + third)
-    assert read_listening_ports() == [1, 2]
+    (tables / "tcp").write_text(TITLES + first + other * MAX_OTHER_SOCKETS + second + other + third)
+    assert read_listening_ports(proc_of(tables)) == [1, 2]
 
 
 def test_a_namespace_is_read_through_a_process_in_it(

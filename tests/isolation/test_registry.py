@@ -100,18 +100,17 @@ def test_a_full_backlog_differs_from_a_missing_holder(registry: Path) -> None:
 
 
 def test_only_one_process_has_the_lock(registry: Path) -> None:
-    with Registry.open() as one, Registry.open() as other:
-        with one.lock():
-            assert not other.try_lock()
-        assert other.try_lock()
-        third = Registry.open()
-        assert not third.try_lock()
-        other.close()
-        assert third.try_lock()
-        third.close()
-        with one.lock():
-            # `with` closes it once more otherwise.
-            other._descriptor = os.dup(one._descriptor)
+    with Registry.open() as first:
+        second = Registry.open()
+        with first.lock():
+            assert not second.try_lock()
+        assert second.try_lock()
+        with Registry.open() as third:
+            assert not third.try_lock()
+            second.close()
+            assert third.try_lock()
+        with first.lock():
+            pass
 
 
 def test_the_socket_in_the_directory_is_a_socket(registry: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from cmux_proxy.machine import processes
 from cmux_proxy.machine.processes import find_socket_owners, format_command, read_command
 
 SLEEPS = "import time; print(flush=True); time.sleep(60)"
@@ -37,21 +36,19 @@ def test_the_owner_is_the_process_with_the_lowest_id() -> None:
 
 
 def test_processes_that_this_user_may_not_inspect_are_skipped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(processes, "_PROC", str(tmp_path))
     for pid in (2, *range(40, 8, -1)):
         (tmp_path / str(pid) / "fd").mkdir(parents=True)
         (tmp_path / str(pid) / "fd" / "3").symlink_to("socket:[7]")
     (tmp_path / "1").mkdir()  # its folder cannot be listed
     (tmp_path / "net").mkdir()
     (tmp_path / "2" / "fd" / "3").unlink()
-    assert find_socket_owners([7]) == {7: 9}
+    assert find_socket_owners([7], str(tmp_path)) == {7: 9}
 
 
-def test_no_process_is_inspected_for_no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_PROC", "/nowhere")
-    assert find_socket_owners([]) == {}
+def test_no_sockets_have_no_owners_even_without_procfs() -> None:
+    assert find_socket_owners([], "/nowhere") == {}
 
 
 def test_a_command_line_has_no_control_characters() -> None:

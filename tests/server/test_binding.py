@@ -239,6 +239,7 @@ def count_accepted(sock: socket.socket) -> int:
 def test_workers_share_one_socket_where_the_system_does_not_balance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Private, because it is a property of the operating system.
     monkeypatch.setattr(binding, "_BALANCES_REUSEPORT", False)
     groups = bind_workers(3)
     with closing(groups):

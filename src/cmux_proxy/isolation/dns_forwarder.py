@@ -8,6 +8,7 @@ nearly all resolvers use. Does not parse DNS messages.
 import ipaddress
 import selectors
 import socket
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -19,13 +20,15 @@ _MAX_DATAGRAM_SIZE: Final = 65535
 _MAX_CLIENTS: Final = 64
 
 
-def start_dns_forwarders(selector: selectors.BaseSelector) -> None:
-    """Forward for each nameserver on a loopback address; registers a callback for each socket."""
-    for nameserver in read_loopback_nameservers():
+def start_dns_forwarders(
+    selector: selectors.BaseSelector, nameservers: Sequence[str], port: int = _PORT
+) -> None:
+    """Listen at the addresses of these nameservers, and register the sockets' callbacks."""
+    for nameserver in nameservers:
         family = socket.AF_INET6 if ":" in nameserver else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            sock.bind((nameserver, _PORT))
+            sock.bind((nameserver, port))
         except OSError:
             sock.close()
         else:

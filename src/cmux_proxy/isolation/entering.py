@@ -14,11 +14,22 @@ from cmux_proxy.isolation.errors import IsolationError
 from cmux_proxy.isolation.messages import escape_unprintable, receive, send
 from cmux_proxy.isolation.namespace import enter, net_namespace_id, require_linux
 from cmux_proxy.isolation.registry import Registry
-from cmux_proxy.isolation.status import read_statuses
+from cmux_proxy.isolation.status import RESPONSE_TIMEOUT, read_statuses
 
-_HOLDER_MODULE: Final = "cmux_proxy.isolation.holder"
-# Seconds. A new holder first creates a namespace and starts the outbound network.
-_RESPONSE_TIMEOUT: Final = 30.0
+
+class HolderOptions(NamedTuple):
+    """The module that a holder runs, and how many seconds it may take.
+
+    A new holder first creates a namespace and starts the outbound network, so `join_timeout` is
+    longer than `status_timeout`.
+    """
+
+    module: str = "cmux_proxy.isolation.holder"
+    join_timeout: float = 30.0
+    status_timeout: float = RESPONSE_TIMEOUT
+
+
+_DEFAULT_OPTIONS: Final = HolderOptions()
 
 
 class EnterResult(NamedTuple):
@@ -33,7 +44,9 @@ class EnterResult(NamedTuple):
     has_started_outbound: bool
 
 
-def enter_workspace(name: str, address: str, with_outbound: bool) -> EnterResult:
+def enter_workspace(
+    name: str, address: str, with_outbound: bool, options: HolderOptions = _DEFAULT_OPTIONS
+) -> EnterResult:
     """Move this process, which must have one thread, into the namespace of a workspace.
 
     Raises IsolationError.
@@ -41,9 +54,9 @@ def enter_workspace(name: str, address: str, with_outbound: bool) -> EnterResult
     require_linux()
     try:
         with Registry.open() as registry:
-            _refuse_nesting(registry, address)
+            _refuse_nesting(registry, address, options.status_timeout)
             with registry.lock():
-                return _enter(registry, name, address, with_outbound)
+                return _enter(registry, name, address, with_outbound, options)
     except TimeoutError:
         raise IsolationError(f"the namespace holder of {address} does not answer") from None
     except (EOFError, ConnectionError):
@@ -52,23 +65,25 @@ def enter_workspace(name: str, address: str, with_outbound: bool) -> EnterResult
         raise IsolationError(f"the workspace cannot be entered: {error}") from None
 
 
-def _refuse_nesting(registry: Registry, address: str) -> None:
+def _refuse_nesting(registry: Registry, address: str, timeout: float) -> None:
     current = net_namespace_id()
-    for status in read_statuses(registry):
+    for status in read_statuses(registry, timeout):
         if status.namespace == current and status.address != address:
             text = f"this is inside the workspace of {status.address}; workspaces do not nest"
             raise IsolationError(text)
 
 
-def _enter(registry: Registry, name: str, address: str, with_outbound: bool) -> EnterResult:
-    channel = registry.connect(address, _RESPONSE_TIMEOUT)
+def _enter(
+    registry: Registry, name: str, address: str, with_outbound: bool, options: HolderOptions
+) -> EnterResult:
+    channel = registry.connect(address, options.join_timeout)
     if channel is not None:
         _join(channel, name)
         return EnterResult(None, False)
     problem = outbound.find_outbound_problem() if with_outbound else None
-    launcher = _start_holder(registry, address, with_outbound and problem is None)
+    launcher = _start_holder(registry, address, options.module, with_outbound and problem is None)
     try:
-        channel = registry.connect(address, _RESPONSE_TIMEOUT)
+        channel = registry.connect(address, options.join_timeout)
         if channel is None:
             raise EOFError
         startup_problem = _join(channel, name)
@@ -80,13 +95,13 @@ def _enter(registry: Registry, name: str, address: str, with_outbound: bool) -> 
 
 
 def _start_holder(
-    registry: Registry, address: str, with_outbound: bool
+    registry: Registry, address: str, module: str, with_outbound: bool
 ) -> "subprocess.Popen[bytes]":
     """Start a holder as a program of its own, which inherits nothing except its socket."""
     with registry.listen(address) as listener:
         mode = "outbound" if with_outbound else "loopback"
         return subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-m", _HOLDER_MODULE, address, str(listener.fileno()), mode],
+            [sys.executable, "-P", "-m", module, address, str(listener.fileno()), mode],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from cmux_proxy.isolation import namespace, outbound
-from cmux_proxy.isolation.dns_forwarder import start_dns_forwarders
+from cmux_proxy.isolation.dns_forwarder import read_loopback_nameservers, start_dns_forwarders
 from cmux_proxy.isolation.errors import IsolationError
 from cmux_proxy.isolation.messages import Message, receive, send
 from cmux_proxy.isolation.proc_net import read_listening_ports
@@ -138,7 +138,7 @@ def hold_namespace(
         if network is not None:
             holder.outbound_problem = network.request_start()
             if holder.outbound_problem is None:
-                start_dns_forwarders(holder.selector)
+                start_dns_forwarders(holder.selector, read_loopback_nameservers())
     except IsolationError as error:
         holder.failure = str(error)
     holder.serve()

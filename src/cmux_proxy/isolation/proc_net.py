@@ -17,7 +17,7 @@ _INODE_COLUMN: Final = 9
 _MAPPED_IPV4: Final = "::ffff:"
 # Linux lists listening sockets before all others, of which there may be very many. Emulations of
 # Linux may mix them, so reading goes on for this number of other sockets.
-_MAX_OTHER_SOCKETS: Final = 1000
+MAX_OTHER_SOCKETS: Final = 1000
 
 
 class ListeningSocket(NamedTuple):
@@ -28,12 +28,12 @@ class ListeningSocket(NamedTuple):
     inode: int
 
 
-def read_listening_sockets(pid: int | None = None) -> list[ListeningSocket]:
+def read_listening_sockets(pid: int | None = None, proc: str = _PROC) -> list[ListeningSocket]:
     """Return the listening sockets of a process's namespace, by default of this one's.
 
-    Raises OSError where there is no such process, or no /proc.
+    `proc` is where procfs is mounted. Raises OSError where there is no such process, or no procfs.
     """
-    folder = f"{_PROC}/{'self' if pid is None else pid}/net"
+    folder = f"{proc}/{'self' if pid is None else pid}/net"
     sockets: list[ListeningSocket] = []
     for family, name in _TABLES:
         try:
@@ -47,9 +47,9 @@ def read_listening_sockets(pid: int | None = None) -> list[ListeningSocket]:
     return sockets
 
 
-def read_listening_ports() -> list[int]:
+def read_listening_ports(proc: str = _PROC) -> list[int]:
     """Return the listening ports of this process's namespace, sorted and without duplicates."""
-    return sorted({sock.port for sock in read_listening_sockets()})
+    return sorted({sock.port for sock in read_listening_sockets(proc=proc)})
 
 
 def unmap_ipv4(address: str) -> str:
@@ -71,7 +71,7 @@ def _parse_table(family: socket.AddressFamily, lines: Iterator[str]) -> Iterator
             yield ListeningSocket(int(port, 16), address, int(row[_INODE_COLUMN]))
         else:
             others += 1
-            if others > _MAX_OTHER_SOCKETS:
+            if others > MAX_OTHER_SOCKETS:
                 return
 
 

@@ -7,7 +7,7 @@ from cmux_proxy.isolation.messages import escape_unprintable, receive, send
 from cmux_proxy.isolation.registry import Registry
 
 # Seconds; the list leaves out a holder that does not answer in time, because it may be suspended.
-_RESPONSE_TIMEOUT: Final = 2.0
+RESPONSE_TIMEOUT: Final = 2.0
 # No workspace has a longer name.
 _MAX_NAME_LENGTH: Final = 255
 
@@ -28,15 +28,18 @@ class WorkspaceStatus(NamedTuple):
     namespace: int
 
 
-def read_statuses(registry: Registry) -> list[WorkspaceStatus]:
-    """Return the status of each current workspace, sorted by address."""
-    statuses = [_read_status(registry, address) for address in registry.addresses()]
+def read_statuses(registry: Registry, timeout: float = RESPONSE_TIMEOUT) -> list[WorkspaceStatus]:
+    """Return the status of each current workspace, sorted by address.
+
+    `timeout` is in seconds, for each holder.
+    """
+    statuses = [_read_status(registry, address, timeout) for address in registry.addresses()]
     return [status for status in statuses if status is not None]
 
 
-def _read_status(registry: Registry, address: str) -> WorkspaceStatus | None:
+def _read_status(registry: Registry, address: str, timeout: float) -> WorkspaceStatus | None:
     try:
-        channel = registry.connect(address, _RESPONSE_TIMEOUT)
+        channel = registry.connect(address, timeout)
         if channel is None:
             return None
         with channel:

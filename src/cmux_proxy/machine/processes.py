@@ -10,15 +10,16 @@ from typing import Final
 _PROC: Final = "/proc"
 
 
-def find_socket_owners(inodes: Collection[int]) -> dict[int, int]:
+def find_socket_owners(inodes: Collection[int], proc: str = _PROC) -> dict[int, int]:
     """Return a process id for each of these sockets whose process is visible.
 
-    Where several processes have a socket open, the lowest id counts.
+    Where several processes have a socket open, the lowest id counts. `proc` is where procfs is
+    mounted.
     """
     remaining = {f"socket:[{inode}]": inode for inode in inodes}
     owners: dict[int, int] = {}
-    for pid in _list_pids() if remaining else ():
-        for file in _read_open_files(pid):
+    for pid in _list_pids(proc) if remaining else ():
+        for file in _read_open_files(f"{proc}/{pid}/fd"):
             if file in remaining:
                 owners[remaining.pop(file)] = pid
         if not remaining:
@@ -46,16 +47,15 @@ def format_command(command: bytes) -> str | None:
     return "".join(char if char.isprintable() else "?" for char in text) or None
 
 
-def _list_pids() -> list[int]:
+def _list_pids(proc: str) -> list[int]:
     try:
-        return sorted(int(name) for name in os.listdir(_PROC) if name.isdecimal())
+        return sorted(int(name) for name in os.listdir(proc) if name.isdecimal())
     except OSError:
         return []
 
 
-def _read_open_files(pid: int) -> Iterator[str]:
+def _read_open_files(folder: str) -> Iterator[str]:
     """Yield the link targets of a process's descriptors; nothing where they are not visible."""
-    folder = f"{_PROC}/{pid}/fd"
     try:
         for name in os.listdir(folder):
             try:

@@ -99,10 +99,10 @@ def reserved_for_admin(workers: int) -> int:
 def raise_descriptor_limit() -> None:
     """Raise the soft limit on descriptors towards the hard limit, as far as possible."""
     soft, hard = descriptor_limits()
-    wanted = _RAISED_LIMIT if hard == resource.RLIM_INFINITY else min(hard, _RAISED_LIMIT)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
+    target = _RAISED_LIMIT if hard == resource.RLIM_INFINITY else min(hard, _RAISED_LIMIT)
+    if soft != resource.RLIM_INFINITY and soft < target:
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
         except (OSError, ValueError):
             # macOS enforces a lower limit that it does not report; the current one stays.
             return

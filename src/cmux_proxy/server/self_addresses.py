@@ -1,6 +1,6 @@
 """Whether an address is one of the proxy's own listeners: a request to itself would loop forever.
 
-Does not know requests; `upstream` asks before it connects.
+Does not know requests. `upstream` checks addresses before it connects.
 """
 
 import contextlib
