@@ -1,4 +1,4 @@
-"""A connection that is held from reading for several reasons."""
+"""A connection whose reading is paused for several reasons."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from tests.helpers.fakes import FakeStream, World
 REASONS = [PEER_FULL, PIPELINE_FULL, ENDED]
 
 
-def paced() -> tuple[FlowControlledConnection, FakeStream]:
+def flow_controlled() -> tuple[FlowControlledConnection, FakeStream]:
     """Return a connection that is read."""
     connection = FlowControlledConnection()
     transport = FakeStream(World(), "any")
@@ -20,7 +20,7 @@ def paced() -> tuple[FlowControlledConnection, FakeStream]:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(REASONS)), ids=str)
 def test_it_is_read_again_when_the_last_reason_is_gone(order: tuple[int, ...]) -> None:
-    connection, transport = paced()
+    connection, transport = flow_controlled()
     for reason in REASONS:
         connection.hold_reading(reason)
         assert not transport.is_reading()
@@ -32,7 +32,7 @@ def test_it_is_read_again_when_the_last_reason_is_gone(order: tuple[int, ...]) -
 
 
 def test_the_same_reason_counts_once() -> None:
-    connection, transport = paced()
+    connection, transport = flow_controlled()
     connection.hold_reading(PEER_FULL)
     connection.hold_reading(PEER_FULL)
     connection.release_reading(PEER_FULL)
@@ -40,7 +40,7 @@ def test_the_same_reason_counts_once() -> None:
 
 
 def test_releasing_what_is_not_held_changes_nothing() -> None:
-    connection, transport = paced()
+    connection, transport = flow_controlled()
     connection.release_reading(PEER_FULL)
     assert transport.is_reading()
     connection.hold_reading(PEER_FULL)
@@ -49,11 +49,11 @@ def test_releasing_what_is_not_held_changes_nothing() -> None:
 
 
 def test_a_transport_that_is_closing_is_left_alone() -> None:
-    connection, transport = paced()
+    connection, transport = flow_controlled()
     transport.close()
     connection.hold_reading(PEER_FULL)
     assert transport.is_reading()
-    connection, transport = paced()
+    connection, transport = flow_controlled()
     connection.hold_reading(PEER_FULL)
     transport.close()
     connection.release_reading(PEER_FULL)
@@ -61,6 +61,6 @@ def test_a_transport_that_is_closing_is_left_alone() -> None:
 
 
 def test_a_new_connection_is_read_and_written() -> None:
-    connection, transport = paced()
+    connection, transport = flow_controlled()
     assert transport.is_reading()
     assert connection.is_write_paused is False

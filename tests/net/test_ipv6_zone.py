@@ -1,18 +1,18 @@
-"""Zones of IPv6 addresses, as texts and as sockets have them."""
+"""Zones of IPv6 addresses, as texts and in addresses of sockets."""
 
 import errno
 import socket
 
 import pytest
 
-from cmux_proxy.net.ipv6_zone import from_sockaddr, index_of, to_sockaddr
+from cmux_proxy.net.ipv6_zone import from_sockaddr, interface_index, to_sockaddr
 
 LOOPBACK = socket.if_indextoname(socket.if_nametoindex("lo"))
 INDEX = socket.if_nametoindex(LOOPBACK)
 
 
 @pytest.mark.parametrize(
-    ("host", "place"),
+    ("host", "address"),
     [
         ("127.0.0.1", ("127.0.0.1", 80)),
         ("::1", ("::1", 80)),
@@ -21,19 +21,19 @@ INDEX = socket.if_nametoindex(LOOPBACK)
         ("fe80::1%4000000", ("fe80::1", 80, 0, 4_000_000)),
     ],
 )
-def test_a_socket_gets_the_zone_as_a_number(host: str, place: tuple[object, ...]) -> None:
-    assert to_sockaddr(host, 80) == place
+def test_a_socket_gets_the_zone_as_a_number(host: str, address: tuple[object, ...]) -> None:
+    assert to_sockaddr(host, 80) == address
 
 
 @pytest.mark.parametrize("zone", ["no-such", "\u0661", "-1"])
 def test_an_interface_that_is_not_there_is_an_error(zone: str) -> None:
     with pytest.raises(OSError, match="No such device") as caught:
-        index_of(zone)
+        interface_index(zone)
     assert caught.value.errno == errno.ENODEV
 
 
 @pytest.mark.parametrize(
-    ("name", "host"),
+    ("address", "host"),
     [
         (("127.0.0.1", 80), "127.0.0.1"),
         (("::1", 80, 0, 0), "::1"),
@@ -42,5 +42,5 @@ def test_an_interface_that_is_not_there_is_an_error(zone: str) -> None:
         (("fe80::1", 80, 0, 4_000_000), "fe80::1%4000000"),
     ],
 )
-def test_the_name_of_a_socket_has_it_as_a_name(name: tuple[object, ...], host: str) -> None:
-    assert from_sockaddr(name) == host
+def test_an_interface_number_becomes_a_name(address: tuple[object, ...], host: str) -> None:
+    assert from_sockaddr(address) == host

@@ -36,22 +36,22 @@ def congestion_control(sock: socket.socket) -> bytes:
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone lets a program choose")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a program choose")
 @pytest.mark.parametrize(
     ("host", "is_loopback"),
     [("127.0.0.1", True), ("127.9.8.7", True), ("::1", True), ("0.0.0.0", False), ("::", False),
      ("192.0.2.1", False), ("12.7.0.1", False), ("2001:db8::1", False)],
 )  # fmt: skip
-def test_only_the_loopback_goes_without_pacing(host: str, is_loopback: bool) -> None:
+def test_only_the_loopback_is_without_pacing(host: str, is_loopback: bool) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
         default = congestion_control(sock)
         tune(sock, host)
         assert congestion_control(sock) == (b"reno" if is_loopback else default)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone lets a program choose")
-def test_a_kernel_without_it_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket_options, "_SIMPLEST", b"no-such-control")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a program choose")
+def test_a_kernel_without_it_keeps_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket_options, "_RENO", b"no-such-control")
     with socket.socket() as sock:
         default = congestion_control(sock)
         tune(sock, "127.0.0.1")

@@ -47,10 +47,13 @@ class Stubs:
         def stub(_accepted: object, _sock: object, _bursts: bool) -> Stub:
             return Stub(self.calls, self.failures)
 
-        monkeypatch.setattr(module, "acceptor", stub)
+        monkeypatch.setattr(module, "make_acceptor", stub)
         self.sockets = [socket.socket(), socket.socket()]
         self.listener = Listener(
-            accepted_connections(asyncio.Protocol), self.sockets, True, retry_delay=0.0
+            accepted_connections(asyncio.Protocol),
+            self.sockets,
+            True,
+            retry_delay=0.0,
         )
 
     def __enter__(self) -> Self:

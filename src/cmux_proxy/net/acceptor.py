@@ -1,48 +1,49 @@
-"""Accepts connections from one bound socket; can stop and go on while the kernel keeps its queue.
+"""Accepts connections from one listening socket; can stop and resume while the backlog fills.
 
-Two ways with one interface. uvloop accepts in C, and takes all that wait in one go. Where that may
-be too many, the socket is read here, a few connections at a time; always so for Unix sockets, and
-with asyncio, whose own server asks nobody either, and logs a line for each connection once
-descriptors have run out.
+Two implementations with one interface. uvloop accepts in C, and takes all connections of the
+backlog at once. Where that may be too many, the socket is read here, a few connections at a time.
+Unix sockets are always read here, and so are all sockets with asyncio: its own server takes all of
+them too, and logs a line for each connection once no file descriptor is left.
 """
 
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
-from cmux_proxy.net.asyncio_backend import is_asyncio
+from cmux_proxy.net.asyncio_backend import asyncio_loop, is_asyncio
 from cmux_proxy.net.socket_options import LISTEN_BACKLOG
+from cmux_proxy.net.stream import FirstOwner, Handle, Loop
 
-_AT_ONCE: Final = 8
-_RETRY_AFTER: Final = 1.0
+_MAX_AT_ONCE: Final = 8
+# Seconds until accepting is tried again after no descriptor or no memory was left.
+_RETRY_DELAY: Final = 1.0
 
-Factory = Callable[[], asyncio.BaseProtocol]
-# Is there room for one more client, when so many that were accepted are not counted yet?
+# A protocol of asyncio serves as well as an owner of ours.
+Factory = Callable[[], FirstOwner | asyncio.BaseProtocol]
+# Whether there is room for one more client on top of those that are accepted, but not counted yet.
 HasRoom = Callable[[int], bool]
 
 
 class Acceptor(Protocol):
-    """Accepts while it is on; all methods are idempotent."""
+    """Accepts between start and stop; all methods are idempotent."""
 
     async def start(self) -> None:
-        """Accept from now on; raise OSError when the system does not allow it."""
+        """Accept from now on; raise OSError where the system does not allow it."""
 
     def stop(self) -> None:
-        """Leave new connections in the kernel's queue."""
+        """Leave new connections in the backlog."""
 
     def finish(self) -> None:
-        """Stop, but accept what is in the kernel's queue by now."""
+        """Stop, but accept the connections that are in the backlog now."""
 
 
 class AcceptedConnections:
-    """What the acceptors of one proxy share: what comes out, and those that are on their way."""
+    """Makes owners for the connections of all acceptors of one proxy."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, factory: Factory, has_room: HasRoom
-    ) -> None:
-        self.loop = loop
-        self.factory = factory
+    def __init__(self, loop: Loop, factory: Factory, has_room: HasRoom) -> None:
+        self.loop = asyncio_loop(loop)
+        self.factory = cast(Callable[[], asyncio.BaseProtocol], factory)
         self._has_room = has_room
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -50,7 +51,7 @@ class AcceptedConnections:
         """Return whether one more may be accepted."""
         return self._has_room(len(self._tasks))
 
-    def take(self, connection: socket.socket) -> None:
+    def add(self, connection: socket.socket) -> None:
         """Make a client of an accepted connection."""
         connection.setblocking(False)
         task = self.loop.create_task(self.loop.connect_accepted_socket(self.factory, connection))
@@ -58,72 +59,83 @@ class AcceptedConnections:
         task.add_done_callback(self._tasks.discard)
 
 
-def acceptor(arrivals: AcceptedConnections, sock: socket.socket, bursts: bool) -> Acceptor:
-    """Return what suits the event loop, and whether bursts may be taken; does not own `sock`."""
+def make_acceptor(
+    accepted: AcceptedConnections, sock: socket.socket, accepts_bursts: bool
+) -> Acceptor:
+    """Return the acceptor that suits the event loop and the socket, which it does not own.
+
+    With `accepts_bursts` there is room for all connections of a backlog.
+    """
     is_tcp = sock.family != socket.AF_UNIX
-    if is_asyncio(arrivals.loop) or not (bursts and is_tcp):
-        return ReaderAcceptor(arrivals, sock)
-    return ServerAcceptor(arrivals, sock)
+    if is_asyncio(accepted.loop) or not (accepts_bursts and is_tcp):
+        return ReaderAcceptor(accepted, sock)
+    return ServerAcceptor(accepted, sock)
 
 
 class ServerAcceptor:
     """Accepts with the loop's own server."""
 
-    def __init__(self, arrivals: AcceptedConnections, sock: socket.socket) -> None:
-        self._arrivals = arrivals
+    def __init__(self, accepted: AcceptedConnections, sock: socket.socket) -> None:
+        self._accepted = accepted
         self._sock = sock
         self._server: asyncio.AbstractServer | None = None
-        self._is_wanted = False
-        self._rest = ReaderAcceptor(arrivals, sock)
+        self._is_on = False
+        self._reader = ReaderAcceptor(accepted, sock)
 
     async def start(self) -> None:
         """Accept from now on."""
-        if self._is_wanted:
+        if self._is_on:
             return
-        self._is_wanted = True
+        self._is_on = True
         try:
-            # The server gets a duplicate, so that the queue outlives it.
+            # The server gets a duplicate, so that the backlog outlives it.
             server = await self._serve(self._sock.dup())
         except OSError:
-            self._is_wanted = False
+            self._is_on = False
             raise
-        if self._is_wanted and self._server is None:
+        if self._is_on and self._server is None:
             self._server = server
         else:
             server.close()
 
     async def _serve(self, sock: socket.socket) -> asyncio.AbstractServer:
         try:
-            loop = self._arrivals.loop
+            loop = self._accepted.loop
             return await loop.create_server(
-                self._arrivals.factory, sock=sock, backlog=LISTEN_BACKLOG
+                self._accepted.factory, sock=sock, backlog=LISTEN_BACKLOG
             )
         except OSError:
             sock.close()
             raise
 
     def stop(self) -> None:
-        """Leave new connections in the kernel's queue."""
-        self._is_wanted = False
+        """Leave new connections in the backlog."""
+        self._is_on = False
         if self._server is not None:
             self._server.close()
             self._server = None
 
     def finish(self) -> None:
-        """Stop, but accept what is in the kernel's queue by now."""
+        """Stop, but accept the connections that are in the backlog now."""
         self.stop()
-        self._rest.finish()
+        self._reader.finish()
 
 
 class ReaderAcceptor:
-    """Accepts whenever the socket can be read."""
+    """Accepts a few connections each time the socket can be read."""
 
-    def __init__(self, arrivals: AcceptedConnections, sock: socket.socket) -> None:
-        self._arrivals = arrivals
-        self._loop = arrivals.loop
+    def __init__(
+        self,
+        accepted: AcceptedConnections,
+        sock: socket.socket,
+        retry_delay: float = _RETRY_DELAY,
+    ) -> None:
+        self._accepted = accepted
+        self._loop = accepted.loop
         self._sock = sock
+        self._retry_delay = retry_delay
         self._is_on = False
-        self._retry: asyncio.TimerHandle | None = None
+        self._retry: Handle | None = None
 
     async def start(self) -> None:
         """Accept from now on."""
@@ -135,7 +147,7 @@ class ReaderAcceptor:
             self._loop.add_reader(self._sock, self._accept)
 
     def stop(self) -> None:
-        """Leave new connections in the kernel's queue."""
+        """Leave new connections in the backlog."""
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -144,29 +156,29 @@ class ReaderAcceptor:
             self._loop.remove_reader(self._sock)
 
     def finish(self) -> None:
-        """Stop, but accept what is in the kernel's queue by now."""
+        """Stop, but accept the connections that are in the backlog now."""
         self.stop()
         try:
             while True:
-                self._accept_one()
+                self._accept_next()
         except OSError:
             return
 
     def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
-            if not self._arrivals.has_room():
-                # Who is on the way will be counted in a moment, and that stops this.
+        for _ in range(_MAX_AT_ONCE):
+            if not self._accepted.has_room():
+                # The accepted connections will be counted in a moment, which stops this acceptor.
                 return
             try:
-                self._accept_one()
+                self._accept_next()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:
-                # No descriptors or no memory: the queue can wait, spinning would not help.
+                # No descriptors or no memory: the backlog can wait, spinning would not help.
                 self.stop()
-                self._retry = self._loop.call_later(_RETRY_AFTER, self._watch)
+                self._retry = self._loop.call_later(self._retry_delay, self._watch)
                 return
 
-    def _accept_one(self) -> None:
+    def _accept_next(self) -> None:
         connection, _address = self._sock.accept()
-        self._arrivals.take(connection)
+        self._accepted.add(connection)

@@ -5,7 +5,7 @@ from cmux_proxy.net.stream import Stream
 
 
 def reset(stream: Stream) -> None:
-    """Close at once with a TCP reset, so that the peer cannot take it for an orderly end."""
+    """Close at once with a TCP reset, so that the peer does not see an orderly end."""
     sock = stream.get_extra_info("socket")
     if sock is not None and not stream.is_closing():
         reset_on_close(sock)
@@ -13,9 +13,9 @@ def reset(stream: Stream) -> None:
 
 
 def send_end(stream: Stream) -> bool:
-    """End our half of the connection, behind what is still to be sent.
+    """End our half of the connection after everything that waits has been sent.
 
-    Return False where it turns out that the peer has reset it, and drop the connection then.
+    Return False and drop the connection where the peer has already reset it.
     """
     try:
         stream.write_eof()

@@ -1,7 +1,7 @@
-"""Zones of IPv6 addresses (RFC 4007): between the text fe80::1%eth0 and what sockets take and give.
+"""Zones of IPv6 addresses (RFC 4007): between the text fe80::1%eth0 and the addresses of sockets.
 
-A link-local address is good on one network interface only, which its zone names. Sockets want the
-interface's number, and leave the zone out of the address that they are bound to.
+A link-local address is valid on one network interface only, which its zone names. Sockets need the
+interface's number, and omit the zone from the address that they are bound to.
 """
 
 import errno
@@ -11,19 +11,19 @@ from typing import Any
 
 
 def to_sockaddr(host: str, port: int) -> tuple[Any, ...]:
-    """Return what a socket binds or connects to; raise OSError where there is no such interface."""
+    """Return the address to bind or connect to; raise OSError where there is no such interface."""
     address, _, zone = host.partition("%")
-    return (address, port, 0, index_of(zone)) if zone else (host, port)
+    return (address, port, 0, interface_index(zone)) if zone else (host, port)
 
 
-def from_sockaddr(name: tuple[Any, ...]) -> str:
-    """Return the host in the name of a socket of IPv4 or IPv6, with its zone if it has one."""
-    host = str(name[0]).partition("%")[0]
-    return f"{host}%{_interface(name[3])}" if len(name) > 2 and name[3] else host
+def from_sockaddr(address: tuple[Any, ...]) -> str:
+    """Return the host of an IPv4 or IPv6 socket's address, with its zone if it has one."""
+    host = str(address[0]).partition("%")[0]
+    return f"{host}%{_interface_name(address[3])}" if len(address) > 2 and address[3] else host
 
 
-def index_of(zone: str) -> int:
-    """Return the number of an interface that is given by its name or number; raise OSError."""
+def interface_index(zone: str) -> int:
+    """Return the number of an interface, given its name or number; raise OSError."""
     try:
         return socket.if_nametoindex(zone)
     except OSError:
@@ -32,9 +32,9 @@ def index_of(zone: str) -> int:
         raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from None
 
 
-def _interface(index: int) -> str:
+def _interface_name(index: int) -> str:
     try:
         return socket.if_indextoname(index)
     except OSError:
-        # It has gone, or has moved to another namespace.
+        # The interface is gone, or has moved to another namespace.
         return str(index)

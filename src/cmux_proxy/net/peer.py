@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, as lists, logs and forwarded fields name it."""
+"""The peer of a connection, as lists, logs and forwarded fields name it."""
 
 import socket
 
@@ -7,10 +7,10 @@ from cmux_proxy.net.stream import Stream
 
 
 def peer_of(stream: Stream) -> str:
-    """Return an IP address, "unix:" for a Unix socket, or "" where the peer has gone already.
+    """Return an IP address, "unix:" for a Unix socket, or "" where the peer is gone already.
 
-    What a peer has bound its end of a Unix socket to, if anything, is up to the peer, and says
-    nothing of it.
+    The path to which a peer has bound its end of a Unix socket is the peer's choice, so it
+    identifies nothing.
     """
     sock = stream.get_extra_info("socket")
     if sock is not None and sock.family == socket.AF_UNIX:

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from cmux_proxy.net.acceptor import AcceptedConnections, acceptor
+from cmux_proxy.net.acceptor import AcceptedConnections, make_acceptor
 from cmux_proxy.server.unix_socket import UnixSocket
 
 # Seconds until accepting is tried again after no descriptor was left.
@@ -27,7 +27,7 @@ class Listener:
     ) -> None:
         self._loop = accepted.loop
         self._sockets = list(sockets)
-        self._acceptors = [acceptor(accepted, sock, accepts_bursts) for sock in sockets]
+        self._acceptors = [make_acceptor(accepted, sock, accepts_bursts) for sock in sockets]
         self._retry_delay = retry_delay
         self._is_accepting = False
         self._tasks: set[asyncio.Task[None]] = set()

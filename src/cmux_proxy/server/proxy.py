@@ -9,13 +9,13 @@ import logging
 import socket
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from cmux_proxy.config.address import IPV4_WILDCARD, IPV6_WILDCARD, Address
 from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST, Config
 from cmux_proxy.downstream.admission import Admission
 from cmux_proxy.downstream.http1_connection import Http1Connection
-from cmux_proxy.net.acceptor import AcceptedConnections, Factory
+from cmux_proxy.net.acceptor import AcceptedConnections
 from cmux_proxy.observe.access_log import log
 from cmux_proxy.observe.observer import Sink
 from cmux_proxy.observe.worker_stats import WorkerStats
@@ -95,8 +95,7 @@ class Proxy:
         services.registry.max_clients = limits.max_clients
         services.registry.on_change = self._pace_accepting
         self._services = services
-        # A protocol does not inherit asyncio.Protocol: that would cost every connection a dict.
-        factory = cast(Factory, partial(Http1Connection, services))
+        factory = partial(Http1Connection, services)
         self._listener = Listener(
             AcceptedConnections(loop, factory, services.registry.has_room),
             sockets,

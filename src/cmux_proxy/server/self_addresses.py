@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from cmux_proxy.config.address import IPV4_WILDCARD, IPV6_WILDCARD, Address
 from cmux_proxy.config.values import plain_address
-from cmux_proxy.net.ipv6_zone import index_of, to_sockaddr
+from cmux_proxy.net.ipv6_zone import interface_index, to_sockaddr
 from cmux_proxy.net.loopback import reached_host
 
 
@@ -49,7 +49,7 @@ def _normalize(host: str) -> str:
     """Return an address as IPv4 if it is a mapped one, and with its zone as a number."""
     plain, zone = str(plain_address(host)), host.partition("%")[2]
     with contextlib.suppress(OSError):
-        return f"{plain}%{index_of(zone)}" if zone else plain
+        return f"{plain}%{interface_index(zone)}" if zone else plain
     return f"{plain}%{zone}"
 
 
