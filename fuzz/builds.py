@@ -1,8 +1,8 @@
 """Both builds in one process: the pure sources, and the compiled package as it is installed.
 
-Modules find each other in `sys.modules` while they are imported, and never again. So everything
-is imported from `src`, taken out of there, and imported once more from where it is installed. Both
-sets then live side by side, under the same names, without a name in common.
+Modules look each other up in `sys.modules` only while they are imported. So all modules are
+imported from `src`, removed from `sys.modules`, and imported again from the installed package. Both
+sets exist at the same time, with the same names, and do not use each other.
 """
 
 import importlib
@@ -20,13 +20,13 @@ _LOADED_TWICE: Final = ("cmux_proxy", "tests", "fuzz.parsers")
 Targets = Mapping[str, Callable[[bytes], object]]
 
 
-def both(watching: AbstractContextManager[Any]) -> tuple[Targets, Targets]:
-    """Return the harnesses with the pure build, imported while `watching`, and the compiled one."""
+def load_both(instrumentation: AbstractContextManager[Any]) -> tuple[Targets, Targets]:
+    """Return the harnesses of the pure build, which is instrumented, and of the compiled one."""
     sys.path.insert(0, str(SOURCES))
-    with watching:
+    with instrumentation:
         pure = _load(is_compiled=False)
     sys.path.remove(str(SOURCES))
-    for name in [name for name in sys.modules if _is_ours(name)]:
+    for name in [name for name in sys.modules if _is_loaded_twice(name)]:
         del sys.modules[name]
     importlib.invalidate_caches()
     return pure, _load(is_compiled=True)
@@ -35,10 +35,10 @@ def both(watching: AbstractContextManager[Any]) -> tuple[Targets, Targets]:
 def _load(is_compiled: bool) -> Targets:
     build = importlib.import_module("cmux_proxy._build")
     if build.COMPILED is not is_compiled:
-        raise SystemExit(f"{build.__file__} is not the build that is wanted; see fuzz/README.md")
+        raise SystemExit(f"{build.__file__} is not the expected build; see fuzz/README.md")
     targets: Targets = importlib.import_module("fuzz.parsers.table").TARGETS
     return targets
 
 
-def _is_ours(name: str) -> bool:
-    return any(name == one or name.startswith(one + ".") for one in _LOADED_TWICE)
+def _is_loaded_twice(name: str) -> bool:
+    return any(name == root or name.startswith(root + ".") for root in _LOADED_TWICE)

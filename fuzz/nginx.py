@@ -1,7 +1,7 @@
-"""Has nginx read responses as they are and through the proxy: python -m fuzz.nginx --seconds 60.
+"""Compares how nginx reads responses directly and through the proxy: python -m fuzz.nginx.
 
-`tests/helpers/nginx_responses.py` says what has to hold. What fails is kept as a file, and is tried
-again with the file's name as an argument.
+`tests/helpers/nginx_responses.py` has the conditions. A response that fails is saved as a file; the
+name of the file as an argument repeats it.
 """
 
 import argparse
@@ -25,24 +25,24 @@ from tests.helpers.proxies import proxy_process
 _HERE: Final = Path(__file__).parent
 _SOURCES: Final = _HERE.parent / "src"
 _WORK: Final = _HERE / ".work"
-_MOST_FAILURES: Final = 5
+_MAX_FAILURES: Final = 5
 
 
 class Fuzzer:
-    """Tries responses, and keeps those that fail."""
+    """Tries responses, and saves those that fail."""
 
-    def __init__(self, found: Readings, watch: Watch) -> None:
+    def __init__(self, nginx: Readings, watch: Watch) -> None:
         self.done = 0
         self.agreed = 0
         self.failures: list[str] = []
-        self._readings = found
+        self._readings = nginx
         self._watch = watch
 
     async def run(self, responses: Iterable[bytes], seconds: float) -> None:
-        """Try them until the time is over, or too many have failed."""
+        """Try them until the time is over, or until too many have failed."""
         end = time.monotonic() + seconds
         for data in responses:
-            if time.monotonic() > end or len(self.failures) >= _MOST_FAILURES:
+            if time.monotonic() > end or len(self.failures) >= _MAX_FAILURES:
                 return
             await self._try(data)
 
@@ -52,11 +52,11 @@ class Fuzzer:
             self.agreed += await self._readings.agree(data)
             self._watch.check()
         except (AssertionError, OSError, TimeoutError) as error:
-            self.failures.append(f"{_keep(data)}: {type(error).__name__}: {error}")
+            self.failures.append(f"{_save(data)}: {type(error).__name__}: {error}")
             self._readings.close()
 
 
-def _keep(data: bytes) -> Path:
+def _save(data: bytes) -> Path:
     folder = _WORK / "found" / "nginx"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / hashlib.sha256(data).hexdigest()[:16]
@@ -65,7 +65,7 @@ def _keep(data: bytes) -> Path:
 
 
 async def fuzz(options: argparse.Namespace) -> Fuzzer:
-    """Start everything, and try responses."""
+    """Start upstream, proxy and nginx, and try responses."""
     variables = {"PYTHONPATH": str(_SOURCES)} if options.build == "pure" else {}
     upstream = Upstream()
     async with (
@@ -76,8 +76,8 @@ async def fuzz(options: argparse.Namespace) -> Fuzzer:
             raise SystemExit(f"not the {options.build} build: {proxy.announced[-1]}")
         watch = Watch(proxy)
         with tempfile.TemporaryDirectory() as folder:
-            async with readings(Path(folder), proxy.port, source, upstream) as found:
-                fuzzer = Fuzzer(found, watch)
+            async with readings(Path(folder), proxy.port, source, upstream) as nginx:
+                fuzzer = Fuzzer(nginx, watch)
                 given = [file.read_bytes() for file in options.files]
                 responses = given or messages(options.seed, _WORK / "learned")
                 await fuzzer.run(responses, options.seconds)
@@ -89,13 +89,13 @@ async def fuzz(options: argparse.Namespace) -> Fuzzer:
 
 
 def main() -> int:
-    """Fuzz; return 1 when something has failed."""
+    """Fuzz; return 1 if something failed."""
     parser = argparse.ArgumentParser(prog="fuzz.nginx", description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="uvloop")
     parser.add_argument("--build", choices=("pure", "compiled"), default="compiled")
-    parser.add_argument("files", nargs="*", type=Path, help="try these only")
+    parser.add_argument("files", nargs="*", type=Path, help="try only these")
     options = parser.parse_args()
     start = time.monotonic()
     fuzzer = asyncio.run(fuzz(options))

@@ -1,6 +1,6 @@
-"""Responses for a running proxy: what is known, what the parsers' fuzzers have kept, and mutations.
+"""Responses for a running proxy: seeds, inputs that the parsers' fuzzers saved, and mutations.
 
-Endless, and the same for the same seed as long as the fuzzers keep nothing new.
+The sequence is endless, and the same for the same seed until the fuzzers save new inputs.
 """
 
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ from tests.helpers.loosened import loosened
 from tests.helpers.mutants import mutant
 
 _CHUNKED: Final = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-# So many of each kind in turn.
+# How many mutations of each source come in turn.
 _BATCH: Final = 100
 _MUTANTS: Final = 400
-_NASTY: Final = (
+_INSERTIONS: Final = (
     b"\r", b"\n", b"\r\n", b"\n\n", b"\r\n\r\n", b"\n ", b"\r\n\t", b"\0", b" ", b"\t", b"\x0b",
     b"\x80", b":", b",", b";", b"=", b'"', b"0", b"00000", b"x", b"+", b"-", b"_", b" ; a = b",
     b"\nContent-Length: 5", b"\r\nContent-Length: 5, 5", b"\nTransfer-Encoding: chunked",
@@ -32,25 +32,25 @@ _NASTY: Final = (
 
 
 def messages(seed: int, learned: Path) -> Iterator[bytes]:
-    """Return responses without end; `learned` has what the parsers' fuzzers have kept."""
-    dice = Random(seed)
-    known = [*seeds("response"), *_kept(learned / "response")]
-    bodies = [*seeds("response-chunked"), *_kept(learned / "response-chunked")]
+    """Yield responses without end; `learned` has the inputs that the parsers' fuzzers saved."""
+    random = Random(seed)
+    known = [*seeds("response"), *_saved(learned / "response")]
+    bodies = [*seeds("response-chunked"), *_saved(learned / "response-chunked")]
     known += [_CHUNKED + body for body in bodies]
     yield from known
     yield from CONTESTED_RESPONSES
     while True:
-        yield from _drawn(dice.randrange(1 << 32))
-        yield from [mutant(dice, known, _NASTY) for _ in range(_MUTANTS)]
+        yield from _drawn(random.randrange(1 << 32))
+        yield from [mutant(random, known, _INSERTIONS) for _ in range(_MUTANTS)]
 
 
-def _kept(folder: Path) -> list[bytes]:
+def _saved(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.glob("*"))]
 
 
 def _drawn(seed: int) -> list[bytes]:
-    """Return mutations of right and of loose responses."""
-    found: list[bytes] = []
+    """Return mutations of valid and of loose responses."""
+    drawn: list[bytes] = []
 
     @hypothesis.seed(seed)
     @settings(
@@ -59,7 +59,7 @@ def _drawn(seed: int) -> list[bytes]:
     )  # fmt: skip
     @given(mutated(st.one_of(responses(), loosened().map(itemgetter(1)))))
     def keep(data: bytes) -> None:
-        found.append(data)
+        drawn.append(data)
 
     keep()
-    return found
+    return drawn

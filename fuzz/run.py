@@ -1,7 +1,7 @@
-"""Runs everything, one after the other, within some seconds: python -m fuzz.run --seconds 60.
+"""Runs all harnesses, one after the other: python -m fuzz.run --seconds 60.
 
-A line for each harness: executions, seconds, new entries of the corpus, crashes. Ends with status 1
-when something was found. What is found, learned and logged stays in `fuzz/.work`.
+Prints a line for each harness: executions, seconds, new entries of the corpus, crashes. Ends with
+status 1 if something was found. Crashes, saved inputs and logs are in `fuzz/.work`.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from tests.helpers.tools import SEARCHED
 
 _HERE: Final = Path(__file__).parent
 _WORK: Final = _HERE / ".work"
-_LONGEST_INPUT: Final = 2048
-# So much is told of what was found.
+_MAX_INPUT: Final = 2048
+# How many characters of a crash are printed.
 _SHOWN: Final = 2000
-# What it takes until the first input.
+# How long a harness needs until its first input, in seconds.
 _START: Final = 2.0
 
-# How much of the time each gets; whole messages get most.
+# The share of the time for each harness; whole messages get the largest.
 PARSERS: Final = {
     "request": 6, "response": 6, "chunked": 4, "response-chunked": 4, "trailers": 2, "target": 3,
     "switching": 2, "routing": 2, "length": 1, "configured": 1,
@@ -44,26 +44,26 @@ _WEIGHTS: Final = PARSERS | SOCKETS | NGINX
 
 
 class Result(NamedTuple):
-    """How one harness went; `told` is what there is to tell of what it has found."""
+    """The result of one harness; `report` describes its crashes."""
 
     executions: int
     new: int
     crashes: int
-    told: str
+    report: str
 
 
 def main() -> int:
-    """Run the harnesses that are wanted; return 1 if one of them has found something."""
+    """Run the selected harnesses; return 1 if one of them found something."""
     options = _options()
-    wanted = [name for name in _WEIGHTS if any(fnmatch.fnmatch(name, p) for p in options.only)]
-    if not wanted:
-        sys.exit(f"nothing is called so; there are {', '.join(_WEIGHTS)}")
+    names = [name for name in _WEIGHTS if any(fnmatch.fnmatch(name, p) for p in options.only)]
+    if not names:
+        sys.exit(f"no harness has such a name; there are {', '.join(_WEIGHTS)}")
     if shutil.which("nginx", path=SEARCHED) is None:
-        print("nginx is not installed, and reads nothing")
-        wanted = [name for name in wanted if name not in NGINX]
-    unit = (options.seconds - _START * len(wanted)) / sum(_WEIGHTS[name] for name in wanted)
+        print("nginx is not installed; its harnesses are skipped")
+        names = [name for name in names if name not in NGINX]
+    unit = (options.seconds - _START * len(names)) / sum(_WEIGHTS[name] for name in names)
     failed = False
-    for name in wanted:
+    for name in names:
         start = time.monotonic()
         run = _run_parser if name in PARSERS else _run_sockets if name in SOCKETS else _run_nginx
         result = run(name, max(1, round(unit * _WEIGHTS[name])), options.seed)
@@ -73,44 +73,44 @@ def main() -> int:
             f"{result.new:6} new {result.crashes:3} crashes",
             flush=True,
         )
-        if result.told:
-            print(result.told, flush=True)
+        if result.report:
+            print(result.report, flush=True)
     return 1 if failed else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="all in all")
+    parser.add_argument("--seconds", type=float, default=60.0, help="for all harnesses together")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000)
     parser.add_argument("only", nargs="*", default=["*"], help="names or patterns of harnesses")
     return parser.parse_args()
 
 
 def _run_parser(name: str, seconds: int, seed: int) -> Result:
-    learned, seeds, found = (_folder(kind, name) for kind in ("learned", "seeds", "found"))
+    learned, seeds, found = (_folder(folder, name) for folder in ("learned", "seeds", "found"))
     write_seeds(seeds, name)
     status, log = _finish(name, [
         "fuzz.harness", name, str(learned), str(seeds), f"-dict={_HERE / 'http.dict'}",
-        f"-max_len={_LONGEST_INPUT}", f"-max_total_time={seconds}", f"-seed={seed}",
+        f"-max_len={_MAX_INPUT}", f"-max_total_time={seconds}", f"-seed={seed}",
         f"-artifact_prefix={found}/", "-timeout=20", "-rss_limit_mb=2048", "-print_final_stats=1",
     ])  # fmt: skip
     executions = _number(r"stat::number_of_executed_units: ([0-9]+)", log)
     new = _number(r"stat::new_units_added: +([0-9]+)", log)
     if status == 0:
         return Result(executions, new, 0, "")
-    return Result(executions, new, 1, _told(name, log))
+    return Result(executions, new, 1, _report(name, log))
 
 
-def _told(name: str, log: str) -> str:
-    """Return what was found, and how to see it again."""
+def _report(name: str, log: str) -> str:
+    """Return a description of the crash, and the command that repeats it."""
     fault = re.search(r"=== Uncaught Python exception: ===\n(.*)", log)
-    places = re.findall(r'File "(.*)", line ([0-9]+), in .*\n( .*)', log)
+    frames = re.findall(r'File "(.*)", line ([0-9]+), in .*\n( .*)', log)
     file = re.search(r"Test unit written to (\S+)", log)
     lines = [fault[1][:_SHOWN] if fault else log[-_SHOWN:]]
-    lines += [f"{os.path.relpath(path)}:{number}:{line}" for path, number, line in places[-1:]]
+    lines += [f"{os.path.relpath(path)}:{number}:{line}" for path, number, line in frames[-1:]]
     if file:
-        again = os.path.relpath(file[1])
-        lines.append(f"again: {_python()} -m fuzz.harness {name} {again}")
+        path = os.path.relpath(file[1])
+        lines.append(f"repeat: {_python()} -m fuzz.harness {name} {path}")
     return "\n".join(f"    {line}" for line in lines)
 
 
@@ -122,28 +122,28 @@ def _run_nginx(name: str, seconds: int, seed: int) -> Result:
     return _run_proxy("fuzz.nginx", "FILE", name, seconds, seed)
 
 
-def _run_proxy(module: str, one: str, name: str, seconds: int, seed: int) -> Result:
+def _run_proxy(module: str, argument: str, name: str, seconds: int, seed: int) -> Result:
     _, loop, build = name.split("-")
     options = ["--loop", loop, "--build", build, "--seed", str(seed)]
     status, log = _finish(name, [module, *options, "--seconds", str(seconds)])
     executions = _number(r": ([0-9]+) (?:steps|responses)", log)
     if status == 0:
         return Result(executions, 0, 0, "")
-    again = f"again: {_python()} -m {module} {' '.join(options)} {one}"
-    lines = [line[:_SHOWN] for line in [*log.splitlines(), again]]
+    repeat = f"repeat: {_python()} -m {module} {' '.join(options)} {argument}"
+    lines = [line[:_SHOWN] for line in [*log.splitlines(), repeat]]
     crashes = max(1, _number(r", ([0-9]+) failures", log))
     return Result(executions, 0, crashes, "\n".join(f"    {line}" for line in lines))
 
 
 def _finish(name: str, command: Sequence[str]) -> tuple[int, str]:
-    """Run one harness to its end; return its status and its log, which is kept as a file."""
+    """Run one harness to its end; return its status and its log, which is saved too."""
     path = _folder("logs") / f"{name}.log"
     with path.open("wb") as log:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", *command],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
         )  # fmt: skip
-    return done.returncode, path.read_text("utf-8", "replace")
+    return process.returncode, path.read_text("utf-8", "replace")
 
 
 def _folder(*names: str) -> Path:

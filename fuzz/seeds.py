@@ -1,4 +1,4 @@
-"""What each harness begins with: the cases of tests/corpus, and some values."""
+"""The first inputs of each harness: the cases of tests/corpus, and some values."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ _MESSAGES: Final = {
     "response-chunked": "chunked",
 }  # fmt: skip
 
-# Values in lines, as `fuzz/parsers/values.py` takes them; of messages, what no case combines.
+# Values in lines, as `fuzz/parsers/values.py` reads them, and messages with new combinations.
 _VALUES: Final[Mapping[str, tuple[bytes, ...]]] = {
     "target": (
         b"GET\n/a?b=%20\na.example:80",
@@ -58,17 +58,17 @@ _VALUES: Final[Mapping[str, tuple[bytes, ...]]] = {
 
 
 def write_seeds(folder: Path, name: str) -> None:
-    """Write the seeds of a harness into a folder, a file each."""
+    """Write the seeds of a harness into a folder, one file for each."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, data in enumerate(seeds(name)):
         (folder / f"{number:04}").write_bytes(data)
 
 
 def seeds(name: str) -> Iterator[bytes]:
-    """Return what a harness begins with."""
+    """Yield the first inputs of a harness."""
     if name in _MESSAGES:
-        for kind in ("valid", "invalid"):
-            yield from (case.data for case in read_cases(f"{_MESSAGES[name]}/{kind}"))
+        for folder in ("valid", "invalid"):
+            yield from (case.data for case in read_cases(f"{_MESSAGES[name]}/{folder}"))
         yield from _VALUES.get(name, ())
     elif name == "trailers":
         bodies = [case.data for case in read_cases("chunked/valid")]

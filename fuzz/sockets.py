@@ -1,7 +1,7 @@
 """Fuzzes a running proxy: python -m fuzz.sockets --seconds 60 --loop uvloop --build compiled.
 
-Every byte of every dialogue has everything happen to it, in an order that the seed decides; every
-fourth step has other bytes instead. `--step` repeats a single one.
+Each event happens at every byte of every dialogue, in an order that the seed decides. Every fourth
+step mutates the bytes instead. `--step` repeats a single step.
 """
 
 import argparse
@@ -19,20 +19,20 @@ from fuzz.network.watch import Watch
 from tests.helpers.proxies import proxy_process
 
 _SOURCES: Final = Path(__file__).parent.parent / "src"
-# Steps take place in so many slots at a time.
+# How many slots play steps at the same time.
 _SLOTS: Final = 3
-# So many steps in each, and then everybody leaves, to see whether anything is left over.
+# How many steps each slot plays before all connections close, and leftovers are looked for.
 _ROUND: Final = 100
-# After so many rounds the memory that is held is what is normally held.
+# After how many rounds the memory in use is taken as normal.
 _WARM: Final = 2
-_MOST_FAILURES: Final = 5
+_MAX_FAILURES: Final = 5
 _PLAIN: Final = Step(DIALOGUES[0])
-# The mark of a plain request that comes behind a step.
-_BEHIND: Final = 5_000_000
+# The offset of the mark of the plain request after a step.
+_AFTER_STEP: Final = 5_000_000
 
 
 class Fuzzer:
-    """Plays steps and notes what fails."""
+    """Plays steps and records failures."""
 
     def __init__(self, plan: Plan, watch: Watch, slots: list[Slot]) -> None:
         self.done = 0
@@ -45,40 +45,40 @@ class Fuzzer:
         """Play rounds until the time is over."""
         end = time.monotonic() + seconds
         rounds = 0
-        while time.monotonic() < end and len(self.failures) < _MOST_FAILURES:
+        while time.monotonic() < end and len(self.failures) < _MAX_FAILURES:
             first = rounds * _ROUND * len(self._slots)
             await asyncio.gather(
-                *(self._round(slot, first + at, end) for at, slot in enumerate(self._slots))
+                *(self._round(slot, first + index, end) for index, slot in enumerate(self._slots))
             )
-            await self.rest()
+            await self.close_all()
             rounds += 1
             if rounds == _WARM:
                 self._watch.settle()
 
     async def _round(self, slot: Slot, first: int, end: float) -> None:
         for number in range(first, first + _ROUND * len(self._slots), len(self._slots)):
-            if time.monotonic() > end or len(self.failures) >= _MOST_FAILURES:
+            if time.monotonic() > end or len(self.failures) >= _MAX_FAILURES:
                 return
             await self.step(slot, number)
 
     async def step(self, slot: Slot, number: int) -> None:
-        """Play a step, and see that the proxy is as good as before."""
+        """Play a step, and check that the proxy still works."""
         step = self._plan.step(number)
         try:
             await play(slot, step, number)
-            await play(slot, _PLAIN, number + _BEHIND)
+            await play(slot, _PLAIN, number + _AFTER_STEP)
             self._watch.check()
         except (AssertionError, OSError, TimeoutError) as error:
             self.failures.append(f"step {number}, {step}: {type(error).__name__}: {error}")
-            slot.forget()
+            slot.close_connections()
         self.done += 1
 
-    async def rest(self) -> None:
-        """Have everybody leave, and see what is left."""
+    async def close_all(self) -> None:
+        """Close all connections, and check that nothing is left over."""
         for slot in self._slots:
-            slot.forget()
+            slot.close_connections()
         try:
-            await self._watch.check_rest()
+            await self._watch.check_idle()
             self._watch.check()
         except Failure as error:
             self.failures.append(f"after {self.done} steps: {error}")
@@ -100,7 +100,7 @@ async def fuzz(options: argparse.Namespace) -> Fuzzer:
             slot.proxy_port = proxy.port
         if options.step is not None:
             await fuzzer.step(slots[0], options.step)
-            await fuzzer.rest()
+            await fuzzer.close_all()
         else:
             await fuzzer.run(options.seconds)
         for slot in slots:
@@ -113,11 +113,11 @@ async def fuzz(options: argparse.Namespace) -> Fuzzer:
 
 
 def main() -> int:
-    """Fuzz; return 1 when something has failed."""
+    """Fuzz; return 1 if something failed."""
     parser = argparse.ArgumentParser(prog="fuzz.sockets", description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--step", type=int, help="repeat this one")
+    parser.add_argument("--step", type=int, help="repeat this step")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="uvloop")
     parser.add_argument("--build", choices=("pure", "compiled"), default="compiled")
     options = parser.parse_args()

@@ -1,1 +1,1 @@
-"""A running proxy, its clients and its upstreams, and everything that may happen between them."""
+"""A running proxy, its clients and its upstreams, and all events that may happen between them."""

@@ -1,7 +1,7 @@
-"""What clients and upstreams say to each other when nothing goes wrong.
+"""Dialogues of clients and upstreams without faults.
 
-Every message carries MARK, which is another one in every step, so that a byte that goes astray can
-be told. In what a client says, PORT is that of the upstream.
+Every message contains MARK, which is replaced by another mark in each step, so that a byte of
+another step is detected. In the bytes of a client, PORT is replaced by the port of the upstream.
 """
 
 from dataclasses import dataclass
@@ -18,61 +18,61 @@ UPSTREAM: Final = "upstream"
 
 _ROUTE: Final = f"X-Cmux-Port-Internal: {PORT.decode()}"
 _NAME: Final = MARK.decode()
-# More than is read at a time, and enough for the kernel to move it.
+# More than one read, and enough that the kernel moves it (splice).
 _LARGE: Final = MARK * 30_000
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Somebody says something, and the other side hears it as the proxy passes it on.
+    """One side sends bytes, and the other side receives them as the proxy forwards them.
 
-    With `ends`, who speaks then ends its side. Where it `is_opaque`, any one answer of the
-    proxy's own is heard.
+    With `ends`, the sender then half-closes. If it `is_opaque`, the other side receives any
+    response of the proxy itself.
     """
 
-    who: str
-    says: bytes
-    hears: bytes
+    side: str
+    sent: bytes
+    forwarded: bytes
     ends: bool = False
     is_opaque: bool = False
 
 
 @dataclass(frozen=True)
 class Dialogue:
-    """Turns one after the other.
+    """Turns, one after the other.
 
-    Where it `is_wrapped`, the client gets the answer in chunks; where it `spoils` the upstream's
-    connection, the proxy has to close that.
+    If it `is_wrapped`, the client receives the response in chunks. If it `has_surplus`, the
+    upstream sends too many bytes, and the proxy has to close its connection.
     """
 
     name: str
     turns: tuple[Turn, ...]
     is_wrapped: bool = False
     is_tunnel: bool = False
-    spoils: bool = False
+    has_surplus: bool = False
 
-    def heard(self, who: str) -> bytes:
-        """Return all that this side hears."""
-        return b"".join(turn.hears for turn in self.turns if turn.who != who)
-
-
-def _asks(line: str, *fields: str, body: bytes = b"", heard: bytes | None = None) -> Turn:
-    """Return a request; `heard` is its body as it is heard, if that is another one."""
-    passed_on = head(line, "Host: a", f"X-Mark: {_NAME}", *fields)
-    said = head(line, "Host: a", _ROUTE, f"X-Mark: {_NAME}", *fields)
-    return Turn(CLIENT, said + body, passed_on + (body if heard is None else heard))
+    def received(self, side: str) -> bytes:
+        """Return all bytes that this side receives."""
+        return b"".join(turn.forwarded for turn in self.turns if turn.side != side)
 
 
-def _same(who: str, data: bytes) -> Turn:
-    return Turn(who, data, data)
+def _request(line: str, *fields: str, body: bytes = b"", received: bytes | None = None) -> Turn:
+    """Return a request; `received` is its body as it is forwarded, if that differs."""
+    forwarded = head(line, "Host: a", f"X-Mark: {_NAME}", *fields)
+    sent = head(line, "Host: a", _ROUTE, f"X-Mark: {_NAME}", *fields)
+    return Turn(CLIENT, sent + body, forwarded + (body if received is None else received))
 
 
-def _answers(*messages: bytes) -> Turn:
+def _same(side: str, data: bytes) -> Turn:
+    return Turn(side, data, data)
+
+
+def _response(*messages: bytes) -> Turn:
     return _same(UPSTREAM, b"".join(messages))
 
 
 _OK: Final = answer(MARK + b" is the body", f"X-Mark: {_NAME}")
-_GET: Final = _asks(f"GET /{_NAME} HTTP/1.1")
+_GET: Final = _request(f"GET /{_NAME} HTTP/1.1")
 _CHUNKS: Final = chunk(b"one " + MARK) + b"3;a=b\r\ntwo\r\n"
 _CHUNKED: Final = _CHUNKS + b"0\r\nX-Trailer: " + MARK + b"\r\n\r\n"
 _CHUNKED_OK: Final = head("HTTP/1.1 200 OK", f"X-Mark: {_NAME}", "Transfer-Encoding: chunked")
@@ -90,52 +90,52 @@ _OLD_GET: Final = Turn(
 )
 
 DIALOGUES: Final = [
-    Dialogue("get", (_GET, _answers(_OK))),
-    Dialogue("get-twice", (_GET, _answers(_OK), _GET, _answers(_OK))),
+    Dialogue("get", (_GET, _response(_OK))),
+    Dialogue("get-twice", (_GET, _response(_OK), _GET, _response(_OK))),
     Dialogue("post-length", (
-        _asks(_POST, "Content-Length: 9", body=MARK),
-        _answers(_OK),
+        _request(_POST, "Content-Length: 9", body=MARK),
+        _response(_OK),
     )),
     Dialogue("post-chunked", (
-        _asks(_POST, "Transfer-Encoding: chunked", body=_CHUNKED),
-        _answers(_CHUNKED_OK, _CHUNKED),
+        _request(_POST, "Transfer-Encoding: chunked", body=_CHUNKED),
+        _response(_CHUNKED_OK, _CHUNKED),
     )),
     Dialogue("dropped-trailer", (
-        _asks(
+        _request(
             _POST, "Transfer-Encoding: chunked", body=_CHUNKS + b"0\r\nHost: b\r\n\r\n",
-            heard=_CHUNKS + b"0\r\n\r\n",
+            received=_CHUNKS + b"0\r\n\r\n",
         ),
-        _answers(_OK),
+        _response(_OK),
     )),
     Dialogue("continue", (
-        _asks(_POST, "Content-Length: 9", "Expect: 100-continue"),
-        _answers(head("HTTP/1.1 100 Continue", f"X-Mark: {_NAME}")),
+        _request(_POST, "Content-Length: 9", "Expect: 100-continue"),
+        _response(head("HTTP/1.1 100 Continue", f"X-Mark: {_NAME}")),
         _same(CLIENT, MARK),
-        _answers(_OK),
+        _response(_OK),
     )),
     Dialogue("pipelined", (
-        Turn(CLIENT, _GET.says * 2, _GET.hears),
-        _answers(_OK),
-        Turn(CLIENT, b"", _GET.hears),
-        _answers(_OK),
+        Turn(CLIENT, _GET.sent * 2, _GET.forwarded),
+        _response(_OK),
+        Turn(CLIENT, b"", _GET.forwarded),
+        _response(_OK),
     )),
     Dialogue("head", (
-        _asks(f"HEAD /{_NAME} HTTP/1.1"),
-        _answers(head("HTTP/1.1 200 OK", "Content-Length: 5", f"X-Mark: {_NAME}")),
+        _request(f"HEAD /{_NAME} HTTP/1.1"),
+        _response(head("HTTP/1.1 200 OK", "Content-Length: 5", f"X-Mark: {_NAME}")),
     )),
     Dialogue("no-content", (
-        _asks(f"DELETE /{_NAME} HTTP/1.1"),
-        _answers(head("HTTP/1.1 204 No Content", f"X-Mark: {_NAME}")),
+        _request(f"DELETE /{_NAME} HTTP/1.1"),
+        _response(head("HTTP/1.1 204 No Content", f"X-Mark: {_NAME}")),
     )),
     Dialogue("interim", (
         _GET,
-        _answers(
+        _response(
             head("HTTP/1.1 103 Early Hints", f"X-Mark: {_NAME}"), head("HTTP/1.1 100 Continue"), _OK
         ),
     )),
-    Dialogue("early-answer", (
-        _asks(_POST, "Content-Length: 18", body=MARK),
-        _answers(_OK),
+    Dialogue("early-response", (
+        _request(_POST, "Content-Length: 18", body=MARK),
+        _response(_OK),
         _same(CLIENT, MARK),
     )),
     Dialogue("until-close", (
@@ -157,16 +157,16 @@ DIALOGUES: Final = [
     )),
     Dialogue("upgrade", (
         Turn(
-            CLIENT, _asks(f"GET /{_NAME} HTTP/1.1", *_UPGRADE).says + b"early " + MARK,
-            _asks(f"GET /{_NAME} HTTP/1.1", *_UPGRADE).hears,
+            CLIENT, _request(f"GET /{_NAME} HTTP/1.1", *_UPGRADE).sent + b"early " + MARK,
+            _request(f"GET /{_NAME} HTTP/1.1", *_UPGRADE).forwarded,
         ),
-        _answers(_SWITCHING, b"early too " + MARK),
+        _response(_SWITCHING, b"early too " + MARK),
         Turn(CLIENT, b"", b"early " + MARK),
         _same(CLIENT, b"there " + MARK),
         _same(UPSTREAM, b"and back " + MARK),
     ), is_tunnel=True),
-    Dialogue("too-much", (_GET, Turn(UPSTREAM, _OK + _OK, _OK)), spoils=True),
-    Dialogue("not-upgraded", (_asks(f"GET /{_NAME} HTTP/1.1", *_UPGRADE), _answers(_OK))),
+    Dialogue("too-much", (_GET, Turn(UPSTREAM, _OK + _OK, _OK)), has_surplus=True),
+    Dialogue("not-upgraded", (_request(f"GET /{_NAME} HTTP/1.1", *_UPGRADE), _response(_OK))),
     Dialogue("connect", (
         _CONNECT,
         Turn(UPSTREAM, b"", ESTABLISHED),
@@ -176,8 +176,8 @@ DIALOGUES: Final = [
         _same(UPSTREAM, b"and back " + MARK),
     ), is_tunnel=True),
     Dialogue("large", (
-        _asks(_POST, f"Content-Length: {len(_LARGE)}", body=_LARGE),
-        _answers(answer(_LARGE, f"X-Mark: {_NAME}")),
+        _request(_POST, f"Content-Length: {len(_LARGE)}", body=_LARGE),
+        _response(answer(_LARGE, f"X-Mark: {_NAME}")),
     )),
     Dialogue("refused", (
         Turn(CLIENT, head(f"GET /{_NAME} HTTP/1.1", "Host: a", "X-Cmux-Port-Internal: 0"), b""),

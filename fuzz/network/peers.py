@@ -1,7 +1,7 @@
-"""The sockets of one step: a client, the connections that its upstream gets, and a third party.
+"""The sockets of one step: a client, the connections of its upstream, and a probe.
 
-Nothing here sleeps. Who waits asks the proxy a question over a connection that has nothing to do
-with the step; when the answer is there, the proxy has had a turn of its event loop.
+Nothing here sleeps. To wait, a request is sent to the proxy over the probe, a connection outside of
+the step; when its response arrives, the event loop of the proxy has run once.
 """
 
 import socket
@@ -17,27 +17,27 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class Failure(AssertionError):
-    """What must not happen has happened."""
+    """A condition of a step does not hold."""
 
 
 class Peer:
-    """One end of a connection to the proxy, with all that it has heard."""
+    """One end of a connection to the proxy, and the bytes that it has received."""
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
-        self.heard = bytearray()
+        self.received = bytearray()
         self.has_end = False
         self.was_reset = False
-        self.has_left = False
+        self.has_closed = False
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will be heard."""
+        """Whether no more bytes will arrive."""
         return self.has_end or self.was_reset or self.wire.sock.fileno() < 0
 
-    def listen(self) -> int:
-        """Take what has arrived; return how much it was."""
-        before = len(self.heard)
+    def receive(self) -> int:
+        """Read the bytes that have arrived; return how many they were."""
+        before = len(self.received)
         while not self.is_over:
             try:
                 data = self.wire.sock.recv(_READ)
@@ -46,12 +46,12 @@ class Peer:
             except OSError:
                 self.was_reset = True
                 break
-            self.heard += data
+            self.received += data
             self.has_end = not data
-        return len(self.heard) - before
+        return len(self.received) - before
 
-    def say(self, data: bytes) -> int:
-        """Send as much as the kernel takes; return how much that was, -1 if nobody listens."""
+    def send(self, data: bytes) -> int:
+        """Send as many bytes as the kernel accepts; return their number, -1 if the peer is gone."""
         try:
             return self.wire.sock.send(data)
         except BlockingIOError:
@@ -59,51 +59,51 @@ class Peer:
         except OSError:
             return -1
 
-    def leave(self, how: str) -> None:
-        """End, close or reset the connection."""
-        self.has_left = True
+    def close_by(self, method: str) -> None:
+        """Half-close, close or reset the connection."""
+        self.has_closed = True
         sock = self.wire.sock
-        if how == FIN and sock.fileno() >= 0:
+        if method == FIN and sock.fileno() >= 0:
             try:
                 sock.shutdown(socket.SHUT_WR)
             except OSError:
                 self.was_reset = True
-        if how == RESET and sock.fileno() >= 0:
+        if method == RESET and sock.fileno() >= 0:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        if how in (CLOSE, RESET):
+        if method in (CLOSE, RESET):
             self.wire.close()
 
 
 class Slot:
-    """Where steps take place, one after the other: an upstream's port, and what is kept open."""
+    """Plays steps one after the other, with an upstream's port and its open connections."""
 
     def __init__(self) -> None:
         self.proxy_port = 0
         self.listener = WireListener()
-        # Connections of the proxy's to the upstream that it may use again.
-        self.kept: list[Peer] = []
-        # The mark of the step before, if its client has left the proxy with something to do.
+        # Connections to the upstream that the proxy may reuse.
+        self.reusable: list[Peer] = []
+        # The mark of the step before, if its client closed before the proxy was done.
         self.late = b""
-        self._third: Wire | None = None
+        self._probe: Wire | None = None
 
     async def turn(self) -> None:
-        """Return when the proxy has had a turn of its loop."""
-        if self._third is None:
-            self._third = await Wire.to("127.0.0.1", self.proxy_port)
-        await is_served(self._third)
+        """Return when the event loop of the proxy has run once."""
+        if self._probe is None:
+            self._probe = await Wire.to("127.0.0.1", self.proxy_port)
+        await is_served(self._probe)
 
     def arrived(self) -> list[Peer]:
-        """Return the upstream's connections over which something has come, and all new ones."""
+        """Return the upstream's connections with new bytes, and all new connections."""
         new: list[Peer] = []
         while True:
             try:
                 new.append(Peer(Wire(self.listener.sock.accept()[0])))
             except BlockingIOError:
                 break
-        for peer in list(self.kept):
-            has_bytes = peer.listen() > 0
+        for peer in list(self.reusable):
+            has_bytes = peer.receive() > 0
             if has_bytes or peer.is_over:
-                self.kept.remove(peer)
+                self.reusable.remove(peer)
             if has_bytes:
                 new.append(peer)
             elif peer.is_over:
@@ -111,24 +111,24 @@ class Slot:
         return new
 
     def is_late(self, peer: Peer) -> bool:
-        """Return whether a connection is the last that comes of the step before."""
-        return self.late != b"" and self.late in peer.heard
+        """Return whether a connection belongs to the step before."""
+        return self.late != b"" and self.late in peer.received
 
     def keep(self, peer: Peer) -> None:
-        """Have a connection used again."""
-        peer.heard.clear()
-        self.kept.append(peer)
+        """Keep a connection for reuse by the proxy."""
+        peer.received.clear()
+        self.reusable.append(peer)
 
-    def forget(self) -> None:
-        """Close all but the listening socket."""
-        for peer in [*self.kept, *self.arrived()]:
+    def close_connections(self) -> None:
+        """Close all connections, but not the listening socket."""
+        for peer in [*self.reusable, *self.arrived()]:
             peer.wire.close()
-        self.kept.clear()
-        if self._third is not None:
-            self._third.close()
-            self._third = None
+        self.reusable.clear()
+        if self._probe is not None:
+            self._probe.close()
+            self._probe = None
 
     def close(self) -> None:
-        """Close everything."""
-        self.forget()
+        """Close all connections and the listening socket."""
+        self.close_connections()
         self.listener.close()

@@ -1,4 +1,4 @@
-"""What was said and heard in one step."""
+"""The bytes that were sent and received in one step."""
 
 from fuzz.network.dialogues import CLIENT, UPSTREAM
 from fuzz.network.peers import Peer
@@ -6,20 +6,20 @@ from fuzz.network.steps import Step, with_mark
 
 
 class Record:
-    """One step with its number, its peers, and what has been `said`, by whom."""
+    """One step with its number, its peers, and the bytes that each side has sent."""
 
     def __init__(self, step: Step, number: int, client: Peer) -> None:
         self.step = step
         self.number = number
         self.client = client
         self.upstreams: list[Peer] = []
-        self.said = {CLIENT: b"", UPSTREAM: b""}
+        self.sent = {CLIENT: b"", UPSTREAM: b""}
 
-    def heard(self, who: str) -> bytes:
-        """Return what that side has heard; the upstream, over all its connections."""
-        peers = [self.client] if who == CLIENT else self.upstreams
-        return b"".join(bytes(peer.heard) for peer in peers)
+    def received(self, side: str) -> bytes:
+        """Return the bytes that a side has received; for the upstream, over all connections."""
+        peers = [self.client] if side == CLIENT else self.upstreams
+        return b"".join(bytes(peer.received) for peer in peers)
 
-    def expected(self, who: str) -> bytes:
-        """Return what that side hears when nothing goes wrong."""
-        return with_mark(self.step.dialogue.heard(who), self.number)
+    def expected(self, side: str) -> bytes:
+        """Return the bytes that a side receives without faults."""
+        return with_mark(self.step.dialogue.received(side), self.number)

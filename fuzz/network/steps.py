@@ -1,4 +1,4 @@
-"""What one step does: a dialogue, and what happens to it at one of its bytes."""
+"""One step: a dialogue, and an event at one of its bytes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,22 +7,21 @@ from typing import Final
 
 from fuzz.network.dialogues import CLIENT, DIALOGUES, MARK, UPSTREAM, Dialogue, Turn
 
-# How the bytes of one turn come, with nothing lost.
+# How the bytes of one turn are sent, without losing any.
 CUT: Final = "cut"
 BYTEWISE: Final = "byte by byte"
-# How somebody leaves.
+# How a side closes its connection.
 FIN: Final = "fin"
 CLOSE: Final = "close"
 RESET: Final = "reset"
 
-# In one of so many steps the bytes are other ones; in the rest, every byte of every dialogue has
-# its turn.
+# One of how many steps is a mutation; the others apply each event to every byte of each dialogue.
 _MUTATED: Final = 4
-# Of a turn that is long, so many places are tried.
+# Of a long turn, only some positions are used.
 _LONG: Final = 4096
-_PLACES_IN_LONG: Final = 40
+_POSITIONS_IN_LONG: Final = 40
 
-_NASTY: Final = (
+_INSERTIONS: Final = (
     b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\n\n", b"\r\n ", b"\0", b" ", b"\t", b"\x0b", b"\x7f",
     b"\xff", b":", b",", b";", b"0", b"-", b"+", b"\r\nContent-Length: 5", b"\r\nHost: b",
     b"\r\nTransfer-Encoding: chunked", b"\r\nConnection: close", b"\r\nConnection: upgrade",
@@ -32,66 +31,69 @@ _NASTY: Final = (
 
 
 @dataclass(frozen=True)
-class Leaving:
-    """Somebody leaves, and how."""
+class Closing:
+    """Which side closes its connection, and how."""
 
-    who: str
-    how: str
+    side: str
+    method: str
 
 
 @dataclass(frozen=True)
 class Step:
-    """In turn number `turn` something happens before byte `at`: a cut, or people leave.
+    """An event before byte `position` of turn number `turn`: a cut, or sides that close.
 
-    `first_out` ends first when all is said, and with `keeps` the upstream stays, to be used again.
+    `closes_first` is the side that closes first at the end. With `keeps_upstream` the upstream's
+    connection is kept for reuse.
     """
 
     dialogue: Dialogue
     turn: int = -1
-    at: int = 0
+    position: int = 0
     pacing: str = ""
-    leaving: tuple[Leaving, ...] = ()
+    closings: tuple[Closing, ...] = ()
     is_mutated: bool = False
-    first_out: str = CLIENT
-    keeps: bool = True
+    closes_first: str = CLIENT
+    keeps_upstream: bool = True
 
     @property
     def is_whole(self) -> bool:
-        """Whether everything has to be heard, byte for byte."""
+        """Whether all bytes have to be received."""
         if self.is_mutated:
             return False
-        return not self.leaving or self._leaves_after_all()
+        return not self.closings or self._closes_after_all()
 
     @property
-    def is_reset_amid(self) -> bool:
-        """Whether one side alone resets its connection while the other one needs it."""
+    def is_reset_midway(self) -> bool:
+        """Whether one side resets its connection while the other side still needs it."""
         turn = self.dialogue.turns[self.turn]
-        is_amid = turn.who == UPSTREAM and self.at < min(len(turn.says), len(turn.hears))
-        resets = [(Leaving(CLIENT, RESET),)]
+        is_midway = turn.side == UPSTREAM and self.position < min(
+            len(turn.sent), len(turn.forwarded)
+        )
+        resets = [(Closing(CLIENT, RESET),)]
         if self.dialogue.is_tunnel and self.turn > 1:
-            resets.append((Leaving(UPSTREAM, RESET),))
-        return is_amid and self.leaving in resets
+            resets.append((Closing(UPSTREAM, RESET),))
+        return is_midway and self.closings in resets
 
-    def _leaves_after_all(self) -> bool:
-        """Return whether it is the client alone, which has said all and still listens."""
-        last = max(i for i, turn in enumerate(self.dialogue.turns) if turn.who == CLIENT)
-        is_last = self.turn == last and self.at == len(self.dialogue.turns[last].says)
-        return is_last and self.leaving == (Leaving(CLIENT, FIN),)
+    def _closes_after_all(self) -> bool:
+        """Return whether only the client half-closes, after it has sent all bytes."""
+        last = max(index for index, turn in enumerate(self.dialogue.turns) if turn.side == CLIENT)
+        is_last = self.turn == last and self.position == len(self.dialogue.turns[last].sent)
+        return is_last and self.closings == (Closing(CLIENT, FIN),)
 
     def __str__(self) -> str:
-        who = self.dialogue.turns[self.turn].who
-        leaves = ", ".join(f"{one.who} {one.how}" for one in self.leaving)
-        what = "mutated" if self.is_mutated else self.pacing or leaves or "as it is"
-        return f"{self.dialogue.name}: turn {self.turn} ({who}), byte {self.at}: {what}"
+        side = self.dialogue.turns[self.turn].side
+        closings = ", ".join(f"{closing.side} {closing.method}" for closing in self.closings)
+        what = "mutated" if self.is_mutated else self.pacing or closings or "unchanged"
+        return f"{self.dialogue.name}: turn {self.turn} ({side}), byte {self.position}: {what}"
 
 
 _ENDS: Final = (FIN, CLOSE, RESET)
-_ALONE: Final = [(Leaving(who, how),) for who in (CLIENT, UPSTREAM) for how in _ENDS]
+_ALONE: Final = [(Closing(side, method),) for side in (CLIENT, UPSTREAM) for method in _ENDS]
 _TOGETHER: Final = [
-    (Leaving(first, one), Leaving(second, other))
+    (Closing(first, method), Closing(second, second_how))
     for first, second in ((CLIENT, UPSTREAM), (UPSTREAM, CLIENT))
-    for one in _ENDS
-    for other in _ENDS
+    for method in _ENDS
+    for second_how in _ENDS
 ]
 
 
@@ -104,64 +106,70 @@ class Plan:
         Random(seed).shuffle(self._systematic)
 
     def __len__(self) -> int:
-        """Return after how many steps every byte has had everything happen to it."""
+        """Return the number of steps until each event has happened at every byte."""
         return len(self._systematic) * _MUTATED // (_MUTATED - 1)
 
     def step(self, number: int) -> Step:
         """Return the step with that number."""
-        dice = Random(f"{self._seed} {number}")
+        random = Random(f"{self._seed} {number}")
         if number % _MUTATED == 0:
-            return _mutated(dice)
-        place = number - number // _MUTATED - 1
-        dialogue, turn, at, (pacing, leaving) = self._systematic[place % len(self._systematic)]
-        first_out = dice.choice((CLIENT, UPSTREAM))
-        keeps = dice.random() < 0.7
-        return Step(dialogue, turn, at, pacing, leaving, False, first_out, keeps)
+            return _mutated(random)
+        index = number - number // _MUTATED - 1
+        dialogue, turn, position, (pacing, closings) = self._systematic[
+            index % len(self._systematic)
+        ]
+        closes_first = random.choice((CLIENT, UPSTREAM))
+        keeps_upstream = random.random() < 0.7
+        return Step(dialogue, turn, position, pacing, closings, False, closes_first, keeps_upstream)
 
 
-_Happening = tuple[str, tuple[Leaving, ...]]
+_Event = tuple[str, tuple[Closing, ...]]
 
 
-def _every_step() -> Iterator[tuple[Dialogue, int, int, _Happening]]:
+def _every_step() -> Iterator[tuple[Dialogue, int, int, _Event]]:
     for dialogue in DIALOGUES:
         for number, turn in enumerate(dialogue.turns):
-            size = len(turn.says)
-            apart = 1 if size < _LONG else size // _PLACES_IN_LONG
-            for place, at in enumerate(range(0, size + 1, apart)):
-                for happening in _happenings(place):
-                    yield dialogue, number, at, happening
+            size = len(turn.sent)
+            distance = 1 if size < _LONG else size // _POSITIONS_IN_LONG
+            for index, position in enumerate(range(0, size + 1, distance)):
+                for event in _events(index):
+                    yield dialogue, number, position, event
 
 
-def _happenings(place: int) -> Iterator[_Happening]:
-    """Yield what happens at one place; what takes longer, at some only."""
+def _events(index: int) -> Iterator[_Event]:
+    """Yield the events for one position; those that take longer, for some positions only."""
     yield (CUT, ())
-    yield from (("", leaving) for leaving in _ALONE)
-    if place % 16 == 0:
+    yield from (("", closings) for closings in _ALONE)
+    if index % 16 == 0:
         yield (BYTEWISE, ())
-    yield ("", _TOGETHER[place % len(_TOGETHER)])
+    yield ("", _TOGETHER[index % len(_TOGETHER)])
 
 
-def _mutated(dice: Random) -> Step:
-    dialogue = dice.choice(DIALOGUES)
+def _mutated(random: Random) -> Step:
+    dialogue = random.choice(DIALOGUES)
     turns = list(dialogue.turns)
-    for _ in range(dice.choice((1, 1, 2))):
-        number = dice.randrange(len(turns))
+    for _ in range(random.choice((1, 1, 2))):
+        number = random.randrange(len(turns))
         turn = turns[number]
-        turns[number] = Turn(turn.who, _other(turn.says, dice), turn.hears, turn.ends)
-    pacing = dice.choice(("", CUT, BYTEWISE))
-    at = dice.randrange(min(400, len(turns[number].says) + 1))
-    other = Dialogue(dialogue.name, tuple(turns), dialogue.is_wrapped, dialogue.is_tunnel)
-    first_out = dice.choice((CLIENT, UPSTREAM))
-    return Step(other, number, at, pacing, (), True, first_out, dice.random() < 0.7)
+        turns[number] = Turn(
+            turn.side, _mutated_bytes(turn.sent, random), turn.forwarded, turn.ends
+        )
+    pacing = random.choice(("", CUT, BYTEWISE))
+    position = random.randrange(min(400, len(turns[number].sent) + 1))
+    mutated = Dialogue(dialogue.name, tuple(turns), dialogue.is_wrapped, dialogue.is_tunnel)
+    closes_first = random.choice((CLIENT, UPSTREAM))
+    return Step(mutated, number, position, pacing, (), True, closes_first, random.random() < 0.7)
 
 
-def _other(data: bytes, dice: Random) -> bytes:
-    """Return the bytes with some of them overwritten, inserted, left out or said twice."""
-    for _ in range(dice.choice((1, 1, 2, 5))):
-        start = dice.randrange(len(data) + 1)
-        end = min(len(data), start + dice.choice((0, 0, 1, 2, 20)))
-        put = dice.choice((b"", dice.choice(_NASTY), dice.randbytes(2), data[start:end] * 2))
-        data = data[:start] + put + data[end:]
+def _mutated_bytes(data: bytes, random: Random) -> bytes:
+    """Return the bytes with some of them overwritten, inserted, omitted or repeated."""
+    for _ in range(random.choice((1, 1, 2, 5))):
+        start = random.randrange(len(data) + 1)
+        end = min(len(data), start + random.choice((0, 0, 1, 2, 20)))
+        inserted = random.choice(
+            (b"", random.choice(_INSERTIONS), random.randbytes(2), data[start:end] * 2)
+        )
+        data = data[:start] + inserted + data[end:]
     return data
 
 

@@ -1,1 +1,1 @@
-"""What the harnesses feed: loaded twice, once with each build (`fuzz/builds.py`)."""
+"""The functions that the harnesses call; loaded twice, once with each build (`fuzz/builds.py`)."""

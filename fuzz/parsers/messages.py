@@ -1,7 +1,7 @@
-"""Whole messages, through all of http1 and routing: requests and responses.
+"""Whole messages, requests and responses, through http1 and routing.
 
-Each function takes any bytes, asserts what has to hold, and returns all that was found out about
-them as plain values, which the other build has to find too.
+Each function takes any bytes, asserts the conditions, and returns all facts about them as plain
+values, which the other build has to return too.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from cmux_proxy.relay.header_rules import Rewriter
 from cmux_proxy.relay.request_options import WISHES
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX
 from cmux_proxy.routing.target import Target
-from fuzz.parsers.cuts import Pieces, is_refusal, outcome, same_in_every_way
+from fuzz.parsers.cuts import Pieces, is_refusal, outcome, same_in_all_splits
 from tests.helpers.feeding import Scanner, assert_sound, facts, scan_pieces
 from tests.helpers.judging import (
     CHUNKS,
@@ -40,11 +40,11 @@ from tests.helpers.second_opinion import assert_agreed_response
 _SMALL: Final = HeadLimits(start_line=40, section=120, fields=5)
 _USUAL: Final = HeadLimits(16384, 65536, 256)
 _LARGE: Final = HeadLimits(131072, 131072, 131072)
-_FAMILY: Final = ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, WISHES, (TOKEN_FIELD,))
-_SMALL_REQUESTS: Final = RequestScanner(_SMALL, _FAMILY)
+_RESERVED: Final = ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, WISHES, (TOKEN_FIELD,))
+_SMALL_REQUESTS: Final = RequestScanner(_SMALL, _RESERVED)
 _SMALL_RESPONSES: Final = ResponseScanner(_SMALL)
 
-_ASKED: Final = {
+_REQUESTS_BEFORE: Final = {
     "GET": request_head(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"),
     "HEAD": request_head(b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"),
     "old": request_head(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"),
@@ -52,7 +52,7 @@ _ASKED: Final = {
         b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket, a/1\r\n\r\n"
     ),
 }
-# What a request may have for its next hop without asking for an upgrade.
+# Hop-by-hop lines that a forwarded request without an upgrade may have.
 _RENEWED: Final = {b"TE: trailers\r\n", b"Connection: TE\r\n"}
 _REWRITER: Final = Rewriter(
     Rewriting(
@@ -64,34 +64,34 @@ _REWRITER: Final = Rewriter(
     )
 )
 
-Found = Mapping[str, object]
+Facts = Mapping[str, object]
 AnyScanner = RequestScanner | ResponseScanner
 
 
 def request(data: bytes) -> object:
-    """Any bytes as a client's."""
-    found = same_in_every_way(data, _request, _is_complete)
-    if not is_refusal(found[0]) and found[0] is not None:
+    """Read any bytes as those of a client."""
+    results = same_in_all_splits(data, _request, _is_complete)
+    if not is_refusal(results[0]) and results[0] is not None:
         check_request(data)
         _check_forwarded(data)
     return (
-        found,
-        _scanned(REQUESTS, RequestScanner(_USUAL, _FAMILY), data),
+        results,
+        _scanned(REQUESTS, RequestScanner(_USUAL, _RESERVED), data),
         _scanned_small(_SMALL_REQUESTS, data),
     )
 
 
-def _request(pieces: Pieces) -> Found | None:
+def _request(pieces: Pieces) -> Facts | None:
     judged = judge_request(pieces)
-    return None if judged is None else request_found(judged)
+    return None if judged is None else request_facts(judged)
 
 
-def request_found(judged: JudgedRequest) -> Found:
-    """Return what was found out about a request."""
+def request_facts(judged: JudgedRequest) -> Facts:
+    """Return all facts about a request."""
     return {
-        **head_found(judged.head),
+        **head_facts(judged.head),
         "framing": judged.framing,
-        "asks_upgrade": judged.upgrade,
+        "requests_upgrade": judged.upgrade,
         "keeps_alive": judged.keeps_alive,
         "port": judged.port,
         "forwarded": judged.forwarded,
@@ -100,19 +100,19 @@ def request_found(judged: JudgedRequest) -> Found:
     }
 
 
-def head_found(head: RequestHead | ResponseHead) -> Found:
-    """Return the facts of a head that is sound."""
+def head_facts(head: RequestHead | ResponseHead) -> Facts:
+    """Return the facts of a head, after checking that they are sound."""
     assert_sound(head)
     assert head.buffer[: head.end].endswith(b"\r\n\r\n")
     return {name: value for name, value in facts(head).items() if not name.startswith("_")}
 
 
-def _is_complete(found: object) -> bool:
-    return isinstance(found, Mapping) and bool(found["is_complete"])
+def _is_complete(result: object) -> bool:
+    return isinstance(result, Mapping) and bool(result["is_complete"])
 
 
 def _check_forwarded(data: bytes) -> None:
-    """What is sent on is a request with the same framing, and nothing is left to cut from it."""
+    """Assert that the forwarded request has the same framing, and no more lines to cut."""
     judged = judge_request([data])
     if judged is None or judged.head.method == b"CONNECT":
         return
@@ -120,8 +120,8 @@ def _check_forwarded(data: bytes) -> None:
     target = Target("127.0.0.1", judged.port)
     request = Http1Request(head, CHUNKS)
     edits = _REWRITER.edits(request, target, None, "127.0.0.1")
-    to = forward_target(head)
-    edited = serialize_changed_request(head, to, judged.upgrade, b"a", b"", edits)
+    forwarded = forward_target(head)
+    edited = serialize_changed_request(head, forwarded, judged.upgrade, b"a", b"", edits)
     for sent in (judged.forwarded, edited):
         again = REQUESTS.scan(sent, 0)
         assert again is not None
@@ -137,44 +137,44 @@ def _check_forwarded(data: bytes) -> None:
 
 
 def response(data: bytes) -> object:
-    """Any bytes as an upstream's, in answer to one request of each kind."""
-    found = [
-        same_in_every_way(data, partial(_response, asked), _is_complete)
-        for asked in _ASKED.values()
+    """Read any bytes as those of an upstream, as the response to several requests."""
+    results = [
+        same_in_all_splits(data, partial(_response, request_before), _is_complete)
+        for request_before in _REQUESTS_BEFORE.values()
     ]
     for is_old in (False, True):
         check_response(data, is_old)
-    for kind in ("GET", "HEAD", "old"):
-        assert_agreed_response(data, _ASKED[kind])
+    for name in ("GET", "HEAD", "old"):
+        assert_agreed_response(data, _REQUESTS_BEFORE[name])
     return (
-        found,
+        results,
         _scanned(RESPONSES, ResponseScanner(_LARGE), data),
         _scanned_small(_SMALL_RESPONSES, data),
     )
 
 
-def _response(asked: RequestHead, pieces: Pieces) -> Found | None:
-    judged = judge_response(asked, pieces)
+def _response(request_before: RequestHead, pieces: Pieces) -> Facts | None:
+    judged = judge_response(request_before, pieces)
     return None if judged is None else dict(vars(judged))
 
 
 def _scanned(scanner: AnyScanner, fresh: AnyScanner, data: bytes) -> object:
-    """Return the facts; a scanner that remembers nothing has to find them too, and no shortcut."""
-    found = outcome(partial(_scan, scanner, [data]))
-    assert outcome(partial(_scan, fresh, [data])) == found
-    assert outcome(partial(_scan_any, scanner, data)) == found
-    return found
+    """Return the facts; a scanner with an empty cache, and the full scan, have to find the same."""
+    result = outcome(partial(_scan, scanner, [data]))
+    assert outcome(partial(_scan, fresh, [data])) == result
+    assert outcome(partial(_scan_fully, scanner, data)) == result
+    return result
 
 
-def _scan(scanner: Scanner[RequestHead | ResponseHead], pieces: Pieces) -> Found | None:
+def _scan(scanner: Scanner[RequestHead | ResponseHead], pieces: Pieces) -> Facts | None:
     head, _ = scan_pieces(scanner, pieces)
-    return None if head is None else head_found(head)
+    return None if head is None else head_facts(head)
 
 
-def _scan_any(scanner: AnyScanner, data: bytes) -> Found | None:
+def _scan_fully(scanner: AnyScanner, data: bytes) -> Facts | None:
     head = scanner.scan_fully(data, 0)
-    return None if head is None else head_found(head)
+    return None if head is None else head_facts(head)
 
 
 def _scanned_small(scanner: Scanner[RequestHead | ResponseHead], data: bytes) -> object:
-    return same_in_every_way(data, partial(_scan, scanner), lambda found: found is not None)
+    return same_in_all_splits(data, partial(_scan, scanner), lambda result: result is not None)

@@ -1,4 +1,4 @@
-"""All harnesses by their names."""
+"""All harnesses by name."""
 
 from collections.abc import Callable, Mapping
 from typing import Final

@@ -1,6 +1,6 @@
-"""Single values: targets, hosts, ports, lengths, protocols, and what a configuration may say.
+"""Single values: targets, hosts, ports, lengths, protocols, and values of a configuration.
 
-An input has its values in lines; a value has no LF, so that nothing is lost by that.
+The lines of an input are its values; no value may have an LF.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from cmux_proxy.routing.host_label import HostSuffixes
 from cmux_proxy.routing.port_field import parse_port
 from cmux_proxy.routing.router import RESERVED_PREFIX, Router
 from fuzz.parsers.cuts import REFUSED, is_refusal, outcome
-from fuzz.parsers.messages import Found, request_found
+from fuzz.parsers.messages import Facts, request_facts
 from tests.helpers.judging import REQUESTS, RESPONSES, judge_request, request_head
 from tests.helpers.one_reading import check_request
 
@@ -44,78 +44,85 @@ _CONFIGURED: Final[list[Callable[[str], object]]] = [
 
 
 def _values(data: bytes, count: int) -> list[bytes]:
-    """Return so many lines."""
+    """Return the first `count` lines; missing ones are empty."""
     return [*data.split(b"\n", count - 1), *[b""] * count][:count]
 
 
 def target(data: bytes) -> object:
-    """Any method, request target and Host."""
-    method, to, host = _values(data, 3)
-    message = method + b" " + to + b" HTTP/1.1\r\nHost: " + host + b"\r\n" + _PORT + b"\r\n"
-    found = outcome(partial(_judge, message))
-    if not is_refusal(found):
+    """Read any method, request target and Host."""
+    method, request_target, host = _values(data, 3)
+    message = (
+        method + b" " + request_target + b" HTTP/1.1\r\nHost: " + host + b"\r\n" + _PORT + b"\r\n"
+    )
+    result = outcome(partial(_judge, message))
+    if not is_refusal(result):
         check_request(message)
-    return found
+    return result
 
 
-def _judge(message: bytes) -> Found | None:
+def _judge(message: bytes) -> Facts | None:
     judged = judge_request([message])
-    return None if judged is None else request_found(judged)
+    return None if judged is None else request_facts(judged)
 
 
 def switching(data: bytes) -> object:
-    """Any Connection and Upgrade fields, asked for and granted."""
-    asked, protocols, granted, answer = _values(data, 4)
-    return outcome(partial(_switch, (asked, protocols), (granted, answer)))
+    """Read any Connection and Upgrade fields of a request and of its 101 response."""
+    values_of_fields = _values(data, 4)
+    return outcome(partial(_switch, values_of_fields[:2], values_of_fields[2:]))
 
 
-def _switch(asked: tuple[bytes, bytes], granted: tuple[bytes, bytes]) -> object:
-    request = REQUESTS.scan(b"GET / HTTP/1.1\r\nHost: a\r\n" + _handshake(*asked), 0)
-    response = RESPONSES.scan(b"HTTP/1.1 101 Switching\r\n" + _handshake(*granted), 0)
+def _switch(requested: list[bytes], granted: list[bytes]) -> object:
+    request = REQUESTS.scan(b"GET / HTTP/1.1\r\nHost: a\r\n" + _upgrade_fields(*requested), 0)
+    response = RESPONSES.scan(b"HTTP/1.1 101 Switching\r\n" + _upgrade_fields(*granted), 0)
     if request is None or response is None:
         return None
-    is_asked = requests_upgrade(request)
-    check_upgrade_granted(request, response, is_asked)
-    assert is_asked
+    is_requested = requests_upgrade(request)
+    check_upgrade_granted(request, response, is_requested)
+    assert is_requested
     assert request.fields.upgrade
     assert response.fields.upgrade
     return (request.fields.upgrade, response.fields.upgrade, response.fields.connection)
 
 
-def _handshake(connection: bytes, upgrade: bytes) -> bytes:
+def _upgrade_fields(connection: bytes, upgrade: bytes) -> bytes:
     return b"Connection: " + connection + b"\r\nUpgrade: " + upgrade + b"\r\n\r\n"
 
 
 def routing(data: bytes) -> object:
-    """Any port, workspace, Host, wishes and count of proxies."""
+    """Read any port, workspace, Host, request options and count of proxies."""
     port, workspace, host, wait, other = _values(data, 5)
     fields = [(RESERVED_PREFIX + b"port-internal", port)] if port else []
     fields += [(RESERVED_PREFIX + b"workspace-internal", workspace)] if workspace else []
-    wishes = ((RESERVED_PREFIX + b"wait", wait), (RESERVED_PREFIX + b"host-override", other))
+    options = ((RESERVED_PREFIX + b"wait", wait), (RESERVED_PREFIX + b"host-override", other))
     routed = [
         outcome(partial(_route, router, host, tuple(fields)))
         for router in (_ROUTER, _NAMED_ROUTER, _BARE_ROUTER)
     ]
     _check_host_decides(host, routed[1])
-    _check_leads_elsewhere(routed[2])
+    _check_target_is_no_address(routed[2])
     if isinstance(routed[0], tuple) and routed[0][0] != REFUSED:
         assert _WORKSPACE_ADDRESS.fullmatch(routed[0][0])
-    return _port(port), routed, outcome(partial(_wish, wishes)), outcome(partial(_hops, wait))
+    return (
+        _port(port),
+        routed,
+        outcome(partial(_read_options, options)),
+        outcome(partial(_hops, wait)),
+    )
 
 
-def _check_host_decides(host: bytes, found: object) -> None:
+def _check_host_decides(host: bytes, result: object) -> None:
     label = _SUFFIXES.read(host) if HOST.fullmatch(host) is not None else None
-    if label is not None and isinstance(found, tuple) and found[0] != REFUSED:
+    if label is not None and isinstance(result, tuple) and result[0] != REFUSED:
         name = "10.0.0.1" if label.workspace is None else f"{label.workspace}.example"
-        assert found == (name, label.port)
+        assert result == (name, label.port)
 
 
-def _check_leads_elsewhere(found: object) -> None:
-    if isinstance(found, tuple) and found[0] not in (REFUSED, "10.0.0.1"):
-        assert found[0] != "localhost"
+def _check_target_is_no_address(result: object) -> None:
+    if isinstance(result, tuple) and result[0] not in (REFUSED, "10.0.0.1"):
+        assert result[0] != "localhost"
         with contextlib.suppress(OSError):
-            socket.inet_aton(found[0])
-            raise AssertionError(f"{found[0]} is read as an address")
+            socket.inet_aton(result[0])
+            raise AssertionError(f"{result[0]} is read as an address")
 
 
 def _hops(value: bytes) -> object:
@@ -127,34 +134,34 @@ def _hops(value: bytes) -> object:
 
 
 def _port(value: bytes) -> object:
-    found = outcome(partial(parse_port, value))
+    result = outcome(partial(parse_port, value))
     is_port = value.isdigit() and len(value) <= 5 and 0 < int(value) < 65536
-    assert found == int(value) if is_port else is_refusal(found)
-    return found
+    assert result == int(value) if is_port else is_refusal(result)
+    return result
 
 
 def _route(router: Router, host: bytes, fields: tuple[tuple[bytes, bytes], ...]) -> object:
-    found = router.route(b"GET", host or None, fields)
-    assert 0 < found.port < 65536
-    return (found.host, found.port)
+    target = router.route(b"GET", host or None, fields)
+    assert 0 < target.port < 65536
+    return (target.host, target.port)
 
 
-def _wish(fields: tuple[tuple[bytes, bytes], ...]) -> object:
-    wishes = RequestOptions(fields)
-    assert wishes.wait is None or 0 <= wishes.wait < 1e12
-    return (wishes.wait, wishes.host)
+def _read_options(fields: tuple[tuple[bytes, bytes], ...]) -> object:
+    options = RequestOptions(fields)
+    assert options.wait is None or 0 <= options.wait < 1e12
+    return (options.wait, options.host)
 
 
 def length(data: bytes) -> object:
-    """Any Content-Length, of a request and of a response."""
+    """Read any Content-Length, of a request and of a response."""
     field = b"Content-Length: " + data + b"\r\n\r\n"
-    found = outcome(partial(_length, field))
+    result = outcome(partial(_length, field))
     value = data.strip(b" \t")
     if b"\n" not in data:
         is_length = value.isdigit() and len(value) <= 18
         number = int(value) if is_length else 0
-        assert found == (number, number) if is_length else is_refusal(found), found
-    return found
+        assert result == (number, number) if is_length else is_refusal(result), result
+    return result
 
 
 def _length(field: bytes) -> object:
@@ -166,7 +173,7 @@ def _length(field: bytes) -> object:
 
 
 def configured(data: bytes) -> object:
-    """Any text as an entry of a configuration: an address, a range, a pattern, a network."""
+    """Read any text as a value of a configuration: an address, a range, a pattern, a network."""
     text = data.decode("utf-8", "surrogateescape")
     return [_parsed(parse, text) for parse in _CONFIGURED]
 
@@ -176,7 +183,7 @@ def _parsed(parse: Callable[[str], object], text: str) -> str:
         value = parse(text)
     except ValueError as error:
         return f"{REFUSED}: {error}"
-    # "unix:" is no network; a pattern tells less than its text.
+    # "unix:" is not a network, and a pattern has less information than its text.
     if value is not None and not isinstance(value, values.HostPattern):
         assert str(parse(str(value))) == str(value)
     return str(value)

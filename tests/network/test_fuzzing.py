@@ -17,14 +17,14 @@ PLAN = Plan(seed=1)
 STEPS = [*map(Step, DIALOGUES), *(PLAN.step(number) for number in range(60))]
 
 
-async def test_everybody_hears_what_he_may_hear(loop_name: str) -> None:
+async def test_each_side_receives_its_own_bytes(loop_name: str) -> None:
     with contextlib.closing(Slot()) as slot:
         flags = ("--allow-port", str(slot.listener.port), "--drain-timeout", "0s")
         async with proxy_process(loop_name, *flags) as proxy:
             slot.proxy_port = proxy.port
             for number, step in enumerate(STEPS):
                 await play(slot, step, number)
-            slot.forget()
+            slot.close_connections()
             await proxy.stop()
 
 
