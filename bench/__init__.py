@@ -1,4 +1,4 @@
-"""Measurements: `load` puts whole proxies under load, `micro` times single steps.
+"""Benchmarks: `load` puts whole proxies under load, `micro` times single steps.
 
-`probe` puts the cases of a public corpus of malformed and ambiguous requests to several proxies.
+`probe` sends the cases of a public corpus of malformed and ambiguous requests to several proxies.
 """

@@ -1,9 +1,9 @@
-"""The cases of Http11Probe put to every proxy there is, in front of a lax upstream.
+"""Sends the cases of Http11Probe to several proxies, in front of a lax upstream.
 
     python -m bench.probe [proxy ...]
 
-Prints which cases each fails, as the public corpus scores them. A proxy is asked as a client
-would: step by step, each answer waited for.
+Prints the cases that each proxy fails, by the scores of the public corpus. The steps of a case are
+sent one after the other, each after the response to the step before.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.load.processes import Cores, Process, free_port
-from bench.load.programs import PROXIES, Place, program
+from bench.load.programs import PROXIES, ProxySetup, program
 from tests.helpers.lenient import FramingPreference, lenient
 from tests.helpers.origins import origin
 from tests.helpers.wire import Wire
@@ -22,73 +22,73 @@ from tests.smuggling.probe import CheckResult, Probe
 from tests.smuggling.probe_framing import FRAMING
 from tests.smuggling.probe_syntax import SYNTAX
 
-# Who says nothing for so long, in seconds, has no more to say; a first answer may take longer.
+# How long to wait for more bytes, and for the first bytes of a response, in seconds.
 _QUIET: Final = 0.5
-_PATIENCE: Final = 3.0
+_TIMEOUT: Final = 3.0
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
 _RIVALS: Final = ("cmux-proxy", "nginx", "haproxy", "caddy")
 
 
 async def outcome(case: Probe, port: int, upstream: int) -> tuple[list[int], bool]:
-    """Return the statuses that a case gets, and whether the proxy has closed the connection."""
+    """Return the statuses of the responses, and whether the proxy closed the connection."""
     route = b"X-Cmux-Port-Internal: %d\r\n" % upstream
-    got, is_closed = b"", False
+    received, is_closed = b"", False
     with await Wire.to("127.0.0.1", port) as wire:
         for step in case.sent(b"localhost", route):
             if not is_closed:
-                data, is_closed = await _ask(wire, step, _QUIET if case.may_wait else _PATIENCE)
-                got += data
-    return [int(status) for status in _STATUS_LINE.findall(got)], is_closed
+                data, is_closed = await _send(wire, step, _QUIET if case.may_wait else _TIMEOUT)
+                received += data
+    return [int(status) for status in _STATUS_LINE.findall(received)], is_closed
 
 
-async def _ask(wire: Wire, step: bytes, patience: float) -> tuple[bytes, bool]:
-    got = b""
+async def _send(wire: Wire, step: bytes, timeout: float) -> tuple[bytes, bool]:
+    received = b""
     try:
         async with asyncio.timeout(5):
             await wire.send(step)
         while True:
-            async with asyncio.timeout(_QUIET if got else patience):
+            async with asyncio.timeout(_QUIET if received else timeout):
                 data = await wire.receive()
             if not data:
-                return got, True
-            got += data
+                return received, True
+            received += data
     except TimeoutError:
-        return got, False
+        return received, False
     except OSError:
-        return got + wire.take_arrived(), True
+        return received + wire.take_arrived(), True
 
 
-async def verdicts(name: str) -> dict[str, tuple[CheckResult, list[int], bool]]:
-    """Return what became of every case, by its name."""
-    found = {}
+async def check_results(name: str) -> dict[str, tuple[CheckResult, list[int], bool]]:
+    """Return the result of each case by its name."""
+    results = {}
     cores = Cores.available()
     with tempfile.TemporaryDirectory() as folder:
         for case in [*FRAMING, *SYNTAX]:
             async with origin(lenient(FramingPreference())) as upstream:
-                place = Place(free_port(), upstream.port, Path(folder))
-                command = PROXIES[name].requests(program(name), place)
-                with Process(name, command, place.port, cores.proxy, place.directory):
-                    statuses, is_closed = await outcome(case, place.port, upstream.port)
+                setup = ProxySetup(free_port(), upstream.port, Path(folder))
+                command = PROXIES[name].requests(program(name), setup)
+                with Process(name, command, setup.port, cores.proxy, setup.directory):
+                    statuses, is_closed = await outcome(case, setup.port, upstream.port)
             verdict = case.verdict(statuses, is_closed)
             if case.content is not None and statuses[:1] == [200]:
-                asked = upstream.asked
-                if not asked or asked[0].body != case.content:
+                requests = upstream.asked
+                if not requests or requests[0].body != case.content:
                     verdict = CheckResult.FAIL
-            found[case.name] = (verdict, statuses, is_closed)
-    return found
+            results[case.name] = (verdict, statuses, is_closed)
+    return results
 
 
 def main() -> None:
     """Print the failures of each proxy, and the counts."""
     for name in sys.argv[1:] or _RIVALS:
-        found = asyncio.run(verdicts(name))
+        results = asyncio.run(check_results(name))
         counts = dict.fromkeys(CheckResult, 0)
-        for case, (verdict, statuses, is_closed) in found.items():
+        for case, (verdict, statuses, is_closed) in results.items():
             counts[verdict] += 1
             if verdict is CheckResult.FAIL:
-                print(f"  {case}: {statuses or 'nothing'}{', closed' if is_closed else ''}")
-        told = ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items())
-        print(f"{name}: {told}", flush=True)
+                print(f"  {case}: {statuses or 'no response'}{', closed' if is_closed else ''}")
+        summary = ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items())
+        print(f"{name}: {summary}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Restarts under load: does a request fail while one proxy takes over from another?
+"""Restarts under load: counts requests that fail while a new proxy replaces the old one.
 
     make bench-restart ARGS="--requests 100000"
 
-A socket that listens is kept here, as systemd keeps those of a socket unit, and passed to one proxy
-after the other; wrk asks all the while, over connections that it keeps and over new ones. What it
-counts as failed is a connection refused, reset or ended before its answer, or an answer other than
-200. For comparison, proxies that bind the address themselves, where requests have to fail.
+A listening socket is kept here, as systemd does for a socket unit, and passed to one proxy after
+the other. wrk sends requests all the time, over kept connections and over new ones. Failed are
+connections that are refused, reset or closed before their response, and responses other than 200.
+For comparison, some proxies bind the address themselves; there, requests have to fail.
 """
 
 import argparse
@@ -29,17 +29,17 @@ from bench.load.machine import builds, commit, machine, versions
 from bench.load.processes import BenchError, Cores
 from bench.load.programs import OURS, program, start_upstream
 from bench.load.results import save
-from bench.load.rounds import tell
+from bench.load.rounds import log
 from bench.load.run import raise_file_limit
 from bench.load.scenarios import load_scenarios
 
 RESULTS: Final = Path(__file__).parent / "results" / "restarts"
-WAYS: Final = ("take turns", "stop, then start", "bind anew")
+METHODS: Final = ("take turns", "stop, then start", "bind anew")
 _LOADS: Final = {"kept": [], "new": ["--header", "Connection: close"]}
 _SCRIPT: Final = Path(__file__).parent / "load" / "wrk.lua"
 _FAILURES: Final = ("failed_connects", "failed_reads", "failed_writes", "timeouts", "bad_statuses")
 _BACKLOG: Final = 2048
-_PATIENCE: Final = 30.0
+_TIMEOUT: Final = 30.0
 _HEADING: Final = (
     "way               workers restarts connections   requests failed  p99 ms  longest ms"
 )
@@ -47,19 +47,19 @@ _HEADING: Final = (
 
 @dataclass(frozen=True)
 class Case:
-    """How one proxy follows the other, and of how many workers each is."""
+    """How a proxy is replaced, and how many workers each proxy has."""
 
     way: str
     workers: int
 
     @property
     def may_fail(self) -> bool:
-        """Whether failures are what is to be seen."""
+        """Whether failed requests are expected."""
         return self.way == "bind anew"
 
 
 class Proxies:
-    """One proxy after the other, at the same address."""
+    """Proxies at the same address, one after the other."""
 
     def __init__(self, case: Case, folder: Path) -> None:
         self._case = case
@@ -71,12 +71,12 @@ class Proxies:
             self._listen = f"127.0.0.1:{self.port}"
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(folder / "notify"))
-        self._notify.settimeout(_PATIENCE)
+        self._notify.settimeout(_TIMEOUT)
         self._log = (folder / "proxies.log").open("wb")
         self._child = self._start()
 
     def restart(self) -> None:
-        """Have a new one take over."""
+        """Replace the proxy by a new one."""
         old = self._child
         if self._case.way == "take turns":
             self._child = self._start()
@@ -86,14 +86,14 @@ class Proxies:
             self._child = self._start()
 
     def close(self) -> None:
-        """End the last one."""
+        """Stop the last proxy."""
         _end(self._child)
         self._sock.close()
         self._notify.close()
         self._log.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        """Start a proxy and wait until it says that it accepts."""
+        """Start a proxy, and wait until it reports that it is ready."""
         command = [sys.executable, "-m", "cmux_proxy", "--listen", self._listen]
         child = subprocess.Popen(
             [*command, "--workers", str(self._case.workers)],
@@ -112,14 +112,14 @@ class Proxies:
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     child.send_signal(signal.SIGTERM)
-    status = child.wait(_PATIENCE)
+    status = child.wait(_TIMEOUT)
     if status:
         raise BenchError(f"a proxy has ended with status {status}")
 
 
 def measure(case: Case, options: argparse.Namespace) -> dict[str, Any]:
-    """Restart under load until each kind of load has made so many requests."""
-    # Where requests fail, few are enough to show it.
+    """Restart under load until each load has sent the required number of requests."""
+    # If requests are expected to fail, one run is enough.
     requests = 1 if case.may_fail else options.requests
     totals: dict[str, dict[str, float]] = {name: {} for name in _LOADS}
     restarts = 0
@@ -159,7 +159,7 @@ def _wrk(
 
 
 def _counts(child: subprocess.Popen[str]) -> dict[str, float]:
-    out, errors = child.communicate(timeout=_PATIENCE)
+    out, errors = child.communicate(timeout=_TIMEOUT)
     try:
         counts: dict[str, float] = json.loads(out.strip().rpartition("\n")[2])
     except ValueError:
@@ -168,7 +168,7 @@ def _counts(child: subprocess.Popen[str]) -> dict[str, float]:
 
 
 def _add(total: dict[str, float], counts: dict[str, float]) -> None:
-    """Add what a run has counted; of latencies the worst run counts."""
+    """Add the counts of a run; latencies are the maximum of all runs."""
     for name, value in counts.items():
         is_latency = name in ("p50", "p99", "longest")
         before = total.get(name, 0)
@@ -186,7 +186,7 @@ def rows(result: dict[str, Any]) -> list[str]:
 
 
 def failed(total: dict[str, float]) -> float:
-    """Return how many requests had no answer, or the wrong one."""
+    """Return how many requests had no response, or a wrong one."""
     return sum(total[name] for name in _FAILURES)
 
 
@@ -198,13 +198,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between two restarts")
     parser.add_argument("--connections", type=int, default=32, help="of each load")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--way", choices=WAYS, nargs="+", default=list(WAYS))
-    parser.add_argument("--no-save", action="store_true", help="print the table and keep nothing")
+    parser.add_argument("--way", choices=METHODS, nargs="+", default=list(METHODS))
+    parser.add_argument("--no-save", action="store_true", help="print the table and save nothing")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print and save; the status is 1 when a request failed that should not have."""
+    """Measure, print and save; return 1 if a request failed unexpectedly."""
     options = parse(arguments)
     when = datetime.now(UTC)
     raise_file_limit()
@@ -215,10 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results.append(measure(case, options))
             print(*rows(results[-1]), sep="\n", flush=True)
     except (BenchError, subprocess.TimeoutExpired) as error:
-        tell(f"bench-restart: {error}")
+        log(f"bench-restart: {error}")
         return 2
     if not options.no_save:
-        keep(options, results, when)
+        save_results(options, results, when)
     losses = [
         failed(total)
         for result in results
@@ -228,8 +228,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(losses))
 
 
-def keep(options: argparse.Namespace, results: Sequence[dict[str, Any]], when: datetime) -> None:
-    """Write everything down."""
+def save_results(
+    options: argparse.Namespace, results: Sequence[dict[str, Any]], when: datetime
+) -> None:
+    """Save the results with the machine and the versions."""
     data = {
         "date": when.isoformat(timespec="seconds"),
         "commit": commit(),
@@ -239,7 +241,7 @@ def keep(options: argparse.Namespace, results: Sequence[dict[str, Any]], when: d
         "options": vars(options),
         "results": list(results),
     }
-    tell(f"kept in {save(RESULTS, data)}")
+    log(f"saved in {save(RESULTS, data)}")
 
 
 if __name__ == "__main__":

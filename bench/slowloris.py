@@ -1,11 +1,11 @@
-"""What 500 clients that never finish a head cost everybody else: the p99s, and their ratios.
+"""Measures how 500 clients that never finish a head slow other clients down: p99s and ratios.
 
     python -m bench.slowloris --rounds 9
 
-Each slow client sends one byte of a head now and then, is told 408 when its time is up, and comes
-again. Proxies, upstream, slow clients and those who are measured are processes of their own. Rounds
-take turns: without slow clients, with them at a second proxy (which tells what they cost the
-machine), and with them at the proxy that is measured.
+Each slow client sends one byte of a head at intervals, gets a 408 at the timeout, and connects
+again. Proxies, upstream, slow clients and measured clients are separate processes. Rounds
+alternate: without slow clients, with slow clients at a second proxy (which shows their cost for the
+machine), and with slow clients at the measured proxy.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager
 from bench.load.processes import free_port
 
 _HEAD = "GET / HTTP/1.1\r\nHost: a\r\nX-Cmux-Port-Internal: {}\r\n\r\n"
-_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+_RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 _SECONDS_PER_TICK = 1 / os.sysconf("SC_CLK_TCK")
 _CLIENTS_MEASURED = 4
 
@@ -56,22 +56,22 @@ def _measure(options: argparse.Namespace) -> None:
     port, other, upstream = free_port(), free_port(), free_port()
     p99s: dict[str, list[float]] = {"alone": [], "elsewhere": [], "here": []}
     with ExitStack() as stack:
-        us = stack.enter_context(
+        upstream_process = stack.enter_context(
             _process("-m", __spec__.name, "--role", "upstream", "--port", str(upstream))
         )
         pid = stack.enter_context(_process(*_proxy(port, options))).pid
         stack.enter_context(_process(*_proxy(other, options)))
-        for each in (upstream, port, other):
-            _await(us, each)
+        for listening_port in (upstream, port, other):
+            _await(upstream_process, listening_port)
         asyncio.run(_latencies(port, upstream, options.requests))
         for number in range(options.rounds):
             p99s["alone"].append(_round("alone", number, port, upstream, options.requests))
-            for place, where in (("elsewhere", other), ("here", port)):
-                with _process("-m", __spec__.name, *_slow(where, options)):
+            for name, slow_port in (("elsewhere", other), ("here", port)):
+                with _process("-m", __spec__.name, *_slow(slow_port, options)):
                     share = _share(pid, options.head_timeout + 1)
-                    p99s[place].append(_round(place, number, port, upstream, options.requests))
-                print(f"round {number + 1}, {place}: {100 * share:.1f} % of a CPU for slow clients")
-    _tell(options.clients, {place: statistics.median(each) for place, each in p99s.items()})
+                    p99s[name].append(_round(name, number, port, upstream, options.requests))
+                print(f"round {number + 1}, {name}: {100 * share:.1f} % of a CPU for slow clients")
+    _print(options.clients, {name: statistics.median(times) for name, times in p99s.items()})
 
 
 def _proxy(port: int, options: argparse.Namespace) -> list[str]:
@@ -84,7 +84,7 @@ def _slow(port: int, options: argparse.Namespace) -> list[str]:
     return [*slow, "--clients", str(options.clients), "--every", str(options.every)]
 
 
-def _tell(clients: int, p99: dict[str, float]) -> None:
+def _print(clients: int, p99: dict[str, float]) -> None:
     print(f"p99 without slow clients {1e3 * p99['alone']:.2f} ms, with {clients} at another proxy "
           f"{1e3 * p99['elsewhere']:.2f} ms, at this one {1e3 * p99['here']:.2f} ms: "
           f"{p99['here'] / p99['alone']:.2f} times the first, "
@@ -101,23 +101,23 @@ def _round(name: str, number: int, port: int, upstream: int, requests: int) -> f
 
 
 async def _latencies(port: int, upstream: int, requests: int) -> list[float]:
-    left = itertools.repeat(None, requests)
-    several = (_ask(port, upstream, left) for _ in range(_CLIENTS_MEASURED))
-    return list(itertools.chain(*await asyncio.gather(*several)))
+    remaining = itertools.repeat(None, requests)
+    clients = (_send_requests(port, upstream, remaining) for _ in range(_CLIENTS_MEASURED))
+    return list(itertools.chain(*await asyncio.gather(*clients)))
 
 
-async def _ask(port: int, upstream: int, left: Iterator[None]) -> list[float]:
-    """Ask one request after the other over one connection; return how long each took."""
+async def _send_requests(port: int, upstream: int, remaining: Iterator[None]) -> list[float]:
+    """Send requests one after the other over one connection; return the seconds of each."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     request = _HEAD.format(upstream).encode()
     times = []
-    for _ in left:
+    for _ in remaining:
         begun = time.perf_counter()
         writer.write(request)
-        answer = await reader.readexactly(len(_ANSWER))
+        response = await reader.readexactly(len(_RESPONSE))
         times.append(time.perf_counter() - begun)
-        if answer != _ANSWER:
-            raise SystemExit(f"another answer than expected: {answer!r}")
+        if response != _RESPONSE:
+            raise SystemExit(f"unexpected response: {response!r}")
     writer.close()
     return times
 
@@ -137,7 +137,7 @@ def _process(*arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def _await(process: "subprocess.Popen[bytes]", port: int) -> None:
-    """Wait until somebody listens."""
+    """Wait until a process listens on the port."""
     end = time.monotonic() + 10
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -146,7 +146,7 @@ def _await(process: "subprocess.Popen[bytes]", port: int) -> None:
             time.sleep(0.02)
         else:
             return
-    raise SystemExit(f"nobody listens on {port}")
+    raise SystemExit(f"no process listens on {port}")
 
 
 async def _connect(port: int) -> None:
@@ -155,7 +155,7 @@ async def _connect(port: int) -> None:
 
 
 def _share(pid: int, seconds: float) -> float:
-    """Return how much of a CPU a process uses."""
+    """Return the share of a CPU that a process uses."""
     before = _cpu(pid)
     time.sleep(seconds)
     return (_cpu(pid) - before) / seconds
@@ -171,7 +171,7 @@ async def _upstream(port: int) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while await reader.readuntil(b"\r\n\r\n"):
-                writer.write(_ANSWER)
+                writer.write(_RESPONSE)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
@@ -190,15 +190,15 @@ async def _slow_client(port: int, every: float) -> None:
     await asyncio.sleep(random.random() * every)
     while True:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        told = asyncio.get_running_loop().create_task(reader.read())
-        for at in range(len(head)):
-            writer.write(head[at : at + 1])
-            done, _ = await asyncio.wait([told], timeout=every)
+        response = asyncio.get_running_loop().create_task(reader.read())
+        for index in range(len(head)):
+            writer.write(head[index : index + 1])
+            done, _ = await asyncio.wait([response], timeout=every)
             if done:
                 break
         writer.close()
-        await asyncio.wait([told])
-        told.exception()
+        await asyncio.wait([response])
+        response.exception()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The harnesses of fuzzing, without a fuzzer: what they begin with holds what they assert."""
+"""The harnesses of fuzzing, without a fuzzer: their seeds meet all conditions."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ seeds = pytest.importorskip("fuzz.seeds", reason="fuzzing is not part of the pac
 
 
 @pytest.mark.parametrize("name", list(table.TARGETS))
-def test_every_seed_of_a_harness_is_read_soundly(name: str, tmp_path: Path) -> None:
+def test_every_seed_meets_the_conditions_of_its_harness(name: str, tmp_path: Path) -> None:
     seeds.write_seeds(tmp_path, name)
     for path in sorted(tmp_path.iterdir()):
         table.TARGETS[name](path.read_bytes())

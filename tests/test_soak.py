@@ -1,4 +1,4 @@
-"""What the soak calls wrong, and what it excuses."""
+"""The problems that the soak reports, and the errors that it excuses."""
 
 import contextlib
 import errno
@@ -24,21 +24,21 @@ GOOD: Final = Readings(START, FIRST, FIRST, CLOSED)
 
 
 def problems(readings: Readings) -> list[str]:
-    """Return what is wrong with readings of 100 WebSockets."""
+    """Return the problems in readings with 100 WebSockets."""
     return list(judge(readings, 100, None))
 
 
 def refusal(status: str, error: str) -> bytes:
-    """Return a head of the proxy's own."""
+    """Return a head of a response of the proxy itself."""
     return f"HTTP/1.1 {status}\r\nProxy-Status: cmux-proxy; error={error}".encode()
 
 
 def mismatch(name: str, what: str, got: bytes, wanted: bytes) -> Mismatch:
-    """Return an error about a request of that kind."""
+    """Return an error about a request with that name."""
     return Mismatch(Plan(name, "k1", 10, 10), what, got, wanted)
 
 
-def test_readings_that_are_the_same_are_fine() -> None:
+def test_equal_readings_have_no_problems() -> None:
     assert problems(GOOD) == []
 
 
@@ -50,7 +50,7 @@ def test_memory_may_grow_a_little_and_a_worker_may_keep_a_pipe() -> None:
 WRONG: Final = {
     "a socket more at the end": ("last", {"descriptors": {"pipe": 6, "socket": 205}}),
     "a socket less at the end": ("last", {"descriptors": {"pipe": 6, "socket": 203}}),
-    "a kind that was not there": ("last", {"descriptors": {"pipe": 6, "socket": 204, "file": 1}}),
+    "a new type": ("last", {"descriptors": {"pipe": 6, "socket": 204, "file": 1}}),
     "too many pipes": ("last", {"descriptors": {"pipe": 11, "socket": 204}}),
     "too much memory": ("last", {"resident": 105 * MIB + 1}),
     "another worker": ("last", {"pids": (1, 3)}),
@@ -62,7 +62,7 @@ WRONG: Final = {
 
 
 @pytest.mark.parametrize(("reading", "change"), WRONG.values(), ids=WRONG)
-def test_readings_that_differ_are_told(reading: str, change: dict[str, object]) -> None:
+def test_different_readings_are_problems(reading: str, change: dict[str, object]) -> None:
     changed = replace(getattr(GOOD, reading), **change)
     assert problems(replace(GOOD, **{reading: changed})) != []
 
@@ -70,8 +70,8 @@ def test_readings_that_differ_are_told(reading: str, change: dict[str, object]) 
 EXCUSED: Final = {
     "refused": mismatch("echo", "head", refusal("502 X", "connection_refused"), b"a"),
     "terminated": mismatch("echo", "head", refusal("502 X", "connection_terminated"), b"a"),
-    "cut": ConnectionResetError(),
-    "broken off": EOFError(),
+    "reset": ConnectionResetError(),
+    "closed": EOFError(),
     "not connected any more": OSError(errno.ENOTCONN, "not connected"),
     "a shorter body until close": mismatch("until-close", "body", b"ab", b"abc"),
     "a shorter conversation": mismatch("client-first", "bytes", b"a", b"abc"),
@@ -85,44 +85,44 @@ NEVER: Final = {
     "more content": mismatch("client-first", "bytes", b"abcd", b"abc"),
     "a shorter body of known length": mismatch("length", "body", b"ab", b"abc"),
     "too late": TimeoutError(),
-    "something that nobody asked for": AssertionError("nobody asked for b'x'"),
+    "unexpected bytes": AssertionError("unexpected b'x'"),
 }
 
 
 @pytest.mark.parametrize("error", EXCUSED.values(), ids=EXCUSED)
-def test_a_restart_excuses_what_it_can_explain(error: Exception) -> None:
+def test_a_restart_excuses_errors_that_it_can_cause(error: Exception) -> None:
     assert excuse(error)
 
 
 @pytest.mark.parametrize("error", NEVER.values(), ids=NEVER)
-def test_a_restart_does_not_excuse_what_it_cannot_explain(error: Exception) -> None:
+def test_a_restart_does_not_excuse_other_errors(error: Exception) -> None:
     assert not excuse(error)
 
 
 @pytest.mark.parametrize("mask", [b"", b"\x01\x80\xff\x00"], ids=["unmasked", "masked"])
-def test_messages_come_out_of_frames_as_they_went_in(mask: bytes) -> None:
+def test_messages_are_read_from_frames_unchanged(mask: bytes) -> None:
     whole = websocket.frame(b"one", mask) + websocket.frame(bytes(125), mask)
     buffer = bytearray()
-    came = []
-    for at in range(len(whole)):
-        buffer += whole[at : at + 1]
+    messages = []
+    for index in range(len(whole)):
+        buffer += whole[index : index + 1]
         if (message := websocket.take_message(buffer)) is not None:
-            came.append(message)
-    assert came == [b"one", bytes(125)]
+            messages.append(message)
+    assert messages == [b"one", bytes(125)]
     assert not buffer
 
 
-def test_the_handshake_is_that_of_the_rfc() -> None:
+def test_the_response_has_the_accept_value_of_the_rfc() -> None:
     # RFC 6455 section 1.3 has this pair.
     response = websocket.response("dGhlIHNhbXBsZSBub25jZQ==")
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in response
 
 
-def test_a_port_that_is_held_is_for_one_service_after_the_other_and_for_nobody_else() -> None:
-    one, other = FixedPorts(3), FixedPorts(3)
-    with contextlib.closing(one), contextlib.closing(other):
-        assert len({*one.numbers, *other.numbers}) == 6
-        address = ("127.0.0.1", one.numbers[0])
+def test_a_held_port_is_usable_by_services_and_by_no_other_program() -> None:
+    first, second = FixedPorts(3), FixedPorts(3)
+    with contextlib.closing(first), contextlib.closing(second):
+        assert len({*first.numbers, *second.numbers}) == 6
+        address = ("127.0.0.1", first.numbers[0])
         for _ in range(2):
             with socket.socket() as listening:
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,19 +1,19 @@
-"""The proxy and its rivals under the same load, in turns.
+"""Compares the proxy and other proxies under the same load, in turns.
 
-scenarios.toml  what is asked for; names are coordinates
-targets.toml    what is to be reached
-processes       children pinned to cores, and what the kernel says they have used
-programs        the upstreams and the proxies: how each is started
-stream.c        transfers and ping-pong: clients and upstream
+scenarios.toml  the requests, transfers and tunnels of each scenario
+targets.toml    the targets to reach
+processes       child processes pinned to cores, and their CPU time and memory
+programs        the upstreams and the proxies, and their commands
+stream.c        clients and upstream for transfers and ping-pong
 generators      one run of wrk or of stream.c -> counts
 measure         one run under load -> one Sample
 footprint       an idle or a starting proxy -> one Sample
 rounds          one scenario -> a Case
 cases           samples -> medians and ratios
 report          cases -> tables
-targets         cases -> verdicts
+targets         cases -> results of the targets
 results         cases -> JSON
-machine         what it all ran on
+machine         the machine, the commit and the versions
 run             the command
 chart           JSON -> a picture
 """

@@ -1,4 +1,4 @@
-"""Samples -> medians and ratios, with their spread."""
+"""Turns samples into medians and ratios, with their ranges."""
 
 import statistics
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from bench.load.scenarios import Scenario
 
 @dataclass(frozen=True)
 class Spread:
-    """A median and the range around it."""
+    """A median and its range, from `least` to `most`; the results name the range so."""
 
     median: float
     least: float
@@ -34,9 +34,9 @@ class Spread:
 
 @dataclass
 class Case:
-    """What became of one scenario: a Sample for each proxy and round, failures, and who is absent.
+    """The result of one scenario: a Sample for each proxy and round, failures, and absent proxies.
 
-    A proxy that fails once is out: its samples are dropped and its failure is told.
+    If a proxy fails once, its samples are dropped and its failure is reported.
     """
 
     scenario: Scenario
@@ -45,27 +45,27 @@ class Case:
     absent: dict[str, str] = field(default_factory=dict)
 
     def fail(self, name: str, reason: str) -> None:
-        """Put a proxy out."""
+        """Drop the samples of a proxy, and record its failure."""
         self.samples.pop(name, None)
         self.failures[name] = reason
 
     def figures(self, name: str) -> list[str]:
-        """Return which figures there are of a proxy."""
+        """Return the names of the figures of a proxy."""
         return list(self.samples[name][0])
 
     def spread(self, name: str, figure: str) -> Spread | None:
-        """Return the spread of one figure of one proxy, or None where there is no such figure."""
+        """Return the spread of one figure of one proxy, or None if it has no such figure."""
         if not self._has(name, figure):
             return None
         return Spread.of(sample[figure] for sample in self.samples[name])
 
     def ratio(self, name: str, figure: str, to: str = MARK) -> Spread | None:
-        """Return one figure of a proxy by that of another, each round compared in itself."""
+        """Return the ratio of a figure to that of another proxy, compared within each round."""
         if not (self._has(name, figure) and self._has(to, figure)):
             return None
         rounds = zip(self.samples[name], self.samples[to], strict=True)
-        pairs = [(ours[figure], theirs[figure]) for ours, theirs in rounds if theirs[figure]]
-        return Spread.of(ours / theirs for ours, theirs in pairs) if pairs else None
+        pairs = [(sample[figure], base[figure]) for sample, base in rounds if base[figure]]
+        return Spread.of(value / base for value, base in pairs) if pairs else None
 
     def _has(self, name: str, figure: str) -> bool:
         return bool(self.samples.get(name)) and figure in self.samples[name][0]

@@ -1,7 +1,7 @@
 """Draws the README's chart from a result: python -m bench.load.chart [RESULT.json] [--output SVG].
 
-CPU time of every proxy relative to HAProxy, a panel for each workload. Bars that would leave the
-panel are cut, and say so. The picture follows the reader's choice of light or dark.
+CPU time of every proxy relative to HAProxy, with a panel for each workload. Bars that are too long
+are cut and marked. The picture follows the reader's light or dark mode.
 """
 
 import argparse
@@ -125,10 +125,10 @@ def _text(text: str, x: float, y: float, kind: str) -> str:
 
 
 def main() -> int:
-    """Draw the newest result, or the one that is named."""
+    """Draw the newest result, or the given one."""
     parser = argparse.ArgumentParser(prog="chart", description=__doc__.partition("\n")[0])
     parser.add_argument("result", nargs="?", type=Path, help="a JSON of bench/results")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="where the SVG goes")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="path of the SVG")
     options = parser.parse_args()
     source = options.result or max(RESULTS.glob("*.json"), default=None)
     if source is None:

@@ -1,7 +1,7 @@
-"""What a proxy needs while it does nothing: memory of idle connections, memory and time of a start.
+"""Measures the memory of idle connections, and the time and memory of a start.
 
-Every connection has been used once, as idle connections have: a client for a request, a tunnel for
-a message and its echo.
+Every idle connection was used once: a client connection for a request, a tunnel for a message and
+its echo.
 """
 
 from contextlib import ExitStack
@@ -11,16 +11,16 @@ from bench.load.measure import Sample
 from bench.load.probe import await_readiness, connect, use
 from bench.load.processes import BenchError, Process
 
-_FIRST = 10  # connections for what is loaded or allocated once
+_FIRST = 10  # connections that cause all one-time allocations
 
 
 def measure_start(proxy: Process) -> Sample:
-    """Return how long a started proxy took, and what it needs."""
+    """Return the time of a proxy's start, and its memory."""
     return {"listening_ms": proxy.listening_after * 1000, "rss_mb": proxy.rss_mb()}
 
 
 def measure_idle(load: Load, proxy: Process) -> Sample:
-    """Return the growth of a fresh proxy for each of the scenario's connections."""
+    """Return the growth of memory per connection of the scenario, in a new proxy."""
     await_readiness(load, proxy)
     count = load.scenario.connections
     with ExitStack() as stack:

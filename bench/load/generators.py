@@ -1,4 +1,4 @@
-"""One run of wrk or of stream.c -> what it has counted."""
+"""Runs wrk or stream.c once, and returns the counts."""
 
 import json
 import subprocess
@@ -16,12 +16,12 @@ Counts = dict[str, float]
 FIELD = "X-Cmux-Port-Internal"
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 _FAILURES = ("failed_connects", "failed_reads", "failed_writes", "timeouts", "bad_statuses")
-_MORE_SECONDS = 60  # for a generator to end, beyond the seconds it was told to load
+_MORE_SECONDS = 60  # time for a generator to end, after the seconds of load
 
 
 @dataclass(frozen=True)
 class Load:
-    """What loads a proxy: the scenario, the upstream, for how long, and from where."""
+    """The load of a proxy: the scenario, the upstream, the seconds and the cores."""
 
     scenario: Scenario
     upstream: int
@@ -31,9 +31,9 @@ class Load:
 
 
 def generate(load: Load, proxy: Process) -> Counts:
-    """Load the proxy once; return `count`, `microseconds` and perhaps `p50` and `p99`.
+    """Load the proxy once; return `count`, `microseconds` and, for some loads, `p50` and `p99`.
 
-    Raises BenchError if one request, message or connection failed.
+    Raises BenchError if a request, message or connection failed.
     """
     command = _wrk(load, proxy) if load.scenario.kind == "requests" else _stream(load, proxy)
     with pinned(load.cores.load):
@@ -66,7 +66,7 @@ def _stream(load: Load, proxy: Process) -> list[str]:
 
 
 def _run(command: Sequence[str], timeout: int) -> Counts:
-    """Return what the last line of the command's output says."""
+    """Return the JSON in the last line of the command's output."""
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout, check=False

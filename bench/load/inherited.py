@@ -1,8 +1,8 @@
-"""cmux-proxy whose workers all have the same sockets, as it is where the system does not balance.
+"""cmux-proxy whose workers share their sockets, as on systems that do not balance.
 
     python -m bench.load.inherited --workers 2 ...
 
-What decision 0005 compares with; `bench.load.workers` starts it.
+Decision 0005 compares with it; `bench.load.workers` starts it.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What a benchmark ran on: the machine, the commit, the build and the versions."""
+"""The machine, the commit, the builds and the versions of a benchmark."""
 
 import importlib.metadata
 import os
@@ -12,7 +12,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def machine() -> dict[str, str | int]:
-    """Return the CPU, how many of its cores there are for us, and the kernel."""
+    """Return the CPU, the number of usable cores, and the kernel."""
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
@@ -22,7 +22,7 @@ def machine() -> dict[str, str | int]:
 
 
 def commit() -> dict[str, str | bool]:
-    """Return the commit, and whether files differ from it; results do not count."""
+    """Return the commit, and whether files other than results differ from it."""
     return {
         "hash": _git("rev-parse", "HEAD") or "unknown",
         "dirty": bool(_git("status", "--porcelain", "--", ".", ":!bench/results")),
@@ -30,30 +30,30 @@ def commit() -> dict[str, str | bool]:
 
 
 def builds() -> dict[str, str]:
-    """Return how our own builds call themselves."""
-    return {name: said for name in (OURS, PURE) if (said := _version_of(name))}
+    """Return the versions of the builds of cmux-proxy."""
+    return {name: version for name in (OURS, PURE) if (version := _version_of(name))}
 
 
 def versions() -> dict[str, str]:
-    """Return the version of everything that took part or could have."""
-    found = {
+    """Return the versions of all programs that can take part."""
+    by_name = {
         "python": platform.python_version(),
         "uvloop": _package_version("uvloop"),
-        "wrk": _said("wrk", "-v"),
-        "cc": _said("cc", "--version"),
+        "wrk": _first_line("wrk", "-v"),
+        "cc": _first_line("cc", "--version"),
         **{name: _version_of(name) for name in PROXIES if not _is_known(name)},
     }
-    return {name: version for name, version in found.items() if version}
+    return {name: version for name, version in by_name.items() if version}
 
 
 def _is_known(name: str) -> bool:
-    """Return whether another entry tells the version."""
+    """Return whether another entry has the version."""
     return name in (OURS, PURE) or PROXIES[name].variant is not None
 
 
 def _version_of(name: str) -> str:
     path = PROXIES[name].find()
-    return _said(path, *PROXIES[name].version) if path else ""
+    return _first_line(path, *PROXIES[name].version) if path else ""
 
 
 def _cpu_model() -> str:
@@ -80,8 +80,8 @@ def _git(*arguments: str) -> str:
     return result.stdout.strip()
 
 
-def _said(*command: str) -> str:
-    """Return the first line of what a command prints, wherever it prints it, or nothing."""
+def _first_line(*command: str) -> str:
+    """Return the first line that a command prints to its output or errors, or nothing."""
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

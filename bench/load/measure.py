@@ -1,14 +1,14 @@
 """One run of one proxy -> a Sample: its figures by name.
 
 per_second            requests, MB or round trips in a second
-cpu_us                CPU time of the proxy for one of these, in microseconds
-user_us, system_us    how that divides
+cpu_us                CPU time of the proxy for each of these, in microseconds
+user_us, system_us    its parts in user space and in the kernel
 p50_ms, p99_ms        latency; transfers have none
-core                  the share of its core that the proxy had
-waited                the share of time that it could have run and something else did
+core                  the share of its core that the proxy used
+waited                the share of time that it was runnable and another process ran
 rss_mb                resident memory, in megabytes
-bytes_each            resident memory for each of many idle connections
-listening_ms          from exec to the first connection that is accepted
+bytes_each            resident memory for each idle connection
+listening_ms          from exec to the first accepted connection
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ _TRIES = 3
 
 
 def measure(load: Load, proxy: Process) -> Sample:
-    """Load the proxy; again where others had its core most of the time, and keep the best run."""
+    """Load the proxy; repeat if other processes used its core, and return the best run."""
     best = _measure_once(load, proxy)
     for _ in range(1, _TRIES):
         if best["waited"] < _DISTURBED:

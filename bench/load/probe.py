@@ -1,4 +1,4 @@
-"""Single requests and messages through a proxy: is it ready, and are connections that idle used?"""
+"""Single requests and messages through a proxy: to wait for its start, and to use connections."""
 
 import socket
 import time
@@ -14,9 +14,9 @@ _GREETING = 13
 
 
 def await_readiness(load: Load, proxy: Process) -> None:
-    """Wait until a proxy passes on what it gets; some listen before they know where to.
+    """Wait until a proxy forwards requests; some listen before they are configured.
 
-    Raises BenchError with what the proxy said last.
+    Raises BenchError with the last error.
     """
     deadline = time.monotonic() + _READY_TIMEOUT
     while True:
@@ -25,7 +25,7 @@ def await_readiness(load: Load, proxy: Process) -> None:
                 use(sock, load, proxy)
         except (OSError, BenchError) as error:
             if time.monotonic() > deadline:
-                raise BenchError(f"does not pass on what it gets: {error}") from None
+                raise BenchError(f"does not forward: {error}") from None
             time.sleep(_PAUSE)
         else:
             return
@@ -37,7 +37,7 @@ def connect(proxy: Process) -> socket.socket:
 
 
 def use(sock: socket.socket, load: Load, proxy: Process) -> None:
-    """Send a request of the scenario, or a message that comes back; leave the connection open."""
+    """Send a request of the scenario, or a message and its echo; leave the connection open."""
     if load.scenario.is_tunnel:
         _use_tunnel(sock, load, proxy)
     else:
@@ -73,16 +73,16 @@ def _use_tunnel(sock: socket.socket, load: Load, proxy: Process) -> None:
 
 
 def _read_head(sock: socket.socket) -> tuple[bytes, bytes]:
-    """Return a response head, and what came with it."""
+    """Return a response head, and the bytes after it."""
     received = b""
     while b"\r\n\r\n" not in received:
         received += _receive(sock, received)
-    head, _, rest = received.partition(b"\r\n\r\n")
-    return head, rest
+    head, _, body = received.partition(b"\r\n\r\n")
+    return head, body
 
 
 def _receive(sock: socket.socket, before: bytes) -> bytes:
-    piece = sock.recv(65536)
-    if not piece:
+    data = sock.recv(65536)
+    if not data:
         raise BenchError(f"closed after {before[:80]!r}")
-    return piece
+    return data

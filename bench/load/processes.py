@@ -1,4 +1,4 @@
-"""Child processes pinned to cores, and what the kernel says they have used (Linux's /proc)."""
+"""Child processes pinned to cores, and their CPU time and memory (from Linux's /proc)."""
 
 import os
 import shutil
@@ -15,8 +15,7 @@ _SECONDS_PER_TICK = 1 / os.sysconf("SC_CLK_TCK")
 _NANOSECOND = 1e-9
 _START_TIMEOUT = 10.0
 _STOP_TIMEOUT = 5.0
-# Where servers are installed, which is not on everybody's PATH, and where `make bench-full` puts
-# more of them.
+# Folders of servers that are not always on PATH, and that of `make bench-full`.
 _MORE_PATHS = (
     "/usr/local/sbin", "/usr/sbin", "/sbin", str(Path(__file__).parents[2] / ".venv-bench/bin"),
 )  # fmt: skip
@@ -24,33 +23,33 @@ _POLL = 0.002
 
 
 class BenchError(Exception):
-    """Nothing can be measured, or what was measured is worth nothing; one line says why."""
+    """A measurement is impossible or invalid; the text is one line with the reason."""
 
 
 @dataclass(frozen=True)
 class Cores:
-    """The proxies' core, and those of everything else: the same one on a machine with only one."""
+    """The core of the proxies, and those of all other processes; the same if there is only one."""
 
     proxy: frozenset[int]
     load: frozenset[int]
 
     @classmethod
     def available(cls) -> "Cores":
-        """Give the first core to the proxies and the rest to the load."""
-        first, *rest = sorted(os.sched_getaffinity(0))
-        return cls(frozenset([first]), frozenset(rest or [first]))
+        """Return the first core for the proxies, and the others for the load."""
+        first, *others = sorted(os.sched_getaffinity(0))
+        return cls(frozenset([first]), frozenset(others or [first]))
 
 
 @dataclass(frozen=True)
 class CpuTime:
-    """Seconds on a CPU. The sum is exact, as the scheduler counts it; its split is sampled."""
+    """Seconds on a CPU. The total is exact, from the scheduler; its parts are sampled."""
 
     total: float
     user: float
     system: float
 
     def since(self, earlier: "CpuTime") -> "CpuTime":
-        """Return what was used between two readings."""
+        """Return the CPU time between two readings."""
         total = self.total - earlier.total
         user, system = self.user - earlier.user, self.system - earlier.system
         share = user / (user + system) if user + system else 0.5
@@ -64,7 +63,7 @@ def find_program(name: str) -> str | None:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nothing listens on."""
+    """Return a free port of the loopback."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -73,7 +72,7 @@ def free_port() -> int:
 
 @contextmanager
 def pinned(cores: frozenset[int]) -> Iterator[None]:
-    """Have children that are started meanwhile run on these cores only."""
+    """Run children that are started inside the block on these cores only."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -83,7 +82,7 @@ def pinned(cores: frozenset[int]) -> Iterator[None]:
 
 
 class Process:
-    """A server on a port of the loopback, running on its cores until the end of a `with`."""
+    """A server on a port of the loopback, which runs on its cores until the end of a `with`."""
 
     def __init__(
         self, name: str, command: Sequence[str], port: int, cores: frozenset[int], directory: Path
@@ -110,11 +109,11 @@ class Process:
         self._stop()
 
     def pause(self) -> None:
-        """Keep the process from running until `resume`."""
+        """Stop the process until `resume`."""
         self._child.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let the process run again."""
+        """Continue the process."""
         self._child.send_signal(signal.SIGCONT)
 
     @property
@@ -123,33 +122,33 @@ class Process:
         return self._child.pid
 
     def check(self) -> None:
-        """Raise BenchError when the process has ended."""
+        """Raise BenchError if the process has ended."""
         status = self._child.poll()
         if status is not None:
-            raise BenchError(f"ended with status {status}: {self.last_words()}")
+            raise BenchError(f"ended with status {status}: {self.last_lines()}")
 
     def printed(self) -> list[str]:
         """Return the lines that the process has printed."""
         return self._log.read_text(errors="replace").strip().splitlines()
 
-    def last_words(self) -> str:
-        """Return the end of what the process has printed."""
+    def last_lines(self) -> str:
+        """Return the last lines that the process has printed."""
         return " | ".join(self.printed()[-3:]) or "it printed nothing"
 
     def end(self, timeout: float) -> int:
-        """Have the process end in order; return its status, which is -9 where it did not."""
+        """Stop the process; return its status, which is -9 if it had to be killed."""
         self._stop(timeout)
         return self._child.returncode
 
     def cpu_time(self) -> CpuTime:
-        """Return what the process has used so far."""
+        """Return the CPU time of the process."""
         stat = Path(f"/proc/{self._child.pid}/stat").read_text()
         ticks = stat.rpartition(")")[2].split()[11:13]
         user, system = (int(count) * _SECONDS_PER_TICK for count in ticks)
         return CpuTime(self._schedstat(0) or user + system, user, system)
 
     def waited(self) -> float:
-        """Return the seconds that the process could have run and something else did."""
+        """Return the seconds in which the process was runnable and another process ran."""
         return self._schedstat(1)
 
     def rss_mb(self) -> float:
@@ -157,10 +156,10 @@ class Process:
         for line in Path(f"/proc/{self._child.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024 / 1e6
-        raise BenchError("has no memory any more")
+        raise BenchError("has ended")
 
     def _schedstat(self, column: int) -> float:
-        """Return seconds that all threads ran (0) or waited (1), or 0 where nobody counts them."""
+        """Return the seconds that all threads ran (column 0) or waited (1), or 0 if unknown."""
         try:
             tasks = list(Path(f"/proc/{self._child.pid}/task").glob("*/schedstat"))
             return sum(int(task.read_text().split()[column]) for task in tasks) * _NANOSECOND
@@ -178,7 +177,7 @@ class Process:
             else:
                 self.listening_after = time.monotonic() - self._started
                 return
-        raise BenchError(f"does not listen on port {self.port}: {self.last_words()}")
+        raise BenchError(f"does not listen on port {self.port}: {self.last_lines()}")
 
     def _stop(self, timeout: float = _STOP_TIMEOUT) -> None:
         self._child.terminate()

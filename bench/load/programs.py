@@ -1,4 +1,4 @@
-"""The upstreams, the load generators and the proxies: which program each is, how it is started."""
+"""The upstreams, the load generators and the proxies, and the commands that start them."""
 
 import subprocess
 import sys
@@ -13,8 +13,8 @@ from bench.load.scenarios import Kind, Scenario
 
 OURS = "cmux-proxy"
 PURE = "cmux-proxy-pure"
-UNOBSERVED = "cmux-proxy-unobserved"  # with whom those of --observed are compared
-MARK = "haproxy"  # with whom all others are compared
+UNOBSERVED = "cmux-proxy-unobserved"  # the base of comparison with --observed
+MARK = "haproxy"  # the base of comparison for all others
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
 _RIVALS = _HERE.parent / "rivals"
@@ -33,20 +33,20 @@ _REMEDIES = {
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a proxy is to listen, the upstream, and a directory for files."""
+class ProxySetup:
+    """The port of a proxy, the port of the upstream, and a directory for files."""
 
     port: int
     upstream: int
     directory: Path
 
 
-Command = Callable[[str, Place], list[str]]  # the program's path and its place -> argv
+Command = Callable[[str, ProxySetup], list[str]]  # the program's path and its setup -> argv
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """One that takes part: how to find it, what to start for requests and for tunnels, and where.
+    """A proxy that takes part: how to find it, and its commands for requests and for tunnels.
 
     Without CONNECT a tunnel has one fixed upstream.
     """
@@ -57,8 +57,8 @@ class Proxy:
     tunnels: Command | None = None
     knows_connect: bool = False
     kinds: tuple[Kind, ...] = get_args(Kind)
-    variant: str | None = None  # another setting of one that takes part, in runs with this option
-    spins: bool = False  # takes its whole core, also while nobody asks anything of it
+    variant: str | None = None  # other settings of a proxy, for runs with this option
+    spins: bool = False  # uses its whole core even without requests
 
     def can(self, scenario: Scenario) -> bool:
         """Return whether it takes part in a scenario."""
@@ -67,7 +67,7 @@ class Proxy:
 
 
 def program(name: str) -> str:
-    """Return the path of a program; raise BenchError, with the remedy, when there is none."""
+    """Return the path of a program; raise BenchError, with the remedy, if it is not found."""
     path = PROXIES[name].find() if name in PROXIES else find_program(name)
     if path is None:
         raise BenchError(f"{name} not found; {_REMEDIES.get(name, 'is it installed?')}")
@@ -75,7 +75,7 @@ def program(name: str) -> str:
 
 
 def upstream_name(scenario: Scenario) -> str:
-    """Return the upstream of a scenario: nginx, or where that is not installed one of ours."""
+    """Return the upstream of a scenario: nginx, or if that is not installed, our own."""
     if scenario.kind not in ("requests", "start"):
         return "stream"
     return "nginx" if find_program("nginx") else "asyncio"
@@ -90,7 +90,7 @@ def start_upstream(scenario: Scenario, cores: Cores, directory: Path) -> Process
     elif name == "nginx":
         for size in _FILE_SIZES:
             (directory / str(size)).write_bytes(bytes(size))
-        config = _fill(_HERE / "upstream.conf.in", Place(port, port, directory))
+        config = _fill(_HERE / "upstream.conf.in", ProxySetup(port, port, directory))
         command = [program("nginx"), "-e", "stderr", "-p", str(directory), "-c", config]
     else:
         command = [sys.executable, "-m", "bench.load.upstream", str(port)]
@@ -102,13 +102,13 @@ def start_proxy(
 ) -> Process:
     """Return one of PROXIES, on the core of the proxies."""
     proxy = PROXIES[name]
-    place = Place(free_port(), upstream, directory)
+    setup = ProxySetup(free_port(), upstream, directory)
     make = proxy.tunnels if scenario.is_tunnel and proxy.tunnels else proxy.requests
-    return Process(name, make(program(name), place), place.port, cores.proxy, directory)
+    return Process(name, make(program(name), setup), setup.port, cores.proxy, directory)
 
 
 def stream(directory: Path) -> Path:
-    """Return the program made of stream.c, which is compiled where it is not there yet."""
+    """Return the program of stream.c, and compile it first if necessary."""
     path = directory / "stream"
     if not path.exists():
         command = [program("cc"), "-O2", "-o", str(path), str(_HERE / "stream.c")]
@@ -123,39 +123,39 @@ def _pure_python() -> str | None:
     return str(python) if python.exists() else None
 
 
-def _ours(python: str, place: Place) -> list[str]:
-    return [python, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{place.port}"]
+def _ours(python: str, setup: ProxySetup) -> list[str]:
+    return [python, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{setup.port}"]
 
 
 def _ours_with(variant: str, *flags: str) -> Proxy:
-    def command(python: str, place: Place) -> list[str]:
-        return [*_ours(python, place), *flags]
+    def command(python: str, setup: ProxySetup) -> list[str]:
+        return [*_ours(python, setup), *flags]
 
     return Proxy(_this_python, _OUR_VERSION, command, command, knows_connect=True, variant=variant)
 
 
 def _haproxy_with(template: str, buffer: int, polling: str = "") -> Command:
-    def command(path: str, place: Place) -> list[str]:
-        return [path, "-db", "-f", _fill(_RIVALS / template, place, buffer=buffer, polling=polling)]
+    def command(path: str, setup: ProxySetup) -> list[str]:
+        return [path, "-db", "-f", _fill(_RIVALS / template, setup, buffer=buffer, polling=polling)]
 
     return command
 
 
-def _nginx(path: str, place: Place) -> list[str]:
-    config = _fill(_RIVALS / "nginx.conf.in", place)
-    return [path, "-e", "stderr", "-p", str(place.directory), "-c", config]
+def _nginx(path: str, setup: ProxySetup) -> list[str]:
+    config = _fill(_RIVALS / "nginx.conf.in", setup)
+    return [path, "-e", "stderr", "-p", str(setup.directory), "-c", config]
 
 
-def _caddy(path: str, place: Place) -> list[str]:
-    config = _fill(_RIVALS / "Caddyfile.in", place)
+def _caddy(path: str, setup: ProxySetup) -> list[str]:
+    config = _fill(_RIVALS / "Caddyfile.in", setup)
     return [path, "run", "--adapter", "caddyfile", "--config", config]
 
 
 def _traefik_with(template: str) -> Command:
-    def command(path: str, place: Place) -> list[str]:
+    def command(path: str, setup: ProxySetup) -> list[str]:
         options = {
-            "entryPoints.proxy.address": f"127.0.0.1:{place.port}",
-            "providers.file.filename": _fill(_RIVALS / template, place),
+            "entryPoints.proxy.address": f"127.0.0.1:{setup.port}",
+            "providers.file.filename": _fill(_RIVALS / template, setup),
             "providers.file.watch": "false",
             "global.checkNewVersion": "false",
             "global.sendAnonymousUsage": "false",
@@ -174,11 +174,11 @@ def _find_haproxy() -> str | None:
     return find_program("haproxy")
 
 
-def _fill(template: Path, place: Place, **more: int | str) -> str:
-    """Write a configuration with its blanks filled in and return its path."""
+def _fill(template: Path, setup: ProxySetup, **more: int | str) -> str:
+    """Write a configuration from its template, and return its path."""
     text = Template(template.read_text(encoding="utf-8"))
-    config = place.directory / f"{place.port}-{template.stem}"
-    config.write_text(text.substitute(asdict(place) | more), encoding="utf-8")
+    config = setup.directory / f"{setup.port}-{template.stem}"
+    config.write_text(text.substitute(asdict(setup) | more), encoding="utf-8")
     return str(config)
 
 
@@ -192,7 +192,7 @@ PROXIES: dict[str, Proxy] = {
         _haproxy_with("haproxy.cfg.in", 16384),
         _haproxy_with("haproxy-tcp.cfg.in", 16384),
     ),
-    # With larger buffers HAProxy takes less CPU time in bulk, and more for many smaller answers.
+    # With larger buffers HAProxy needs less CPU time for large transfers, and more for small ones.
     "haproxy-64k": Proxy(
         _find_haproxy,
         ("-v",),

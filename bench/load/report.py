@@ -1,4 +1,4 @@
-"""Cases -> tables for people: one for each kind of scenario, a row for each proxy."""
+"""Turns cases into tables: one for each kind of scenario, with a row for each proxy."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -9,8 +9,8 @@ from bench.load.scenarios import UNITS, Kind
 _LEFT_ALIGNED = 2
 _WHOLE_CORE = 0.9
 _STARVED = (
-    "* had less than 90 % of its core in some round: other programs or the load were in the way,\n"
-    "  so compare CPU time, not rates"
+    "* had less than 90 % of its core in some round, because of other programs or the load;\n"
+    "  compare CPU time, not rates"
 )
 _RATIO = f"to {MARK}"
 Cell = Callable[[Case, str], str]
@@ -37,7 +37,7 @@ def _core(case: Case, name: str) -> str:
 
 
 def is_starved(case: Case, name: str) -> bool:
-    """Return whether something else than the proxy was the bottleneck in some round."""
+    """Return whether the proxy was not the bottleneck in some round."""
     core = case.spread(name, "core")
     return core is not None and core.least < _WHOLE_CORE
 
@@ -83,16 +83,18 @@ _OBSERVED: dict[str, Cell] = {
 
 
 def report(cases: Sequence[Case]) -> str:
-    """Return all tables, and below them what has to be known of them."""
+    """Return all tables, and their notes below."""
     tables = [
         (columns, [case for case in cases if case.scenario.kind == kind])
         for kind, columns in COLUMNS.items()
     ]
     tables.append((_OBSERVED, [case for case in cases if UNOBSERVED in case.samples]))
     parts = [
-        table(("case", "proxy", *columns), [row for case in found for row in _rows(case, columns)])
-        for columns, found in tables
-        if found
+        table(
+            ("case", "proxy", *columns), [row for case in selected for row in _rows(case, columns)]
+        )
+        for columns, selected in tables
+        if selected
     ]
     notes = list(_notes(cases))
     return "\n\n".join([*parts, "\n".join(notes)] if notes else parts)
@@ -115,7 +117,7 @@ def _notes(cases: Sequence[Case]) -> Iterator[str]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return rows below a head, in columns."""
+    """Return a head and rows, aligned in columns."""
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(_line(line, widths) for line in lines)

@@ -1,4 +1,4 @@
-"""What is kept of a run, as JSON."""
+"""Saves a run as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from bench.load.targets import CheckResult
 
 
 def case_data(case: Case) -> dict[str, Any]:
-    """Return a case as JSON knows it: every sample, and what the tables tell of them."""
+    """Return the JSON data of a case: every sample, and the figures of the tables."""
     return {
         "scenario": asdict(case.scenario),
         "unit": UNITS.get(case.scenario.kind),
@@ -50,7 +50,7 @@ def _ratios(case: Case, name: str, mark: str) -> dict[str, Any]:
 
 
 def verdict_data(verdicts: Sequence[CheckResult]) -> list[dict[str, Any]]:
-    """Return verdicts as JSON knows them."""
+    """Return the JSON data of the results of targets."""
     return [
         {
             "scenario": verdict.scenario,
@@ -68,11 +68,11 @@ def verdict_data(verdicts: Sequence[CheckResult]) -> list[dict[str, Any]]:
 
 
 def save(folder: Path, data: dict[str, Any]) -> Path:
-    """Write the JSON, named after its date and its commit; return where."""
-    at = data["commit"]
-    mark = "-dirty" if at["dirty"] else ""
+    """Write the JSON to a file named after its date and commit; return the path."""
+    commit = data["commit"]
+    mark = "-dirty" if commit["dirty"] else ""
     when = datetime.fromisoformat(data["date"])
-    path = folder / f"{when:%Y-%m-%dT%H%M}-{at['hash'][:7]}{mark}.json"
+    path = folder / f"{when:%Y-%m-%dT%H%M}-{commit['hash'][:7]}{mark}.json"
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     return path

@@ -1,8 +1,8 @@
 """Runs a scenario: every proxy in turn, round after round.
 
-Every scenario starts its programs anew. After a warm-up each round loads one proxy after the other,
-in an order that turns from round to round, so that what else the machine does meets all of them.
-What idle connections and a start need is measured on a fresh process in every round.
+Every scenario starts new programs. After a warm-up each round loads one proxy after the other, in
+an order that rotates from round to round, so that other load of the machine affects all proxies.
+Idle connections and starts are measured with a new process in every round.
 """
 
 import sys
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured, and how often."""
+    """The scenarios and proxies to measure, and how often."""
 
     scenarios: Sequence[Scenario]
     proxies: Sequence[str]
@@ -40,7 +40,7 @@ class Plan:
 
 
 def run_scenario(plan: Plan, scenario: Scenario) -> Case:
-    """Run all rounds of all starts; what fails ends one proxy's part, or this scenario's."""
+    """Run all rounds of all starts; a failure ends the part of one proxy, or the scenario."""
     case = Case(scenario)
     for _ in range(plan.starts):
         _run_start(plan, scenario, case)
@@ -64,7 +64,7 @@ def _run_start(plan: Plan, scenario: Scenario, case: Case) -> None:
 
 
 def _takes_part(case: Case, name: str) -> bool:
-    """Return whether a proxy is there and can do what is asked for; note why not."""
+    """Return whether a proxy is installed and supports the scenario; record why it is not."""
     if not PROXIES[name].can(case.scenario):
         return False
     try:
@@ -86,77 +86,77 @@ def _start(stack: ExitStack, case: Case, load: Load, names: Sequence[str]) -> li
             _failed(case, name, error)
         else:
             started.append(proxy)
-            _rest(proxy)
+            _pause(proxy)
     return started
 
 
 def _warm_up_seconds(scenario: Scenario) -> int:
-    """Return how long it takes until every connection has been used, on a slow machine too."""
+    """Return the seconds until every connection has been used, on a slow machine too."""
     return WARM_UP_SECONDS + scenario.connections // 1000
 
 
 def _load_rounds(plan: Plan, case: Case, load: Load, proxies: Sequence[Process]) -> None:
     for number in range(plan.rounds):
-        for proxy in _turned(proxies, number):
+        for proxy in _rotated(proxies, number):
             if proxy.name not in case.failures:
                 try:
                     proxy.resume()
-                    _keep(case, proxy.name, measure(load, proxy))
+                    _add(case, proxy.name, measure(load, proxy))
                 except BenchError as error:
                     _failed(case, proxy.name, error)
                 finally:
-                    _rest(proxy)
-        _tell_round(case, number)
+                    _pause(proxy)
+        _log_round(case, number)
 
 
-def _rest(proxy: Process) -> None:
-    """Leave the core to the others, which share it."""
+def _pause(proxy: Process) -> None:
+    """Pause a proxy that would use the core without load."""
     if PROXIES[proxy.name].spins:
         proxy.pause()
 
 
 def _fresh_rounds(plan: Plan, case: Case, load: Load, names: Sequence[str]) -> None:
     for number in range(plan.rounds):
-        for name in _turned([name for name in names if name not in case.failures], number):
+        for name in _rotated([name for name in names if name not in case.failures], number):
             try:
                 with _proxy(load, name) as proxy:
                     is_idle = load.scenario.kind == "idle"
                     sample = measure_idle(load, proxy) if is_idle else measure_start(proxy)
-                    _keep(case, name, sample)
+                    _add(case, name, sample)
             except BenchError as error:
                 _failed(case, name, error)
-        _tell_round(case, number)
+        _log_round(case, number)
 
 
 def _proxy(load: Load, name: str) -> Process:
     return start_proxy(name, load.scenario, load.upstream, load.cores, load.directory)
 
 
-def _turned(items: Sequence[_T], number: int) -> Iterator[_T]:
+def _rotated(items: Sequence[_T], number: int) -> Iterator[_T]:
     first = number % len(items) if items else 0
     yield from items[first:]
     yield from items[:first]
 
 
-def _keep(case: Case, name: str, sample: Sample) -> None:
+def _add(case: Case, name: str, sample: Sample) -> None:
     case.samples.setdefault(name, []).append(sample)
 
 
 def _failed(case: Case, name: str, error: BenchError) -> None:
     case.fail(name, str(error))
-    tell(f"{case.scenario.name}: FAILED: {name}: {error}")
+    log(f"{case.scenario.name}: FAILED: {name}: {error}")
 
 
-def _tell_round(case: Case, number: int) -> None:
-    """Tell the first figure, and the CPU time, of everyone."""
+def _log_round(case: Case, number: int) -> None:
+    """Log the first figure, and the CPU time, of each proxy."""
     parts = []
     for name, samples in case.samples.items():
         figure, value = next(iter(samples[-1].items()))
         cpu = f", {samples[-1]['cpu_us']:.1f} us" if "cpu_us" in samples[-1] else ""
         parts.append(f"{name} {value:,.0f} {figure.replace('_', ' ')}{cpu}")
-    tell(f"{case.scenario.name}: round {number + 1}: {'; '.join(parts)}")
+    log(f"{case.scenario.name}: round {number + 1}: {'; '.join(parts)}")
 
 
-def tell(text: str) -> None:
+def log(text: str) -> None:
     """Print to standard error."""
     print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Puts the proxy and its rivals under the same load, in turns, and compares them."""
+"""Compares the proxy and other proxies under the same load, in turns."""
 
 import argparse
 import fnmatch
@@ -15,7 +15,7 @@ from bench.load.processes import BenchError, Cores, find_program
 from bench.load.programs import MARK, OURS, PROXIES, PURE, program, upstream_name
 from bench.load.report import report
 from bench.load.results import case_data, save, verdict_data
-from bench.load.rounds import UPSTREAM, WARM_UP_SECONDS, Plan, run_scenario, tell
+from bench.load.rounds import UPSTREAM, WARM_UP_SECONDS, Plan, log, run_scenario
 from bench.load.scenarios import Scenario, load_scenarios
 from bench.load.targets import CheckResult, judge, load_targets, verdict_table
 
@@ -37,14 +37,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--observed",
         action="store_true",
-        help="the same proxy with nothing observed, with errors logged, and with metrics too",
+        help="the same proxy without observability, with error logs, and with metrics",
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds per scenario (default 5)")
     parser.add_argument(
         "--starts",
         type=int,
         default=1,
-        help="how often all programs start anew, with all rounds for each start (default 1)",
+        help="how often all programs are started, with all rounds for each start (default 1)",
     )
     parser.add_argument("--seconds", type=int, default=2, help="seconds per run (default 2)")
     parser.add_argument(
@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--proxy", action="append", choices=PROXIES, help="only this; repeatable")
     parser.add_argument("--list", action="store_true", help="list the scenarios")
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory for the JSON")
-    parser.add_argument("--no-save", action="store_true", help="print the tables and keep nothing")
+    parser.add_argument("--no-save", action="store_true", help="print the tables and save nothing")
     options = parser.parse_args(arguments)
     if min(options.rounds, options.seconds, options.starts) < 1:
         parser.error("--rounds, --seconds and --starts need at least 1")
@@ -61,7 +61,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def plan_from(options: argparse.Namespace) -> Plan:
-    """Return what to do; raise BenchError when it cannot be done here."""
+    """Return the plan of a run; raise BenchError if it is impossible here."""
     if not sys.platform.startswith("linux"):
         raise BenchError("needs Linux: CPU time and pinning come from its kernel")
     proxies = options.proxy or _default_proxies(options)
@@ -87,14 +87,14 @@ def _variants(option: str | None) -> list[str]:
 
 
 def _is_default(options: argparse.Namespace, scenario: Scenario) -> bool:
-    """Return whether a scenario is run when none is named; one connection alone mostly waits."""
+    """Return whether a scenario runs by default; a single connection mostly waits."""
     if options.busy_poll:
         return scenario.kind in ("requests", "ping-pong") and scenario.connections == 1
     return options.full or (scenario.kind == _SHORT_KIND and scenario.connections > 1)
 
 
 def _chosen(options: argparse.Namespace) -> list[Scenario]:
-    """Return the scenarios that were asked for and can be run."""
+    """Return the selected scenarios that can run here."""
     known = load_scenarios()
     chosen: list[Scenario] = []
     for pattern in options.scenario or ():
@@ -105,8 +105,8 @@ def _chosen(options: argparse.Namespace) -> list[Scenario]:
     if not options.scenario:
         chosen = [case for case in known.values() if _is_default(options, case)]
     if find_program("cc") is None:
-        for scenario in [each for each in chosen if upstream_name(each) == "stream"]:
-            tell(f"left out {scenario.name}: its load and its upstream need a C compiler")
+        for scenario in [one for one in chosen if upstream_name(one) == "stream"]:
+            log(f"left out {scenario.name}: its load and its upstream need a C compiler")
             chosen.remove(scenario)
     return chosen
 
@@ -114,11 +114,11 @@ def _chosen(options: argparse.Namespace) -> list[Scenario]:
 def result_data(
     plan: Plan, cases: Sequence[Case], verdicts: Sequence[CheckResult], when: datetime
 ) -> dict[str, Any]:
-    """Return everything that is kept of a run."""
+    """Return the JSON data of a run."""
     return {
         "date": when.isoformat(timespec="seconds"),
         "commit": commit(),
-        "builds": {name: said for name, said in builds().items() if name in plan.proxies},
+        "builds": {name: text for name, text in builds().items() if name in plan.proxies},
         "machine": machine(),
         "versions": versions(),
         "method": {
@@ -136,20 +136,20 @@ def result_data(
     }
 
 
-def _told(plan: Plan, data: dict[str, Any], cases: Sequence[Case]) -> str:
-    lines = [f"{name}: {said}" for name, said in data["builds"].items()]
-    lines.append(f"medians of {plan.starts * plan.rounds} rounds of {plan.seconds} s (least..most)")
+def _summary(plan: Plan, data: dict[str, Any], cases: Sequence[Case]) -> str:
+    lines = [f"{name}: {text}" for name, text in data["builds"].items()]
+    lines.append(f"medians of {plan.starts * plan.rounds} rounds of {plan.seconds} s (min..max)")
     return "\n".join(["", *lines, "", report(cases)])
 
 
 def raise_file_limit() -> None:
-    """Let the programs that are started have as many connections as the system allows."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Raise the limit of descriptors for child programs to the maximum."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
 
 def main() -> int:
-    """Measure, print and save; the status is 1 when one that counts failed, 2 when none can run."""
+    """Measure, print and save; return 1 if an important proxy failed, 2 if nothing can run."""
     options = parse()
     if options.list:
         print(*load_scenarios(), sep="\n")
@@ -157,18 +157,18 @@ def main() -> int:
     try:
         plan = plan_from(options)
     except BenchError as error:
-        tell(f"bench: {error}")
+        log(f"bench: {error}")
         return _CANNOT_RUN
     raise_file_limit()
     when = datetime.now(UTC)
     cases = [run_scenario(plan, scenario) for scenario in plan.scenarios]
     verdicts = list(judge(cases, load_targets()))
     data = result_data(plan, cases, verdicts, when)
-    print(_told(plan, data, cases))
+    print(_summary(plan, data, cases))
     if verdicts:
         print(f"\n{verdict_table(verdicts)}")
     if not options.no_save:
-        print(f"\nkept in {save(options.output, data)}")
+        print(f"\nsaved in {save(options.output, data)}")
     return int(any({OURS, PURE, MARK, UPSTREAM} & case.failures.keys() for case in cases))
 
 
@@ -176,5 +176,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        tell("interrupted")
+        log("interrupted")
         sys.exit(130)

@@ -13,7 +13,7 @@ UNITS: dict[Kind, str] = {"requests": "request", "transfer": "MB", "ping-pong": 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is asked for, over how many connections; `unique` names a field that always differs."""
+    """The requests or bytes of a scenario; `unique` names a field whose value always differs."""
 
     name: str
     kind: Kind
@@ -25,12 +25,12 @@ class Scenario:
 
     @property
     def is_tunnel(self) -> bool:
-        """Return whether the proxy is to pass bytes on and not requests."""
+        """Return whether the proxy forwards bytes instead of requests."""
         return self.mode == "tunnel"
 
     @property
     def path(self) -> str:
-        """Return what is asked for."""
+        """Return the path of the requests."""
         return f"/{self.bytes or ''}"
 
 

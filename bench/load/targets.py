@@ -1,4 +1,4 @@
-"""Reads targets.toml and says which were met."""
+"""Reads targets.toml, and checks which targets are met."""
 
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ TARGETS = Path(__file__).with_name("targets.toml")
 class Target:
     """A bound for the median of a figure in some scenarios, or for a ratio.
 
-    That is one `to` another proxy, or to the same proxy in the scenario that it stands `beside`.
+    A ratio is `to` another proxy, or to the same proxy in the scenario named by `beside`.
     """
 
     figure: str
@@ -28,19 +28,19 @@ class Target:
     most: float | None = None
 
     def spread(self, case: Case, cases: Sequence[Case]) -> Spread | None:
-        """Return what was measured in a case, which is one of all."""
+        """Return the measured value or ratio in one of the cases."""
         if self.to is not None:
             return case.ratio(self.proxy, self.figure, self.to)
         spread = case.spread(self.proxy, self.figure)
         if spread is None or self.beside is None:
             return spread
-        others = [each for each in cases if each.scenario.name == self.beside]
+        others = [other for other in cases if other.scenario.name == self.beside]
         base = others[0].spread(self.proxy, self.figure) if others else None
         return None if base is None else spread.over(base.median)
 
     @property
     def is_ratio(self) -> bool:
-        """Return whether the figure is one."""
+        """Return whether this is a bound for a ratio."""
         return self.to is not None or self.beside is not None
 
     def is_met(self, value: float) -> bool:
@@ -56,7 +56,7 @@ class Target:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a target has come to in one scenario; `is_clear` where all rounds agree."""
+    """The result of a target in one scenario; `is_clear` if all rounds agree."""
 
     target: Target
     scenario: str
@@ -81,7 +81,7 @@ def load_targets(path: Path = TARGETS) -> list[Target]:
 
 
 def judge(cases: Sequence[Case], targets: Sequence[Target]) -> Iterator[CheckResult]:
-    """Compare what was measured with the targets."""
+    """Compare the measured values with the targets."""
     for target in targets:
         for case in cases:
             if case.scenario.name in target.scenarios:
@@ -91,7 +91,7 @@ def judge(cases: Sequence[Case], targets: Sequence[Target]) -> Iterator[CheckRes
 
 
 def verdict_table(verdicts: Sequence[CheckResult]) -> str:
-    """Return a row for each verdict."""
+    """Return a table with a row for each result."""
     head = ("case", "proxy", "figure", "target", "measured", "")
     return table(head, [_row(verdict) for verdict in verdicts])
 

@@ -1,7 +1,7 @@
 """An upstream for machines without nginx: python -m bench.load.upstream PORT.
 
-Takes every blank line for the end of a request, and its path for the length of the answer; for
-benchmarks, where no request has a body.
+Reads every blank line as the end of a request, and its path as the length of the response. Only for
+benchmarks whose requests have no body.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _GREETING = b"hello, world\n"
 
 @cache
 def response(length: int) -> bytes:
-    """Return the answer: a greeting, or so many bytes."""
+    """Return the response: a greeting, or `length` bytes."""
     body = bytes(length) or _GREETING
     return (
         b"HTTP/1.1 200 OK\r\nServer: upstream\r\nContent-Type: text/plain\r\n"
@@ -25,32 +25,32 @@ def response(length: int) -> bytes:
 
 
 class Upstream(asyncio.Protocol):
-    """Answers requests on one connection."""
+    """Responds to the requests of one connection."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._incomplete = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Remember where to answer."""
+        """Keep the transport for the responses."""
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer what is complete."""
-        *complete, self._rest = (self._rest + data).split(b"\r\n\r\n")
+        """Respond to the complete requests."""
+        *complete, self._incomplete = (self._incomplete + data).split(b"\r\n\r\n")
         for head in complete:
             match = _PATH.match(head)
             self._transport.write(response(int(match[1] or 0) if match else 0))
 
 
 async def serve(port: int) -> None:
-    """Answer until the process is ended."""
+    """Serve until the process ends."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(Upstream, "127.0.0.1", port, backlog=4096)
     await server.serve_forever()
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """Return an event loop of uvloop, where that is installed."""
+    """Return an event loop of uvloop if it is installed, otherwise of asyncio."""
     try:
         import uvloop
     except ImportError:

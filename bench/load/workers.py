@@ -1,10 +1,10 @@
-"""What several workers bring, and how evenly they share: sockets of their own, or one for all.
+"""Measures several workers, and how evenly they share: with own sockets, or a shared one.
 
     make bench-workers ARGS="--rounds 3 --seconds 2"
 
-Proxy, load and upstream share their cores, so the load competes with the workers. What a request
-costs, summed over all workers, is the figure to look at; of rates, that of one worker with all
-programs on one core beside that of two on two: the load has twice as much then, too.
+Proxy, load and upstream share their cores, so the load competes with the workers. The figure to
+compare is the CPU time of a request, summed over all workers. Of the rates, compare one worker with
+all programs on one core, and two workers on two cores: the load has twice the cores then, too.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from bench.load.probe import await_readiness, connect
 from bench.load.processes import BenchError, Cores, Process, free_port
 from bench.load.programs import OURS, start_upstream
 from bench.load.results import save
-from bench.load.rounds import tell
+from bench.load.rounds import log
 from bench.load.run import raise_file_limit
 from bench.load.scenarios import Scenario, load_scenarios
 
@@ -45,7 +45,7 @@ _HEADING = (
 
 @dataclass(frozen=True)
 class Case:
-    """On how many cores how many workers with which sockets are loaded, and how."""
+    """The cores, the workers, their sockets, and the load."""
 
     cores: int
     workers: int
@@ -54,12 +54,12 @@ class Case:
     mode: str
 
     def scenario(self) -> Scenario:
-        """Return what the load does."""
+        """Return the scenario of the load."""
         return replace(load_scenarios()[_MODES[self.mode]], connections=self.connections)
 
 
 def cases() -> list[Case]:
-    """Return all that is measured."""
+    """Return all cases to measure."""
     every = len(os.sched_getaffinity(0))
     setups = [(1, 1, "own"), (every, 1, "own")]
     setups += [(every, count, sockets) for count in (2, 4) for sockets in _MODULES]
@@ -72,23 +72,23 @@ def cases() -> list[Case]:
 
 
 def _measure_again(case: Case, seconds: int) -> dict[str, Any]:
-    """Measure, once more where a request has failed: on a busy machine some take too long."""
+    """Measure, and repeat once if a request failed, because it may time out on a busy machine."""
     try:
         return measure(case, seconds)
     except BenchError as error:
-        tell(f"repeated {case}: {error}")
+        log(f"repeated {case}: {error}")
         return measure(case, seconds)
 
 
 def measure(case: Case, seconds: int) -> dict[str, Any]:
-    """Load a fresh proxy once, after a warm-up."""
+    """Load a new proxy once, after a warm-up."""
     allowed = frozenset(sorted(os.sched_getaffinity(0))[: case.cores])
     cores = Cores(allowed, allowed)
     with tempfile.TemporaryDirectory() as name, _programs(case, cores, Path(name)) as started:
         upstream, proxy = started
         load = Load(case.scenario(), upstream.port, seconds, cores, Path(name))
         workers = _workers(proxy)
-        # First, while no worker has connections to the upstream that could end meanwhile.
+        # First, because no worker has connections to the upstream that could end meanwhile.
         connections = _spread(workers, proxy, case.connections)
         await_readiness(load, proxy)
         generate(replace(load, seconds=_WARM_UP_SECONDS), proxy)
@@ -116,30 +116,30 @@ def _programs(case: Case, cores: Cores, directory: Path) -> Iterator[tuple[Proce
 
 
 def _workers(proxy: Process) -> list[int]:
-    """Return the workers' process ids once all of them accept, and have nothing else to do."""
+    """Return the process ids of the workers when all of them accept and are idle."""
     deadline = time.monotonic() + _SETTLED_AFTER
-    while "cmux-proxy" not in proxy.last_words():
+    while "cmux-proxy" not in proxy.last_lines():
         proxy.check()
         if time.monotonic() > deadline:
             raise BenchError("does not accept")
         time.sleep(_PAUSE)
-    # Whoever looked whether the proxy listens is served, and gone.
+    # The connection that checked whether the proxy listens is closed by then.
     time.sleep(_PAUSE)
     return _children(proxy.pid) or [proxy.pid]
 
 
 def _spread(workers: Sequence[int], proxy: Process, count: int) -> list[int]:
-    """Connect so many clients at once, and return how many of them each worker has accepted."""
+    """Connect `count` clients at once; return how many of them each worker has accepted."""
     before = [_sockets(pid) for pid in workers]
     deadline = time.monotonic() + _SETTLED_AFTER
     with ExitStack() as stack:
         for _ in range(count):
             stack.enter_context(connect(proxy))
         while time.monotonic() < deadline:
-            found = [_sockets(pid) - was for pid, was in zip(workers, before, strict=True)]
-            if sum(found) == count:
-                return found
-    raise BenchError(f"{count} connections, and the workers have {found}")
+            accepted = [_sockets(pid) - was for pid, was in zip(workers, before, strict=True)]
+            if sum(accepted) == count:
+                return accepted
+    raise BenchError(f"{count} connections, and the workers have {accepted}")
 
 
 def _sockets(pid: int) -> int:
@@ -161,7 +161,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def summary(case: Case, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the medians of a case; shares are of the least and the most busy worker."""
+    """Return the medians of a case; shares are those of the least and the most busy worker."""
 
     def median(figure: str, of: Any = None) -> float:
         values = [sample[figure] if of is None else of(sample[figure]) for sample in samples]
@@ -180,13 +180,13 @@ def summary(case: Case, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def row(result: dict[str, Any]) -> str:
     """Return a line of the table."""
-    case, found = result["case"], result["medians"]
+    case, medians = result["case"], result["medians"]
     ends = ("cpu_least", "cpu_most", "connections_least", "connections_most")
-    shares = [f"{found[end]:6.0%}" for end in ends]
+    shares = [f"{medians[end]:6.0%}" for end in ends]
     return (
         f"{case['mode']:10} {case['connections']:11} {case['cores']:5} {case['workers']:7} "
         f"{case['sockets']:11} "
-        f"{found['per_second']:9,.0f} {found['cpu_us']:9.1f}   {'  '.join(shares)}"
+        f"{medians['per_second']:9,.0f} {medians['cpu_us']:9.1f}   {'  '.join(shares)}"
     )
 
 
@@ -195,39 +195,43 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench-workers", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default 3)")
     parser.add_argument("--seconds", type=int, default=2, help="seconds per run (default 2)")
-    parser.add_argument("--no-save", action="store_true", help="print the table and keep nothing")
+    parser.add_argument("--no-save", action="store_true", help="print the table and save nothing")
     return parser.parse_args(arguments)
 
 
 def main() -> int:
-    """Measure, print and save; the status is 2 when that is not possible."""
+    """Measure, print and save; return 2 if that is impossible."""
     options = parse()
     when = datetime.now(UTC)
     samples: dict[Case, list[dict[str, Any]]] = {case: [] for case in cases()}
     raise_file_limit()
     try:
         for _ in range(options.rounds):
-            for case, found in samples.items():
-                found.append(_measure_again(case, options.seconds))
+            for case, case_samples in samples.items():
+                case_samples.append(_measure_again(case, options.seconds))
     except BenchError as error:
-        tell(f"bench-workers: {error}")
+        log(f"bench-workers: {error}")
         return 2
-    results = [summary(case, found) for case, found in samples.items()]
+    results = [summary(case, case_samples) for case, case_samples in samples.items()]
     print(_HEADING, *map(row, results), sep="\n")
     if not options.no_save:
-        keep(options, results, when)
+        save_results(options, results, when)
     return 0
 
 
-def keep(options: argparse.Namespace, results: Sequence[dict[str, Any]], when: datetime) -> None:
-    """Write everything down."""
-    said = versions()
+def save_results(
+    options: argparse.Namespace, results: Sequence[dict[str, Any]], when: datetime
+) -> None:
+    """Save the results with the machine and the versions."""
+    installed = versions()
     data = {
         "date": when.isoformat(timespec="seconds"),
         "commit": commit(),
         "builds": {OURS: builds().get(OURS, "")},
         "machine": machine(),
-        "versions": {name: said.get(name, "") for name in ("python", "uvloop", "wrk", "nginx")},
+        "versions": {
+            name: installed.get(name, "") for name in ("python", "uvloop", "wrk", "nginx")
+        },
         "method": {
             "generator": "wrk, one thread", "upstream": "nginx",
             "rounds": options.rounds, "seconds": options.seconds,
@@ -235,7 +239,7 @@ def keep(options: argparse.Namespace, results: Sequence[dict[str, Any]], when: d
         },
         "cases": results,
     }  # fmt: skip
-    print(f"\nkept in {save(RESULTS, data)}")
+    print(f"\nsaved in {save(RESULTS, data)}")
 
 
 if __name__ == "__main__":

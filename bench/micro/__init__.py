@@ -1,1 +1,1 @@
-"""Single steps of the hot path, timed alone; good for comparing two states of the code."""
+"""Times single steps of the hot path, to compare two versions of the code."""

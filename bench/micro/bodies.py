@@ -1,4 +1,4 @@
-"""Bodies as they arrive, a piece per read; names are coordinates: body, kind, piece."""
+"""Bodies, one piece per read; a name consists of body, framing and size of the piece."""
 
 from functools import partial
 
@@ -15,25 +15,25 @@ _SMALL_CHUNKS = encode_chunk(bytes(100)) * 10
 
 
 def feed(body: Body, piece: bytes) -> None:
-    """Take many reads of one body."""
+    """Feed many reads to one body."""
     for _ in range(REPEATS):
         body.feed(piece, 0)
 
 
 def small_bodies(piece: bytes) -> None:
-    """Take bodies that come whole, behind their heads."""
+    """Feed bodies that arrive in one read with their heads."""
     for _ in range(REPEATS):
         LengthBody(len(piece)).feed(piece, 0)
 
 
 def wrap(piece: bytes) -> None:
-    """Make chunks."""
+    """Encode chunks."""
     for _ in range(REPEATS):
         encode_chunk(piece)
 
 
 def cases() -> dict[str, Prepare]:
-    """Return what is timed."""
+    """Return the steps to time."""
     return {
         "body-length-64k": lambda _run: partial(feed, LengthBody(len(_PIECE) * REPEATS), _PIECE),
         "body-length-whole": always(partial(small_bodies, bytes(13))),

@@ -1,4 +1,4 @@
-"""The scan and the rewrite of single heads; names are coordinates: step, kind, head, sameness."""
+"""Scans and serializes single heads; a name consists of step, message, head and sameness."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -26,7 +26,7 @@ _REQUESTS = RequestScanner(
 _RESPONSES = ResponseScanner(
     HeadLimits(_LIMITS.response_head, _LIMITS.response_head, _LIMITS.response_head)
 )
-_HANDSHAKE = {
+_UPGRADE_FIELDS = {
     "Connection": "Upgrade",
     "Upgrade": "websocket",
     "Sec-WebSocket-Version": "13",
@@ -46,13 +46,13 @@ _MORE_RESPONSE_FIELDS = {
 
 
 def request_bytes(fields: dict[str, str], count: int) -> bytes:
-    """Return a request head; `count` goes into a field."""
+    """Return a request head with `count` in a field."""
     own = {"Host": f"{count}.localhost:8080", "X-Cmux-Port-Internal": "3000"}
     return _head("GET /items/12345 HTTP/1.1", {**own, **fields})
 
 
 def response_bytes(fields: dict[str, str], count: int) -> bytes:
-    """Return a response head; `count` goes into a field."""
+    """Return a response head with `count` in a field."""
     own = {"Server": "nginx", "Content-Type": "text/plain", "Content-Length": f"{count}"}
     return _head("HTTP/1.1 200 OK", {**own, **fields})
 
@@ -70,19 +70,19 @@ def scan(scanner: RequestScanner | ResponseScanner, heads: Sequence[bytes]) -> N
 
 
 def rewrite_requests(heads: Sequence[RequestHead]) -> None:
-    """Make the bytes that leave of each head."""
+    """Serialize each head."""
     for head in heads:
         serialize_request(head, b"")
 
 
-def rewrite_handshakes(heads: Sequence[RequestHead]) -> None:
-    """Make the bytes that leave of each request for an upgrade."""
+def rewrite_upgrades(heads: Sequence[RequestHead]) -> None:
+    """Serialize each request for an upgrade."""
     for head in heads:
         serialize_changed_request(head, None, True, b"", b"")
 
 
 def rewrite_responses(added_lines: bytes, heads: Sequence[ResponseHead]) -> None:
-    """Make the bytes that leave of each head."""
+    """Serialize each head."""
     for head in heads:
         serialize_response(head, added_lines, False, b"")
 
@@ -90,7 +90,7 @@ def rewrite_responses(added_lines: bytes, heads: Sequence[ResponseHead]) -> None
 def scanning(
     scanner: RequestScanner | ResponseScanner, make: Callable[[int], bytes], is_unique: bool
 ) -> Prepare:
-    """Return what prepares the scan of as many heads as one run takes."""
+    """Return a function that prepares the scan of the heads of one run."""
 
     def prepare(run: int) -> Step:
         first = _FIRST + run * REPEATS
@@ -101,30 +101,36 @@ def scanning(
 
 
 def cases() -> dict[str, Prepare]:
-    """Return what is timed."""
+    """Return the steps to time."""
     browser = load_scenarios()["get-browser-c64"].fields
-    made: dict[str, Prepare] = {}
-    for size, asked, answered in (("small", {}, {}), ("browser", browser, _MORE_RESPONSE_FIELDS)):
-        ask, answer = partial(request_bytes, asked), partial(response_bytes, answered)
+    steps: dict[str, Prepare] = {}
+    sizes: dict[str, tuple[dict[str, str], dict[str, str]]] = {
+        "small": ({}, {}),
+        "browser": (browser, _MORE_RESPONSE_FIELDS),
+    }
+    for size, (request_fields, response_fields) in sizes.items():
+        make_request = partial(request_bytes, request_fields)
+        make_response = partial(response_bytes, response_fields)
         for sameness in ("repeated", "unique"):
             is_unique = sameness == "unique"
-            made[f"scan-request-{size}-{sameness}"] = scanning(_REQUESTS, ask, is_unique)
-            made[f"scan-response-{size}-{sameness}"] = scanning(_RESPONSES, answer, is_unique)
-        made |= rewriting(size, ask(_FIRST), answer(_FIRST))
-    return made
+            name = f"{size}-{sameness}"
+            steps[f"scan-request-{name}"] = scanning(_REQUESTS, make_request, is_unique)
+            steps[f"scan-response-{name}"] = scanning(_RESPONSES, make_response, is_unique)
+        steps |= rewriting(size, make_request(_FIRST), make_response(_FIRST))
+    return steps
 
 
-def rewriting(size: str, asked: bytes, answered: bytes) -> dict[str, Prepare]:
-    """Return the rewrites of heads of one size."""
-    request, reply = _REQUESTS.scan(asked, 0), _RESPONSES.scan(answered, 0)
-    handshake = _REQUESTS.scan(request_bytes(_HANDSHAKE, _FIRST), 0)
-    if request is None or reply is None or handshake is None:
+def rewriting(size: str, request_head: bytes, response_head: bytes) -> dict[str, Prepare]:
+    """Return the steps that serialize heads of one size."""
+    request, response = _REQUESTS.scan(request_head, 0), _RESPONSES.scan(response_head, 0)
+    upgrade = _REQUESTS.scan(request_bytes(_UPGRADE_FIELDS, _FIRST), 0)
+    if request is None or response is None or upgrade is None:
         return {}
-    replies = [reply] * REPEATS
+    responses = [response] * REPEATS
     steps: dict[str, Step] = {
         f"rewrite-request-{size}": partial(rewrite_requests, [request] * REPEATS),
-        "rewrite-request-upgrade": partial(rewrite_handshakes, [handshake] * REPEATS),
-        f"rewrite-response-{size}": partial(rewrite_responses, b"", replies),
-        f"rewrite-response-{size}-close": partial(rewrite_responses, ADD_CLOSE, replies),
+        "rewrite-request-upgrade": partial(rewrite_upgrades, [upgrade] * REPEATS),
+        f"rewrite-response-{size}": partial(rewrite_responses, b"", responses),
+        f"rewrite-response-{size}-close": partial(rewrite_responses, ADD_CLOSE, responses),
     }
     return {name: always(step) for name, step in steps.items()}

@@ -1,8 +1,8 @@
 """Times single steps of the hot path: python -m bench.micro.run [PATTERN].
 
-Prints the least and the median nanoseconds over many short runs. The least is what the code costs,
-the median tells how quiet the machine was. "repeated" is one head again and again, "unique" heads
-that differ in the value of one field, none of which comes twice.
+Prints the minimum and the median of the nanoseconds over many short runs. The minimum is the cost
+of the code; the median shows how quiet the machine was. "repeated" is one head for all repeats;
+"unique" are heads that all differ in the value of one field.
 """
 
 import argparse

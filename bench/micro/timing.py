@@ -1,18 +1,18 @@
-"""Times steps that are far shorter than a look at the clock."""
+"""Times steps that are much shorter than reading the clock."""
 
 import statistics
 import timeit
 from collections.abc import Callable, Mapping
 
-Step = Callable[[], None]  # does what is timed REPEATS times
-Prepare = Callable[[int], Step]  # the number of the run -> what is timed
+Step = Callable[[], None]  # repeats the timed code REPEATS times
+Prepare = Callable[[int], Step]  # the number of the run -> its step
 
 REPEATS = 1000
 RUNS = 50
 
 
 def always(step: Step) -> Prepare:
-    """Return what prepares nothing: every run is the same."""
+    """Return a function that gives every run the same step."""
 
     def prepare(_run: int) -> Step:
         return step
@@ -21,14 +21,14 @@ def always(step: Step) -> Prepare:
 
 
 def time_runs(prepare: Prepare) -> list[float]:
-    """Return nanoseconds per repeat, of each run."""
+    """Return the nanoseconds per repeat of each run."""
     return [timeit.timeit(prepare(run), number=1) / REPEATS * 1e9 for run in range(RUNS)]
 
 
 def show(cases: Mapping[str, Prepare]) -> None:
-    """Time every case and print it."""
+    """Time every case, and print the result."""
     width = max(map(len, cases), default=0)
-    print(f"{'nanoseconds':{width}}  {'least':>7}  {'median':>7}")
+    print(f"{'nanoseconds':{width}}  {'min':>7}  {'median':>7}")
     for name, prepare in sorted(cases.items()):
         times = time_runs(prepare)
         print(f"{name:{width}}  {min(times):7.0f}  {statistics.median(times):7.0f}")

@@ -1,8 +1,8 @@
-"""Clients that go away at random points: of the head, a body, a tunnel, or the answer.
+"""Clients that disconnect at random points: in the head, a body, a tunnel, or the response.
 
 python -m bench.soak.aborts JOB
 
-What comes until then has to be the beginning of the answer to the very request.
+The bytes that arrive before have to be the beginning of the response to this request.
 """
 
 import asyncio
@@ -10,8 +10,8 @@ import socket
 from random import Random
 from typing import Final
 
-from bench.soak.jobs import Job, in_background, keep_telling, run_job, say
-from bench.soak.traffic import told
+from bench.soak.jobs import Job, in_background, keep_reporting, print_report, run_job
+from bench.soak.traffic import report_of
 from tests.helpers.timing import later
 from tests.helpers.wire import WireListener, closed_port
 from tests.network.mixed_load import plans
@@ -26,14 +26,14 @@ _KINDS: Final = [*plans.NEW, "abort-waiting", "abort-upgrade", "abort-connect", 
 _SMALL: Final = 20_000
 _LARGE: Final = 2_000_000
 _TICK: Final = 0.01
-# So many at a time; where there are as many, the machine does not keep up.
-_MOST: Final = 500
-# From so many addresses, since each has only so many ports.
+# The largest number at a time; a slow machine may reach it.
+_MAX_CONCURRENT: Final = 500
+# The number of client addresses, because each address has a limited number of ports.
 _ADDRESSES: Final = 200
 
 
 class AbortedWorld(World):
-    """A world of which every request may break off anywhere."""
+    """A world in which every request may be aborted."""
 
     def may_break(self, plan: Plan) -> bool:
         """Return True."""
@@ -41,43 +41,43 @@ class AbortedWorld(World):
 
 
 class Aborts:
-    """Begins so many in a second, and at first as many at once as there ever are at a time.
+    """Starts a number of aborted requests per second, after a burst of the largest number.
 
-    So the proxy has had the most that it will have before it is looked at.
+    The burst makes the proxy reach its largest memory before the first reading.
     """
 
     def __init__(self, world: World, job: Job) -> None:
         self._world = world
         self._job = job
         self._random = Random(job.seed)
-        self._under_way = 0
+        self._active = 0
 
     async def run(self) -> None:
-        """Begin one after the other until the job's time is over, and wait for them to end."""
+        """Start requests until the time of the job is over, and wait for them to end."""
         clock = asyncio.get_running_loop().time
         start = clock()
-        begun = -min(_MOST, self._job.count)
+        started = -min(_MAX_CONCURRENT, self._job.count)
         async with asyncio.TaskGroup() as group:
             while (now := clock() - start) < self._job.seconds:
-                while begun < now * self._job.count:
-                    begun += 1
-                    if self._under_way < _MOST:
-                        self._under_way += 1
-                        group.create_task(self._one(begun))
+                while started < now * self._job.count:
+                    started += 1
+                    if self._active < _MAX_CONCURRENT:
+                        self._active += 1
+                        group.create_task(self._abort(started))
                 await asyncio.sleep(_TICK)
 
-    async def _one(self, number: int) -> None:
+    async def _abort(self, number: int) -> None:
         random = Random(f"{self._job.seed} {number}")
-        most = _LARGE if not random.randrange(100) else _SMALL
-        plan = self._world.plan(random.choice(_KINDS), random, most)
+        max_size = _LARGE if not random.randrange(100) else _SMALL
+        plan = self._world.plan(random.choice(_KINDS), random, max_size)
         try:
             with await later(self._connected(number)) as wire:
-                how = await later(Abort(self._world, plan, wire, random).run())
-            self._world.done[how] += 1
+                point = await later(Abort(self._world, plan, wire, random).run())
+            self._world.done[point] += 1
         except Exception as error:
             self._world.problem(f"abort of {plan}", repr(error))
         finally:
-            self._under_way -= 1
+            self._active -= 1
 
     async def _connected(self, number: int) -> LeanWire:
         sock = socket.socket()
@@ -93,7 +93,7 @@ class Aborts:
 
 
 class Abort:
-    """One client: sends some of a request, perhaps all, may read some of the answer, and leaves."""
+    """One client: sends a part of a request, may read a part of the response, and disconnects."""
 
     def __init__(self, world: World, plan: Plan, wire: LeanWire, random: Random) -> None:
         self._port = world.port(plan)
@@ -107,22 +107,22 @@ class Abort:
         )
 
     async def run(self) -> str:
-        """Do all that; return what it was."""
+        """Run the client; return the point at which it disconnected."""
         random = self._random
         whole = self._whole()
         point = len(whole) if random.random() < 0.4 else random.randrange(len(whole))
-        # A refused upload may be answered, and the connection closed, before it is all sent.
+        # A refused upload may get its response, and a close, before all of it is sent.
         try:
             await send(self._wire, cut(whole[:point], random))
-            did = await self._look(point == len(whole))
+            read = await self._read_part(point == len(whole))
         except ConnectionError:
             if self._plan.name != "refused-upload":
                 raise
-            did = "refused"
-        await self._leave()
-        if did:
-            return did
-        return "amid the head" if point < len(self._head) else "behind the head"
+            read = "refused"
+        await self._disconnect()
+        if read:
+            return read
+        return "in the head" if point < len(self._head) else "after the head"
 
     def _whole(self) -> bytes:
         upload = plans.upload(self._plan)
@@ -131,25 +131,27 @@ class Abort:
         is_tunnel = self._plan.name in ("abort-upgrade", "abort-connect")
         return self._head + (upload if self._plan.kind.upload or is_tunnel else b"")
 
-    async def _look(self, is_whole: bool) -> str:
-        """Perhaps read some of an answer that must come; return what was done."""
+    async def _read_part(self, is_whole: bool) -> str:
+        """Read a part of a response that must come, or nothing; return a name of what was read."""
         if not is_whole or self._plan.name == "abort-waiting" or self._random.random() < 0.3:
             return ""
-        got = b""
-        most = self._random.choice((1, 100, 1000, 100_000))
-        wanted = self._beginning()
-        while len(got) < most:
-            piece = await self._wire.receive(most - len(got))
-            got += piece
-            if not piece or len(got) >= len(wanted):
+        received = b""
+        max_size = self._random.choice((1, 100, 1000, 100_000))
+        expected = self._beginning()
+        while len(received) < max_size:
+            data = await self._wire.receive(max_size - len(received))
+            received += data
+            if not data or len(received) >= len(expected):
                 break
-        common = min(len(got), len(wanted))
-        assert got[:common] == wanted[:common], f"{got[:600]!r} instead of {wanted[:600]!r}"
-        assert got, "closed without an answer"
-        return "amid the answer"
+        common = min(len(received), len(expected))
+        assert received[:common] == expected[:common], (
+            f"{received[:600]!r} instead of {expected[:600]!r}"
+        )
+        assert received, "closed without a response"
+        return "in the response"
 
     def _beginning(self) -> bytes:
-        """Return what an answer begins with."""
+        """Return the beginning of the expected response."""
         plan = self._plan
         if plan.kind.method == "CONNECT":
             return b"HTTP/1.1 200 Connection established\r\n\r\n" + content(
@@ -163,35 +165,35 @@ class Abort:
             return lines(*plans.said(plan, self._port), "", "") + plans.body(plan, self._port)
         return lines(*plans.told(plan, self._port, "1.1", True), "", "")
 
-    async def _leave(self) -> None:
-        """Leave at once, or a moment later: with a reset, an end, or first half an end."""
+    async def _disconnect(self) -> None:
+        """Disconnect at once or a moment later: by a reset, a close, or a half-close first."""
         random = self._random
         if random.random() < 0.5:
             await asyncio.sleep(random.uniform(0, 0.05))
-        how = random.choice(("reset", "close", "half"))
+        method = random.choice(("reset", "close", "half"))
         try:
-            if how == "half":
+            if method == "half":
                 self._wire.end()
                 await asyncio.sleep(random.uniform(0, 0.02))
         except OSError:
             return
-        if how == "reset":
+        if method == "reset":
             self._wire.reset()
 
 
 async def work(job: Job) -> None:
-    """Run the upstreams, and have clients leave them."""
+    """Run the upstreams, and the clients that disconnect."""
     listeners = [WireListener(port=port) for port in job.ports]
     with closed_port() as closed:
         world = AbortedWorld(job.proxy, job.ports, closed, job.first)
         upstreams = [Upstream(world, listener).serve() for listener in listeners]
-        async with in_background(*upstreams, keep_telling(lambda: told(world), job.every)):
+        async with in_background(*upstreams, keep_reporting(lambda: report_of(world), job.every)):
             await Aborts(world, job).run()
-            # Whoever serves one of the last is to see its end.
+            # The upstreams of the last requests need time to see their end.
             await asyncio.sleep(1)
     for listener in listeners:
         listener.close()
-    say(told(world) | {"over": True})
+    print_report(report_of(world) | {"over": True})
 
 
 if __name__ == "__main__":

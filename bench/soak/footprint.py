@@ -1,4 +1,4 @@
-"""What the processes of a proxy hold: resident memory and descriptors, by kind (Linux's /proc)."""
+"""Resident memory and descriptors of the processes of a proxy, from Linux's /proc."""
 
 import asyncio
 import os
@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any, Final
 
 _RESIDENT: Final = re.compile(r"VmRSS:\s+([0-9]+) kB")
-_LOOKS_EVERY: Final = 0.25
+_POLL_INTERVAL: Final = 0.25
 # Idle upstream connections are kept for 4 seconds, lingering ones for 5.
 _SETTLED_WITHIN: Final = 30.0
-# After that, nothing that is timed is left.
+# After this time, all timers of the proxy have expired.
 REST: Final = 6.0
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What all processes hold together; `descriptors` says how many of each kind."""
+    """Memory and descriptors of all processes together; `descriptors` are counts by type."""
 
     pids: tuple[int, ...]
     resident: int
@@ -26,11 +26,11 @@ class Footprint:
 
     @property
     def sockets(self) -> int:
-        """How many sockets there are."""
+        """The number of sockets."""
         return self.descriptors.get("socket", 0)
 
     def data(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return it as JSON data."""
         return {
             "processes": len(self.pids),
             "resident": self.resident,
@@ -39,12 +39,12 @@ class Footprint:
 
 
 def footprint(pid: int) -> Footprint:
-    """Return what a proxy and its workers hold."""
+    """Return the footprint of a proxy and its workers."""
     pids = (pid, *_children(pid))
-    kinds: Counter[str] = Counter()
-    for each in pids:
-        kinds.update(_kinds(each))
-    return Footprint(pids, sum(map(resident, pids)), dict(sorted(kinds.items())))
+    counts: Counter[str] = Counter()
+    for process in pids:
+        counts.update(_descriptors(process))
+    return Footprint(pids, sum(map(resident, pids)), dict(sorted(counts.items())))
 
 
 def resident(pid: int) -> int:
@@ -54,13 +54,13 @@ def resident(pid: int) -> int:
 
 
 async def settled(pid: int, sockets: int, rest: float = REST) -> Footprint:
-    """Return what is held after so many seconds, and once there are so many sockets, or at last."""
+    """Return the footprint after `rest` seconds, when there are `sockets` sockets or at a timeout."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _SETTLED_WITHIN
     await asyncio.sleep(rest)
     now = footprint(pid)
     while now.sockets != sockets and loop.time() < deadline:
-        await asyncio.sleep(_LOOKS_EVERY)
+        await asyncio.sleep(_POLL_INTERVAL)
         now = footprint(pid)
     return now
 
@@ -69,13 +69,13 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def _kinds(pid: int) -> Counter[str]:
-    """Count descriptors by what they are: socket, pipe, anon_inode, file."""
-    kinds: Counter[str] = Counter()
+def _descriptors(pid: int) -> Counter[str]:
+    """Count descriptors by type: socket, pipe, anon_inode, file."""
+    counts: Counter[str] = Counter()
     for entry in os.scandir(f"/proc/{pid}/fd"):
         try:
             target = os.readlink(entry.path)
-            kinds["file" if target.startswith("/") else target.partition(":")[0]] += 1
+            counts["file" if target.startswith("/") else target.partition(":")[0]] += 1
         except FileNotFoundError:
             continue
-    return kinds
+    return counts

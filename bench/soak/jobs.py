@@ -1,7 +1,7 @@
-"""What a child of the soak is asked to do, and how it tells how that goes.
+"""The job of a child program of the soak, and its reports.
 
-The job comes as JSON in the command line. Every line that a child prints is JSON too and tells
-everything so far; the last one has `over`. A child ends early when its standard input does.
+The job is JSON in the command line. Every line that a child prints is JSON too, with all counts so
+far; the last one has `over`. A child stops when its standard input ends.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ from typing import Any, Self
 
 from bench.load.upstream import new_event_loop
 
-Told = dict[str, Any]
+Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Job:
-    """So many connections, or so many in a second, through the proxy to these ports.
+    """`count` connections, in total or per second, through the proxy to these ports.
 
-    It takes some `seconds`, or with 0 until it is ended; every `every` seconds it is told of. The
-    keys of exchanges count from `first` on, so that no two jobs have the same.
+    It lasts `seconds`, or with 0 until it is stopped, and reports every `every` seconds. The keys
+    of its exchanges begin at `first`, so that no two jobs have the same keys.
     """
 
     proxy: int
@@ -36,18 +36,18 @@ class Job:
     first: int = 0
 
     def text(self) -> str:
-        """Return it as an argument."""
+        """Return it as a command-line argument."""
         return json.dumps(asdict(self))
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return what `text` made an argument of."""
+        """Read the result of `text`."""
         data = json.loads(text)
         return cls(**data | {"ports": tuple(data["ports"])})
 
 
-class Account:
-    """What was done, how often each kind, and what went wrong; the first problems tell most."""
+class Counts:
+    """Counts of actions by kind, and the problems; only the first problems are kept as text."""
 
     def __init__(self) -> None:
         self.done: Counter[str] = Counter()
@@ -55,13 +55,13 @@ class Account:
         self.problems: list[str] = []
 
     def problem(self, text: str) -> None:
-        """Note what must not happen."""
+        """Record a problem."""
         self.problem_count += 1
         if len(self.problems) < 20:
             self.problems.append(text)
 
-    def told(self) -> Told:
-        """Return all that as JSON has it."""
+    def report(self) -> Report:
+        """Return the counts and problems as JSON data."""
         return {
             "done": dict(self.done),
             "problem_count": self.problem_count,
@@ -69,23 +69,23 @@ class Account:
         }
 
 
-def say(told: Told) -> None:
-    """Print one line."""
-    print(json.dumps(told), flush=True)
+def print_report(report: Report) -> None:
+    """Print a report as one line."""
+    print(json.dumps(report), flush=True)
 
 
-async def keep_telling(tell: Callable[[], Told], every: float) -> None:
-    """Tell again and again, until cancelled."""
+async def keep_reporting(report: Callable[[], Report], every: float) -> None:
+    """Print reports at intervals, until cancelled."""
     while True:
         await asyncio.sleep(every)
-        say(tell())
+        print_report(report())
 
 
 @contextlib.asynccontextmanager
-async def in_background(*several: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run coroutines until the end of a `with`; raise what one of them has raised."""
+async def in_background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run coroutines until the end of a `with`; raise the exception of a failed one."""
     loop = asyncio.get_running_loop()
-    tasks = [loop.create_task(each) for each in several]
+    tasks = [loop.create_task(coroutine) for coroutine in coroutines]
     try:
         yield
     finally:
@@ -97,7 +97,7 @@ async def in_background(*several: Coroutine[Any, Any, None]) -> AsyncIterator[No
 
 
 async def end_of_input() -> None:
-    """Wait until the parent closes our standard input, or is gone."""
+    """Wait until the parent closes the standard input, or has ended."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
 
@@ -113,7 +113,7 @@ async def end_of_input() -> None:
 
 
 def run_job(work: Callable[[Job], Coroutine[Any, Any, None]]) -> None:
-    """Do what the command line says, until it is done or the input ends."""
+    """Run the job of the command line until its end, or until the input ends."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_until_end(work(Job.parse(sys.argv[1]))))
 

@@ -1,4 +1,4 @@
-"""The command line, and whether the machine allows what it asks for."""
+"""The command line, and whether the machine allows it."""
 
 import argparse
 import resource
@@ -11,11 +11,11 @@ from typing import Final
 from bench.load.processes import BenchError
 
 RESULTS: Final = Path(__file__).parents[1] / "results" / "soak"
-# The proxy accepts so many clients per descriptor that it may have (`server/connection_limits.py`).
+# The share of the proxy's descriptors that clients may use (`server/connection_limits.py`).
 _SHARE_OF_CLIENTS: Final = 0.4
-# Sockets of their own share connections out by chance: never as unevenly as this.
+# Workers with own sockets get random shares of the connections, which never differ as much as this.
 _UNEVEN: Final = 1.15
-# Aborts that are under way, and probes.
+# Current aborts, and probes.
 _OTHERS: Final = 600
 _RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -26,14 +26,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         prog="soak", description=__doc__ and "Many idle WebSockets, aborts and mixed traffic."
     )
     number = parser.add_argument
-    number("--seconds", type=float, default=1200, help="how long there is traffic (default 1200)")
-    number("--warm-up", type=float, default=60, help="so much of it before the first reading (60)")
+    number("--seconds", type=float, default=1200, help="seconds of traffic (default 1200)")
+    number("--warm-up", type=float, default=60, help="seconds of it before the first reading (60)")
     number("--websockets", type=int, default=10_000, help="idle WebSockets (default 10000)")
     number("--aborts", type=int, default=500, help="aborts a second (default 500)")
     number("--clients", type=int, default=64, help="clients with mixed traffic (default 64)")
     number("--workers", type=int, default=1, help="workers of the proxy (default 1)")
     number("--loop", choices=("auto", "uvloop", "asyncio"), default="auto")
-    number("--seed", default="cmux", help="chooses another mixture")
+    number("--seed", default="cmux", help="selects another mixture")
     number("--every", type=float, default=5, help="seconds between two samples (default 5)")
     number(
         "--in-turns",
@@ -44,25 +44,25 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--most-growth",
         type=float,
         metavar="MIB",
-        help="of resident memory (default: 2 MiB, or 5 %% where that is more)",
+        help="of resident memory (default: 2 MiB, or 5 %% if that is more)",
     )
     number("--output", type=Path, default=RESULTS, help="directory for the JSON")
-    number("--no-save", action="store_true", help="print the result and keep nothing")
+    number("--no-save", action="store_true", help="print the result and save nothing")
     options = parser.parse_args(arguments)
     if not 0 < options.warm_up < options.seconds or options.every <= 0 or options.workers < 1:
         parser.error("needs 0 < --warm-up < --seconds, 0 < --every and 1 <= --workers")
     if min(options.websockets, options.aborts, options.clients) < 0:
-        parser.error("there is no less than 0")
+        parser.error("--websockets, --aborts and --clients need at least 0")
     return options
 
 
 def check(options: argparse.Namespace) -> None:
-    """Raise BenchError, with the remedy, where this machine does not allow what is asked for."""
+    """Raise BenchError, with the remedy, if this machine does not allow the options."""
     if not sys.platform.startswith("linux"):
-        raise BenchError("needs Linux: what processes hold is read from /proc")
+        raise BenchError("needs Linux, because memory and descriptors are read from /proc")
     uneven = _UNEVEN if options.workers > 1 else 1
-    each = options.websockets * uneven / options.workers + options.clients
-    needed = int((each + (_OTHERS if options.aborts else 0)) / _SHARE_OF_CLIENTS) + 1
+    per_worker = options.websockets * uneven / options.workers + options.clients
+    needed = int((per_worker + (_OTHERS if options.aborts else 0)) / _SHARE_OF_CLIENTS) + 1
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit < needed:
         raise BenchError(
@@ -73,15 +73,15 @@ def check(options: argparse.Namespace) -> None:
 
 
 class FixedPorts:
-    """Free ports that nobody gets, neither another program nor a connection, until they are closed.
+    """Free ports that no other program and no connection gets until they are closed.
 
-    Services may listen on them, one after the other, as those that restart do; in between, whoever
-    connects is refused.
+    Services may listen on them one after the other, as services that restart do; in between,
+    connections are refused.
     """
 
     def __init__(self, count: int) -> None:
         self._held: list[socket.socket] = []
-        # Below the range from which the system takes the ports of connections.
+        # Below the range of ports that the system uses for connections.
         for port in range(int(_RANGE.read_text().split()[0]) - 1, 1024, -1):
             if len(self._held) == count:
                 break
@@ -95,11 +95,11 @@ class FixedPorts:
         except OSError:
             sock.close()
             return
-        # Not before, or two programs would hold the same port; those that listen have it too.
+        # Set after the bind, because otherwise two programs could hold the same port.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._held.append(sock)
 
     def close(self) -> None:
-        """Let go of all."""
+        """Release all ports."""
         for sock in self._held:
             sock.close()

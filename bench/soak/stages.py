@@ -1,4 +1,4 @@
-"""What runs when: the WebSockets all the time, traffic and aborts before and after the reading."""
+"""The stages of a soak: WebSockets all the time, traffic and aborts before and after a reading."""
 
 import argparse
 import asyncio
@@ -18,22 +18,22 @@ _ECHO_PORTS: Final = 4
 _LOAD_PORTS: Final = 6
 _OPENED_PER_SECOND: Final = 100
 _FIRST_IN_STAGE: Final = 10**10
-# Several pipelined requests are counted each, too.
-_COUNTED_BESIDES: Final = ("restarts", "pipelined")
-# Often enough for the rates of samples.
-_TOLD_EVERY: Final = 0.25
+# Counted in addition: pipelined requests are also counted one by one.
+_COUNTED_IN_ADDITION: Final = ("restarts", "pipelined")
+# The interval of reports, short enough for the rates of samples.
+_REPORT_INTERVAL: Final = 0.25
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Programs that run side by side for so many seconds."""
+    """Programs that run at the same time, and for how many seconds."""
 
     names: tuple[str, ...]
     seconds: float
 
 
 class Soak:
-    """One run; `samples`, `done` and `problems` are what has come of it."""
+    """One run; `samples`, `done` and `problems` are its results."""
 
     def __init__(self, options: argparse.Namespace, proxy: Process) -> None:
         self._options = options
@@ -54,36 +54,38 @@ class Soak:
         }
 
     async def run(self) -> Readings:
-        """Go through all stages, and read in between."""
+        """Run all stages, and take readings in between."""
         options = self._options
-        # Whoever looked whether the proxy listens is gone by then, and all workers accept.
+        # By then, the check whether the proxy listens is closed, and all workers accept.
         await asyncio.sleep(1)
         start = footprint(self._proxy.pid)
-        wanted = start.sockets + 2 * options.websockets
+        sockets = start.sockets + 2 * options.websockets
         async with AsyncExitStack() as stack:
             if options.websockets:
                 await self._open_websockets(stack)
-            first = await self._load(options.warm_up, wanted)
-            last = await self._load(options.seconds - options.warm_up, wanted)
-        for each in self._running:
-            self._settle(each)
+            first = await self._load(options.warm_up, sockets)
+            last = await self._load(options.seconds - options.warm_up, sockets)
+        for program in self._running:
+            self._collect(program)
         closed = await settled(self._proxy.pid, start.sockets, rest=0)
         self._held.close()
         return Readings(start, first, last, closed)
 
     async def _open_websockets(self, stack: AsyncExitStack) -> None:
         options = self._options
-        job = Job(self._proxy.port, self._echo_ports, options.websockets, options.seed, _TOLD_EVERY)
+        job = Job(
+            self._proxy.port, self._echo_ports, options.websockets, options.seed, _REPORT_INTERVAL
+        )
         echo = await stack.enter_async_context(child("echo", job))
         await echo.ready(30)
         idle = await stack.enter_async_context(child("idle", job))
         self._running += [echo, idle]
         await idle.ready(60 + options.websockets / _OPENED_PER_SECOND)
-        if idle.told.get("open") != options.websockets:
+        if idle.report.get("open") != options.websockets:
             raise BenchError(f"not all WebSockets open: {'; '.join(idle.problems())}")
 
     async def _load(self, seconds: float, sockets: int) -> Footprint:
-        """Have traffic and aborts for some seconds, and return what is held once they are over."""
+        """Run traffic and aborts, and return the footprint after their end."""
         for stage in stages(self._options, seconds):
             await self._run_stage(stage)
         return await settled(self._proxy.pid, sockets)
@@ -91,21 +93,21 @@ class Soak:
     async def _run_stage(self, stage: Stage) -> None:
         self._stages += 1
         options = self._options
-        job = Job(self._proxy.port, (), 0, f"{options.seed} {self._stages}", _TOLD_EVERY)
+        job = Job(self._proxy.port, (), 0, f"{options.seed} {self._stages}", _REPORT_INTERVAL)
         job = replace(job, seconds=stage.seconds)
         counts = {"traffic": options.clients, "aborts": options.aborts}
         async with AsyncExitStack() as stack:
             load = []
             for number, name in enumerate(stage.names):
                 first = (2 * self._stages + number) * _FIRST_IN_STAGE
-                its = replace(job, ports=self._ports[name], count=counts[name], first=first)
-                load.append(await stack.enter_async_context(child(name, its)))
+                own_job = replace(job, ports=self._ports[name], count=counts[name], first=first)
+                load.append(await stack.enter_async_context(child(name, own_job)))
             await self._over(load)
-        for each in load:
-            self._settle(each)
+        for program in load:
+            self._collect(program)
 
     async def _over(self, load: Sequence[Child]) -> None:
-        """Take samples until the load is over; raise BenchError when the proxy ends before."""
+        """Take samples until the load is over; raise BenchError if the proxy ends before."""
         sampling = self._loop.create_task(self._keep_sampling(load))
         running = self._loop.create_task(_all_over(load))
         try:
@@ -117,15 +119,15 @@ class Soak:
             running.cancel()
             await asyncio.gather(sampling, running, return_exceptions=True)
 
-    def _settle(self, program: Child) -> None:
-        """Note what has come of a program that is over."""
+    def _collect(self, program: Child) -> None:
+        """Add the problems and counts of a program that has ended."""
         self.problems += program.problems()
         total = self.done.setdefault(program.name, {})
         for kind, count in program.done.items():
             total[kind] = total.get(kind, 0) + count
 
     async def _keep_sampling(self, load: Sequence[Child]) -> None:
-        programs = [*load, *(each for each in self._running if each.name == "idle")]
+        programs = [*load, *(program for program in self._running if program.name == "idle")]
         before, then = _counts(programs), self._loop.time()
         while True:
             await asyncio.sleep(self._options.every)
@@ -148,20 +150,20 @@ class Soak:
 
 
 async def _all_over(load: Sequence[Child]) -> None:
-    await asyncio.gather(*(each.over() for each in load))
+    await asyncio.gather(*(program.over() for program in load))
 
 
 def _counts(programs: Sequence[Child]) -> dict[str, int]:
-    return {each.name: finished(each.done) for each in programs}
+    return {program.name: finished(program.done) for program in programs}
 
 
 def finished(done: dict[str, int]) -> int:
-    """Return how many exchanges, echoes or aborts there were, without what was counted besides."""
-    return sum(count for kind, count in done.items() if kind not in _COUNTED_BESIDES)
+    """Return the number of exchanges, echoes or aborts, without additional counts."""
+    return sum(count for kind, count in done.items() if kind not in _COUNTED_IN_ADDITION)
 
 
 def stages(options: argparse.Namespace, seconds: float) -> list[Stage]:
-    """Return what runs in so many seconds: traffic and aborts at once, or in turns."""
+    """Return the stages of a period: traffic and aborts at the same time, or in turns."""
     names = [
         name for name, count in (("traffic", options.clients), ("aborts", options.aborts)) if count
     ]

@@ -1,4 +1,4 @@
-"""What is wrong, in a line each."""
+"""Compares the readings; each problem is one line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Final
 from bench.soak.footprint import Footprint
 
 _MIB: Final = 1 << 20
-_LEAST_TOLERANCE: Final = 2 * _MIB
+_MIN_TOLERANCE: Final = 2 * _MIB
 _SHARE: Final = 0.05
 
 
 @dataclass(frozen=True)
 class Readings:
-    """What the proxy held before everything, after the warm-up, at the end, and after everything.
+    """Footprints of the proxy: at the start, after the warm-up, at the end, and after closing.
 
-    That after the warm-up and that at the end are of moments without traffic, with all WebSockets
-    open; before everything and after everything there are none.
+    `first` and `last` are taken without traffic and with all WebSockets open, `start` and `closed`
+    without any connection.
     """
 
     start: Footprint
@@ -25,30 +25,30 @@ class Readings:
     closed: Footprint
 
 
-def tolerance(first: Footprint, most_growth: float | None) -> int:
-    """Return by how many bytes resident memory may have grown.
+def tolerance(first: Footprint, max_growth: float | None) -> int:
+    """Return by how many bytes resident memory may grow.
 
-    The allocator does not give back what is scattered, and how much that is depends on chance; a
-    leak of 100 bytes per exchange would be 2 MiB after a minute of traffic.
+    The allocator does not return fragmented memory, and its amount is random. A leak of 100 bytes
+    per exchange would be 2 MiB after a minute of traffic.
     """
-    if most_growth is not None:
-        return int(most_growth * _MIB)
-    return max(_LEAST_TOLERANCE, int(first.resident * _SHARE))
+    if max_growth is not None:
+        return int(max_growth * _MIB)
+    return max(_MIN_TOLERANCE, int(first.resident * _SHARE))
 
 
-def judge(readings: Readings, websockets: int, most_growth: float | None) -> Iterator[str]:
-    """Compare the readings."""
+def judge(readings: Readings, websockets: int, max_growth: float | None) -> Iterator[str]:
+    """Yield the problems in the readings."""
     start, first, last, closed = readings.start, readings.first, readings.last, readings.closed
     for name, reading in (("first", first), ("last", last), ("closed", closed)):
         if reading.pids != start.pids:
             yield f"{name}: a worker has died: {reading.pids} instead of {start.pids}"
-    wanted = start.sockets + 2 * websockets
-    if first.sockets != wanted:
-        yield f"{first.sockets} sockets after the warm-up instead of {wanted}"
+    expected = start.sockets + 2 * websockets
+    if first.sockets != expected:
+        yield f"{first.sockets} sockets after the warm-up instead of {expected}"
     yield from _descriptors("at the end", last, first, len(start.pids))
-    yield from _descriptors("after everything", closed, start, len(start.pids))
+    yield from _descriptors("after closing", closed, start, len(start.pids))
     grown = last.resident - first.resident
-    allowed = tolerance(first, most_growth)
+    allowed = tolerance(first, max_growth)
     if grown > allowed:
         yield (
             f"resident memory has grown by {grown / _MIB:.1f} MiB, from "
@@ -57,9 +57,9 @@ def judge(readings: Readings, websockets: int, most_growth: float | None) -> Ite
 
 
 def _descriptors(when: str, now: Footprint, before: Footprint, processes: int) -> Iterator[str]:
-    """Every kind has to be as it was; of pipes each process keeps one after a large transfer."""
-    for kind in sorted(now.descriptors.keys() | before.descriptors.keys()):
-        count, was = now.descriptors.get(kind, 0), before.descriptors.get(kind, 0)
-        more = 2 * processes if kind == "pipe" else 0
+    """Yield types whose count differs; each process may keep one pipe after a large transfer."""
+    for name in sorted(now.descriptors.keys() | before.descriptors.keys()):
+        count, was = now.descriptors.get(name, 0), before.descriptors.get(name, 0)
+        more = 2 * processes if name == "pipe" else 0
         if not was <= count <= was + more:
-            yield f"{count} descriptors of kind {kind} {when} instead of {was}"
+            yield f"{count} descriptors of type {name} {when} instead of {was}"

@@ -1,4 +1,4 @@
-"""The handshake and the frames of RFC 6455, as far as short messages and their echoes need them."""
+"""The upgrade and the frames of RFC 6455 that short messages and their echoes need."""
 
 import base64
 import hashlib
@@ -7,13 +7,13 @@ from typing import Final
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _BINARY: Final = 0x82
 _MASKED: Final = 0x80
-# A longer message has its length elsewhere (RFC 6455 section 5.2).
-MOST: Final = 125
+# A longer message has another length field (RFC 6455 section 5.2).
+MAX_MESSAGE: Final = 125
 END_OF_HEAD: Final = b"\r\n\r\n"
 
 
 def request(port: int, key: str) -> bytes:
-    """Return the head that asks the service on a port for a WebSocket."""
+    """Return a request for a WebSocket with the service on a port."""
     lines = (
         "GET /socket HTTP/1.1",
         f"Host: localhost:{port}",
@@ -30,33 +30,33 @@ def new_key(number: int) -> str:
 
 
 def response(key: str) -> bytes:
-    """Return the head that grants a WebSocket (RFC 6455 section 4.2.2)."""
+    """Return the response that grants a WebSocket (RFC 6455 section 4.2.2)."""
     accept = base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
     lines = ("Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Accept: {accept}")
     return "\r\n".join(("HTTP/1.1 101 Switching Protocols", *lines, "", "")).encode()
 
 
 def key_in(head: bytes) -> str:
-    """Return the key that a request has."""
+    """Return the key in a request."""
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"sec-websocket-key":
             return value.strip(b" ").decode()
-    raise ValueError("a handshake without a key")
+    raise ValueError("a request without a key")
 
 
 def frame(message: bytes, mask: bytes = b"") -> bytes:
-    """Return a message as a frame; a client's has a mask of four bytes."""
+    """Return a message as a frame; the frame of a client has a mask of four bytes."""
     head = bytes([_BINARY, len(message) | (_MASKED if mask else 0)])
     return head + mask + (_masked(message, mask) if mask else message)
 
 
 def take_message(buffer: bytearray) -> bytes | None:
-    """Take the message of the first frame out of a buffer; None while it is not all there."""
+    """Remove the first frame from a buffer and return its message; None if it is incomplete."""
     if len(buffer) < 2:
         return None
-    if buffer[0] != _BINARY or buffer[1] & ~_MASKED > MOST:
-        raise ValueError(f"not a frame of ours: {bytes(buffer[:80])!r}")
+    if buffer[0] != _BINARY or buffer[1] & ~_MASKED > MAX_MESSAGE:
+        raise ValueError(f"not an expected frame: {bytes(buffer[:80])!r}")
     start = 6 if buffer[1] & _MASKED else 2
     end = start + (buffer[1] & ~_MASKED)
     if len(buffer) < end:
@@ -69,4 +69,4 @@ def take_message(buffer: bytearray) -> bytes | None:
 
 
 def _masked(data: bytes, mask: bytes) -> bytes:
-    return bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))
+    return bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
