@@ -54,7 +54,7 @@ def resident(pid: int) -> int:
 
 
 async def settled(pid: int, sockets: int, rest: float = REST) -> Footprint:
-    """Return the footprint after `rest` seconds, when there are `sockets` sockets or at a timeout."""
+    """Return the footprint after `rest` seconds, and with `sockets` sockets or at a timeout."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _SETTLED_WITHIN
     await asyncio.sleep(rest)
