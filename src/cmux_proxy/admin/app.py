@@ -1,6 +1,6 @@
 """AdminApp: the paths of the admin listener and their responses. It only reads.
 
-Does not know sockets, nor how workers are asked: a StatsSource gives their statistics.
+Does not know sockets or other processes: a StatsSource gives the statistics of the workers.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ class StatsSource(Protocol):
     """Where the statistics of workers come from."""
 
     async def workers(self, max_connections: int) -> list[WorkerStats]:
-        """Return those of the workers that respond, with at most so many connections of each."""
+        """Return those of the workers that respond, each with at most `max_connections`."""
         ...
 
 

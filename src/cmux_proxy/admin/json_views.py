@@ -11,7 +11,7 @@ from cmux_proxy.observe.worker_stats import PortStats, WorkerStats
 
 
 def activity(stats: WorkerStats) -> JsonObject:
-    """Return what goes on, in all and at each port; times in seconds since 1970."""
+    """Return the activity of the proxy and of each port; times are in seconds since 1970."""
     ports = sorted(stats.ports.items(), key=lambda item: (item[0][1], item[0][0]))
     return {
         "time": stats.time,

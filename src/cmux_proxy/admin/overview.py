@@ -41,7 +41,7 @@ def overview(
     reachability: Reachability,
     limits: ListLimits = DEFAULT_LIMITS,
 ) -> JsonObject:
-    """Return what the dashboard shows: what listens, what goes on there, and the last errors.
+    """Return what the dashboard shows: what listens, its activity, and the last errors.
 
     Times are in seconds since 1970; `bounds` are those of the buckets in `answers`, in seconds.
     """
