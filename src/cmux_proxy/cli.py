@@ -19,8 +19,8 @@ from cmux_proxy.commands.forward import forward_command
 from cmux_proxy.commands.healthcheck import healthcheck_command
 from cmux_proxy.commands.output import (
     discard_output,
-    escape_what_is_not_shown,
-    is_of_output,
+    escape_unencodable,
+    is_output_error,
     warn,
 )
 from cmux_proxy.commands.ports import ports_command
@@ -174,7 +174,7 @@ def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> N
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status. Errors are one line on standard error."""
     _fill_standard_streams()
-    escape_what_is_not_shown()
+    escape_unencodable()
     try:
         result = _command.main(
             args=None if arguments is None else list(arguments),
@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         return _complain("interrupted", _EXIT_FAILURE)
     except OSError as error:
-        if not is_of_output(error):
+        if not is_output_error(error):
             raise
         discard_output()
         return _complain(f"cannot write to standard output: {error.strerror}", _EXIT_FAILURE)

@@ -1,4 +1,4 @@
-"""What checks say."""
+"""Results of checks: level, finding and remedy."""
 
 from email.message import Message
 from http.client import HTTPMessage
@@ -8,18 +8,18 @@ import pytest
 from cmux_proxy.client.check_result import (
     PROBLEM,
     CheckResult,
+    describe_status,
     milliseconds,
+    no_response,
     refused_by_proxy,
-    status_told,
-    unanswered,
 )
-from cmux_proxy.client.probe import Answer, NoAnswer
+from cmux_proxy.client.probe import NoResponse, ProbeResponse
 
 
-def answer(status: int, error: str = "", text: str = "words") -> Answer:
+def response(status: int, error: str = "", text: str = "words") -> ProbeResponse:
     fields = HTTPMessage()
     Message.add_header(fields, "Proxy-Status", f"cmux-proxy; error={error}")
-    return Answer(status, fields, text, True, 0.1, 0.2)
+    return ProbeResponse(status, fields, text, True, 0.1, 0.2)
 
 
 @pytest.mark.parametrize(
@@ -30,25 +30,25 @@ def answer(status: int, error: str = "", text: str = "words") -> Answer:
         (403, "http_request_denied", "", False),
         (502, "connection_refused", "", False),
         (502, "dns_error", "check --upstream-host or --workspace-host of the proxy", False),
-        (504, "connection_timeout", "see whether the service hangs", True),
+        (504, "connection_timeout", "check whether the service hangs", True),
     ],
 )
-def test_the_proxy_speaks_for_itself(
+def test_an_error_of_the_proxy_has_a_remedy(
     status: int, error: str, remedy: str, is_timeout: bool
 ) -> None:
-    says = f"before, the proxy answers {status}: words"
-    expected = CheckResult(PROBLEM, "route", says, remedy, is_timeout)
-    assert refused_by_proxy("route", answer(status, error), "before, ") == expected
+    finding = f"before, the proxy responds with {status}: words"
+    expected = CheckResult(PROBLEM, "route", finding, remedy, is_timeout)
+    assert refused_by_proxy("route", response(status, error), "before, ") == expected
 
 
-def test_no_answer_is_a_problem_and_perhaps_a_timeout() -> None:
-    assert unanswered("a", NoAnswer("gone"), "help") == (PROBLEM, "a", "gone", "help", False)
-    assert unanswered("a", NoAnswer("slow", True)) == (PROBLEM, "a", "slow", "", True)
+def test_a_missing_response_is_a_problem_and_perhaps_a_timeout() -> None:
+    assert no_response("a", NoResponse("gone"), "help") == (PROBLEM, "a", "gone", "help", False)
+    assert no_response("a", NoResponse("slow", True)) == (PROBLEM, "a", "slow", "", True)
 
 
 def test_a_status_has_its_text_if_there_is_one() -> None:
-    assert status_told(answer(403)) == "403 (words)"
-    assert status_told(answer(403, text="")) == "403"
+    assert describe_status(response(403)) == "403 (words)"
+    assert describe_status(response(403, text="")) == "403"
 
 
 def test_times_are_milliseconds() -> None:

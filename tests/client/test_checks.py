@@ -1,4 +1,4 @@
-"""Checks of routes, against proxies and services that run."""
+"""Checks of routes, against running proxies and services."""
 
 import asyncio
 import http
@@ -25,142 +25,150 @@ from tests.helpers.workspaces import registry, running, serving
 
 __all__ = ["registry"]
 
-Found = dict[str, CheckResult]
+Results = dict[str, CheckResult]
 
 
-def url(on: Stage) -> ProxyUrl:
-    return ProxyUrl(on.address.host, on.address.port, False)
+def url(proxy: Stage) -> ProxyUrl:
+    return ProxyUrl(proxy.address.host, proxy.address.port, False)
 
 
-async def examined(proxy: ProxyUrl, timeout: float = SOON, **route: Any) -> Found:
-    """Return what the checks of a route say, by their names and in their order."""
-    given = {"port": None, "host": None, "workspace": None, "path": "/", "extra": [], **route}
-    checks = Checks(Route.of(proxy, **given), timeout)
-    verdicts = await asyncio.to_thread(lambda: list(checks.run()))
-    return {each.name: each for each in verdicts}
+async def check(proxy: ProxyUrl, timeout: float = SOON, **route: Any) -> Results:
+    """Return the results of the checks of a route, by their names and in their order."""
+    options = {
+        "port": None, "host": None, "workspace": None, "path": "/", "extra_fields": [], **route,
+    }  # fmt: skip
+    checks = Checks(Route.of(proxy, **options), timeout)
+    results = await asyncio.to_thread(lambda: list(checks.run()))
+    return {result.name: result for result in results}
 
 
-def kinds(found: Found) -> dict[str, str]:
-    return {name: each.kind for name, each in found.items()}
+def levels(results: Results) -> dict[str, str]:
+    return {name: result.level for name, result in results.items()}
 
 
 async def test_a_service_that_works_has_no_problem() -> None:
-    async with stage() as on, origin(length(b"hello\n")) as upstream:
-        found = await examined(url(on), port=upstream.port)
+    async with stage() as proxy, origin(length(b"hello\n")) as upstream:
+        results = await check(url(proxy), port=upstream.port)
     expected = dict.fromkeys(["proxy", "bound", "route", "host", "websocket", "stream"], OK)
-    assert kinds(found) == {**expected, "websocket": NOTE}
-    assert list(found) == list(expected)
-    assert found["bound"].says.startswith(f"127.0.0.1:{upstream.port} (")
-    assert found["bound"].says.endswith("): IPv4")
-    assert found["route"].says.startswith("GET / gets 200 after ")
+    assert levels(results) == {**expected, "websocket": NOTE}
+    assert list(results) == list(expected)
+    assert results["bound"].finding.startswith(f"127.0.0.1:{upstream.port} (")
+    assert results["bound"].finding.endswith("): IPv4")
+    assert results["route"].finding.startswith("GET / returns 200 after ")
 
 
-async def test_a_service_that_refuses_foreign_hosts_is_found_out_and_the_remedy_helps() -> None:
+async def test_a_service_that_refuses_other_hosts_is_a_problem_and_the_remedy_helps() -> None:
     with careful_server() as port:
-        async with stage() as on:
-            host = f"{port}.localhost:{on.address.port}"
-            found = await examined(url(on), port=port)
-            assert found["host"] == CheckResult(
+        async with stage() as proxy:
+            host = f"{port}.localhost:{proxy.address.port}"
+            results = await check(url(proxy), port=port)
+            assert results["host"] == CheckResult(
                 PROBLEM,
                 "host",
-                f"Host {host} gets 403 (Blocked request. This host is not allowed.), "
+                f"Host {host} returns 403 (Blocked request. This host is not allowed.), "
                 f"localhost:{port} 200",
                 "start the proxy with --host-header upstream --rewrite-origin, or allow the host "
-                "in the service's own settings",
+                "in the settings of the service",
             )
-            found = await examined(url(on), port=port, host="localhost")
-            assert found["host"].kind == OK
+            results = await check(url(proxy), port=port, host="localhost")
+            assert results["host"].level == OK
         rewriting = Rewriting(host_header="upstream", rewrite_origin=True)
-        async with stage(local_config(rewriting=rewriting)) as on:
-            found = await examined(url(on), port=port, host="app.example")
-            assert found["host"] == CheckResult(OK, "host", "Host app.example gets 200")
+        async with stage(local_config(rewriting=rewriting)) as proxy:
+            results = await check(url(proxy), port=port, host="app.example")
+            assert results["host"] == CheckResult(OK, "host", "Host app.example returns 200")
 
 
-async def test_a_host_that_is_sent_elsewhere_is_taken() -> None:
-    def reply(asked: Message) -> bytes:
-        if asked.field("host") == "a.example":
+async def test_a_redirect_for_a_host_is_ok() -> None:
+    def respond(request: Message) -> bytes:
+        if request.field("host") == "a.example":
             return answer(b"", "Location: /", status="302 Found")
         return answer(b"hello\n")
 
-    async with stage() as on, origin(answering(reply)) as upstream:
-        found = await examined(url(on), port=upstream.port, host="a.example")
-    assert found["host"] == CheckResult(OK, "host", "Host a.example gets 302")
+    async with stage() as proxy, origin(answering(respond)) as upstream:
+        results = await check(url(proxy), port=upstream.port, host="a.example")
+    assert results["host"] == CheckResult(OK, "host", "Host a.example returns 302")
 
 
-async def test_a_service_on_ipv6_alone_is_told() -> None:
-    async with stage() as on, origin(length(b"hello\n"), "::1") as upstream:
-        found = await examined(url(on), port=upstream.port)
-    assert PROBLEM not in kinds(found).values()
-    assert found["bound"].says.startswith(f"[::1]:{upstream.port} (")
-    assert found["bound"].says.endswith(
-        "): IPv6 only, which the proxy finds; others may have to ask for [::1]"
+async def test_a_service_on_ipv6_only_is_named() -> None:
+    async with stage() as proxy, origin(length(b"hello\n"), "::1") as upstream:
+        results = await check(url(proxy), port=upstream.port)
+    assert PROBLEM not in levels(results).values()
+    assert results["bound"].finding.startswith(f"[::1]:{upstream.port} (")
+    assert results["bound"].finding.endswith(
+        "): IPv6 only; the proxy finds it, but other clients may need [::1]"
     )
 
 
-async def test_where_nothing_listens_it_says_what_does_instead() -> None:
-    async with stage() as on:
+async def test_without_a_listener_the_ports_in_use_are_listed() -> None:
+    async with stage() as proxy:
         with closed_port() as port:
-            found = await examined(url(on), port=port)
-    assert kinds(found) == {"proxy": OK, "bound": PROBLEM, "route": PROBLEM}
-    assert found["bound"].says == f"nothing listens on port {port} of 127.0.0.1 or ::1"
-    assert found["bound"].remedy.startswith("start the service or check the port; ports in use: ")
-    assert found["route"].says.startswith("the proxy answers 502: nothing listens on 127.0.0.1:")
+            results = await check(url(proxy), port=port)
+    assert levels(results) == {"proxy": OK, "bound": PROBLEM, "route": PROBLEM}
+    assert results["bound"].finding == f"nothing listens on port {port} of 127.0.0.1 or ::1"
+    assert results["bound"].remedy.startswith("start the service or check the port; ports in use: ")
+    assert results["route"].finding.startswith(
+        "the proxy responds with 502: nothing listens on 127.0.0.1:"
+    )
 
 
-async def test_a_port_that_listens_elsewhere_is_told() -> None:
-    async with stage() as on, origin(length(b"hello\n"), "127.18.0.7") as upstream:
-        found = await examined(url(on), port=upstream.port)
-        assert found["bound"].kind == PROBLEM
-        assert found["bound"].remedy.endswith("is in workspace 7: --workspace 7")
-        found = await examined(url(on), port=upstream.port, workspace="a-7")
-        assert PROBLEM not in kinds(found).values()
+async def test_a_listener_in_another_workspace_is_named() -> None:
+    async with stage() as proxy, origin(length(b"hello\n"), "127.18.0.7") as upstream:
+        results = await check(url(proxy), port=upstream.port)
+        assert results["bound"].level == PROBLEM
+        assert results["bound"].remedy.endswith("is in workspace 7: --workspace 7")
+        results = await check(url(proxy), port=upstream.port, workspace="a-7")
+        assert PROBLEM not in levels(results).values()
 
 
-async def test_a_workspace_that_is_isolated_is_looked_into(registry: Path) -> None:
-    async with stage() as on:
+async def test_listeners_of_an_isolated_workspace_are_found(registry: Path) -> None:
+    async with stage() as proxy:
         with running("a-1", "sleep", "60"):
-            found = await examined(url(on), port=3000, workspace="a-1")
-            assert kinds(found) == {"proxy": OK, "bound": PROBLEM, "route": PROBLEM}
-            found = await examined(url(on), port=on.port, workspace="a-1")
-            assert found["bound"].remedy.endswith("cmux-proxy run starts it inside")
+            results = await check(url(proxy), port=3000, workspace="a-1")
+            assert levels(results) == {"proxy": OK, "bound": PROBLEM, "route": PROBLEM}
+            results = await check(url(proxy), port=proxy.port, workspace="a-1")
+            assert results["bound"].remedy.endswith("cmux-proxy run starts it inside")
             with serving("a-1", "127.0.0.1", 3000) as process:
-                found = await examined(url(on), port=3000)
-                assert found["bound"].remedy.endswith("is in workspace a-1: --workspace a-1")
-                found = await examined(url(on), 100 * MS, port=3000, workspace="a-1")
-                assert found["bound"].kind == OK
-                assert f"({process.pid}, " in found["bound"].says
+                results = await check(url(proxy), port=3000)
+                assert results["bound"].remedy.endswith("is in workspace a-1: --workspace a-1")
+                results = await check(url(proxy), 100 * MS, port=3000, workspace="a-1")
+                assert results["bound"].level == OK
+                assert f"({process.pid}, " in results["bound"].finding
 
 
-async def test_a_proxy_that_looks_elsewhere_is_found_out_by_comparison() -> None:
+async def test_a_proxy_with_another_upstream_host_is_found_by_comparison() -> None:
     config = local_config(upstream_host="127.0.0.3")
-    async with stage(config) as on, origin(length(b"hello\n")) as upstream:
-        found = await examined(url(on), port=upstream.port)
-        assert kinds(found) == {"proxy": OK, "bound": OK, "route": PROBLEM}
-        assert found["route"].remedy.startswith("it listens here: is that proxy in a container")
-        # The other way round, what nobody listens on here may be there.
+    async with stage(config) as proxy, origin(length(b"hello\n")) as upstream:
+        results = await check(url(proxy), port=upstream.port)
+        assert levels(results) == {"proxy": OK, "bound": OK, "route": PROBLEM}
+        assert results["route"].remedy.startswith(
+            "a program listens here: does the proxy run in a container"
+        )
+        # A port without a listener here may have one there.
         async with origin(length(b"hello\n"), "127.0.0.3") as other:
-            found = await examined(url(on), port=other.port)
-        assert found["bound"].kind == NOTE
-        assert PROBLEM not in kinds(found).values()
+            results = await check(url(proxy), port=other.port)
+        assert results["bound"].level == NOTE
+        assert PROBLEM not in levels(results).values()
 
 
-async def test_a_proxy_of_another_machine_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Route, "is_of_this_machine", False)
-    async with stage() as on, origin(length(b"hello\n")) as upstream:
-        found = await examined(url(on), port=upstream.port)
-    assert found["bound"].kind == NOTE
-    assert found["bound"].says.endswith("is another machine; look there")
-    assert found["route"].kind == OK
+async def test_listeners_of_another_machine_are_not_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Route, "is_on_this_machine", False)
+    async with stage() as proxy, origin(length(b"hello\n")) as upstream:
+        results = await check(url(proxy), port=upstream.port)
+    assert results["bound"].level == NOTE
+    assert results["bound"].finding.endswith("is another machine; check there")
+    assert results["route"].level == OK
 
 
-async def test_a_host_alone_has_to_lead_to_the_port() -> None:
+async def test_without_a_port_the_host_has_to_lead_to_it() -> None:
     async with origin(length(b"hello\n")) as upstream:
         host = f"{upstream.port}.localhost"
-        async with stage() as on:
-            assert PROBLEM not in kinds(await examined(url(on), host=host)).values()
-            found = await examined(url(on), host=f"{upstream.port}.a.example")
-            assert found["host"].kind == PROBLEM
-            assert "answers 400: missing required header" in found["host"].says
+        async with stage() as proxy:
+            assert PROBLEM not in levels(await check(url(proxy), host=host)).values()
+            results = await check(url(proxy), host=f"{upstream.port}.a.example")
+            assert results["host"].level == PROBLEM
+            assert "responds with 400: missing required header" in results["host"].finding
 
 
 # WebSockets
@@ -171,110 +179,110 @@ async def greet(connection: ServerConnection) -> None:
 
 
 def check_origin(connection: ServerConnection, request: Request) -> Response | None:
-    """Refuse what does not come from a page of localhost."""
+    """Refuse requests that do not come from a page of localhost."""
     if request.headers["Origin"].startswith("http://localhost:"):
         return None
     return connection.respond(http.HTTPStatus.FORBIDDEN, "not from there\n")
 
 
-async def test_a_websocket_is_switched_to() -> None:
-    async with stage() as on, serve(greet, "127.0.0.1", 0) as server:
+async def test_a_websocket_is_opened() -> None:
+    async with stage() as proxy, serve(greet, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        found = await examined(url(on), port=port)
-        assert found["websocket"] == CheckResult(OK, "websocket", "/ switches: 101")
+        results = await check(url(proxy), port=port)
+        assert results["websocket"] == CheckResult(OK, "websocket", "/ upgrades: 101")
 
 
-async def test_a_websocket_that_minds_the_origin_is_found_out_and_the_remedy_helps() -> None:
+async def test_a_websocket_that_checks_the_origin_is_a_problem_and_the_remedy_helps() -> None:
     async with serve(greet, "127.0.0.1", 0, process_request=check_origin) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        async with stage() as on:
-            found = await examined(url(on), port=port, host="a.example")
-            assert found["websocket"] == CheckResult(
+        async with stage() as proxy:
+            results = await check(url(proxy), port=port, host="a.example")
+            assert results["websocket"] == CheckResult(
                 PROBLEM,
                 "websocket",
-                f"Host and Origin a.example get 403 (not from there), localhost:{port} 101",
+                f"Host and Origin a.example return 403 (not from there), localhost:{port} 101",
                 "start the proxy with --host-header upstream --rewrite-origin",
             )
         rewriting = Rewriting(host_header="upstream", rewrite_origin=True)
-        async with stage(local_config(rewriting=rewriting)) as on:
-            found = await examined(url(on), port=port, host="a.example")
-            assert found["websocket"].kind == OK
+        async with stage(local_config(rewriting=rewriting)) as proxy:
+            results = await check(url(proxy), port=port, host="a.example")
+            assert results["websocket"].level == OK
 
 
-@pytest.mark.parametrize("says_nothing", [False, True])
-async def test_a_service_that_knows_no_upgrade_may_close_or_say_nothing(says_nothing: bool) -> None:
+@pytest.mark.parametrize("is_silent", [False, True])
+async def test_a_service_without_websockets_may_close_or_not_respond(is_silent: bool) -> None:
     async def plain(visit: Visit) -> None:
-        while asked := await visit.request():
-            if asked.field("upgrade") is None:
+        while request := await visit.request():
+            if request.field("upgrade") is None:
                 await visit.say(answer(b"hello\n"))
-            elif not says_nothing:
+            elif not is_silent:
                 return
 
-    async with stage() as on, origin(plain) as upstream:
-        found = await examined(url(on), 200 * MS, port=upstream.port)
-    assert found["websocket"].kind == NOTE
-    assert found["websocket"].says.startswith("none at /, see --path: ")
-    assert PROBLEM not in kinds(found).values()
+    async with stage() as proxy, origin(plain) as upstream:
+        results = await check(url(proxy), 200 * MS, port=upstream.port)
+    assert results["websocket"].level == NOTE
+    assert results["websocket"].finding.startswith("none at /, see --path: ")
+    assert PROBLEM not in levels(results).values()
 
 
-async def test_a_websocket_that_says_nothing_to_a_foreign_host_is_a_problem() -> None:
+async def test_a_websocket_that_is_silent_to_a_foreign_host_is_a_problem() -> None:
     async def only_local(visit: Visit) -> None:
-        while asked := await visit.request():
-            if asked.field("upgrade") is None:
+        while request := await visit.request():
+            if request.field("upgrade") is None:
                 await visit.say(answer(b"hello\n"))
-            elif str(asked.field("host")).startswith("localhost:"):
+            elif str(request.field("host")).startswith("localhost:"):
                 await visit.say(SWITCHING)
 
-    async with stage() as on, origin(only_local) as upstream:
-        found = await examined(url(on), 200 * MS, port=upstream.port, host="a.example")
-    assert found["websocket"].kind == PROBLEM
-    assert found["websocket"].is_timeout
+    async with stage() as proxy, origin(only_local) as upstream:
+        results = await check(url(proxy), 200 * MS, port=upstream.port, host="a.example")
+    assert results["websocket"].level == PROBLEM
+    assert results["websocket"].is_timeout
 
 
 # Streams
 
 
 async def stalled(visit: Visit) -> None:
-    """Send a head, and nothing of the body."""
+    """Send a head without a body."""
     while await visit.request():
         await visit.say(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"))
 
 
-async def test_a_body_that_does_not_begin_is_compared_with_what_comes_without_the_proxy() -> None:
-    async with stage() as on, origin(stalled) as upstream:
-        found = await examined(url(on), 100 * MS, port=upstream.port)
-    assert found["stream"] == CheckResult(
+async def test_a_body_that_does_not_begin_is_compared_with_one_without_the_proxy() -> None:
+    async with stage() as proxy, origin(stalled) as upstream:
+        results = await check(url(proxy), 100 * MS, port=upstream.port)
+    assert results["stream"] == CheckResult(
         PROBLEM,
         "stream",
-        f"the head came, and nothing of the body within {100 * MS:g} s",
-        "so it is without the proxy: have the service flush what it has written",
+        f"the response head arrived, but no body within {100 * MS:g} s",
+        "the same happens without the proxy: let the service flush its output",
         True,
     )
 
 
-async def test_what_is_only_late_behind_the_proxy_is_told_apart() -> None:
+async def test_a_body_that_is_late_only_through_the_proxy_is_named() -> None:
     async def only_first(visit: Visit) -> None:
-        while asked := await visit.request():
-            # Nobody but the proxy asks with a token, which it does not pass on.
-            is_direct = asked.field("x-cmux-token") is not None
+        while request := await visit.request():
+            # The proxy removes the token, so that only a direct request has one.
+            is_direct = request.field("x-cmux-token") is not None
             await (visit.say(answer(b"hello")) if is_direct else _begin(visit))
 
     async def _begin(visit: Visit) -> None:
         await visit.say(head("HTTP/1.1 200 OK", "Content-Length: 5"))
 
-    async with stage() as on, origin(only_first) as upstream:
-        extra = [("X-Cmux-Token", "t")]
-        found = await examined(url(on), 100 * MS, port=upstream.port, extra=extra)
-    assert found["stream"].kind == PROBLEM
-    assert found["stream"].remedy.startswith("without the proxy it comes after ")
+    async with stage() as proxy, origin(only_first) as upstream:
+        extra_fields = [("X-Cmux-Token", "t")]
+        results = await check(url(proxy), 100 * MS, port=upstream.port, extra_fields=extra_fields)
+    assert results["stream"].level == PROBLEM
+    assert results["stream"].remedy.startswith("without the proxy it arrives after ")
 
 
-async def test_without_a_body_there_is_nothing_to_tell() -> None:
-    async with stage() as on, origin(length(b"")) as upstream:
-        assert (await examined(url(on), port=upstream.port))["stream"].kind == NOTE
+async def test_a_response_without_a_body_is_a_note() -> None:
+    async with stage() as proxy, origin(length(b"")) as upstream:
+        assert (await check(url(proxy), port=upstream.port))["stream"].level == NOTE
 
 
-# Services that do not answer
+# Services that do not respond
 
 
 async def greeting(visit: Visit) -> None:
@@ -285,62 +293,62 @@ async def greeting(visit: Visit) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "remedy", "is_timeout"),
     [
-        (greeting, "see the log", False),
-        (silent, "see whether the service hangs", True),
+        (greeting, "check the log", False),
+        (silent, "check whether the service hangs", True),
     ],
     ids=["no HTTP", "silent"],
 )
-async def test_a_service_that_does_not_answer_is_told_in_the_words_of_the_proxy(
+async def test_a_service_that_does_not_respond_has_the_error_of_the_proxy(
     behaviour: Behaviour, remedy: str, is_timeout: bool
 ) -> None:
     config = local_config(timeouts=Timeouts(response=0.05))
-    async with stage(config) as on, origin(behaviour) as upstream:
-        found = await examined(url(on), port=upstream.port)
-    assert kinds(found) == {"proxy": OK, "bound": OK, "route": PROBLEM}
-    assert found["route"].remedy.startswith(remedy)
-    assert found["route"].is_timeout == is_timeout
+    async with stage(config) as proxy, origin(behaviour) as upstream:
+        results = await check(url(proxy), port=upstream.port)
+    assert levels(results) == {"proxy": OK, "bound": OK, "route": PROBLEM}
+    assert results["route"].remedy.startswith(remedy)
+    assert results["route"].is_timeout == is_timeout
 
 
 async def test_a_service_that_hangs_is_a_timeout() -> None:
-    async with stage() as on, origin(silent) as upstream:
-        found = await examined(url(on), 50 * MS, port=upstream.port)
-    assert kinds(found) == {"proxy": OK, "bound": OK, "route": PROBLEM}
-    assert found["route"].is_timeout
-    assert found["route"].remedy == "see whether the service hangs; --timeout waits longer"
+    async with stage() as proxy, origin(silent) as upstream:
+        results = await check(url(proxy), 50 * MS, port=upstream.port)
+    assert levels(results) == {"proxy": OK, "bound": OK, "route": PROBLEM}
+    assert results["route"].is_timeout
+    assert results["route"].remedy == "check whether the service hangs; --timeout waits longer"
 
 
 # The proxy itself
 
 
-async def test_where_no_proxy_is_another_one_is_named() -> None:
-    async with stage() as on:
+async def test_another_proxy_is_named_if_there_is_none() -> None:
+    async with stage() as proxy:
         with closed_port() as port:
-            found = await examined(ProxyUrl("127.0.0.1", port, False), port=on.port)
-    assert kinds(found) == {"proxy": PROBLEM, "bound": OK}
-    assert found["proxy"].says.endswith(": Connection refused")
-    assert found["proxy"].remedy.startswith(("start it: cmux-proxy", "--proxy http://"))
+            results = await check(ProxyUrl("127.0.0.1", port, False), port=proxy.port)
+    assert levels(results) == {"proxy": PROBLEM, "bound": OK}
+    assert results["proxy"].finding.endswith(": Connection refused")
+    assert results["proxy"].remedy.startswith(("start it: cmux-proxy", "--proxy http://"))
 
 
-async def test_what_is_no_proxy_is_told() -> None:
+async def test_a_server_that_is_no_proxy_is_a_problem() -> None:
     async with origin(length(b"hello\n", "Content-Type: text/plain")) as upstream:
-        found = await examined(ProxyUrl("127.0.0.1", upstream.port, False), port=1)
-    says = f"http://127.0.0.1:{upstream.port} answers 200 (hello), but not as a cmux-proxy"
-    assert found["proxy"].says == says
+        results = await check(ProxyUrl("127.0.0.1", upstream.port, False), port=1)
+    finding = f"http://127.0.0.1:{upstream.port} responds with 200 (hello), but is no cmux-proxy"
+    assert results["proxy"].finding == finding
 
 
-async def test_a_token_is_asked_for_and_taken() -> None:
+async def test_a_token_is_required_and_accepted() -> None:
     config = local_config(access=Access(tokens=["secret"]))
-    async with stage(config) as on, origin(length(b"hello\n")) as upstream:
-        found = await examined(url(on), port=upstream.port)
-        assert found["proxy"].says.startswith("the proxy answers 401: a token is needed")
-        assert found["proxy"].remedy == "--token-file FILE"
-        extra = [("X-Cmux-Token", "secret")]
-        found = await examined(url(on), port=upstream.port, extra=extra)
-        assert PROBLEM not in kinds(found).values()
+    async with stage(config) as proxy, origin(length(b"hello\n")) as upstream:
+        results = await check(url(proxy), port=upstream.port)
+        assert results["proxy"].finding.startswith("the proxy responds with 401: a token is needed")
+        assert results["proxy"].remedy == "--token-file FILE"
+        extra_fields = [("X-Cmux-Token", "secret")]
+        results = await check(url(proxy), port=upstream.port, extra_fields=extra_fields)
+        assert PROBLEM not in levels(results).values()
 
 
 async def test_the_proxy_alone_can_be_checked() -> None:
-    async with stage() as on:
-        route = Route.of(url(on), 1, None, None, "/", [])
-        verdict = await asyncio.to_thread(check_proxy, route, SOON, [])
-        assert verdict == CheckResult(OK, "proxy", f"http://{on.address} is a cmux-proxy")
+    async with stage() as proxy:
+        route = Route.of(url(proxy), 1, None, None, "/", [])
+        result = await asyncio.to_thread(check_proxy, route, SOON, [])
+        assert result == CheckResult(OK, "proxy", f"http://{proxy.address} is a cmux-proxy")

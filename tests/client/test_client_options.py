@@ -3,20 +3,20 @@
 import click
 import pytest
 
-from cmux_proxy.client.client_options import Header, Url, lines_of
+from cmux_proxy.client.client_options import HeaderType, UrlType, header_lines
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.config.token_file import Tokens
 
 
 def test_a_url_is_one_of_a_proxy() -> None:
-    assert Url().convert("http://vm", None, None) == ProxyUrl("vm", 80, False)
+    assert UrlType().convert("http://vm", None, None) == ProxyUrl("vm", 80, False)
     with pytest.raises(click.UsageError, match="is not a URL like"):
-        Url().convert("vm:80", None, None)
+        UrlType().convert("vm:80", None, None)
 
 
 @pytest.mark.parametrize("line", ["A: 1", "a:1", "X-Y:", "Cookie: a=b; c=d"])
 def test_a_header_is_one_line(line: str) -> None:
-    assert Header().convert(line, None, None) == line
+    assert HeaderType().convert(line, None, None) == line
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,12 @@ def test_a_header_is_one_line(line: str) -> None:
 )
 def test_nothing_else_is_a_header(line: str) -> None:
     with pytest.raises(click.UsageError, match="is not a header line"):
-        Header().convert(line, None, None)
+        HeaderType().convert(line, None, None)
 
 
 def test_the_token_is_a_line_of_its_own() -> None:
-    assert lines_of(["A: 1"], None) == ["A: 1"]
-    assert lines_of(["A: 1"], Tokens(["one", "two"], "", False)) == ["A: 1", "X-Cmux-Token: one"]
+    assert header_lines(["A: 1"], None) == ["A: 1"]
+    assert header_lines(["A: 1"], Tokens(["one", "two"], "", False)) == [
+        "A: 1",
+        "X-Cmux-Token: one",
+    ]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmux_proxy.client.http_proxy import HttpProxy, HttpProxyError, is_excepted, proxy_for
+from cmux_proxy.client.http_proxy import HttpProxy, HttpProxyError, http_proxy_for, is_excepted
 from cmux_proxy.client.proxy_url import ProxyUrl
 from tests.helpers.script import head
 
@@ -42,7 +42,7 @@ HTTPS = ProxyUrl("edge.example", 443, True)
 def test_the_variables_count_as_with_curl_and_never_for_this_machine(
     url: ProxyUrl, variables: dict[str, str], expected: tuple[str, int, str] | None
 ) -> None:
-    assert proxy_for(url, variables) == (None if expected is None else HttpProxy(*expected))
+    assert http_proxy_for(url, variables) == (None if expected is None else HttpProxy(*expected))
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_the_variables_count_as_with_curl_and_never_for_this_machine(
 )
 def test_what_is_no_http_proxy_is_one_line_that_names_the_variable(value: str, says: str) -> None:
     with pytest.raises(HttpProxyError) as caught:
-        proxy_for(HTTP, {"all_proxy": value})
-    assert str(caught.value) == f"all_proxy {says}; no_proxy=vm leads around it"
+        http_proxy_for(HTTP, {"all_proxy": value})
+    assert str(caught.value) == f"all_proxy {says}; no_proxy=vm bypasses it"
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_exceptions_are_names_domains_addresses_and_networks(
 
 
 def test_it_is_asked_for_a_tunnel_with_what_it_wants_to_know() -> None:
-    plain = proxy_for(HTTP, {"http_proxy": "http://p"})
+    plain = http_proxy_for(HTTP, {"http_proxy": "http://p"})
     assert plain is not None
-    assert plain.request(HTTP) == head("CONNECT vm:8080 HTTP/1.1", "Host: vm:8080")
-    known = proxy_for(HTTP, {"http_proxy": "http://me:pass%20word@p"})
+    assert plain.connect_request(HTTP) == head("CONNECT vm:8080 HTTP/1.1", "Host: vm:8080")
+    known = http_proxy_for(HTTP, {"http_proxy": "http://me:pass%20word@p"})
     assert known is not None
-    assert known.request(ProxyUrl("fd00::7", 80, False)) == head(
+    assert known.connect_request(ProxyUrl("fd00::7", 80, False)) == head(
         "CONNECT [fd00::7]:80 HTTP/1.1",
         "Host: [fd00::7]:80",
         "Proxy-Authorization: Basic bWU6cGFzcyB3b3Jk",
@@ -108,17 +108,17 @@ def test_it_is_asked_for_a_tunnel_with_what_it_wants_to_know() -> None:
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        ("HTTP/1.1 403 Forbidden", "p:80 (v) lets nobody through to http://vm:8080: 403 Forbidden"),
-        ("HTTP/1.0 407 \x1b[2J", "p:80 (v) lets nobody through to http://vm:8080: 407 ?[2J"),
-        ("SSH-2.0-x", "p:80 (v) does not answer like an HTTP proxy"),
-        ("", "p:80 (v) does not answer like an HTTP proxy"),
+        ("HTTP/1.1 403 Forbidden", "p:80 (v) opens no tunnel to http://vm:8080: 403 Forbidden"),
+        ("HTTP/1.0 407 \x1b[2J", "p:80 (v) opens no tunnel to http://vm:8080: 407 ?[2J"),
+        ("SSH-2.0-x", "p:80 (v) does not respond like an HTTP proxy"),
+        ("", "p:80 (v) does not respond like an HTTP proxy"),
     ],
 )
 def test_a_refusal_names_it_and_the_way_around(answer: str, says: str) -> None:
     with pytest.raises(HttpProxyError) as caught:
-        HttpProxy("p", 80, "v").check(HTTP, head(answer))
-    assert str(caught.value) == f"{says}; no_proxy=vm leads around it"
+        HttpProxy("p", 80, "v").check_response(HTTP, head(answer))
+    assert str(caught.value) == f"{says}; no_proxy=vm bypasses it"
 
 
 def test_a_tunnel_is_one_whatever_length_is_said() -> None:
-    HttpProxy("p", 80, "v").check(HTTP, head("HTTP/1.1 200 OK", "Content-Length: 0"))
+    HttpProxy("p", 80, "v").check_response(HTTP, head("HTTP/1.1 200 OK", "Content-Length: 0"))

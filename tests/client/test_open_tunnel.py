@@ -14,7 +14,7 @@ from cmux_proxy.client.open_tunnel import (
     TunnelTimeout,
     _reason,
     open_tunnel,
-    system_says,
+    system_error_text,
 )
 from cmux_proxy.client.proxy_url import ProxyUrl
 from tests.helpers.http_proxies import http_proxy
@@ -119,7 +119,7 @@ async def test_a_real_refusal_is_told_in_its_own_words() -> None:
         with pytest.raises(TunnelError) as caught:
             await open_tunnel(url, ConnectRequest(on.port), SOON)
         assert str(caught.value) == (
-            f"{url} answered 502: nothing listens on 127.0.0.1:{on.port}; "
+            f"{url} responded with 502: nothing listens on 127.0.0.1:{on.port}; "
             "start the service or check the port"
         )
 
@@ -131,25 +131,25 @@ OURS = "Proxy-Status: edge, cmux-proxy; error=http_request_error"
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (b"", "closed the connection without an answer; is it a proxy?"),
-        (b"HTTP/1.1 200", "closed the connection amid its answer; is it a proxy?"),
-        (b"220 smtp.example\r\n\r\n", "does not answer like a proxy"),
-        (b"x" * 200_000, "does not answer like a proxy"),
-        (head("HTTP/1.1 404 Not Found"), "answered 404: Not Found; is it a cmux-proxy?"),
-        (head("HTTP/1.1 404"), "answered 404: no reason given; is it a cmux-proxy?"),
-        (head("HTTP/1.1 400 X", TEXT, OURS) + b"no port\n", "answered 400: no port"),
-        (head("HTTP/1.1 403 X", TEXT) + b"no way\nmore", "answered 403: no way"),
-        (head("HTTP/1.1 403 X", "Content-Type: text/html") + b"<html>", "answered 403: X"),
-        (head("HTTP/1.1 403 X", TEXT) + b"\x1b[2Jevil\n", "answered 403: ?[2Jevil"),
-        (head("HTTP/1.1 101 Switching"), "answered 101: Switching"),
-        (head("HTTP/1.1 100 C", "A: b") + head("HTTP/1.1 403 N"), "answered 403: N"),
-        (head("HTTP/1.1 100 C"), "closed the connection without an answer; is it a proxy?"),
+        (b"", "closed the connection without a response; is it a proxy?"),
+        (b"HTTP/1.1 200", "closed the connection in the middle of its response; is it a proxy?"),
+        (b"220 smtp.example\r\n\r\n", "does not respond like a proxy"),
+        (b"x" * 200_000, "does not respond like a proxy"),
+        (head("HTTP/1.1 404 Not Found"), "responded with 404: Not Found; is it a cmux-proxy?"),
+        (head("HTTP/1.1 404"), "responded with 404: no reason given; is it a cmux-proxy?"),
+        (head("HTTP/1.1 400 X", TEXT, OURS) + b"no port\n", "responded with 400: no port"),
+        (head("HTTP/1.1 403 X", TEXT) + b"no way\nmore", "responded with 403: no way"),
+        (head("HTTP/1.1 403 X", "Content-Type: text/html") + b"<html>", "responded with 403: X"),
+        (head("HTTP/1.1 403 X", TEXT) + b"\x1b[2Jevil\n", "responded with 403: ?[2Jevil"),
+        (head("HTTP/1.1 101 Switching"), "responded with 101: Switching"),
+        (head("HTTP/1.1 100 C", "A: b") + head("HTTP/1.1 403 N"), "responded with 403: N"),
+        (head("HTTP/1.1 100 C"), "closed the connection without a response; is it a proxy?"),
         (head("HTTP/1.1 200 OK", "Server: Caddy", "Content-Length: 0"),
-         "answered 200 with a body, as Caddy, which is no tunnel; is it a cmux-proxy?"),
+         "responded with 200 and a body (Server: Caddy), which is no tunnel; is it a cmux-proxy?"),
         (head("HTTP/1.1 204 X", "transfer-encoding: chunked"),
-         "answered 204 with a body, which is no tunnel; is it a cmux-proxy?"),
-        (head("HTTP/1.1 2 OK"), "does not answer like a proxy"),
-        (head("HTTP/1.1 2000 OK"), "does not answer like a proxy"),
+         "responded with 204 and a body, which is no tunnel; is it a cmux-proxy?"),
+        (head("HTTP/1.1 2 OK"), "does not respond like a proxy"),
+        (head("HTTP/1.1 2000 OK"), "does not respond like a proxy"),
     ],
     ids=["nothing", "a part", "another protocol", "endless", "status", "bare status", "our own",
          "text", "html", "control bytes", "101", "interim", "interim only",
@@ -165,7 +165,7 @@ async def test_a_proxy_that_is_not_there_is_told() -> None:
         url = ProxyUrl("127.0.0.1", port, False)
         for each in (url, ProxyUrl("localhost", port, False)):
             assert await refusal(each) == (
-                f"cannot connect to {each}: Connection refused; does the proxy run there?"
+                f"cannot connect to {each}: Connection refused; is the proxy running?"
             )
     text = await refusal(ProxyUrl("no.such.invalid", 80, False))
     assert text.startswith("cannot connect to http://no.such.invalid:80: ")
@@ -174,10 +174,10 @@ async def test_a_proxy_that_is_not_there_is_told() -> None:
 def test_errors_of_several_addresses_are_told_once_if_they_are_the_same() -> None:
     refused = "[Errno {}] Connect call failed ('::1', 1, 0, 0), [Errno {}] Connect call failed"
     same = refused.format(errno.ECONNREFUSED, errno.ECONNREFUSED)
-    assert system_says(OSError(same)) == "Connection refused"
+    assert system_error_text(OSError(same)) == "Connection refused"
     others = refused.format(errno.ENETUNREACH, errno.ECONNREFUSED)
-    assert system_says(OSError(others)) == others
-    assert system_says(OSError("no number")) == "no number"
+    assert system_error_text(OSError(others)) == others
+    assert system_error_text(OSError("no number")) == "no number"
 
 
 async def test_a_proxy_that_does_not_answer_is_not_waited_for_for_ever() -> None:
@@ -223,8 +223,8 @@ async def test_an_http_proxy_that_refuses_or_is_not_there_is_named(
         variables.setenv("http_proxy", way.url)
         place = way.url.removeprefix("http://")
         assert await refusal(url) == (
-            f"{place} (http_proxy) lets nobody through to {url}: 403 Not you; "
-            "no_proxy=vm.invalid leads around it"
+            f"{place} (http_proxy) opens no tunnel to {url}: 403 Not you; "
+            "no_proxy=vm.invalid bypasses it"
         )
     with closed_port() as port:
         variables.setenv("http_proxy", f"http://127.0.0.1:{port}")
@@ -246,6 +246,6 @@ async def test_who_answers_behind_an_http_proxy_is_named_with_it(
         variables.setenv("ALL_PROXY", way.url)
         place = way.url.removeprefix("http://")
         assert await refusal(ProxyUrl("vm.invalid", 80, False)) == (
-            f"http://vm.invalid:80, through {place} (ALL_PROXY), answered 200 with a body, "
-            "as Caddy, which is no tunnel; is it a cmux-proxy?"
+            f"http://vm.invalid:80, through {place} (ALL_PROXY), responded with 200 and a body "
+            "(Server: Caddy), which is no tunnel; is it a cmux-proxy?"
         )

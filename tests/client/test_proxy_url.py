@@ -45,7 +45,7 @@ def test_nothing_else_is_the_url_of_a_proxy(text: str) -> None:
          "http://[fe80::1%25eth0]:8080"),
         ("https://[fe80::1%25]", "is link-local and needs its interface, as in "
          "https://[fe80::1%25eth0]:443"),
-        ("http://[fe80::1%25no-such]:80", "names 'no-such', which is no network "
+        ("http://[fe80::1%25no-such]:80", "names 'no-such', which is not a network "
          "interface of this machine"),
     ],
 )  # fmt: skip

@@ -218,7 +218,7 @@ async def test_workspace_token_and_headers_are_sent(tmp_path: Path) -> None:
             assert await later(process.wait()) == 0
         refused = await finish(*command(on), variables=environment())
         assert refused.status == 1
-        assert b"answered 407: a token is needed" in refused.errors
+        assert b"responded with 407: a token is needed" in refused.errors
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ async def test_a_port_on_which_nothing_listens_is_told_in_the_words_of_the_proxy
         with closed_port() as port:
             done = await finish(*command(on, port=port), variables=environment())
         assert done.status == 1
-        assert f"answered 502: nothing listens on 127.0.0.1:{port};".encode() in done.errors
+        assert f"responded with 502: nothing listens on 127.0.0.1:{port};".encode() in done.errors
 
 
 async def test_a_proxy_that_says_nothing_is_124() -> None:

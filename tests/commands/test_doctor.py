@@ -42,7 +42,7 @@ async def test_a_problem_has_its_remedy_and_is_1() -> None:
     assert status == 1
     (line,) = [line for line in lines if line.startswith("problem")]
     assert re.fullmatch(
-        r"problem  host       Host a\.example gets 403 .* -> start the proxy with --host-header .*",
+        r"problem  host  +Host a\.example returns 403 .* -> start the proxy with --host-header .*",
         line,
     )
 
@@ -107,7 +107,7 @@ async def test_no_proxy_is_1() -> None:
         done = await finish(*command, variables=environment())
     assert (done.status, done.errors) == (1, b"")
     assert done.out.startswith(
-        f"problem  proxy      cannot talk to http://127.0.0.1:{port}".encode()
+        f"problem  proxy      cannot send to http://127.0.0.1:{port}".encode()
     )
 
 

@@ -41,7 +41,7 @@ async def test_healthcheck_reads_where_the_server_listens_and_nothing_else(tmp_p
     file = tmp_path / "proxy.toml"
     file.write_text('listen = "127.0.0.1:1"\nauth-token-file = "/root/none"\n')
     done = await finish(*MODULE, "healthcheck", variables=environment(CMUX_CONFIG=str(file)))
-    assert (done.status, b"127.0.0.1:1 is not well" in done.errors) == (1, True)
+    assert (done.status, b"127.0.0.1:1 is not healthy" in done.errors) == (1, True)
 
 
 async def test_the_server_names_them_once_and_a_client_command_does_not(loop_name: str) -> None:

@@ -130,7 +130,7 @@ async def test_a_connection_without_a_tunnel_is_cut_and_the_next_one_may_have_on
             async with forwarding(on, f"0:{port}", f"0:{on.port}") as running:
                 with await Wire.to("127.0.0.1", running.ports[0]) as near:
                     assert await soon(near.receive()) == b""
-                assert "answered 502: nothing listens on" in await running.error_line()
+                assert "responded with 502: nothing listens on" in await running.error_line()
                 with await Wire.to("127.0.0.1", running.ports[1]) as near:
                     upstream = await on.upstream()
                     await near.send(b"x")
@@ -183,7 +183,7 @@ async def test_a_local_port_in_use_is_told_with_the_remedy() -> None:
     assert (done.status, done.out) == (1, b"")
     assert done.errors.decode() == (
         f"cmux-proxy: error: cannot listen on 127.0.0.1:{port}: Address already in use; "
-        f"another local port may be given, as in 0:{port}\n"
+        f"name another local port, as in 0:{port}\n"
     )
 
 

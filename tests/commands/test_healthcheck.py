@@ -26,7 +26,7 @@ async def asked(*flags: str, listen: str = "") -> tuple[int, str]:
 
 
 def complaint(address: str, problem: str) -> tuple[int, str]:
-    return 1, f"cmux-proxy: error: {address} is not well: {problem}\n"
+    return 1, f"cmux-proxy: error: {address} is not healthy: {problem}\n"
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ async def test_a_path_that_is_not_there_is_not_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("says", "problem"),
     [
-        (head("HTTP/1.1 200 OK", "Content-Length: 0"), "somebody else has answered"),
-        (head("HTTP/1.1 400 No", "Proxy-Status: other; error=x"), "somebody else has answered"),
-        (head("HTTP/1.1 503 Busy", "Proxy-Status: cmux-proxy; error=x"), "the answer is a 503"),
-        (b"SSH-2.0-x\r\n", "the answer is not HTTP"),
+        (head("HTTP/1.1 200 OK", "Content-Length: 0"), "another server has responded"),
+        (head("HTTP/1.1 400 No", "Proxy-Status: other; error=x"), "another server has responded"),
+        (head("HTTP/1.1 503 Busy", "Proxy-Status: cmux-proxy; error=x"), "the response is a 503"),
+        (b"SSH-2.0-x\r\n", "the response is not HTTP"),
         (b"", "Remote end closed connection without response"),
     ],
 )
@@ -116,7 +116,8 @@ async def test_what_has_no_address_cannot_be_asked(listen: str) -> None:
     entry = listen.rpartition(",")[2]
     assert status == 2
     assert text == (
-        f"cmux-proxy: error: Invalid value for --listen: {entry!r} is no place to ask\n"
+        f"cmux-proxy: error: Invalid value for --listen: {entry!r} is not an address to connect "
+        "to\n"
     )
 
 

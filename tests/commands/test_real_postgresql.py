@@ -152,7 +152,7 @@ async def test_psql_comes_back_to_a_server_that_was_started_anew() -> None:
             await server.stop()
             early = await psql(port, "-c", "SELECT 'too early'")
             assert (early.status, early.out) == (2, b"")
-            assert "answered 502: nothing listens on" in await near.error_line()
+            assert "responded with 502: nothing listens on" in await near.error_line()
             await server.start()
             screen.type("SELECT 'lo' || 'st';\n")
             await screen.shows("terminating connection due to administrator command")

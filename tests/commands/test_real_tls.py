@@ -140,7 +140,7 @@ async def test_what_stands_before_the_proxy_says_why_it_refuses(tmp_path: Path) 
         url = f"https://127.0.0.1:{tls.port}"
         done = await finish(*MODULE, "connect", str(on.port), url, variables=tls.variables)
         assert (done.status, done.out) == (1, b"")
-        assert done.errors.decode() == f"cmux-proxy: error: {url} answered 403: no key\n"
+        assert done.errors.decode() == f"cmux-proxy: error: {url} responded with 403: no key\n"
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ async def test_what_stands_before_the_proxy_says_why_it_refuses(tmp_path: Path) 
     [
         (
             "127.0.0.1", False,
-            "unable to get local issuer certificate; SSL_CERT_FILE names a file with the "
-            "certificates of an authority of your own",
+            "unable to get local issuer certificate; SSL_CERT_FILE may name a file with the "
+            "certificates of your authority",
         ),
         ("elsewhere.example", True, "certificate is not valid for '127.0.0.1'"),
     ],
@@ -171,7 +171,7 @@ async def test_a_certificate_that_is_not_good_is_refused_and_nothing_is_sent(
                 with await Wire.to("127.0.0.1", running.ports[0]) as near:
                     line = await running.error_line()
                     assert await soon(near.receive()) == b""
-        assert line.startswith(f"cmux-proxy: error: the certificate of {url} is not good: ")
+        assert line.startswith(f"cmux-proxy: error: the certificate of {url} is invalid: ")
         assert line.rstrip(".\n").endswith(says)
 
 

@@ -1,4 +1,4 @@
-"""One line that is written over; on a terminal it is in test_forward.py."""
+"""One line that is overwritten; test_forward.py has it on a terminal."""
 
 import pytest
 
@@ -6,29 +6,29 @@ from cmux_proxy.commands import status_line
 from cmux_proxy.commands.status_line import StatusLine
 
 
-def test_where_nobody_looks_there_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_it_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
     line = StatusLine()
-    line.show("1 open")
-    line.say("out")
-    line.warn("bad")
-    line.leave()
+    line.update("1 open")
+    line.print_above("out")
+    line.warn_above("bad")
+    line.end()
     assert capsys.readouterr() == ("out\n", "bad\n")
 
 
-def test_on_a_terminal_it_gives_way_and_comes_back(
+def test_on_a_terminal_it_is_erased_and_shown_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr(status_line, "_width", lambda: 7)
+    monkeypatch.setattr(status_line, "terminal_width", lambda: 7)
     monkeypatch.setenv("TERM", "xterm")
     line = StatusLine()
-    line.leave()
-    line.say("out")
-    line.show("1 open, 2 done")
-    line.warn("bad")
-    line.leave()
+    line.end()
+    line.print_above("out")
+    line.update("1 open, 2 done")
+    line.warn_above("bad")
+    line.end()
     assert capsys.readouterr() == ("out\n", "\r\x1b[K\r\x1b[K1 open\r\x1b[Kbad\n\r\x1b[K1 open\n")
 
 
-def test_a_width_that_is_not_told_is_the_usual_one() -> None:
-    assert status_line._width() == 80
+def test_an_unknown_width_is_80() -> None:
+    assert status_line.terminal_width() == 80

@@ -1,4 +1,4 @@
-"""Tables for people, and for programs."""
+"""Tables on a terminal, and in a pipe."""
 
 import os
 import pty
@@ -7,14 +7,14 @@ import sys
 
 import pytest
 
-from cmux_proxy.commands.table import Columns, coloured, print_line, print_table
+from cmux_proxy.commands.table import Table, coloured, print_row, print_table
 from tests.helpers.proxies import environment
 
-PRINT = "from cmux_proxy.commands.table import print_line; print_line('0123456789', 'red')"
+PRINT = "from cmux_proxy.commands.table import print_row; print_row('0123456789', 'red')"
 
 
 def on_terminal(columns: int, **variables: str) -> str:
-    """Return what a terminal of that width is sent."""
+    """Return the output on a terminal of some width."""
     ours, theirs = pty.openpty()
     with open(ours, "rb", buffering=0) as screen:
         subprocess.run(
@@ -27,26 +27,26 @@ def on_terminal(columns: int, **variables: str) -> str:
         return screen.read(1000).decode().rstrip("\r\n")
 
 
-def test_columns_are_as_wide_as_what_stands_in_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_columns_are_as_wide_as_their_cells(capsys: pytest.CaptureFixture[str]) -> None:
     print_table([("A", "LONG", "C"), ("11", "2", "3 3 3"), ("1", "2", "")])
     assert capsys.readouterr().out == "A   LONG  C\n11  2     3 3 3\n1   2\n"
 
 
 def test_a_later_row_may_be_wider() -> None:
-    assert Columns.of([("1", "x")]).line(("333", "y")) == "333  y"
+    assert Table.for_rows([("1", "x")]).line(("333", "y")) == "333  y"
 
 
-def test_a_program_gets_whole_lines_without_colours(capsys: pytest.CaptureFixture[str]) -> None:
-    print_line("x" * 1000, "red")
+def test_a_pipe_gets_complete_lines_without_colours(capsys: pytest.CaptureFixture[str]) -> None:
+    print_row("x" * 1000, "red")
     assert capsys.readouterr().out == "x" * 1000 + "\n"
 
 
-def test_a_terminal_gets_what_it_has_room_for_in_colour() -> None:
+def test_a_terminal_gets_cut_lines_with_colours() -> None:
     assert on_terminal(5) == "\x1b[31m01234\x1b[0m"
     assert on_terminal(80) == "\x1b[31m0123456789\x1b[0m"
 
 
-def test_whoever_wants_no_colours_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_turns_colours_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_terminal(80, NO_COLOR="1") == "0123456789"
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert coloured("a", None) == "a"

@@ -156,7 +156,7 @@ def test_without_outbound_network_a_warning_is_printed_and_the_command_runs(
         command, env={**environment(), "PATH": str(tmp_path)},
         capture_output=True, text=True, timeout=LATER, check=False,
     )  # fmt: skip
-    warning = f"only the loopback is reached from this workspace: {problem} (--no-outbound)"
+    warning = f"this workspace has only the loopback: {problem} (--no-outbound)"
     assert (done.stdout, done.stderr) == ("run\n", f"cmux-proxy: WARNING: {warning}\n")
 
 
@@ -187,9 +187,9 @@ def test_a_proxy_that_is_reachable_from_inside_is_named_in_a_warning(
     # Once, by the first command of the workspace.
     address = listen.partition(",")[0]
     assert done.stderr == (
-        "cmux-proxy: WARNING: from this workspace the loopback of the machine is reached through "
-        f"the proxy on {address}: let that listen on 127.0.0.1 or ask for a token, "
-        "or give no way out (--no-outbound)\n"
+        "cmux-proxy: WARNING: this workspace reaches the loopback of the machine through the proxy "
+        f"on {address}: let the proxy listen on 127.0.0.1 or require a token, "
+        "or use --no-outbound\n"
     )
 
 

@@ -1,10 +1,10 @@
-"""The route that a diagnosis follows: proxy, port and hosts, and the questions to ask of it."""
+"""The route that a diagnosis follows: proxy, port and hosts, and the requests that check it."""
 
 import base64
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Self
 
-from cmux_proxy.client.probe import Question
+from cmux_proxy.client.probe import ProbeRequest
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.config.values import plain_host
 from cmux_proxy.routing.host_label import HostLabel, HostSuffixes
@@ -24,15 +24,19 @@ _UPGRADE: Final = [
 
 
 class Route(NamedTuple):
-    """Where to look; `names_port` tells that the host alone has to lead there."""
+    """A route through a proxy to a service.
+
+    `host` is the Host to try. If `host_names_port`, requests with it have no port field, so that
+    the host alone has to lead to the port.
+    """
 
     proxy: ProxyUrl
     port: int
     workspace: str | None
     host: str
-    names_port: bool
+    host_names_port: bool
     path: str
-    extra: Sequence[tuple[str, str]]
+    extra_fields: Sequence[tuple[str, str]]
 
     @classmethod
     def of(
@@ -42,49 +46,53 @@ class Route(NamedTuple):
         host: str | None,
         workspace: str | None,
         path: str,
-        extra: Sequence[tuple[str, str]],
+        extra_fields: Sequence[tuple[str, str]],
     ) -> Self:
-        """Fill in what is not given; raise ValueError where the host has to name a port."""
+        """Return a route with defaults; raise ValueError without a port if the host has none."""
         if port is not None:
             label = f"{port}" if workspace is None else f"{workspace.rpartition('/')[2]}-{port}"
             host = host or f"{label}.localhost:{proxy.port}"
-            return cls(proxy, port, workspace, host, False, path, extra)
-        named = _named_by(host or "")
-        if named is None:
+            return cls(proxy, port, workspace, host, False, path, extra_fields)
+        label_target = _read_label(host or "")
+        if label_target is None:
             raise ValueError(f"{host!r} does not begin with a port, as 3000.localhost does")
-        return cls(proxy, named.port, named.workspace, host or "", True, path, extra)
+        workspace = label_target.workspace
+        return cls(proxy, label_target.port, workspace, host or "", True, path, extra_fields)
 
     @property
-    def usual_host(self) -> str:
-        """The host that the service has where nothing stands before it."""
+    def local_host(self) -> str:
+        """The Host that the service gets without a proxy."""
         return f"localhost:{self.port}"
 
     @property
-    def is_of_this_machine(self) -> bool:
-        """Whether the proxy seems to run here."""
+    def is_on_this_machine(self) -> bool:
+        """Whether the proxy's address is on the loopback."""
         return self.proxy.is_loopback
 
-    def probe(self) -> Question:
-        """Ask the proxy what only it answers: there is no port 0."""
-        return Question("/", [("Host", self.usual_host), *self.extra, (PORT_FIELD, "0")])
+    def proxy_request(self) -> ProbeRequest:
+        """Return a request to which only the proxy responds, because port 0 does not exist."""
+        return ProbeRequest("/", [("Host", self.local_host), *self.extra_fields, (PORT_FIELD, "0")])
 
-    def usual(self) -> Question:
-        """Ask with the host that the service knows."""
-        return Question(self.path, [*self._named(self.usual_host, False), ("Accept", "*/*")])
+    def local_request(self) -> ProbeRequest:
+        """Return a request with the Host that the service knows."""
+        return ProbeRequest(
+            self.path, [*self._field_list(self.local_host, False), ("Accept", "*/*")]
+        )
 
-    def foreign(self) -> Question:
-        """Ask with the host that is to be tried."""
-        return Question(self.path, [*self._named(self.host, self.names_port), ("Accept", "*/*")])
+    def host_request(self) -> ProbeRequest:
+        """Return a request with the Host to try."""
+        fields = self._field_list(self.host, self.host_names_port)
+        return ProbeRequest(self.path, [*fields, ("Accept", "*/*")])
 
-    def upgrade(self, is_foreign: bool) -> Question:
-        """Ask for a WebSocket, as a page of that host does."""
-        host = self.host if is_foreign else self.usual_host
-        fields = self._named(host, is_foreign and self.names_port)
-        return Question(self.path, [*fields, ("Origin", f"http://{host}"), *_UPGRADE])
+    def upgrade_request(self, is_local: bool) -> ProbeRequest:
+        """Return an upgrade to a WebSocket, as a page of the local host or of `host` sends it."""
+        host = self.local_host if is_local else self.host
+        fields = self._field_list(host, not is_local and self.host_names_port)
+        return ProbeRequest(self.path, [*fields, ("Origin", f"http://{host}"), *_UPGRADE])
 
-    def _named(self, host: str, by_host: bool) -> Fields:
-        fields = [("Host", host), *self.extra]
-        if by_host:
+    def _field_list(self, host: str, host_names_port: bool) -> Fields:
+        fields = [("Host", host), *self.extra_fields]
+        if host_names_port:
             return fields
         fields.append((PORT_FIELD, str(self.port)))
         if self.workspace is not None:
@@ -92,7 +100,7 @@ class Route(NamedTuple):
         return fields
 
 
-def _named_by(host: str) -> HostLabel | None:
-    """Return what the first label of a host says, whatever domain it is in."""
+def _read_label(host: str) -> HostLabel | None:
+    """Return what the first label of a host names, in any domain."""
     suffix = plain_host(host.encode("latin-1", "replace")).partition(".")[2]
     return HostSuffixes([suffix]).read(host.encode("latin-1", "replace")) if suffix else None

@@ -1,10 +1,10 @@
 """Checks a route from end to end, and compares it with what listens on this machine.
 
-Knows what each check asks and what its answer means. Neighbours: `check_plan.py` has the questions,
-`check_result.py` the results, `probe.py` asks.
+Knows what each check sends and what the response means. Neighbours: `check_plan.py` has the
+requests, `check_result.py` the results, `probe.py` sends.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cmux_proxy.client.check_plan import Route
@@ -13,12 +13,12 @@ from cmux_proxy.client.check_result import (
     OK,
     PROBLEM,
     CheckResult,
+    describe_status,
     milliseconds,
+    no_response,
     refused_by_proxy,
-    status_told,
-    unanswered,
 )
-from cmux_proxy.client.probe import Answer, NoAnswer, ask
+from cmux_proxy.client.probe import NoResponse, ProbeResponse, send_probe
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.machine.describe import describe_listener, describe_nearest_listener, describe_ports
 from cmux_proxy.machine.listening import (
@@ -35,175 +35,191 @@ from cmux_proxy.machine.namespaces import (
 from cmux_proxy.machine.running_proxies import find_proxies
 from cmux_proxy.net.loopback import IPV6_LOOPBACK, reached_host
 
-_START_IT: Final = "start it: cmux-proxy --listen 127.0.0.1:8080"
+_START_PROXY: Final = "start it: cmux-proxy --listen 127.0.0.1:8080"
 _REFUSED: Final = "connection_refused"
-_NOT_THERE: Final = "it listens here: is that proxy in a container, or has it an --upstream-host?"
-_HANGS: Final = "see whether the service hangs; --timeout waits longer"
-_SWITCHED: Final = 101
-_UPGRADES_WITHIN: Final = 3.0
+_LISTENS_HERE: Final = (
+    "a program listens here: does the proxy run in a container, or with --upstream-host?"
+)
+_HANGS: Final = "check whether the service hangs; --timeout waits longer"
+_FLUSH: Final = "let the service flush its output"
+_SWITCHING_PROTOCOLS: Final = 101
+_MAX_UPGRADE_TIMEOUT: Final = 3.0
 _BOTH_FLAGS: Final = "start the proxy with --host-header upstream --rewrite-origin"
 
 
 class Checks:
-    """The checks of one route; `timeout` is the longest silence in any of them, in seconds."""
+    """The checks of one route; `timeout` is the longest time without a byte, in seconds."""
 
     def __init__(self, route: Route, timeout: float) -> None:
         self._route = route
         self._timeout = timeout
-        self._found = find_listening_ports() if route.is_of_this_machine else []
+        self._listeners = find_listening_ports() if route.is_on_this_machine else []
 
     def run(self) -> Iterator[CheckResult]:
-        """Yield what each check finds; what cannot go well any more is left out."""
-        proxy = self.proxy()
+        """Yield the results; a problem ends them where further checks cannot succeed."""
+        proxy = self.check_proxy()
         yield proxy
-        if proxy.kind != OK:
-            if self._route.is_of_this_machine:
-                yield self.bound(has_answered=False)
+        if proxy.level != OK:
+            if self._route.is_on_this_machine:
+                yield self.check_bound(has_response=False)
             return
         try:
-            usual = ask(self._route.proxy, self._route.usual(), self._timeout)
-        except NoAnswer as error:
-            yield self.bound(has_answered=False)
-            yield unanswered("route", error, _HANGS if error.is_timeout else "")
+            local = send_probe(self._route.proxy, self._route.local_request(), self._timeout)
+        except NoResponse as error:
+            yield self.check_bound(has_response=False)
+            yield no_response("route", error, _HANGS if error.is_timeout else "")
             return
-        bound = self.bound(has_answered=usual.proxy_error is None)
+        bound = self.check_bound(has_response=local.proxy_error is None)
         yield bound
-        yield self.route(usual, bound)
-        if usual.proxy_error is None:
-            yield self.host(usual)
-            yield self.websocket()
-            yield self.stream(usual)
+        yield self.check_route(local, bound)
+        if local.proxy_error is None:
+            yield self.check_host(local)
+            yield self.check_websocket()
+            yield self.check_stream(local)
 
-    def proxy(self) -> CheckResult:
-        """Is there a proxy, and does it let one in?"""
-        return check_proxy(self._route, self._timeout, self._found)
+    def check_proxy(self) -> CheckResult:
+        """Check that there is a proxy, and that it admits this client."""
+        return check_proxy(self._route, self._timeout, self._listeners)
 
-    def bound(self, has_answered: bool) -> CheckResult:
-        """Does something listen on the port where the proxy looks, and in which family?"""
+    def check_bound(self, has_response: bool) -> CheckResult:
+        """Check that a program listens on the port where the proxy connects to."""
         route = self._route
-        if not route.is_of_this_machine:
-            return CheckResult(NOTE, "bound", f"{route.proxy} is another machine; look there")
+        if not route.is_on_this_machine:
+            return CheckResult(NOTE, "bound", f"{route.proxy} is another machine; check there")
         if route.workspace is not None and are_workspaces_hidden():
             return CheckResult(NOTE, "bound", WORKSPACES_HIDDEN)
-        place = service_addresses(route.workspace)
-        survey = ListenerScanner()
-        found = survey.scan([place.namespace])
-        if not survey.is_complete:
+        service = service_addresses(route.workspace)
+        scanner = ListenerScanner()
+        listeners = scanner.scan([service.namespace])
+        if not scanner.is_complete:
             return CheckResult(NOTE, "bound", LISTENERS_UNKNOWN)
-        there = [
-            each for each in found if each.port == route.port and any(map(each.covers, place.hosts))
-        ]
-        if not there:
-            kind = NOTE if has_answered else PROBLEM
-            says = f"nothing listens on port {route.port} of {' or '.join(place.hosts)}"
-            return CheckResult(kind, "bound", says, "" if has_answered else self._instead())
-        families = sorted({each.family for each in there})
-        says = f"{', '.join(map(describe_listener, there))}: {' and '.join(families)}"
-        if all(each.address == IPV6_LOOPBACK for each in there):
-            says += " only, which the proxy finds; others may have to ask for [::1]"
-        return CheckResult(OK, "bound", says)
+        matching = [
+            listener for listener in listeners
+            if listener.port == route.port and any(map(listener.covers, service.hosts))
+        ]  # fmt: skip
+        if matching:
+            return _bound(matching)
+        finding = f"nothing listens on port {route.port} of {' or '.join(service.hosts)}"
+        if has_response:
+            return CheckResult(NOTE, "bound", finding)
+        return CheckResult(PROBLEM, "bound", finding, self._where_instead())
 
-    def _instead(self) -> str:
-        place = service_addresses(self._route.workspace)
-        instead = describe_nearest_listener(self._route.port, place, self._found)
-        if instead is not None:
-            return instead
-        ports = describe_ports(self._found)
+    def _where_instead(self) -> str:
+        service = service_addresses(self._route.workspace)
+        nearest = describe_nearest_listener(self._route.port, service, self._listeners)
+        if nearest is not None:
+            return nearest
+        ports = describe_ports(self._listeners)
         return f"start the service or check the port; ports in use: {ports or 'none'}"
 
-    def route(self, usual: Answer, bound: CheckResult) -> CheckResult:
-        """Does the proxy get an answer of the service?"""
-        if usual.proxy_error is not None:
-            verdict = refused_by_proxy("route", usual)
-            is_bound = bound.kind == OK and usual.proxy_error == _REFUSED
-            return verdict._replace(remedy=_NOT_THERE) if is_bound else verdict
-        text = f" ({usual.text})" if usual.status >= 400 and usual.text else ""
-        says = f"GET {self._route.path} gets {usual.status}{text}"
-        return CheckResult(OK, "route", f"{says} after {milliseconds(usual.head_after)}")
+    def check_route(self, local: ProbeResponse, bound: CheckResult) -> CheckResult:
+        """Check that the proxy forwards a response of the service."""
+        if local.proxy_error is not None:
+            result = refused_by_proxy("route", local)
+            listens_here = bound.level == OK and local.proxy_error == _REFUSED
+            return result._replace(remedy=_LISTENS_HERE) if listens_here else result
+        text = f" ({local.text})" if local.status >= 400 and local.text else ""
+        finding = f"GET {self._route.path} returns {local.status}{text}"
+        return CheckResult(OK, "route", f"{finding} after {milliseconds(local.head_after)}")
 
-    def host(self, usual: Answer) -> CheckResult:
-        """Does the service take the host for its own?"""
+    def check_host(self, local: ProbeResponse) -> CheckResult:
+        """Check that the service accepts the Host to try."""
         route = self._route
         try:
-            foreign = ask(route.proxy, route.foreign(), self._timeout)
-        except NoAnswer as error:
-            return unanswered("host", error, "see what the service does with that host")
-        if foreign.proxy_error is not None:
-            return refused_by_proxy("host", foreign, f"with Host {route.host} ")
-        if foreign.status < 400 or foreign.status == usual.status:
-            return CheckResult(OK, "host", f"Host {route.host} gets {foreign.status}")
-        says = f"Host {route.host} gets {status_told(foreign)}"
-        remedy = f"{_BOTH_FLAGS}, or allow the host in the service's own settings"
-        return CheckResult(PROBLEM, "host", f"{says}, {route.usual_host} {usual.status}", remedy)
+            response = send_probe(route.proxy, route.host_request(), self._timeout)
+        except NoResponse as error:
+            return no_response("host", error, "check what the service does with that host")
+        if response.proxy_error is not None:
+            return refused_by_proxy("host", response, f"with Host {route.host} ")
+        if response.status < 400 or response.status == local.status:
+            return CheckResult(OK, "host", f"Host {route.host} returns {response.status}")
+        finding = (
+            f"Host {route.host} returns {describe_status(response)}, "
+            f"{route.local_host} {local.status}"
+        )
+        remedy = f"{_BOTH_FLAGS}, or allow the host in the settings of the service"
+        return CheckResult(PROBLEM, "host", finding, remedy)
 
-    def websocket(self) -> CheckResult:
-        """Does an upgrade come through, with the host of the page too?"""
+    def check_websocket(self) -> CheckResult:
+        """Check that an upgrade succeeds, with the Host to try too."""
         route = self._route
-        # Where there is no WebSocket, servers refuse, close, or say nothing at all.
-        patience = min(self._timeout, _UPGRADES_WITHIN)
+        # Servers without WebSockets refuse, close, or do not respond at all.
+        timeout = min(self._timeout, _MAX_UPGRADE_TIMEOUT)
         try:
-            usual = ask(route.proxy, route.upgrade(is_foreign=False), patience)
-        except NoAnswer as error:
-            return _no_socket(route, str(error))
-        if usual.status != _SWITCHED:
-            return _no_socket(route, f"an upgrade gets {status_told(usual)}")
+            local = send_probe(route.proxy, route.upgrade_request(is_local=True), timeout)
+        except NoResponse as error:
+            return _no_websocket(route, str(error))
+        if local.status != _SWITCHING_PROTOCOLS:
+            return _no_websocket(route, f"an upgrade returns {describe_status(local)}")
         try:
-            foreign = ask(route.proxy, route.upgrade(is_foreign=True), self._timeout)
-        except NoAnswer as error:
-            return unanswered("websocket", error, _BOTH_FLAGS)
-        if foreign.status == _SWITCHED:
-            return CheckResult(OK, "websocket", f"{route.path} switches: 101")
-        says = f"Host and Origin {route.host} get {status_told(foreign)}, {route.usual_host} 101"
-        return CheckResult(PROBLEM, "websocket", says, _BOTH_FLAGS)
+            request = route.upgrade_request(is_local=False)
+            response = send_probe(route.proxy, request, self._timeout)
+        except NoResponse as error:
+            return no_response("websocket", error, _BOTH_FLAGS)
+        if response.status == _SWITCHING_PROTOCOLS:
+            return CheckResult(OK, "websocket", f"{route.path} upgrades: 101")
+        finding = (
+            f"Host and Origin {route.host} return {describe_status(response)}, "
+            f"{route.local_host} 101"
+        )
+        return CheckResult(PROBLEM, "websocket", finding, _BOTH_FLAGS)
 
-    def stream(self, usual: Answer) -> CheckResult:
-        """Does the body begin as soon as there is something of it?"""
-        if usual.first_byte_after is None:
-            says = f"the head came, and nothing of the body within {self._timeout:g} s"
-            return CheckResult(PROBLEM, "stream", says, self._who_holds_it(), is_timeout=True)
-        if not usual.has_body:
+    def check_stream(self, local: ProbeResponse) -> CheckResult:
+        """Check that the first byte of the body is forwarded without a delay."""
+        if local.first_byte_after is None:
+            finding = f"the response head arrived, but no body within {self._timeout:g} s"
+            return CheckResult(PROBLEM, "stream", finding, self._find_delay(), is_timeout=True)
+        if not local.has_body:
             return CheckResult(NOTE, "stream", f"GET {self._route.path} has no body; see --path")
-        after = milliseconds(usual.first_byte_after)
-        return CheckResult(OK, "stream", f"the first byte of the body came after {after}")
+        after = milliseconds(local.first_byte_after)
+        return CheckResult(OK, "stream", f"the first byte of the body arrived after {after}")
 
-    def _who_holds_it(self) -> str:
-        """Ask without the proxy, where that is possible, and see whether it makes a difference."""
-        it_flushes = "have the service flush what it has written"
-        place = service_addresses(self._route.workspace)
-        there = [each for each in self._found if each.port == self._route.port]
-        if place.namespace.pid is not None or not there:
-            return it_flushes
-        direct = ProxyUrl(reached_host(there[0].address), self._route.port, is_tls=False)
+    def _find_delay(self) -> str:
+        """Send the request without the proxy, if possible, and return a remedy."""
+        service = service_addresses(self._route.workspace)
+        port = self._route.port
+        listeners = [listener for listener in self._listeners if listener.port == port]
+        if service.namespace.pid is not None or not listeners:
+            return _FLUSH
+        url = ProxyUrl(reached_host(listeners[0].address), port, is_tls=False)
         try:
-            answer = ask(direct, self._route.usual(), self._timeout)
-        except NoAnswer:
-            return it_flushes
-        if answer.first_byte_after is None:
-            return f"so it is without the proxy: {it_flushes}"
-        after = milliseconds(answer.first_byte_after)
-        return f"without the proxy it comes after {after}: look at what else is between"
+            response = send_probe(url, self._route.local_request(), self._timeout)
+        except NoResponse:
+            return _FLUSH
+        if response.first_byte_after is None:
+            return f"the same happens without the proxy: {_FLUSH}"
+        after = milliseconds(response.first_byte_after)
+        return f"without the proxy it arrives after {after}: check what else is in between"
 
 
-def check_proxy(route: Route, timeout: float, found: list[ListeningPort]) -> CheckResult:
-    """Ask for what only a proxy answers; `found` is what listens on its machine, if known."""
+def check_proxy(route: Route, timeout: float, listeners: list[ListeningPort]) -> CheckResult:
+    """Check that there is a proxy; `listeners` are those of this machine if it runs here."""
     try:
-        answer = ask(route.proxy, route.probe(), timeout)
-    except NoAnswer as error:
-        return unanswered("proxy", error, _where_else(found) or _START_IT)
-    if answer.proxy_error is None:
-        says = f"{route.proxy} answers {status_told(answer)}, but not as a cmux-proxy"
-        return CheckResult(PROBLEM, "proxy", says, _where_else(found) or "check --proxy")
-    if answer.status != 400:
-        return refused_by_proxy("proxy", answer)
+        response = send_probe(route.proxy, route.proxy_request(), timeout)
+    except NoResponse as error:
+        return no_response("proxy", error, _other_proxy(listeners) or _START_PROXY)
+    if response.proxy_error is None:
+        finding = f"{route.proxy} responds with {describe_status(response)}, but is no cmux-proxy"
+        return CheckResult(PROBLEM, "proxy", finding, _other_proxy(listeners) or "check --proxy")
+    if response.status != 400:
+        return refused_by_proxy("proxy", response)
     return CheckResult(OK, "proxy", f"{route.proxy} is a cmux-proxy")
 
 
-def _where_else(found: list[ListeningPort]) -> str:
-    """Return how to reach a proxy that does listen, the empty string if there is none."""
-    for each in find_proxies(found):
-        return f"--proxy {ProxyUrl(reached_host(each.address), each.port, is_tls=False)}"
+def _bound(listeners: Sequence[ListeningPort]) -> CheckResult:
+    families = sorted({listener.family for listener in listeners})
+    finding = f"{', '.join(map(describe_listener, listeners))}: {' and '.join(families)}"
+    if all(listener.address == IPV6_LOOPBACK for listener in listeners):
+        finding += " only; the proxy finds it, but other clients may need [::1]"
+    return CheckResult(OK, "bound", finding)
+
+
+def _other_proxy(listeners: list[ListeningPort]) -> str:
+    """Return the flag that names a proxy of this machine, the empty string if there is none."""
+    for proxy in find_proxies(listeners):
+        return f"--proxy {ProxyUrl(reached_host(proxy.address), proxy.port, is_tls=False)}"
     return ""
 
 
-def _no_socket(route: Route, says: str) -> CheckResult:
-    return CheckResult(NOTE, "websocket", f"none at {route.path}, see --path: {says}")
+def _no_websocket(route: Route, reason: str) -> CheckResult:
+    return CheckResult(NOTE, "websocket", f"none at {route.path}, see --path: {reason}")

@@ -1,4 +1,4 @@
-"""What all subcommands at the user's end take: where the proxy is, and how it lets one in."""
+"""The flags of all client subcommands: the header lines, the token and the timeout."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ _HEADER = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[ \t]*[\t\x20-\x7e\x80-\xff]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Url(click.ParamType[ProxyUrl]):
+class UrlType(click.ParamType[ProxyUrl]):
     """The address of a proxy."""
 
     name = "URL"
@@ -31,7 +31,7 @@ class Url(click.ParamType[ProxyUrl]):
             self.fail(str(error), param, ctx)
 
 
-class Header(click.ParamType[str]):
+class HeaderType(click.ParamType[str]):
     """A whole header line."""
 
     name = "LINE"
@@ -43,13 +43,13 @@ class Header(click.ParamType[str]):
         return value
 
 
-class Workspace(click.ParamType[str]):
-    """The name of a workspace, as a field can have it."""
+class WorkspaceType(click.ParamType[str]):
+    """The name of a workspace."""
 
     name = "NAME"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return it as it is."""
+        """Return the name."""
         try:
             workspace_label(value)
         except ValueError as error:
@@ -58,26 +58,26 @@ class Workspace(click.ParamType[str]):
 
 
 def proxy_options(function: F) -> F:
-    """Add the flags that say how to get to the port; see `lines_of`."""
+    """Add the flags for a request through the proxy; see `header_lines`."""
     for option in (
         click.option(
             "--timeout", type=DurationType(), default=10.0, show_default="10s",
-            help="How long the proxy may take to answer.",
+            help="Longest time until the proxy responds.",
         ),
         click.option(
             "--token-file", type=TokenFileType(),
-            help="File whose first line, comments (#) aside, is the proxy's token.",
+            help="File with the token of the proxy in its first line that is not a # comment.",
         ),
         click.option(
-            "--header", "headers", type=Header(), multiple=True,
-            help="Further header line for the proxy, or what stands before it; repeatable.",
+            "--header", "headers", type=HeaderType(), multiple=True,
+            help="Additional header line for the proxy or a proxy in front of it; repeatable.",
         ),
-        click.option("--workspace", type=Workspace(), help="Workspace whose port is meant."),
+        click.option("--workspace", type=WorkspaceType(), help="Workspace that has the port."),
     ):  # fmt: skip
         function = option(function)
     return function
 
 
-def lines_of(headers: Sequence[str], tokens: Tokens | None) -> list[str]:
-    """Return the header lines that the flags ask for."""
+def header_lines(headers: Sequence[str], tokens: Tokens | None) -> list[str]:
+    """Return the header lines that the flags add."""
     return [*headers, *([f"X-Cmux-Token: {tokens[0]}"] if tokens else [])]

@@ -10,49 +10,49 @@ import ssl
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from cmux_proxy.client.http_proxy import LARGEST_HEAD, HttpProxy, HttpProxyError, proxy_for
+from cmux_proxy.client.http_proxy import MAX_HEAD, HttpProxy, HttpProxyError, http_proxy_for
 from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.config.address import format_authority
+from cmux_proxy.net.loopback import IPV4_LOOPBACK
 
-_MOST_SHOWN: Final = 300
+_MAX_REASON: Final = 300
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])[ \r]")
 _INTERIM: Final = "100"
 _SWITCHING: Final = "101"
-# X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT and the three behind it: a chain that ends with nobody whom
+# X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT and the next three: a chain without an authority that
 # OpenSSL knows.
 _UNKNOWN_AUTHORITY: Final = range(18, 22)
-_OWN_AUTHORITY: Final = (
-    "; SSL_CERT_FILE names a file with the certificates of an authority of your own"
-)
-_NOBODY: Final = os.strerror(errno.ECONNREFUSED)
+_OWN_AUTHORITY: Final = "; SSL_CERT_FILE may name a file with the certificates of your authority"
+_CONNECTION_REFUSED: Final = os.strerror(errno.ECONNREFUSED)
 _ERROR_NUMBER: Final = re.compile(r"\[Errno ([0-9]+)\]")
-# What servers that are no proxies say to CONNECT.
-_NO_PROXY_SAYS: Final = ("400", "404", "405", "501")
-# What a cmux-proxy, perhaps behind another proxy, says of itself in a refusal (RFC 9209).
-_OF_OURS: Final = re.compile(rb"\r\nproxy-status:[^\r]*\bcmux-proxy\b", re.IGNORECASE)
-# A tunnel has no body. Servers that take CONNECT for any other request announce one, as Caddy does.
+# Responses to CONNECT of servers that are not proxies.
+_NO_PROXY_STATUSES: Final = ("400", "404", "405", "501")
+# A cmux-proxy, perhaps behind another proxy, identifies itself in a refusal (RFC 9209).
+_OUR_STATUS: Final = re.compile(rb"\r\nproxy-status:[^\r]*\bcmux-proxy\b", re.IGNORECASE)
+# A tunnel has no body. Servers that treat CONNECT like any other request, such as Caddy, have one.
 _FRAMING: Final = re.compile(rb"\r\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 _SERVER: Final = re.compile(rb"\r\nserver:[ \t]*([^\r]{1,80})", re.IGNORECASE)
 _NO_REASON: Final = "no reason given"
 
 
 class TunnelError(Exception):
-    """There is no tunnel; the message is one line for the user."""
+    """The tunnel cannot be opened; the message is one line for the user."""
 
 
 class TunnelTimeout(TunnelError):
-    """There is no tunnel yet."""
+    """The tunnel was not opened in time."""
 
 
 class ConnectRequest(NamedTuple):
-    """What to ask for: a port, perhaps of a workspace, with further whole header lines."""
+    """A CONNECT to a port, perhaps of a workspace, with further whole header lines."""
 
     port: int
     workspace: str | None = None
     lines: Sequence[str] = ()
 
     def head(self) -> bytes:
-        """Return the request."""
-        authority = f"127.0.0.1:{self.port}"
+        """Return the head of the request."""
+        authority = format_authority(IPV4_LOOPBACK, self.port)
         lines = [
             f"CONNECT {authority} HTTP/1.1",
             f"Host: {authority}",
@@ -64,122 +64,124 @@ class ConnectRequest(NamedTuple):
 
 
 class Tunnel(NamedTuple):
-    """Both directions of an open tunnel; bytes that came early can be read like all others."""
+    """Both directions of an open tunnel; bytes that arrived with the response can be read."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
 
-async def open_tunnel(url: ProxyUrl, wanted: ConnectRequest, timeout: float) -> Tunnel:
+async def open_tunnel(url: ProxyUrl, request: ConnectRequest, timeout: float) -> Tunnel:
     """Return a tunnel; raise TunnelError, or TunnelTimeout after `timeout` seconds."""
     try:
         async with asyncio.timeout(timeout):
-            return await _open(url, wanted)
+            return await _open(url, request)
     except TimeoutError:
         raise TunnelTimeout(f"{url} has not opened a tunnel within {timeout:g} s") from None
 
 
-async def _open(url: ProxyUrl, wanted: ConnectRequest) -> Tunnel:
+async def _open(url: ProxyUrl, request: ConnectRequest) -> Tunnel:
     try:
-        way = proxy_for(url, os.environ)
-        tunnel = await (_connect(url) if way is None else _through(way, url))
+        http_proxy = http_proxy_for(url, os.environ)
+        tunnel = await (_connect(url) if http_proxy is None else _connect_through(http_proxy, url))
     except HttpProxyError as error:
         raise TunnelError(str(error)) from None
-    told = str(url) if way is None else f"{url}, through {way},"
+    name = str(url) if http_proxy is None else f"{url}, through {http_proxy},"
     try:
         if url.is_tls:
-            await _speak_tls(url, tunnel.writer)
-        tunnel.writer.write(wanted.head())
-        await _read_answer(told, tunnel.reader)
+            await _start_tls(url, tunnel.writer)
+        tunnel.writer.write(request.head())
+        await _read_response(name, tunnel.reader)
     except BaseException:
         tunnel.writer.transport.abort()
         raise
     return tunnel
 
 
-async def _connect(to: ProxyUrl | HttpProxy) -> Tunnel:
+async def _connect(server: ProxyUrl | HttpProxy) -> Tunnel:
     try:
-        return Tunnel(*await asyncio.open_connection(to.host, to.port, limit=LARGEST_HEAD))
+        return Tunnel(*await asyncio.open_connection(server.host, server.port, limit=MAX_HEAD))
     except OSError as error:
-        reason = system_says(error)
-        remedy = "; does the proxy run there?" if reason == _NOBODY else ""
-        raise TunnelError(f"cannot connect to {to}: {reason}{remedy}") from None
+        reason = system_error_text(error)
+        remedy = "; is the proxy running?" if reason == _CONNECTION_REFUSED else ""
+        raise TunnelError(f"cannot connect to {server}: {reason}{remedy}") from None
 
 
-async def _through(way: HttpProxy, url: ProxyUrl) -> Tunnel:
+async def _connect_through(http_proxy: HttpProxy, url: ProxyUrl) -> Tunnel:
     """Return a connection through an HTTP proxy."""
-    tunnel = await _connect(way)
+    tunnel = await _connect(http_proxy)
     try:
-        tunnel.writer.write(way.request(url))
-        way.check(url, await _read_head(str(way), tunnel.reader))
+        tunnel.writer.write(http_proxy.connect_request(url))
+        http_proxy.check_response(url, await _read_head(str(http_proxy), tunnel.reader))
     except BaseException:
         tunnel.writer.transport.abort()
         raise
     return tunnel
 
 
-async def _speak_tls(url: ProxyUrl, writer: asyncio.StreamWriter) -> None:
+async def _start_tls(url: ProxyUrl, writer: asyncio.StreamWriter) -> None:
     try:
         await writer.start_tls(ssl.create_default_context(), server_hostname=url.name)
     except ssl.SSLCertVerificationError as error:
         remedy = _OWN_AUTHORITY if error.verify_code in _UNKNOWN_AUTHORITY else ""
         reason = error.verify_message + remedy
-        raise TunnelError(f"the certificate of {url} is not good: {reason}") from None
+        raise TunnelError(f"the certificate of {url} is invalid: {reason}") from None
     except ssl.SSLError as error:
         raise TunnelError(f"{url} does not speak TLS: {error.reason}") from None
     except OSError as error:
-        raise TunnelError(f"{url} broke the connection: {system_says(error)}") from None
+        raise TunnelError(f"the connection to {url} failed: {system_error_text(error)}") from None
 
 
-def system_says(error: OSError) -> str:
-    """Return an error in the words of the system, where asyncio has put in its own."""
+def system_error_text(error: OSError) -> str:
+    """Return the system's text for an error, without what asyncio adds to it."""
     if isinstance(error, socket.gaierror):
         return error.strerror or str(error)
-    # Of several addresses, asyncio tells the errors as one text.
-    found = [error.errno] if error.errno else map(int, _ERROR_NUMBER.findall(str(error)))
-    numbers = set(found)
+    # If it tried several addresses, asyncio joins the errors to one text.
+    numbers = {error.errno} if error.errno else set(map(int, _ERROR_NUMBER.findall(str(error))))
     return os.strerror(numbers.pop()) if len(numbers) == 1 else str(error)
 
 
-async def _read_answer(url: str, reader: asyncio.StreamReader) -> None:
-    """Read the answer's head; raise TunnelError unless it opens the tunnel."""
+async def _read_response(server: str, reader: asyncio.StreamReader) -> None:
+    """Read the head of the response; raise TunnelError unless it opens the tunnel."""
     status = _INTERIM
     while status.startswith("1") and status != _SWITCHING:
-        # RFC 9110 section 15.2: interim answers may come, whoever expects them.
-        head = await _read_head(url, reader)
+        # RFC 9110 section 15.2: interim responses may arrive at any time.
+        head = await _read_head(server, reader)
         match = _STATUS.match(head)
         if match is None:
-            raise TunnelError(f"{url} does not answer like a proxy")
+            raise TunnelError(f"{server} does not respond like a proxy")
         status = match[1].decode("ascii")
     if not status.startswith("2"):
-        is_strange = status in _NO_PROXY_SAYS and not _OF_OURS.search(head)
-        remedy = "; is it a cmux-proxy?" if is_strange else ""
-        raise TunnelError(f"{url} answered {status}: {await _reason(reader, head)}{remedy}")
+        may_be_no_proxy = status in _NO_PROXY_STATUSES and not _OUR_STATUS.search(head)
+        remedy = "; is it a cmux-proxy?" if may_be_no_proxy else ""
+        reason = await _reason(reader, head)
+        raise TunnelError(f"{server} responded with {status}: {reason}{remedy}")
     if _FRAMING.search(head):
-        what = f"{status} with a body{_server(head)}"
-        raise TunnelError(f"{url} answered {what}, which is no tunnel; is it a cmux-proxy?")
+        response = f"{status} and a body{_server_name(head)}"
+        raise TunnelError(
+            f"{server} responded with {response}, which is no tunnel; is it a cmux-proxy?"
+        )
 
 
-def _server(head: bytes) -> str:
-    """Return the name of the server that has answered, if the head has it."""
-    found = _SERVER.search(head)
-    return f", as {_printable(found[1].decode('latin-1'))}" if found else ""
+def _server_name(head: bytes) -> str:
+    """Return a clause with the name of the server, empty if the head does not have it."""
+    match = _SERVER.search(head)
+    return f" (Server: {_printable(match[1].decode('latin-1'))})" if match else ""
 
 
-async def _read_head(url: str, reader: asyncio.StreamReader) -> bytes:
+async def _read_head(server: str, reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
-        said = "without an answer" if not error.partial else "amid its answer"
-        raise TunnelError(f"{url} closed the connection {said}; is it a proxy?") from None
+        when = "without a response" if not error.partial else "in the middle of its response"
+        raise TunnelError(f"{server} closed the connection {when}; is it a proxy?") from None
     except asyncio.LimitOverrunError:
-        raise TunnelError(f"{url} does not answer like a proxy") from None
+        raise TunnelError(f"{server} does not respond like a proxy") from None
     except OSError as error:
-        raise TunnelError(f"{url} broke the connection: {error.strerror or error}") from None
+        raise TunnelError(f"the connection to {server} failed: {error.strerror or error}") from None
 
 
 async def _reason(reader: asyncio.StreamReader, head: bytes) -> str:
-    """Return the first line of an answer's body, or else its reason phrase."""
+    """Return the first line of a body of text, otherwise the reason phrase."""
     phrase = head.partition(b"\r\n")[0].split(b" ", 2)[2:]
     is_text = b"\r\ncontent-type: text/plain" in head.lower()
     text = await _first_line(reader) if is_text else b""
@@ -187,14 +189,14 @@ async def _reason(reader: asyncio.StreamReader, head: bytes) -> str:
 
 
 def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else "?" for one in text)
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 async def _first_line(reader: asyncio.StreamReader) -> bytes:
-    """Return what comes within a second up to the end of a line, and not more than is shown."""
+    """Return the bytes up to a line end that arrive within a second, at most `_MAX_REASON`."""
     text = b""
     with contextlib.suppress(TimeoutError, OSError):
         async with asyncio.timeout(1):
-            while b"\n" not in text and (piece := await reader.read(_MOST_SHOWN - len(text))):
-                text += piece
+            while b"\n" not in text and (data := await reader.read(_MAX_REASON - len(text))):
+                text += data
     return text.partition(b"\n")[0]

@@ -1,4 +1,4 @@
-"""Joins two byte streams until both have ended: the end of one direction is passed on as an end."""
+"""Copies between two byte streams in both directions; passes half-closes on."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,9 +6,9 @@ from typing import Final
 
 from cmux_proxy.net.socket_options import reset_on_close
 
-_PIECE: Final = 64 * 1024
+_READ_SIZE: Final = 64 * 1024
 
-# Told how many bytes have gone by.
+# Called with the number of bytes that were copied.
 Count = Callable[[int], None]
 
 
@@ -20,13 +20,13 @@ async def join(
     sent: Count,
     received: Count,
 ) -> None:
-    """Copy in both directions until both have ended, and close both; break both off when one is."""
+    """Copy in both directions until both have ended, and close both; reset both if one fails."""
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(copy(reader, other_writer, sent))
             group.create_task(copy(other_reader, writer, received))
     except* OSError:
-        # The one that has not broken off learns it by that.
+        # The peer that has not failed gets a reset.
         _reset(writer.transport)
         _reset(other_writer.transport)
     finally:
@@ -35,8 +35,8 @@ async def join(
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Count) -> None:
-    """Copy up to the end, and pass that on; where TLS has no half-closes, close."""
-    while data := await reader.read(_PIECE):
+    """Copy up to the end, and half-close; close if the transport has no half-close, as with TLS."""
+    while data := await reader.read(_READ_SIZE):
         writer.write(data)
         await writer.drain()
         count(len(data))
@@ -47,7 +47,7 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count
 
 
 def _reset(transport: asyncio.WriteTransport) -> None:
-    """Close at once, so that nobody takes what has come for all there is."""
+    """Close with a reset, so that the peer does not take the data for complete."""
     sock = transport.get_extra_info("socket")
     if sock is not None and not transport.is_closing():
         reset_on_close(sock)

@@ -1,6 +1,6 @@
-"""Asks a proxy, or a service, one question over HTTP, and says what came and when.
+"""Sends one diagnostic request over HTTP to a proxy or a service, and reports the response.
 
-For diagnosis: one connection for each question, no redirects, no decoding of contents.
+One connection per request, no redirects, no decoding of contents.
 """
 
 import http.client
@@ -12,30 +12,30 @@ import time
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from cmux_proxy.client.http_proxy import LARGEST_HEAD, HttpProxy, HttpProxyError, proxy_for
+from cmux_proxy.client.http_proxy import MAX_HEAD, HttpProxy, HttpProxyError, http_proxy_for
 from cmux_proxy.client.proxy_url import ProxyUrl
 
-_FIRST_PIECE: Final = 2048
-_MOST_SHOWN: Final = 160
-_SWITCHING: Final = 101
-# Neither tags nor what no reader sees.
+_FIRST_READ: Final = 2048
+_MAX_TEXT: Final = 160
+_SWITCHING_PROTOCOLS: Final = 101
+# Tags, and elements that are not visible.
 _MARKUP: Final = re.compile(
     r"<(style|script|title)\b.*?</\1\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE
 )
 
 
-class Question(NamedTuple):
-    """A GET: the path, and all fields, Host among them."""
+class ProbeRequest(NamedTuple):
+    """A GET: the path, and all fields, Host included."""
 
     path: str
     fields: Sequence[tuple[str, str]]
 
 
-class Answer(NamedTuple):
-    """What came; times are in seconds from the question on.
+class ProbeResponse(NamedTuple):
+    """A response; times are in seconds since the request.
 
-    `first_byte_after` is None when the body had not begun when the time was up, and `text` is the
-    beginning of a body that is a text.
+    `first_byte_after` is None if the body did not begin in time, and `text` is the first line of a
+    body of text.
     """
 
     status: int
@@ -47,62 +47,64 @@ class Answer(NamedTuple):
 
     @property
     def proxy_error(self) -> str | None:
-        """The Proxy-Status error where the proxy has answered for itself, else None."""
+        """The Proxy-Status error of a response of the proxy itself, None for any other."""
         name, _, error = (self.fields.get("Proxy-Status") or "").partition("; error=")
         return error or None if name == "cmux-proxy" else None
 
 
-class NoAnswer(Exception):
-    """Nothing came that is HTTP; the text is one clause."""
+class NoResponse(Exception):
+    """No HTTP response arrived; the text is one clause."""
 
     def __init__(self, text: str, is_timeout: bool = False) -> None:
         super().__init__(text)
         self.is_timeout = is_timeout
 
 
-class _Response(http.client.HTTPResponse):
-    """An answer that may have interim ones before it (RFC 9110 section 15.2)."""
+class _FinalResponse(http.client.HTTPResponse):
+    """A response that interim ones may precede (RFC 9110 section 15.2)."""
 
     def begin(self) -> None:
-        """Read the head of the answer itself."""
+        """Read the head of the final response."""
         super().begin()
-        while 100 <= self.status < 200 and self.status != _SWITCHING:
-            # Where it has some already, it reads none.
+        while 100 <= self.status < 200 and self.status != _SWITCHING_PROTOCOLS:
+            # `begin` does nothing if there are headers.
             self.headers = None  # type: ignore[assignment]
             super().begin()
 
 
-def ask(url: ProxyUrl, question: Question, timeout: float) -> Answer:
-    """Return the answer; raise NoAnswer, after `timeout` seconds without a byte at the latest."""
+def send_probe(url: ProxyUrl, request: ProbeRequest, timeout: float) -> ProbeResponse:
+    """Return the response; raise NoResponse, at the latest after `timeout` s without a byte."""
     connection = http.client.HTTPConnection(url.host, url.port, timeout=timeout)
     try:
-        connection.sock = _connected(url, timeout)
-        return _ask(connection, question)
+        connection.sock = _connect(url, timeout)
+        return _exchange(connection, request)
     except HttpProxyError as error:
-        raise NoAnswer(str(error)) from None
+        raise NoResponse(str(error)) from None
     except TimeoutError:
-        raise NoAnswer(f"{url} has not answered within {timeout:g} s", is_timeout=True) from None
+        text = f"{url} has not responded within {timeout:g} s"
+        raise NoResponse(text, is_timeout=True) from None
     except ssl.SSLCertVerificationError as error:
-        raise NoAnswer(f"the certificate of {url} is not good: {error.verify_message}") from None
+        text = f"the certificate of {url} is invalid: {error.verify_message}"
+        raise NoResponse(text) from None
     except ssl.SSLError as error:
-        raise NoAnswer(f"{url} does not speak TLS: {error.reason}") from None
+        raise NoResponse(f"{url} does not speak TLS: {error.reason}") from None
     except http.client.RemoteDisconnected:
-        raise NoAnswer(f"{url} closed the connection without an answer") from None
+        raise NoResponse(f"{url} closed the connection without a response") from None
     except http.client.HTTPException:
-        raise NoAnswer(f"{url} does not answer in HTTP") from None
+        raise NoResponse(f"{url} does not respond in HTTP") from None
     except OSError as error:
-        raise NoAnswer(f"cannot talk to {url}: {error.strerror or error}") from None
+        raise NoResponse(f"cannot send to {url}: {error.strerror or error}") from None
     finally:
         connection.close()
 
 
-def _connected(url: ProxyUrl, timeout: float) -> socket.socket:
-    """Return a socket to a proxy, through the HTTP proxy before it if there is one."""
-    way = proxy_for(url, os.environ)
-    if way is None:
+def _connect(url: ProxyUrl, timeout: float) -> socket.socket:
+    """Return a socket that is connected to a proxy, through an HTTP proxy if there is one."""
+    http_proxy = http_proxy_for(url, os.environ)
+    if http_proxy is None:
         sock = socket.create_connection((url.host, url.port), timeout)
     else:
-        sock = _through(way, url, timeout)
+        sock = _connect_through(http_proxy, url, timeout)
     if not url.is_tls:
         return sock
     try:
@@ -112,64 +114,66 @@ def _connected(url: ProxyUrl, timeout: float) -> socket.socket:
         raise
 
 
-def _through(way: HttpProxy, url: ProxyUrl, timeout: float) -> socket.socket:
+def _connect_through(http_proxy: HttpProxy, url: ProxyUrl, timeout: float) -> socket.socket:
     try:
-        sock = socket.create_connection((way.host, way.port), timeout)
+        sock = socket.create_connection((http_proxy.host, http_proxy.port), timeout)
         try:
-            sock.sendall(way.request(url))
-            way.check(url, _head(sock))
+            sock.sendall(http_proxy.connect_request(url))
+            http_proxy.check_response(url, _read_head(sock))
         except BaseException:
             sock.close()
             raise
     except OSError as error:
-        raise HttpProxyError(f"cannot reach {url} through {way}: {_reason(error)}") from None
+        text = f"cannot reach {url} through {http_proxy}: {_reason(error)}"
+        raise HttpProxyError(text) from None
     return sock
 
 
-def _head(sock: socket.socket) -> bytes:
-    """Return an answer's head; what stands behind it is left to be read."""
+def _read_head(sock: socket.socket) -> bytes:
+    """Return the head of a response, and read no byte behind it."""
     head = b""
-    while not head.endswith(b"\r\n\r\n") and len(head) < LARGEST_HEAD:
-        piece = sock.recv(1)
-        if not piece:
+    while not head.endswith(b"\r\n\r\n") and len(head) < MAX_HEAD:
+        byte = sock.recv(1)
+        if not byte:
             break
-        head += piece
+        head += byte
     return head
 
 
 def _reason(error: OSError) -> str:
-    return "it does not answer in time" if isinstance(error, TimeoutError) else str(error.strerror)
+    return "it does not respond in time" if isinstance(error, TimeoutError) else str(error.strerror)
 
 
-def _ask(connection: http.client.HTTPConnection, question: Question) -> Answer:
-    connection.response_class = _Response
+def _exchange(connection: http.client.HTTPConnection, request: ProbeRequest) -> ProbeResponse:
+    connection.response_class = _FinalResponse
     start = time.monotonic()
-    connection.putrequest("GET", question.path, skip_host=True, skip_accept_encoding=True)
-    for name, value in question.fields:
+    connection.putrequest("GET", request.path, skip_host=True, skip_accept_encoding=True)
+    for name, value in request.fields:
         connection.putheader(name, value)
     connection.endheaders()
     with connection.getresponse() as response:
         head_after = time.monotonic() - start
-        first_byte_after, piece = _first_piece(response, start)
+        first_byte_after, data = _first_read(response, start)
         is_text = response.headers.get_content_maintype() == "text"
-        text = _first_line(piece) if is_text else ""
-        return Answer(
-            response.status, response.headers, text, piece != b"", head_after, first_byte_after
+        text = _first_line(data) if is_text else ""
+        has_body = data != b""
+        return ProbeResponse(
+            response.status, response.headers, text, has_body, head_after, first_byte_after
         )
 
 
-def _first_piece(response: http.client.HTTPResponse, start: float) -> tuple[float | None, bytes]:
-    """Return when the body, or its end, came, and what came first of it."""
+def _first_read(response: http.client.HTTPResponse, start: float) -> tuple[float | None, bytes]:
+    """Return after how many seconds the body, or its end, arrived, and its first bytes."""
     try:
-        piece = response.read1(_FIRST_PIECE)
+        data = response.read1(_FIRST_READ)
     except TimeoutError:
         return None, b""
-    return time.monotonic() - start, piece
+    return time.monotonic() - start, data
 
 
-def _first_line(piece: bytes) -> str:
-    """Return the first line with something in it, shortened, as a terminal may show it."""
-    lines = _MARKUP.sub("\n", piece.decode("utf-8", "replace")).split("\n")
-    line = next((one.strip() for one in lines if one.strip()), "")
-    shown = "".join(char if char.isprintable() else " " for char in line).strip()
-    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
+def _first_line(data: bytes) -> str:
+    """Return the first line that is not empty, shortened, as a terminal may show it."""
+    lines = _MARKUP.sub("\n", data.decode("utf-8", "replace")).split("\n")
+    line = next((line.strip() for line in lines if line.strip()), "")
+    text = "".join(char if char.isprintable() else " " for char in line).strip()
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."

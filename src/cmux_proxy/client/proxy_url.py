@@ -1,4 +1,4 @@
-"""Where a proxy is: http://host:port or https://host:port, and nothing behind it."""
+"""The URL of a proxy: http://host:port or https://host:port, without a path."""
 
 import socket
 from ipaddress import IPv6Address, ip_address
@@ -11,7 +11,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class ProxyUrl(NamedTuple):
-    """The address of a proxy; with `is_tls`, TLS is spoken to it.
+    """The address of a proxy; it speaks TLS if `is_tls`.
 
     The host of a link-local address has its zone: fe80::1%eth0, of http://[fe80::1%25eth0]:8080.
     """
@@ -27,7 +27,7 @@ class ProxyUrl(NamedTuple):
         try:
             parts = urlsplit(text)
             port = parts.port
-            # What has labels that are empty or too long cannot be looked up.
+            # A name with an empty or too long label cannot be resolved.
             (parts.hostname or "").encode("idna")
         except ValueError:
             raise problem from None
@@ -35,17 +35,17 @@ class ProxyUrl(NamedTuple):
             raise problem
         if parts.path not in ("", "/") or parts.query or parts.fragment or port == 0:
             raise problem
-        host = _zoned(text, parts) if parts.netloc.startswith("[") else parts.hostname
+        host = _host_with_zone(text, parts) if parts.netloc.startswith("[") else parts.hostname
         return cls(host, port or _PORTS[parts.scheme], parts.scheme == "https")
 
     @property
     def name(self) -> str:
-        """The host without a zone, which means nothing to anybody but this machine."""
+        """The host without its zone, which has a meaning on this machine only."""
         return self.host.partition("%")[0]
 
     @property
     def is_loopback(self) -> bool:
-        """Whether it is on this machine's loopback."""
+        """Whether it is a loopback address, or a name of one."""
         try:
             return ip_address(self.name).is_loopback
         except ValueError:
@@ -54,7 +54,7 @@ class ProxyUrl(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """Host and port, as a CONNECT names them."""
+        """Host and port, in the form of a CONNECT."""
         return format_authority(self.name, self.port)
 
     def __str__(self) -> str:
@@ -65,8 +65,8 @@ class ProxyUrl(NamedTuple):
         return f"{scheme}://{format_authority(address, self.port)}"
 
 
-def _zoned(text: str, parts: SplitResult) -> str:
-    """Return an IPv6 address, with the zone that RFC 6874 writes behind %25."""
+def _host_with_zone(text: str, parts: SplitResult) -> str:
+    """Return an IPv6 address with its zone, which follows %25 in a URL (RFC 6874)."""
     address, percent, written = (parts.hostname or "").partition("%")
     zone = unquote(written.removeprefix("25"))
     needs_zone = IPv6Address(address).is_link_local
@@ -79,6 +79,6 @@ def _zoned(text: str, parts: SplitResult) -> str:
         try:
             socket.if_nametoindex(zone)
         except (OSError, ValueError):
-            missing = f"{text!r} names {zone!r}, which is no network interface of this machine"
-            raise ValueError(missing) from None
+            reason = f"{text!r} names {zone!r}, which is not a network interface of this machine"
+            raise ValueError(reason) from None
     return f"{address}%{zone}"

@@ -1,1 +1,1 @@
-"""The subcommands of cmux-proxy, one file each. They print; errors are for `cli.py` to tell."""
+"""The subcommands of cmux-proxy, one file each. They print; `cli.py` reports their errors."""

@@ -1,6 +1,6 @@
-"""cmux-proxy completion SHELL: what a shell needs to complete subcommands, flags and values.
+"""cmux-proxy completion SHELL: prints a script that completes subcommands, flags and values.
 
-The shell asks the program itself at every Tab, so what it completes is never out of date.
+The script runs the program at every Tab, so that completions are always up to date.
 """
 
 from typing import Final
@@ -8,10 +8,10 @@ from typing import Final
 import click
 from click.shell_completion import BashComplete, FishComplete, ShellComplete, ZshComplete
 
-from cmux_proxy.commands.output import say
+from cmux_proxy.commands.output import print_line
 
 _NAME: Final = "cmux-proxy"
-# By this variable click can tell that a shell asks; it makes its name of the program's.
+# The variable by which the script asks for completions; click derives it from the program's name.
 _VARIABLE: Final = "_CMUX_PROXY_COMPLETE"
 _SHELLS: Final[dict[str, type[ShellComplete]]] = {
     "bash": BashComplete,
@@ -24,9 +24,9 @@ _SHELLS: Final[dict[str, type[ShellComplete]]] = {
 @click.argument("shell", type=click.Choice(list(_SHELLS)))
 @click.pass_context
 def completion_command(context: click.Context, /, shell: str) -> None:
-    """Print what makes a shell complete this command.
+    """Print a script that completes this command in a shell.
 
     In ~/.bashrc: eval "$(cmux-proxy completion bash)"
     """
     completing = _SHELLS[shell](context.find_root().command, {}, _NAME, _VARIABLE)
-    say(completing.source().strip("\n"))
+    print_line(completing.source().strip("\n"))

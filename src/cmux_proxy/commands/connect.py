@@ -1,4 +1,4 @@
-"""cmux-proxy connect PORT URL: standard input and output become the two ends of a tunnel."""
+"""cmux-proxy connect PORT URL: connects standard input and output to a tunnel."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from cmux_proxy.client.client_options import Url, lines_of, proxy_options
+from cmux_proxy.client.client_options import UrlType, header_lines, proxy_options
 from cmux_proxy.client.open_tunnel import (
     ConnectRequest,
     Tunnel,
@@ -26,12 +26,12 @@ from cmux_proxy.commands.output import warn
 from cmux_proxy.config.token_file import Tokens
 
 TIMED_OUT: Final = 124
-_PIECE: Final = 64 * 1024
+_READ_SIZE: Final = 64 * 1024
 
 
 @click.command("connect")
 @click.argument("port", type=click.IntRange(1, 65535))
-@click.argument("url", type=Url())
+@click.argument("url", type=UrlType())
 @proxy_options
 def connect_command(
     port: int,
@@ -41,78 +41,79 @@ def connect_command(
     token_file: Tokens | None,
     timeout: float,
 ) -> int:
-    """Join standard input and output to a port behind the proxy at URL.
+    """Connect standard input and output to a port behind the proxy at URL.
 
     For ssh: -o ProxyCommand='cmux-proxy connect %p http://vm:8080'
     """
-    # It ends at once, even amid a write to something that nobody reads.
+    # Ctrl-C ends the process immediately, even if a write to standard output blocks.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    wanted = ConnectRequest(port, workspace, lines_of(headers, token_file))
+    request = ConnectRequest(port, workspace, header_lines(headers, token_file))
     try:
-        asyncio.run(_run(url, wanted, timeout))
+        asyncio.run(_run(url, request, timeout))
     except TunnelTimeout as error:
         warn(f"cmux-proxy: error: {error}")
         return TIMED_OUT
     except TunnelError as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
-        raise click.ClickException(f"the connection broke: {error.strerror or error}") from None
+        raise click.ClickException(f"the connection failed: {error.strerror or error}") from None
     return 0
 
 
-async def _run(url: ProxyUrl, wanted: ConnectRequest, timeout: float) -> None:
-    tunnel = await open_tunnel(url, wanted, timeout)
+async def _run(url: ProxyUrl, request: ConnectRequest, timeout: float) -> None:
+    tunnel = await open_tunnel(url, request, timeout)
     if not sys.stdin.isatty():
-        # Ctrl-C in a terminal goes to all that was started there, a shared ssh master's
-        # ProxyCommand included, which has sessions of other terminals. It ends with ssh.
+        # Ctrl-C in a terminal goes to all processes of that terminal. The ProxyCommand of a shared
+        # ssh master serves sessions of other terminals too, so that it ends with ssh only.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A thread, since standard input may be a file, which no event loop waits for; and one that
-    # ends with the process, since nothing else ends its reading.
-    reading = threading.Thread(
+    # A thread, because standard input may be a file, for which an event loop cannot wait. A daemon,
+    # because only the end of the process ends its read.
+    input_thread = threading.Thread(
         target=_send_input, args=(tunnel, asyncio.get_running_loop()), daemon=True
     )
-    reading.start()
-    while data := await tunnel.reader.read(_PIECE):
+    input_thread.start()
+    while data := await tunnel.reader.read(_READ_SIZE):
         await asyncio.to_thread(_write_all, data)
     tunnel.writer.transport.abort()
 
 
 def _send_input(tunnel: Tunnel, loop: asyncio.AbstractEventLoop) -> None:
-    """Send standard input up to its end; nothing more is read than has left."""
-    while data := _read_some(sys.stdin.fileno()):
-        if not _has_left(tunnel, loop, data):
+    """Send standard input up to its end; read the next data after the last was sent."""
+    while data := _read(sys.stdin.fileno()):
+        if not _send_blocking(tunnel, loop, data):
             return
-    if _has_left(tunnel, loop, b""):
-        _await_no_reader(sys.stdout.fileno())
+    if _send_blocking(tunnel, loop, b""):
+        _wait_for_reader_exit(sys.stdout.fileno())
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(tunnel.writer.transport.abort)
 
 
-def _read_some(descriptor: int) -> bytes:
-    """Return what comes next; nothing at the end, and where nothing can be read."""
+def _read(descriptor: int) -> bytes:
+    """Return the next bytes; no bytes at the end, or if the descriptor cannot be read."""
     while True:
         try:
-            return os.read(descriptor, _PIECE)
+            return os.read(descriptor, _READ_SIZE)
         except BlockingIOError:
             select.select([descriptor], [], [])
         except OSError:
             return b""
 
 
-def _await_no_reader(descriptor: int) -> None:
-    """Wait until nobody can read what is written any more; for ever, if that cannot be told."""
-    kind = os.fstat(descriptor).st_mode
+def _wait_for_reader_exit(descriptor: int) -> None:
+    """Wait until the other end of a pipe or socket is closed; for any other file, forever."""
+    mode = os.fstat(descriptor).st_mode
     poll = select.poll()
-    if stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind):
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
         poll.register(descriptor, 0)
     poll.poll()
 
 
-def _has_left(tunnel: Tunnel, loop: asyncio.AbstractEventLoop, data: bytes) -> bool:
+def _send_blocking(tunnel: Tunnel, loop: asyncio.AbstractEventLoop, data: bytes) -> bool:
+    """Send from another thread, no data for a half-close; return whether that was possible."""
     try:
         return asyncio.run_coroutine_threadsafe(_send(tunnel, data), loop).result()
     except (OSError, RuntimeError):
-        # The tunnel, or the loop, is gone; whoever reads from it says so.
+        # The tunnel or the loop is closed; the reader of the tunnel reports it.
         return False
 
 

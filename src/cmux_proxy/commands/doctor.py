@@ -1,4 +1,4 @@
-"""cmux-proxy doctor: does a route work from end to end, and what helps where it does not?"""
+"""cmux-proxy doctor: checks a route from end to end, and names a remedy for each problem."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -8,10 +8,10 @@ import click
 from cmux_proxy.client.check_plan import Route
 from cmux_proxy.client.check_result import NOTE, OK, PROBLEM, CheckResult
 from cmux_proxy.client.checks import Checks, check_proxy
-from cmux_proxy.client.client_options import Url, lines_of, proxy_options
+from cmux_proxy.client.client_options import UrlType, header_lines, proxy_options
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.commands.connect import TIMED_OUT
-from cmux_proxy.commands.output import say, warn
+from cmux_proxy.commands.output import print_line, warn
 from cmux_proxy.commands.table import coloured
 from cmux_proxy.config.token_file import Tokens
 from cmux_proxy.config.values import host_value
@@ -25,12 +25,12 @@ _COLOURS: Final = {OK: "green", PROBLEM: "red", NOTE: None}
 
 @click.command("doctor")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the service.")
-@click.option("--host", help="Host to try, as a browser would send it; may name the port.")
+@click.option("--host", help="Host to try, as a browser sends it; it may name the port.")
 @click.option(
-    "--proxy", type=Url(), default="http://127.0.0.1:8080", show_default=True,
-    help="Where the proxy is.",
+    "--proxy", type=UrlType(), default="http://127.0.0.1:8080", show_default=True,
+    help="URL of the proxy.",
 )  # fmt: skip
-@click.option("--path", default="/", show_default=True, help="Path to ask for.")
+@click.option("--path", default="/", show_default=True, help="Path of the requests.")
 @proxy_options
 def doctor_command(
     port: int | None,
@@ -42,16 +42,16 @@ def doctor_command(
     token_file: Tokens | None,
     timeout: float,
 ) -> int:
-    """Check a route from the proxy to the service: one line for each step, with the remedy."""
+    """Check a route through the proxy to a service: one line per step, with a remedy."""
     if token_file is not None and token_file.warning:
         warn(f"cmux-proxy: WARNING: {token_file.warning}")
-    extra = [_field(line) for line in lines_of(headers, token_file)]
+    extra_fields = [_field(line) for line in header_lines(headers, token_file)]
     _check_arguments(host, workspace, path)
     if port is None and host is None:
-        route = Route.of(proxy, 1, None, None, path, extra)
+        route = Route.of(proxy, 1, None, None, path, extra_fields)
         return print_check_results(_proxy_alone(route, timeout))
     try:
-        route = Route.of(proxy, port, host, workspace, path, extra)
+        route = Route.of(proxy, port, host, workspace, path, extra_fields)
     except ValueError as error:
         raise click.BadParameter(f"{error}; give --port", param_hint="--host") from None
     return print_check_results(Checks(route, timeout).run())
@@ -73,27 +73,27 @@ def _field(line: str) -> tuple[str, str]:
 
 
 def _proxy_alone(route: Route, timeout: float) -> Iterable[CheckResult]:
-    survey = ListenerScanner()
-    found = survey.scan() if route.is_of_this_machine else []
-    yield check_proxy(route, timeout, found)
-    if not route.is_of_this_machine:
+    scanner = ListenerScanner()
+    listeners = scanner.scan() if route.is_on_this_machine else []
+    yield check_proxy(route, timeout, listeners)
+    if not route.is_on_this_machine:
         yield CheckResult(
             NOTE, "bound", f"{route.proxy} is another machine; check a port with --port"
         )
-    elif not survey.is_complete:
+    elif not scanner.is_complete:
         yield CheckResult(NOTE, "bound", LISTENERS_UNKNOWN)
     else:
-        ports = describe_ports(found)
+        ports = describe_ports(listeners)
         yield CheckResult(NOTE, "bound", f"ports in use: {ports or 'none'}; check one with --port")
 
 
-def print_check_results(verdicts: Iterable[CheckResult]) -> int:
-    """Print each as it comes; return the exit status that the first problem has."""
+def print_check_results(results: Iterable[CheckResult]) -> int:
+    """Print each result when it is available; return the exit status of the first problem."""
     status = 0
-    for each in verdicts:
-        remedy = f" -> {each.remedy}" if each.remedy else ""
-        kind = coloured(each.kind.ljust(7), _COLOURS[each.kind])
-        say(f"{kind}  {each.name.ljust(9)}  {each.says}{remedy}")
-        if each.kind == PROBLEM and status == 0:
-            status = TIMED_OUT if each.is_timeout else _FAILED
+    for result in results:
+        remedy = f" -> {result.remedy}" if result.remedy else ""
+        level = coloured(result.level.ljust(7), _COLOURS[result.level])
+        print_line(f"{level}  {result.name.ljust(9)}  {result.finding}{remedy}")
+        if result.level == PROBLEM and status == 0:
+            status = TIMED_OUT if result.is_timeout else _FAILED
     return status

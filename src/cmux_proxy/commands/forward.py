@@ -1,4 +1,4 @@
-"""cmux-proxy forward 16379:6379 URL: local ports, each of whose connections gets a tunnel."""
+"""cmux-proxy forward 16379:6379 URL: listens on local ports, and opens a tunnel per connection."""
 
 import asyncio
 import errno
@@ -10,9 +10,14 @@ from typing import Any, NamedTuple, Self
 
 import click
 
-from cmux_proxy.client.client_options import Url, lines_of, proxy_options
+from cmux_proxy.client.client_options import UrlType, header_lines, proxy_options
 from cmux_proxy.client.local_ports import listen_on, shown
-from cmux_proxy.client.open_tunnel import ConnectRequest, TunnelError, open_tunnel, system_says
+from cmux_proxy.client.open_tunnel import (
+    ConnectRequest,
+    TunnelError,
+    open_tunnel,
+    system_error_text,
+)
 from cmux_proxy.client.pipe import join
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.commands.output import warn
@@ -21,11 +26,11 @@ from cmux_proxy.config.token_file import Tokens
 from cmux_proxy.config.values import PortRange
 from cmux_proxy.server.connection_limits import raise_descriptor_limit
 
-_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 
 
 class Forward(NamedTuple):
-    """A local port, and the port behind the proxy that it leads to; 0 lets the system choose."""
+    """A local port, 0 if the system chooses it, and the port behind the proxy."""
 
     local: int
     port: int
@@ -58,7 +63,7 @@ class _ForwardType(click.ParamType[Forward]):
 
 @click.command("forward")
 @click.argument("forwards", type=_ForwardType(), nargs=-1, required=True, metavar="[LOCAL:]PORT...")
-@click.argument("url", type=Url())
+@click.argument("url", type=UrlType())
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Local address to listen on.")
 @proxy_options
 def forward_command(
@@ -70,32 +75,34 @@ def forward_command(
     token_file: Tokens | None,
     timeout: float,
 ) -> None:
-    """Listen on local ports and lead each connection to a port behind the proxy at URL."""
+    """Listen on local ports, and forward each connection to a port behind the proxy at URL."""
     if token_file is not None and token_file.warning:
         warn(f"cmux-proxy: WARNING: {token_file.warning}")
-    lines = lines_of(headers, token_file)
-    wanted = [(each.local, ConnectRequest(each.port, workspace, lines)) for each in forwards]
-    # Each connection takes two.
+    lines = header_lines(headers, token_file)
+    requests = [
+        (forward.local, ConnectRequest(forward.port, workspace, lines)) for forward in forwards
+    ]
+    # Each connection needs two descriptors.
     raise_descriptor_limit()
-    asyncio.run(_run(Forwarder(url, timeout), bind, wanted))
+    asyncio.run(_run(Forwarder(url, timeout), bind, requests))
 
 
 async def _run(
-    forwarder: "Forwarder", bind: str, wanted: Sequence[tuple[int, ConnectRequest]]
+    forwarder: "Forwarder", bind: str, requests: Sequence[tuple[int, ConnectRequest]]
 ) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(forwarder.hear)
+    loop.set_exception_handler(forwarder.handle_exception)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    for local, each in wanted:
-        await forwarder.listen(bind, local, each)
+    for local, request in requests:
+        await forwarder.listen(bind, local, request)
     await stop.wait()
     forwarder.close()
 
 
 class Forwarder:
-    """Leads connections through tunnels of one proxy, and tells how many and how much."""
+    """Forwards connections through tunnels of one proxy; shows how many, and how many bytes."""
 
     def __init__(self, url: ProxyUrl, timeout: float) -> None:
         self._url = url
@@ -104,71 +111,71 @@ class Forwarder:
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = 0
-        self._done = 0
+        self._closed = 0
         self._sent = 0
         self._received = 0
-        self._is_short = False
+        self._is_waiting = False
 
-    async def listen(self, bind: str, local: int, wanted: ConnectRequest) -> None:
-        """Listen for connections to a port; raise click's exception where that cannot be."""
+    async def listen(self, bind: str, local: int, request: ConnectRequest) -> None:
+        """Listen for connections to a port; raise ClickException if that is not possible."""
         try:
             sockets = await listen_on(bind, local)
         except UnicodeError as error:
-            # A name with labels that are empty or too long is not looked up at all.
+            # A name with an empty or too long label is not resolved.
             raise click.ClickException(f"cannot listen on {bind}:{local}: {error}") from None
         except OSError as error:
-            reason = system_says(error)
+            reason = system_error_text(error)
             if error.errno == errno.EADDRINUSE:
-                reason += f"; another local port may be given, as in 0:{wanted.port}"
+                reason += f"; name another local port, as in 0:{request.port}"
             raise click.ClickException(f"cannot listen on {bind}:{local}: {reason}") from None
         for sock in sockets:
-            server = await asyncio.start_server(partial(self._accept, wanted), sock=sock)
+            server = await asyncio.start_server(partial(self._accept, request), sock=sock)
             self._servers.append(server)
         for address in shown(sockets):
-            self._status.say(f"forwarding {address} to port {wanted.port} at {self._url}")
+            self._status.print_above(f"forwarding {address} to port {request.port} at {self._url}")
         self._show()
 
     def close(self) -> None:
-        """Listen no more; what is open ends with the process."""
+        """Stop listening; open connections end with the process."""
         for server in self._servers:
             server.close()
-        self._status.leave()
+        self._status.end()
 
-    def hear(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Say in a line that no connection can be accepted, which asyncio tries again; else log."""
+    def handle_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Report one line if asyncio cannot accept, which it retries; log any other exception."""
         error = context.get("exception")
-        if not isinstance(error, OSError) or error.errno not in _NO_DESCRIPTOR:
+        if not isinstance(error, OSError) or error.errno not in _OUT_OF_DESCRIPTORS:
             loop.default_exception_handler(context)
-        elif not self._is_short:
-            self._is_short = True
-            most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            remedy = f"all {most} file descriptors are in use; `ulimit -n` raises the limit"
-            self._status.warn(f"cmux-proxy: error: connections have to wait: {remedy}")
+        elif not self._is_waiting:
+            self._is_waiting = True
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            remedy = f"all {limit} file descriptors are in use; `ulimit -n` raises the limit"
+            self._status.warn_above(f"cmux-proxy: error: connections have to wait: {remedy}")
 
     def _accept(
-        self, wanted: ConnectRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: ConnectRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        # A task of our own: those that asyncio makes here complain, in Python 3.11, when they end
+        # In Python 3.11 the tasks that asyncio creates for coroutines here log an error if they end
         # with the process.
-        task = asyncio.get_running_loop().create_task(self._serve(wanted, reader, writer))
+        task = asyncio.get_running_loop().create_task(self._serve(request, reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(
-        self, wanted: ConnectRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: ConnectRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._open += 1
         self._show()
         try:
-            tunnel = await open_tunnel(self._url, wanted, self._timeout)
+            tunnel = await open_tunnel(self._url, request, self._timeout)
             await join(reader, writer, *tunnel, self._count_sent, self._count_received)
         except TunnelError as error:
             writer.transport.abort()
-            self._status.warn(f"cmux-proxy: error: {error}")
+            self._status.warn_above(f"cmux-proxy: error: {error}")
         finally:
             self._open -= 1
-            self._done += 1
-            self._is_short = False
+            self._closed += 1
+            self._is_waiting = False
             self._show()
 
     def _count_sent(self, count: int) -> None:
@@ -178,11 +185,11 @@ class Forwarder:
         self._received += count
 
     def _show(self) -> None:
-        text = f"{self._open} open, {self._done} done, {_amount(self._sent)} sent"
-        self._status.show(f"{text}, {_amount(self._received)} received")
+        text = f"{self._open} open, {self._closed} done, {_size_text(self._sent)} sent"
+        self._status.update(f"{text}, {_size_text(self._received)} received")
 
 
-def _amount(count: int) -> str:
+def _size_text(count: int) -> str:
     amount = float(count)
     for unit in ("B", "KiB", "MiB"):
         if amount < 1024:

@@ -1,7 +1,7 @@
-"""cmux-proxy healthcheck: does the proxy answer on its addresses?
+"""cmux-proxy healthcheck: checks that the proxy responds on its addresses.
 
-It sends a request that no upstream can get, since it names none: the answer is the proxy's own, a
-400 as a rule, and says so in Proxy-Status. So there is no path that would be taken from a service.
+It sends a request without a port, so that the proxy responds itself, usually with a 400, and with
+Proxy-Status. No path is reserved for it, so that services can use all paths.
 """
 
 import io
@@ -18,7 +18,7 @@ from cmux_proxy.config.option_types import DurationType, ListType
 from cmux_proxy.net.loopback import reached_host
 
 _REQUEST: Final = b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-_LARGEST_HEAD: Final = 64 * 1024
+_MAX_HEAD: Final = 64 * 1024
 _SERVER_ERROR: Final = 500
 
 
@@ -27,81 +27,83 @@ _SERVER_ERROR: Final = 500
     "--listen",
     type=ListType("ADDRESS", listen_entry),
     multiple=True,
-    help="Where to ask instead of where the proxy's flags, variables and file say; all of it has "
-    "to answer.",
+    help="Addresses to check instead of those in the proxy's variables and file; all of them have "
+    "to respond.",
 )
 @click.option(
     "--timeout", type=DurationType(), default=3.0, show_default="3s",
-    help="How long each answer may take.",
+    help="Longest time for each response.",
 )  # fmt: skip
 @click.pass_context
 def healthcheck_command(
     context: click.Context, listen: Sequence[Sequence[str]], timeout: float
 ) -> None:
-    """Say whether the proxy answers, by the exit status: 0 if it does, 1 if not."""
+    """Check that the proxy responds: the exit status is 0 if it does, otherwise 1."""
     if not listen and context.parent is not None:
         listen = context.parent.params["listen"]
     if not timeout:
-        raise click.BadParameter("0 leaves no time to answer", param_hint="--timeout")
+        raise click.BadParameter("0 leaves no time to respond", param_hint="--timeout")
     for address in _addresses([text for texts in listen for text in texts]):
         problem = _problem(address, timeout)
         if problem:
-            raise click.ClickException(f"{address} is not well: {problem}")
+            raise click.ClickException(f"{address} is not healthy: {problem}")
 
 
 def _addresses(texts: Sequence[str]) -> list[Address]:
-    """Return what can be asked, each once; complain about what cannot."""
-    found: list[Address] = []
+    """Return the addresses to connect to, each once; raise BadParameter if one has none."""
+    addresses: list[Address] = []
     for text in texts:
         entry = listen_entry(text)
         if isinstance(entry, int) or not (entry.port or entry.path):
-            raise click.BadParameter(f"{text!r} is no place to ask", param_hint="--listen")
-        found.append(Address(reached_host(entry.host), entry.port, entry.path))
-    return list(dict.fromkeys(found))
+            raise click.BadParameter(
+                f"{text!r} is not an address to connect to", param_hint="--listen"
+            )
+        addresses.append(Address(reached_host(entry.host), entry.port, entry.path))
+    return list(dict.fromkeys(addresses))
 
 
 def _problem(address: Address, timeout: float) -> str:
-    """Return what is wrong at an address, or nothing."""
+    """Return the problem of the proxy at an address, empty if there is none."""
     try:
         with _connect(address, timeout) as sock:
             sock.sendall(_REQUEST)
-            arrived = _Arrived(_head(sock, time.monotonic() + timeout))
-            response = HTTPResponse(cast(socket.socket, arrived), method="OPTIONS")
+            received = _ReceivedBytes(_read_head(sock, time.monotonic() + timeout))
+            response = HTTPResponse(cast(socket.socket, received), method="OPTIONS")
             response.begin()
     except OSError as error:
         return error.strerror or str(error)
     except HTTPException:
-        return "the answer is not HTTP"
+        return "the response is not HTTP"
     if not response.getheader("Proxy-Status", "").startswith("cmux-proxy;"):
-        return "somebody else has answered"
+        return "another server has responded"
     if response.status >= _SERVER_ERROR:
-        return f"the answer is a {response.status}"
+        return f"the response is a {response.status}"
     return ""
 
 
-def _head(sock: socket.socket, end: float) -> bytes:
-    """Return what arrives until a head is there, or nothing more comes; raise TimeoutError."""
+def _read_head(sock: socket.socket, deadline: float) -> bytes:
+    """Return the bytes up to the end of a head, or of the connection; raise TimeoutError."""
     head = b""
-    while b"\r\n\r\n" not in head and len(head) < _LARGEST_HEAD:
-        left = end - time.monotonic()
-        if left <= 0:
+    while b"\r\n\r\n" not in head and len(head) < _MAX_HEAD:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             raise TimeoutError("timed out")
-        sock.settimeout(left)
-        piece = sock.recv(_LARGEST_HEAD)
-        if not piece:
+        sock.settimeout(remaining)
+        data = sock.recv(_MAX_HEAD)
+        if not data:
             break
-        head += piece
+        head += data
     return head
 
 
-class _Arrived:
-    """What a socket has brought, in its place."""
+class _ReceivedBytes:
+    """The bytes that a socket has received, in the place of the socket for HTTPResponse."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
 
     def makefile(self, _mode: str) -> io.BytesIO:
-        """Return it as a file."""
+        """Return the bytes as a file."""
         return io.BytesIO(self._data)
 
 

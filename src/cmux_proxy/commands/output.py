@@ -1,7 +1,7 @@
-"""Prints for the subcommands; what the encoding of a terminal lacks is written as escapes.
+"""Prints for the subcommands; characters that a terminal's encoding lacks are printed as escapes.
 
-`say` writes to standard output: an error there ends the command, and `cli.py` tells it. `warn`
-writes to standard error, where an error changes nothing.
+`print_line` writes to standard output: an error there ends the command, and `cli.py` reports it.
+`warn` writes to standard error, where an error has no effect.
 """
 
 import contextlib
@@ -14,34 +14,34 @@ from typing import Any
 import click
 
 
-def say(text: str) -> None:
-    """Print a line."""
+def print_line(text: str) -> None:
+    """Print a line to standard output."""
     # Without the stream, click would write UTF-8 to a terminal that has ASCII.
     click.echo(text, file=sys.stdout)
 
 
-def warn(text: str, *, ends: bool = True) -> None:
-    """Write a line to standard error; with `ends` False, one that may be written over."""
+def warn(text: str, *, ends_line: bool = True) -> None:
+    """Write a line to standard error; without a line end if a later one replaces it."""
     with contextlib.suppress(OSError):
-        click.echo(text, file=sys.stderr, nl=ends)
+        click.echo(text, file=sys.stderr, nl=ends_line)
 
 
-def escape_what_is_not_shown() -> None:
-    """Have characters that the encoding of a stream lacks be written as escapes."""
+def escape_unencodable() -> None:
+    """Let the standard streams write characters that their encoding lacks as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def is_of_output(error: OSError) -> bool:
-    """Return whether an error came about as something was printed."""
+def is_output_error(error: OSError) -> bool:
+    """Return whether an error was raised while a line was printed."""
     *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
     code: Any = click.echo.__code__
     return frame.f_code is code
 
 
 def discard_output() -> None:
-    """Drop what is left to be printed, which would be an error once more at the end."""
+    """Drop buffered output, which would raise the error again at exit."""
     descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, sys.stdout.fileno())
     os.close(descriptor)

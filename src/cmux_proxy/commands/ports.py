@@ -1,4 +1,4 @@
-"""cmux-proxy ports: what listens on this machine, at once or as it changes."""
+"""cmux-proxy ports: lists the listening ports of this machine, once or with every change."""
 
 import contextlib
 import json
@@ -8,100 +8,100 @@ from typing import Any, Final
 
 import click
 
-from cmux_proxy.commands.output import say, warn
-from cmux_proxy.commands.table import Columns, print_line, print_table
+from cmux_proxy.commands.output import print_line, warn
+from cmux_proxy.commands.table import Table, print_row, print_table
 from cmux_proxy.machine.listening import LISTENERS_UNKNOWN, ListenerScanner, ListeningPort
 from cmux_proxy.machine.namespaces import WORKSPACES_HIDDEN, are_workspaces_hidden
 
 _TITLES: Final = ("PORT", "ADDRESS", "FAMILY", "WORKSPACE", "PID", "COMMAND")
-# Room for what may come, so that the columns stay where they are.
-_USUAL: Final = ("65535", "127.18.255.255", "IPv4", "workspace-12", "4194304", "")
-_LOOK_AFTER: Final = 0.25
+# Room for later rows, so that the columns do not move.
+_WIDE_ROW: Final = ("65535", "127.18.255.255", "IPv4", "workspace-12", "4194304", "")
+_SCAN_INTERVAL: Final = 0.25
 
-# What has become of a port, as JSON tells it, and as people see it.
+# The events of a port, as JSON has them, and their signs and colours in the table.
 _PRESENT: Final = "present"
 _OPENED: Final = "opened"
 _CLOSED: Final = "closed"
 _SIGNS: Final = {_PRESENT: " ", _OPENED: "+", _CLOSED: "-"}
 _COLOURS: Final = {_PRESENT: None, _OPENED: "green", _CLOSED: "red"}
 
-_Tell = Callable[[str, ListeningPort], None]
+_Report = Callable[[str, ListeningPort], None]
 
 
 @click.command("ports")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON: an array; a line per change.")
-@click.option("--watch", is_flag=True, help="Go on and print what changes, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: an array, or a line per change.")
+@click.option("--watch", is_flag=True, help="Keep running, and print changes until Ctrl-C.")
 def ports_command(as_json: bool, watch: bool) -> None:
-    """List the ports that are listened on, with workspace and process; connects to none."""
+    """List listening ports with their workspaces and processes, without connecting to them."""
     if are_workspaces_hidden():
         warn(f"cmux-proxy: WARNING: {WORKSPACES_HIDDEN}")
     if watch:
         with contextlib.suppress(KeyboardInterrupt):
-            _watch(_tell_json if as_json else _teller_of_lines())
+            _watch(_print_event if as_json else _table_report())
         return
-    found = _look(ListenerScanner())
+    listeners = _scan(ListenerScanner())
     if as_json:
-        say(json.dumps([_fields(each) for each in found], indent=2))
-    elif found:
-        print_table([_TITLES, *(_row(each) for each in found)])
+        print_line(json.dumps([_fields(listener) for listener in listeners], indent=2))
+    elif listeners:
+        print_table([_TITLES, *map(_row, listeners)])
 
 
-def _look(survey: ListenerScanner) -> list[ListeningPort]:
-    found = survey.scan()
-    if not survey.is_complete:
+def _scan(scanner: ListenerScanner) -> list[ListeningPort]:
+    listeners = scanner.scan()
+    if not scanner.is_complete:
         raise click.ClickException(LISTENERS_UNKNOWN)
-    return found
+    return listeners
 
 
-def _watch(tell: _Tell) -> None:
-    survey = ListenerScanner()
+def _watch(report: _Report) -> None:
+    scanner = ListenerScanner()
     before: dict[tuple[object, ...], ListeningPort] = {}
-    opened = _PRESENT
+    new_event = _PRESENT
     while True:
-        now = {_identity(each): each for each in _look(survey)}
-        for identity, each in before.items():
+        now = {_identity(listener): listener for listener in _scan(scanner)}
+        for identity, listener in before.items():
             if identity not in now:
-                tell(_CLOSED, each)
-        for identity, each in now.items():
+                report(_CLOSED, listener)
+        for identity, listener in now.items():
             if identity not in before:
-                tell(opened, each)
-        before, opened = now, _OPENED
-        # The kernel tells nobody that somebody listens.
-        time.sleep(_LOOK_AFTER)
+                report(new_event, listener)
+        before, new_event = now, _OPENED
+        # The kernel does not notify anybody of new listeners.
+        time.sleep(_SCAN_INTERVAL)
 
 
-def _identity(each: ListeningPort) -> tuple[object, ...]:
-    """A process that becomes another program keeps its sockets."""
-    return each.port, each.address, each.workspace, each.pid
+def _identity(listener: ListeningPort) -> tuple[object, ...]:
+    """Return what stays the same if the process executes another program."""
+    return listener.port, listener.address, listener.workspace, listener.pid
 
 
-def _tell_json(event: str, each: ListeningPort) -> None:
-    say(json.dumps({"event": event, **_fields(each)}))
+def _print_event(event: str, listener: ListeningPort) -> None:
+    print_line(json.dumps({"event": event, **_fields(listener)}))
 
 
-def _teller_of_lines() -> _Tell:
-    """Print the titles; return what prints a line for each change below them."""
-    columns = Columns.of([("", *_TITLES), ("+", *_USUAL)])
-    print_line(columns.line(("", *_TITLES)))
+def _table_report() -> _Report:
+    """Print the titles; return a function that prints a row per event below them."""
+    table = Table.for_rows([("", *_TITLES), ("+", *_WIDE_ROW)])
+    print_row(table.line(("", *_TITLES)))
 
-    def tell(event: str, each: ListeningPort) -> None:
-        print_line(columns.line((_SIGNS[event], *_row(each))), _COLOURS[event])
+    def report(event: str, listener: ListeningPort) -> None:
+        print_row(table.line((_SIGNS[event], *_row(listener))), _COLOURS[event])
 
-    return tell
+    return report
 
 
-def _fields(each: ListeningPort) -> dict[str, Any]:
+def _fields(listener: ListeningPort) -> dict[str, Any]:
     return {
-        "port": each.port,
-        "address": each.address,
-        "family": each.family,
-        "workspace": each.workspace,
-        "pid": each.pid,
-        "command": each.command,
+        "port": listener.port,
+        "address": listener.address,
+        "family": listener.family,
+        "workspace": listener.workspace,
+        "pid": listener.pid,
+        "command": listener.command,
     }
 
 
-def _row(each: ListeningPort) -> tuple[str, ...]:
-    pid = "-" if each.pid is None else str(each.pid)
-    workspace, command = each.workspace or "-", each.command or "-"
-    return str(each.port), each.address, each.family, workspace, pid, command
+def _row(listener: ListeningPort) -> tuple[str, ...]:
+    pid = "-" if listener.pid is None else str(listener.pid)
+    workspace, command = listener.workspace or "-", listener.command or "-"
+    return str(listener.port), listener.address, listener.family, workspace, pid, command

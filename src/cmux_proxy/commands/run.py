@@ -1,4 +1,4 @@
-"""cmux-proxy run --workspace NAME -- COMMAND...: becomes the command, inside the workspace."""
+"""cmux-proxy run --workspace NAME -- COMMAND...: executes a command inside a workspace."""
 
 import os
 import signal
@@ -33,18 +33,19 @@ class _NotFound(click.ClickException):
 
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
-@click.option("--workspace", required=True, metavar="NAME", help="The workspace to run it in.")
+@click.option("--workspace", required=True, metavar="NAME", help="Workspace in which to run it.")
 @click.option(
     "--no-outbound",
     is_flag=True,
-    help="Give the workspace nothing but its loopback, if this is its first command.",
+    help="No network except the loopback, if this is the workspace's first command.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_command(workspace: str, no_outbound: bool, command: tuple[str, ...]) -> NoReturn:
-    """Run a command whose loopback is its workspace's own (Linux).
+    """Run a command in a workspace with its own loopback (Linux).
 
-    What listens on 127.0.0.1:3000 in there is reached through the proxy alone, with
-    X-Cmux-Workspace-Internal. Commands of one workspace share it; with the last one it ends.
+    A service on 127.0.0.1:3000 in the workspace is reachable only through the proxy, with
+    X-Cmux-Workspace-Internal. All commands of a workspace share its network, which ends with the
+    last command.
     """
     try:
         address = workspace_ip(workspace)
@@ -52,34 +53,34 @@ def run_command(workspace: str, no_outbound: bool, command: tuple[str, ...]) -> 
         raise click.BadParameter(f"{workspace!r} {error}", param_hint="--workspace") from None
     try:
         require_linux()
-        # Asked before this process is in another namespace.
+        # Before this process enters another namespace.
         exposed = [] if no_outbound or find_outbound_problem() else _find_exposed_proxies()
         entered = enter_workspace(workspace_label(workspace), address, not no_outbound)
     except IsolationError as error:
         raise _Failed(str(error)) from None
     if entered.outbound_problem is not None:
-        text = f"only the loopback is reached from this workspace: {entered.outbound_problem}"
+        text = f"this workspace has only the loopback: {entered.outbound_problem}"
         warn(f"cmux-proxy: WARNING: {text} (--no-outbound)")
     if entered.has_started_outbound and exposed:
-        warn(f"cmux-proxy: WARNING: {_through(exposed[0])}")
-    _become(command)
+        warn(f"cmux-proxy: WARNING: {_exposed_text(exposed[0])}")
+    _execute(command)
 
 
 def _find_exposed_proxies() -> list[ListeningPort]:
     return find_public_proxies(find_listening_ports([Namespace()]))
 
 
-def _through(proxy: ListeningPort) -> str:
-    """Say what a proxy means that is reached from inside."""
-    place = Address(proxy.address, proxy.port)
+def _exposed_text(proxy: ListeningPort) -> str:
+    """Return a warning about a proxy that is reachable from inside the workspace."""
+    address = Address(proxy.address, proxy.port)
     return (
-        f"from this workspace the loopback of the machine is reached through the proxy on {place}: "
-        "let that listen on 127.0.0.1 or ask for a token, or give no way out (--no-outbound)"
+        f"this workspace reaches the loopback of the machine through the proxy on {address}: "
+        "let the proxy listen on 127.0.0.1 or require a token, or use --no-outbound"
     )
 
 
-def _become(command: tuple[str, ...]) -> NoReturn:
-    # Python ignores these; its children should not.
+def _execute(command: tuple[str, ...]) -> NoReturn:
+    # Python ignores these signals; the command should not.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:

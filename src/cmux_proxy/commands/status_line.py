@@ -1,53 +1,54 @@
-"""One line on standard error that is written over as things change, for whoever looks at it."""
+"""One line on standard error that is overwritten when something changes, on terminals only."""
 
 import os
 import sys
 from typing import Final
 
-from cmux_proxy.commands.output import say, warn
+from cmux_proxy.commands.output import print_line, warn
 
 _ERASE: Final = "\r\033[K"
-_USUAL_WIDTH: Final = 80
+_DEFAULT_WIDTH: Final = 80
 
 
 class StatusLine:
-    """The line, and what is printed above it; there is none but on a terminal that can erase."""
+    """The line, and the lines above it; it is shown on terminals that can erase."""
 
     def __init__(self) -> None:
         self._text = ""
         self._is_shown = sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
 
-    def show(self, text: str) -> None:
-        """Show a text, as much of it as the terminal has room for."""
+    def update(self, text: str) -> None:
+        """Show a text, cut to the width of the terminal."""
         self._text = text
         if self._is_shown:
-            # A character in the last column would take some terminals to the next line.
-            warn(f"{_ERASE}{text[: _width() - 1]}", ends=False)
+            # A character in the last column would move some terminals to the next line.
+            warn(f"{_ERASE}{text[: terminal_width() - 1]}", ends_line=False)
 
-    def say(self, line: str) -> None:
-        """Print a line above it."""
+    def print_above(self, line: str) -> None:
+        """Print a line to standard output, above the status line."""
         self._erase()
-        say(line)
-        self.show(self._text)
+        print_line(line)
+        self.update(self._text)
 
-    def warn(self, line: str) -> None:
-        """Write a line to standard error, above it."""
+    def warn_above(self, line: str) -> None:
+        """Write a line to standard error, above the status line."""
         self._erase()
         warn(line)
-        self.show(self._text)
+        self.update(self._text)
 
-    def leave(self) -> None:
-        """Let it stand, and go on below it."""
+    def end(self) -> None:
+        """Leave the last text on the terminal, and continue below it."""
         if self._is_shown and self._text:
             warn("")
 
     def _erase(self) -> None:
         if self._is_shown and self._text:
-            warn(_ERASE, ends=False)
+            warn(_ERASE, ends_line=False)
 
 
-def _width() -> int:
+def terminal_width() -> int:
+    """Return the number of columns of the terminal, 80 if it is unknown."""
     try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or _USUAL_WIDTH
+        return os.get_terminal_size(sys.stderr.fileno()).columns or _DEFAULT_WIDTH
     except OSError:
-        return _USUAL_WIDTH
+        return _DEFAULT_WIDTH

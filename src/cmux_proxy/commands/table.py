@@ -1,6 +1,6 @@
-"""Tables for people: columns that are as wide as what stands in them, and no wider than the screen.
+"""Tables on a terminal: columns as wide as their cells, and rows no wider than the terminal.
 
-Programs get all of it: what is no terminal has no width, and no colours.
+In a pipe or a file, rows are complete and have no colours.
 """
 
 import os
@@ -11,19 +11,19 @@ from typing import NamedTuple
 
 import click
 
-from cmux_proxy.commands.output import say
+from cmux_proxy.commands.output import print_line
 
 Row = Sequence[str]
 
 
-class Columns(NamedTuple):
-    """The widths of all columns but the last one, which takes what it needs."""
+class Table(NamedTuple):
+    """The widths of all columns; the last one is not padded."""
 
     widths: tuple[int, ...]
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> "Columns":
-        """Make columns in which these rows have room."""
+    def for_rows(cls, rows: Iterable[Row]) -> "Table":
+        """Return a table whose columns have room for some rows."""
         return cls(tuple(max(map(len, column)) for column in zip(*rows, strict=True)))
 
     def line(self, row: Row) -> str:
@@ -33,20 +33,20 @@ class Columns(NamedTuple):
 
 
 def print_table(rows: Sequence[Row]) -> None:
-    """Print rows, the first of which has the titles."""
-    columns = Columns.of(rows)
+    """Print rows, of which the first has the titles."""
+    table = Table.for_rows(rows)
     for row in rows:
-        print_line(columns.line(row))
+        print_row(table.line(row))
 
 
-def print_line(line: str, colour: str | None = None) -> None:
-    """Print a line; on a terminal in a colour, and cut off at its edge."""
+def print_row(line: str, colour: str | None = None) -> None:
+    """Print a line; on a terminal with a colour, and cut at its edge."""
     if sys.stdout.isatty():
         line = line[: shutil.get_terminal_size().columns]
-    say(coloured(line, colour))
+    print_line(coloured(line, colour))
 
 
 def coloured(text: str, colour: str | None) -> str:
-    """Return a text in a colour, which `click.echo` takes away where there is no terminal."""
+    """Return a text with a colour, which `click.echo` removes if the output is not a terminal."""
     is_plain = colour is None or bool(os.environ.get("NO_COLOR"))
     return text if is_plain else click.style(text, fg=colour)

@@ -1,8 +1,8 @@
-"""cmux-proxy workspace-ip NAME: which address is a workspace's own?"""
+"""cmux-proxy workspace-ip NAME: prints the loopback address of a workspace."""
 
 import click
 
-from cmux_proxy.commands.output import say
+from cmux_proxy.commands.output import print_line
 from cmux_proxy.routing.workspace import workspace_ip
 
 
@@ -14,4 +14,4 @@ def workspace_ip_command(name: str) -> None:
         address = workspace_ip(name)
     except ValueError as error:
         raise click.BadParameter(f"{name!r} {error}", param_hint="NAME") from None
-    say(address)
+    print_line(address)

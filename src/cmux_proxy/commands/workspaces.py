@@ -1,4 +1,4 @@
-"""cmux-proxy workspaces: which workspaces are isolated, and what runs in them?"""
+"""cmux-proxy workspaces: lists isolated workspaces and the commands in them."""
 
 from typing import Final
 
@@ -14,13 +14,15 @@ _TITLES: Final = ("WORKSPACE", "ADDRESS", "PORTS", "PID", "COMMAND")
 
 @click.command("workspaces")
 def workspaces_command() -> None:
-    """List the isolated workspaces, the ports that are listened on, and the commands."""
+    """List the isolated workspaces with their listening ports and commands."""
     registry = Registry.find()
     if registry is None:
         return
     with registry:
         rows = [
-            _row(status, each) for status in read_statuses(registry) for each in status.commands
+            _row(status, command)
+            for status in read_statuses(registry)
+            for command in status.commands
         ]
     if rows:
         print_table([_TITLES, *rows])
