@@ -63,7 +63,8 @@ class _StatsCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield all metric families."""
         stats = self._stats
-        yield from _requests(stats.traffic)
+        yield _requests(stats.traffic)
+        yield from _latencies(stats.traffic)
         yield _outcomes(stats.outcomes)
         yield from _gauges(stats)
         yield from _totals(stats.traffic)
@@ -74,16 +75,17 @@ class _StatsCollector(Collector):
             yield from port_metrics(stats.ports, self._ports)
 
 
-def _requests(traffic: TrafficStats) -> Iterator[Metric]:
-    requests = CounterMetricFamily(
+def _requests(traffic: TrafficStats) -> Metric:
+    family = CounterMetricFamily(
         "cmux_proxy_requests", "Requests that have ended or have become tunnels.",
         labels=["kind", "method", "code"],
     )  # fmt: skip
-    by_kind = dict.fromkeys(_KINDS, SeriesStats(HistogramStats(), HistogramStats()))
     for key, series in sorted(traffic.series.items()):
-        requests.add_metric([key.kind, key.method, str(key.status)], series.durations.count())
-        by_kind[key.kind] += series
-    yield requests
+        family.add_metric([key.kind, key.method, str(key.status)], series.durations.count())
+    return family
+
+
+def _latencies(traffic: TrafficStats) -> Iterator[Metric]:
     durations = HistogramMetricFamily(
         "cmux_proxy_request_duration_seconds",
         "From the whole request head to the last byte of the response.", labels=["kind"],
@@ -92,11 +94,19 @@ def _requests(traffic: TrafficStats) -> Iterator[Metric]:
         "cmux_proxy_time_to_first_byte_seconds",
         "From the whole request head to the head of the response.", labels=["kind"],
     )  # fmt: skip
-    for kind, series in by_kind.items():
+    for kind, series in _by_kind(traffic).items():
         _add_histogram(durations, [kind], series.durations)
         _add_histogram(first_bytes, [kind], series.first_bytes)
     yield durations
     yield first_bytes
+
+
+def _by_kind(traffic: TrafficStats) -> dict[str, SeriesStats]:
+    """Return the sums of all series of a kind, also of kinds that have none."""
+    sums = dict.fromkeys(_KINDS, SeriesStats(HistogramStats(), HistogramStats()))
+    for key, series in traffic.series.items():
+        sums[key.kind] += series
+    return sums
 
 
 def _outcomes(outcomes: Mapping[str, int]) -> Metric:

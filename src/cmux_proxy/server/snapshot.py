@@ -54,8 +54,8 @@ class _Snapshot:
         # The records' clock and the event loop's clock.
         self._now = observer.clock()
         self._loop_now = services.ticker.now
-        # Not those of lingering closes, whose exchanges are over: neither the count nor the list of
-        # connections has them.
+        # Without lingering closes, whose exchanges are over: neither the count nor the list of
+        # connections has them. The registry knows connections by their deadlines only.
         self._clients = [
             client for client in services.registry.clients if isinstance(client, Http1Connection)
         ]
