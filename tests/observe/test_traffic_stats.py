@@ -29,7 +29,7 @@ def test_a_value_does_not_change_when_its_counters_do() -> None:
     assert before == TrafficStats.of(counters()) != TrafficStats.of(made)
 
 
-def test_it_is_the_same_after_a_way_through_json() -> None:
+def test_a_round_trip_through_json_changes_nothing() -> None:
     stats = TrafficStats.of(counters())
     assert TrafficStats.from_json(json.loads(json.dumps(stats.to_json()))) == stats
 

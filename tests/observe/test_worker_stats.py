@@ -1,4 +1,4 @@
-"""WorkerStats: what adds up, what is the latest, what is listed, and the way through JSON."""
+"""WorkerStats: what adds up, what is the latest, what is listed, and the round trip through JSON."""
 
 import copy
 import json
@@ -36,7 +36,7 @@ async def test_the_sum_of_one_worker_is_itself() -> None:
     assert (target, port.count) == (("127.0.0.1", 80), 1)
 
 
-async def test_it_is_the_same_after_a_way_through_json() -> None:
+async def test_a_round_trip_through_json_changes_nothing() -> None:
     worker = ObservedWorker()
     _, upstream = worker.world.ask(GET)
     upstream.arrives(OK)
