@@ -1,4 +1,4 @@
-"""WorkerStats: what adds up, what is the latest, what is listed, and its round trip through JSON."""
+"""WorkerStats: what adds up, what is the latest, what is listed, and the trip through JSON."""
 
 import copy
 import json
