@@ -14,7 +14,7 @@ from cmux_proxy.client.check_plan import Route
 from cmux_proxy.client.check_result import NOTE, OK, PROBLEM, CheckResult
 from cmux_proxy.client.checks import Checks, check_proxy
 from cmux_proxy.client.proxy_url import ProxyUrl
-from tests.helpers.hosts import careful_server
+from tests.helpers.hosts import host_checking_server
 from tests.helpers.messages import Message
 from tests.helpers.origins import Behaviour, Visit, answer, answering, length, origin, silent
 from tests.helpers.proxies import local_config
@@ -58,7 +58,7 @@ async def test_a_service_that_works_has_no_problem() -> None:
 
 
 async def test_a_service_that_refuses_other_hosts_is_a_problem_and_the_remedy_helps() -> None:
-    with careful_server() as port:
+    with host_checking_server() as port:
         async with stage() as proxy:
             host = f"{port}.localhost:{proxy.address.port}"
             results = await check(url(proxy), port=port)

@@ -210,7 +210,7 @@ async def test_an_http_proxy_is_asked_for_the_way(variables: pytest.MonkeyPatch)
         upstream = await on.upstream()
         await upstream.says(b"hello")
         assert await soon(tunnel.reader.readexactly(5)) == b"hello"
-        assert way.asked == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
+        assert way.heads == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
         tunnel.writer.close()
         await upstream.gets_end()
 

@@ -172,7 +172,7 @@ async def test_an_http_proxy_opens_the_tunnel(monkeypatch: pytest.MonkeyPatch) -
     ):
         monkeypatch.setenv("http_proxy", front_proxy.url)
         assert (await asyncio.to_thread(send_probe, url_behind, REQUEST, SOON)).text == "hi"
-        assert front_proxy.asked == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
+        assert front_proxy.heads == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
 
 
 def saying(data: bytes) -> Behaviour:

@@ -278,7 +278,7 @@ async def test_an_http_proxy_stands_before_it() -> None:
         upstream.ends()
         assert (await later(process.communicate()))[0] == b"hello"
         assert process.returncode == 0
-        assert way.asked == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
+        assert way.heads == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
 
 
 async def test_what_is_on_the_loopback_needs_no_http_proxy() -> None:

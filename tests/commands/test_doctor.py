@@ -9,7 +9,7 @@ from cmux_proxy import Access, cli
 from cmux_proxy.client.check_result import OK, PROBLEM, CheckResult
 from cmux_proxy.commands.connect import TIMED_OUT
 from cmux_proxy.commands.doctor import print_check_results
-from tests.helpers.hosts import careful_server
+from tests.helpers.hosts import host_checking_server
 from tests.helpers.origins import length, origin, silent
 from tests.helpers.proxies import MODULE, environment, local_config
 from tests.helpers.script import Stage, stage
@@ -36,7 +36,7 @@ async def test_each_check_is_one_line() -> None:
 
 
 async def test_a_problem_has_its_remedy_and_is_1() -> None:
-    with careful_server() as port:
+    with host_checking_server() as port:
         async with stage() as on:
             status, lines = await examined(on, "--port", str(port), "--host", "a.example")
     assert status == 1

@@ -203,4 +203,4 @@ async def test_a_verified_proxy_is_reached_through_an_http_proxy(tmp_path: Path)
         assert asked.out.startswith(
             b"ok       proxy      https://edge.invalid:443 is a cmux-proxy\n"
         )
-        assert way.asked[0].startswith(b"CONNECT edge.invalid:443 HTTP/1.1\r\n")
+        assert way.heads[0].startswith(b"CONNECT edge.invalid:443 HTTP/1.1\r\n")

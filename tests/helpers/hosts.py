@@ -1,4 +1,4 @@
-"""Services that are careful about the host they are asked for, as dev servers are."""
+"""A service that checks the Host of its requests, as dev servers do."""
 
 import contextlib
 import http.server
@@ -9,7 +9,7 @@ from typing import Final
 _REFUSAL: Final = b"<!DOCTYPE html><title>no</title>\n<p>Blocked request. This host is not allowed."
 
 
-class _Careful(http.server.BaseHTTPRequestHandler):
+class _HostChecking(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -22,13 +22,13 @@ class _Careful(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
-def careful_server() -> Iterator[int]:
-    """Run a server that refuses all hosts but its own; return its port."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Careful) as server:
+def host_checking_server() -> Iterator[int]:
+    """Run a server that refuses all hosts except its own; return its port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _HostChecking) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:

@@ -1,8 +1,8 @@
-"""An HTTP proxy, as companies have one: it lets everybody through to one place, whatever is asked.
+"""An HTTP proxy, as companies have one: every CONNECT leads to the same address.
 
-async with http_proxy("127.0.0.1", 8080) as way:
-    ... http_proxy=way.url ...
-    assert way.asked == [b"CONNECT vm:80 HTTP/1.1\r\nHost: vm:80\r\n\r\n"]
+async with http_proxy("127.0.0.1", 8080) as proxy:
+    ... http_proxy=proxy.url ...
+    assert proxy.heads == [b"CONNECT vm:80 HTTP/1.1\r\nHost: vm:80\r\n\r\n"]
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from cmux_proxy.client.pipe import join
 
 
 class HttpProxy:
-    """A running one; `asked` are the heads that it got, `answer` is what it says to them."""
+    """A running HTTP proxy; `heads` are those of its requests, `response` is sent to each."""
 
-    def __init__(self, host: str, port: int, answer: bytes) -> None:
-        self.asked: list[bytes] = []
+    def __init__(self, host: str, port: int, response: bytes) -> None:
+        self.heads: list[bytes] = []
         self.url = ""
-        self._leads_to = (host, port)
-        self._answer = answer
+        self._upstream = (host, port)
+        self._response = response
         self._tasks: set[asyncio.Task[None]] = set()
 
     def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -29,16 +29,16 @@ class HttpProxy:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.asked.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(self._answer)
-        if b" 200 " not in self._answer:
+        self.heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(self._response)
+        if b" 200 " not in self._response:
             writer.close()
             return
-        onward = await asyncio.open_connection(*self._leads_to)
+        onward = await asyncio.open_connection(*self._upstream)
         await join(reader, writer, *onward, lambda _: None, lambda _: None)
 
     async def close(self) -> None:
-        """End what is still under way."""
+        """Cancel the connections that are still open."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -46,14 +46,14 @@ class HttpProxy:
 
 @contextlib.asynccontextmanager
 async def http_proxy(
-    host: str, port: int, answer: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n"
+    host: str, port: int, response: bytes = b"HTTP/1.1 200 Connection established\r\n\r\n"
 ) -> AsyncIterator[HttpProxy]:
-    """Run one that leads to a place, or refuses with an answer."""
-    way = HttpProxy(host, port, answer)
-    server = await asyncio.start_server(way.accept, "127.0.0.1", 0)
-    way.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    """Run an HTTP proxy that leads to an address, or refuses with another response."""
+    proxy = HttpProxy(host, port, response)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield way
+        yield proxy
     finally:
         server.close()
-        await way.close()
+        await proxy.close()

@@ -1,8 +1,8 @@
-"""Runs every test that is a coroutine on every event loop, and looks at what it leaves behind.
+"""Runs every test that is a coroutine on every event loop, and checks what it leaves behind.
 
-A conftest that imports the two hooks below gives its directory such tests. Besides what it asserts
-itself, a test fails when a callback raises, when a warning or an error is logged, and when tasks
-or file descriptors are left over. CMUX_TEST_LOOPS is a comma-separated list of loops to use.
+A conftest that imports the two hooks below gives its directory such tests. Besides its own
+assertions, a test fails when a callback raises, when a warning or an error is logged, and when
+tasks or file descriptors are left over. CMUX_TEST_LOOPS is a comma-separated list of loops to use.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _LOGGERS: Final = ("asyncio", "cmux_proxy")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give coroutines, and whoever asks for `loop_name`, every loop in turn."""
+    """Run coroutines, and tests with the argument `loop_name`, on every loop."""
     if inspect.iscoroutinefunction(metafunc.function) and "loop_name" not in metafunc.fixturenames:
         metafunc.fixturenames.append("loop_name")
     if "loop_name" in metafunc.fixturenames:
@@ -67,8 +67,8 @@ def run(main: Coroutine[Any, Any, None], loop_name: str) -> list[str]:
         for name in _LOGGERS:
             logging.getLogger(name).removeHandler(log)
     gc.collect()
-    # What is left belongs to pytest and others, who keep more and more; looking through it again
-    # and again would take most of the time.
+    # The objects that are left belong to pytest and others, and become more and more. To collect
+    # them again and again would take most of the time.
     gc.freeze()
     assert not problems, "a callback or a task raised: " + "; ".join(problems)
     after = _settled_descriptors(before)
@@ -77,19 +77,19 @@ def run(main: Coroutine[Any, Any, None], loop_name: str) -> list[str]:
 
 
 def descriptors(pid: int | str = "self") -> dict[str, str]:
-    """Return what a process has open, but for what the loops and pytest need."""
-    found: dict[str, str] = {}
+    """Return the open file descriptors of a process, and what they refer to."""
+    links: dict[str, str] = {}
     folder = f"/proc/{pid}/fd"
     for number in os.listdir(folder):
         try:
-            found[number] = os.readlink(f"{folder}/{number}")
+            links[number] = os.readlink(f"{folder}/{number}")
         except FileNotFoundError:
             pass  # the one that listdir had open
-    return found
+    return links
 
 
 def _settled_descriptors(before: dict[str, str]) -> dict[str, str]:
-    """Return what is open once the threads of child processes have let go of theirs."""
+    """Return the open descriptors once the threads of child processes have closed theirs."""
     end = time.monotonic() + 1000 * MS
     after = descriptors()
     while after != before and time.monotonic() < end:
@@ -100,10 +100,10 @@ def _settled_descriptors(before: dict[str, str]) -> dict[str, str]:
 
 @functools.cache
 def _warm_up(loop_name: str) -> None:
-    """Have the loop open what it keeps open for the life of the process."""
+    """Let the loop open the descriptors that it keeps for the life of the process."""
     with asyncio.Runner(loop_factory=FACTORIES[loop_name]) as runner:
         runner.run(asyncio.sleep(0))
-    # What is there by now stays; looking through it after every test would take most of the time.
+    # The objects of now stay; to collect them after every test would take most of the time.
     gc.collect()
     gc.freeze()
 

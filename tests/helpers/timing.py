@@ -1,4 +1,4 @@
-"""How long a test waits before it calls something lost; nothing here is ever slept through.
+"""How long a test waits before it fails; no test sleeps for that long.
 
 CMUX_TEST_MS stretches every timeout: 1 on an idle machine, 10 on a slow or a busy one.
 """
@@ -11,21 +11,21 @@ from typing import Final, TypeVar
 # One millisecond, in seconds.
 MS: Final = 0.001 * float(os.environ.get("CMUX_TEST_MS", "1"))
 
-# What has to happen on loopback has happened by then, or never will.
+# By then, everything that is expected on the loopback has happened.
 SOON: Final = 10_000 * MS
-# The same for what a program of its own has to do first: start, clone, compress.
+# The same where a program has to start, clone or compress first.
 LATER: Final = 30_000 * MS
 
 T = TypeVar("T")
 
 
 async def soon(what: Awaitable[T]) -> T:
-    """Return what comes; raise TimeoutError when it does not come soon."""
+    """Return the result; raise TimeoutError after `SOON` seconds."""
     async with asyncio.timeout(SOON):
         return await what
 
 
 async def later(what: Awaitable[T]) -> T:
-    """Return what comes; raise TimeoutError when it does not come even later."""
+    """Return the result; raise TimeoutError after `LATER` seconds."""
     async with asyncio.timeout(LATER):
         return await what

@@ -1,7 +1,7 @@
-"""Plain sockets driven from a coroutine: what leaves and what arrives is exactly what is asked for.
+"""Plain sockets driven from a coroutine: a test decides which bytes leave, and when it reads.
 
-No streams and no transports, so that a half-close, a reset and a peer that does not read are each
-one call, and the same on every event loop.
+Without streams and transports a half-close, a reset and a peer that does not read are one call, and
+the same on every event loop.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class Wire:
-    """One end of a connection; `sent` and `received` are all the bytes that went over it."""
+    """One end of a connection; `received` are all the bytes that arrived."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -29,7 +29,7 @@ class Wire:
 
     @classmethod
     async def to(cls, host: str, port: int, buffer: int | None = None) -> Self:
-        """Connect; with `buffer`, the kernel holds about so many bytes in each direction."""
+        """Connect; with `buffer`, the kernel holds about that many bytes in each direction."""
         sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         try:
             sock.setblocking(False)
@@ -45,7 +45,7 @@ class Wire:
 
     @classmethod
     async def to_path(cls, path: str, name: str = "") -> Self:
-        """Connect to a Unix socket; with a name, the own end is bound to that path."""
+        """Connect to a Unix socket; with a name, this end is bound to that path."""
         sock = socket.socket(socket.AF_UNIX)
         try:
             sock.setblocking(False)
@@ -58,12 +58,12 @@ class Wire:
         return cls(sock)
 
     async def send(self, data: bytes) -> None:
-        """Send it all; waits for as long as that takes."""
+        """Send all of it, however long that takes."""
         await self._loop.sock_sendall(self.sock, data)
 
-    async def receive(self, most: int = _READ) -> bytes:
-        """Return what arrives next, b"" at the end; waits for as long as that takes."""
-        data = await self._loop.sock_recv(self.sock, most)
+    async def receive(self, max_bytes: int = _READ) -> bytes:
+        """Return the bytes that arrive next, b"" at the end, however long that takes."""
+        data = await self._loop.sock_recv(self.sock, max_bytes)
         self.received += data
         return data
 
@@ -75,7 +75,7 @@ class Wire:
         return b"".join(pieces)
 
     def take_arrived(self) -> bytes:
-        """Return what has arrived already, without waiting; b"" also at the end."""
+        """Return the bytes that have arrived, without waiting; b"" also at the end."""
         try:
             data = self.sock.recv(_READ)
         except (BlockingIOError, ConnectionResetError):
@@ -93,7 +93,7 @@ class Wire:
         self.close()
 
     def reset_on_close(self) -> None:
-        """Have the close, whenever it comes, be a TCP reset."""
+        """Make a later close a TCP reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Wire:
 
 
 class WireListener:
-    """A listening socket on a port of its own; `sock` may be of another network namespace."""
+    """A listening socket; `sock` may belong to another network namespace."""
 
     def __init__(
         self,
@@ -130,12 +130,12 @@ class WireListener:
         self.port: int = self.sock.getsockname()[1]
 
     async def accept(self) -> Wire:
-        """Return the next connection; waits for as long as that takes."""
+        """Return the next connection, however long that takes."""
         sock, _address = await asyncio.get_running_loop().sock_accept(self.sock)
         return Wire(sock)
 
     def close(self) -> None:
-        """Listen no more; what is connected stays so."""
+        """Stop listening; connections stay open."""
         self.sock.close()
 
 
@@ -143,7 +143,7 @@ class WireListener:
 def closed_port() -> Iterator[int]:
     """Reserve a port of all addresses; a test may listen on it, and no other program gets it.
 
-    The system hands out no port that a socket is bound to. A second socket may bind it as long as
+    The system assigns no port to which a socket is bound. A second socket may bind it as long as
     both set SO_REUSEADDR and the first does not listen.
     """
     with socket.socket(socket.AF_INET6) as sock:
@@ -155,7 +155,7 @@ def closed_port() -> Iterator[int]:
 
 @contextlib.asynccontextmanager
 async def deaf_port() -> AsyncIterator[int]:
-    """Reserve a port that answers no further connection attempt: its queue is full."""
+    """Reserve a port that accepts no further connection: its backlog is full."""
     loop = asyncio.get_running_loop()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
@@ -165,6 +165,6 @@ async def deaf_port() -> AsyncIterator[int]:
         address = listener.getsockname()
         first = stack.enter_context(socket.socket())
         first.setblocking(False)
-        # A queue of length 0 has room for one.
+        # A backlog of length 0 has room for one.
         await soon(loop.sock_connect(first, address))
         yield address[1]

@@ -13,12 +13,12 @@ from cmux_proxy.net.asyncio_backend import may_splice
 from cmux_proxy.net.socket_queues import send_room
 from cmux_proxy.net.splice import (
     LARGE_READ,
+    LIMITED_SIZE,
     MAX_MOVE,
     MIN_LEFT,
     MIN_MOVE,
     MIN_READ,
-    PIECE,
-    SMALL_READ,
+    PROBE_SIZE,
     LimitedReads,
     SplicePipe,
     SpliceTransfer,
@@ -35,12 +35,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice is Linux
 def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Return both ends of a TCP connection, neither of which waits."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        one = socket.create_connection(server.getsockname())
-        other, _ = server.accept()
-    with one, other:
-        one.setblocking(False)
-        other.setblocking(False)
-        yield one, other
+        far = socket.create_connection(server.getsockname())
+        near, _ = server.accept()
+    with far, near:
+        far.setblocking(False)
+        near.setblocking(False)
+        yield far, near
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def await_bytes(sock: socket.socket) -> None:
     sock.setblocking(False)
 
 
-def test_what_has_come_is_moved_up_to_a_number() -> None:
+def test_bytes_are_moved_up_to_a_number() -> None:
     with opened() as pipe, sockets() as (far, source), sockets() as (sink, reader):
         far.send(b"0123456789")
         await_bytes(source)
@@ -84,7 +84,7 @@ def test_what_has_come_is_moved_up_to_a_number() -> None:
         assert arrived(reader, 3) == b"789"
 
 
-def test_nothing_is_moved_when_nothing_has_come_or_the_end_has() -> None:
+def test_nothing_is_moved_before_bytes_or_after_the_end() -> None:
     with opened() as pipe, sockets() as (far, source), sockets() as (sink, _):
         assert pipe.move(source.fileno(), sink.fileno(), MAX_MOVE) == (0, b"")
         far.shutdown(socket.SHUT_WR)
@@ -93,7 +93,7 @@ def test_nothing_is_moved_when_nothing_has_come_or_the_end_has() -> None:
         assert source.recv(1) == b""
 
 
-def test_what_the_sink_does_not_take_is_handed_back() -> None:
+def test_bytes_that_the_sink_does_not_take_are_returned() -> None:
     with opened() as pipe, sockets() as (far, source), sockets() as (sink, _):
         fill(sink)
         far.send(b"0123456789")
@@ -119,7 +119,7 @@ def reset(sock: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EACCES])
-def test_where_the_kernel_cannot_nothing_is_lost_and_it_is_not_asked_again(
+def test_where_the_kernel_cannot_nothing_is_lost_and_it_is_not_tried_again(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -155,7 +155,7 @@ def test_without_a_descriptor_for_the_pipe_nothing_is_moved_for_now(
         assert arrived(reader, 4) == b"here"
 
 
-def test_bytes_that_are_stuck_in_the_pipe_reach_nobody_else(
+def test_bytes_that_are_left_in_the_pipe_reach_no_other_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(_fd: int, _count: int) -> bytes:
@@ -253,42 +253,42 @@ def transfer(
     return made, owner, source, sink, pipe
 
 
-def piece(to: SpliceTransfer, data: bytes) -> None:
+def read(to: SpliceTransfer, data: bytes) -> None:
     """Have the loop read this."""
     to.get_buffer(-1)[: len(data)] = data
     to.buffer_updated(len(data))
 
 
-def test_a_piece_goes_the_usual_way_and_the_rest_by_the_pipe() -> None:
+def test_the_first_bytes_go_to_the_owner_and_the_rest_through_the_pipe() -> None:
     made, owner, source, sink, pipe = transfer(MAX_MOVE)
-    piece(made, b"x" * PIECE)
-    assert owner.got == b"x" * PIECE
+    read(made, b"x" * PROBE_SIZE)
+    assert owner.got == b"x" * PROBE_SIZE
     assert pipe.requested == [MAX_MOVE]
     assert owner.moved == MAX_MOVE
     assert not sink.held
     assert source.get_protocol() is made
 
 
-def test_what_is_handed_back_is_written_and_stays_within_the_bound() -> None:
+def test_returned_bytes_are_written_and_stay_within_the_limit() -> None:
     made, _, _, sink, pipe = transfer(MAX_MOVE, b"y" * MAX_MOVE)
     sink.stops_reading()
-    piece(made, b"x" * PIECE)
+    read(made, b"x" * PROBE_SIZE)
     assert sink.held == b"y" * MAX_MOVE
-    piece(made, b"x" * PIECE)
+    read(made, b"x" * PROBE_SIZE)
     assert pipe.requested == [MAX_MOVE], "what waits was overtaken"
-    assert len(sink.held) + PIECE <= 256 * 1024
+    assert len(sink.held) + PROBE_SIZE <= 256 * 1024
 
 
 @pytest.mark.parametrize(
     ("taken", "count"),
     [
-        pytest.param(MAX_MOVE, PIECE - 1, id="a short piece"),
-        pytest.param(MIN_MOVE - 1, PIECE, id="little besides"),
+        pytest.param(MAX_MOVE, PROBE_SIZE - 1, id="a short read"),
+        pytest.param(MIN_MOVE - 1, PROBE_SIZE, id="little to move"),
     ],
 )
-def test_when_little_comes_the_protocol_is_back(taken: int, count: int) -> None:
+def test_when_little_comes_the_owner_reads_again(taken: int, count: int) -> None:
     made, owner, source, _, _ = transfer(taken)
-    piece(made, b"x" * count)
+    read(made, b"x" * count)
     assert owner.got == b"x" * count
     assert source.get_protocol() is owner
 
@@ -305,7 +305,7 @@ def test_the_last_byte_of_a_body_is_never_moved() -> None:
 
     owner.on_data = count
     while source.get_protocol() is made:
-        piece(made, b"x" * min(PIECE, body.remaining))
+        read(made, b"x" * min(PROBE_SIZE, body.remaining))
     assert pipe.requested[0] == MAX_MOVE
     assert pipe.requested[-1] < MAX_MOVE
     assert body.remaining == 0
@@ -317,11 +317,11 @@ def test_the_last_byte_of_a_body_is_never_moved() -> None:
 def test_nothing_is_moved_once_a_side_closes(which: str) -> None:
     made, owner, source, sink, pipe = transfer(MAX_MOVE)
     owner.on_data = (source if which == "source" else sink).abort
-    piece(made, b"x" * PIECE)
+    read(made, b"x" * PROBE_SIZE)
     assert not pipe.requested
 
 
-def test_whoever_takes_the_connection_over_keeps_it() -> None:
+def test_an_owner_that_takes_the_connection_over_keeps_it() -> None:
     made, owner, source, sink, _ = transfer(MAX_MOVE)
     other = Owner()
 
@@ -330,11 +330,11 @@ def test_whoever_takes_the_connection_over_keeps_it() -> None:
         sink.abort()
 
     owner.on_data = take_over
-    piece(made, b"x" * PIECE)
+    read(made, b"x" * PROBE_SIZE)
     assert source.get_protocol() is other
 
 
-def test_the_protocol_hears_of_everything_else() -> None:
+def test_the_owner_gets_all_other_events() -> None:
     heard: list[object] = []
 
     class Listening(Owner):
@@ -363,21 +363,19 @@ def test_the_protocol_hears_of_everything_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "begins"),
+    ("body", "starts"),
     [
         pytest.param(None, True, id="no end"),
         pytest.param(Length(MIN_LEFT), True, id="long"),
         pytest.param(Length(MIN_LEFT - 1), False, id="short"),
     ],
 )
-def test_it_begins_where_enough_follows_that_nobody_looks_at(
-    body: Length | None, begins: bool
-) -> None:
+def test_it_starts_where_enough_bytes_follow(body: Length | None, starts: bool) -> None:
     world = World()
     source = Open(world)
     source.set_protocol(Owner())
     start_transfer(SplicePipe(), source, Open(world), body, Owner().count_moved, LARGE_READ)
-    assert isinstance(source.get_protocol(), SpliceTransfer) == begins
+    assert isinstance(source.get_protocol(), SpliceTransfer) == starts
 
 
 class Afar(Open):
@@ -402,7 +400,7 @@ class Afar(Open):
 @pytest.mark.parametrize(
     ("address", "options"), [("127.0.0.1", 1), ("::1", 1), ("192.0.2.1", 0), ("2001:db8::1", 0)]
 )
-def test_congestion_is_left_to_others_on_a_network_and_refusal_does_no_harm(
+def test_pacing_is_disabled_on_the_loopback_only_and_a_refusal_does_no_harm(
     address: str, options: int
 ) -> None:
     world = World()
@@ -413,7 +411,7 @@ def test_congestion_is_left_to_others_on_a_network_and_refusal_does_no_harm(
     assert isinstance(source.get_protocol(), SpliceTransfer)
 
 
-def test_it_does_not_begin_where_the_kernel_cannot_or_a_side_closes() -> None:
+def test_it_does_not_start_where_the_kernel_cannot_or_a_side_closes() -> None:
     world = World()
     source, sink, pipe = Open(world), Open(world), SplicePipe()
     owner = Owner()
@@ -454,7 +452,7 @@ def test_a_sink_is_full_while_the_kernel_cannot_send_what_it_has() -> None:
         reader.close()
 
 
-def test_a_sink_that_cannot_be_asked_is_not_full_and_has_no_room() -> None:
+def test_a_closed_sink_is_not_full_and_has_no_room() -> None:
     with sockets() as (ours, _reader):
         sink = Joined(World(), ours)
         ours.close()
@@ -475,7 +473,7 @@ def test_no_more_is_moved_than_a_full_sink_has_room_for() -> None:
         sink.stops_reading()
         made = SpliceTransfer(pipe, feeding, sink, None, owner.count_moved)
         made.attach(feeding)
-        piece(made, bytes(PIECE))
+        read(made, bytes(PROBE_SIZE))
         assert 0 < owner.moved <= MIN_MOVE
         assert len(sink.held) <= MIN_MOVE
         assert feeding.get_protocol() is made
@@ -491,7 +489,7 @@ def test_no_more_is_moved_than_a_full_sink_has_room_for() -> None:
         (True, LARGE_READ, SpliceTransfer),
     ],
 )
-def test_a_smaller_read_begins_a_transfer_if_the_sink_is_full(
+def test_a_smaller_read_starts_a_transfer_if_the_sink_is_full(
     is_stuck: bool, count: int, kind: type
 ) -> None:
     world = World()
@@ -505,7 +503,7 @@ def test_a_smaller_read_begins_a_transfer_if_the_sink_is_full(
         reader.close()
 
 
-def test_what_the_kernel_cannot_move_is_read_in_small_pieces_while_the_sink_is_full() -> None:
+def test_reads_are_limited_while_the_sink_is_full_and_the_kernel_cannot_move_them() -> None:
     world = World()
     with opened() as pipe, sockets() as (_far, source), sockets() as (ours, reader):
         owner = Owner()
@@ -517,7 +515,7 @@ def test_what_the_kernel_cannot_move_is_read_in_small_pieces_while_the_sink_is_f
         limit_reads(pipe, feeding, sink)
         reads = feeding.get_protocol()
         assert isinstance(reads, LimitedReads)
-        assert len(reads.get_buffer(-1)) == SMALL_READ < MIN_READ
+        assert len(reads.get_buffer(-1)) == LIMITED_SIZE < MIN_READ
         reads.get_buffer(-1)[:5] = b"01234"
         reads.buffer_updated(5)
         assert owner.got == b"01234"

@@ -12,11 +12,11 @@ import pytest
 from cmux_proxy._build import COMPILED
 from cmux_proxy.errors import UnavailableReason, UpstreamUnavailable
 from cmux_proxy.net.read_buffer import ReadSize
+from cmux_proxy.net.stream import Loop
 from cmux_proxy.routing.target import Target
-from cmux_proxy.upstream import dial
-from cmux_proxy.upstream.connection import UpstreamOwner
+from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.connector import Connector
-from cmux_proxy.upstream.dial import Dial, DialFactory
+from cmux_proxy.upstream.dial import DialFactory
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
 from tests.helpers.timing import SOON, soon
@@ -29,38 +29,23 @@ pytestmark = pytest.mark.skipif(
 
 
 class Owner:
-    """Keeps its connections and errors."""
+    """Keeps its connections and errors, and ignores what happens to the connections."""
 
     def __init__(self) -> None:
         self.events: asyncio.Queue[Any] = asyncio.Queue()
         self.upstream_connected = self.events.put_nowait
         self.upstream_unavailable = self.events.put_nowait
 
+    def upstream_ended(self) -> None: ...
 
-class Dialled(asyncio.Protocol):
-    """Stands in for UpstreamConnection, which takes no owner of a test's in the compiled build."""
-
-    owner: Owner
-    is_open = True
-
-    on_connected: Callable[[Any], None]
-
-    def __init__(self, target: Target, _pool: object, _read_size: object) -> None:
-        self.target = target
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.on_connected(self)
-
-    def close(self) -> None:
-        self.transport.close()
+    def upstream_lost(self, error: Exception | None) -> None: ...
 
 
 class Wrapping:
-    """The running loop; making a connection of a socket meets with what the test says."""
+    """The running loop; calls a function before it makes a connection of a socket."""
 
-    def __init__(self, happens: Callable[[], object]) -> None:
-        self._happens = happens
+    def __init__(self, before: Callable[[], object]) -> None:
+        self._before = before
         self.sock: socket.socket | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -69,7 +54,7 @@ class Wrapping:
     async def create_connection(self, factory: Any, *, sock: Any) -> Any:
         self.sock = sock
         try:
-            self._happens()
+            self._before()
         except Exception:
             sock.close()
             raise
@@ -79,41 +64,25 @@ class Wrapping:
 class Waiting:
     """A request that waits for a connection, and the dial that has started for it."""
 
-    def __init__(
-        self, wrapping: Wrapping, target: Target, owner: Owner, retry_seconds: float = 0.0
-    ):
-        loop = cast(asyncio.AbstractEventLoop, wrapping)
-        addresses = Connector(loop, False, lambda *_: False)
-        self.factory = Keeping(loop, Pool(1, 1.0), addresses, ReadSize(loop, READ), SOON)
-        self.dialer = Dialer(self.factory)
-        self.waiter = self.dialer.wait(target, cast(UpstreamOwner, owner), retry_seconds)
-
-    def task(self) -> "asyncio.Task[None]":
-        return cast("asyncio.Task[None]", self.factory.dials[-1]._task)
+    def __init__(self, wrapping: Wrapping, target: Target, owner: Owner) -> None:
+        loop = cast(Loop, wrapping)
+        connector = Connector(loop, False, lambda *_: False)
+        factory = DialFactory(loop, Pool(1, 1.0), connector, ReadSize(loop, READ), SOON)
+        self.dialer = Dialer(factory)
+        self.waiter = self.dialer.wait(target, cast(UpstreamOwner, owner))
 
     def leave(self) -> None:
         self.dialer.cancel(self.waiter)
 
 
-class Keeping(DialFactory):
-    """Keeps the dials that have started."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.dials: list[Dial] = []
-
-    def start(self, *args: Any) -> Dial:
-        self.dials.append(super().start(*args))
-        return self.dials[-1]
+async def until_idle() -> None:
+    """Wait until all dials have ended."""
+    while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        await soon(asyncio.wait(tasks))
 
 
-def start(target: Target, owner: Owner, happens: Callable[[], object] = lambda: None) -> Waiting:
-    return Waiting(Wrapping(happens), target, owner)
-
-
-@pytest.fixture(autouse=True)
-def _stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dial, "UpstreamConnection", Dialled)
+def start(target: Target, owner: Owner, before: Callable[[], object] = lambda: None) -> Waiting:
+    return Waiting(Wrapping(before), target, owner)
 
 
 async def test_a_dial_that_succeeds_hands_the_connection_to_its_owner() -> None:
@@ -130,24 +99,26 @@ async def test_a_dial_that_succeeds_hands_the_connection_to_its_owner() -> None:
             assert await soon(upstream.receive()) == b""
 
 
-async def test_a_connection_knows_how_long_its_own_attempt_took(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # The first attempt begins and is refused, the second begins and succeeds.
-    monkeypatch.setattr(dial, "monotonic", iter([10.0, 20.0, 20.5]).__next__)
-    open_socket = Connector.open_socket
-    outcomes = iter([UpstreamUnavailable(UnavailableReason.REFUSED, "no"), None])
+async def test_a_connection_knows_how_long_its_own_attempt_took() -> None:
+    class RefusingOnce(Connector):
+        outcomes = iter([UpstreamUnavailable(UnavailableReason.REFUSED, "no"), None])
 
-    async def refuses_once(self: Connector, target: Target, timeout: float | None) -> socket.socket:
-        outcome = next(outcomes)
-        if outcome is not None:
-            raise outcome
-        return await open_socket(self, target, timeout)
+        async def open_socket(self, target: Target, timeout: float | None = None) -> socket.socket:
+            outcome = next(self.outcomes)
+            if outcome is not None:
+                raise outcome
+            return await super().open_socket(target, timeout)
 
-    monkeypatch.setattr(Connector, "open_socket", refuses_once)
+    # The first attempt starts and is refused, the second starts and succeeds.
+    clock = iter([10.0, 20.0, 20.5]).__next__
+    loop = asyncio.get_running_loop()
+    connector = RefusingOnce(loop, False, lambda *_: False)
+    pool: Pool[UpstreamConnection] = Pool(1, 1.0)
+    factory = DialFactory(loop, pool, connector, ReadSize(loop, READ), SOON, clock=clock)
     owner = Owner()
     with contextlib.closing(WireListener()) as listener:
-        Waiting(Wrapping(lambda: None), Target("127.0.0.1", listener.port), owner, SOON)
+        target = Target("127.0.0.1", listener.port)
+        Dialer(factory).wait(target, cast(UpstreamOwner, owner), retry_seconds=SOON)
         with await soon(listener.accept()):
             connection = await soon(owner.events.get())
             assert connection.connect_seconds == 0.5
@@ -186,7 +157,8 @@ async def test_a_connection_that_is_lost_before_its_dial_is_over_is_not_closed_t
     owner = Losing()
     wrapping = Wrapping(lambda: None)
     with contextlib.closing(WireListener()) as listener:
-        await soon(Waiting(wrapping, Target("127.0.0.1", listener.port), owner).task())
+        Waiting(wrapping, Target("127.0.0.1", listener.port), owner)
+        await until_idle()
     # Its number may be another connection's by now.
     assert wrapping.sock is not None
     assert wrapping.sock.fileno() == -1
@@ -196,12 +168,10 @@ async def test_the_dial_of_a_request_that_is_cancelled_reports_nothing() -> None
     owner = Owner()
     async with deaf_port() as port:
         waiting = start(Target("127.0.0.1", port), owner)
-        task = waiting.task()
         await asyncio.sleep(0)
         waiting.leave()
         waiting.leave()
-        with pytest.raises(asyncio.CancelledError):
-            await soon(task)
+        await until_idle()
     assert owner.events.empty()
 
 

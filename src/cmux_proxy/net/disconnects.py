@@ -4,7 +4,7 @@ The event loop notices a loss only while it reads or writes. A connection whose 
 or whose peer has sent its end, may wait for a service that never responds, so the ticker has it
 checked: one poll(2) for all of them, and further system calls only for those about which the kernel
 has news. Neighbour: `timers.py` says when. Does not know how to find out whether a program holds
-the other end: whoever makes the detector passes that in.
+the other end: the detector is given a query for that.
 """
 
 import select

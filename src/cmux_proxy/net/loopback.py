@@ -1,4 +1,4 @@
-"""The addresses at which this machine reaches itself. Knows neither sockets nor names but one."""
+"""The addresses at which this machine reaches itself. Does not know sockets."""
 
 from typing import Final
 

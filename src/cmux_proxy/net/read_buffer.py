@@ -14,7 +14,7 @@ _UVLOOP_READ_SIZE: Final = 256_000
 
 
 class ReadSize:
-    """Has the connections of one event loop read at most `max_bytes` at a time."""
+    """Limits the connections of one event loop to reads of at most `max_bytes`."""
 
     def __init__(self, loop: Loop, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -24,7 +24,7 @@ class ReadSize:
         self._buffer = memoryview(bytearray(max_bytes)) if is_small else None
 
     def limit(self, stream: Stream, owner: StreamOwner) -> None:
-        """Bound what a new stream reads, whose owner is `owner`."""
+        """Limit the reads of a new stream, whose owner is `owner`."""
         if self.has_attribute:
             stream.max_size = self.max_bytes  # type: ignore[attr-defined]
         elif self._buffer is not None:
@@ -46,7 +46,7 @@ class BufferedAdapter(asyncio.BufferedProtocol):
         self._owner = owner
 
     def attach(self, stream: Stream) -> None:
-        """Have a stream read so; both loops know such a protocol from one that wants bytes."""
+        """Make a stream read into the buffer: both loops recognize a BufferedProtocol."""
         stream.set_protocol(cast(StreamOwner, self))
 
     def get_buffer(self, sizehint: int) -> memoryview:

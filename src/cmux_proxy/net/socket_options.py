@@ -14,11 +14,11 @@ KEEP_ALIVE_IDLE: Final = 20
 KEEP_ALIVE_INTERVAL: Final = 10
 
 # macOS has the idle time under another name.
-_IDLE_OPTION: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0))
+IDLE_OPTION: Final[int] = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", 0))
 
 # Only Linux lets a program choose.
 _CONGESTION_OPTION: Final[int | None] = getattr(socket, "TCP_CONGESTION", None)
-_RENO: Final = b"reno"
+RENO: Final = b"reno"
 _SHORT_IDLE: Final = 5
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
@@ -31,18 +31,18 @@ def tune(sock: socket.socket, host: str) -> None:
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, _IDLE_OPTION, KEEP_ALIVE_IDLE)
+    sock.setsockopt(socket.IPPROTO_TCP, IDLE_OPTION, KEEP_ALIVE_IDLE)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL)
     disable_pacing(sock, host)
 
 
 def probe_soon(sock: socket.socket) -> None:
     """Send a keep-alive probe to the peer of a connection every few seconds."""
-    sock.setsockopt(socket.IPPROTO_TCP, _IDLE_OPTION, _SHORT_IDLE)
+    sock.setsockopt(socket.IPPROTO_TCP, IDLE_OPTION, _SHORT_IDLE)
 
 
-def disable_pacing(sock: socket.socket, host: str) -> None:
-    """Choose Reno, which every process may choose, where `host` is a loopback.
+def disable_pacing(sock: socket.socket, host: str, algorithm: bytes = RENO) -> None:
+    """Choose a congestion control without pacing where `host` is a loopback; any process may.
 
     There is no congestion there. Where the default is BBR, as on many servers, a timer paces the
     packets, and small portions wake the peer more often.
@@ -50,7 +50,7 @@ def disable_pacing(sock: socket.socket, host: str) -> None:
     if _CONGESTION_OPTION is None or not is_loopback(host):
         return
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, _CONGESTION_OPTION, _RENO)
+        sock.setsockopt(socket.IPPROTO_TCP, _CONGESTION_OPTION, algorithm)
     except OSError:
         # The kernel was built without it, or the connection has just been reset.
         return

@@ -1,8 +1,8 @@
 """Large transfers: the kernel moves bytes from socket to socket that nobody reads on the way.
 
-A connection that brings much reports to a `SpliceTransfer`. That reads a small piece for the owner
-behind it, as usual, and has the kernel move what has come after it, uncopied and through a pipe
-(Linux's `splice`). So the owner sees ends, losses and the last byte of a body.
+A connection that brings much reports to a `SpliceTransfer`. That reads 4 KiB for the owner behind
+it, as usual, and has the kernel move what has come after them, uncopied and through a pipe (Linux's
+`splice`). So the owner sees ends, losses and the last byte of a body.
 Towards a sink that is full, no more is read at a time than it has room for: what it does not take
 stays in memory for as long as its peer does not read.
 Knows nothing of messages: the caller passes an object that says how many bytes are left.
@@ -27,13 +27,13 @@ LARGE_READ: Final = 131072
 MIN_READ: Final = 32 * 1024
 # A body of which less is left is not worth the change.
 MIN_LEFT: Final = 512 * 1024
-PIECE: Final = 4096
-# With a piece on top, what is held stays within 256 KiB.
-MAX_MOVE: Final = 256 * 1024 - PIECE
+PROBE_SIZE: Final = 4096
+# Together with what is read for the owner, at most 256 KiB are held.
+MAX_MOVE: Final = 256 * 1024 - PROBE_SIZE
 # Where less comes at a time, reading and writing cost as little.
 MIN_MOVE: Final = 32 * 1024
 # How much is read at a time towards a full sink; less than a read that starts a transfer.
-SMALL_READ: Final = MIN_READ - PIECE
+LIMITED_SIZE: Final = MIN_READ - PROBE_SIZE
 
 # What a kernel, or a sandbox that stands in for one, reports when it cannot move bytes.
 _UNABLE: Final = frozenset(
@@ -52,13 +52,13 @@ class Remaining(Protocol):
 class SplicePipe:
     """The pipe of one event loop: all connections share it, because it is empty between calls.
 
-    They share `piece` and `small_buffer` too, into which a `SpliceTransfer` and a `LimitedReads`
-    have their connections read.
+    They share its buffers too: a `SpliceTransfer` reads into `probe_buffer`, `LimitedReads` into
+    `limited_buffer`.
     """
 
     def __init__(self, is_wanted: bool = True) -> None:
-        self.piece = memoryview(bytearray(PIECE))
-        self.small_buffer = memoryview(bytearray(SMALL_READ))
+        self.probe_buffer = memoryview(bytearray(PROBE_SIZE))
+        self.limited_buffer = memoryview(bytearray(LIMITED_SIZE))
         self.is_able = is_wanted and sys.platform == "linux"
         self._ends: tuple[int, int] | None = None
 
@@ -135,7 +135,7 @@ class SpliceTransfer(BufferedAdapter):
         body: Remaining | None,
         count_moved: CountMoved,
     ) -> None:
-        super().__init__(pipe.piece, cast(StreamOwner, source.get_protocol()))
+        super().__init__(pipe.probe_buffer, cast(StreamOwner, source.get_protocol()))
         self._pipe = pipe
         self._source = source
         self._sink = sink
@@ -143,9 +143,9 @@ class SpliceTransfer(BufferedAdapter):
         self._count_moved = count_moved
 
     def buffer_updated(self, count: int) -> None:
-        """Pass the piece on, and move what has come after it."""
+        """Pass the bytes on, and move what has come after them."""
         super().buffer_updated(count)
-        if (count < PIECE or not self._move()) and self._source.get_protocol() is self:
+        if (count < PROBE_SIZE or not self._move()) and self._source.get_protocol() is self:
             self._source.set_protocol(self._owner)
 
     def _move(self) -> bool:
@@ -174,7 +174,7 @@ class LimitedReads(BufferedAdapter):
     """What a connection reports to while its sink is full and the kernel cannot move its bytes."""
 
     def __init__(self, pipe: SplicePipe, source: Stream, sink: Stream) -> None:
-        super().__init__(pipe.small_buffer, cast(StreamOwner, source.get_protocol()))
+        super().__init__(pipe.limited_buffer, cast(StreamOwner, source.get_protocol()))
         self._source = source
         self._sink = sink
 
