@@ -71,7 +71,7 @@ async def check_results(name: str) -> dict[str, tuple[CheckResult, list[int], bo
                     statuses, is_closed = await outcome(case, setup.port, upstream.port)
             verdict = case.verdict(statuses, is_closed)
             if case.content is not None and statuses[:1] == [200]:
-                requests = upstream.asked
+                requests = upstream.requests
                 if not requests or requests[0].body != case.content:
                     verdict = CheckResult.FAIL
             results[case.name] = (verdict, statuses, is_closed)

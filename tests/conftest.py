@@ -1,4 +1,4 @@
-"""How much the property tests try, and default signals for all programs that the tests start.
+"""The number of examples of property tests, and default signals for programs that tests start.
 
 HYPOTHESIS_PROFILE is dev (the default), ci or nightly.
 """
@@ -16,7 +16,7 @@ for _name, _examples in _EXAMPLES.items():
     settings.register_profile(_name, max_examples=_examples, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
-# A shell ignores SIGINT for background jobs, and nohup SIGHUP; programs inherit that.
+# A shell ignores SIGINT for background jobs, and nohup ignores SIGHUP; programs inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

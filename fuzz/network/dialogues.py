@@ -7,7 +7,7 @@ another step is detected. In the bytes of a client, PORT is replaced by the port
 from dataclasses import dataclass
 from typing import Final
 
-from tests.helpers.origins import answer, chunk
+from tests.helpers.origins import chunk, http_response
 from tests.helpers.script import ESTABLISHED, head
 
 MARK: Final = b"m0000000x"
@@ -71,7 +71,7 @@ def _response(*messages: bytes) -> Turn:
     return _same(UPSTREAM, b"".join(messages))
 
 
-_OK: Final = answer(MARK + b" is the body", f"X-Mark: {_NAME}")
+_OK: Final = http_response(MARK + b" is the body", f"X-Mark: {_NAME}")
 _GET: Final = _request(f"GET /{_NAME} HTTP/1.1")
 _CHUNKS: Final = chunk(b"one " + MARK) + b"3;a=b\r\ntwo\r\n"
 _CHUNKED: Final = _CHUNKS + b"0\r\nX-Trailer: " + MARK + b"\r\n\r\n"
@@ -177,7 +177,7 @@ DIALOGUES: Final = [
     ), is_tunnel=True),
     Dialogue("large", (
         _request(_POST, f"Content-Length: {len(_LARGE)}", body=_LARGE),
-        _response(answer(_LARGE, f"X-Mark: {_NAME}")),
+        _response(http_response(_LARGE, f"X-Mark: {_NAME}")),
     )),
     Dialogue("refused", (
         Turn(CLIENT, head(f"GET /{_NAME} HTTP/1.1", "Host: a", "X-Cmux-Port-Internal: 0"), b""),

@@ -16,7 +16,15 @@ from cmux_proxy.client.checks import Checks, check_proxy
 from cmux_proxy.client.proxy_url import ProxyUrl
 from tests.helpers.hosts import host_checking_server
 from tests.helpers.messages import Message
-from tests.helpers.origins import Behaviour, Visit, answer, answering, length, origin, silent
+from tests.helpers.origins import (
+    Behaviour,
+    OriginConnection,
+    fixed_length,
+    http_response,
+    origin,
+    responding,
+    silent,
+)
 from tests.helpers.proxies import local_config
 from tests.helpers.script import SWITCHING, Stage, head, stage
 from tests.helpers.timing import MS, SOON
@@ -47,7 +55,7 @@ def levels(results: Results) -> dict[str, str]:
 
 
 async def test_a_service_that_works_has_no_problem() -> None:
-    async with stage() as proxy, origin(length(b"hello\n")) as upstream:
+    async with stage() as proxy, origin(fixed_length(b"hello\n")) as upstream:
         results = await check(url(proxy), port=upstream.port)
     expected = dict.fromkeys(["proxy", "bound", "route", "host", "websocket", "stream"], OK)
     assert levels(results) == {**expected, "websocket": NOTE}
@@ -81,16 +89,16 @@ async def test_a_service_that_refuses_other_hosts_is_a_problem_and_the_remedy_he
 async def test_a_redirect_for_a_host_is_ok() -> None:
     def respond(request: Message) -> bytes:
         if request.field("host") == "a.example":
-            return answer(b"", "Location: /", status="302 Found")
-        return answer(b"hello\n")
+            return http_response(b"", "Location: /", status="302 Found")
+        return http_response(b"hello\n")
 
-    async with stage() as proxy, origin(answering(respond)) as upstream:
+    async with stage() as proxy, origin(responding(respond)) as upstream:
         results = await check(url(proxy), port=upstream.port, host="a.example")
     assert results["host"] == CheckResult(OK, "host", "Host a.example returns 302")
 
 
 async def test_a_service_on_ipv6_only_is_named() -> None:
-    async with stage() as proxy, origin(length(b"hello\n"), "::1") as upstream:
+    async with stage() as proxy, origin(fixed_length(b"hello\n"), "::1") as upstream:
         results = await check(url(proxy), port=upstream.port)
     assert PROBLEM not in levels(results).values()
     assert results["bound"].finding.startswith(f"[::1]:{upstream.port} (")
@@ -112,7 +120,7 @@ async def test_without_a_listener_the_ports_in_use_are_listed() -> None:
 
 
 async def test_a_listener_in_another_workspace_is_named() -> None:
-    async with stage() as proxy, origin(length(b"hello\n"), "127.18.0.7") as upstream:
+    async with stage() as proxy, origin(fixed_length(b"hello\n"), "127.18.0.7") as upstream:
         results = await check(url(proxy), port=upstream.port)
         assert results["bound"].level == PROBLEM
         assert results["bound"].remedy.endswith("is in workspace 7: --workspace 7")
@@ -137,14 +145,14 @@ async def test_listeners_of_an_isolated_workspace_are_found(registry: Path) -> N
 
 async def test_a_proxy_with_another_upstream_host_is_found_by_comparison() -> None:
     config = local_config(upstream_host="127.0.0.3")
-    async with stage(config) as proxy, origin(length(b"hello\n")) as upstream:
+    async with stage(config) as proxy, origin(fixed_length(b"hello\n")) as upstream:
         results = await check(url(proxy), port=upstream.port)
         assert levels(results) == {"proxy": OK, "bound": OK, "route": PROBLEM}
         assert results["route"].remedy.startswith(
             "a program listens here: does the proxy run in a container"
         )
         # A port without a listener here may have one there.
-        async with origin(length(b"hello\n"), "127.0.0.3") as other:
+        async with origin(fixed_length(b"hello\n"), "127.0.0.3") as other:
             results = await check(url(proxy), port=other.port)
         assert results["bound"].level == NOTE
         assert PROBLEM not in levels(results).values()
@@ -154,7 +162,7 @@ async def test_listeners_of_another_machine_are_not_checked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Route, "is_on_this_machine", False)
-    async with stage() as proxy, origin(length(b"hello\n")) as upstream:
+    async with stage() as proxy, origin(fixed_length(b"hello\n")) as upstream:
         results = await check(url(proxy), port=upstream.port)
     assert results["bound"].level == NOTE
     assert results["bound"].finding.endswith("is another machine; check there")
@@ -162,7 +170,7 @@ async def test_listeners_of_another_machine_are_not_checked(
 
 
 async def test_without_a_port_the_host_has_to_lead_to_it() -> None:
-    async with origin(length(b"hello\n")) as upstream:
+    async with origin(fixed_length(b"hello\n")) as upstream:
         host = f"{upstream.port}.localhost"
         async with stage() as proxy:
             assert PROBLEM not in levels(await check(url(proxy), host=host)).values()
@@ -211,10 +219,10 @@ async def test_a_websocket_that_checks_the_origin_is_a_problem_and_the_remedy_he
 
 @pytest.mark.parametrize("is_silent", [False, True])
 async def test_a_service_without_websockets_may_close_or_not_respond(is_silent: bool) -> None:
-    async def plain(visit: Visit) -> None:
-        while request := await visit.request():
+    async def plain(connection: OriginConnection) -> None:
+        while request := await connection.request():
             if request.field("upgrade") is None:
-                await visit.say(answer(b"hello\n"))
+                await connection.send(http_response(b"hello\n"))
             elif not is_silent:
                 return
 
@@ -226,12 +234,12 @@ async def test_a_service_without_websockets_may_close_or_not_respond(is_silent: 
 
 
 async def test_a_websocket_that_is_silent_to_a_foreign_host_is_a_problem() -> None:
-    async def only_local(visit: Visit) -> None:
-        while request := await visit.request():
+    async def only_local(connection: OriginConnection) -> None:
+        while request := await connection.request():
             if request.field("upgrade") is None:
-                await visit.say(answer(b"hello\n"))
+                await connection.send(http_response(b"hello\n"))
             elif str(request.field("host")).startswith("localhost:"):
-                await visit.say(SWITCHING)
+                await connection.send(SWITCHING)
 
     async with stage() as proxy, origin(only_local) as upstream:
         results = await check(url(proxy), 200 * MS, port=upstream.port, host="a.example")
@@ -242,10 +250,10 @@ async def test_a_websocket_that_is_silent_to_a_foreign_host_is_a_problem() -> No
 # Streams
 
 
-async def stalled(visit: Visit) -> None:
+async def stalled(connection: OriginConnection) -> None:
     """Send a head without a body."""
-    while await visit.request():
-        await visit.say(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"))
+    while await connection.request():
+        await connection.send(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"))
 
 
 async def test_a_body_that_does_not_begin_is_compared_with_one_without_the_proxy() -> None:
@@ -261,14 +269,14 @@ async def test_a_body_that_does_not_begin_is_compared_with_one_without_the_proxy
 
 
 async def test_a_body_that_is_late_only_through_the_proxy_is_named() -> None:
-    async def only_first(visit: Visit) -> None:
-        while request := await visit.request():
+    async def only_first(connection: OriginConnection) -> None:
+        while request := await connection.request():
             # The proxy removes the token, so that only a direct request has one.
             is_direct = request.field("x-cmux-token") is not None
-            await (visit.say(answer(b"hello")) if is_direct else _begin(visit))
+            await (connection.send(http_response(b"hello")) if is_direct else _begin(connection))
 
-    async def _begin(visit: Visit) -> None:
-        await visit.say(head("HTTP/1.1 200 OK", "Content-Length: 5"))
+    async def _begin(connection: OriginConnection) -> None:
+        await connection.send(head("HTTP/1.1 200 OK", "Content-Length: 5"))
 
     async with stage() as proxy, origin(only_first) as upstream:
         extra_fields = [("X-Cmux-Token", "t")]
@@ -278,16 +286,16 @@ async def test_a_body_that_is_late_only_through_the_proxy_is_named() -> None:
 
 
 async def test_a_response_without_a_body_is_a_note() -> None:
-    async with stage() as proxy, origin(length(b"")) as upstream:
+    async with stage() as proxy, origin(fixed_length(b"")) as upstream:
         assert (await check(url(proxy), port=upstream.port))["stream"].level == NOTE
 
 
 # Services that do not respond
 
 
-async def greeting(visit: Visit) -> None:
-    await visit.say(b"SSH-2.0-x\r\n")
-    await visit.request()
+async def greeting(connection: OriginConnection) -> None:
+    await connection.send(b"SSH-2.0-x\r\n")
+    await connection.request()
 
 
 @pytest.mark.parametrize(
@@ -330,7 +338,7 @@ async def test_another_proxy_is_named_if_there_is_none() -> None:
 
 
 async def test_a_server_that_is_no_proxy_is_a_problem() -> None:
-    async with origin(length(b"hello\n", "Content-Type: text/plain")) as upstream:
+    async with origin(fixed_length(b"hello\n", "Content-Type: text/plain")) as upstream:
         results = await check(ProxyUrl("127.0.0.1", upstream.port, False), port=1)
     finding = f"http://127.0.0.1:{upstream.port} responds with 200 (hello), but is no cmux-proxy"
     assert results["proxy"].finding == finding
@@ -338,7 +346,7 @@ async def test_a_server_that_is_no_proxy_is_a_problem() -> None:
 
 async def test_a_token_is_required_and_accepted() -> None:
     config = local_config(access=Access(tokens=["secret"]))
-    async with stage(config) as proxy, origin(length(b"hello\n")) as upstream:
+    async with stage(config) as proxy, origin(fixed_length(b"hello\n")) as upstream:
         results = await check(url(proxy), port=upstream.port)
         assert results["proxy"].finding.startswith("the proxy responds with 401: a token is needed")
         assert results["proxy"].remedy == "--token-file FILE"

@@ -7,7 +7,15 @@ import pytest
 from cmux_proxy.client.probe import NoResponse, ProbeRequest, ProbeResponse, send_probe
 from cmux_proxy.client.proxy_url import ProxyUrl
 from tests.helpers.http_proxies import http_proxy
-from tests.helpers.origins import Behaviour, Visit, answer, answering, chunk, origin, silent
+from tests.helpers.origins import (
+    Behaviour,
+    OriginConnection,
+    chunk,
+    http_response,
+    origin,
+    responding,
+    silent,
+)
 from tests.helpers.script import head
 from tests.helpers.timing import MS, SOON
 from tests.helpers.wire import closed_port
@@ -26,17 +34,17 @@ async def probe(behaviour: Behaviour, timeout: float = SOON) -> ProbeResponse:
 
 
 async def test_only_the_request_is_sent() -> None:
-    async with origin(answering(lambda _: answer(b""))) as upstream:
+    async with origin(responding(lambda _: http_response(b""))) as upstream:
         await asyncio.to_thread(send_probe, url(upstream.port), REQUEST, SOON)
-        (visit,) = upstream.visits
-    assert visit.received == head("GET /a?b HTTP/1.1", "Host: h.example", "X-Y: 1")
+        (connection,) = upstream.connections
+    assert connection.received == head("GET /a?b HTTP/1.1", "Host: h.example", "X-Y: 1")
 
 
 async def test_a_response_has_status_fields_and_text() -> None:
-    response_bytes = answer(
+    response_bytes = http_response(
         b"\n  one\x1b \ntwo\n", "Content-Type: text/plain", "A: b", status="404 No"
     )
-    response = await probe(answering(lambda _: response_bytes))
+    response = await probe(responding(lambda _: response_bytes))
     assert (response.status, response.fields["A"], response.text, response.has_body) == (
         404,
         "b",
@@ -61,16 +69,18 @@ async def test_a_response_has_status_fields_and_text() -> None:
 async def test_a_text_is_shortened_to_its_first_visible_line(
     content_type: str, body: bytes, text: str
 ) -> None:
-    response_bytes = answer(body, f"Content-Type: {content_type}")
-    response = await probe(answering(lambda _: response_bytes))
+    response_bytes = http_response(body, f"Content-Type: {content_type}")
+    response = await probe(responding(lambda _: response_bytes))
     assert (response.text, response.has_body) == (text, body != b"")
 
 
 async def test_a_stream_is_not_read_to_its_end() -> None:
-    async def stream(visit: Visit) -> None:
-        await visit.request()
-        await visit.say(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + chunk(b"first"))
-        await visit.request()
+    async def stream(connection: OriginConnection) -> None:
+        await connection.request()
+        await connection.send(
+            head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + chunk(b"first")
+        )
+        await connection.request()
 
     response = await probe(stream)
     assert response.has_body
@@ -78,10 +88,10 @@ async def test_a_stream_is_not_read_to_its_end() -> None:
 
 
 async def test_a_body_that_does_not_begin_has_no_first_byte() -> None:
-    async def stalled(visit: Visit) -> None:
-        await visit.request()
-        await visit.say(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"))
-        await visit.request()
+    async def stalled(connection: OriginConnection) -> None:
+        await connection.request()
+        await connection.send(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"))
+        await connection.request()
 
     response = await probe(stalled, 50 * MS)
     assert (response.status, response.first_byte_after, response.has_body) == (200, None, False)
@@ -98,33 +108,33 @@ async def test_a_body_that_does_not_begin_has_no_first_byte() -> None:
 async def test_a_response_of_the_proxy_is_not_one_of_the_service(
     value: str, error: str | None
 ) -> None:
-    response_bytes = answer(b"", f"Proxy-Status: {value}", status="502 Bad Gateway")
-    assert (await probe(answering(lambda _: response_bytes))).proxy_error == error
-    assert (await probe(answering(lambda _: answer(b"")))).proxy_error is None
+    response_bytes = http_response(b"", f"Proxy-Status: {value}", status="502 Bad Gateway")
+    assert (await probe(responding(lambda _: response_bytes))).proxy_error == error
+    assert (await probe(responding(lambda _: http_response(b"")))).proxy_error is None
 
 
 async def test_a_switch_of_protocols_is_a_response() -> None:
     response_bytes = head("HTTP/1.1 101 Switching Protocols", "Upgrade: a", "Connection: upgrade")
-    response = await probe(answering(lambda _: response_bytes))
+    response = await probe(responding(lambda _: response_bytes))
     assert (response.status, response.has_body) == (101, False)
 
 
 async def test_interim_responses_are_not_the_response() -> None:
     interim = head("HTTP/1.1 100 Continue") + head("HTTP/1.1 103 Early Hints", "Link: </a>")
     response = await probe(
-        answering(lambda _: interim + answer(b"one", "Content-Type: text/plain"))
+        responding(lambda _: interim + http_response(b"one", "Content-Type: text/plain"))
     )
     assert (response.status, response.text, "Link" in response.fields) == (200, "one", False)
 
 
-async def broken(visit: Visit) -> None:
-    await visit.request()
-    visit.wire.close()
+async def broken(connection: OriginConnection) -> None:
+    await connection.request()
+    connection.wire.close()
 
 
-async def greeting(visit: Visit) -> None:
-    await visit.say(b"SSH-2.0-x\r\n")
-    await visit.request()
+async def greeting(connection: OriginConnection) -> None:
+    await connection.send(b"SSH-2.0-x\r\n")
+    await connection.request()
 
 
 @pytest.mark.parametrize(
@@ -153,9 +163,9 @@ def test_a_refused_connection_has_a_reason() -> None:
 
 
 async def test_a_server_without_tls_has_a_reason() -> None:
-    async def plain(visit: Visit) -> None:
-        await visit.wire.receive()
-        await visit.say(answer(b""))
+    async def plain(connection: OriginConnection) -> None:
+        await connection.wire.receive()
+        await connection.send(http_response(b""))
 
     async with origin(plain) as upstream:
         with pytest.raises(NoResponse, match="does not speak TLS"):
@@ -167,7 +177,7 @@ async def test_an_http_proxy_opens_the_tunnel(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     async with (
-        origin(answering(lambda _: answer(b"hi", "Content-Type: text/plain"))) as upstream,
+        origin(responding(lambda _: http_response(b"hi", "Content-Type: text/plain"))) as upstream,
         http_proxy("127.0.0.1", upstream.port) as front_proxy,
     ):
         monkeypatch.setenv("http_proxy", front_proxy.url)
@@ -178,9 +188,9 @@ async def test_an_http_proxy_opens_the_tunnel(monkeypatch: pytest.MonkeyPatch) -
 def saying(data: bytes) -> Behaviour:
     """Send data after a request, and close."""
 
-    async def behave(visit: Visit) -> None:
-        await visit.head()
-        await visit.say(data)
+    async def behave(connection: OriginConnection) -> None:
+        await connection.head()
+        await connection.send(data)
 
     return behave
 

@@ -128,7 +128,7 @@ async def test_on_a_terminal_it_is_interrupted_though_nobody_reads() -> None:
         assert await later(process.wait()) == -signal.SIGINT
         flooding.cancel()
         await asyncio.gather(flooding, return_exceptions=True)
-        upstream.ignores_the_rest()
+        upstream.ignores_more()
     for each in (reading, writing, ours, theirs):
         os.close(each)
 

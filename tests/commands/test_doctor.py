@@ -10,7 +10,7 @@ from cmux_proxy.client.check_result import OK, PROBLEM, CheckResult
 from cmux_proxy.commands.connect import TIMED_OUT
 from cmux_proxy.commands.doctor import print_check_results
 from tests.helpers.hosts import host_checking_server
-from tests.helpers.origins import length, origin, silent
+from tests.helpers.origins import fixed_length, origin, silent
 from tests.helpers.proxies import MODULE, environment, local_config
 from tests.helpers.script import Stage, stage
 from tests.helpers.tools import finish
@@ -26,7 +26,7 @@ async def examined(on: Stage, *flags: str) -> tuple[int, list[str]]:
 
 
 async def test_each_check_is_one_line() -> None:
-    async with stage() as on, origin(length(b"hello\n")) as upstream:
+    async with stage() as on, origin(fixed_length(b"hello\n")) as upstream:
         status, lines = await examined(on, "--port", str(upstream.port))
     assert status == 0
     assert [line[:18].split() for line in lines] == [
@@ -77,12 +77,12 @@ async def test_workspace_token_header_and_path_are_used(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("secret\n")
     (tmp_path / "token").chmod(0o600)
     config = local_config(access=Access(tokens=["secret"]))
-    async with stage(config) as on, origin(length(b"hello\n"), "127.18.0.9") as upstream:
+    async with stage(config) as on, origin(fixed_length(b"hello\n"), "127.18.0.9") as upstream:
         status, _ = await examined(
             on, "--port", str(upstream.port), "--workspace", "a-9", "--path", "/x?y",
             "--token-file", str(tmp_path / "token"), "--header", "A: 1",
         )  # fmt: skip
-        first = upstream.asked[0]
+        first = upstream.requests[0]
     assert status == 0
     assert (first.target, first.field("a")) == ("/x?y", "1")
 
@@ -96,7 +96,7 @@ async def test_without_a_port_the_proxy_alone_is_checked() -> None:
 
 
 async def test_a_host_may_name_the_port() -> None:
-    async with stage() as on, origin(length(b"hello\n")) as upstream:
+    async with stage() as on, origin(fixed_length(b"hello\n")) as upstream:
         status, lines = await examined(on, "--host", f"{upstream.port}.localhost")
     assert (status, len(lines)) == (0, 6)
 

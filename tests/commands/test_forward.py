@@ -121,7 +121,7 @@ async def test_a_hundred_at_once_get_their_own() -> None:
             assert await later(wire.receive_all()) == b"you are %d" % number
             wire.close()
         for upstream in upstreams:
-            upstream.ignores_the_rest()
+            upstream.ignores_more()
 
 
 async def test_a_connection_without_a_tunnel_is_cut_and_the_next_one_may_have_one() -> None:

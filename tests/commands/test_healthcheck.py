@@ -9,7 +9,7 @@ import pytest
 from cmux_proxy import Access, Proxy
 from cmux_proxy.commands.healthcheck import _addresses
 from tests.helpers.machines import network
-from tests.helpers.origins import Visit, origin
+from tests.helpers.origins import OriginConnection, origin
 from tests.helpers.proxies import MODULE, environment, local_config, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import MS
@@ -87,22 +87,22 @@ async def test_a_path_that_is_not_there_is_not_well(tmp_path: Path) -> None:
     ],
 )
 async def test_whoever_answers_otherwise_is_not_well(says: bytes, problem: str) -> None:
-    async def behave(visit: Visit) -> None:
-        await visit.head()
-        await visit.say(says)
+    async def behave(connection: OriginConnection) -> None:
+        await connection.head()
+        await connection.send(says)
 
     async with origin(behave) as other:
         address = f"127.0.0.1:{other.port}"
         assert await asked(listen=address) == complaint(address, problem)
-        [request] = other.asked
+        [request] = other.requests
         # There is no path in it that could be a service's, and no port.
         assert (request.method, request.target) == ("OPTIONS", "*")
         assert not request.field("x-cmux-port-internal")
 
 
 async def test_whoever_says_nothing_is_not_waited_for_any_longer() -> None:
-    async def behave(visit: Visit) -> None:
-        await visit.head()
+    async def behave(connection: OriginConnection) -> None:
+        await connection.head()
         await asyncio.Event().wait()
 
     async with origin(behave) as other:
@@ -128,10 +128,10 @@ async def test_a_flag_that_cannot_be_used_is_2(flags: list[Any]) -> None:
 
 @pytest.mark.parametrize("piece", [b"X", head("HTTP/1.1 100 Continue")], ids=["bytes", "interim"])
 async def test_whoever_never_comes_to_an_end_is_not_waited_for_either(piece: bytes) -> None:
-    async def behave(visit: Visit) -> None:
-        await visit.head()
+    async def behave(connection: OriginConnection) -> None:
+        await connection.head()
         while True:
-            await visit.say(piece)
+            await connection.send(piece)
             # Slowly enough that no limit is met in time, and never so slowly that it is silent.
             await asyncio.sleep(5 * MS)
 

@@ -23,7 +23,7 @@ from cmux_proxy.config.options import FLAGS
 from cmux_proxy.routing.workspace import WorkspaceHosts
 from tests.helpers.proxies import environment
 from tests.helpers.timing import LATER, later
-from tests.helpers.tools import finish, missing, program, says
+from tests.helpers.tools import finish, missing, program, wait_for_output
 from tests.helpers.wire import closed_port
 
 ROOT: Final = Path(__file__).parent.parent.parent
@@ -136,7 +136,7 @@ async def test_the_steps_of_the_image_install_a_healthy_proxy(tmp_path: Path) ->
     listen |= environment(PATH=os.pathsep.join([str(home / "bin"), os.environ["PATH"]]))
     command = str(home / "bin" / "cmux-proxy")
     async with program(command, folder=tmp_path, variables=listen) as proxy:
-        await says(proxy, r"\ncmux-proxy ([0-9.]+) ")
+        await wait_for_output(proxy, r"\ncmux-proxy ([0-9.]+) ")
         assert (await finish(command, "healthcheck", variables=listen)).status == 0
     # The packages for --admin are installed too.
     run(str(home / "bin" / "python"), "-c", "import cmux_proxy.admin.admin_site")
@@ -216,4 +216,4 @@ async def test_the_feature_installs_and_starts_a_proxy_beside_the_command(tmp_pa
     async with program("sh", "-c", '"$@"; echo "status $?"; sleep 60', "sh", str(start),
                        "sh", "-c", wait,
                        folder=tmp_path, variables=variables) as container:  # fmt: skip
-        assert await later(says(container, r"status ([0-9]+)\n")) == "7"
+        assert await later(wait_for_output(container, r"status ([0-9]+)\n")) == "7"

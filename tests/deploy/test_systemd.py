@@ -20,12 +20,12 @@ import pytest
 
 from cmux_proxy.config.options import FLAGS
 from cmux_proxy.config.sections import Timeouts
-from tests.helpers.origins import answer, answering, origin
+from tests.helpers.origins import http_response, origin, responding
 from tests.helpers.proxies import MODULE, environment, is_served, proxy_process
 from tests.helpers.script import head
 from tests.helpers.systemd import Systemd
 from tests.helpers.timing import LATER, later
-from tests.helpers.tools import says, tool
+from tests.helpers.tools import tool, wait_for_output
 from tests.helpers.wire import Wire, closed_port
 
 ROOT: Final = Path(__file__).parent.parent.parent / "deploy" / "systemd"
@@ -148,7 +148,7 @@ async def test_all_its_system_calls_are_allowed(
         variables = {"NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "400000"}
         flags = ("--workers", workers, "--upstream-host", "localhost")
         async with (
-            origin(answering(lambda _: answer(bytes(1_000_000)))) as upstream,
+            origin(responding(lambda _: http_response(bytes(1_000_000)))) as upstream,
             proxy_process(loop_name, *flags, variables=variables, within=within) as proxy,
         ):
             with await Wire.to("127.0.0.1", proxy.port) as client:
@@ -206,7 +206,7 @@ async def test_the_first_client_starts_the_proxy_and_is_served(
     with Systemd.at(tmp_path) as systemd:
         flags = ("--workers", workers)
         async with activated(loop_name, *flags, listen=listen, systemd=systemd) as process:
-            await says(process, r"(Listening on .*proxy\.sock)")
+            await wait_for_output(process, r"(Listening on .*proxy\.sock)")
             with await Wire.to("127.0.0.1", port) as first, await Wire.to_path(str(path)) as second:
                 await is_served(first)
                 await is_served(second)

@@ -1,7 +1,7 @@
-"""Chromium without a window, driven over the DevTools protocol: pages are opened, and tell things.
+"""Headless Chromium, driven over the DevTools protocol.
 
-A page tells something by calling `tell(text)`. The browser talks to nobody but the loopback: only
-names below .localhost, and the ones it is given, have an address.
+A page sends a text to the test by calling `report(text)`. The browser connects to loopback only:
+no host name resolves except names below .localhost and the given names.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from typing import Any, Final
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.helpers.timing import LATER, later
-from tests.helpers.tools import program, says, tool
+from tests.helpers.tools import program, tool, wait_for_output
 
 _FLAGS: Final = (
     "--headless",
-    "--no-sandbox",  # root has none, and all pages are ours
+    "--no-sandbox",  # Root has none, and all pages are ours.
     "--disable-gpu",
     "--disable-quic",
     "--disable-sync",
@@ -37,104 +37,104 @@ _KEYS: Final = {"Tab": 9, "Enter": 13}
 class Browser:
     """A running Chromium with one page.
 
-    `sockets` are the addresses of its WebSockets, `complaints` is what it says to developers.
+    `sockets` are the URLs of its WebSockets, `console_errors` are the messages of its console.
     """
 
     def __init__(self, devtools: ClientConnection) -> None:
         self._devtools = devtools
         self._session: dict[str, str] = {}
-        self._asked = 0
+        self._last_id = 0
         self._events: defaultdict[str, deque[dict[str, Any]]] = defaultdict(deque)
         self.sockets: list[str] = []
-        self.complaints: list[str] = []
+        self.console_errors: list[str] = []
 
     async def attach(self) -> None:
-        """Make the page."""
-        page = await self._ask("Target.createTarget", url="about:blank")
-        session = await self._ask("Target.attachToTarget", targetId=page["targetId"], flatten=True)
+        """Create the page."""
+        page = await self._call("Target.createTarget", url="about:blank")
+        session = await self._call("Target.attachToTarget", targetId=page["targetId"], flatten=True)
         self._session = {"sessionId": session["sessionId"]}
         for domain in ("Page", "Network", "Runtime", "Log"):
-            await self._ask(f"{domain}.enable")
-        await self._ask("Runtime.addBinding", name="tell")
+            await self._call(f"{domain}.enable")
+        await self._call("Runtime.addBinding", name="report")
 
     async def open(self, url: str) -> int:
-        """Open a page, with all that it loads; return its status."""
+        """Open a page and wait until it has loaded; return its status."""
         self._events.clear()
-        page = await self._ask("Page.navigate", url=url)
+        page = await self._call("Page.navigate", url=url)
         assert "errorText" not in page, f"{url}: {page['errorText']}"
         await self._event("Page.loadEventFired")
         while True:
             event = await self._event("Network.responseReceived")
-            # Something that the page before has asked for may still come.
+            # A response to a request of the previous page may still arrive.
             if event["type"] == "Document" and event["loaderId"] == page["loaderId"]:
                 return int(event["response"]["status"])
 
     async def follow(self, selector: str) -> None:
-        """Click on the link that a selector finds, and wait for the page behind it."""
+        """Click on the link that a selector matches, and wait until its page has loaded."""
         self._events.clear()
         await self.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
         await self._event("Page.loadEventFired")
 
-    async def told(self) -> str:
-        """Return the next thing that a page tells."""
+    async def next_report(self) -> str:
+        """Return the next text that a page reports; waits for it."""
         return str((await self._event("Runtime.bindingCalled"))["payload"])
 
-    async def hears(self) -> str:
-        """Return the next message that one of the page's WebSockets gets."""
+    async def next_websocket_message(self) -> str:
+        """Return the next message that one of the page's WebSockets receives; waits for it."""
         return str((await self._event("Network.webSocketFrameReceived"))["response"]["payloadData"])
 
     async def evaluate(self, expression: str) -> Any:
-        """Return what an expression is in the page; waits for a promise."""
-        done = await self._ask(
+        """Return the value of an expression in the page; waits for a promise."""
+        evaluated = await self._call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
-        assert "exceptionDetails" not in done, done["exceptionDetails"]
-        return done["result"].get("value")
+        assert "exceptionDetails" not in evaluated, evaluated["exceptionDetails"]
+        return evaluated["result"].get("value")
 
-    async def becomes(self, expression: str) -> Any:
-        """Wait until an expression is true in the page, and return what it is then."""
-        look = (
-            "new Promise((done) => { const look = () => { "
-            f"const found = ({expression}); "
-            "if (found) done(found); else setTimeout(look, 20); }; look(); })"
+    async def wait_for(self, expression: str) -> Any:
+        """Wait until an expression is truthy in the page, and return its value."""
+        poll = (
+            "new Promise((resolve) => { const poll = () => { "
+            f"const value = ({expression}); "
+            "if (value) resolve(value); else setTimeout(poll, 20); }; poll(); })"
         )
         try:
             async with asyncio.timeout(LATER):
-                return await self.evaluate(look)
+                return await self.evaluate(poll)
         except TimeoutError:
-            raise AssertionError(f"never: {expression}; {self.complaints}") from None
+            raise AssertionError(f"never true: {expression}; {self.console_errors}") from None
 
-    async def looks(self, scheme: str, width: int, height: int, *features: str) -> None:
-        """Have a colour scheme, a size in CSS pixels, and other media features: "name: value"."""
-        told = [f"prefers-color-scheme: {scheme}", *features]
-        pairs = [feature.split(": ") for feature in told]
+    async def set_appearance(self, scheme: str, width: int, height: int, *features: str) -> None:
+        """Set the colour scheme, the size in CSS pixels, and media features as "name: value"."""
+        settings = [f"prefers-color-scheme: {scheme}", *features]
+        pairs = [setting.split(": ") for setting in settings]
         media = [{"name": name, "value": value} for name, value in pairs]
-        await self._ask("Emulation.setEmulatedMedia", features=media)
-        await self._ask(
+        await self._call("Emulation.setEmulatedMedia", features=media)
+        await self._call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=height, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
 
-    async def show_all(self) -> None:
-        """Have no scroll bars, for pictures."""
-        await self._ask("Emulation.setScrollbarsHidden", hidden=True)
+    async def hide_scroll_bars(self) -> None:
+        """Hide scroll bars, for screenshots."""
+        await self._call("Emulation.setScrollbarsHidden", hidden=True)
 
     async def press(self, key: str) -> None:
-        """Press a key that has a name, such as Tab."""
-        for kind in ("keyDown", "keyUp"):
+        """Press a named key, such as Tab."""
+        for event in ("keyDown", "keyUp"):
             code = _KEYS.get(key, 0)
-            await self._ask(
-                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code
+            await self._call(
+                "Input.dispatchKeyEvent", type=event, key=key, windowsVirtualKeyCode=code
             )
 
-    async def picture(self) -> bytes:
-        """Return what is seen, as PNG."""
-        shot = await self._ask("Page.captureScreenshot", format="png")
+    async def screenshot(self) -> bytes:
+        """Return a screenshot of the visible page, as PNG."""
+        shot = await self._call("Page.captureScreenshot", format="png")
         return base64.b64decode(shot["data"])
 
-    async def spoken(self) -> list[tuple[str, str]]:
-        """Return role and name of all that a screen reader finds, in its order."""
-        tree = await self._ask("Accessibility.getFullAXTree")
+    async def accessibility_tree(self) -> list[tuple[str, str]]:
+        """Return role and name of each node that a screen reader announces, in its order."""
+        tree = await self._call("Accessibility.getFullAXTree")
         return [
             (node["role"]["value"], node.get("name", {}).get("value", ""))
             for node in tree["nodes"]
@@ -142,28 +142,28 @@ class Browser:
         ]
 
     async def close(self) -> None:
-        """Have it end."""
+        """Close the browser."""
         self._session = {}
-        await self._ask("Browser.close")
+        await self._call("Browser.close")
 
     async def _event(self, name: str) -> dict[str, Any]:
-        """Return the next event of that name."""
+        """Return the next event of this name; waits for it."""
         try:
             async with asyncio.timeout(LATER):
                 while not self._events[name]:
                     await self._receive()
                 return self._events[name].popleft()
         except TimeoutError:
-            raise AssertionError(f"no {name}; {self.sockets} {self.complaints}") from None
+            raise AssertionError(f"no {name}; {self.sockets} {self.console_errors}") from None
 
-    async def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._asked += 1
-        question = {"id": self._asked, "method": method, "params": parameters, **self._session}
-        await self._devtools.send(json.dumps(question))
-        while (answer := await later(self._receive())).get("id") != self._asked:
+    async def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._last_id += 1
+        command = {"id": self._last_id, "method": method, "params": parameters, **self._session}
+        await self._devtools.send(json.dumps(command))
+        while (response := await later(self._receive())).get("id") != self._last_id:
             pass
-        assert "error" not in answer, f"{method}: {answer['error']}"
-        result: dict[str, Any] = answer["result"]
+        assert "error" not in response, f"{method}: {response['error']}"
+        result: dict[str, Any] = response["result"]
         return result
 
     async def _receive(self) -> dict[str, Any]:
@@ -172,9 +172,9 @@ class Browser:
         if name == "Network.webSocketCreated":
             self.sockets.append(parameters["url"])
         elif name == "Log.entryAdded":
-            self.complaints.append(parameters["entry"]["text"])
+            self.console_errors.append(parameters["entry"]["text"])
         elif name == "Runtime.exceptionThrown":
-            self.complaints.append(str(parameters["exceptionDetails"]))
+            self.console_errors.append(str(parameters["exceptionDetails"]))
         if name:
             self._events[name].append(parameters)
         return message
@@ -182,17 +182,17 @@ class Browser:
 
 @contextlib.asynccontextmanager
 async def chromium(folder: Path, *names: str) -> AsyncIterator[Browser]:
-    """Run a Chromium that keeps everything in that folder; the names are 127.0.0.1 to it."""
+    """Run a Chromium that stores its files in this folder and resolves the names to 127.0.0.1."""
     rules = [f"MAP {name} 127.0.0.1" for name in names]
     rules += ["MAP * ~NOTFOUND", "EXCLUDE *.localhost"]
     command = [tool("chromium"), *_FLAGS, f"--host-resolver-rules={', '.join(rules)}"]
     command += [f"--user-data-dir={folder / 'chromium'}"]
     async with program(*command, folder=folder, variables={"HOME": str(folder)}) as process:
-        url = await says(process, "DevTools listening on ([^ \n]+)")
+        url = await wait_for_output(process, "DevTools listening on ([^ \n]+)")
         async with connect(url, proxy=None, max_size=None, compression=None) as devtools:
             browser = Browser(devtools)
             await browser.attach()
             yield browser
             await browser.close()
-        # Its own end takes its processes along; some have left its process group.
+        # Chromium ends its own child processes; some of them have left its process group.
         await later(process.communicate())

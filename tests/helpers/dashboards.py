@@ -97,11 +97,11 @@ async def opened(folder: Path, **options: Any) -> AsyncIterator[tuple[Administer
         proxy.admin_listener(),
         chromium(folder, "127.0.0.1") as browser,
     ):
-        await browser.looks("light", 1200, 900)
+        await browser.set_appearance("light", 1200, 900)
         assert await browser.open(proxy.page) == 200
-        await browser.becomes("state !== null")
+        await browser.wait_for("state !== null")
         yield proxy, browser
-        assert browser.complaints == []
+        assert browser.console_errors == []
 
 
 async def get(proxy: AdministeredProxy, *fields: str, path: str = "/") -> bytes:

@@ -1,22 +1,22 @@
-"""What lives no longer than a connection, and must be gone with it."""
+"""Finds objects that live no longer than a connection and must be freed with it."""
 
 import gc
 from collections import Counter
 from typing import Final
 
-_KINDS: Final = {
-    "Bulk",
+_CLASSES: Final = {
     "Http1Connection",
     "Dial",
     "Exchange",
     "LingeringClose",
+    "SpliceTransfer",
     "Tunnel",
     "TunnelSide",
     "UpstreamConnection",
 }
 
 
-def left() -> Counter[str]:
-    """Return how many there are of each kind; meant for while the collector is off."""
-    names = Counter(type(one).__name__ for one in gc.get_objects())
-    return Counter({name: names[name] for name in _KINDS if names[name]})
+def live_objects() -> Counter[str]:
+    """Return the number of live objects by class; call it while the garbage collector is off."""
+    names = Counter(type(item).__name__ for item in gc.get_objects())
+    return Counter({name: names[name] for name in _CLASSES if names[name]})

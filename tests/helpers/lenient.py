@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.helpers.messages import Message
-from tests.helpers.origins import Behaviour, Visit, answer
+from tests.helpers.origins import Behaviour, OriginConnection, http_response
 
 _BLANKS: Final = b" \t\r\x00\x0b\x0c\xa0"
 
@@ -38,10 +38,10 @@ def lenient(preference: FramingPreference, has_head: asyncio.Event | None = None
     `has_head` is set after each head.
     """
 
-    async def behave(visit: Visit) -> None:
-        reader = LenientReader(visit, preference, has_head or asyncio.Event())
+    async def behave(connection: OriginConnection) -> None:
+        reader = LenientReader(connection, preference, has_head or asyncio.Event())
         while (request := await reader.request()) is not None:
-            visit.asked.append(request)
+            connection.requests.append(request)
             switches = request.field("upgrade") is not None
             response = (
                 _SWITCHING
@@ -49,14 +49,14 @@ def lenient(preference: FramingPreference, has_head: asyncio.Event | None = None
                 else text_response(f"{request.method} {request.target}".encode())
             )
             end = response.index(b"\r\n\r\n") + 4
-            await visit.say(response[:end] if request.method == "HEAD" else response)
+            await connection.send(response[:end] if request.method == "HEAD" else response)
 
     return behave
 
 
 def text_response(text: bytes) -> bytes:
     """Return a response with that body."""
-    return answer(text, "Date: Thu, 01 Jan 1970 00:00:00 GMT", "Content-Type: text/plain")
+    return http_response(text, "Date: Thu, 01 Jan 1970 00:00:00 GMT", "Content-Type: text/plain")
 
 
 _SWITCHING: Final = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: a\r\n\r\n"
@@ -66,9 +66,9 @@ class LenientReader:
     """Reads requests from a connection; raises EOFError if one is incomplete."""
 
     def __init__(
-        self, visit: Visit, preference: FramingPreference, has_head: asyncio.Event
+        self, connection: OriginConnection, preference: FramingPreference, has_head: asyncio.Event
     ) -> None:
-        self._visit = visit
+        self._visit = connection
         self._preference = preference
         self._has_head = has_head
         self._buffer = b""
@@ -90,7 +90,7 @@ class LenientReader:
         message.start = [*(part.decode("latin-1") for part in start.split(None, 2)), "", ""][:3]
         message.fields = [_field(line) for line in lines]
         if message.field("expect"):
-            await self._visit.say(b"HTTP/1.1 100 Continue\r\n\r\n")
+            await self._visit.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._has_head.set()
         message.body = await self._body(message)
         return message
@@ -128,7 +128,7 @@ class LenientReader:
         return data
 
     async def _more(self) -> bool:
-        data = await self._visit.piece()
+        data = await self._visit.receive()
         self._buffer += data
         return data != b""
 

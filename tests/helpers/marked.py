@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.helpers.fakes import FakeStream
-from tests.helpers.origins import answer, chunk
+from tests.helpers.origins import chunk, http_response
 from tests.helpers.script import head
 
 MARK: Final = re.compile(rb"m[0-9]+x")
@@ -39,14 +39,14 @@ def response_with(name: str, mark: bytes, is_head: bool) -> bytes:
     mark_line = f"X-Mark: {mark.decode()}"
     ok = "HTTP/1.1 200 OK"
     response = {
-        "length": answer(b"is " + mark, mark_line),
+        "length": http_response(b"is " + mark, mark_line),
         "chunked": head(ok, mark_line, "Transfer-Encoding: chunked") + chunk(mark) + b"0\r\n\r\n",
         "until-close": head(ok, mark_line) + mark,
-        "close": answer(mark, mark_line, "Connection: close"),
+        "close": http_response(mark, mark_line, "Connection: close"),
         "empty": head("HTTP/1.1 204 No Content", mark_line),
-        "interim": head("HTTP/1.1 103 Early Hints", mark_line) + answer(mark, mark_line),
+        "interim": head("HTTP/1.1 103 Early Hints", mark_line) + http_response(mark, mark_line),
         "switch": head("HTTP/1.1 101 S", mark_line, "Connection: upgrade", "Upgrade: a") + mark,
-        "too-much": answer(mark, mark_line) * 2,
+        "too-much": http_response(mark, mark_line) * 2,
         "bad": head(ok, mark_line, "Transfer-Encoding: chunked") + chunk(mark) + b"-1\r\n",
     }[name]
     if is_head and name != "interim":

@@ -1,6 +1,6 @@
-"""Reads whole messages from a wire, as a simple peer does: for upstreams and clients of tests.
+"""Reads complete messages from a wire, as a simple peer does: for upstreams and clients of tests.
 
-Trusts what it reads; what has to be byte-exact is tested by dialogues (`script.py`).
+Does not validate what it reads; dialogues (`script.py`) test the exact bytes.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ _BLANK_LINE: Final = b"\r\n\r\n"
 
 
 class Message:
-    """A message that was read: its head as bytes, in parts, and its body."""
+    """A message that was read: its head as bytes and parsed, and its body."""
 
     def __init__(self, head: bytes) -> None:
         lines = head.decode("latin-1").split("\r\n")
@@ -39,13 +39,13 @@ class Message:
         return int(self.start[1])
 
     def field(self, name: str) -> str | None:
-        """Return the value of a field, lines joined; None when there is no such field."""
-        values = [value for one, value in self.fields if one == name]
+        """Return the value of a field, its lines joined; None if the field is absent."""
+        values = [value for field, value in self.fields if field == name]
         return ", ".join(values) if values else None
 
 
 class Reader:
-    """What comes over a wire, message by message; EOFError when one breaks off."""
+    """Reads a wire message by message; EOFError if a message is incomplete."""
 
     def __init__(self, wire: Wire) -> None:
         self.wire = wire
@@ -63,7 +63,7 @@ class Reader:
         return message
 
     async def response(self, method: str = "GET") -> Message:
-        """Return the next final response, whole."""
+        """Return the next final response with its body."""
         while True:
             message = await self.head()
             if message is None:
@@ -75,8 +75,8 @@ class Reader:
         if message.field("transfer-encoding") or message.field("content-length") is not None:
             await self.body(message)
         else:
-            while piece := await self.piece():
-                message.body += piece
+            while data := await self.receive():
+                message.body += data
         return message
 
     async def body(self, message: Message) -> None:
@@ -87,7 +87,7 @@ class Reader:
             message.body = await self.take(int(message.field("content-length") or 0))
 
     async def take(self, count: int) -> bytes:
-        """Return that many bytes."""
+        """Return the next `count` bytes."""
         while len(self._buffer) < count:
             if not await self._more():
                 raise EOFError
@@ -95,8 +95,8 @@ class Reader:
         del self._buffer[:count]
         return data
 
-    async def piece(self) -> bytes:
-        """Return whatever has come; b"" at the end."""
+    async def receive(self) -> bytes:
+        """Return the next bytes, any number of them; b"" at the end."""
         if not self._buffer:
             await self._more()
         data = bytes(self._buffer)

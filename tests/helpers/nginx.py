@@ -13,19 +13,20 @@ from tests.helpers.tools import tool
 
 @contextlib.asynccontextmanager
 async def nginx(folder: Path, text: str) -> AsyncIterator[int]:
-    """Run nginx with a configuration, which names folder, port and user; return its port."""
+    """Run nginx; return its port. `text` is its configuration with {folder}, {port} and {user}."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen(511)
         port: int = sock.getsockname()[1]
         config = folder / "nginx.conf"
-        # What runs as root would give up the right to read the folder.
+        # Workers of an nginx that root starts would lose the right to read the folder.
         user = "user root;" if os.geteuid() == 0 else ""
         config.write_text(text.format(folder=folder, port=port, user=user))
         sock.set_inheritable(True)
         process = await asyncio.create_subprocess_exec(
             *(tool("nginx"), "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")),
-            # nginx takes over listening sockets that are named so; the port is ours from the start.
+            # nginx inherits the listening sockets in this variable, so no other program can take
+            # the port.
             env={**os.environ, "NGINX": f"{sock.fileno()};"},
             pass_fds=[sock.fileno()],
             stderr=asyncio.subprocess.PIPE,

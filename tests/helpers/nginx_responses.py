@@ -107,7 +107,7 @@ class Readings:
         if played is None:
             return False
         self._upstream.next = played
-        self._source.visits.clear()
+        self._source.connections.clear()
         direct = await self._directly(played)
         await self._check_through(played, direct)
         await self._check_next()

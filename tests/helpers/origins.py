@@ -1,10 +1,10 @@
-"""A zoo of upstreams on loopback: well-behaved, slow, silent, rude and broken ones.
+"""Upstreams on loopback: well-behaved, slow, silent and broken.
 
     async with origin(chunked([b"one", b"two"])) as upstream:
         ... upstream.port ...
         assert upstream.visits[0].received == b"..."
 
-Each behaviour is a coroutine that is given one Visit, the connection of one caller.
+A behaviour is a coroutine that serves one OriginConnection.
 """
 
 import asyncio
@@ -21,92 +21,92 @@ from tests.helpers.wire import Wire, WireListener
 _WEBSOCKET_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-class Visit(Reader):
-    """One connection to an upstream; `asked` are the requests that came over it."""
+class OriginConnection(Reader):
+    """One connection to an upstream; `requests` are the requests that it has received."""
 
     def __init__(self, wire: Wire) -> None:
         super().__init__(wire)
-        self.asked: list[Message] = []
-        self.is_over = asyncio.Event()
+        self.requests: list[Message] = []
+        self.is_closed = asyncio.Event()
 
     @property
     def received(self) -> bytes:
-        """Exactly the bytes that came."""
+        """All bytes that have arrived."""
         return bytes(self.wire.received)
 
     async def head(self) -> Message | None:
-        """Return the next request without its body; None when the caller has ended."""
+        """Return the next request without its body; None at the end."""
         message = await super().head()
         if message is not None:
-            self.asked.append(message)
+            self.requests.append(message)
         return message
 
     async def request(self) -> Message | None:
-        """Return the next request with its body; None when the caller has ended."""
+        """Return the next request with its body; None at the end."""
         message = await self.head()
         if message is not None:
             if message.field("expect"):
-                await self.say(b"HTTP/1.1 100 Continue\r\n\r\n")
+                await self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
             await self.body(message)
         return message
 
-    async def say(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> None:
         """Send bytes."""
         await self.wire.send(data)
 
 
-Behaviour = Callable[[Visit], Awaitable[None]]
+Behaviour = Callable[[OriginConnection], Awaitable[None]]
 
 
 class Origin:
-    """A listening upstream; `visits` are the connections that were made to it, in order."""
+    """A listening upstream; `connections` are those that it has accepted, in order."""
 
     def __init__(self, behaviour: Behaviour, listener: WireListener) -> None:
         self._behaviour = behaviour
         self._listener = listener
         self.port = listener.port
-        self.visits: list[Visit] = []
-        self._has_visit = asyncio.Event()
+        self.connections: list[OriginConnection] = []
+        self._has_connection = asyncio.Event()
 
-    async def visited(self) -> Visit:
-        """Return the first connection; waits for it."""
-        await soon(self._has_visit.wait())
-        return self.visits[0]
+    async def first_connection(self) -> OriginConnection:
+        """Return the first connection; waits until there is one."""
+        await soon(self._has_connection.wait())
+        return self.connections[0]
 
     @property
-    def asked(self) -> list[Message]:
+    def requests(self) -> list[Message]:
         """All requests, connection by connection."""
-        return [asked for visit in self.visits for asked in visit.asked]
+        return [request for connection in self.connections for request in connection.requests]
 
     async def serve(self) -> None:
-        """Serve whoever comes, until cancelled."""
+        """Serve every connection, until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
-                visit = Visit(await self._listener.accept())
-                self.visits.append(visit)
-                self._has_visit.set()
-                group.create_task(self._receive(visit))
+                connection = OriginConnection(await self._listener.accept())
+                self.connections.append(connection)
+                self._has_connection.set()
+                group.create_task(self._receive(connection))
 
-    async def _receive(self, visit: Visit) -> None:
+    async def _receive(self, connection: OriginConnection) -> None:
         try:
-            with visit.wire, contextlib.suppress(ConnectionError, EOFError):
-                await self._behaviour(visit)
+            with connection.wire, contextlib.suppress(ConnectionError, EOFError):
+                await self._behaviour(connection)
         finally:
-            visit.is_over.set()
+            connection.is_closed.set()
 
 
 @contextlib.asynccontextmanager
 async def origin(
     behaviour: Behaviour, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Origin]:
-    """Run an upstream, on a port of its own unless one is given."""
+    """Run an upstream; port 0 takes a free port."""
     async with serving(behaviour, WireListener(host, port)) as upstream:
         yield upstream
 
 
 @contextlib.asynccontextmanager
 async def serving(behaviour: Behaviour, listener: WireListener) -> AsyncIterator[Origin]:
-    """Run an upstream on a listener, and close that in the end."""
+    """Run an upstream on a listener, and close the listener at the end."""
     upstream = Origin(behaviour, listener)
     task = asyncio.get_running_loop().create_task(upstream.serve())
     try:
@@ -118,11 +118,11 @@ async def serving(behaviour: Behaviour, listener: WireListener) -> AsyncIterator
         listener.close()
 
 
-# What an upstream says
+# Responses of an upstream
 
 
-def answer(body: bytes, *fields: str, status: str = "200 OK") -> bytes:
-    """Return a response of known length."""
+def http_response(body: bytes, *fields: str, status: str = "200 OK") -> bytes:
+    """Return a response with Content-Length."""
     lines = [f"HTTP/1.1 {status}", *fields, f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(lines).encode("latin-1") + body
 
@@ -132,146 +132,147 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def echo(asked: Message) -> bytes:
-    """Return an answer that has the request's method, target and body in it."""
-    return answer(asked.body, f"X-Method: {asked.method}", f"X-Target: {asked.target}")
+def echo(request: Message) -> bytes:
+    """Return a response that contains the request's method, target and body."""
+    fields = (f"X-Method: {request.method}", f"X-Target: {request.target}")
+    return http_response(request.body, *fields)
 
 
-# How an upstream behaves
+# Behaviours of an upstream
 
 
-def answering(reply: Callable[[Message], bytes]) -> Behaviour:
-    """Answer every request with what `reply` returns, without the body to HEAD."""
+def responding(respond: Callable[[Message], bytes]) -> Behaviour:
+    """Send the result of `respond` for every request, without its body for HEAD."""
 
-    async def behave(visit: Visit) -> None:
-        while (asked := await visit.request()) is not None:
-            whole = reply(asked)
-            end = whole.index(b"\r\n\r\n") + 4
-            await visit.say(whole[:end] if asked.method == "HEAD" else whole)
-
-    return behave
-
-
-def length(body: bytes, *fields: str) -> Behaviour:
-    """Answer with a body of known length."""
-    return answering(lambda _asked: answer(body, *fields))
-
-
-def chunked(pieces: Sequence[bytes], *trailers: str) -> Behaviour:
-    """Answer in chunks, each sent by itself, and trailers."""
-
-    async def behave(visit: Visit) -> None:
-        while await visit.request() is not None:
-            await visit.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-            for piece in pieces:
-                await visit.say(chunk(piece))
-            await visit.say("\r\n".join(["0", *trailers, "", ""]).encode("latin-1"))
+    async def behave(connection: OriginConnection) -> None:
+        while (request := await connection.request()) is not None:
+            response = respond(request)
+            end = response.index(b"\r\n\r\n") + 4
+            await connection.send(response[:end] if request.method == "HEAD" else response)
 
     return behave
 
 
-def until_close(pieces: Sequence[bytes]) -> Behaviour:
-    """Answer with a body that the end of the connection ends."""
+def fixed_length(body: bytes, *fields: str) -> Behaviour:
+    """Respond with Content-Length."""
+    return responding(lambda _request: http_response(body, *fields))
 
-    async def behave(visit: Visit) -> None:
-        await visit.request()
-        await visit.say(b"HTTP/1.1 200 OK\r\n\r\n")
-        for piece in pieces:
-            await visit.say(piece)
+
+def chunked(chunks: Sequence[bytes], *trailers: str) -> Behaviour:
+    """Respond with chunks, each in a write of its own, and trailers."""
+
+    async def behave(connection: OriginConnection) -> None:
+        while await connection.request() is not None:
+            await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for data in chunks:
+                await connection.send(chunk(data))
+            await connection.send("\r\n".join(["0", *trailers, "", ""]).encode("latin-1"))
+
+    return behave
+
+
+def until_close(parts: Sequence[bytes]) -> Behaviour:
+    """Respond with a body that ends with the connection, each part in a write of its own."""
+
+    async def behave(connection: OriginConnection) -> None:
+        await connection.request()
+        await connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        for part in parts:
+            await connection.send(part)
 
     return behave
 
 
 def slow(data: bytes) -> Behaviour:
-    """Answer byte by byte, each in a turn of the loop of its own."""
+    """Respond byte by byte, with one byte in each turn of the event loop."""
 
-    async def behave(visit: Visit) -> None:
-        while await visit.request() is not None:
+    async def behave(connection: OriginConnection) -> None:
+        while await connection.request() is not None:
             for at in range(len(data)):
-                await visit.say(data[at : at + 1])
+                await connection.send(data[at : at + 1])
                 await asyncio.sleep(0)
 
     return behave
 
 
-async def silent(visit: Visit) -> None:
-    """Take everything and never answer."""
-    while await visit.piece():
+async def silent(connection: OriginConnection) -> None:
+    """Read everything and never respond."""
+    while await connection.receive():
         pass
 
 
-async def early_close(visit: Visit) -> None:
-    """Close once a request is there, without an answer."""
-    await visit.request()
+async def close_early(connection: OriginConnection) -> None:
+    """Close after a request, without a response."""
+    await connection.request()
 
 
-async def resetting(visit: Visit) -> None:
-    """Reset the connection once a request is there."""
-    await visit.request()
-    visit.wire.reset()
+async def reset(connection: OriginConnection) -> None:
+    """Reset the connection after a request, without a response."""
+    await connection.request()
+    connection.wire.reset()
 
 
-def early_reply(data: bytes) -> Behaviour:
-    """Answer as soon as the head is there, and take the body afterwards."""
+def early_response(data: bytes) -> Behaviour:
+    """Respond after the head, and read the body afterwards."""
 
-    async def behave(visit: Visit) -> None:
-        while (asked := await visit.head()) is not None:
-            await visit.say(data)
-            await visit.body(asked)
-
-    return behave
-
-
-def rude_reply(data: bytes) -> Behaviour:
-    """Answer as soon as the head is there, and close without reading the body."""
-
-    async def behave(visit: Visit) -> None:
-        await visit.head()
-        await visit.say(data)
+    async def behave(connection: OriginConnection) -> None:
+        while (request := await connection.head()) is not None:
+            await connection.send(data)
+            await connection.body(request)
 
     return behave
 
 
-def interim(several: Sequence[bytes], data: bytes) -> Behaviour:
-    """Answer with interim responses and then with the final one."""
+def response_without_reading(data: bytes) -> Behaviour:
+    """Respond after the head, and close without reading the body."""
 
-    async def behave(visit: Visit) -> None:
-        while await visit.request() is not None:
-            for one in several:
-                await visit.say(one)
-            await visit.say(data)
+    async def behave(connection: OriginConnection) -> None:
+        await connection.head()
+        await connection.send(data)
 
     return behave
 
 
-def garbage(data: bytes) -> Behaviour:
-    """Answer with bytes that are no answer, or none that is whole, and close."""
+def interim(responses: Sequence[bytes], final: bytes) -> Behaviour:
+    """Respond with interim responses and then with the final response."""
 
-    async def behave(visit: Visit) -> None:
-        await visit.request()
-        await visit.say(data)
+    async def behave(connection: OriginConnection) -> None:
+        while await connection.request() is not None:
+            for response in responses:
+                await connection.send(response)
+            await connection.send(final)
 
     return behave
 
 
-async def switching(visit: Visit) -> None:
-    """Grant an upgrade and send back what comes; answer other requests with 426."""
-    while (asked := await visit.request()) is not None:
-        protocol = asked.field("upgrade")
+def malformed(data: bytes) -> Behaviour:
+    """Send bytes that are no response, or an incomplete response, and close."""
+
+    async def behave(connection: OriginConnection) -> None:
+        await connection.request()
+        await connection.send(data)
+
+    return behave
+
+
+async def upgrading(connection: OriginConnection) -> None:
+    """Grant an upgrade and echo all bytes after it; respond to other requests with 426."""
+    while (request := await connection.request()) is not None:
+        protocol = request.field("upgrade")
         if protocol is None:
-            await visit.say(answer(b"", status="426 Upgrade Required"))
+            await connection.send(http_response(b"", status="426 Upgrade Required"))
             continue
-        key = (asked.field("sec-websocket-key") or "").encode()
+        key = (request.field("sec-websocket-key") or "").encode()
         accept = base64.b64encode(hashlib.sha1(key + _WEBSOCKET_GUID).digest()).decode()
-        await visit.say(
+        await connection.send(
             f"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n"
             f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
         )
-        await returning(visit)
+        await echo_bytes(connection)
         return
 
 
-async def returning(visit: Visit) -> None:
-    """Send back every byte that comes, and then the end."""
-    while data := await visit.piece():
-        await visit.say(data)
+async def echo_bytes(connection: OriginConnection) -> None:
+    """Send back every byte that arrives, and then the end."""
+    while data := await connection.receive():
+        await connection.send(data)

@@ -14,7 +14,7 @@ from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import UNTIL_CLOSE
 from tests.helpers.judging import judge_response, response_head
 from tests.helpers.one_reading import HEAD, NEW
-from tests.helpers.origins import Visit, answer
+from tests.helpers.origins import OriginConnection, http_response
 from tests.helpers.second_opinion import content_of
 
 # What nginx does not read where it is right: it takes an interim response for a final one, and a
@@ -93,23 +93,23 @@ class Upstream:
         self.next: Play | None = None
         self.fault = ""
 
-    async def behave(self, visit: Visit) -> None:
+    async def behave(self, connection: OriginConnection) -> None:
         """Answer the requests of one connection."""
-        visit.wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         may_follow = True
-        while (asked := await visit.request()) is not None:
+        while (request := await connection.request()) is not None:
             if not may_follow:
                 self.fault = "a connection is used again that must not be"
-            if asked.target.startswith("/marked/"):
-                await visit.say(answer(asked.target.encode()))
+            if request.target.startswith("/marked/"):
+                await connection.send(http_response(request.target.encode()))
                 continue
             played = self.next
             assert played is not None
             if played.cut:
-                await visit.say(played.data[: played.cut])
+                await connection.send(played.data[: played.cut])
                 # So that it is read before the rest comes, mostly.
                 await asyncio.sleep(0)
-            await visit.say(played.data[played.cut :])
+            await connection.send(played.data[played.cut :])
             if not played.stays:
                 return
             may_follow = played.meant.persists

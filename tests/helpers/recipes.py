@@ -1,7 +1,7 @@
-"""Recipes of the documentation: fenced blocks, pasted into a shell, with ports of the test's own.
+"""Recipes of the documentation: fenced blocks, pasted into a shell, with the test's ports.
 
-A recipe is one or more blocks of a page, in the order in which a reader comes to them. A block of
-Python whose first line is a file's name becomes that file; another one is a program to run.
+A recipe is one or more blocks of a page, in the order of the page. A block of Python whose first
+line is a file name becomes that file; any other block of Python is a program to run.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ ROOT: Final = Path(__file__).parent.parent.parent
 
 _BLOCK: Final = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 _FILE: Final = re.compile(r"# (?P<name>[\w-]+\.py)\n")
-# Ports in the documentation's examples.
+# The ports in the documentation's examples.
 _PORT: Final = re.compile(r"(?<![\d.])(?:8080|3000|3001|6379|16379)(?![\d.]*\d)")
 
-# What a reader waits for with a second of sleep has happened when something listens.
+# Where a recipe sleeps for a second, the test waits until the servers listen.
 _SLEEP: Final = """
 sleep() {{ {python} - {servers} <<'END'
 import socket, sys
@@ -50,15 +50,15 @@ class Block(NamedTuple):
 
     @property
     def first(self) -> str:
-        """Its first line, which is what tells it from others of its page."""
+        """Its first line, which identifies it on its page."""
         return self.text.partition("\n")[0]
 
 
 class Recipe(NamedTuple):
-    """Blocks by how they begin, and what has to be printed.
+    """Blocks, identified by how they begin, and the output that they must print.
 
-    `servers` are the ports, addresses or paths that they wait for; `needs` are those of services
-    that are to be there.
+    `servers` are the ports, addresses or paths that the blocks wait for. `needs` are those of the
+    services that must run before.
     """
 
     page: str
@@ -69,7 +69,7 @@ class Recipe(NamedTuple):
 
 
 def blocks() -> list[Block]:
-    """Return what can be pasted from the README and the guides."""
+    """Return the blocks of the README and the guides that can be pasted."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
     return [
         Block(page.relative_to(ROOT).as_posix(), match["language"], match["text"])
@@ -80,49 +80,51 @@ def blocks() -> list[Block]:
 
 
 def block(page: str, beginning: str) -> Block:
-    """Return the one block of a page that begins so."""
-    [found] = [
-        each for each in blocks() if each.page == page and each.text.startswith(beginning)
-    ]  # fmt: skip
-    return found
+    """Return the only block of a page with this beginning."""
+    [match] = [
+        candidate
+        for candidate in blocks()
+        if candidate.page == page and candidate.text.startswith(beginning)
+    ]
+    return match
 
 
 class Bench:
-    """Where a recipe is tried: its ports, and a folder with what it needs to find in the path."""
+    """The environment of a recipe: its ports, and a folder with the programs that it runs."""
 
     def __init__(self, folder: Path, ports: dict[str, int]) -> None:
         self._folder = folder
         self.ports = ports
         programs = folder / "bin"
         programs.mkdir(parents=True)
-        # A virtual environment in which everything is installed already.
+        # They behave like a virtual environment in which everything is installed already.
         module = f'exec {sys.executable} -m cmux_proxy "$@"'
         python = f'[ "$2" = pip ] || exec {sys.executable} "$@"'
         for name, line in {"cmux-proxy": module, "python3": python}.items():
             (programs / name).write_text(f"#!/bin/sh\n{line}\n")
             (programs / name).chmod(0o755)
         path = f"{programs}{os.pathsep}{os.environ['PATH']}{os.pathsep}/usr/sbin"
-        # Where the proxy listens if a recipe says nothing of it.
+        # The proxy listens here unless a recipe sets an address.
         listen = f"127.0.0.1:{ports['8080']}"
         self.variables = environment(PATH=path, HOME=str(folder), CMUX_LISTEN=listen)
 
     def script(self, recipe: Recipe) -> str:
-        """Return what a shell is to do."""
-        servers = " ".join(map(self.mine, recipe.servers))
+        """Return the shell script of a recipe."""
+        servers = " ".join(map(self.adapt, recipe.servers))
         wait = _SLEEP.format(python=shlex.quote(sys.executable), servers=servers)
         *before, last = [self._pasted(block(recipe.page, text)) for text in recipe.beginnings]
-        # A reader has waited for servers before pasting the next block.
+        # A reader waits for the servers before pasting the next block.
         return "\n".join([wait, *before, "sleep 1" if any(before) else "", last, _STATUS])
 
-    def mine(self, text: str) -> str:
-        """Return a text of the documentation with the test's own ports, and files in its folder."""
+    def adapt(self, text: str) -> str:
+        """Return a text of the documentation with the test's ports, and files in its folder."""
         text = text.replace("/tmp/", f"{self._folder}/")
         return _PORT.sub(lambda match: str(self.ports[match[0]]), text)
 
-    def _pasted(self, one: Block) -> str:
-        text = self.mine(one.text)
+    def _pasted(self, fence: Block) -> str:
+        text = self.adapt(fence.text)
         name = _FILE.match(text)
-        if one.language == "sh":
+        if fence.language == "sh":
             return text
         if name is not None:
             (self._folder / name["name"]).write_text(text)
@@ -132,7 +134,7 @@ class Bench:
 
 @contextlib.contextmanager
 def bench(folder: Path) -> Iterator[Bench]:
-    """Choose ports for everything."""
+    """Reserve a port for each port of the documentation."""
     names = ("8080", "3000", "3001", "6379", "16379")
     with contextlib.ExitStack() as stack:
         ports = {name: stack.enter_context(closed_port()) for name in names}

@@ -1,4 +1,4 @@
-"""Dialogue tests: who says what, and who gets what, step by step and byte for byte.
+"""Dialogue tests: what each peer sends and receives, step by step and byte for byte.
 
     async with stage() as on:
         client = await on.client()
@@ -6,9 +6,9 @@
         upstream = await on.upstream()
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
 
-Every step waits for what it names and for nothing else, so that a proxy that holds bytes back
-fails, and so does one that adds some: what a peer got beyond what the test asked for fails it in
-the end. A failure shows the whole dialogue and how the last step differs.
+Every step waits for exactly the bytes that it names. A proxy that holds bytes back fails the step.
+A proxy that adds bytes fails the test at its end, because no step has received them. A failure
+shows the complete dialogue and how the last step differs.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ from tests.helpers.proxies import local_config
 from tests.helpers.timing import SOON
 from tests.helpers.wire import Wire, WireListener, closed_port
 
-# The routing header that names the upstream of the stage.
+# The routing field with the port of the stage's upstream.
 ROUTE: Final = "X-Cmux-Port-Internal: <port>"
 
-_PATIENT: Final = local_config(timeouts=Timeouts(upstream_idle=10 * SOON))
-# So much of a message is shown when a step fails.
-_SHOWN: Final = 2000
+_LONG_IDLE: Final = local_config(timeouts=Timeouts(upstream_idle=10 * SOON))
+# A failure shows at most this many bytes of a message.
+_MAX_SHOWN: Final = 2000
 
 T = TypeVar("T")
 
 
 def head(*lines: str) -> bytes:
-    """Return the lines as a head, blank line included."""
+    """Return the lines as a head, including the blank line."""
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
@@ -46,7 +46,7 @@ def get(path: str = "/", *fields: str, version: str = "1.1") -> bytes:
 
 
 class DialogueError(AssertionError):
-    """A step of the dialogue went otherwise than told."""
+    """A peer did not get what a step of the dialogue expects."""
 
 
 class Peer:
@@ -61,13 +61,13 @@ class Peer:
         self._is_checked = True
 
     async def says(self, data: bytes) -> None:
-        """Send bytes, <port> replaced by the upstream's port."""
+        """Send bytes; `<port>` in them becomes the upstream's port."""
         data = self._dialogue.expand(data)
         self._dialogue.note(self.name, "says", data)
         await self._dialogue.bounded(self.wire.send(data), f"{self.name} cannot send")
 
     async def gets(self, expected: bytes) -> None:
-        """Receive exactly these bytes next."""
+        """Receive exactly these bytes."""
         expected = self._dialogue.expand(expected)
         while len(self._pending) < len(expected) and expected.startswith(self._pending):
             if not await self._read_for(expected):
@@ -78,31 +78,31 @@ class Peer:
         self._take(len(expected))
 
     async def gets_head(self) -> bytes:
-        """Receive a head, whatever it says, and return it."""
+        """Receive any head and return it."""
         while b"\r\n\r\n" not in self._pending:
             if not await self._read_for(b"(a head)"):
                 self._fail(b"(a head)")
         return self._take(self._pending.index(b"\r\n\r\n") + 4)
 
     async def gets_bytes(self, count: int) -> bytes:
-        """Receive so many bytes, whatever they are, and return them."""
-        wanted = b"(%d bytes)" % count
-        pieces = [self._pending]
+        """Receive `count` bytes of any value and return them."""
+        description = b"(%d bytes)" % count
+        chunks = [self._pending]
         missing = count - len(self._pending)
         self._pending = b""
         while missing > 0:
-            data = await self._read_for(wanted)
+            data = await self._read_for(description)
             self._pending = b""
             if not data:
-                self._pending = b"".join(pieces)
-                self._fail(wanted)
-            pieces.append(data)
+                self._pending = b"".join(chunks)
+                self._fail(description)
+            chunks.append(data)
             missing -= len(data)
-        self._pending = b"".join(pieces)
+        self._pending = b"".join(chunks)
         return self._take(count)
 
     async def gets_end(self) -> None:
-        """Receive the other's end, and nothing before it."""
+        """Receive the end of the stream, and no bytes before it."""
         while not self._has_end and not self._pending:
             await self._read_for(b"")
         if self._pending:
@@ -110,7 +110,7 @@ class Peer:
         self._dialogue.note(self.name, "gets the end")
 
     async def gets_reset(self) -> None:
-        """Receive a reset, and nothing before it."""
+        """Receive a reset, and no bytes before it."""
         try:
             while await self._read("a reset"):
                 pass
@@ -131,9 +131,9 @@ class Peer:
     async def gets_error(
         self, status: int, error: str, *fields: str, with_body: bool = True, closes: bool = False
     ) -> str:
-        """Receive an answer of the proxy's own, checked in every part; return its one line.
+        """Receive an error response of the proxy, check every part of it, and return its line.
 
-        `fields` are those that this answer has besides the ones that all have.
+        `fields` are the fields that it has in addition to those of every error.
         """
         data = await self.gets_head()
         match = re.search(rb"\r\nContent-Length: ([0-9]+)\r\n", data)
@@ -165,47 +165,47 @@ class Peer:
             await self.gets_end()
         return text.removesuffix("\n")
 
-    async def says_until_cut(self, piece: bytes) -> None:
-        """Send a piece again and again, until that fails because the connection is gone."""
-        self._dialogue.note(self.name, "says until it is cut off", piece)
+    async def says_until_cut(self, data: bytes) -> None:
+        """Send the bytes repeatedly until sending fails because the connection is closed."""
+        self._dialogue.note(self.name, "says until the connection is closed", data)
         with contextlib.suppress(ConnectionError):
             while True:
-                sending = self.wire.send(piece)
+                sending = self.wire.send(data)
                 await self._dialogue.bounded(sending, f"{self.name} cannot send any more")
                 await asyncio.sleep(0)
 
     def ends(self) -> None:
-        """Send our end and go on receiving."""
+        """Half-close: end the sending direction; receiving goes on."""
         self._dialogue.note(self.name, "ends")
         self.wire.end()
 
     def closes(self) -> None:
-        """Go away."""
+        """Close the connection."""
         self._dialogue.note(self.name, "closes")
         self._is_checked = False
         self.wire.close()
 
     def resets(self) -> None:
-        """Go away with a reset."""
+        """Close the connection with a reset."""
         self._dialogue.note(self.name, "resets")
         self._is_checked = False
         self.wire.reset()
 
-    def ignores_the_rest(self) -> None:
-        """Whatever else arrives is of no interest."""
+    def ignores_more(self) -> None:
+        """Do not fail because of further bytes."""
         self._is_checked = False
 
-    def check_rest(self) -> None:
-        """Fail if something has arrived that the test did not ask for."""
+    def check_nothing_more(self) -> None:
+        """Fail if bytes have arrived that no step has received."""
         if self._is_checked:
-            rest = self._pending + self.wire.take_arrived()
-            if rest:
-                self._pending = rest
+            unexpected = self._pending + self.wire.take_arrived()
+            if unexpected:
+                self._pending = unexpected
                 self._fail(b"")
 
     async def _read_for(self, expected: bytes) -> bytes:
         try:
-            return await self._read(repr(expected[:_SHOWN]))
+            return await self._read(repr(expected[:_MAX_SHOWN]))
         except ConnectionResetError:
             self._dialogue.note(self.name, "gets a reset")
             self._fail(expected)
@@ -228,7 +228,7 @@ class Peer:
 
 
 class Stage:
-    """A proxy and a listening upstream; dialogues are played on it."""
+    """A proxy and a listening upstream, between which a dialogue takes place."""
 
     def __init__(self, proxy: Proxy, listener: WireListener) -> None:
         self.proxy = proxy
@@ -253,7 +253,7 @@ class Stage:
         return self._add("upstream", wire)
 
     async def pair(self, request: bytes | None = None) -> tuple[Peer, Peer]:
-        """Return a client that has asked, by GET / or with the request given, and its upstream."""
+        """Send a request, GET / by default; return the client and the upstream that has it."""
         client = await self.client()
         await client.says(get() if request is None else request)
         upstream = await self.upstream()
@@ -261,15 +261,15 @@ class Stage:
             await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
         return client, upstream
 
-    async def posted(self, *fields: str, body: bytes = b"") -> tuple[Peer, Peer]:
-        """Return a client that has sent a POST with these fields, and the upstream that has it."""
+    async def post(self, *fields: str, body: bytes = b"") -> tuple[Peer, Peer]:
+        """Send a POST with these fields; return the client and the upstream that has it."""
         request = head("POST / HTTP/1.1", "Host: a", ROUTE, *fields) + body
         client, upstream = await self.pair(request)
         await upstream.gets(head("POST / HTTP/1.1", "Host: a", *fields) + body)
         return client, upstream
 
     async def tunnel(self) -> tuple[Peer, Peer]:
-        """Return both ends of a tunnel that a CONNECT opened."""
+        """Open a tunnel with CONNECT; return its client and its upstream."""
         client = await self.client()
         await client.says(head("CONNECT a:1 HTTP/1.1", "Host: a:1", ROUTE))
         upstream = await self.upstream()
@@ -277,7 +277,7 @@ class Stage:
         return client, upstream
 
     async def websocket(self) -> tuple[Peer, Peer]:
-        """Return both ends of a tunnel that an upgrade opened."""
+        """Open a tunnel with an upgrade; return its client and its upstream."""
         client, upstream = await self.pair(UPGRADE)
         await upstream.gets(UPGRADE.replace(ROUTE.encode() + b"\r\n", b""))
         await upstream.says(SWITCHING)
@@ -285,7 +285,7 @@ class Stage:
         return client, upstream
 
     async def nothing_reached_upstream(self) -> None:
-        """Fail unless the next thing the upstream ever sees is a request that is made now."""
+        """Fail unless the next request that reaches the upstream is the one that is sent now."""
         client = await self.client()
         await client.says(head("GET /now HTTP/1.1", "Host: now", ROUTE))
         upstream = await self.upstream()
@@ -295,16 +295,16 @@ class Stage:
         client.closes()
 
     async def serves(self) -> None:
-        """Fail unless a new client is served by a new upstream connection, or the pool's."""
+        """Fail unless the proxy responds to a new client."""
         client = await self.client()
         await client.says(head("GET / HTTP/1.1", "Host: a", "X-Cmux-Port-Internal: 0"))
         await client.gets_error(400, "http_request_error")
         client.closes()
 
     def check(self) -> None:
-        """Fail if a peer got more than was asked for."""
+        """Fail if a peer has bytes that no step has received."""
         for peer in self._peers:
-            peer.check_rest()
+            peer.check_nothing_more()
 
     def close(self) -> None:
         """Close all sockets."""
@@ -341,16 +341,16 @@ SWITCHING: Final = head(
 async def stage(
     config: Config | None = None, upstream_host: str = "127.0.0.1", buffer: int | None = None
 ) -> AsyncIterator[Stage]:
-    """Set up a proxy and an upstream; with `buffer`, the upstream's kernel holds little.
+    """Start a proxy and an upstream; `buffer` is the size of the upstream's socket buffers.
 
-    Unless a configuration is given, idle connections to the upstream stay for longer than any step
-    waits, so that an end is never theirs.
+    In the default configuration, idle connections to the upstream stay open for longer than any
+    step waits, so that no idle timeout closes one during a test.
     """
     with (
         closed_port() as port,
         contextlib.closing(WireListener(upstream_host, port, buffer)) as listener,
     ):
-        async with Proxy(_PATIENT if config is None else config) as proxy:
+        async with Proxy(_LONG_IDLE if config is None else config) as proxy:
             on = Stage(proxy, listener)
             try:
                 yield on
@@ -360,7 +360,7 @@ async def stage(
 
 
 class _Dialogue:
-    """What was said so far."""
+    """The steps so far."""
 
     def __init__(self, port: int) -> None:
         self._port = str(port).encode("ascii")
@@ -369,33 +369,33 @@ class _Dialogue:
     def expand(self, data: bytes) -> bytes:
         return data.replace(b"<port>", self._port)
 
-    def note(self, who: str, does: str, data: bytes | None = None) -> None:
-        self._steps.append((who, does, data))
+    def note(self, peer: str, verb: str, data: bytes | None = None) -> None:
+        self._steps.append((peer, verb, data))
 
-    async def bounded(self, what: Awaitable[T], waiting: str) -> T:
+    async def bounded(self, awaitable: Awaitable[T], waiting: str) -> T:
         try:
             async with asyncio.timeout(SOON):
-                return await what
+                return await awaitable
         except TimeoutError:
-            raise DialogueError("\n".join([*self._told(), f"{waiting}, in vain"])) from None
+            raise DialogueError("\n".join([*self._transcript(), f"timeout: {waiting}"])) from None
 
-    def fail(self, who: str, expected: bytes, came: bytes, has_end: bool) -> NoReturn:
-        lines = [*self._told(), f"{who} expected (-) and got (+):"]
-        lines += difflib.ndiff(_lines(expected), _lines(came))
+    def fail(self, peer: str, expected: bytes, received: bytes, has_end: bool) -> NoReturn:
+        lines = [*self._transcript(), f"{peer} expected (-) and got (+):"]
+        lines += difflib.ndiff(_lines(expected), _lines(received))
         lines.append("and then the end" if has_end else "and nothing more so far")
         raise DialogueError("\n".join(lines))
 
-    def _told(self) -> list[str]:
+    def _transcript(self) -> list[str]:
         lines = ["The dialogue:"]
-        for who, does, data in self._steps:
-            lines.append(f"  {who} {does}")
+        for peer, verb, data in self._steps:
+            lines.append(f"  {peer} {verb}")
             if data is not None:
                 lines += [f"      {line}" for line in _lines(data)]
         return lines
 
 
 def _lines(data: bytes) -> list[str]:
-    shown = [repr(line)[1:] for line in data[:_SHOWN].splitlines(keepends=True)]
-    if len(data) > _SHOWN:
-        shown.append(f"... {len(data)} bytes in all")
+    shown = [repr(line)[1:] for line in data[:_MAX_SHOWN].splitlines(keepends=True)]
+    if len(data) > _MAX_SHOWN:
+        shown.append(f"... {len(data)} bytes in total")
     return shown

@@ -1,4 +1,4 @@
-"""Programs that tests run: found, or the test is skipped; where CI is true, missing ones fail."""
+"""Programs that tests run: a missing program skips the test, or fails it where CI is "true"."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,12 @@ import pytest
 
 from tests.helpers.timing import later
 
-# Where Debian keeps what is not for everybody.
+# PATH, and where Debian installs programs for administrators.
 SEARCHED: Final = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 def tool(name: str) -> str:
-    """Return the path of a program; skip the test, or fail it in CI, when it is not installed."""
+    """Return the path of a program; skip the test, or fail it in CI, if it is not installed."""
     path = shutil.which(name, path=SEARCHED)
     if path is None:
         missing(f"{name} is not installed")
@@ -27,14 +27,14 @@ def tool(name: str) -> str:
 
 
 def missing(text: str) -> NoReturn:
-    """Skip the test, or fail it in CI, since something is not there that it needs."""
+    """Skip the test, or fail it in CI, because something that it needs is missing."""
     if os.environ.get("CI") == "true":
         pytest.fail(text)
     pytest.skip(text)
 
 
 class Finished:
-    """What a program left behind."""
+    """The exit status, the output and the error output of a program."""
 
     def __init__(self, status: int, out: bytes, errors: bytes) -> None:
         self.status = status
@@ -45,7 +45,7 @@ class Finished:
 async def finish(
     *command: str, stdin: bytes = b"", variables: Mapping[str, str] | None = None
 ) -> Finished:
-    """Run a program to its end."""
+    """Run a program until it ends."""
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
@@ -67,9 +67,9 @@ async def finish(
 async def program(
     *command: str, folder: Path, variables: Mapping[str, str] | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run a program in a folder, for as long as the block; whatever it starts ends with it.
+    """Run a program in a folder for as long as the block; its child processes end with it.
 
-    What it says, and complains about, is its standard output.
+    Its standard error goes to its standard output.
     """
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -88,12 +88,12 @@ async def program(
         await later(process.communicate())
 
 
-async def says(process: asyncio.subprocess.Process, pattern: str) -> str:
-    """Return the first group of a pattern, once the program says something that matches."""
+async def wait_for_output(process: asyncio.subprocess.Process, pattern: str) -> str:
+    """Return the first group of a pattern, once the output of the program matches."""
     assert process.stdout is not None
-    said = ""
+    output = ""
     while line := await later(process.stdout.readline()):
-        said += line.decode("utf-8", "replace")
-        if match := re.search(pattern, said):
+        output += line.decode("utf-8", "replace")
+        if match := re.search(pattern, output):
             return match[1]
-    raise AssertionError(f"it ended, and said: {said}")
+    raise AssertionError(f"the program has ended; its output: {output}")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cmux_proxy import Access
-from tests.helpers.origins import answering, echo, origin
+from tests.helpers.origins import echo, origin, responding
 from tests.helpers.proxies import local_config, proxy_process
 from tests.helpers.script import ESTABLISHED, ROUTE, UPGRADE, get, head, stage
 from tests.helpers.tools import finish, tool
@@ -117,7 +117,7 @@ async def test_curl_gives_its_token_in_each_of_the_ways(loop_name: str, tmp_path
     path = tmp_path / "tokens"
     path.write_text(f"{TOKEN}\n")
     async with (
-        origin(answering(echo)) as upstream,
+        origin(responding(echo)) as upstream,
         proxy_process(loop_name, "--auth-token-file", str(path)) as proxy,
     ):
         url = f"http://127.0.0.1:{proxy.port}/"
@@ -132,7 +132,7 @@ async def test_curl_gives_its_token_in_each_of_the_ways(loop_name: str, tmp_path
         ):
             done = await finish(tool("curl"), "-q", "-sSf", *arguments)
             assert (done.status, done.errors) == (0, b"")
-        assert [TOKEN in repr(asked.fields) for asked in upstream.asked] == [False] * 5
+        assert [TOKEN in repr(request.fields) for request in upstream.requests] == [False] * 5
         proxy.signal()
         status, errors = await proxy.ended()
         assert (status, TOKEN in errors) == (0, False)

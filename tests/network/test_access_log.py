@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.origins import answer, answering, origin
+from tests.helpers.origins import http_response, origin, responding
 from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import SOON, later
 from tests.helpers.wire import Wire, closed_port
 from tests.network.test_admin import administered
 
-GREETING = answer(b"hello")
+GREETING = http_response(b"hello")
 # The default, which proxy_process changes.
 DEFAULTS = {"CMUX_ACCESS_LOG": "errors"}
 
@@ -41,7 +41,7 @@ async def lines_of(proxy: ProxyProcess) -> list[str]:
 async def test_errors_are_logged_by_default(loop_name: str) -> None:
     async with (
         proxy_process(loop_name, variables=DEFAULTS) as proxy,
-        origin(answering(lambda _request: GREETING)) as upstream,
+        origin(responding(lambda _request: GREETING)) as upstream,
     ):
         await ask(proxy, upstream.port, "/fine")
         with closed_port() as port:
@@ -60,7 +60,7 @@ async def test_all_logs_every_exchange_and_no_secret(loop_name: str) -> None:
     variables = {"CMUX_AUTH_TOKEN": "hush-1"}
     async with (
         proxy_process(loop_name, *flags, variables=variables) as proxy,
-        origin(answering(lambda _request: GREETING)) as upstream,
+        origin(responding(lambda _request: GREETING)) as upstream,
     ):
         secrets = ("X-Cmux-Token: hush-1", "Cookie: hush=2", "Referer: http://a/?hush=3")
         await ask(proxy, upstream.port, "/a?hush=4", *secrets)
@@ -78,7 +78,7 @@ async def test_a_long_path_is_cut(loop_name: str) -> None:
     flags = ("--access-log", "all", "--log-format", "json")
     async with (
         proxy_process(loop_name, *flags) as proxy,
-        origin(answering(lambda _request: GREETING)) as upstream,
+        origin(responding(lambda _request: GREETING)) as upstream,
     ):
         await ask(proxy, upstream.port, "/" + "a" * 9000)
         [line] = await lines_of(proxy)

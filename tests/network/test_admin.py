@@ -15,14 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cmux_proxy import Address
 from tests.helpers.loops import descriptors
-from tests.helpers.origins import answer, answering, origin
+from tests.helpers.origins import http_response, origin, responding
 from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import SOON, later
 from tests.helpers.tools import finish, tool
 from tests.helpers.wire import Wire
 
-GREETING = answer(b"hello")
+GREETING = http_response(b"hello")
 
 
 @contextlib.asynccontextmanager
@@ -72,7 +72,7 @@ async def ask(proxy: ProxyProcess, port: int, count: int) -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_it_has_the_statistics_of_all_workers(loop_name: str, workers: int) -> None:
     async with administered(loop_name, workers) as (proxy, session):
-        async with origin(answering(lambda _request: GREETING)) as upstream:
+        async with origin(responding(lambda _request: GREETING)) as upstream:
             await ask(proxy, upstream.port, 20)
             activity = await get(session, "/activity")
             [port] = activity["ports"]
@@ -84,7 +84,7 @@ async def test_it_has_the_statistics_of_all_workers(loop_name: str, workers: int
 
 async def test_promtool_accepts_the_metrics() -> None:
     async with administered("auto", 1, "--metrics-per-port") as (proxy, session):
-        async with origin(answering(lambda _request: GREETING)) as upstream:
+        async with origin(responding(lambda _request: GREETING)) as upstream:
             await ask(proxy, upstream.port, 1)
             async with session.get("/metrics") as metrics:
                 text = await metrics.text()
@@ -97,7 +97,7 @@ async def test_promtool_accepts_the_metrics() -> None:
 async def test_it_serves_during_a_drain(loop_name: str, workers: int) -> None:
     async with administered(loop_name, workers, "--drain-timeout", "60s") as (proxy, session):
         with await Wire.to("127.0.0.1", proxy.port) as wire:
-            async with origin(answering(lambda _request: GREETING)) as upstream:
+            async with origin(responding(lambda _request: GREETING)) as upstream:
                 route = f"X-Cmux-Port-Internal: {upstream.port}"
                 await wire.send(head("CONNECT a:1 HTTP/1.1", "Host: a:1", route))
                 await later(wire.receive())
@@ -118,7 +118,7 @@ async def test_a_worker_that_has_drained_delays_no_request(loop_name: str) -> No
     # If another process kept the worker's end of its channel, each request would time out there.
     async with administered(loop_name, 2, "--drain-timeout", "60s") as (proxy, session):
         with await Wire.to("127.0.0.1", proxy.port) as wire:
-            async with origin(answering(lambda _request: GREETING)) as upstream:
+            async with origin(responding(lambda _request: GREETING)) as upstream:
                 route = f"X-Cmux-Port-Internal: {upstream.port}"
                 await wire.send(head("CONNECT a:1 HTTP/1.1", "Host: a:1", route))
                 await later(wire.receive())
@@ -174,7 +174,7 @@ async def test_clients_of_the_admin_listener_leave_the_proxy_its_descriptors(
 ) -> None:
     async with (
         administered(loop_name, workers, descriptor_limit=256) as (proxy, session),
-        origin(answering(lambda _request: GREETING)) as upstream,
+        origin(responding(lambda _request: GREETING)) as upstream,
     ):
         # aiohttp has no public attribute for it.
         address = Address.parse(str(session._base_url).removeprefix("http://").rstrip("/"))
@@ -226,7 +226,7 @@ async def test_a_worker_that_is_killed_and_the_listener_itself_are_replaced(
 
 async def test_what_a_worker_has_counted_outlives_it(loop_name: str) -> None:
     async with administered(loop_name, 2) as (proxy, session):
-        async with origin(answering(lambda _request: GREETING)) as upstream:
+        async with origin(responding(lambda _request: GREETING)) as upstream:
             await ask(proxy, upstream.port, 20)
         assert await metric(session, "cmux_proxy_requests") == 20
         *victims, _admin = proxy.workers()

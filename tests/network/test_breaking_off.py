@@ -112,7 +112,7 @@ async def test_an_upstream_that_closes_amid_its_head_is_a_502(part: bytes, how: 
             # A reset may overtake the bytes before it.
             error = (await client.gets_head()).split(b"error=")[1].split(b"\r\n")[0]
             assert error in (b"connection_terminated", b"http_response_incomplete")
-            client.ignores_the_rest()
+            client.ignores_more()
             return
         text = await client.gets_error(502, "http_response_incomplete")
         assert text == f"127.0.0.1:{on.port} closed the connection amid the response head"

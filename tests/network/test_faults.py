@@ -1,5 +1,7 @@
-"""One proxy meets a fault again and again while others go on; they notice nothing, and nothing of
-it is left: no object, no task, no descriptor."""
+"""A proxy meets a fault repeatedly while other clients send requests.
+
+The other clients notice nothing. No object, task or descriptor remains.
+"""
 
 import asyncio
 import gc
@@ -9,13 +11,13 @@ from typing import Any
 import pytest
 
 from cmux_proxy import Proxy, Timeouts
-from tests.helpers.leftovers import left
+from tests.helpers.leftovers import live_objects
 from tests.helpers.proxies import local_config
 from tests.helpers.timing import MS
-from tests.network.faults.ground import Fault, ground
-from tests.network.faults.table import OF_CLIENTS, OF_UPSTREAMS
+from tests.network.faults.harness import Fault, harness
+from tests.network.faults.table import CLIENT_FAULTS, UPSTREAM_FAULTS
 
-PATIENCE = 800 * MS
+TIMEOUT = 800 * MS
 
 
 @pytest.fixture(autouse=True)
@@ -26,33 +28,33 @@ def _without_collector() -> Iterator[None]:
     gc.enable()
 
 
-def each(faults: dict[str, Fault]) -> list[Any]:
-    """Return the names; to wait until a deadline has passed takes long."""
+def fault_names(faults: dict[str, Fault]) -> list[Any]:
+    """Return the names; those of faults that wait for a timeout are marked as slow."""
     return [
         pytest.param(name, marks=pytest.mark.slow if fault.timeout else ())
         for name, fault in faults.items()
     ]
 
 
-@pytest.mark.parametrize("fault", each(OF_UPSTREAMS))
-async def test_an_upstream_that(fault: str) -> None:
-    await meets(fault, OF_UPSTREAMS[fault])
+@pytest.mark.parametrize("fault", fault_names(UPSTREAM_FAULTS))
+async def test_fault_of_an_upstream(fault: str) -> None:
+    await run(fault, UPSTREAM_FAULTS[fault])
 
 
-@pytest.mark.parametrize("fault", each(OF_CLIENTS))
-async def test_a_client_that(fault: str) -> None:
-    await meets(fault, OF_CLIENTS[fault])
+@pytest.mark.parametrize("fault", fault_names(CLIENT_FAULTS))
+async def test_fault_of_a_client(fault: str) -> None:
+    await run(fault, CLIENT_FAULTS[fault])
 
 
-async def meets(name: str, fault: Fault) -> None:
-    before = left()
-    timeouts = Timeouts(**({fault.timeout: PATIENCE} if fault.timeout else {}))
+async def run(name: str, fault: Fault) -> None:
+    before = live_objects()
+    timeouts = Timeouts(**({fault.timeout: TIMEOUT} if fault.timeout else {}))
     async with (
         Proxy(local_config(timeouts=timeouts)) as proxy,
-        ground(proxy.addresses[0].port) as on,
+        harness(proxy.addresses[0].port) as on,
     ):
-        await on.meets({name: fault})
-    # The event loop tells what was closed last.
+        await on.run({name: fault})
+    # The event loop reports the last closed connections in its next turns.
     for _ in range(3):
         await asyncio.sleep(0)
-    assert left() == before
+    assert live_objects() == before

@@ -1,4 +1,4 @@
-"""A proxy that is given no more memory drops exchanges, and nothing but exchanges."""
+"""A proxy that runs out of memory drops exchanges, and only exchanges."""
 
 import contextlib
 import resource
@@ -14,18 +14,18 @@ from tests.helpers.proxies import ProxyProcess, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import later
 from tests.network.faults.content import mark_of
-from tests.network.faults.ground import Ground, Strike, ground
+from tests.network.faults.harness import Arrival, Harness, harness
 from tests.network.mixed_load.bodies import content
 from tests.network.mixed_load.memory import footprint, passing, settled_footprint
 
-# For a client that does not read, the proxy holds 18 KiB at least, all in all twenty times ALLOWED.
+# The proxy holds at least 18 KiB for a client that does not read: twenty times ALLOWED in total.
 CLIENTS: Final = 384
-# No kernel holds so much, and so much shows that an answer goes on.
+# SIZE is more than the kernel buffers; a client that has read SEEN bytes is being served.
 SIZE: Final = 64 * 1024 * 1024
 SEEN: Final = 2 * 1024 * 1024
 BLOCK: Final = 65536
 ALLOWED: Final = 256 * 1024
-# The kernel holds less than an answer.
+# The kernel buffers less than a response.
 BUFFER: Final = 65536
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -35,15 +35,15 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 async def test_without_memory_exchanges_are_dropped_and_the_proxy_goes_on(loop_name: str) -> None:
     async with proxy_process(loop_name) as proxy:
         before = footprint(proxy)
-        async with ground(proxy.port) as on, contextlib.AsyncExitStack() as stack:
-            on.does("much", _says_much)
+        async with harness(proxy.port) as on, contextlib.AsyncExitStack() as stack:
+            on.add_handler("long", _sends_long_response)
             await on.serves()
-            paths = [f"/much/{on.mark()}" for _ in range(CLIENTS)]
-            with _poor(proxy):
+            paths = [f"/long/{on.mark()}" for _ in range(CLIENTS)]
+            with _limited_memory(proxy):
                 readers = [await _ask(on, path, stack) for path in paths]
-                # That memory has run out is the condition of this test.
+                # This test needs memory to run out.
                 assert "no memory is left" in await proxy.error_line()
-            ends = Counter([await _end(*each) for each in zip(readers, paths, strict=True)])
+            ends = Counter([await _end(*pair) for pair in zip(readers, paths, strict=True)])
             print(ends)
             await on.serves()
         after = await settled_footprint(proxy, before)
@@ -56,8 +56,8 @@ async def test_without_memory_exchanges_are_dropped_and_the_proxy_goes_on(loop_n
 
 
 @contextlib.contextmanager
-def _poor(proxy: ProxyProcess) -> Iterator[None]:
-    """Give the proxy hardly more memory than it has."""
+def _limited_memory(proxy: ProxyProcess) -> Iterator[None]:
+    """Allow the proxy little more memory than it has."""
     with open(f"/proc/{proxy.pid}/statm", encoding="ascii") as statm:
         size = int(statm.read().split()[0]) * resource.getpagesize()
     before = resource.prlimit(proxy.pid, resource.RLIMIT_AS, (size + ALLOWED, -1))
@@ -67,11 +67,11 @@ def _poor(proxy: ProxyProcess) -> Iterator[None]:
         resource.prlimit(proxy.pid, resource.RLIMIT_AS, before)
 
 
-async def _says_much(strike: Strike) -> bool:
-    await strike.visit.say(_head(strike.mark))
-    block = content(strike.mark, BLOCK)
+async def _sends_long_response(arrival: Arrival) -> bool:
+    await arrival.connection.send(_head(arrival.mark))
+    block = content(arrival.mark, BLOCK)
     for _ in range(SIZE // BLOCK):
-        await strike.visit.say(block)
+        await arrival.connection.send(block)
     return True
 
 
@@ -79,8 +79,8 @@ def _head(mark: str) -> bytes:
     return head("HTTP/1.1 200 OK", f"X-Mark: {mark}", f"Content-Length: {SIZE}")
 
 
-async def _ask(on: Ground, path: str, stack: contextlib.AsyncExitStack) -> Reader:
-    """Ask for much, and read nothing of it for now."""
+async def _ask(on: Harness, path: str, stack: contextlib.AsyncExitStack) -> Reader:
+    """Request a long response, and read nothing of it yet."""
     reader = await stack.enter_async_context(on.client(BUFFER))
     with contextlib.suppress(ConnectionError):
         await reader.wire.send(on.request(f"GET {path}"))
@@ -88,15 +88,15 @@ async def _ask(on: Ground, path: str, stack: contextlib.AsyncExitStack) -> Reade
 
 
 async def _end(reader: Reader, path: str) -> str:
-    """Read what comes of an answer; fail unless it belongs to its request, and comes at all."""
+    """Read a response; fail if bytes of another response arrive. Return how it ended."""
     mark = mark_of(path)
-    wanted = _head(mark) + content(mark, BLOCK) * (SEEN // BLOCK)
+    expected = _head(mark) + content(mark, BLOCK) * (SEEN // BLOCK)
     count = 0
     with contextlib.suppress(ConnectionError):
-        while count < SEEN and (piece := await later(reader.piece())):
-            if not count and piece.startswith(b"HTTP/1.1 50"):
-                return "told"
-            part = wanted[count : count + len(piece)]
-            assert piece[: len(part)] == part, "bytes are missing, or another's"
-            count += len(piece)
-    return "goes on" if count >= SEEN else "cut"
+        while count < SEEN and (data := await later(reader.receive())):
+            if not count and data.startswith(b"HTTP/1.1 50"):
+                return "error"
+            part = expected[count : count + len(data)]
+            assert data[: len(part)] == part, "bytes are missing, or belong to another response"
+            count += len(data)
+    return "served" if count >= SEEN else "cut"

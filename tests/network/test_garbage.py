@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from tests.helpers.leftovers import left
+from tests.helpers.leftovers import live_objects
 from tests.helpers.proxies import local_config
 from tests.helpers.script import Stage, head, stage
 from tests.helpers.wire import closed_port, deaf_port
@@ -95,10 +95,10 @@ async def upstream_that_breaks_off(on: Stage) -> None:
     ],
 )
 async def test_nothing_is_left_of_what_has_ended(play: Callable[[Stage], Awaitable[None]]) -> None:
-    before = left()
+    before = live_objects()
     async with stage(local_config()) as on:
         await play(on)
     # The event loop tells what was closed last.
     for _ in range(3):
         await asyncio.sleep(0)
-    assert left() == before
+    assert live_objects() == before

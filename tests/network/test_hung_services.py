@@ -127,7 +127,7 @@ async def test_a_client_that_leaves_amid_an_upload_nobody_takes_ends_the_upstrea
     leave: Callable[[Peer], None],
 ) -> None:
     async with stage(buffer=SMALL) as on:
-        client, upstream = await on.posted(f"Content-Length: {len(MUCH)}")
+        client, upstream = await on.post(f"Content-Length: {len(MUCH)}")
         await fill(on, client)
         leave(client)
         look(on)

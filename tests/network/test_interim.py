@@ -103,14 +103,14 @@ async def test_the_expectation_travels_to_the_upstream_and_its_answer_back(value
 async def test_a_client_that_expects_may_send_its_body_without_waiting() -> None:
     async with stage() as on:
         fields = ["Expect: 100-continue", "Content-Length: 4"]
-        client, upstream = await on.posted(*fields, body=b"body")
+        client, upstream = await on.post(*fields, body=b"body")
         await upstream.says(FINAL)
         await client.gets(FINAL)
 
 
 async def test_an_upstream_may_refuse_the_body_that_a_client_asks_leave_to_send() -> None:
     async with stage() as on:
-        client, upstream = await on.posted("Expect: 100-continue", "Content-Length: 9")
+        client, upstream = await on.post("Expect: 100-continue", "Content-Length: 9")
         await upstream.says(head("HTTP/1.1 413 Content Too Large", "Content-Length: 0"))
         # Whether the body comes now is not known, so nothing may follow on either connection.
         await client.gets(
@@ -124,7 +124,7 @@ async def test_an_upstream_may_refuse_the_body_that_a_client_asks_leave_to_send(
 
 async def test_an_upstream_that_gave_leave_is_used_again() -> None:
     async with stage() as on:
-        client, upstream = await on.posted("Expect: 100-continue", "Content-Length: 4")
+        client, upstream = await on.post("Expect: 100-continue", "Content-Length: 4")
         await gets_leave(client, upstream)
         await client.says(get("/2"))
         await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
@@ -133,7 +133,7 @@ async def test_an_upstream_that_gave_leave_is_used_again() -> None:
 async def test_an_empty_expectation_is_none() -> None:
     """So that both connections go on when no 100 has come: nobody has asked for one."""
     async with stage() as on:
-        client, upstream = await on.posted("Expect: ", "Content-Length: 4", body=b"body")
+        client, upstream = await on.post("Expect: ", "Content-Length: 4", body=b"body")
         await upstream.says(FINAL)
         await client.gets(FINAL)
         await client.says(get("/2"))
@@ -143,7 +143,7 @@ async def test_an_empty_expectation_is_none() -> None:
 async def test_an_expectation_on_two_lines_is_one() -> None:
     async with stage() as on:
         lines = ["Expect: 100-continue", "Content-Length: 4", "expect: 100-Continue"]
-        client, upstream = await on.posted(*lines)
+        client, upstream = await on.post(*lines)
         await gets_leave(client, upstream)
 
 

@@ -107,7 +107,7 @@ async def test_what_is_sent_to_this_machine_is_not_paced() -> None:
         sock = only._upstream.transport.get_extra_info("socket")  # type: ignore[attr-defined]
         name = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
         assert name.rstrip(b"\0") == b"reno"
-        other.ignores_the_rest()
+        other.ignores_more()
 
 
 async def test_both_ways_at_once() -> None:
@@ -175,7 +175,7 @@ async def test_a_reader_that_stops_stops_the_sender_and_all_comes_in_the_end(up:
             more -= len(await later(other.wire.receive(1 << 20)))
         assert counter.most_handed_back <= MAX_MOVE
         # What `flood` has sent besides.
-        other.ignores_the_rest()
+        other.ignores_more()
 
 
 async def push(on: Stage, wire: Wire) -> int:
@@ -242,7 +242,7 @@ async def test_a_response_until_close_is_moved_where_it_leaves_as_it_came(versio
             got = b""
             while len(got) < len(DATA):
                 got += await later(client.wire.receive(1 << 20))
-            client.ignores_the_rest()
+            client.ignores_more()
             await sending
         assert bool(counter.moved) == (version == "1.0")
 

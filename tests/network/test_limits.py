@@ -314,8 +314,8 @@ async def test_so_much_is_held_and_not_more(flow: Any, size: int) -> None:
             await later(reader.wire.receive())
             most = max(most, held(on))
         assert most <= size
-        reader.ignores_the_rest()
-        sender.ignores_the_rest()
+        reader.ignores_more()
+        sender.ignores_more()
 
 
 async def test_large_transfers_arrive_whatever_is_held() -> None:

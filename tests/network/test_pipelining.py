@@ -118,7 +118,7 @@ async def test_ten_thousand_refused_requests_get_ten_thousand_answers() -> None:
         await soon(sending)
         await client.says(get())
         await (await on.upstream()).gets(head("GET / HTTP/1.1", "Host: a"))
-        client.ignores_the_rest()
+        client.ignores_more()
 
 
 async def test_many_pipelined_requests_of_all_kinds_wait_for_their_turn() -> None:

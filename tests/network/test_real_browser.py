@@ -12,7 +12,7 @@ from websockets.http11 import Request, Response
 
 from cmux_proxy import workspace_ip
 from tests.helpers.browser import chromium
-from tests.helpers.origins import Behaviour, length, origin
+from tests.helpers.origins import Behaviour, fixed_length, origin
 from tests.helpers.script import stage
 from tests.helpers.wire import closed_port
 
@@ -26,7 +26,7 @@ const before = document.cookie;
 document.cookie = "seen=" + location.host;
 const socket = new WebSocket(`ws://${location.host}/echo`);
 socket.onopen = () => socket.send(greeting);
-socket.onmessage = (event) => tell(JSON.stringify([event.data, before, isSecureContext]));
+socket.onmessage = (event) => report(JSON.stringify([event.data, before, isSecureContext]));
 """
 FILES: Final = {
     "/": ("text/html", PAGE),
@@ -40,12 +40,12 @@ class Site:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.asked: list[tuple[str, str, str | None]] = []
+        self.requests: list[tuple[str, str, str | None]] = []
 
     def page(self, _connection: ServerConnection, request: Request) -> Response | None:
         """Answer what is no WebSocket."""
         fields = request.headers
-        self.asked.append((request.path, fields["Host"], fields.get("Origin")))
+        self.requests.append((request.path, fields["Host"], fields.get("Origin")))
         if request.path not in FILES:
             return None
         kind, text = FILES[request.path]
@@ -61,8 +61,8 @@ class Site:
 
 def tells(text: bytes) -> Behaviour:
     """Be a service whose page tells a text."""
-    page = b"<!doctype html><link rel=icon href=data:,><script>tell('%b')</script>" % text
-    return length(page, "Content-Type: text/html")
+    page = b"<!doctype html><link rel=icon href=data:,><script>report('%b')</script>" % text
+    return fixed_length(page, "Content-Type: text/html")
 
 
 def running(site: Site, host: str, port: int) -> contextlib.AbstractAsyncContextManager[Server]:
@@ -95,8 +95,8 @@ async def test_a_page_with_its_modules_and_its_websocket_is_reached_by_its_host(
             assert await browser.open(f"http://{host}/") == 200
             # Each host is an origin of its own, which has its own cookies.
             told = [f"{site.name}: hello", "", True]
-            assert json.loads(await browser.told()) == told
-            assert site.asked == [("/", host, None)] + [
+            assert json.loads(await browser.next_report()) == told
+            assert site.requests == [("/", host, None)] + [
                 (path, host, f"http://{host}") for path in ("/main.js", "/greeting.js", "/echo")
             ]
             assert browser.sockets.pop() == f"ws://{host}/echo"
@@ -113,7 +113,7 @@ async def test_an_error_page_makes_way_for_the_service_when_that_listens(tmp_pat
             radius = "getComputedStyle(document.querySelector('main')).borderTopLeftRadius"
             assert await browser.evaluate(radius) == "14px"
             async with origin(tells(b"here I am"), port=port):
-                assert await browser.told() == "here I am"
+                assert await browser.next_report() == "here I am"
 
 
 async def test_an_error_page_lets_nobody_else_run_scripts(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ FORBIDDEN: Final = "400 invalid header: X-Cmux-Port-Internal contradicts the hos
 def allows_everything() -> Behaviour:
     """Be a development server that lets every page read it, with any field."""
     allowed = [f"Access-Control-Allow-{what}: *" for what in ("Origin", "Headers", "Methods")]
-    return length(EMPTY_PAGE.encode(), "Content-Type: text/html", *allowed)
+    return fixed_length(EMPTY_PAGE.encode(), "Content-Type: text/html", *allowed)
 
 
 async def test_a_page_reaches_no_other_port_of_its_own_origin(tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ async def test_a_page_reaches_no_other_port_of_its_own_origin(tmp_path: Path) ->
             assert (
                 await browser.evaluate(OTHER_PORT % ("/own", upstream.port)) == f"200 {EMPTY_PAGE}"
             )
-            assert [asked.target for asked in upstream.asked] == ["/", "/own"]
-        assert not secret.asked
+            assert [request.target for request in upstream.requests] == ["/", "/own"]
+        assert not secret.requests
 
 
 async def test_a_page_reaches_no_other_port_through_a_service_that_allows_everything(
@@ -177,9 +177,9 @@ async def test_a_page_reaches_no_other_port_through_a_service_that_allows_everyt
         # The answer of the proxy's own lets no other origin read it.
         failed = "TypeError: Failed to fetch"
         assert await browser.evaluate(OTHER_PORT % (there, secret.port)) == failed
-        assert [asked.method for asked in permissive.asked] == ["OPTIONS"]
+        assert [request.method for request in permissive.requests] == ["OPTIONS"]
         assert await browser.evaluate(OTHER_PORT % (there, permissive.port)) == f"200 {EMPTY_PAGE}"
         # Nor does a host that names no port.
         nowhere = f"http://localhost:{on.address.port}/"
         assert await browser.evaluate(OTHER_PORT % (nowhere, secret.port)) == failed
-        assert not secret.asked
+        assert not secret.requests

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.origins import (
-    Visit,
-    answer,
-    answering,
+    OriginConnection,
     chunked,
-    early_reply,
+    early_response,
     echo,
+    http_response,
     origin,
+    responding,
     until_close,
 )
 from tests.helpers.script import Stage, head, stage
@@ -37,33 +37,33 @@ def url(on: Stage, path: str = "/") -> str:
 
 
 async def test_get() -> None:
-    async with origin(answering(echo)) as upstream, stage() as on:
+    async with origin(responding(echo)) as upstream, stage() as on:
         result = await curl(on, upstream.port, "-i", url(on, "/a%20b?c=d"))
         assert (result.status, result.out) == (
             0,
             b"HTTP/1.1 200 OK\r\nX-Method: GET\r\nX-Target: /a%20b?c=d\r\n"
             b"Content-Length: 0\r\n\r\n",
         )
-        [asked] = upstream.asked
-        names = [name for name, _value in asked.fields]
+        [request] = upstream.requests
+        names = [name for name, _value in request.fields]
         assert names == ["host", "user-agent", "accept"]
-        assert asked.field("host") == str(on.address)
+        assert request.field("host") == str(on.address)
 
 
 async def test_several_urls_share_a_connection() -> None:
-    async with origin(answering(echo)) as upstream, stage() as on:
+    async with origin(responding(echo)) as upstream, stage() as on:
         urls = [url(on, f"/{number}") for number in range(5)]
         result = await curl(on, upstream.port, "-w", "%{num_connects}", *urls)
         assert result.out == b"10000"
 
 
-async def granting_http2(visit: Visit) -> None:
+async def granting_http2(connection: OriginConnection) -> None:
     """Grant an upgrade to HTTP/2 and serve nothing else behind it; echo other requests."""
-    while (asked := await visit.request()) is not None:
-        if asked.field("upgrade") is not None:
-            await visit.say(head("HTTP/1.1 101 Go", "Connection: Upgrade", "Upgrade: h2c"))
+    while (request := await connection.request()) is not None:
+        if request.field("upgrade") is not None:
+            await connection.send(head("HTTP/1.1 101 Go", "Connection: Upgrade", "Upgrade: h2c"))
             return
-        await visit.say(echo(asked))
+        await connection.send(echo(request))
 
 
 async def test_http2_by_upgrade_stays_http1_and_every_request_reaches_its_own_port() -> None:
@@ -75,15 +75,15 @@ async def test_http2_by_upgrade_stays_http1_and_every_request_reaches_its_own_po
                           "%{http_version} %{num_connects}\n", url(on, path), "--next"]  # fmt: skip
         result = await finish(tool("curl"), *arguments[:-1])
         assert (result.status, result.out, result.errors) == (0, b"1.1 1\n1.1 0\n1.1 0\n", b"")
-        assert [asked.target for asked in first.asked] == ["/1", "/3"]
-        [asked] = second.asked
-        assert asked.target == "/2"
-        names = [name for name, _value in asked.fields]
+        assert [request.target for request in first.requests] == ["/1", "/3"]
+        [request] = second.requests
+        assert request.target == "/2"
+        names = [name for name, _value in request.fields]
         assert names == ["host", "user-agent", "accept"]
 
 
 async def test_head() -> None:
-    async with origin(answering(lambda _asked: answer(BODY))) as upstream, stage() as on:
+    async with origin(responding(lambda _asked: http_response(BODY))) as upstream, stage() as on:
         result = await curl(on, upstream.port, "-I", url(on))
         assert result.out == b"HTTP/1.1 200 OK\r\nContent-Length: 256000\r\n\r\n"
 
@@ -102,28 +102,28 @@ async def test_chunked_and_until_close_download(version: str) -> None:
 
 
 async def test_http10() -> None:
-    async with origin(answering(echo)) as upstream, stage() as on:
+    async with origin(responding(echo)) as upstream, stage() as on:
         result = await curl(on, upstream.port, "-i", "--http1.0", "-d", "body", url(on))
         assert result.out == (
             b"HTTP/1.1 200 OK\r\nX-Method: POST\r\nX-Target: /\r\nContent-Length: 4\r\n"
             b"Connection: close\r\n\r\nbody"
         )
-        assert upstream.asked[0].start == ["POST", "/", "HTTP/1.1"]
+        assert upstream.requests[0].start == ["POST", "/", "HTTP/1.1"]
 
 
 async def test_upload_of_known_length(tmp_path: Path) -> None:
     (tmp_path / "body").write_bytes(BODY)
-    async with origin(answering(echo)) as upstream, stage() as on:
+    async with origin(responding(echo)) as upstream, stage() as on:
         result = await curl(
             on, upstream.port, "-H", "Expect:", "--data-binary", f"@{tmp_path}/body", url(on)
         )
         assert (result.status, result.out) == (0, BODY)
-        assert upstream.asked[0].field("content-length") == "256000"
+        assert upstream.requests[0].field("content-length") == "256000"
 
 
 async def test_upload_that_waits_for_100_continue(tmp_path: Path) -> None:
     (tmp_path / "body").write_bytes(BODY)
-    async with origin(answering(echo)) as upstream, stage() as on:
+    async with origin(responding(echo)) as upstream, stage() as on:
         result = await curl(
             on,
             upstream.port,
@@ -131,11 +131,11 @@ async def test_upload_that_waits_for_100_continue(tmp_path: Path) -> None:
             *("--data-binary", f"@{tmp_path}/body", url(on)),
         )
         assert (result.status, result.out) == (0, BODY)
-        assert upstream.asked[0].field("expect") == "100-continue"
+        assert upstream.requests[0].field("expect") == "100-continue"
 
 
 async def test_chunked_upload() -> None:
-    async with origin(answering(echo)) as upstream, stage() as on:
+    async with origin(responding(echo)) as upstream, stage() as on:
         result = await curl(
             on,
             upstream.port,
@@ -143,21 +143,21 @@ async def test_chunked_upload() -> None:
             stdin=BODY,
         )
         assert (result.status, result.out) == (0, BODY)
-        assert upstream.asked[0].method == "PUT"
-        assert upstream.asked[0].field("transfer-encoding") == "chunked"
+        assert upstream.requests[0].method == "PUT"
+        assert upstream.requests[0].field("transfer-encoding") == "chunked"
 
 
 async def test_absolute_form_by_the_proxy_flag() -> None:
-    async with origin(answering(echo)) as upstream, stage() as on:
+    async with origin(responding(echo)) as upstream, stage() as on:
         result = await curl(on, upstream.port, "-x", url(on), "-i", "http://some.test:81/a?b")
         assert b"X-Target: /a?b\r\n" in result.out
-        [asked] = upstream.asked
-        assert asked.field("host") == "some.test:81"
-        assert asked.field("proxy-connection") is None
+        [request] = upstream.requests
+        assert request.field("host") == "some.test:81"
+        assert request.field("proxy-connection") is None
 
 
 async def test_connect_by_the_tunnel_flag() -> None:
-    async with origin(answering(echo)) as upstream, stage() as on:
+    async with origin(responding(echo)) as upstream, stage() as on:
         route = f"X-Cmux-Port-Internal: {upstream.port}"
         result = await finish(
             tool("curl"),
@@ -167,7 +167,7 @@ async def test_connect_by_the_tunnel_flag() -> None:
         assert (result.status, result.errors) == (0, b"")
         assert result.out.endswith(b"\r\n\r\nthrough")
         # In the tunnel nothing is parsed, so nothing is taken out.
-        assert upstream.asked[0].field("host") == "some.test"
+        assert upstream.requests[0].field("host") == "some.test"
 
 
 async def test_connect_to_a_closed_port_is_refused() -> None:
@@ -192,8 +192,8 @@ async def test_an_error_is_one_line_that_a_person_can_read() -> None:
 
 async def test_an_upload_that_is_refused_early_ends_with_the_refusal(tmp_path: Path) -> None:
     (tmp_path / "body").write_bytes(BODY * 20)
-    large = answer(b"too large", status="413 Content Too Large")
-    async with origin(early_reply(large)) as upstream, stage() as on:
+    large = http_response(b"too large", status="413 Content Too Large")
+    async with origin(early_response(large)) as upstream, stage() as on:
         result = await curl(
             on, upstream.port, "-H", "Expect:", "--data-binary", f"@{tmp_path}/body", url(on)
         )
@@ -211,6 +211,8 @@ async def test_a_big_upload_to_a_closed_port_ends_with_the_error(tmp_path: Path)
 
 
 async def test_nothing_but_the_request_reaches_an_upstream() -> None:
-    async with origin(answering(echo)) as upstream, stage() as on:
+    async with origin(responding(echo)) as upstream, stage() as on:
         await curl(on, upstream.port, "-H", "User-Agent:", "-H", "Accept:", "-H", "A: b", url(on))
-        assert upstream.visits[0].received == head("GET / HTTP/1.1", f"Host: {on.address}", "A: b")
+        assert upstream.connections[0].received == head(
+            "GET / HTTP/1.1", f"Host: {on.address}", "A: b"
+        )

@@ -34,14 +34,14 @@ CONTRAST: Final = """(() => {
 async def test_the_keyboard_focus_stays_while_rows_come_and_go(tmp_path: Path) -> None:
     focus = "document.activeElement.textContent"
     async with opened(tmp_path) as (_proxy, browser), service() as kept:
-        await browser.becomes(f"{ROW}({kept})")
+        await browser.wait_for(f"{ROW}({kept})")
         await browser.evaluate("byId('filter').focus()")
         while await browser.evaluate(focus) != str(kept):
             await browser.press("Tab")
         async with service() as other:
-            await browser.becomes(f"{ROW}({other})")
+            await browser.wait_for(f"{ROW}({other})")
             assert await browser.evaluate(focus) == str(kept)
-        await browser.becomes(f"{ROW}({other}) === null")
+        await browser.wait_for(f"{ROW}({other}) === null")
         assert await browser.evaluate(focus) == str(kept)
         # It stays even if its own port is gone.
         ports = "state = { ...state, ports: [] }; renderPorts();"
@@ -59,8 +59,8 @@ async def test_all_text_has_contrast_and_a_narrow_window_needs_no_horizontal_scr
         async with service() as port, opened(tmp_path) as (proxy, browser):
             await get(proxy, to(closed), path="/" + "a" * 300)
             await get(proxy, to(port), path="/")
-            await browser.becomes(f"!byId('errors').hidden && {ROW}({port})?.cells[5] === '1'")
-            await browser.looks(scheme, 360, 700, "prefers-reduced-motion: reduce")
+            await browser.wait_for(f"!byId('errors').hidden && {ROW}({port})?.cells[5] === '1'")
+            await browser.set_appearance(scheme, 360, 700, "prefers-reduced-motion: reduce")
             assert await browser.evaluate("innerWidth") == 360
             too_wide = "[document.documentElement, ...document.querySelectorAll('.box, .figures')]"
             too_wide += ".filter((box) => box.scrollWidth > box.clientWidth).length"
@@ -76,8 +76,8 @@ async def test_a_screen_reader_gets_names_of_tables_and_headers_of_rows(
     tmp_path: Path,
 ) -> None:
     async with service() as port, opened(tmp_path) as (_proxy, browser):
-        await browser.becomes(f"{ROW}({port})")
-        spoken = await browser.spoken()
+        await browser.wait_for(f"{ROW}({port})")
+        spoken = await browser.accessibility_tree()
         names = {role: [name for other, name in spoken if other == role] for role, _ in spoken}
         assert names["heading"] == [
             "cmux-proxy 0.1.0", "Now", "Ports", "Last errors", "Open tunnels"

@@ -24,7 +24,7 @@ from tests.helpers.machines import (
     with_name_server,
 )
 from tests.helpers.messages import Message, Reader
-from tests.helpers.origins import Behaviour, Visit, answer, returning, serving
+from tests.helpers.origins import Behaviour, OriginConnection, echo_bytes, http_response, serving
 from tests.helpers.proxies import ProxyProcess, proxy_process
 from tests.helpers.script import SWITCHING, head
 from tests.helpers.timing import SOON, soon
@@ -40,13 +40,13 @@ DNS_ERROR: Final = "cmux-proxy; error=dns_error"
 def telling(name: str) -> Behaviour:
     """Say which machine this is: in answers, and first of all in a tunnel."""
 
-    async def behave(visit: Visit) -> None:
-        while (asked := await visit.request()) is not None:
-            if asked.field("upgrade") is not None:
-                await visit.say(SWITCHING + name.encode())
-                await returning(visit)
+    async def behave(connection: OriginConnection) -> None:
+        while (request := await connection.request()) is not None:
+            if request.field("upgrade") is not None:
+                await connection.send(SWITCHING + name.encode())
+                await echo_bytes(connection)
                 return
-            await visit.say(answer(name.encode()))
+            await connection.send(http_response(name.encode()))
 
     return behave
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from tests.helpers.messages import Message
-from tests.helpers.origins import Visit, chunk, origin
+from tests.helpers.origins import OriginConnection, chunk, origin
 from tests.helpers.script import get, stage
 from tests.helpers.timing import soon
 from tests.helpers.tools import tool
@@ -16,15 +16,15 @@ class Source:
         self.events: asyncio.Queue[bytes] = asyncio.Queue()
         self._in_chunks = in_chunks
 
-    async def __call__(self, visit: Visit) -> None:
-        asked = await visit.request()
+    async def __call__(self, connection: OriginConnection) -> None:
+        asked = await connection.request()
         assert isinstance(asked, Message)
         coding = b"Transfer-Encoding: chunked\r\n" if self._in_chunks else b""
-        await visit.say(
+        await connection.send(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + coding + b"\r\n"
         )
         while event := await self.events.get():
-            await visit.say(chunk(event) if self._in_chunks else event)
+            await connection.send(chunk(event) if self._in_chunks else event)
 
 
 async def test_curl_gets_each_event_as_it_happens() -> None:
@@ -43,11 +43,11 @@ async def test_curl_gets_each_event_as_it_happens() -> None:
         process.terminate()
         await process.communicate()
         # The source notices that nobody listens any more.
-        visit = await upstream.visited()
+        connection = await upstream.first_connection()
         source.events.put_nowait(b"data: nobody\n" * 100_000)
         source.events.put_nowait(b"data: nobody\n" * 100_000)
         source.events.put_nowait(b"")
-        await soon(visit.is_over.wait())
+        await soon(connection.is_closed.wait())
 
 
 async def test_events_without_a_framing_arrive_at_once_too() -> None:

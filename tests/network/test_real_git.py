@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.helpers.messages import Message
-from tests.helpers.origins import Behaviour, Visit, chunk, origin
+from tests.helpers.origins import Behaviour, OriginConnection, chunk, origin
 from tests.helpers.script import stage
 from tests.helpers.tools import finish, tool
 
@@ -34,30 +34,30 @@ async def _git(folder: Path, *arguments: str) -> bytes:
 def cgi(folder: Path) -> Behaviour:
     """Serve the repositories of a folder with `git http-backend`."""
 
-    async def behave(visit: Visit) -> None:
-        while (asked := await visit.request()) is not None:
-            await visit.say(await _backend(folder, asked))
+    async def behave(connection: OriginConnection) -> None:
+        while (request := await connection.request()) is not None:
+            await connection.send(await _backend(folder, request))
 
     return behave
 
 
-async def _backend(folder: Path, asked: Message) -> bytes:
-    path, _question, query = asked.target.partition("?")
+async def _backend(folder: Path, request: Message) -> bytes:
+    path, _question, query = request.target.partition("?")
     variables = {
         **_isolated(folder),
         "GIT_PROJECT_ROOT": str(folder),
         "GIT_HTTP_EXPORT_ALL": "1",
-        "REQUEST_METHOD": asked.method,
+        "REQUEST_METHOD": request.method,
         "PATH_INFO": path,
         "QUERY_STRING": query,
-        "CONTENT_TYPE": asked.field("content-type") or "",
-        "CONTENT_LENGTH": str(len(asked.body)),
-        "HTTP_CONTENT_ENCODING": asked.field("content-encoding") or "",
-        "GIT_PROTOCOL": asked.field("git-protocol") or "",
+        "CONTENT_TYPE": request.field("content-type") or "",
+        "CONTENT_LENGTH": str(len(request.body)),
+        "HTTP_CONTENT_ENCODING": request.field("content-encoding") or "",
+        "GIT_PROTOCOL": request.field("git-protocol") or "",
         "REMOTE_USER": "a",
         "REMOTE_ADDR": "127.0.0.1",
     }
-    result = await finish(tool("git"), "http-backend", stdin=asked.body, variables=variables)
+    result = await finish(tool("git"), "http-backend", stdin=request.body, variables=variables)
     assert result.status == 0, result.errors.decode()
     fields, _blank, body = result.out.partition(b"\r\n\r\n")
     status = b"200 OK"
@@ -105,7 +105,7 @@ async def test_clone_push_and_fetch_work_through_the_proxy(tmp_path: Path) -> No
         await _git(tmp_path, "-C", str(clone), "commit", "-q", "-m", "second")
         push = ["-c", "http.postBuffer=1000", "push", "-q", "origin", "main"]
         await _git(tmp_path, *routed, "-C", str(clone), *push)
-        assert any(asked.field("transfer-encoding") == "chunked" for asked in upstream.asked)
+        assert any(request.field("transfer-encoding") == "chunked" for request in upstream.requests)
 
         again = tmp_path / "again"
         await _git(tmp_path, *routed, "clone", "-q", "--depth", "1", url, str(again))
@@ -113,7 +113,7 @@ async def test_clone_push_and_fetch_work_through_the_proxy(tmp_path: Path) -> No
         await _git(tmp_path, *routed, "-C", str(again), "fetch", "-q", "--unshallow")
         log = await _git(tmp_path, "-C", str(again), "log", "--format=%s")
         assert log == b"second\nfirst\n"
-        assert {asked.field("x-cmux-port-internal") for asked in upstream.asked} == {None}
+        assert {request.field("x-cmux-port-internal") for request in upstream.requests} == {None}
 
 
 async def test_a_clone_without_the_routing_header_fails_with_a_400(tmp_path: Path) -> None:

@@ -72,9 +72,9 @@ class Browser:
     async def ask(self, line: str, *fields: str, body: bytes = b"") -> Message:
         """Send a request and return its answer."""
         await self.wire.send(head(f"{line} HTTP/1.1", "Host: a.test", self.route, *fields) + body)
-        return await self.answer(line.partition(" ")[0])
+        return await self.response(line.partition(" ")[0])
 
-    async def answer(self, method: str = "GET") -> Message:
+    async def response(self, method: str = "GET") -> Message:
         """Return the next answer."""
         return await later(self._reader.response(method))
 
@@ -90,10 +90,10 @@ async def browser(folder: Path) -> AsyncIterator[tuple[Browser, Stage]]:
 async def test_files_are_served_on_one_connection(tmp_path: Path) -> None:
     async with browser(tmp_path) as (client, _on):
         for _ in range(5):
-            answer = await client.ask("GET /file.txt")
-            assert (answer.status, answer.body) == (200, FILE)
-            assert answer.field("connection") is None
-            assert (answer.field("server") or "").startswith("nginx")
+            response = await client.ask("GET /file.txt")
+            assert (response.status, response.body) == (200, FILE)
+            assert response.field("connection") is None
+            assert (response.field("server") or "").startswith("nginx")
         missing = await client.ask("GET /missing")
         assert missing.status == 404
         assert b"nginx" in missing.body
@@ -103,17 +103,17 @@ async def test_files_are_served_on_one_connection(tmp_path: Path) -> None:
 async def test_an_answer_compressed_on_the_fly_comes_in_chunks(tmp_path: Path) -> None:
     async with browser(tmp_path) as (client, _on):
         for _ in range(2):
-            answer = await client.ask("GET /gzip/file.txt", "Accept-Encoding: gzip")
-            assert answer.field("transfer-encoding") == "chunked"
-            assert answer.field("content-encoding") == "gzip"
-            assert gzip.decompress(answer.body) == FILE
+            response = await client.ask("GET /gzip/file.txt", "Accept-Encoding: gzip")
+            assert response.field("transfer-encoding") == "chunked"
+            assert response.field("content-encoding") == "gzip"
+            assert gzip.decompress(response.body) == FILE
 
 
 async def test_an_answer_made_on_the_fly_comes_in_chunks(tmp_path: Path) -> None:
     async with browser(tmp_path) as (client, _on):
-        answer = await client.ask("GET /ssi/page.html")
-        assert answer.field("transfer-encoding") == "chunked"
-        assert answer.body == b"<p>a.test</p>\n" * 1000
+        response = await client.ask("GET /ssi/page.html")
+        assert response.field("transfer-encoding") == "chunked"
+        assert response.body == b"<p>a.test</p>\n" * 1000
 
 
 async def test_a_chunked_answer_is_unwrapped_for_an_http10_client(tmp_path: Path) -> None:
@@ -121,16 +121,16 @@ async def test_a_chunked_answer_is_unwrapped_for_an_http10_client(tmp_path: Path
         with await Wire.to(on.address.host, on.address.port) as wire:
             route = f"X-Cmux-Port-Internal: {port}"
             await wire.send(head("GET /ssi/page.html HTTP/1.0", "Host: a.test", route))
-            answer = await later(Reader(wire).response())
-            assert answer.field("transfer-encoding") is None
-            assert answer.body == b"<p>a.test</p>\n" * 1000
+            response = await later(Reader(wire).response())
+            assert response.field("transfer-encoding") is None
+            assert response.body == b"<p>a.test</p>\n" * 1000
 
 
 async def test_a_range_is_served(tmp_path: Path) -> None:
     async with browser(tmp_path) as (client, _on):
-        answer = await client.ask("GET /file.txt", "Range: bytes=1000-1999")
-        assert (answer.status, answer.body) == (206, FILE[1000:2000])
-        assert answer.field("content-range") == f"bytes 1000-1999/{len(FILE)}"
+        response = await client.ask("GET /file.txt", "Range: bytes=1000-1999")
+        assert (response.status, response.body) == (206, FILE[1000:2000])
+        assert response.field("content-range") == f"bytes 1000-1999/{len(FILE)}"
         several = await client.ask("GET /file.txt", "Range: bytes=0-9,20-29")
         assert several.status == 206
         assert FILE[:10] in several.body
@@ -142,8 +142,8 @@ async def test_a_range_is_served(tmp_path: Path) -> None:
 async def test_what_has_not_changed_is_not_sent(tmp_path: Path) -> None:
     async with browser(tmp_path) as (client, _on):
         tag = (await client.ask("GET /file.txt")).field("etag")
-        answer = await client.ask("GET /file.txt", f"If-None-Match: {tag}")
-        assert (answer.status, answer.body) == (304, b"")
+        response = await client.ask("GET /file.txt", f"If-None-Match: {tag}")
+        assert (response.status, response.body) == (304, b"")
         whole = await client.ask("HEAD /file.txt")
         assert (whole.status, whole.field("content-length")) == (200, str(len(FILE)))
         assert (await client.ask("GET /file.txt")).body == FILE
@@ -156,15 +156,17 @@ async def test_an_upload_in_flight_is_refused_with_413(tmp_path: Path, framing: 
         await client.wire.send(head("PUT /small/x HTTP/1.1", "Host: a.test", client.route, field))
         piece = bytes(10_000) if framing == "length" else b"2710\r\n" + bytes(10_000) + b"\r\n"
         sending = asyncio.get_running_loop().create_task(client.wire.send(piece * 500))
-        answer = await client.answer("PUT")
-        assert answer.status == 413
+        response = await client.response("PUT")
+        assert response.status == 413
         await later(sending)
 
 
 async def test_an_upload_that_asks_first_is_refused_without_its_body(tmp_path: Path) -> None:
     async with browser(tmp_path) as (client, _on):
-        answer = await client.ask("PUT /small/x", "Content-Length: 5000000", "Expect: 100-continue")
-        assert answer.status == 413
+        response = await client.ask(
+            "PUT /small/x", "Content-Length: 5000000", "Expect: 100-continue"
+        )
+        assert response.status == 413
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
@@ -189,10 +191,10 @@ async def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
             b"".join(head(f"{line} HTTP/1.1", "Host: a.test", client.route) for line in lines * 5)
         )
         for _ in range(5):
-            assert (await client.answer()).body == FILE
-            assert (await client.answer()).body == b"<p>a.test</p>\n" * 1000
-            assert (await client.answer("HEAD")).status == 200
-            assert (await client.answer()).status == 404
+            assert (await client.response()).body == FILE
+            assert (await client.response()).body == b"<p>a.test</p>\n" * 1000
+            assert (await client.response("HEAD")).status == 200
+            assert (await client.response()).status == 404
 
 
 async def test_an_upstream_that_closes_after_each_answer_does_not_close_the_client(
@@ -200,9 +202,9 @@ async def test_an_upstream_that_closes_after_each_answer_does_not_close_the_clie
 ) -> None:
     async with browser(tmp_path) as (client, _on):
         for _ in range(5):
-            answer = await client.ask("GET /once/file.txt")
-            assert (answer.status, answer.body) == (200, FILE)
-            assert answer.field("connection") is None
+            response = await client.ask("GET /once/file.txt")
+            assert (response.status, response.body) == (200, FILE)
+            assert response.field("connection") is None
 
 
 async def test_many_clients_at_once_get_what_they_asked_for(tmp_path: Path) -> None:
@@ -213,8 +215,10 @@ async def test_many_clients_at_once_get_what_they_asked_for(tmp_path: Path) -> N
                 client = Browser(wire, port)
                 for _ in range(5):
                     start = number * 100
-                    answer = await client.ask("GET /file.txt", f"Range: bytes={start}-{start + 99}")
-                    assert answer.body == FILE[start : start + 100]
+                    response = await client.ask(
+                        "GET /file.txt", f"Range: bytes={start}-{start + 99}"
+                    )
+                    assert response.body == FILE[start : start + 100]
 
         async with asyncio.timeout(LATER):
             await asyncio.gather(*(fetch(number) for number in range(30)))

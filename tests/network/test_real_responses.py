@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.nginx import nginx
 from tests.helpers.script import Stage, stage
 from tests.helpers.timing import later
-from tests.helpers.tools import finish, program, says, tool
+from tests.helpers.tools import finish, program, tool, wait_for_output
 from tests.network.test_real_nginx import CONFIG
 
 # Python's own server, as many frameworks use it for development: HTTP/1.1 where a handler says so.
@@ -107,7 +107,7 @@ FOLDED = """
 async def service(folder: Path, *command: str) -> AsyncIterator[int]:
     """Run a service that prints its port."""
     async with program(*command, folder=folder) as process:
-        yield int(await says(process, r"port (\d+)"))
+        yield int(await wait_for_output(process, r"port (\d+)"))
 
 
 async def curl(on: Stage, port: int, path: str, *arguments: str) -> tuple[str, str]:
@@ -173,7 +173,7 @@ async def test_node_with_lengths_where_none_belong(tmp_path: Path) -> None:
 async def test_a_shell_script_behind_pythons_cgi_server(scripts: Path) -> None:
     command = (sys.executable, "-W", "ignore", "-u", "-m", "http.server", "--cgi")
     async with program(*command, "--bind", "127.0.0.1", "0", folder=scripts) as process:
-        port = int(await says(process, r"port (\d+)"))
+        port = int(await wait_for_output(process, r"port (\d+)"))
         async with stage() as on:
             await assert_script_is_carried(on, port)
 

@@ -138,7 +138,7 @@ async def test_a_plain_request_learns_that_an_upgrade_is_required() -> None:
             head("GET /chat HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {port}", "TE: trailers")
         )
         lines = (await peer.gets_head()).decode("latin-1").split("\r\n")
-        peer.ignores_the_rest()
+        peer.ignores_more()
         assert lines[0] == "HTTP/1.1 426 Upgrade Required"
         assert "Upgrade: websocket" in lines
         assert "Connection: upgrade" in lines

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.helpers.origins import answer, answering, origin
+from tests.helpers.origins import http_response, origin, responding
 from tests.helpers.proxies import ProxyProcess, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import LATER, later
@@ -62,7 +62,7 @@ class Clients:
 async def test_no_request_fails(loop_name: str, workers: str, overlaps: bool) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=512) as sock:
         async with (
-            origin(answering(lambda _: answer(b"hello"))) as upstream,
+            origin(responding(lambda _: http_response(b"hello"))) as upstream,
             AsyncExitStack() as stack,
         ):
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.origins import answer, answering, origin
+from tests.helpers.origins import http_response, origin, responding
 from tests.helpers.proxies import MODULE, ProxyProcess, environment, is_served, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import SOON, later
@@ -185,7 +185,7 @@ async def test_sighup_reloads_the_tokens(loop_name: str, workers: str, tmp_path:
     # With several workers the admin listener has a process of its own.
     processes = 1 if workers == "1" else 3
     async with (
-        origin(answering(lambda _request: answer(b"hello"))) as upstream,
+        origin(responding(lambda _request: http_response(b"hello"))) as upstream,
         proxy_process(loop_name, *flags) as proxy,
     ):
         admin = int((await proxy.error_line()).rpartition(":")[2])

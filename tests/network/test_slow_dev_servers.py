@@ -13,7 +13,7 @@ from cmux_proxy import Rewriting, Routing
 from tests.helpers.browser import Browser, chromium
 from tests.helpers.proxies import MODULE, environment, local_config
 from tests.helpers.script import stage
-from tests.helpers.tools import finish, missing, program, says, tool
+from tests.helpers.tools import finish, missing, program, tool, wait_for_output
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -60,19 +60,19 @@ async def reached(
         stage(config) as on,
         chromium(folder, "*.dev.test") as browser,
     ):
-        port = await says(process, r"http://localhost:([0-9]+)/")
+        port = await wait_for_output(process, r"http://localhost:([0-9]+)/")
         yield browser, f"{port}.{suffix}:{on.address.port}"
 
 
 async def follows_a_change(browser: Browser, host: str, site: Path) -> None:
     """Fail unless a page gets what changes in the site, over a WebSocket with its own host."""
     assert await browser.open(f"http://{host}/") == 200
-    assert await browser.told() == "first"
-    await browser.hears()
+    assert await browser.next_report() == "first"
+    await browser.next_websocket_message()
     # Of the same length, so that the file is never seen empty.
     with (site / "word.js").open("r+") as file:
         file.write('export const word = "other";')
-    assert await browser.told() == "other"
+    assert await browser.next_report() == "other"
     assert [socket.split("/")[2] for socket in browser.sockets] == [host]
 
 
@@ -94,7 +94,7 @@ async def test_a_foreign_host_is_refused_without_the_flags(site: Path, tmp_path:
 @pytest.mark.parametrize("server", COMMANDS)
 async def test_the_doctor_finds_the_refusal_and_its_remedy_helps(site: Path) -> None:
     async with program(*COMMANDS[site.name], folder=site, variables={"NO_COLOR": "1"}) as process:
-        port = await says(process, r"http://localhost:([0-9]+)/")
+        port = await wait_for_output(process, r"http://localhost:([0-9]+)/")
         remedy = Rewriting(host_header="upstream", rewrite_origin=True)
         for rewriting, status in ((Rewriting(), 1), (remedy, 0)):
             async with stage(local_config(rewriting=rewriting)) as on:
@@ -114,8 +114,8 @@ async def test_a_foreign_origin_is_refused_where_only_the_host_is_ours(
 ) -> None:
     async with reached(site, tmp_path, "dev.test", host_header="upstream") as (browser, host):
         assert await browser.open(f"http://{host}/") == 200
-        assert await browser.told() == "first"
-        assert "Invalid Host/Origin header" in await browser.hears()
+        assert await browser.next_report() == "first"
+        assert "Invalid Host/Origin header" in await browser.next_websocket_message()
 
 
 @pytest.mark.parametrize("server", COMMANDS)

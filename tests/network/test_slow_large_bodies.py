@@ -116,7 +116,7 @@ async def leave(pair: Pair) -> None:
     """Have the client leave; the upstream has to notice."""
     pair.client.wire.reset()
     with pytest.raises(ConnectionResetError):
-        await soon(pair.upstream.piece())
+        await soon(pair.upstream.receive())
 
 
 def check_memory(proxy: ProxyProcess, most: int) -> None:

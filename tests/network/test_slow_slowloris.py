@@ -1,6 +1,6 @@
-"""Clients by the hundred that never finish a head: everybody else is served as ever.
+"""Hundreds of clients that never complete a head do not affect other clients.
 
-`python -m bench.slowloris` tells what they do to the others' latency.
+`python -m bench.slowloris` measures the latency of the other clients.
 """
 
 import asyncio
@@ -15,34 +15,34 @@ import pytest
 from tests.helpers.messages import Reader
 from tests.helpers.proxies import ProxyProcess, proxy_process
 from tests.helpers.timing import MS
-from tests.network.faults.ground import Ground, ground
+from tests.network.faults.harness import Harness, harness
 from tests.network.mixed_load.memory import footprint, passing, settled_footprint
 
 SLOW: Final = 500
 HEAD_TIMEOUT: Final = 1500 * MS
-EVERY: Final = 200 * MS
-# Each slow client is told twice at least that its time is up.
-TOLD: Final = 2 * SLOW
+BYTE_INTERVAL: Final = 200 * MS
+# Each slow client gets 408 at least twice on average.
+MIN_TIMEOUTS: Final = 2 * SLOW
 REQUESTS: Final = 2000
 AT_ONCE: Final = 8
-# A byte takes some 60 us; with hundreds of others to look at for each, it would take much more.
-MOST_CPU_PER_BYTE: Final = 1000e-6
-MOST_GROWTH: Final = 16 * 1024 * 1024
+# A byte takes about 60 us; it would take much more if the proxy checked all connections for each.
+MAX_CPU_PER_BYTE: Final = 1000e-6
+MAX_GROWTH: Final = 16 * 1024 * 1024
 
 
-class Crowd:
-    """The slow clients; how many bytes they have sent, and how often they were told."""
+class SlowClients:
+    """Slow clients; `sent` counts their bytes, `timed_out` how often they got 408."""
 
-    def __init__(self, on: Ground) -> None:
+    def __init__(self, on: Harness) -> None:
         self._on = on
         self.sent = 0
-        self.told = 0
+        self.timed_out = 0
         self.has_enough = asyncio.Event()
 
-    async def join(self) -> None:
-        """Send a head byte by byte, and again from the beginning when the time is up."""
+    async def connect(self) -> None:
+        """Send a head byte by byte, and start again after each 408."""
         head = self._on.request("GET /usual/never", f"Padding: {'x' * 10_000}")
-        await asyncio.sleep(random.random() * EVERY)
+        await asyncio.sleep(random.random() * BYTE_INTERVAL)
         while True:
             async with self._on.client() as reader:
                 sending = asyncio.get_running_loop().create_task(self._send(reader, head))
@@ -51,8 +51,8 @@ class Crowd:
                 finally:
                     sending.cancel()
                     await asyncio.gather(sending, return_exceptions=True)
-            self.told += 1
-            if self.told >= TOLD:
+            self.timed_out += 1
+            if self.timed_out >= MIN_TIMEOUTS:
                 self.has_enough.set()
 
     async def _send(self, reader: Reader, head: bytes) -> None:
@@ -60,47 +60,47 @@ class Crowd:
             for at in range(len(head)):
                 await reader.wire.send(head[at : at + 1])
                 self.sent += 1
-                await asyncio.sleep(EVERY)
+                await asyncio.sleep(BYTE_INTERVAL)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-async def test_everybody_else_is_served_beside_clients_that_never_finish_a_head(
+async def test_other_clients_are_served_while_slow_clients_never_complete_a_head(
     loop_name: str,
 ) -> None:
     flags = ("--head-timeout", f"{HEAD_TIMEOUT}s")
     async with proxy_process(loop_name, *flags) as proxy:
         before = footprint(proxy)
-        async with ground(proxy.port) as on:
-            crowd = Crowd(on)
+        async with harness(proxy.port) as on:
+            slow_clients = SlowClients(on)
             async with asyncio.TaskGroup() as group:
-                slow = [group.create_task(crowd.join()) for _ in range(SLOW)]
-                await crowd.has_enough.wait()
-                per_byte = cpu(proxy) / crowd.sent
+                tasks = [group.create_task(slow_clients.connect()) for _ in range(SLOW)]
+                await slow_clients.has_enough.wait()
+                per_byte = cpu_time(proxy) / slow_clients.sent
                 async with asyncio.TaskGroup() as others:
                     for _ in range(AT_ONCE):
-                        others.create_task(ask(on, REQUESTS // AT_ONCE))
-                for task in slow:
+                        others.create_task(repeat_requests(on, REQUESTS // AT_ONCE))
+                for task in tasks:
                     task.cancel()
         after = await settled_footprint(proxy, before)
         print(f"{1e6 * per_byte:.0f} us of CPU time for a byte; before: {before}; after: {after}")
-        assert per_byte < MOST_CPU_PER_BYTE
+        assert per_byte < MAX_CPU_PER_BYTE
         assert passing(after.descriptors, before.descriptors) == before.descriptors
-        assert after.peak < before.resident + MOST_GROWTH
+        assert after.peak < before.resident + MAX_GROWTH
         await proxy.wait_until_asleep()
         await proxy.stop()
 
 
-async def ask(on: Ground, count: int) -> None:
-    """Ask one usual request after the other; fail unless each gets its own answer."""
+async def repeat_requests(on: Harness, count: int) -> None:
+    """Send usual requests in sequence; fail unless each gets its own response."""
     async with on.client() as reader:
         for _ in range(count):
-            await on.ask(reader)
+            await on.exchange(reader)
 
 
-def cpu(proxy: ProxyProcess) -> float:
-    """Return how many seconds of CPU time a proxy has taken."""
+def cpu_time(proxy: ProxyProcess) -> float:
+    """Return the CPU time of a proxy in seconds."""
     with open(f"/proc/{proxy.pid}/stat", encoding="ascii") as stat:
         fields = stat.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -136,7 +136,7 @@ async def test_an_upstream_that_does_not_read_the_body_is_a_504() -> None:
         )
         text = await client.gets_error(504, "connection_write_timeout", closes=True)
         assert text == f"127.0.0.1:{on.port} did not read the request body in time"
-        upstream.ignores_the_rest()
+        upstream.ignores_more()
         # Nobody takes what is left, and asyncio does not tell who waits for that.
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)

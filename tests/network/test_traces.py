@@ -1,7 +1,7 @@
 """Traces of the command: spans for a collector, and a traceparent that is forwarded unchanged."""
 
 from tests.helpers.collector import attributes, collector
-from tests.helpers.origins import answer, answering, origin
+from tests.helpers.origins import http_response, origin, responding
 from tests.helpers.proxies import proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import later
@@ -16,7 +16,7 @@ async def test_a_request_has_a_span_in_its_trace_and_its_traceparent_is_forwarde
     with collector() as kept:
         async with (
             proxy_process(loop_name, "--otlp", kept.url) as proxy,
-            origin(answering(lambda _request: answer(b"hello"))) as upstream,
+            origin(responding(lambda _request: http_response(b"hello"))) as upstream,
         ):
             with await Wire.to("127.0.0.1", proxy.port) as wire:
                 route = f"X-Cmux-Port-Internal: {upstream.port}"
@@ -26,7 +26,7 @@ async def test_a_request_has_a_span_in_its_trace_and_its_traceparent_is_forwarde
             expected = head(
                 "GET /a?q=1 HTTP/1.1", "Host: a", f"traceparent: {TRACEPARENT}", "tracestate: a=1"
             )
-            assert upstream.visits[0].received == expected
+            assert upstream.connections[0].received == expected
             # Spans that wait are sent when the process ends.
             await proxy.stop()
     [span] = kept.spans

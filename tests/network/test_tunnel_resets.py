@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-from tests.helpers.origins import origin, returning
+from tests.helpers.origins import echo_bytes, origin
 from tests.helpers.proxies import proxy_process
 from tests.helpers.script import ESTABLISHED, head
 from tests.helpers.timing import later, soon
@@ -46,18 +46,18 @@ async def ask(proxy_port: int, port: int, early: bytes) -> str:
         try:
             await wire.send(connect(port) + early)
             wire.end()
-            answer = await soon(wire.receive_all())
+            http_response = await soon(wire.receive_all())
         except TimeoutError:
             return "lost"
         except OSError:
             return "reset"
-    return "refused" if answer.startswith(b"HTTP/1.1 502 ") else "ended"
+    return "refused" if http_response.startswith(b"HTTP/1.1 502 ") else "ended"
 
 
 async def test_resets_are_resets_and_harm_nobody_else(loop_name: str) -> None:
     async with (
         proxy_process(loop_name) as proxy,
-        origin(returning) as echo,
+        origin(echo_bytes) as echo,
         resetting_upstream() as port,
     ):
         bystander = await Wire.to("127.0.0.1", proxy.port)

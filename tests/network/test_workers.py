@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from tests.helpers.loops import descriptors
-from tests.helpers.origins import Visit, answer, answering, origin
+from tests.helpers.origins import OriginConnection, http_response, origin, responding
 from tests.helpers.proxies import (
     MODULE,
     ProxyProcess,
@@ -27,7 +27,7 @@ from tests.helpers.wire import Wire
 CLIENTS = 64
 # Each of two workers gets half of the clients; that one gets fewer has a chance of 1 in a million.
 MIN_SHARE = 12
-GREETING = answer(b"hello")
+GREETING = http_response(b"hello")
 
 
 @contextlib.asynccontextmanager
@@ -203,7 +203,7 @@ async def _is_closed(wire: Wire) -> bool:
 
 async def test_a_worker_that_gets_sigterm_drains_and_is_replaced(loop_name: str) -> None:
     async with (
-        origin(answering(lambda _request: GREETING)) as upstream,
+        origin(responding(lambda _request: GREETING)) as upstream,
         proxy_process(loop_name, "--workers", "2") as proxy,
     ):
         victim, other = proxy.workers()
@@ -248,11 +248,11 @@ async def pending_requests(proxy: ProxyProcess) -> AsyncIterator[PendingRequests
     release = asyncio.Event()
     received = asyncio.Semaphore(0)
 
-    async def hold(visit: Visit) -> None:
-        while await visit.request() is not None:
+    async def hold(connection: OriginConnection) -> None:
+        while await connection.request() is not None:
             received.release()
             await release.wait()
-            await visit.say(GREETING)
+            await connection.send(GREETING)
 
     async with origin(hold) as upstream:
         with contextlib.ExitStack() as stack:
@@ -313,7 +313,7 @@ async def test_no_request_fails_when_it_drains_under_load(
     loop_name: str, fields: list[str], workers: str
 ) -> None:
     async with (
-        origin(answering(lambda _request: GREETING)) as upstream,
+        origin(responding(lambda _request: GREETING)) as upstream,
         proxy_process(loop_name, "--workers", workers) as proxy,
     ):
         responses = asyncio.Semaphore(0)

@@ -3,7 +3,7 @@
 import pytest
 
 from cmux_proxy import Config, Routing, workspace_ip
-from tests.helpers.origins import answering, echo, origin
+from tests.helpers.origins import echo, origin, responding
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ESTABLISHED, ROUTE, UPGRADE, Stage, get, head, stage
 from tests.helpers.tools import finish, tool
@@ -238,8 +238,8 @@ async def test_a_domain_of_ones_own_names_ports_too() -> None:
 
 
 async def test_curl_finds_a_name_below_localhost_by_itself() -> None:
-    async with origin(answering(echo)) as upstream, stage() as on:
+    async with origin(responding(echo)) as upstream, stage() as on:
         url = f"http://{upstream.port}.localhost:{on.address.port}/"
         done = await finish(tool("curl"), "-q", "-sSf", "--noproxy", "*", url)
         assert (done.status, done.errors) == (0, b"")
-        assert upstream.asked[0].field("host") == url[len("http://") : -1]
+        assert upstream.requests[0].field("host") == url[len("http://") : -1]

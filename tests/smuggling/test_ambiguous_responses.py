@@ -283,7 +283,7 @@ async def test_a_refused_upgrade_opens_no_tunnel() -> None:
 async def test_the_rest_of_a_body_after_an_early_response_is_no_request() -> None:
     hidden = head("GET /hidden HTTP/1.1", "Host: a")
     async with stage() as on:
-        client, upstream = await on.posted(f"Content-Length: {len(hidden)}")
+        client, upstream = await on.post(f"Content-Length: {len(hidden)}")
         await upstream.says(OK)
         await client.gets(OK)
         await client.says(hidden + get("/next"))
@@ -295,7 +295,7 @@ async def test_the_rest_of_a_body_after_an_early_response_is_no_request() -> Non
 
 async def test_a_connection_after_an_early_response_is_not_pooled() -> None:
     async with stage() as on:
-        client, upstream = await on.posted("Content-Length: 5")
+        client, upstream = await on.post("Content-Length: 5")
         await upstream.says(OK)
         await client.gets(OK)
         await on.nothing_reached_upstream()
@@ -307,7 +307,7 @@ async def test_a_response_to_an_expectation_is_the_last_of_its_connection(interi
     hidden = head("GET /hidden HTTP/1.1", "Host: a")
     fields = ["Expect: 100-continue", f"Content-Length: {len(hidden)}"]
     async with stage() as on:
-        client, upstream = await on.posted(*fields, body=hidden)
+        client, upstream = await on.post(*fields, body=hidden)
         await upstream.says(interim + OK)
         await client.gets(interim + OK)
         await on.nothing_reached_upstream()
@@ -316,7 +316,7 @@ async def test_a_response_to_an_expectation_is_the_last_of_its_connection(interi
 
 async def test_an_invalid_body_after_an_early_response_ends_the_connection() -> None:
     async with stage() as on:
-        client, upstream = await on.posted("Transfer-Encoding: chunked")
+        client, upstream = await on.post("Transfer-Encoding: chunked")
         await upstream.says(OK)
         await client.gets(OK)
         await client.says(b"0 \r\n\r\n" + get("/hidden"))
@@ -327,7 +327,7 @@ async def test_an_invalid_body_after_an_early_response_ends_the_connection() -> 
 
 async def test_a_second_response_during_the_body_is_not_forwarded() -> None:
     async with stage() as on:
-        client, upstream = await on.posted("Content-Length: 5")
+        client, upstream = await on.post("Content-Length: 5")
         await upstream.says(OK)
         await client.gets(OK)
         await upstream.says(HIDDEN)

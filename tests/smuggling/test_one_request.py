@@ -36,8 +36,8 @@ async def test_a_body_is_a_body_for_any_method(data: bytes, preference: FramingP
         assert statuses(await last(on, data)) == [200, 200]
         # After HEAD the second request has a new connection.
         assert b"".join(on.received) == data.replace(ROUTED, b"") + forwarded(b"/last")
-        assert [request.target for request in on.upstream.asked] == ["/", "/last"]
-        assert on.upstream.asked[0].body == CHUNKS
+        assert [request.target for request in on.upstream.requests] == ["/", "/last"]
+        assert on.upstream.requests[0].body == CHUNKS
 
 
 # The bytes that the client sends, and those that the upstream receives.
@@ -103,7 +103,7 @@ async def test_the_upstream_receives_one_request(
     async with world(preference) as on:
         assert statuses(await last(on, data)) == [200, 200]
         assert on.received == [expected + forwarded(b"/last")]
-        assert [request.target for request in on.upstream.asked][1:] == ["/last"]
+        assert [request.target for request in on.upstream.requests][1:] == ["/last"]
 
 
 REMAINDERS = {
@@ -127,7 +127,7 @@ async def test_a_hidden_request_is_checked_like_any_other(
         assert statuses(responses) == [200, 400, 200]
         assert b"missing required header" in responses
         await on.other(b"/after")
-        assert [request.target for request in on.upstream.asked] == ["/", "/last", "/after"]
+        assert [request.target for request in on.upstream.requests] == ["/", "/last", "/after"]
         assert b"/hidden" not in b"".join(on.received)
 
 
@@ -141,7 +141,7 @@ async def test_a_remainder_does_not_change_another_request(remainder: bytes) -> 
             await on.other(b"/other")
             await wire.send(on.routed(plain_request(b"/own")))
             assert (await soon(reader.response())).status == 400
-            assert await soon(reader.piece()) == b""
+            assert await soon(reader.receive()) == b""
         assert on.received == [START + b"Content-Length: 0\r\n\r\n" + forwarded(b"/other")]
 
 
@@ -161,7 +161,7 @@ async def test_a_second_response_of_a_lax_upstream_is_not_forwarded() -> None:
             await wire.send(on.routed(data))
             response = await soon(Reader(wire).response("POST"))
             assert response.body == b"POST /"
-            await soon(on.upstream.visits[0].is_over.wait())
+            await soon(on.upstream.connections[0].is_closed.wait())
             assert wire.take_arrived() == b""
         await on.other(b"/after")
         assert on.received[1:] == [forwarded(b"/after")]

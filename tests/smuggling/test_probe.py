@@ -45,7 +45,7 @@ async def outcome(on: World, case: Probe) -> tuple[list[int], bool]:
         await soon(wire.send(on.routed(data + next_request)))
         wire.end()
         got = statuses(await soon(wire.receive_all()))
-    is_served = any(request.target == "/next" for request in on.upstream.asked)
+    is_served = any(request.target == "/next" for request in on.upstream.requests)
     return (got[:-1] if is_served else got), not is_served
 
 
@@ -56,7 +56,7 @@ async def test_a_case_of_the_public_corpus_passes(case: Probe) -> None:
         verdict = case.verdict(got, is_closed)
         assert verdict is (CheckResult.WARN if case.name in FORWARDED else CheckResult.PASS), got
         if case.content is not None:
-            assert on.upstream.asked[0].body == case.content
+            assert on.upstream.requests[0].body == case.content
         await on.other(b"/after")
 
 
@@ -66,7 +66,7 @@ async def test_no_upstream_receives_a_hidden_request(case: Probe) -> None:
         got, is_closed = await outcome(on, case)
         is_refused = not got or got[0] >= 400
         max_requests = 0 if is_refused and not case.may_wait else 1
-        targets = [request.target for request in on.upstream.asked]
+        targets = [request.target for request in on.upstream.requests]
         assert len(targets) <= max_requests + (not is_closed)
         await on.other(b"/after")
 

@@ -76,4 +76,4 @@ async def test_only_the_valid_beginning_of_a_body_is_forwarded(body: bytes) -> N
         first, second = on.received
         assert first == forwarded(b"/before") + head
         assert second == forwarded(b"/after")
-        assert [request.target for request in on.upstream.asked] == ["/before", "/after"]
+        assert [request.target for request in on.upstream.requests] == ["/before", "/after"]

@@ -58,7 +58,7 @@ class World:
     @property
     def received(self) -> list[bytes]:
         """The bytes that the upstream received, by connection."""
-        return [visit.received for visit in self.upstream.visits]
+        return [connection.received for connection in self.upstream.connections]
 
 
 def plain_request(target: bytes) -> bytes:

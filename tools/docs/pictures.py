@@ -138,15 +138,15 @@ async def _tunnel(port: int) -> AsyncIterator[None]:
 
 async def _take(folder: Path) -> None:
     async with chromium(folder, "127.0.0.1") as browser:
-        await browser.show_all()
-        await browser.looks("light", _WIDTH, 900)
+        await browser.hide_scroll_bars()
+        await browser.set_appearance("light", _WIDTH, 900)
         await browser.open("http://127.0.0.1:9179/")
         await browser.evaluate(_WITHOUT_BROWSER)
-        await browser.becomes(f"rates.length >= {_LASTING}")
+        await browser.wait_for(f"rates.length >= {_LASTING}")
         height = await browser.evaluate("document.documentElement.scrollHeight")
         for scheme in ("light", "dark"):
-            await browser.looks(scheme, _WIDTH, height, "prefers-reduced-motion: reduce")
-            (ASSETS / f"dashboard-{scheme}.png").write_bytes(await browser.picture())
+            await browser.set_appearance(scheme, _WIDTH, height, "prefers-reduced-motion: reduce")
+            (ASSETS / f"dashboard-{scheme}.png").write_bytes(await browser.screenshot())
 
 
 if __name__ == "__main__":

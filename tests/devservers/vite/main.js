@@ -1,4 +1,4 @@
 import { word } from "./word.js";
 
-tell(word);
-import.meta.hot.accept("./word.js", (fresh) => tell(fresh.word));
+report(word);
+import.meta.hot.accept("./word.js", (fresh) => report(fresh.word));

@@ -1,4 +1,4 @@
 import { word } from "./word.js";
 
-tell(word);
-import.meta.webpackHot.accept("./word.js", () => tell(word));
+report(word);
+import.meta.webpackHot.accept("./word.js", () => report(word));

@@ -1,7 +1,9 @@
-"""Faults that one proxy meets many times while other clients go on, and what is left afterwards.
+"""Faults that a proxy meets many times while other clients send requests.
 
-ground      the proxy's neighbours: a service, clients who go on, and the marks of all exchanges
-content     what belongs to a mark, and to no other
-upstream    what a service does to the proxy, and what its client gets
-client      what clients do to the proxy, at each stage of an exchange
+harness     the service behind the proxy, the bystanders, and the marks of all exchanges
+content     bodies and responses that belong to one mark
+upstream    what the service does
+outcomes    what the client of a service that fails does and receives
+client      what clients do, at each stage of an exchange
+table       all faults by name
 """

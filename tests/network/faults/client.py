@@ -1,4 +1,4 @@
-"""What clients do to the proxy: leave at each stage of an exchange, or send and read badly."""
+"""What clients do: disconnect at each stage of an exchange, or send and read badly."""
 
 import asyncio
 from typing import Final
@@ -7,20 +7,20 @@ from tests.helpers.messages import Reader
 from tests.helpers.script import ESTABLISHED
 from tests.helpers.timing import MS
 from tests.helpers.wire import deaf_port
-from tests.network.faults.content import is_this, mark_of, upload, usual_answer
-from tests.network.faults.ground import Ground
-from tests.network.faults.outcomes import Client, is_told, received
+from tests.network.faults.content import expect_response, mark_of, upload, usual_response
+from tests.network.faults.harness import Harness
+from tests.network.faults.outcomes import Client, expect_error, received
 from tests.network.mixed_load.wires import send, while_sending
 
-# Often enough for any deadline of a test, seldom enough to be a trickle.
+# Shorter than each deadline of a test, so that it is progress, and long enough to be slow.
 _PAUSE: Final = 50 * MS
 _UPGRADE: Final = ("Connection: upgrade", "Upgrade: websocket")
 
 
 def leaving(stage: Client, how: str) -> Client:
-    """Come to a stage and leave, by reset or by close."""
+    """Reach a stage and disconnect, by reset or by close."""
 
-    async def client(on: Ground, reader: Reader, path: str) -> None:
+    async def client(on: Harness, reader: Reader, path: str) -> None:
         await stage(on, reader, path)
         if how == "reset":
             reader.wire.reset()
@@ -33,159 +33,159 @@ def leaving(stage: Client, how: str) -> Client:
 # Stages
 
 
-async def connected(on: Ground, reader: Reader, path: str) -> None:
-    """Say nothing."""
+async def connected(on: Harness, reader: Reader, path: str) -> None:
+    """Send nothing."""
 
 
-async def amid_a_head(on: Ground, reader: Reader, path: str) -> None:
+async def during_the_head(on: Harness, reader: Reader, path: str) -> None:
     """Send half a head."""
     await reader.wire.send(on.request(f"GET {path}")[:40])
 
 
-async def dialling(on: Ground, reader: Reader, path: str) -> None:
-    """Ask where nobody answers the connection attempt."""
+async def dialling(on: Harness, reader: Reader, path: str) -> None:
+    """Send a request to a port that completes no connection attempt."""
     async with deaf_port() as port:
         await reader.wire.send(on.request(f"GET {path}", port=port))
-        # The proxy has read the request when it has served another one.
+        # The proxy has read this request when it has served another one.
         await on.serves()
 
 
-async def waiting(on: Ground, reader: Reader, path: str) -> None:
-    """Ask, and have the service be asked."""
+async def waiting(on: Harness, reader: Reader, path: str) -> None:
+    """Send a request, and wait until it has reached the service."""
     await reader.wire.send(on.request(f"GET {path}"))
-    await on.struck(path)
+    await on.arrival(path)
 
 
-async def amid_a_body(on: Ground, reader: Reader, path: str) -> None:
+async def during_the_body(on: Harness, reader: Reader, path: str) -> None:
     """Send half a body."""
     await reader.wire.send(on.request(f"POST {path}", "Content-Length: 200000") + bytes(100_000))
-    await on.struck(path)
+    await on.arrival(path)
 
 
-async def amid_chunks(on: Ground, reader: Reader, path: str) -> None:
+async def during_chunks(on: Harness, reader: Reader, path: str) -> None:
     """Send a body without its end."""
     request = on.request(f"POST {path}", "Transfer-Encoding: chunked")
     await reader.wire.send(request + b"5\r\nabcde\r\n")
-    await on.struck(path)
+    await on.arrival(path)
 
 
-async def amid_an_answer(on: Ground, reader: Reader, path: str) -> None:
-    """Read the beginning of an answer."""
+async def during_the_response(on: Harness, reader: Reader, path: str) -> None:
+    """Read the head of a response."""
     await reader.wire.send(on.request(f"GET {path}"))
     await reader.head()
 
 
-async def with_more_asked(on: Ground, reader: Reader, path: str) -> None:
-    """Have more requests wait behind one that waits for its answer; a service fails at them."""
+async def with_pipelined_requests(on: Harness, reader: Reader, path: str) -> None:
+    """Pipeline requests behind one that waits for its response; they must not be forwarded."""
     await reader.wire.send(on.request(f"GET {path}") + on.request("GET /usual/never") * 20)
-    await on.struck(path)
+    await on.arrival(path)
 
 
-async def in_connect(on: Ground, reader: Reader, path: str) -> None:
-    """Talk through a CONNECT tunnel."""
+async def in_connect(on: Harness, reader: Reader, path: str) -> None:
+    """Exchange bytes in a CONNECT tunnel."""
     await reader.wire.send(on.request("CONNECT a:1") + on.request(f"GET {path}"))
     assert await reader.take(len(ESTABLISHED)) == ESTABLISHED
-    await _talk(reader, path)
+    await _echo_path(reader, path)
 
 
-async def in_upgrade(on: Ground, reader: Reader, path: str) -> None:
-    """Talk through an upgraded connection."""
+async def in_upgrade(on: Harness, reader: Reader, path: str) -> None:
+    """Exchange bytes in an upgraded connection."""
     await reader.wire.send(on.request(f"GET {path}", *_UPGRADE))
     await reader.head()
-    await _talk(reader, path)
+    await _echo_path(reader, path)
 
 
-async def _talk(reader: Reader, path: str) -> None:
+async def _echo_path(reader: Reader, path: str) -> None:
     await reader.wire.send(path.encode())
     assert await reader.take(len(path)) == path.encode()
 
 
 STAGES: Final[dict[str, Client]] = {
     "connected": connected,
-    "amid a head": amid_a_head,
+    "within the head": during_the_head,
     "dialling": dialling,
     "waiting": waiting,
-    "with more asked": with_more_asked,
-    "amid a body": amid_a_body,
-    "amid chunks": amid_chunks,
-    "amid an answer": amid_an_answer,
+    "with pipelined requests": with_pipelined_requests,
+    "within the body": during_the_body,
+    "within chunks": during_chunks,
+    "within the response": during_the_response,
     "in CONNECT": in_connect,
     "in an upgrade": in_upgrade,
 }
 
-# Bad senders and readers
+# Clients that send or read badly
 
 
-async def half_closes(on: Ground, reader: Reader, path: str) -> None:
-    """Send the end behind a request, and get the answer all the same."""
+async def half_closes(on: Harness, reader: Reader, path: str) -> None:
+    """Half-close after a request, and get the response."""
     await reader.wire.send(on.request(f"GET {path}"))
     reader.wire.end()
-    is_this(await reader.response(), usual_answer(mark_of(path)))
-    assert await reader.piece() == b""
+    expect_response(await reader.response(), usual_response(mark_of(path)))
+    assert await reader.receive() == b""
 
 
-async def trickles_a_head(on: Ground, reader: Reader, path: str) -> None:
-    """Send a head byte by byte for longer than it may take."""
+async def sends_the_head_slowly(on: Harness, reader: Reader, path: str) -> None:
+    """Send a head byte by byte for longer than the timeout."""
     head = on.request(f"GET {path}", f"Padding: {'x' * 10_000}")
-    sending = asyncio.get_running_loop().create_task(_trickle(reader, head))
+    sending = asyncio.get_running_loop().create_task(_send_slowly(reader, head))
     try:
-        await is_told(reader, 408, "http_request_error")
+        await expect_error(reader, 408, "http_request_error")
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
 
 
-async def trickles_a_body(on: Ground, reader: Reader, path: str) -> None:
-    """Send a body byte by byte, past its deadline if bytes did not count; be answered."""
+async def sends_the_body_slowly(on: Harness, reader: Reader, path: str) -> None:
+    """Send a body byte by byte for longer than the timeout, which each byte restarts."""
     body = upload(mark_of(path))
     request = on.request(f"POST {path}", f"Content-Length: {len(body)}")
-    slow, rest = body[:30], body[30:]
+    slow, fast = body[:30], body[30:]
     await reader.wire.send(request)
-    await _trickle(reader, slow)
-    await reader.wire.send(rest)
-    is_this(await reader.response(), usual_answer(mark_of(path)))
-    await on.ask(reader)
+    await _send_slowly(reader, slow)
+    await reader.wire.send(fast)
+    expect_response(await reader.response(), usual_response(mark_of(path)))
+    await on.exchange(reader)
 
 
-async def _trickle(reader: Reader, data: bytes) -> None:
+async def _send_slowly(reader: Reader, data: bytes) -> None:
     for at in range(len(data)):
         await reader.wire.send(data[at : at + 1])
         await asyncio.sleep(_PAUSE)
 
 
-async def stops_amid_a_body(on: Ground, reader: Reader, path: str) -> None:
-    """Send half a body, nothing more, and be told."""
+async def stops_during_the_body(on: Harness, reader: Reader, path: str) -> None:
+    """Send half a body and stop; get a 408."""
     await reader.wire.send(on.request(f"POST {path}", "Content-Length: 9") + b"half")
-    await is_told(reader, 408, "http_request_error")
+    await expect_error(reader, 408, "http_request_error")
 
 
-async def never_reads(on: Ground, reader: Reader, path: str) -> None:
-    """Ask for an answer without an end and read nothing of it; be dropped."""
+async def never_reads(on: Harness, reader: Reader, path: str) -> None:
+    """Request an endless response and read nothing of it; the proxy must drop it."""
     await reader.wire.send(on.request(f"GET {path}"))
-    await (await on.struck(path)).visit.is_over.wait()
+    await (await on.arrival(path)).connection.is_closed.wait()
     await received(reader)
 
 
-async def sends_garbage(on: Ground, reader: Reader, path: str) -> None:
-    """Begin as TLS does."""
+async def sends_garbage(on: Harness, reader: Reader, path: str) -> None:
+    """Begin a TLS handshake."""
     await reader.wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300))
-    await is_told(reader, 400, "http_request_error")
-    assert await reader.piece() == b""
+    await expect_error(reader, 400, "http_request_error")
+    assert await reader.receive() == b""
 
 
-async def sends_a_bad_chunk(on: Ground, reader: Reader, path: str) -> None:
-    """Send what is no chunk, amid a body, and be told."""
+async def sends_a_bad_chunk(on: Harness, reader: Reader, path: str) -> None:
+    """Send bytes that are no chunk within a body; get a 400."""
     await reader.wire.send(
         on.request(f"POST {path}", "Transfer-Encoding: chunked") + b"2\r\nab\r\n"
     )
-    await on.struck(path)
+    await on.arrival(path)
     await reader.wire.send(b"zz\r\n")
-    await is_told(reader, 400, "http_request_error")
-    assert await reader.piece() == b""
+    await expect_error(reader, 400, "http_request_error")
+    assert await reader.receive() == b""
 
 
-async def sends_on_though_refused(on: Ground, reader: Reader, path: str) -> None:
-    """Send a long body to nobody, and be told all the same."""
+async def uploads_although_refused(on: Harness, reader: Reader, path: str) -> None:
+    """Send a long body to a refused target; get the error."""
     request = on.request(f"POST {path}", "Content-Length: 3000000", port=on.proxy_port)
     sending = send(reader.wire, [request, bytes(3_000_000)])
-    await while_sending(sending, is_told(reader, 508, "proxy_loop_detected"))
+    await while_sending(sending, expect_error(reader, 508, "proxy_loop_detected"))

@@ -1,4 +1,4 @@
-"""What a client that meets a fault of its service does, and what it has to get."""
+"""What a client whose service fails does, and what it must receive."""
 
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -7,122 +7,123 @@ from tests.helpers.messages import Reader
 from tests.helpers.timing import soon
 from tests.helpers.wire import closed_port
 from tests.network.faults.content import (
+    expect_response,
     half_chunked,
-    is_this,
-    long_answer,
+    long_response,
     long_upload,
     mark_of,
     upload,
-    usual_answer,
+    usual_response,
 )
-from tests.network.faults.ground import Ground
+from tests.network.faults.harness import Harness
 from tests.network.mixed_load.wires import send, while_sending
 
-Client = Callable[[Ground, Reader, str], Awaitable[None]]
+Client = Callable[[Harness, Reader, str], Awaitable[None]]
 
-# More than the kernel holds between client, proxy and service.
+# More bytes than the kernel buffers between client, proxy and service.
 _TOO_MUCH: Final = 48 * 1024 * 1024
 
 
-async def is_told(reader: Reader, status: int, error: str) -> None:
-    """Fail unless the proxy answers that."""
-    got = await reader.response()
-    assert (got.status, got.field("proxy-status")) == (status, f"cmux-proxy; error={error}")
+async def expect_error(reader: Reader, status: int, error: str) -> None:
+    """Fail unless the next response is this error of the proxy."""
+    response = await reader.response()
+    proxy_status = response.field("proxy-status")
+    assert (response.status, proxy_status) == (status, f"cmux-proxy; error={error}")
 
 
 def gets_error(status: int, error: str) -> Client:
-    """Be told, and go on with the same connection."""
+    """Get an error, and reuse the connection."""
 
-    async def client(on: Ground, reader: Reader, path: str) -> None:
+    async def client(on: Harness, reader: Reader, path: str) -> None:
         await reader.wire.send(on.request(f"GET {path}"))
-        await is_told(reader, status, error)
-        await on.ask(reader)
+        await expect_error(reader, status, error)
+        await on.exchange(reader)
 
     return client
 
 
-async def is_refused(on: Ground, reader: Reader, path: str) -> None:
-    """Ask where nobody listens, and go on with the same connection."""
+async def gets_a_refusal(on: Harness, reader: Reader, path: str) -> None:
+    """Send a request to a closed port, and reuse the connection."""
     with closed_port() as port:
         await reader.wire.send(on.request(f"GET {path}", port=port))
-        await is_told(reader, 502, "connection_refused")
-    await on.ask(reader)
+        await expect_error(reader, 502, "connection_refused")
+    await on.exchange(reader)
 
 
-async def is_cut(on: Ground, reader: Reader, path: str) -> None:
-    """Get the beginning of the own answer, and then no orderly end."""
+async def is_cut(on: Harness, reader: Reader, path: str) -> None:
+    """Get the beginning of the response, and then a cut."""
     await reader.wire.send(on.request(f"GET {path}"))
-    got = await reader.piece()
-    (await on.struck(path)).is_told.set()
+    got = await reader.receive()
+    (await on.arrival(path)).client_noticed.set()
     got += await received(reader)
-    wholes = long_answer(mark_of(path)), half_chunked(mark_of(path))
-    assert any(whole.startswith(got) for whole in wholes)
-    assert len(got) < len(wholes[0])
+    responses = long_response(mark_of(path)), half_chunked(mark_of(path))
+    assert any(response.startswith(got) for response in responses)
+    assert len(got) < len(responses[0])
 
 
 async def received(reader: Reader) -> bytes:
-    """Return everything up to the end, whatever kind of end that is."""
+    """Return all bytes up to the end or a reset."""
     got = b""
     try:
-        while piece := await reader.piece():
-            got += piece
+        while data := await reader.receive():
+            got += data
     except ConnectionError:
         pass
     return got
 
 
-async def gets_answer(on: Ground, reader: Reader, path: str) -> None:
-    """Notice nothing."""
+async def gets_response(on: Harness, reader: Reader, path: str) -> None:
+    """Get the response, and reuse the connection."""
     await reader.wire.send(on.request(f"GET {path}"))
-    is_this(await reader.response(), usual_answer(mark_of(path)))
-    await on.ask(reader)
+    expect_response(await reader.response(), usual_response(mark_of(path)))
+    await on.exchange(reader)
 
 
-async def gets_it_once(on: Ground, reader: Reader, path: str) -> None:
-    """Ask for what must not be done twice; be answered or told that it may have been done."""
+async def gets_response_once(on: Harness, reader: Reader, path: str) -> None:
+    """Send a request that must not be retried; get the response or a 502."""
     mark = mark_of(path)
     body = upload(mark)
     await reader.wire.send(on.request(f"POST {path}", f"Content-Length: {len(body)}") + body)
-    got = await reader.response()
-    if got.status == 502:
-        assert got.field("proxy-status") == "cmux-proxy; error=connection_terminated"
+    response = await reader.response()
+    if response.status == 502:
+        assert response.field("proxy-status") == "cmux-proxy; error=connection_terminated"
     else:
-        is_this(got, usual_answer(mark))
-    assert on.asked[mark] == 1
+        expect_response(response, usual_response(mark))
+    assert on.request_counts[mark] == 1
 
 
-async def lets_it_speak(on: Ground, reader: Reader, path: str) -> None:
-    """Get the own answer, and the next one once the service was hung up on."""
+async def outlives_connection(on: Harness, reader: Reader, path: str) -> None:
+    """Get the response, and the next one after the service's connection has closed."""
     await reader.wire.send(on.request(f"GET {path}"))
-    is_this(await reader.response(), usual_answer(mark_of(path)))
-    strike = await on.struck(path)
-    strike.is_told.set()
-    await soon(strike.visit.is_over.wait())
-    await on.ask(reader)
+    expect_response(await reader.response(), usual_response(mark_of(path)))
+    arrival = await on.arrival(path)
+    arrival.client_noticed.set()
+    await soon(arrival.connection.is_closed.wait())
+    await on.exchange(reader)
 
 
-async def sends_on(on: Ground, reader: Reader, path: str) -> None:
-    """Be answered amid a request, send the rest of it, and go on."""
+async def completes_upload(on: Harness, reader: Reader, path: str) -> None:
+    """Get the response during the upload, complete the upload, and reuse the connection."""
     body = long_upload(mark_of(path))
     await reader.wire.send(on.request(f"POST {path}", f"Content-Length: {len(body)}") + body[:9999])
-    is_this(await reader.response(), usual_answer(mark_of(path)))
+    expect_response(await reader.response(), usual_response(mark_of(path)))
     await reader.wire.send(body[9999:])
-    await on.ask(reader)
+    await on.exchange(reader)
 
 
-async def is_answered_and_closed(on: Ground, reader: Reader, path: str) -> None:
-    """Be answered amid a request that nobody takes any more."""
+async def gets_an_early_response(on: Harness, reader: Reader, path: str) -> None:
+    """Get the response during an upload that the service does not read."""
     body = long_upload(mark_of(path))
     request = on.request(f"POST {path}", "Transfer-Encoding: chunked")
     await reader.wire.send(request + b"%x\r\n" % len(body) + body[:9999])
-    is_this(await reader.response(), usual_answer(mark_of(path)))
+    expect_response(await reader.response(), usual_response(mark_of(path)))
 
 
-async def is_not_read(on: Ground, reader: Reader, path: str) -> None:
-    """Send a body that nobody takes, and be told."""
+async def gets_a_write_timeout(on: Harness, reader: Reader, path: str) -> None:
+    """Send a body that the service does not read, and get a 504."""
     request = on.request(f"POST {path}", f"Content-Length: {_TOO_MUCH}")
     try:
         sending = send(reader.wire, [request, bytes(_TOO_MUCH)])
-        await while_sending(sending, is_told(reader, 504, "connection_write_timeout"))
+        await while_sending(sending, expect_error(reader, 504, "connection_write_timeout"))
     finally:
-        (await on.struck(path)).is_told.set()
+        (await on.arrival(path)).client_noticed.set()

@@ -1,118 +1,118 @@
-"""What a service does to the proxy when it is asked."""
+"""What a service does with a request."""
 
 from collections.abc import Callable
 
 from tests.helpers.origins import chunk
 from tests.network.faults.content import (
     half_chunked,
-    long_answer,
+    long_response,
     long_upload,
-    usual_answer,
+    usual_response,
 )
-from tests.network.faults.ground import Happens, Strike, answers
+from tests.network.faults.harness import Arrival, Handler, responds
 
 
-async def resets(strike: Strike) -> bool:
+async def resets(arrival: Arrival) -> bool:
     """Reset the connection."""
-    strike.visit.wire.reset()
+    arrival.connection.wire.reset()
     return False
 
 
-async def closes(strike: Strike) -> bool:
+async def closes(arrival: Arrival) -> bool:
     """Close the connection."""
     return False
 
 
-async def stalls(strike: Strike) -> bool:
-    """Say nothing, and take what comes."""
-    while await strike.visit.piece():
+async def stalls(arrival: Arrival) -> bool:
+    """Send nothing, and read until the end."""
+    while await arrival.connection.receive():
         pass
     return False
 
 
-async def half_closes(strike: Strike) -> bool:
-    """Say nothing more, and take what comes."""
-    strike.visit.wire.end()
-    return await stalls(strike)
+async def half_closes(arrival: Arrival) -> bool:
+    """Half-close, and read until the end."""
+    arrival.connection.wire.end()
+    return await stalls(arrival)
 
 
-async def reads_nothing(strike: Strike) -> bool:
-    """Neither say anything nor take what comes, until the client knows."""
-    await strike.is_told.wait()
+async def reads_nothing(arrival: Arrival) -> bool:
+    """Neither send nor read anything until the client has noticed."""
+    await arrival.client_noticed.wait()
     return False
 
 
-async def takes_the_body(strike: Strike) -> bool:
-    """Take a long body and go on."""
-    await strike.visit.body(strike.asked)
-    assert strike.asked.body == long_upload(strike.mark)
+async def reads_the_body(arrival: Arrival) -> bool:
+    """Read a long body, and keep the connection."""
+    await arrival.connection.body(arrival.request)
+    assert arrival.request.body == long_upload(arrival.mark)
     return True
 
 
-async def resets_while_idle(strike: Strike) -> bool:
-    """Reset the connection once the client has read its answer."""
-    await strike.is_told.wait()
-    return await resets(strike)
+async def resets_while_idle(arrival: Arrival) -> bool:
+    """Reset the connection after the client has read its response."""
+    await arrival.client_noticed.wait()
+    return await resets(arrival)
 
 
-async def speaks_while_idle(strike: Strike) -> bool:
-    """Give one more answer to a client that has read its own; be hung up on."""
-    await strike.is_told.wait()
-    await strike.visit.say(long_answer("stolen"))
-    assert await strike.visit.head() is None
+async def sends_while_idle(arrival: Arrival) -> bool:
+    """Send a second response after the client has read its own; the proxy must close."""
+    await arrival.client_noticed.wait()
+    await arrival.connection.send(long_response("stolen"))
+    assert await arrival.connection.head() is None
     return False
 
 
-async def dies_when_used_again(strike: Strike) -> bool:
-    """Answer if the connection is new."""
-    return await answers(strike) if len(strike.visit.asked) == 1 else False
+async def closes_when_reused(arrival: Arrival) -> bool:
+    """Respond on a new connection; close a reused one."""
+    return await responds(arrival) if len(arrival.connection.requests) == 1 else False
 
 
-async def streams(strike: Strike) -> bool:
-    """Answer without an end."""
-    await strike.visit.say(half_chunked(strike.mark))
+async def streams(arrival: Arrival) -> bool:
+    """Send an endless response."""
+    await arrival.connection.send(half_chunked(arrival.mark))
     while True:
-        await strike.visit.say(chunk(bytes(32768)))
+        await arrival.connection.send(chunk(bytes(32768)))
 
 
-async def echoes(strike: Strike) -> bool:
-    """Be the other end of a tunnel; say back what comes, and then the end."""
-    if strike.asked.field("upgrade"):
-        await strike.visit.say(
+async def echoes(arrival: Arrival) -> bool:
+    """Be the far end of a tunnel: send back all bytes, and then the end."""
+    if arrival.request.field("upgrade"):
+        await arrival.connection.send(
             b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
         )
-    while data := await strike.visit.piece():
-        await strike.visit.say(data)
+    while data := await arrival.connection.receive():
+        await arrival.connection.send(data)
     return False
 
 
-async def ends_in_garbage(strike: Strike) -> bool:
-    """Say what is no chunk, once the client has got the beginning, and wait for the end."""
-    await strike.is_told.wait()
-    await strike.visit.say(b"zz\r\n")
-    return await stalls(strike)
+async def ends_with_garbage(arrival: Arrival) -> bool:
+    """Send bytes that are no chunk after the client has the beginning, and wait for the end."""
+    await arrival.client_noticed.wait()
+    await arrival.connection.send(b"zz\r\n")
+    return await stalls(arrival)
 
 
-def saying(data: Callable[[str], bytes], then: Happens) -> Happens:
-    """Say what belongs to the mark, and do something else."""
+def sending(data: Callable[[str], bytes], then: Handler) -> Handler:
+    """Send bytes that depend on the mark, and then call the next handler."""
 
-    async def happens(strike: Strike) -> bool:
-        await strike.visit.say(data(strike.mark))
-        return await then(strike)
+    async def handle(arrival: Arrival) -> bool:
+        await arrival.connection.send(data(arrival.mark))
+        return await then(arrival)
 
-    return happens
+    return handle
 
 
 def half_a_head(mark: str) -> bytes:
-    """Return no complete head."""
-    return long_answer(mark)[:20]
+    """Return an incomplete head."""
+    return long_response(mark)[:20]
 
 
-def garbage(mark: str) -> bytes:
-    """Return what is no HTTP."""
+def malformed(mark: str) -> bytes:
+    """Return bytes that are no HTTP."""
     return b"\0\1\2 " + mark.encode() + b" nothing of the kind\r\n\r\n"
 
 
-def two_answers(mark: str) -> bytes:
-    """Return an answer, and one that nobody asked for."""
-    return usual_answer(mark) + long_answer("stolen")
+def two_responses(mark: str) -> bytes:
+    """Return a response, and another one without a request."""
+    return usual_response(mark) + long_response("stolen")

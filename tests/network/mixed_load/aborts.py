@@ -52,7 +52,7 @@ async def _send_nonsense(world: World, plan: Plan, wire: Wire, random: Random) -
     reader = Reader(wire)
     refused = refusal(reader, plan, world.port(plan), True)
     await while_sending(send(wire, [*cut(good, random, 2), b"zz\r\n"]), refused)
-    assert await reader.piece() == b""
+    assert await reader.receive() == b""
 
 
 async def _read_some(world: World, plan: Plan, wire: Wire) -> None:

@@ -40,7 +40,7 @@ async def received_digest(reader: Reader, size: int, framing: str) -> str:
             whole.update(piece)
         return whole.hexdigest()
     while size:
-        piece = await reader.piece()
+        piece = await reader.receive()
         if not piece:
             raise EOFError
         whole.update(piece)

@@ -131,14 +131,14 @@ class Upstream:
             raise AssertionError("an upload that broke off looks complete")
         else:
             assert plan.name == "abort-waiting", "a request that never was whole"
-            assert await soon(reader.piece()) == b""
+            assert await soon(reader.receive()) == b""
 
     async def _switch(self, reader: Reader, plan: Plan) -> None:
         """Grant the upgrade, say the greeting in the same breath, and echo what comes."""
         greeting = plans.body(plan, self._port)
         await reader.wire.send(lines(*plans.said(plan, self._port), "", "") + greeting)
         got = []
-        while data := await reader.piece():
+        while data := await reader.receive():
             got.append(data)
             await reader.wire.send(data)
         if not plan.is_aborted:

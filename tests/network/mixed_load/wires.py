@@ -37,7 +37,7 @@ async def send(wire: Wire, pieces: Sequence[bytes], ends: bool = False) -> None:
 async def read_to_end(reader: Reader) -> bytes:
     """Return everything up to the end."""
     pieces = []
-    while data := await reader.piece():
+    while data := await reader.receive():
         pieces.append(data)
     return b"".join(pieces)
 

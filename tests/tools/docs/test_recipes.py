@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.proxies import proxy_process
 from tests.helpers.recipes import ROOT, Bench, Block, Recipe, bench, block, blocks
-from tests.helpers.tools import finish, program, says, tool
+from tests.helpers.tools import finish, program, tool, wait_for_output
 
 LISTENING: Final = "listening on 127.0.0.1:8080"
 REDIS: Final = "redis-server --port 6379"
@@ -115,7 +115,7 @@ async def service(port: int, name: str, folder: Path) -> AsyncIterator[None]:
         words = ("redis-server", "--port", str(port), "--save", "")
         ready = "(Ready) to accept connections"
     async with program(tool(words[0]), *words[1:], folder=folder) as running:
-        await says(running, ready)
+        await wait_for_output(running, ready)
         yield
 
 
@@ -135,7 +135,9 @@ async def does_what_it_says(recipe: Recipe, on: Bench, folder: Path) -> None:
         shell = program(
             tool("bash"), "-c", on.script(recipe), folder=folder, variables=on.variables
         )
-        await says(await stack.enter_async_context(shell), f"({on.mine(recipe.prints)})")
+        await wait_for_output(
+            await stack.enter_async_context(shell), f"({on.adapt(recipe.prints)})"
+        )
 
 
 def name_of(recipe: Recipe) -> str:

@@ -13,10 +13,10 @@ import pytest
 
 from cmux_proxy import __version__
 from cmux_proxy._build import COMPILED
-from tests.helpers.origins import length, origin
+from tests.helpers.origins import fixed_length, origin
 from tests.helpers.proxies import environment
 from tests.helpers.timing import soon
-from tests.helpers.tools import finish, program, says
+from tests.helpers.tools import finish, program, wait_for_output
 from tests.helpers.workspaces import need_namespaces, registry
 from tools.release.single_file import REQUIREMENTS, assemble
 
@@ -71,11 +71,11 @@ async def test_it_is_the_whole_program_in_pure_python(made: Path) -> None:
 async def test_it_serves_with_several_workers(made: Path, tmp_path: Path) -> None:
     command = (PYTHON, "-I", str(made), "--listen", "127.0.0.1:0", "--workers", "2")
     async with (
-        origin(length(b"hello")) as upstream,
+        origin(fixed_length(b"hello")) as upstream,
         program(*command, folder=tmp_path, variables=environment()) as running,
     ):
-        port = int(await says(running, r"listening on 127\.0\.0\.1:(\d+)"))
-        assert await says(running, r"(asyncio, 2 workers)")
+        port = int(await wait_for_output(running, r"listening on 127\.0\.0\.1:(\d+)"))
+        assert await wait_for_output(running, r"(asyncio, 2 workers)")
         reader, writer = await soon(asyncio.open_connection("127.0.0.1", port))
         route = f"X-Cmux-Port-Internal: {upstream.port}\r\nConnection: close"
         writer.write(f"GET / HTTP/1.1\r\nHost: a\r\n{route}\r\n\r\n".encode())

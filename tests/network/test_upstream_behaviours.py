@@ -7,23 +7,23 @@ import pytest
 from tests.helpers.messages import Reader
 from tests.helpers.origins import (
     Behaviour,
-    answer,
-    answering,
     chunk,
     chunked,
-    early_close,
-    early_reply,
+    close_early,
+    early_response,
     echo,
-    garbage,
+    fixed_length,
+    http_response,
     interim,
-    length,
+    malformed,
     origin,
-    resetting,
-    rude_reply,
+    reset,
+    responding,
+    response_without_reading,
     silent,
     slow,
-    switching,
     until_close,
+    upgrading,
 )
 from tests.helpers.script import head, stage
 from tests.helpers.timing import later
@@ -32,33 +32,37 @@ from tests.helpers.wire import Wire
 BODY = bytes(range(256)) * 8
 
 GOOD: dict[str, Behaviour] = {
-    "length": length(BODY),
+    "length": fixed_length(BODY),
     "chunked": chunked([BODY[:1], BODY[1:700], BODY[700:]], "Sum: 1"),
     "until close": until_close([BODY[:10], BODY[10:]]),
-    "slow, length": slow(answer(BODY)),
+    "slow, length": slow(http_response(BODY)),
     "slow, chunked": slow(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x;a=b\r\n%b\r\n0\r\n\r\n"
         % (len(BODY), BODY)
     ),
-    "early reply": early_reply(answer(BODY)),
-    "rude reply": rude_reply(answer(BODY, "Connection: close")),
-    "interim": interim([b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"] * 3, answer(BODY)),
-    "echo": answering(lambda asked: answer(BODY) if asked.method == "GET" else echo(asked)),
+    "early reply": early_response(http_response(BODY)),
+    "rude reply": response_without_reading(http_response(BODY, "Connection: close")),
+    "interim": interim(
+        [b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"] * 3, http_response(BODY)
+    ),
+    "echo": responding(
+        lambda request: http_response(BODY) if request.method == "GET" else echo(request)
+    ),
 }
 
 BROKEN: dict[str, tuple[Behaviour, int]] = {
-    "early close": (early_close, 502),
-    "reset": (resetting, 502),
-    "garbage": (garbage(b"\x00\x01\x02 nothing of the kind\r\n\r\n"), 502),
-    "empty lines": (garbage(b"\r\n\r\n"), 502),
-    "half a head": (garbage(b"HTTP/1.1 200 OK\r\nA: "), 502),
-    "no upgrade": (switching, 426),
+    "early close": (close_early, 502),
+    "reset": (reset, 502),
+    "garbage": (malformed(b"\x00\x01\x02 nothing of the kind\r\n\r\n"), 502),
+    "empty lines": (malformed(b"\r\n\r\n"), 502),
+    "half a head": (malformed(b"HTTP/1.1 200 OK\r\nA: "), 502),
+    "no upgrade": (upgrading, 426),
 }
 
 SHORT: dict[str, Behaviour] = {
-    "length": garbage(answer(BODY)[:-1]),
-    "no body": garbage(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"),
-    "chunked": garbage(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"),
+    "length": malformed(http_response(BODY)[:-1]),
+    "no body": malformed(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n"),
+    "chunked": malformed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"),
 }
 
 
@@ -81,8 +85,11 @@ async def test_an_upstream_that_answers_has_its_answer_delivered_again_and_again
                     response = await later(reader.response())
                     assert (response.status, response.body) == (200, BODY)
         sent = head("GET / HTTP/1.1", "Host: a")
-        assert all(visit.received == sent * len(visit.asked) for visit in upstream.visits)
-        assert len(upstream.asked) == (6 if version == "1.1" else 3)
+        assert all(
+            connection.received == sent * len(connection.requests)
+            for connection in upstream.connections
+        )
+        assert len(upstream.requests) == (6 if version == "1.1" else 3)
 
 
 @pytest.mark.parametrize(("behaviour", "status"), BROKEN.values(), ids=BROKEN)
@@ -96,7 +103,7 @@ async def test_an_upstream_that_does_not_answer_well_is_told_so(
                 await wire.send(ask(upstream.port))
                 response = await later(reader.response())
                 assert response.status == status
-        assert len(upstream.asked) == 2
+        assert len(upstream.requests) == 2
 
 
 @pytest.mark.parametrize("behaviour", SHORT.values(), ids=SHORT)
@@ -106,21 +113,21 @@ async def test_an_answer_that_breaks_off_is_not_taken_for_complete(behaviour: Be
             await wire.send(ask(upstream.port))
             with pytest.raises((EOFError, ConnectionResetError)):
                 await later(Reader(wire).response())
-        assert len(upstream.asked) == 1
+        assert len(upstream.requests) == 1
 
 
 async def test_a_client_that_leaves_a_silent_upstream_frees_it() -> None:
     async with origin(silent) as upstream, stage() as on:
         with await Wire.to(on.address.host, on.address.port) as wire:
             await wire.send(ask(upstream.port))
-            visit = await upstream.visited()
-        await later(visit.is_over.wait())
+            connection = await upstream.first_connection()
+        await later(connection.is_closed.wait())
 
 
 @pytest.mark.parametrize("size", [1_000, 5_000_000])
 async def test_an_upstream_that_answers_without_reading_the_body_is_heard(size: int) -> None:
-    large = answer(b"too large", "Connection: close", status="413 Content Too Large")
-    async with origin(early_reply(large)) as upstream, stage() as on:
+    large = http_response(b"too large", "Connection: close", status="413 Content Too Large")
+    async with origin(early_response(large)) as upstream, stage() as on:
         with await Wire.to(on.address.host, on.address.port) as wire:
             route = f"X-Cmux-Port-Internal: {upstream.port}"
             await wire.send(head("POST / HTTP/1.1", "Host: a", route, f"Content-Length: {size}"))
@@ -134,8 +141,8 @@ async def test_an_upstream_that_answers_without_reading_the_body_is_heard(size: 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 5000000", "Transfer-Encoding: chunked"])
 async def test_an_upstream_that_answers_and_closes_amid_the_body_is_heard(framing: str) -> None:
-    large = answer(b"too large", "Connection: close", status="413 Content Too Large")
-    async with origin(rude_reply(large)) as upstream, stage() as on:
+    large = http_response(b"too large", "Connection: close", status="413 Content Too Large")
+    async with origin(response_without_reading(large)) as upstream, stage() as on:
         for _ in range(5):
             with await Wire.to(on.address.host, on.address.port) as wire:
                 route = f"X-Cmux-Port-Internal: {upstream.port}"
