@@ -67,7 +67,7 @@ class FakeLoop(Loop):
         self.soon.append(partial(callback, *args))
 
     def turn(self) -> None:
-        """Call what is to be called in this turn of the loop."""
+        """Make the calls of this turn of the loop."""
         callbacks, self.soon = self.soon, []
         for callback in callbacks:
             callback()
@@ -84,7 +84,7 @@ class _FakeHandle(Handle):
 
 
 class FakeSocket:
-    """Notes whether closing it would reset the connection."""
+    """Records whether its close would reset the connection."""
 
     family = socket.AF_INET
 
@@ -92,13 +92,13 @@ class FakeSocket:
         self.resets_on_close = False
 
     def setsockopt(self, level: int, name: int, value: bytes | int) -> None:
-        """Note the option that resets."""
+        """Record the option that makes the close a reset."""
         if (level, name) == (socket.SOL_SOCKET, socket.SO_LINGER):
             assert isinstance(value, bytes)
             self.resets_on_close = struct.unpack("ii", value) == (1, 0)
 
     def fileno(self) -> int:
-        """Return what a closed socket would: nothing can be read from it."""
+        """Return -1, as a closed socket does: nothing can be read from it."""
         return -1
 
 
@@ -123,7 +123,7 @@ class _Nobody(StreamOwner):
 
 
 class FakeStream(Stream):
-    """A stream; `got` is what has reached its peer, `held` what the peer has no room for."""
+    """A stream; `got` are the bytes that its peer has received, `held` those that wait."""
 
     def __init__(self, world: "World", name: str) -> None:
         self.name = name
@@ -140,7 +140,7 @@ class FakeStream(Stream):
         self._peer_reads = True
         self._is_closing = False
         self._is_reading = True
-        self._was_told_end = False
+        self._has_reported_end = False
         self._has_paused = False
         self._high = 65536
 
@@ -148,31 +148,31 @@ class FakeStream(Stream):
 
     def arrives(self, data: bytes) -> None:
         """The peer sends bytes."""
-        for at in range(0, len(data), self.max_size):
-            self._inbox.append(data[at : at + self.max_size])
-        self.tell()
+        for start in range(0, len(data), self.max_size):
+            self._inbox.append(data[start : start + self.max_size])
+        self._deliver()
 
     def ends(self) -> None:
         """The peer sends its end."""
         self._inbox.append(_END)
-        self.tell()
+        self._deliver()
 
     def breaks(self, error: Exception | None = None) -> None:
         """The peer resets the connection, or it is lost."""
         self._inbox.append(error or ConnectionResetError())
-        self.tell()
+        self._deliver()
 
     def stops_reading(self) -> None:
-        """The peer takes nothing more."""
+        """The peer stops reading."""
         self._peer_reads = False
 
     def reads_a_little(self) -> None:
-        """The peer takes one byte of what is held."""
+        """The peer reads one of the bytes that wait."""
         self.got += bytes(self.held[:1])
         del self.held[:1]
 
     def reads_again(self) -> None:
-        """The peer takes everything again."""
+        """The peer reads everything again."""
         self._peer_reads = True
         if not self._is_lost:
             self.got += bytes(self.held)
@@ -187,18 +187,20 @@ class FakeStream(Stream):
         """Let the stream be closing, as it is between a loss and its report."""
         self._is_closing = True
 
-    def tell(self) -> None:
-        """Tell the protocol what has come, as long as it reads."""
-        while self._inbox and self._is_reading and not self._is_closing and not self._was_told_end:
+    def _deliver(self) -> None:
+        """Report what has come to the owner, as long as it is read."""
+        while (
+            self._inbox and self._is_reading and not self._is_closing and not self._has_reported_end
+        ):
             data = self._inbox.popleft()
             if isinstance(data, Exception):
                 self._is_closing = True
                 self.held.clear()
                 self._world.later(self._lose, data)
             elif data == _END:
-                # It stays: whoever pauses and reads again is told again.
+                # It stays: an owner that pauses and resumes reading gets it again.
                 self._inbox.appendleft(_END)
-                self._was_told_end = True
+                self._has_reported_end = True
                 if not self.owner.eof_received():
                     self.close()
             else:
@@ -209,7 +211,7 @@ class FakeStream(Stream):
         return self._is_closing
 
     def is_lost(self) -> bool:
-        """Return whether the protocol was told of the loss."""
+        """Return whether the loss was reported to the owner."""
         return self._is_lost
 
     def was_aborted(self) -> bool:
@@ -223,7 +225,7 @@ class FakeStream(Stream):
     # What the proxy does
 
     def write(self, data: Data, /) -> None:
-        """Hand bytes to the peer, or hold them."""
+        """Hand bytes to the peer, or keep them in the write buffer."""
         if self._has_sent_end:
             raise RuntimeError("write after the end")
         if self._is_closing:
@@ -232,7 +234,7 @@ class FakeStream(Stream):
             self.got += bytes(data)
             return
         self.held += data
-        self._world.most_held = max(self._world.most_held, len(self.held))
+        self._world.max_held = max(self._world.max_held, len(self.held))
         if len(self.held) > self._high and not self._has_paused:
             self._has_paused = True
             self.owner.pause_writing()
@@ -254,7 +256,7 @@ class FakeStream(Stream):
         self._has_sent_end = True
 
     def close(self) -> None:
-        """Close when everything has left."""
+        """Close once everything has been sent."""
         if not self._is_closing:
             self._is_closing = True
             if not self.held:
@@ -278,18 +280,18 @@ class FakeStream(Stream):
         return self._is_closing
 
     def pause_reading(self) -> None:
-        """Tell the protocol nothing more."""
+        """Report nothing for now."""
         self._is_reading = False
 
     def resume_reading(self) -> None:
-        """Tell it again; the end too, even if it knows."""
+        """Report again; the end too, even if it was reported before."""
         if not self._is_reading:
             self._is_reading = True
-            self._was_told_end = False
-            self._world.later(self.tell)
+            self._has_reported_end = False
+            self._world.later(self._deliver)
 
     def is_reading(self) -> bool:
-        """Return whether the protocol is told what comes."""
+        """Return whether bytes are reported to the owner."""
         return self._is_reading
 
     def set_protocol(self, owner: StreamOwner, /) -> None:
@@ -301,15 +303,15 @@ class FakeStream(Stream):
         return self.owner
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set how much may be held before the protocol is paused."""
+        """Set how many bytes may wait before the owner is paused."""
         self._high = 65536 if high is None else high
 
     def get_write_buffer_size(self) -> int:
-        """Return how much is held."""
+        """Return how many bytes wait."""
         return len(self.held)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return the socket, or the peer's address where the test has given it one."""
+        """Return the socket, or the peer's address if the test has set one."""
         if name == "peername" and self._world.peer:
             return (self._world.peer, 1)
         if name == "socket" and self._world.peer == UNIX_PEER:
@@ -390,7 +392,7 @@ class FakeDialFactory(DialFactory):
 
 
 class World:
-    """Everything that one worker has, with nothing real around it."""
+    """The services of one worker, without sockets and without a clock."""
 
     def __init__(self, config: Config | None = None, observer: Observer | None = None) -> None:
         self.loop = FakeLoop()
@@ -417,24 +419,24 @@ class World:
         self.dials: list[FakeDial] = []
         self.clients: list[FakeStream] = []
         self.upstreams: list[FakeStream] = []
-        # Where clients come from.
+        # The address of all clients.
         self.peer = ""
-        # The most that a transport has ever held back.
-        self.most_held = 0
+        # The largest number of bytes that have waited in one stream.
+        self.max_held = 0
         self._queue: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
 
     def later(self, callback: Callable[..., object], *args: object) -> None:
-        """Have something called by `run`."""
+        """Queue a call for `run`."""
         self._queue.append((callback, args))
 
     def run(self) -> None:
-        """Call everything that waits to be called."""
+        """Make all queued calls."""
         while self._queue:
             callback, args = self._queue.popleft()
             callback(*args)
 
     def walk(self, seconds: float) -> None:
-        """Let time pass, and have the deadlines looked at."""
+        """Let time pass, and let the ticker act on deadlines."""
         self.loop.now += seconds
         self.loop.ring()
         self.services.ticker.walk(self.loop.now)
@@ -453,12 +455,12 @@ class World:
         return FakeStream(self, "stranger")
 
     def dial(self) -> FakeDial:
-        """Return the dial that is under way."""
+        """Return the dial that is in flight."""
         [dial] = [dial for dial in self.dials if not dial.is_over]
         return dial
 
     def ask(self, request: bytes) -> tuple[FakeStream, FakeStream]:
-        """Return a client that has asked, and the upstream that has been dialled for it."""
+        """Return a client that has sent a request, and the upstream that was dialled for it."""
         client = self.client()
         client.arrives(request)
         return client, self.dial().succeeds()

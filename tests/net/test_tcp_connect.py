@@ -1,4 +1,4 @@
-"""Connecting a socket: how it ends, and that no name server is needed for it."""
+"""Connecting a socket: how it ends, and that it needs no name server."""
 
 import asyncio
 import contextlib
@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from cmux_proxy.net.stream import Loop
 from cmux_proxy.net.tcp_connect import ConnectTimeout, connect, connect_tuned
 from tests.helpers.timing import MS, SOON, soon
 from tests.helpers.wire import Wire, WireListener, closed_port, deaf_port
@@ -36,20 +37,20 @@ async def test_a_socket_is_connected_and_may_be_used(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-async def test_a_refusal_is_told(host: str) -> None:
+async def test_a_refusal_is_raised(host: str) -> None:
     with closed_port() as port, unconnected(host) as sock:
         with pytest.raises(ConnectionRefusedError) as caught:
             await soon(connect(asyncio.get_running_loop(), sock, host, port))
         assert caught.value.errno == errno.ECONNREFUSED
 
 
-async def test_an_error_that_is_known_at_once_is_told() -> None:
+async def test_an_error_that_is_known_at_once_is_raised() -> None:
     # A stream socket cannot be connected to a group of hosts.
     with unconnected() as sock, pytest.raises(OSError, match="unreachable"):
         await soon(connect(asyncio.get_running_loop(), sock, "224.0.0.1", 80))
 
 
-async def test_whoever_gives_up_leaves_nothing_watched() -> None:
+async def test_a_cancelled_connect_leaves_no_descriptor_watched() -> None:
     loop = asyncio.get_running_loop()
     async with deaf_port() as port:
         with unconnected() as sock:
@@ -62,7 +63,7 @@ async def test_whoever_gives_up_leaves_nothing_watched() -> None:
 
 
 class Counted:
-    """The running loop, that counts which sockets it is asked to watch."""
+    """The running loop, which counts the sockets that it watches."""
 
     def __init__(self) -> None:
         self.watched = 0
@@ -75,11 +76,13 @@ class Counted:
         asyncio.get_running_loop().add_writer(*args)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the answer may come later")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="on other systems the connection may exist later"
+)
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-async def test_on_the_loopback_the_loop_is_not_asked(host: str) -> None:
+async def test_on_the_loopback_no_socket_is_watched(host: str) -> None:
     counted = Counted()
-    loop = cast(asyncio.AbstractEventLoop, counted)
+    loop = cast(Loop, counted)
     with contextlib.closing(WireListener(host)) as listener, unconnected(host) as sock:
         await soon(connect(loop, sock, host, listener.port))
     refused = pytest.raises(ConnectionRefusedError)
@@ -88,7 +91,7 @@ async def test_on_the_loopback_the_loop_is_not_asked(host: str) -> None:
     assert counted.watched == 0
 
 
-async def test_a_peer_whose_queue_is_full_is_left_after_the_grace() -> None:
+async def test_a_peer_with_a_full_backlog_has_a_timeout() -> None:
     loop = asyncio.get_running_loop()
     async with deaf_port() as port:
         with unconnected() as sock:
@@ -97,18 +100,18 @@ async def test_a_peer_whose_queue_is_full_is_left_after_the_grace() -> None:
             assert not loop.remove_writer(sock.fileno())
 
 
-@pytest.mark.parametrize("grace", [None, SOON])
-async def test_a_peer_that_answers_later_is_waited_for(grace: float | None) -> None:
+@pytest.mark.parametrize("timeout", [None, SOON])
+async def test_a_peer_that_accepts_later_is_waited_for(timeout: float | None) -> None:
     class Later(socket.socket):
-        answers = iter([errno.EINPROGRESS, errno.EALREADY])
+        errors = iter([errno.EINPROGRESS, errno.EALREADY])
 
         def connect_ex(self, address: Any) -> int:
             error = super().connect_ex(address)
-            return next(self.answers, error)
+            return next(self.errors, error)
 
     with contextlib.closing(WireListener()) as listener, Later() as sock:
         sock.setblocking(False)
-        await soon(connect(asyncio.get_running_loop(), sock, "127.0.0.1", listener.port, grace))
+        await soon(connect(asyncio.get_running_loop(), sock, "127.0.0.1", listener.port, timeout))
         assert sock.getpeername()[1] == listener.port
 
 

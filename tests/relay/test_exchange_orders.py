@@ -239,7 +239,7 @@ class Everything(RuleBasedStateMachine):
     @invariant()
     def little_is_held(self) -> None:
         """What one direction of a connection holds stays within the bound."""
-        assert self.world.most_held <= MOST_TO_CLIENT
+        assert self.world.max_held <= MOST_TO_CLIENT
         for timed in self.world.services.registry.clients:
             assert len(getattr(timed, "early", b"")) <= MOST_EARLY
 
