@@ -30,7 +30,7 @@ from tests.helpers.timing import LATER
 
 
 class Option(NamedTuple):
-    """A flag, its default as shown, the field it sets, two values, and what these become."""
+    """A flag, its default in the help, its field, two values, and the values of the field."""
 
     flag: str
     default: str
@@ -40,11 +40,11 @@ class Option(NamedTuple):
 
     @property
     def variable(self) -> str:
-        """The variable that belongs to the flag."""
+        """The variable of the flag."""
         return "CMUX_" + self.flag[2:].replace("-", "_").upper()
 
     def read(self, config: Config) -> object:
-        """Return what a configuration has in the field."""
+        """Return the value of the field in a configuration."""
         return attrgetter(self.field)(config)
 
 
@@ -122,7 +122,7 @@ every_option = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: opt
 
 
 class Ran:
-    """Stands in for `run`: remembers the configurations, and raises an error if it has one."""
+    """A replacement for `run`: records configurations, and raises an error if it has one."""
 
     def __init__(self) -> None:
         self.configs: list[Config] = []
@@ -143,7 +143,7 @@ class Ran:
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
-    """Let the command line do all but serve; there are no variables."""
+    """Run the command line without serving and without variables."""
     for option in OPTIONS:
         monkeypatch.delenv(option.variable, raising=False)
     for variable in ("CMUX_AUTH_TOKEN", "CMUX_AUTH_TOKEN_FILE", "CMUX_CONFIG"):
@@ -170,7 +170,7 @@ def test_without_flags_and_variables_the_defaults_hold(ran: Ran) -> None:
 
 
 @every_option
-def test_the_flag_beats_the_variable_and_the_variable_the_default(
+def test_a_flag_overrides_its_variable_which_overrides_the_default(
     option: Option, ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(option.variable, option.values[0])
@@ -180,7 +180,7 @@ def test_the_flag_beats_the_variable_and_the_variable_the_default(
 
 
 @every_option
-def test_an_empty_variable_is_none_at_all(
+def test_an_empty_variable_counts_as_not_set(
     option: Option, ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(option.variable, "")
@@ -218,9 +218,7 @@ def test_listen_in_the_variable_may_have_commas_and_the_flag_replaces_all_of_it(
     assert ran.config("--listen", "127.0.0.1:3").listen == ("127.0.0.1:3",)
 
 
-def test_logging_goes_to_standard_error_at_the_level_that_is_asked_for(
-    ran: Ran, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_log_level_is_that_of_the_flag(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, Any]] = []
     monkeypatch.setattr(logging, "basicConfig", lambda **options: given.append(options))
     ran.config("--log-level", "warning")
@@ -231,11 +229,11 @@ def test_logging_goes_to_standard_error_at_the_level_that_is_asked_for(
     ("text", "seconds"),
     [("0", 0), ("0.0", 0), ("0ms", 0), ("200us", 200e-6), ("10ms", 0.01), ("0.01s", 0.01)],
 )
-def test_how_long_to_poll_has_a_unit_unless_it_is_0(text: str, seconds: float, ran: Ran) -> None:
+def test_a_time_to_poll_has_a_unit_unless_it_is_0(text: str, seconds: float, ran: Ran) -> None:
     assert ran.config("--busy-poll", text).busy_poll == pytest.approx(seconds)
 
 
-def test_a_number_without_a_unit_is_told_which_there_are(
+def test_an_error_lists_the_units_if_one_is_missing(
     ran: Ran, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, line = complaint(capsys, "--busy-poll", "50")
@@ -244,7 +242,7 @@ def test_a_number_without_a_unit_is_told_which_there_are(
 
 
 @pytest.mark.parametrize("by", ["flag", "variable"])
-def test_auto_is_a_worker_for_each_cpu_that_may_be_used(
+def test_auto_is_one_worker_per_usable_cpu(
     by: str, ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if by == "variable":
@@ -273,7 +271,7 @@ def test_every_line_of_the_token_file_is_a_token(ran: Ran, tmp_path: Path) -> No
     assert ran.config("--auth-token-file", path).access.tokens == ("one", "two", "three")
 
 
-def test_a_token_may_come_in_a_variable_which_the_file_beats(
+def test_a_token_may_be_in_a_variable_which_the_file_overrides(
     ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CMUX_AUTH_TOKEN", "of-the-variable")
@@ -283,7 +281,7 @@ def test_a_token_may_come_in_a_variable_which_the_file_beats(
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "expected"),
     [
         (None, "cannot be read: No such file or directory"),
         (b"\n \n", "has no token in it"),
@@ -293,17 +291,17 @@ def test_a_token_may_come_in_a_variable_which_the_file_beats(
     ids=["missing", "empty", "not ASCII", "a blank inside"],
 )
 def test_a_token_file_without_tokens_is_refused(
-    content: bytes | None, says: str,
+    content: bytes | None, expected: str,
     ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     path = str(tmp_path / "none") if content is None else token_file(tmp_path, content)
     status, line = complaint(capsys, "--auth-token-file", path)
     assert (status, ran.configs) == (2, [])
     assert "--auth-token-file" in line
-    assert line.endswith(says)
+    assert line.endswith(expected)
 
 
-def test_a_malformed_token_is_not_told(
+def test_a_malformed_token_is_not_shown(
     ran: Ran, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CMUX_AUTH_TOKEN", "very secret")
@@ -313,7 +311,7 @@ def test_a_malformed_token_is_not_told(
     assert "secret" not in line
 
 
-def test_a_token_is_in_no_text_of_the_configuration(ran: Ran, tmp_path: Path) -> None:
+def test_a_token_is_not_in_the_repr_of_the_configuration(ran: Ran, tmp_path: Path) -> None:
     config = ran.config("--auth-token-file", token_file(tmp_path, b"hush"))
     assert "hush" not in repr(config)
 
@@ -402,14 +400,14 @@ def test_a_malformed_command_line_is_2_and_one_line_that_names_it(
         (click.ClickException("two\nlines"), (1, "two lines")),
     ],
 )
-def test_what_goes_wrong_at_the_start_is_one_line(
+def test_an_error_at_the_start_is_one_line(
     error: Exception, expected: tuple[int, str], ran: Ran, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran.error = error
     assert complaint(capsys) == expected
 
 
-# What is printed
+# Output
 
 
 def test_the_version_names_the_build(capsys: pytest.CaptureFixture[str]) -> None:
@@ -435,9 +433,9 @@ def test_the_status_is_that_of_the_run(ran: Ran) -> None:
     assert cli.main([]) == 143
 
 
-def test_it_says_how_many_workers_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_the_number_of_workers(capsys: pytest.CaptureFixture[str]) -> None:
     config = Config(workers=3)
-    cli._announce(config, [Address("::1", 80), Address("127.0.0.1", 80)], "asyncio")
+    cli.announce(config, [Address("::1", 80), Address("127.0.0.1", 80)], "asyncio")
     assert capsys.readouterr().out.splitlines() == [
         "listening on [::1]:80",
         "listening on 127.0.0.1:80",
@@ -445,15 +443,15 @@ def test_it_says_how_many_workers_there_are(capsys: pytest.CaptureFixture[str]) 
     ]
 
 
-def test_it_warns_of_an_address_that_everybody_reaches(
+def test_it_warns_of_an_unprotected_address(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     addresses = [Address("0.0.0.0", 80), Address("::1", 80), Address("::", 81)]
-    cli._announce(Config(), addresses, "asyncio")
+    cli.announce(Config(), addresses, "asyncio")
     assert len(caplog.messages) == 1
-    assert "0.0.0.0:80, [::]:81 reaches" in caplog.messages[0]
+    assert "0.0.0.0:80, [::]:81 can reach every port" in caplog.messages[0]
     assert "--auth-token-file" in caplog.messages[0]
-    cli._announce(Config(access=Access(deny_ports=["22"])), addresses, "asyncio")
+    cli.announce(Config(access=Access(deny_ports=["22"])), addresses, "asyncio")
     assert len(caplog.messages) == 1
 
 
@@ -468,23 +466,25 @@ def test_it_warns_of_an_address_that_everybody_reaches(
         (None, Access(), False),
     ],
 )
-def test_it_warns_of_an_admin_listener_that_everybody_reaches(
+def test_it_warns_of_an_unprotected_admin_listener(
     admin: str | None, access: Access, warns: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = Config(observability=Observability(admin=admin), access=access)
-    cli._announce(config, [Address("::1", 80)], "asyncio")
-    assert [f"whoever reaches {admin} sees" in one for one in caplog.messages] == [True] * warns
+    cli.announce(config, [Address("::1", 80)], "asyncio")
+    assert [f"every client that can reach {admin} can see" in text for text in caplog.messages] == [
+        True
+    ] * warns
 
 
-def test_a_unix_socket_is_for_this_machine_alone(
+def test_it_does_not_warn_of_a_unix_socket(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    cli._announce(Config(), [Address.parse("unix:/run/a.sock")], "asyncio")
+    cli.announce(Config(), [Address.parse("unix:/run/a.sock")], "asyncio")
     assert capsys.readouterr().out.splitlines()[0] == "listening on unix:/run/a.sock"
     assert caplog.messages == []
 
 
-# Sockets that were passed
+# Inherited sockets
 
 
 def pass_sockets(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
@@ -492,28 +492,26 @@ def pass_sockets(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setenv("LISTEN_FDS", str(count))
 
 
-def test_sockets_that_were_passed_are_instead_of_the_default(
-    ran: Ran, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inherited_sockets_replace_the_default(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     pass_sockets(monkeypatch, 2)
     assert ran.config().listen == ("fd://3", "fd://4")
 
 
-def test_sockets_that_were_passed_to_another_process_are_an_error_not_the_default() -> None:
+def test_sockets_for_another_process_are_an_error() -> None:
     done = subprocess.run(
         [*MODULE], capture_output=True, text=True,
         env=environment(LISTEN_PID="1", LISTEN_FDS="1"), timeout=LATER,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(
-        r"cmux-proxy: error: cannot listen on what LISTEN_FDS names: it was passed to process 1 "
+        r"cmux-proxy: error: cannot listen on LISTEN_FDS: it was passed to process 1 "
         r"\(LISTEN_PID\), and this is [0-9]+; use --listen fd://3 if that process left it open, "
         r"or listen on another address\n", done.stderr,
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("by", ["flag", "variable"])
-def test_whoever_says_where_to_listen_is_told_what_is_left_out(
+def test_it_warns_of_inherited_sockets_that_listen_omits(
     by: str, ran: Ran, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pass_sockets(monkeypatch, 2)
@@ -522,19 +520,19 @@ def test_whoever_says_where_to_listen_is_told_what_is_left_out(
         monkeypatch.setenv("CMUX_LISTEN", listen)
     config = ran.config(*(["--listen", listen] if by == "flag" else []))
     assert config.listen == ("fd://4", "127.0.0.1:1")
-    assert caplog.messages == ["a socket was passed that --listen does not name: fd://3"]
+    assert caplog.messages == ["an inherited socket is not in --listen: fd://3"]
 
 
-def test_it_says_where_it_listens_and_ends_well_on_a_signal(
+def test_it_prints_its_addresses_and_ends_with_0_on_a_signal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    announced = cli._announce
+    announce = cli.announce
 
-    def told(config: Config, addresses: list[Address], loop_name: str) -> None:
-        announced(config, addresses, loop_name)
+    def announce_and_signal(config: Config, addresses: list[Address], loop_name: str) -> None:
+        announce(config, addresses, loop_name)
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr(cli, "_announce", told)
+    monkeypatch.setattr(cli, "announce", announce_and_signal)
     monkeypatch.setattr("cmux_proxy.server.launch.raise_descriptor_limit", lambda: None)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     assert cli.main(["--listen", "127.0.0.1:0,[::1]:0", "--loop", "asyncio"]) == 0
@@ -557,7 +555,7 @@ def test_a_process_with_too_few_descriptors_exits_with_1_and_no_traceback(worker
     assert "only 16 open files are allowed" in done.stderr
 
 
-def test_a_process_whose_address_is_taken_exits_with_1_and_no_traceback() -> None:
+def test_a_process_whose_address_is_in_use_exits_with_1_and_no_traceback() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
@@ -570,7 +568,7 @@ def test_a_process_whose_address_is_taken_exits_with_1_and_no_traceback() -> Non
 
 
 @pytest.mark.parametrize("redirection", ["", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full"])
-def test_a_process_serves_whatever_becomes_of_what_it_says(redirection: str) -> None:
+def test_a_process_serves_even_if_its_output_fails(redirection: str) -> None:
     if redirection == ">/dev/full" and not os.path.exists("/dev/full"):
         pytest.skip("needs a device that is full")
     reading, writing = os.pipe()

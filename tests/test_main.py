@@ -1,4 +1,4 @@
-"""python -m cmux_proxy: the command line by another name."""
+"""python -m cmux_proxy is the command line."""
 
 import os
 import runpy
@@ -39,14 +39,14 @@ def test_importing_the_module_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(("flag", "status"), [("--version", 0), ("--nonsense", 2)])
-def test_a_process_gets_the_flags_and_hands_back_the_status(flag: str, status: int) -> None:
+def test_a_process_gets_the_flags_and_returns_the_status(flag: str, status: int) -> None:
     done = subprocess.run(
         [*MODULE, flag], capture_output=True, text=True, env=environment(), timeout=LATER
     )
     assert done.returncode == status
-    told, other = (done.stdout, done.stderr) if status == 0 else (done.stderr, done.stdout)
-    assert (__version__ if status == 0 else flag) in told
-    assert (told.count("\n"), other) == (1, "")
+    output, other = (done.stdout, done.stderr) if status == 0 else (done.stderr, done.stdout)
+    assert (__version__ if status == 0 else flag) in output
+    assert (output.count("\n"), other) == (1, "")
 
 
 def test_the_module_does_not_need_to_be_run_from_anywhere(tmp_path: object) -> None:

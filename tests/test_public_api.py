@@ -1,4 +1,4 @@
-"""What a user may import, and that it is what is documented."""
+"""The public names, and that they are as documented."""
 
 import importlib.resources
 import inspect
@@ -10,23 +10,23 @@ import cmux_proxy
 from cmux_proxy import _build
 
 DOCUMENTED = {
-    "Access": "who may come in and where to",
+    "Access": "who may connect, and where to",
     "Address": "the address a proxy listens on",
     "CmuxProxyError": "the base of the exceptions",
-    "Config": "everything a proxy needs to know",
-    "ConfigError": "a value in Config that cannot be used",
-    "Limits": "what a message may measure",
+    "Config": "the configuration of a proxy",
+    "ConfigError": "a bad value in Config",
+    "Limits": "sizes of messages and numbers of connections",
     "ListenError": "an address that cannot be bound",
-    "Observability": "what is told of exchanges, and to whom",
+    "Observability": "access log, admin listener, metrics and traces",
     "Proxy": "the proxy itself",
-    "Record": "what is told of an exchange",
-    "Rewriting": "which fields change on the way",
-    "RouteRefused": "a router's answer in place of a target",
+    "Record": "the record of an exchange",
+    "Rewriting": "which request headers change",
+    "RouteRefused": "a router's refusal",
     "Router": "what an embedder replaces",
-    "Routing": "how a request says where it goes",
+    "Routing": "how a request names its target",
     "Target": "where a request goes",
     "Timeouts": "how long to wait",
-    "UpstreamUnavailable": "no connection came about",
+    "UpstreamUnavailable": "no connection to an upstream",
     "__version__": "which version it is",
     "run": "serve until a signal comes",
     "workspace_ip": "the address of a workspace",
@@ -78,7 +78,7 @@ def test_exactly_what_is_documented_is_public() -> None:
 
 
 @pytest.mark.parametrize("name", DOCUMENTED)
-def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
+def test_every_public_name_exists_and_has_a_docstring(name: str) -> None:
     value = getattr(cmux_proxy, name)
     if name == "__version__":
         assert isinstance(value, str)
@@ -88,14 +88,14 @@ def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGURATION)
-def test_configuration_has_the_fields_that_are_documented(name: str) -> None:
-    kind = getattr(cmux_proxy, name)
-    assert is_dataclass(kind)
-    assert [each.name for each in fields(kind)] == CONFIGURATION[name]
+def test_configuration_has_the_documented_fields(name: str) -> None:
+    section = getattr(cmux_proxy, name)
+    assert is_dataclass(section)
+    assert [field.name for field in fields(section)] == CONFIGURATION[name]
 
 
 @pytest.mark.parametrize("path", SIGNATURES)
-def test_calls_take_the_arguments_that_are_documented(path: str) -> None:
+def test_functions_take_the_documented_arguments(path: str) -> None:
     value: object = cmux_proxy
     for name in path.split("."):
         value = getattr(value, name)
@@ -109,5 +109,5 @@ def test_a_proxy_is_started_drained_closed_and_used_as_a_context() -> None:
     assert isinstance(inspect.getattr_static(cmux_proxy.Proxy, "addresses"), property)
 
 
-def test_the_package_tells_type_checkers_that_it_is_typed() -> None:
+def test_the_package_is_marked_as_typed() -> None:
     assert importlib.resources.files("cmux_proxy").joinpath("py.typed").is_file()

@@ -74,43 +74,43 @@ class _Proxy(click.Group):
 @server_options
 @click.version_option(__version__, "--version", message=f"cmux-proxy %(version)s ({build_name()})")
 @click.pass_context
-def _command(context: click.Context, /, **values: Any) -> int:
+def proxy_command(context: click.Context, /, **values: Any) -> int:
     """One port in front of every local port.
 
-    A request names the port it is for: X-Cmux-Port-Internal: 3000
+    A request names its port in a header: X-Cmux-Port-Internal: 3000
     """
     if context.invoked_subcommand is not None:
-        _interrupt_as_usual()
+        _restore_keyboard_interrupt()
         return 0
-    passed = take_listen_fds(os.environ)
+    inherited = take_listen_fds(os.environ)
     if context.get_parameter_source("listen") is ParameterSource.DEFAULT:
-        if passed.problem:
-            raise ListenError("what LISTEN_FDS names", passed.problem)
-        if passed.descriptors:
-            values["listen"] = [[f"fd://{number}" for number in passed.descriptors]]
+        if inherited.problem:
+            raise ListenError("LISTEN_FDS", inherited.problem)
+        if inherited.descriptors:
+            values["listen"] = [[f"fd://{number}" for number in inherited.descriptors]]
     try:
-        return _serve(config_from(values), passed.descriptors, _warnings(values))
+        return _serve(config_from(values), inherited.descriptors, _warnings(values))
     except ConfigError as error:
         raise _usage_error(context, error) from None
 
 
-def _interrupt_as_usual() -> None:
-    """Have Ctrl-C raise KeyboardInterrupt, as subcommands expect, unless it is ignored."""
+def _restore_keyboard_interrupt() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt, which subcommands expect, unless it is ignored."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _warnings(values: Mapping[str, object]) -> Iterator[str]:
-    """Yield what is odd about what the settings come from."""
+    """Yield warnings about the sources of the settings: variables and the file of tokens."""
     unknown = unknown_variables(os.environ)
     if unknown:
-        yield f"these variables are no settings of cmux-proxy: {', '.join(unknown)}"
+        yield f"unknown variables: {', '.join(unknown)}"
     tokens = values["auth_token_file"]
     if isinstance(tokens, Tokens) and tokens.warning:
         yield tokens.warning
 
 
-def _serve(config: Config, passed: Sequence[int], warnings: Iterable[str]) -> int:
+def _serve(config: Config, inherited: Sequence[int], warnings: Iterable[str]) -> int:
     logging.basicConfig(
         level=config.log_level.upper(),
         format="cmux-proxy: %(levelname)s: %(message)s",
@@ -118,18 +118,18 @@ def _serve(config: Config, passed: Sequence[int], warnings: Iterable[str]) -> in
     )
     for warning in warnings:
         _log.warning("%s", warning)
-    for number in sorted(set(passed).difference(config.descriptors())):
-        _log.warning("a socket was passed that --listen does not name: fd://%d", number)
-    return run(config, partial(_announce, config))
+    for number in sorted(set(inherited).difference(config.descriptors())):
+        _log.warning("an inherited socket is not in --listen: fd://%d", number)
+    return run(config, partial(announce, config))
 
 
 def _usage_error(context: click.Context, error: ConfigError) -> click.UsageError:
-    """Return the error in the words of whoever has set the field."""
+    """Return an error that names the flag, or the key in the file, that set the field."""
     flag = flag_of(error.field)
     if flag is None:
         return click.UsageError(f"Invalid value for {error.field!r}: {error.reason}")
-    is_of_file = context.get_parameter_source(flag.parameter) is ParameterSource.DEFAULT_MAP
-    if is_of_file and isinstance(context.default_map, FileValues):
+    is_from_file = context.get_parameter_source(flag.parameter) is ParameterSource.DEFAULT_MAP
+    if is_from_file and isinstance(context.default_map, FileValues):
         return bad_value(flag, error.reason, context.default_map.path)
     return click.UsageError(f"Invalid value for {'--' + flag.name!r}: {error.reason}")
 
@@ -146,29 +146,30 @@ for _subcommand in (
     workspace_ip_command,
     workspaces_command,
 ):
-    _command.add_command(_subcommand)
+    proxy_command.add_command(_subcommand)
 
 
-def _announce(config: Config, addresses: Sequence[Address], loop_name: str) -> None:
+def announce(config: Config, addresses: Sequence[Address], loop_name: str) -> None:
+    """Print the bound addresses and the version; warn of addresses without protection."""
     output = LineStream(sys.stdout)
     for address in addresses:
         output.write(f"listening on {address}\n")
     exposed = unprotected_addresses(addresses, config.access)
     if exposed:
         _log.warning(
-            "whoever reaches %s reaches every port of this machine; restrict that with "
-            "--auth-token-file, --allow-port or --allow-client, or listen on 127.0.0.1",
+            "every client that can reach %s can reach every port of this machine; restrict access "
+            "with --auth-token-file, --allow-port or --allow-client, or listen on 127.0.0.1",
             ", ".join(map(str, exposed)),
         )
     admin = config.observability.admin
     if admin is not None and is_admin_unprotected(Address.parse(admin), config.access):
         _log.warning(
-            "whoever reaches %s sees who is connected and what listens; restrict that with "
-            "--auth-token-file, or have --admin on 127.0.0.1",
+            "every client that can reach %s can see all connections and listening ports; restrict "
+            "access with --auth-token-file, or set --admin to an address on 127.0.0.1",
             admin,
         )
-    several = f", {config.workers} workers" if config.workers > 1 else ""
-    output.write(f"cmux-proxy {__version__} ({build_name()}, {loop_name}{several})\n")
+    workers = f", {config.workers} workers" if config.workers > 1 else ""
+    output.write(f"cmux-proxy {__version__} ({build_name()}, {loop_name}{workers})\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -176,29 +177,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _fill_standard_streams()
     escape_unencodable()
     try:
-        result = _command.main(
+        result = proxy_command.main(
             args=None if arguments is None else list(arguments),
             prog_name="cmux-proxy",
             standalone_mode=False,
         )
     except click.ClickException as error:
-        return _complain(error.format_message(), error.exit_code)
+        return _report_error(error.format_message(), error.exit_code)
     except ListenError as error:
-        return _complain(str(error), _EXIT_FAILURE)
+        return _report_error(str(error), _EXIT_FAILURE)
     except click.Abort:
-        return _complain("interrupted", _EXIT_FAILURE)
+        return _report_error("interrupted", _EXIT_FAILURE)
     except OSError as error:
         if not is_output_error(error):
             raise
         discard_output()
-        return _complain(f"cannot write to standard output: {error.strerror}", _EXIT_FAILURE)
+        return _report_error(f"cannot write to standard output: {error.strerror}", _EXIT_FAILURE)
     return result if isinstance(result, int) else 0
 
 
 def _fill_standard_streams() -> None:
-    """Have standard streams that are closed be empty ones.
+    """Open closed standard streams on /dev/null.
 
-    Else a connection would get the descriptor of one, and what is written to it.
+    Otherwise a connection could get the descriptor of one, and the output to it.
     """
     names = [name for name in ("stdin", "stdout", "stderr") if getattr(sys, name) is None]
     if names:
@@ -210,7 +211,7 @@ def _fill_standard_streams() -> None:
         setattr(sys, name, stream)
 
 
-def _complain(text: str, status: int) -> int:
+def _report_error(text: str, status: int) -> int:
     line = " ".join(text.split())
     warn(f"cmux-proxy: error: {line}")
     return status

@@ -1,4 +1,4 @@
-"""The HTTP proxy before a cmux-proxy: which variable counts, and for whom; what it is asked."""
+"""The HTTP proxy in front of a cmux-proxy: its variables, the request and the response."""
 
 import pytest
 
@@ -39,14 +39,14 @@ HTTPS = ProxyUrl("edge.example", 443, True)
         (ProxyUrl("fe80::1%lo", 80, False), {"http_proxy": "p"}, None),
     ],
 )
-def test_the_variables_count_as_with_curl_and_never_for_this_machine(
+def test_variables_are_used_like_curl_and_never_for_this_machine(
     url: ProxyUrl, variables: dict[str, str], expected: tuple[str, int, str] | None
 ) -> None:
     assert http_proxy_for(url, variables) == (None if expected is None else HttpProxy(*expected))
 
 
 @pytest.mark.parametrize(
-    ("value", "says"),
+    ("value", "expected"),
     [
         ("socks5h://p:1080", "names a proxy that speaks socks5h, and only http:// is supported"),
         ("https://p", "names a proxy that speaks https, and only http:// is supported"),
@@ -57,10 +57,10 @@ def test_the_variables_count_as_with_curl_and_never_for_this_machine(
         ("http://[::1", "is not the URL of a proxy like http://host:3128"),
     ],
 )
-def test_what_is_no_http_proxy_is_one_line_that_names_the_variable(value: str, says: str) -> None:
+def test_a_bad_variable_is_one_line_that_names_it(value: str, expected: str) -> None:
     with pytest.raises(HttpProxyError) as caught:
         http_proxy_for(HTTP, {"all_proxy": value})
-    assert str(caught.value) == f"all_proxy {says}; no_proxy=vm bypasses it"
+    assert str(caught.value) == f"all_proxy {expected}; no_proxy=vm bypasses it"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_exceptions_are_names_domains_addresses_and_networks(
     assert is_excepted(host, exceptions) is expected
 
 
-def test_it_is_asked_for_a_tunnel_with_what_it_wants_to_know() -> None:
+def test_the_request_for_a_tunnel_has_credentials() -> None:
     plain = http_proxy_for(HTTP, {"http_proxy": "http://p"})
     assert plain is not None
     assert plain.connect_request(HTTP) == head("CONNECT vm:8080 HTTP/1.1", "Host: vm:8080")
@@ -106,7 +106,7 @@ def test_it_is_asked_for_a_tunnel_with_what_it_wants_to_know() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("response", "expected"),
     [
         ("HTTP/1.1 403 Forbidden", "p:80 (v) opens no tunnel to http://vm:8080: 403 Forbidden"),
         ("HTTP/1.0 407 \x1b[2J", "p:80 (v) opens no tunnel to http://vm:8080: 407 ?[2J"),
@@ -114,11 +114,11 @@ def test_it_is_asked_for_a_tunnel_with_what_it_wants_to_know() -> None:
         ("", "p:80 (v) does not respond like an HTTP proxy"),
     ],
 )
-def test_a_refusal_names_it_and_the_way_around(answer: str, says: str) -> None:
+def test_a_refusal_names_the_http_proxy_and_how_to_bypass_it(response: str, expected: str) -> None:
     with pytest.raises(HttpProxyError) as caught:
-        HttpProxy("p", 80, "v").check_response(HTTP, head(answer))
-    assert str(caught.value) == f"{says}; no_proxy=vm bypasses it"
+        HttpProxy("p", 80, "v").check_response(HTTP, head(response))
+    assert str(caught.value) == f"{expected}; no_proxy=vm bypasses it"
 
 
-def test_a_tunnel_is_one_whatever_length_is_said() -> None:
+def test_a_length_in_the_response_is_ignored() -> None:
     HttpProxy("p", 80, "v").check_response(HTTP, head("HTTP/1.1 200 OK", "Content-Length: 0"))

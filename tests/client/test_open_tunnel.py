@@ -1,4 +1,4 @@
-"""Opening a tunnel: what is asked, and what every kind of answer comes to."""
+"""Opening a tunnel: the request, and all kinds of responses."""
 
 import asyncio
 import contextlib
@@ -12,8 +12,8 @@ from cmux_proxy.client.open_tunnel import (
     Tunnel,
     TunnelError,
     TunnelTimeout,
-    _reason,
     open_tunnel,
+    refusal_reason,
     system_error_text,
 )
 from cmux_proxy.client.proxy_url import ProxyUrl
@@ -22,20 +22,20 @@ from tests.helpers.script import head, stage
 from tests.helpers.timing import MS, SOON, soon
 from tests.helpers.wire import Wire, WireListener, closed_port
 
-WANTED = ConnectRequest(6379)
+REQUEST = ConnectRequest(6379)
 
 
 @contextlib.asynccontextmanager
-async def proxy_that_says(answer: bytes | None) -> AsyncIterator[ProxyUrl]:
-    """Stand in for a proxy: answer the first request, and close; None never answers."""
+async def proxy_that_sends(response: bytes | None) -> AsyncIterator[ProxyUrl]:
+    """Run a server that sends bytes after the first request, and closes; None sends nothing."""
     listener = WireListener()
     wires: list[Wire] = []
 
     async def serve() -> None:
         wires.append(await listener.accept())
         await wires[0].receive()
-        if answer is not None:
-            await wires[0].send(answer)
+        if response is not None:
+            await wires[0].send(response)
             wires[0].end()
 
     serving = asyncio.get_running_loop().create_task(serve())
@@ -51,12 +51,12 @@ async def proxy_that_says(answer: bytes | None) -> AsyncIterator[ProxyUrl]:
 
 async def refusal(url: ProxyUrl, timeout: float = SOON) -> str:
     with pytest.raises(TunnelError) as caught:
-        await open_tunnel(url, WANTED, timeout)
+        await open_tunnel(url, REQUEST, timeout)
     return str(caught.value)
 
 
-def test_the_request_names_port_workspace_and_whatever_else() -> None:
-    assert WANTED.head() == head(
+def test_the_request_names_port_workspace_and_other_fields() -> None:
+    assert REQUEST.head() == head(
         "CONNECT 127.0.0.1:6379 HTTP/1.1", "Host: 127.0.0.1:6379", "X-Cmux-Port-Internal: 6379"
     )
     assert ConnectRequest(22, "agent-1", ["A: 1", "B: 2"]).head() == head(
@@ -86,25 +86,27 @@ async def test_a_tunnel_carries_bytes_and_half_closes() -> None:
         tunnel.writer.close()
 
 
-async def test_bytes_that_come_with_the_answer_belong_to_the_tunnel() -> None:
-    async with proxy_that_says(head("HTTP/1.1 200 OK") + b"early") as url:
-        tunnel: Tunnel = await soon(open_tunnel(url, WANTED, SOON))
+async def test_bytes_that_arrive_with_the_response_belong_to_the_tunnel() -> None:
+    async with proxy_that_sends(head("HTTP/1.1 200 OK") + b"early") as url:
+        tunnel: Tunnel = await soon(open_tunnel(url, REQUEST, SOON))
         assert await soon(tunnel.reader.read()) == b"early"
         tunnel.writer.close()
 
 
-async def test_interim_answers_are_not_the_answer() -> None:
+async def test_interim_responses_are_not_the_response() -> None:
     interim = head("HTTP/1.1 100 Continue") + head("HTTP/1.1 103 Hints", "Link: </a>")
-    async with proxy_that_says(interim + head("HTTP/1.1 200 OK") + b"early") as url:
-        tunnel = await soon(open_tunnel(url, WANTED, SOON))
+    async with proxy_that_sends(interim + head("HTTP/1.1 200 OK") + b"early") as url:
+        tunnel = await soon(open_tunnel(url, REQUEST, SOON))
         assert await soon(tunnel.reader.read()) == b"early"
         tunnel.writer.close()
 
 
-async def test_a_reason_that_comes_in_pieces_is_told_whole() -> None:
+async def test_a_reason_that_arrives_in_parts_is_read_completely() -> None:
     reader = asyncio.StreamReader()
     reader.feed_data(b"no")
-    reading = asyncio.get_running_loop().create_task(_reason(reader, head("HTTP/1.1 403 X", TEXT)))
+    reading = asyncio.get_running_loop().create_task(
+        refusal_reason(reader, head("HTTP/1.1 403 X", TEXT))
+    )
     await asyncio.sleep(0)
     reader.feed_data(b" way")
     await asyncio.sleep(0)
@@ -112,7 +114,7 @@ async def test_a_reason_that_comes_in_pieces_is_told_whole() -> None:
     assert await soon(reading) == "no way"
 
 
-async def test_a_real_refusal_is_told_in_its_own_words() -> None:
+async def test_the_text_of_a_refusal_is_in_the_error() -> None:
     async with stage() as on:
         on.listener.close()
         url = ProxyUrl(on.address.host, on.address.port, False)
@@ -129,7 +131,7 @@ OURS = "Proxy-Status: edge, cmux-proxy; error=http_request_error"
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("response", "expected"),
     [
         (b"", "closed the connection without a response; is it a proxy?"),
         (b"HTTP/1.1 200", "closed the connection in the middle of its response; is it a proxy?"),
@@ -155,23 +157,23 @@ OURS = "Proxy-Status: edge, cmux-proxy; error=http_request_error"
          "text", "html", "control bytes", "101", "interim", "interim only",
          "a length", "a coding", "one digit", "four digits"],
 )  # fmt: skip
-async def test_whatever_is_no_tunnel_is_told_in_one_line(answer: bytes, says: str) -> None:
-    async with proxy_that_says(answer) as url:
-        assert await refusal(url) == f"{url} {says}"
+async def test_a_response_without_a_tunnel_is_one_line(response: bytes, expected: str) -> None:
+    async with proxy_that_sends(response) as url:
+        assert await refusal(url) == f"{url} {expected}"
 
 
-async def test_a_proxy_that_is_not_there_is_told() -> None:
+async def test_a_refused_connection_is_an_error() -> None:
     with closed_port() as port:
         url = ProxyUrl("127.0.0.1", port, False)
-        for each in (url, ProxyUrl("localhost", port, False)):
-            assert await refusal(each) == (
-                f"cannot connect to {each}: Connection refused; is the proxy running?"
+        for unreachable in (url, ProxyUrl("localhost", port, False)):
+            assert await refusal(unreachable) == (
+                f"cannot connect to {unreachable}: Connection refused; is the proxy running?"
             )
     text = await refusal(ProxyUrl("no.such.invalid", 80, False))
     assert text.startswith("cannot connect to http://no.such.invalid:80: ")
 
 
-def test_errors_of_several_addresses_are_told_once_if_they_are_the_same() -> None:
+def test_equal_errors_of_several_addresses_are_reported_once() -> None:
     refused = "[Errno {}] Connect call failed ('::1', 1, 0, 0), [Errno {}] Connect call failed"
     same = refused.format(errno.ECONNREFUSED, errno.ECONNREFUSED)
     assert system_error_text(OSError(same)) == "Connection refused"
@@ -180,14 +182,14 @@ def test_errors_of_several_addresses_are_told_once_if_they_are_the_same() -> Non
     assert system_error_text(OSError("no number")) == "no number"
 
 
-async def test_a_proxy_that_does_not_answer_is_not_waited_for_for_ever() -> None:
-    async with proxy_that_says(None) as url:
+async def test_a_proxy_that_does_not_respond_is_a_timeout() -> None:
+    async with proxy_that_sends(None) as url:
         with pytest.raises(TunnelTimeout, match="has not opened a tunnel within"):
-            await open_tunnel(url, WANTED, 50 * MS)
+            await open_tunnel(url, REQUEST, 50 * MS)
 
 
-async def test_what_speaks_no_tls_is_told() -> None:
-    async with proxy_that_says(head("HTTP/1.1 400 Bad Request")) as url:
+async def test_a_server_without_tls_is_an_error() -> None:
+    async with proxy_that_sends(head("HTTP/1.1 400 Bad Request")) as url:
         tls = ProxyUrl(url.host, url.port, True)
         assert (await refusal(tls)).startswith(f"{tls} does not speak TLS: ")
 
@@ -201,29 +203,29 @@ def variables(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-async def test_an_http_proxy_is_asked_for_the_way(variables: pytest.MonkeyPatch) -> None:
-    async with stage() as on, http_proxy(on.address.host, on.address.port) as way:
-        variables.setenv("http_proxy", way.url)
+async def test_an_http_proxy_opens_the_tunnel(variables: pytest.MonkeyPatch) -> None:
+    async with stage() as on, http_proxy(on.address.host, on.address.port) as front_proxy:
+        variables.setenv("http_proxy", front_proxy.url)
         tunnel = await soon(
             open_tunnel(ProxyUrl("vm.invalid", 80, False), ConnectRequest(on.port), SOON)
         )
         upstream = await on.upstream()
         await upstream.says(b"hello")
         assert await soon(tunnel.reader.readexactly(5)) == b"hello"
-        assert way.heads == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
+        assert front_proxy.heads == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
         tunnel.writer.close()
         await upstream.gets_end()
 
 
-async def test_an_http_proxy_that_refuses_or_is_not_there_is_named(
+async def test_an_http_proxy_that_refuses_or_is_down_is_named(
     variables: pytest.MonkeyPatch,
 ) -> None:
     url = ProxyUrl("vm.invalid", 80, False)
-    async with http_proxy("127.0.0.1", 1, head("HTTP/1.1 403 Not you")) as way:
-        variables.setenv("http_proxy", way.url)
-        place = way.url.removeprefix("http://")
+    async with http_proxy("127.0.0.1", 1, head("HTTP/1.1 403 Not you")) as front_proxy:
+        variables.setenv("http_proxy", front_proxy.url)
+        address = front_proxy.url.removeprefix("http://")
         assert await refusal(url) == (
-            f"{place} (http_proxy) opens no tunnel to {url}: 403 Not you; "
+            f"{address} (http_proxy) opens no tunnel to {url}: 403 Not you; "
             "no_proxy=vm.invalid bypasses it"
         )
     with closed_port() as port:
@@ -235,17 +237,17 @@ async def test_an_http_proxy_that_refuses_or_is_not_there_is_named(
     assert "http_proxy names a proxy that speaks socks5" in await refusal(url)
 
 
-async def test_who_answers_behind_an_http_proxy_is_named_with_it(
+async def test_a_server_behind_an_http_proxy_is_named_with_it(
     variables: pytest.MonkeyPatch,
 ) -> None:
-    answer = head("HTTP/1.1 200 OK", "Server: Caddy", "Content-Length: 0")
+    response = head("HTTP/1.1 200 OK", "Server: Caddy", "Content-Length: 0")
     async with (
-        proxy_that_says(answer) as last,
-        http_proxy(last.host, last.port) as way,
+        proxy_that_sends(response) as last,
+        http_proxy(last.host, last.port) as front_proxy,
     ):
-        variables.setenv("ALL_PROXY", way.url)
-        place = way.url.removeprefix("http://")
+        variables.setenv("ALL_PROXY", front_proxy.url)
+        address = front_proxy.url.removeprefix("http://")
         assert await refusal(ProxyUrl("vm.invalid", 80, False)) == (
-            f"http://vm.invalid:80, through {place} (ALL_PROXY), responded with 200 and a body "
+            f"http://vm.invalid:80, through {address} (ALL_PROXY), responded with 200 and a body "
             "(Server: Caddy), which is no tunnel; is it a cmux-proxy?"
         )

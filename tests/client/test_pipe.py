@@ -39,7 +39,7 @@ async def joined() -> tuple[Joined, "asyncio.Task[None]"]:
     return both, asyncio.get_running_loop().create_task(joining)
 
 
-async def test_bytes_go_both_ways_and_are_counted() -> None:
+async def test_bytes_are_copied_in_both_directions_and_counted() -> None:
     both, task = await joined()
     await both.near.send(b"there")
     assert await soon(both.far.receive()) == b"there"
@@ -57,7 +57,7 @@ async def test_bytes_go_both_ways_and_are_counted() -> None:
     both.far.close()
 
 
-async def test_much_arrives_whole_although_the_sender_has_long_closed() -> None:
+async def test_large_data_arrives_completely_after_the_sender_has_closed() -> None:
     both, task = await joined()
     content = bytes(range(256)) * 20_000
     sending = asyncio.get_running_loop().create_task(both.near.send(content))
@@ -74,7 +74,7 @@ async def test_much_arrives_whole_although_the_sender_has_long_closed() -> None:
     both.far.close()
 
 
-async def test_a_break_on_one_side_breaks_the_other() -> None:
+async def test_a_reset_on_one_side_resets_the_other() -> None:
     both, task = await joined()
     both.near.reset()
     with pytest.raises(ConnectionResetError):

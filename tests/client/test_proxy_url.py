@@ -18,7 +18,7 @@ from cmux_proxy.client.proxy_url import ProxyUrl
         ("http://[fe80::1%251]:80", ("fe80::1%1", 80, False), "http://[fe80::1%251]:80"),
     ],
 )
-def test_a_url_names_a_host_and_a_port(
+def test_a_url_has_a_host_and_a_port(
     text: str, expected: tuple[str, int, bool], shown: str
 ) -> None:
     url = ProxyUrl.parse(text)
@@ -32,14 +32,14 @@ def test_a_url_names_a_host_and_a_port(
      "http://vm:65536", "http://vm/a", "http://vm?a", "http://vm#a", "http://u:p@vm", "http://[::1",
      "http://a..b", f"http://{'a' * 64}:80"],
 )  # fmt: skip
-def test_nothing_else_is_the_url_of_a_proxy(text: str) -> None:
+def test_other_texts_are_no_urls_of_a_proxy(text: str) -> None:
     with pytest.raises(ValueError, match="is not a URL like http://host:8080") as caught:
         ProxyUrl.parse(text)
     assert repr(text) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         ("http://[fe80::1]:8080", "is link-local and needs its interface, as in "
          "http://[fe80::1%25eth0]:8080"),
@@ -49,10 +49,10 @@ def test_nothing_else_is_the_url_of_a_proxy(text: str) -> None:
          "interface of this machine"),
     ],
 )  # fmt: skip
-def test_a_link_local_address_needs_an_interface_of_this_machine(text: str, says: str) -> None:
+def test_a_link_local_address_needs_an_interface_of_this_machine(text: str, expected: str) -> None:
     with pytest.raises(ValueError, match="interface") as caught:
         ProxyUrl.parse(text)
-    assert str(caught.value) == f"{text!r} {says}"
+    assert str(caught.value) == f"{text!r} {expected}"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,6 @@ def test_a_link_local_address_needs_an_interface_of_this_machine(text: str, says
         ("fe80::1%lo", "fe80::1", "[fe80::1]:80"),
     ],
 )
-def test_a_zone_means_nothing_to_others(host: str, name: str, authority: str) -> None:
+def test_a_zone_is_not_sent(host: str, name: str, authority: str) -> None:
     url = ProxyUrl(host, 80, False)
     assert (url.name, url.authority) == (name, authority)

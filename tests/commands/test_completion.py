@@ -14,7 +14,7 @@ from tests.helpers.proxies import environment
 from tests.helpers.terminal import Terminal, terminal
 from tests.helpers.tools import finish, tool
 
-# How to start each without anything of this machine's, and with a prompt that can be waited for.
+# How to start each shell without settings of this machine, and with a known prompt.
 START = {
     "bash": ("--norc", "--noprofile", "-i"),
     "zsh": ("-f", "-i"),
@@ -61,28 +61,28 @@ async def shell_on_a_terminal(shell: str, folder: Path) -> AsyncIterator[Termina
 @every_shell
 async def test_tab_completes_subcommands_flags_and_values(shell: str, tmp_path: Path) -> None:
     async with shell_on_a_terminal(shell, tmp_path) as screen:
-        for typed, says in [
+        for typed, expected in [
             ("cmux-proxy forw\t--hel\t\n", "Usage: cmux-proxy forward [OPTIONS]"),
             ("cmux-proxy workspace-\t--help\n", "Usage: cmux-proxy workspace-ip [OPTIONS] NAME"),
             ("cmux-proxy --log-l\tdeb\t--vers\t\n", "cmux-proxy 0."),
             ("cmux-proxy completion fi\t| head -n 1\n", "function _cmux_proxy_completion;"),
         ]:
             screen.type(typed)
-            await screen.shows(says)
+            await screen.shows(expected)
             await screen.shows("ready> ")
 
 
 @every_shell
 @pytest.mark.slow
-async def test_tab_alone_lists_what_there_is(shell: str, tmp_path: Path) -> None:
+async def test_tab_alone_lists_all_subcommands(shell: str, tmp_path: Path) -> None:
     async with shell_on_a_terminal(shell, tmp_path) as screen:
         screen.type("cmux-proxy \t\t")
-        await screen.shows(*cli._command.commands)
+        await screen.shows(*cli.proxy_command.commands)
 
 
 @every_shell
 @pytest.mark.slow
-async def test_tab_behind_a_flag_for_a_file_completes_files(shell: str, tmp_path: Path) -> None:
+async def test_tab_after_a_flag_for_a_file_completes_files(shell: str, tmp_path: Path) -> None:
     (tmp_path / "my-flags.toml").write_text("nonsense = 1\n")
     async with shell_on_a_terminal(shell, tmp_path) as screen:
         screen.type("cd\n")
@@ -91,11 +91,11 @@ async def test_tab_behind_a_flag_for_a_file_completes_files(shell: str, tmp_path
         await screen.shows("Unknown key 'nonsense' in 'my-flags.toml'")
 
 
-async def test_variables_and_files_that_cannot_be_used_are_not_in_the_way(tmp_path: Path) -> None:
-    asked = {"COMP_WORDS": "cmux-proxy --config none --wor", "COMP_CWORD": "3"}
+async def test_bad_variables_and_files_do_not_prevent_completion(tmp_path: Path) -> None:
+    variables = {"COMP_WORDS": "cmux-proxy --config none --wor", "COMP_CWORD": "3"}
     done = await finish(
         sys.executable, "-m", "cmux_proxy",
-        variables=environment(CMUX_LISTEN="x", _CMUX_PROXY_COMPLETE="bash_complete", **asked),
+        variables=environment(CMUX_LISTEN="x", _CMUX_PROXY_COMPLETE="bash_complete", **variables),
     )  # fmt: skip
     assert (done.status, done.errors) == (0, b"")
     assert done.out.split() == [b"plain,--workspace-host", b"plain,--workers"]

@@ -62,7 +62,7 @@ async def full(pipe: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_both_ends_of_the_pipe_are_those_of_the_tunnel() -> None:
+async def test_standard_streams_are_connected_to_the_tunnel() -> None:
     async with stage() as on, connected(on) as (process, upstream):
         assert process.stdin is not None
         assert process.stdout is not None
@@ -80,13 +80,13 @@ async def test_both_ends_of_the_pipe_are_those_of_the_tunnel() -> None:
         assert await later(process.wait()) == 0
 
 
-async def test_it_ends_with_the_tunnel_whatever_is_still_to_be_typed() -> None:
+async def test_it_ends_with_the_tunnel_even_if_input_is_open() -> None:
     async with stage() as on, connected(on) as (process, upstream):
         upstream.closes()
         assert await later(process.wait()) == 0
 
 
-async def test_input_that_does_not_block_is_waited_for() -> None:
+async def test_it_waits_for_non_blocking_input() -> None:
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
     async with stage() as on, connected(on, stdin=reading) as (process, upstream):
@@ -103,7 +103,7 @@ async def test_input_that_does_not_block_is_waited_for() -> None:
         assert await later(process.wait()) == 0
 
 
-async def test_output_that_does_not_block_is_written_whole() -> None:
+async def test_non_blocking_output_is_written_completely() -> None:
     content = bytes(range(256)) * 2000
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -118,7 +118,7 @@ async def test_output_that_does_not_block_is_written_whole() -> None:
         assert await later(process.wait()) == 0
 
 
-async def test_on_a_terminal_it_is_interrupted_though_nobody_reads() -> None:
+async def test_on_a_terminal_it_is_interrupted_while_output_blocks() -> None:
     reading, writing = os.pipe()
     ours, theirs = pty.openpty()
     async with stage() as on, connected(on, stdin=theirs, stdout=writing) as (process, upstream):
@@ -129,11 +129,11 @@ async def test_on_a_terminal_it_is_interrupted_though_nobody_reads() -> None:
         flooding.cancel()
         await asyncio.gather(flooding, return_exceptions=True)
         upstream.ignores_more()
-    for each in (reading, writing, ours, theirs):
-        os.close(each)
+    for descriptor in (reading, writing, ours, theirs):
+        os.close(descriptor)
 
 
-async def test_without_a_tunnel_it_is_interrupted_wherever_it_reads() -> None:
+async def test_without_a_tunnel_it_is_interrupted_with_any_input() -> None:
     listener = WireListener()
     process = await asyncio.create_subprocess_exec(
         *MODULE, "connect", "22", f"http://127.0.0.1:{listener.port}",
@@ -146,9 +146,9 @@ async def test_without_a_tunnel_it_is_interrupted_wherever_it_reads() -> None:
     listener.close()
 
 
-async def test_a_shared_master_keeps_its_tunnel_when_somebody_types_ctrl_c() -> None:
+async def test_a_shared_master_keeps_its_tunnel_after_ctrl_c() -> None:
     async with stage() as on, connected(on) as (process, upstream):
-        # The tunnel stands.
+        # The tunnel is open.
         await upstream.says(b"hello")
         assert process.stdout is not None
         assert await later(process.stdout.readexactly(5)) == b"hello"
@@ -162,7 +162,7 @@ async def test_a_shared_master_keeps_its_tunnel_when_somebody_types_ctrl_c() -> 
         assert await later(process.wait()) == 0
 
 
-async def test_it_ends_with_whoever_started_it_though_the_service_goes_on() -> None:
+async def test_it_ends_with_its_parent_while_the_service_continues() -> None:
     reading, writing = os.pipe()
     async with stage() as on, connected(on, stdout=writing) as (process, upstream):
         os.close(writing)
@@ -185,7 +185,7 @@ async def test_closed_standard_streams_are_empty_ones() -> None:
         assert await later(process.wait()) == 0
 
 
-async def test_a_file_is_sent_whole_and_the_answer_is_read_whole(tmp_path: Path) -> None:
+async def test_a_file_is_sent_and_the_response_read_completely(tmp_path: Path) -> None:
     content = bytes(range(256)) * 20_000
     path = tmp_path / "content"
     path.write_bytes(content)
@@ -222,7 +222,7 @@ async def test_workspace_token_and_headers_are_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "says"),
+    ("arguments", "status", "expected"),
     [
         (("0", "http://a"), 2, "0 is not in the range"),
         (("22",), 2, "Missing argument 'URL'"),
@@ -238,18 +238,16 @@ async def test_workspace_token_and_headers_are_sent(tmp_path: Path) -> None:
         (("22", "http://127.0.0.1:1"), 1, "cannot connect to http://127.0.0.1:1"),
     ],
 )
-async def test_what_goes_wrong_is_one_line(
-    arguments: tuple[str, ...], status: int, says: str
-) -> None:
+async def test_an_error_is_one_line(arguments: tuple[str, ...], status: int, expected: str) -> None:
     done = await finish(*MODULE, "connect", *arguments, variables=environment())
     assert done.status == status
     assert done.errors.startswith(b"cmux-proxy: error: ")
-    assert says in done.errors.decode()
+    assert expected in done.errors.decode()
     assert done.errors.count(b"\n") == 1
     assert done.out == b""
 
 
-async def test_a_port_on_which_nothing_listens_is_told_in_the_words_of_the_proxy() -> None:
+async def test_the_error_of_the_proxy_is_printed() -> None:
     async with stage() as on:
         with closed_port() as port:
             done = await finish(*command(on, port=port), variables=environment())
@@ -257,7 +255,7 @@ async def test_a_port_on_which_nothing_listens_is_told_in_the_words_of_the_proxy
         assert f"responded with 502: nothing listens on 127.0.0.1:{port};".encode() in done.errors
 
 
-async def test_a_proxy_that_says_nothing_is_124() -> None:
+async def test_a_proxy_that_does_not_respond_is_124() -> None:
     listener = WireListener()
     url = f"http://127.0.0.1:{listener.port}"
     done = await finish(*MODULE, "connect", "--timeout", "100ms", "22", url)
@@ -266,22 +264,22 @@ async def test_a_proxy_that_says_nothing_is_124() -> None:
     listener.close()
 
 
-async def test_an_http_proxy_stands_before_it() -> None:
-    async with stage() as on, http_proxy(on.address.host, on.address.port) as way:
+async def test_it_connects_through_an_http_proxy() -> None:
+    async with stage() as on, http_proxy(on.address.host, on.address.port) as front_proxy:
         process = await asyncio.create_subprocess_exec(
             *MODULE, "connect", str(on.port), "http://vm.invalid",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            env=environment(http_proxy=way.url),
+            env=environment(http_proxy=front_proxy.url),
         )  # fmt: skip
         upstream = await on.upstream()
         await upstream.says(b"hello")
         upstream.ends()
         assert (await later(process.communicate()))[0] == b"hello"
         assert process.returncode == 0
-        assert way.heads == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
+        assert front_proxy.heads == [head("CONNECT vm.invalid:80 HTTP/1.1", "Host: vm.invalid:80")]
 
 
-async def test_what_is_on_the_loopback_needs_no_http_proxy() -> None:
+async def test_a_loopback_url_is_reached_without_the_http_proxy() -> None:
     async with stage() as on:
         variables = environment(http_proxy="http://127.0.0.1:1", ALL_PROXY="socks5://a")
         process = await asyncio.create_subprocess_exec(
@@ -292,7 +290,7 @@ async def test_what_is_on_the_loopback_needs_no_http_proxy() -> None:
         assert await later(process.wait()) == 0
 
 
-async def test_a_zone_leads_to_a_link_local_address() -> None:
+async def test_a_link_local_address_is_reached_by_its_zone() -> None:
     async with network() as net:
         await net.switch.set_up("addr add fe80::7/64 dev lo nodad")
         listener = net.switch.inside(lambda: WireListener("::"))

@@ -87,7 +87,7 @@ async def test_workspace_token_header_and_path_are_used(tmp_path: Path) -> None:
     assert (first.target, first.field("a")) == ("/x?y", "1")
 
 
-async def test_without_a_port_the_proxy_alone_is_checked() -> None:
+async def test_without_a_port_only_the_proxy_is_checked() -> None:
     async with stage() as on:
         status, lines = await examined(on)
     assert status == 0
@@ -112,7 +112,7 @@ async def test_no_proxy_is_1() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (["--port", "0"], "0 is not in the range"),
         (["--host", "a.example"], "'a.example' does not begin with a port"),
@@ -123,16 +123,16 @@ async def test_no_proxy_is_1() -> None:
         (["--proxy", "vm"], "'vm' is not a URL"),
     ],
 )
-def test_what_cannot_be_used_is_2(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+def test_a_bad_argument_is_2(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["doctor", *arguments]) == 2
     out, errors = capsys.readouterr()
     assert (out, errors.count("\n")) == ("", 1)
-    assert says in errors
+    assert expected in errors
 
 
-def test_what_listens_is_not_told_of_another_machine_or_where_nobody_tells(
+def test_listeners_of_another_machine_or_without_sources_are_a_note(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(*_: object) -> None:
@@ -141,8 +141,8 @@ def test_what_listens_is_not_told_of_another_machine_or_where_nobody_tells(
     with closed_port() as port:
         far = f"http://127.0.0.1.nip.invalid:{port}"
         assert cli.main(["doctor", "--proxy", far]) == 1
-        said = f"note     bound      {far} is another machine; check a port with --port\n"
-        assert said in capsys.readouterr().out
+        expected = f"note     bound      {far} is another machine; check a port with --port\n"
+        assert expected in capsys.readouterr().out
         monkeypatch.setattr("cmux_proxy.machine.listening.read_listening_sockets", fails)
         monkeypatch.setattr("cmux_proxy.machine.listening.query_listening_sockets", fails)
         assert cli.main(["doctor", "--proxy", f"http://127.0.0.1:{port}"]) == 1

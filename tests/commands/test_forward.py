@@ -87,7 +87,7 @@ def test_a_forward_is_a_port_or_two(text: str, expected: tuple[int, int]) -> Non
 @pytest.mark.parametrize(
     "text", ["", "0", "1:", ":1", "1:0", "1:2:3", "a", "1-2", "1:2-3", "65536", "-1:2", "00:1"]
 )
-def test_nothing_else_is_a_forward(text: str) -> None:
+def test_other_texts_are_no_forwards(text: str) -> None:
     with pytest.raises(ValueError, match="is neither a port nor LOCAL:PORT"):
         Forward.parse(text)
 
@@ -102,20 +102,20 @@ async def test_each_connection_gets_a_tunnel_with_half_closes() -> None:
                 near.end()
                 await upstream.gets(b"question")
                 await upstream.gets_end()
-                await upstream.says(b"answer")
+                await upstream.says(b"response")
                 upstream.ends()
-                assert await soon(near.receive_all()) == b"answer"
+                assert await soon(near.receive_all()) == b"response"
 
 
-async def test_a_hundred_at_once_get_their_own() -> None:
+async def test_a_hundred_connections_are_not_mixed_up() -> None:
     async with stage() as on, forwarding(on, f"0:{on.port}") as running:
         wires = [await Wire.to("127.0.0.1", running.ports[0]) for _ in range(100)]
         for number, wire in enumerate(wires):
             await wire.send(b"%d" % number)
         upstreams = [await on.upstream() for _ in range(100)]
         for upstream in upstreams:
-            said = await later(upstream.wire.receive())
-            await upstream.says(b"you are " + said)
+            request = await later(upstream.wire.receive())
+            await upstream.says(b"you are " + request)
             upstream.ends()
         for number, wire in enumerate(wires):
             assert await later(wire.receive_all()) == b"you are %d" % number
@@ -124,7 +124,7 @@ async def test_a_hundred_at_once_get_their_own() -> None:
             upstream.ignores_more()
 
 
-async def test_a_connection_without_a_tunnel_is_cut_and_the_next_one_may_have_one() -> None:
+async def test_a_connection_without_a_tunnel_is_closed_and_the_next_one_works() -> None:
     async with stage() as on:
         with closed_port() as port:
             async with forwarding(on, f"0:{port}", f"0:{on.port}") as running:
@@ -149,7 +149,7 @@ async def test_a_reset_reaches_the_other_end() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_ends_it_well(number: signal.Signals) -> None:
+async def test_a_signal_ends_it_with_status_0(number: signal.Signals) -> None:
     async with stage() as on, forwarding(on, f"0:{on.port}") as running:
         running.process.send_signal(number)
         assert await later(running.process.wait()) == 0
@@ -157,7 +157,7 @@ async def test_a_signal_ends_it_well(number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "says"),
+    ("arguments", "status", "expected"),
     [
         (("http://a",), 2, "Missing argument"),
         (("a", "http://a"), 2, "'a' is neither a port nor LOCAL:PORT"),
@@ -166,17 +166,15 @@ async def test_a_signal_ends_it_well(number: signal.Signals) -> None:
         (("0:1", "http://a", "--bind", "a..b"), 1, "cannot listen on a..b:0"),
     ],
 )
-async def test_what_goes_wrong_is_one_line(
-    arguments: tuple[str, ...], status: int, says: str
-) -> None:
+async def test_an_error_is_one_line(arguments: tuple[str, ...], status: int, expected: str) -> None:
     done = await finish(*MODULE, "forward", *arguments, variables=environment())
     assert done.status == status
     assert done.errors.startswith(b"cmux-proxy: error: ")
-    assert says in done.errors.decode()
+    assert expected in done.errors.decode()
     assert done.errors.count(b"\n") == 1
 
 
-async def test_a_local_port_in_use_is_told_with_the_remedy() -> None:
+async def test_a_local_port_in_use_has_a_remedy() -> None:
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         done = await finish(*MODULE, "forward", str(port), "http://a", variables=environment())
@@ -187,7 +185,7 @@ async def test_a_local_port_in_use_is_told_with_the_remedy() -> None:
     )
 
 
-async def test_on_a_terminal_a_line_tells_how_many_and_how_much() -> None:
+async def test_on_a_terminal_a_line_counts_connections_and_bytes() -> None:
     async with stage() as on:
         command = (*MODULE, "forward", f"0:{on.port}", f"http://{on.address}")
         async with terminal(*command, variables=environment(TERM="xterm")) as (screen, process):
@@ -210,7 +208,7 @@ async def test_on_a_terminal_a_line_tells_how_many_and_how_much() -> None:
             assert await later(process.wait()) == 0
 
 
-async def test_the_line_gives_way_to_others_and_fits_the_terminal() -> None:
+async def test_the_line_is_below_others_and_fits_the_terminal() -> None:
     async with stage() as on:
         url = f"http://{on.address}"
         command = (*MODULE, "forward", f"0:{on.port}", f"0:{on.port}", url)
@@ -246,7 +244,7 @@ async def test_a_terminal_that_cannot_erase_gets_no_line(term: str) -> None:
             assert "open" not in screen.shown
 
 
-async def test_a_signal_ends_it_well_amid_tunnels() -> None:
+async def test_a_signal_ends_it_with_status_0_with_open_tunnels() -> None:
     async with stage() as on, forwarding(on, f"0:{on.port}") as running:
         with await Wire.to("127.0.0.1", running.ports[0]) as near:
             upstream = await on.upstream()
@@ -290,7 +288,7 @@ async def test_it_raises_its_limit_on_descriptors() -> None:
             assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (500, 500)
 
 
-async def test_where_descriptors_run_out_one_line_says_so_and_the_rest_waits() -> None:
+async def test_without_descriptors_connections_wait_and_one_line_is_printed() -> None:
     async with stage() as on:
         limited = ("sh", "-c", 'ulimit -n 30; exec "$@"', "sh")
         command = (*limited, *MODULE, "forward", f"0:{on.port}", f"http://{on.address}")
@@ -304,9 +302,9 @@ async def test_where_descriptors_run_out_one_line_says_so_and_the_rest_waits() -
                 "cmux-proxy: error: connections have to wait: all 30 file descriptors are in use; "
                 "`ulimit -n` raises the limit\n"
             )
-            # A tunnel that found no descriptor for itself may have said so before.
-            while (said := (await later(process.stderr.readline())).decode()) != waits:
-                assert said.startswith("cmux-proxy: error: ")
+            # A tunnel without a descriptor may have reported an error before.
+            while (line := (await later(process.stderr.readline())).decode()) != waits:
+                assert line.startswith("cmux-proxy: error: ")
             for wire in wires:
                 wire.close()
             process.terminate()

@@ -1,4 +1,4 @@
-"""Output that nobody takes, and terminals that lack characters: one line, or escapes."""
+"""Output to full disks and closed pipes, and characters that a terminal lacks."""
 
 import asyncio
 import subprocess
@@ -36,8 +36,8 @@ async def into(target: str, *arguments: str) -> tuple[int, str]:
     ids=" ".join,
 )  # fmt: skip
 async def test_a_full_disk_is_one_line(arguments: tuple[str, ...]) -> None:
-    said = "cmux-proxy: error: cannot write to standard output: No space left on device\n"
-    assert await into(">/dev/full", *arguments) == (1, said)
+    expected = "cmux-proxy: error: cannot write to standard output: No space left on device\n"
+    assert await into(">/dev/full", *arguments) == (1, expected)
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ async def test_a_full_disk_is_one_line(arguments: tuple[str, ...]) -> None:
         (("healthcheck", "--listen", "127.0.0.1:1"), 1),
     ],
 )
-async def test_standard_error_that_takes_nothing_changes_no_status(
+async def test_a_full_standard_error_changes_no_status(
     arguments: tuple[str, ...], status: int
 ) -> None:
     assert await into("2>/dev/full", *arguments) == (status, "")
 
 
 @pytest.mark.parametrize("arguments", [("ports",), ("--help",), ("ports", "--watch")])
-async def test_a_reader_that_has_left_is_no_complaint(arguments: tuple[str, ...]) -> None:
+async def test_a_closed_pipe_is_not_reported(arguments: tuple[str, ...]) -> None:
     process = await asyncio.create_subprocess_exec(
         "sh", "-c", '"$@" | :', "sh", *MODULE, *arguments,
         stderr=asyncio.subprocess.PIPE, env=environment(),
@@ -67,7 +67,7 @@ async def test_a_reader_that_has_left_is_no_complaint(arguments: tuple[str, ...]
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
 @pytest.mark.parametrize("arguments", [("ports",), ("doctor", "--port", "{port}")])
-def test_what_a_terminal_lacks_is_escaped(
+def test_characters_that_a_terminal_lacks_are_escaped(
     encoding: str, arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     program = tmp_path / f"{_NAME}.py"
@@ -82,7 +82,7 @@ def test_what_a_terminal_lacks_is_escaped(
         assert other.stdout is not None
         port = other.stdout.readline().strip()
         done = subprocess.run(
-            [*MODULE, *(each.format(port=port) for each in arguments)],
+            [*MODULE, *(argument.format(port=port) for argument in arguments)],
             capture_output=True, timeout=LATER, check=False,
             env=environment(PYTHONIOENCODING=encoding, CMUX_LISTEN=""),
         )  # fmt: skip

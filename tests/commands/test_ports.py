@@ -53,7 +53,7 @@ def watching(*flags: str) -> Iterator["subprocess.Popen[str]"]:
 
 
 def next_line(process: "subprocess.Popen[str]", pattern: str) -> str:
-    """Return the next line in which the pattern is found; others may come before."""
+    """Return the next line that matches a pattern; others may precede it."""
     assert process.stdout is not None
     for line in process.stdout:
         if re.search(pattern, line):
@@ -65,7 +65,7 @@ def next_line(process: "subprocess.Popen[str]", pattern: str) -> str:
     ("host", "family", "workspace"),
     [("127.0.0.1", "IPv4", "-"), ("::1", "IPv6", "-"), ("127.18.1.44", "IPv4", "300")],
 )
-def test_a_row_tells_all_that_is_known(host: str, family: str, workspace: str) -> None:
+def test_a_row_has_all_facts(host: str, family: str, workspace: str) -> None:
     kind = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=kind) as sock:
         port, pid = sock.getsockname()[1], os.getpid()
@@ -76,22 +76,22 @@ def test_a_row_tells_all_that_is_known(host: str, family: str, workspace: str) -
 def test_json_is_one_array_of_objects() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
-        (found,) = [each for each in json.loads(listened("--json")) if each["port"] == port]
-        assert found == {
+        (row,) = [row for row in json.loads(listened("--json")) if row["port"] == port]
+        assert row == {
             "port": port, "address": "127.0.0.1", "family": "IPv4", "workspace": None,
             "pid": os.getpid(), "command": read_command(os.getpid()),
         }  # fmt: skip
 
 
-def test_what_listens_inside_a_workspace_is_told(registry: Path, prefix: tuple[str, ...]) -> None:
+def test_listeners_inside_a_workspace_are_listed(registry: Path, prefix: tuple[str, ...]) -> None:
     with serving("a-1", "::1", 3000, prefix=prefix) as process:
-        found = [each for each in json.loads(listened("--json")) if each["workspace"] == "a-1"]
-        assert [(each["port"], each["address"], each["pid"]) for each in found] == [
+        rows = [row for row in json.loads(listened("--json")) if row["workspace"] == "a-1"]
+        assert [(row["port"], row["address"], row["pid"]) for row in rows] == [
             (3000, "::1", process.pid)
         ]
 
 
-def test_where_nothing_listens_nothing_is_printed(
+def test_nothing_is_printed_without_listeners(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("cmux_proxy.machine.listening.find_namespaces", list)
@@ -101,7 +101,7 @@ def test_where_nothing_listens_nothing_is_printed(
     assert json.loads(capsys.readouterr().out) == []
 
 
-def test_changes_are_printed_as_they_come() -> None:
+def test_changes_are_printed_immediately() -> None:
     with socket.create_server(("127.0.0.1", 0)) as first, watching() as process:
         titles = next_line(process, "PORT")
         port = first.getsockname()[1]
@@ -116,13 +116,13 @@ def test_changes_are_printed_as_they_come() -> None:
         assert next_line(process, rf" {port} ").startswith("-  ")
 
 
-def test_changes_are_json_one_in_a_line() -> None:
+def test_changes_are_json_one_per_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as first, watching("--json") as process:
 
         def event(port: int) -> dict[str, Any]:
-            found = json.loads(next_line(process, rf'"port": {port},'))
-            assert isinstance(found, dict)
-            return found
+            event = json.loads(next_line(process, rf'"port": {port},'))
+            assert isinstance(event, dict)
+            return event
 
         known = event(first.getsockname()[1])
         assert known == {
@@ -136,7 +136,7 @@ def test_changes_are_json_one_in_a_line() -> None:
         assert event(port)["event"] == "closed"
 
 
-def test_what_listens_inside_a_workspace_comes_and_goes(
+def test_listeners_inside_a_workspace_open_and_close(
     registry: Path, prefix: tuple[str, ...]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as before, watching("--json") as process:
@@ -160,12 +160,12 @@ def without_proc(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
-def test_without_proc_the_kernel_tells_all_but_the_processes() -> None:
+def test_without_proc_only_the_processes_are_missing() -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
-        found = without_proc("ports", "--json")
-        assert (found.returncode, found.stderr) == (0, "")
-        (mine,) = [each for each in json.loads(found.stdout) if each["port"] == port]
+        done = without_proc("ports", "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        (mine,) = [row for row in json.loads(done.stdout) if row["port"] == port]
         assert mine == {
             "port": port, "address": "127.0.0.1", "family": "IPv4", "workspace": None, "pid": None,
             "command": None,
@@ -175,22 +175,22 @@ def test_without_proc_the_kernel_tells_all_but_the_processes() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
-def test_without_proc_isolated_workspaces_are_said_to_be_hidden(registry: Path) -> None:
+def test_without_proc_it_warns_of_hidden_workspaces(registry: Path) -> None:
     with serving("a-1", "127.0.0.1", 3000):
-        found = without_proc("ports")
+        done = without_proc("ports")
         hidden = "cannot look into isolated workspaces: /proc is not mounted\n"
-        assert (found.returncode, found.stderr) == (0, f"cmux-proxy: WARNING: {hidden}")
+        assert (done.returncode, done.stderr) == (0, f"cmux-proxy: WARNING: {hidden}")
         waited = without_proc("wait", "3000", "--workspace", "a-1", "--timeout", "0")
         assert (waited.returncode, waited.stderr) == (1, f"cmux-proxy: error: {hidden}")
-        asked = without_proc("doctor", "--port", "3000", "--workspace", "a-1")
-        assert f"note     bound      {hidden}" in asked.stdout
+        doctor = without_proc("doctor", "--port", "3000", "--workspace", "a-1")
+        assert f"note     bound      {hidden}" in doctor.stdout
     entered = without_proc("run", "--workspace", "a-1", "true")
-    said = "cmux-proxy: error: isolated workspaces need /proc, which is not mounted here\n"
-    assert (entered.returncode, entered.stderr) == (125, said)
+    expected = "cmux-proxy: error: isolated workspaces need /proc, which is not mounted here\n"
+    assert (entered.returncode, entered.stderr) == (125, expected)
 
 
 @pytest.mark.parametrize("arguments", [("ports",), ("ports", "--json"), ("wait", "3000")])
-def test_what_nobody_tells_is_said_not_to_be_told(
+def test_without_any_source_it_is_an_error(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(*_: object) -> None:

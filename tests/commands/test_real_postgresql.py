@@ -1,4 +1,4 @@
-"""PostgreSQL behind `forward`: psql, many sessions at once, and a server that is started anew."""
+"""PostgreSQL behind `forward`: psql, many sessions at once, and a server that restarts."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from tests.helpers.timing import later
 from tests.helpers.tools import Finished, finish, missing, tool
 from tests.helpers.wire import closed_port
 
-# So many sessions at once, and some more for whoever looks on.
+# The sessions at the same time, and some for other clients.
 SESSIONS: Final = 100
 SETTINGS: Final = f"""
 listen_addresses = '127.0.0.1'
@@ -30,9 +30,9 @@ fsync = off
 
 
 def of_postgresql(name: str) -> str:
-    """Return the path of a program that Debian keeps in a folder for each version."""
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    path = shutil.which(name) or (str(found[-1]) if found else None)
+    """Return the path of a program that Debian has in one folder per version."""
+    paths = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+    path = shutil.which(name) or (str(paths[-1]) if paths else None)
     return path or missing(f"{name} is not installed")
 
 
@@ -98,7 +98,7 @@ async def postgresql() -> AsyncIterator[Postgresql]:
 
 
 async def psql(port: int, *words: str, stdin: bytes = b"") -> Finished:
-    """Run psql to its end; what it says has neither titles nor frames."""
+    """Run psql to its end; what it expected has neither titles nor frames."""
     return await finish(
         tool("psql"), "-XAqt", "-h", "127.0.0.1", "-p", str(port), "-U", "tester",
         "-v", "ON_ERROR_STOP=1", "postgres", *words,
@@ -106,7 +106,7 @@ async def psql(port: int, *words: str, stdin: bytes = b"") -> Finished:
     )  # fmt: skip
 
 
-async def test_psql_has_its_say_and_gets_its_rows() -> None:
+async def test_psql_sends_queries_and_gets_rows() -> None:
     rows = b"".join(b"%d\trow %d\n" % (number, number) for number in range(100_000))
     async with postgresql() as server, stage() as on, forwarding(on, f"0:{server.port}") as near:
         port = near.ports[0]
@@ -141,7 +141,7 @@ async def test_a_hundred_sessions_at_once(tmp_path: Path) -> None:
         assert seen.out == b"%d|%d\n" % (5 * SESSIONS, SESSIONS)
 
 
-async def test_psql_comes_back_to_a_server_that_was_started_anew() -> None:
+async def test_psql_reconnects_to_a_restarted_server() -> None:
     async with postgresql() as server, stage() as on, forwarding(on, f"0:{server.port}") as near:
         port = near.ports[0]
         command = (tool("psql"), "-XAqtn", "-h", "127.0.0.1", "-p", str(port), "-U", "tester")

@@ -73,7 +73,7 @@ async def test_ssh_goes_through_connect(tmp_path: Path) -> None:
         assert done.out == content
 
 
-async def test_ctrl_c_in_one_terminal_leaves_a_shared_connection_to_the_others(
+async def test_ctrl_c_in_one_terminal_keeps_a_shared_connection(
     tmp_path: Path,
 ) -> None:
     async with ssh_server(tmp_path) as port, stage() as on:
@@ -106,7 +106,7 @@ async def test_ctrl_c_in_one_terminal_leaves_a_shared_connection_to_the_others(
             first.stdin.close()
 
 
-async def test_redis_cli_goes_through_forward_and_comes_back(tmp_path: Path) -> None:
+async def test_redis_cli_uses_forward_and_reconnects(tmp_path: Path) -> None:
     async with (
         redis_server(tmp_path) as port,
         stage() as on,

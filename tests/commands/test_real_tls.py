@@ -99,10 +99,10 @@ async def test_connect_reaches_a_port_behind_a_verified_proxy(tmp_path: Path) ->
         assert process.stdin is not None
         process.stdin.write(b"question")
         await upstream.gets(b"question")
-        await upstream.says(b"answer")
+        await upstream.says(b"response")
         upstream.ends()
         assert process.stdout is not None
-        assert await later(process.stdout.read()) == b"answer"
+        assert await later(process.stdout.read()) == b"response"
         process.stdin.close()
         assert await later(process.wait()) == 0
         await upstream.gets_end()
@@ -135,7 +135,7 @@ async def test_the_end_of_one_direction_ends_a_tunnel_in_tls(tmp_path: Path) -> 
             assert await soon(near.receive()) == b""
 
 
-async def test_what_stands_before_the_proxy_says_why_it_refuses(tmp_path: Path) -> None:
+async def test_the_refusal_of_a_proxy_in_front_is_printed(tmp_path: Path) -> None:
     async with stage() as on, gate(tmp_path, on) as tls:
         url = f"https://127.0.0.1:{tls.port}"
         done = await finish(*MODULE, "connect", str(on.port), url, variables=tls.variables)
@@ -144,7 +144,7 @@ async def test_what_stands_before_the_proxy_says_why_it_refuses(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("name", "trusts", "says"),
+    ("name", "trusts", "expected"),
     [
         (
             "127.0.0.1", False,
@@ -156,8 +156,8 @@ async def test_what_stands_before_the_proxy_says_why_it_refuses(tmp_path: Path) 
     ids=["an unknown authority", "another name"],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["connect", "forward"])
-async def test_a_certificate_that_is_not_good_is_refused_and_nothing_is_sent(
-    command: str, name: str, trusts: bool, says: str, tmp_path: Path
+async def test_an_invalid_certificate_is_refused_and_nothing_is_sent(
+    command: str, name: str, trusts: bool, expected: str, tmp_path: Path
 ) -> None:
     async with stage() as on, gate(tmp_path, on, name) as tls:
         url = f"https://127.0.0.1:{tls.port}"
@@ -172,16 +172,16 @@ async def test_a_certificate_that_is_not_good_is_refused_and_nothing_is_sent(
                     line = await running.error_line()
                     assert await soon(near.receive()) == b""
         assert line.startswith(f"cmux-proxy: error: the certificate of {url} is invalid: ")
-        assert line.rstrip(".\n").endswith(says)
+        assert line.rstrip(".\n").endswith(expected)
 
 
 async def test_a_verified_proxy_is_reached_through_an_http_proxy(tmp_path: Path) -> None:
     async with (
         stage() as on,
         gate(tmp_path, on, "edge.invalid") as tls,
-        http_proxy("127.0.0.1", tls.port) as way,
+        http_proxy("127.0.0.1", tls.port) as front_proxy,
     ):
-        variables = {**tls.variables, "HTTPS_PROXY": way.url}
+        variables = {**tls.variables, "HTTPS_PROXY": front_proxy.url}
         arguments = (*KEY, str(on.port), "https://edge.invalid")
         process = await asyncio.create_subprocess_exec(
             *MODULE, "connect", *arguments,
@@ -191,16 +191,16 @@ async def test_a_verified_proxy_is_reached_through_an_http_proxy(tmp_path: Path)
         assert process.stdin is not None
         process.stdin.write(b"x" * 1_000_000)
         assert len(await upstream.gets_bytes(1_000_000)) == 1_000_000
-        await upstream.says(b"answer")
+        await upstream.says(b"response")
         upstream.ends()
         assert process.stdout is not None
-        assert await later(process.stdout.read()) == b"answer"
+        assert await later(process.stdout.read()) == b"response"
         process.stdin.close()
         assert await later(process.wait()) == 0
         await upstream.gets_end()
         flags = ("--proxy", "https://edge.invalid", *KEY)
-        asked = await finish(*MODULE, "doctor", *flags, variables=variables)
-        assert asked.out.startswith(
+        doctor = await finish(*MODULE, "doctor", *flags, variables=variables)
+        assert doctor.out.startswith(
             b"ok       proxy      https://edge.invalid:443 is a cmux-proxy\n"
         )
-        assert way.heads[0].startswith(b"CONNECT edge.invalid:443 HTTP/1.1\r\n")
+        assert front_proxy.heads[0].startswith(b"CONNECT edge.invalid:443 HTTP/1.1\r\n")

@@ -45,7 +45,7 @@ def allowed(registry: Path) -> Path:
 # What the command gets, and what becomes of it
 
 
-def test_it_has_nothing_but_its_own_loopback(registry: Path, prefix: tuple[str, ...]) -> None:
+def test_it_has_only_its_own_loopback(registry: Path, prefix: tuple[str, ...]) -> None:
     done = run("a-1", "cat", "/proc/net/dev", prefix=prefix)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split(":")[0].strip() for line in done.stdout.splitlines()[2:]] == ["lo"]
@@ -69,7 +69,7 @@ def test_its_input_and_output_are_those_of_run(allowed: Path) -> None:
     assert (done.stdout, done.stderr) == ("words", "errors\n")
 
 
-def test_it_is_run_itself_so_that_signals_reach_it(allowed: Path) -> None:
+def test_it_replaces_the_process_so_that_signals_reach_it(allowed: Path) -> None:
     with running("a-1", "sleep", "60") as process:
         assert listed()[0][3:] == [str(process.pid), "sleep 60"]
         process.send_signal(signal.SIGTERM)
@@ -82,17 +82,17 @@ def test_ctrl_c_on_its_terminal_interrupts_it(allowed: Path) -> None:
         command = in_workspace("a-1", "sh", "-c", "tty; exec sleep 60")
         os.execvpe(command[0], command, environment())
     try:
-        said = b""
-        while b"\n" not in said:
-            said += os.read(terminal, 1024)
-        assert said.startswith(b"/dev/pts/")
+        output = b""
+        while b"\n" not in output:
+            output += os.read(terminal, 1024)
+        assert output.startswith(b"/dev/pts/")
         os.write(terminal, b"\x03")
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGINT
     finally:
         os.close(terminal)
 
 
-def test_no_more_signals_are_ignored_and_no_descriptor_left_open(allowed: Path) -> None:
+def test_no_signals_are_ignored_and_no_descriptors_are_open(allowed: Path) -> None:
     # Whoever runs the tests may ignore some: nohup does.
     ours = Path("/proc/self/status").read_text("ascii").partition("SigIgn:")[2].split()[0]
     # The interpreter's own are not inherited.
@@ -104,7 +104,7 @@ def test_no_more_signals_are_ignored_and_no_descriptor_left_open(allowed: Path) 
     assert descriptors == ["0", "1", "2", "3"]
 
 
-def test_it_has_no_children_that_it_has_not_started(allowed: Path) -> None:
+def test_it_has_only_children_that_it_has_started(allowed: Path) -> None:
     script = "cat /proc/$$/task/$$/children; exit"
     assert len(run("a-1", "sh", "-c", script).stdout.split()) == 1
 
@@ -121,7 +121,7 @@ def test_run_in_the_same_workspace_inside_it_shares_it(
     assert first == second != os.readlink("/proc/self/ns/net")
 
 
-def test_flags_behind_the_command_are_its_own(allowed: Path) -> None:
+def test_flags_after_the_command_belong_to_it(allowed: Path) -> None:
     command = [*in_workspace("a-1")[:-1], "echo", "--workspace", "b-2", "--", "-h"]
     assert finish_quietly(command).stdout == "--workspace b-2 -- -h\n"
 
@@ -136,7 +136,7 @@ def complaint(done: "subprocess.CompletedProcess[str]") -> tuple[int, str]:
     return done.returncode, done.stderr[19:-1]
 
 
-def test_a_command_that_is_not_there_is_127_and_leaves_nothing(allowed: Path) -> None:
+def test_a_missing_command_is_127_and_leaves_nothing(allowed: Path) -> None:
     assert complaint(run("a-1", "no-such-program")) == (127, "no-such-program: command not found")
     assert listed() == []
 
@@ -149,18 +149,18 @@ def test_another_workspace_inside_a_workspace_is_refused(
     registry: Path, prefix: tuple[str, ...]
 ) -> None:
     done = run("a-1", *in_workspace("b-2", "true"), prefix=prefix)
-    says = "this is inside the workspace of 127.18.0.1; workspaces do not nest"
-    assert complaint(done) == (125, says)
+    expected = "this is inside the workspace of 127.18.0.1; workspaces do not nest"
+    assert complaint(done) == (125, expected)
 
 
-def test_where_namespaces_are_forbidden_it_says_what_helps(registry: Path) -> None:
+def test_without_permission_for_namespaces_there_is_a_remedy(registry: Path) -> None:
     need_namespaces(())
-    status, says = complaint(run("a-1", "true", prefix=FORBIDDEN))
+    status, expected = complaint(run("a-1", "true", prefix=FORBIDDEN))
     assert status == 125
-    assert says.startswith(
+    assert expected.startswith(
         "no network namespace can be created: No space left on device; run it as "
     )
-    assert "user.max_user_namespaces" in says
+    assert "user.max_user_namespaces" in expected
     # The keeper that could not begin takes its socket away, perhaps a moment later.
     end = time.monotonic() + LATER
     while list(registry.iterdir()):
@@ -170,12 +170,15 @@ def test_where_namespaces_are_forbidden_it_says_what_helps(registry: Path) -> No
 
 def test_a_directory_that_others_may_change_is_not_used(registry: Path) -> None:
     registry.mkdir(mode=0o755)
-    status, says = complaint(run("a-1", "true"))
-    assert (status, says) == (125, f"{registry} is not this user's alone (mode 0700); remove it")
+    status, expected = complaint(run("a-1", "true"))
+    assert (status, expected) == (
+        125,
+        f"{registry} is not this user's alone (mode 0700); remove it",
+    )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (["--workspace", "a-65537", "true"], "'a-65537' ends with a number above 65535"),
         (["--workspace", "a/", "true"], "'a/' is empty"),
@@ -184,16 +187,16 @@ def test_a_directory_that_others_may_change_is_not_used(registry: Path) -> None:
         (["--workspace", "a", "--"], "Missing argument 'COMMAND...'."),
     ],
 )
-def test_what_is_no_name_and_no_command_is_2(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+def test_a_bad_name_or_no_command_is_2(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["run", *arguments]) == 2
     out, errors = capsys.readouterr()
     assert (out, errors.count("\n")) == ("", 1)
-    assert errors.endswith(f"{says}\n")
+    assert errors.endswith(f"{expected}\n")
 
 
-def test_elsewhere_than_on_linux_it_says_so(
+def test_on_other_systems_it_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
@@ -206,7 +209,7 @@ def test_elsewhere_than_on_linux_it_says_so(
 # How long a workspace lives
 
 
-def test_commands_share_a_workspace_and_the_last_one_out_removes_it(
+def test_commands_share_a_workspace_which_ends_with_the_last_one(
     registry: Path, prefix: tuple[str, ...]
 ) -> None:
     with (
@@ -214,7 +217,7 @@ def test_commands_share_a_workspace_and_the_last_one_out_removes_it(
         ending(holder_pid(registry)),
         running("A-1", "sleep", "61", prefix=prefix) as second,
     ):
-        assert len({os.readlink(f"/proc/{each.pid}/ns/net") for each in (first, second)}) == 1
+        assert len({os.readlink(f"/proc/{process.pid}/ns/net") for process in (first, second)}) == 1
         assert listed() == [
             ["a-1", "127.18.0.1", "-", str(first.pid), "sleep 60"],
             ["a-1", "127.18.0.1", "-", str(second.pid), "sleep 61"],
@@ -225,26 +228,28 @@ def test_commands_share_a_workspace_and_the_last_one_out_removes_it(
     assert (listed(), list(registry.iterdir())) == ([], [])
 
 
-def test_of_many_at_once_all_share_one_keeper(registry: Path, prefix: tuple[str, ...]) -> None:
+def test_simultaneous_commands_share_one_holder(registry: Path, prefix: tuple[str, ...]) -> None:
     command = in_workspace("a-1", "sh", "-c", "readlink /proc/self/ns/net; read end", prefix=prefix)
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
         for _ in range(4)
     ]
     try:
-        spaces = {each.stdout.readline() for each in processes if each.stdout is not None}
-        assert len(spaces) == 1
+        namespaces = {
+            process.stdout.readline() for process in processes if process.stdout is not None
+        }
+        assert len(namespaces) == 1
         with ending(holder_pid(registry)):
-            for each in processes:
-                each.communicate(b"\n", LATER)
+            for process in processes:
+                process.communicate(b"\n", LATER)
     finally:
-        for each in processes:
-            each.kill()
-            each.communicate()
+        for process in processes:
+            process.kill()
+            process.communicate()
     assert list(registry.iterdir()) == []
 
 
-def test_nobody_enters_while_somebody_else_may_be_starting_a_keeper(allowed: Path) -> None:
+def test_entering_waits_while_a_holder_may_be_starting(allowed: Path) -> None:
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(Registry.open())
         with opened.lock():
@@ -262,7 +267,7 @@ def waits_for_a_lock(pid: int) -> bool:
     return any(row[1] == "->" and row[5] == str(pid) for row in rows)
 
 
-def test_a_keeper_that_is_killed_is_replaced(registry: Path, prefix: tuple[str, ...]) -> None:
+def test_a_killed_holder_is_replaced(registry: Path, prefix: tuple[str, ...]) -> None:
     with running("a-1", "sleep", "60", prefix=prefix):
         with ending(pid := holder_pid(registry)):
             os.kill(pid, signal.SIGKILL)

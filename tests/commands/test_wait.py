@@ -35,7 +35,7 @@ def looked(*arguments: str) -> int:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1", "::"])
-def test_what_listens_already_is_not_waited_for_nor_connected_to(
+def test_a_listening_port_ends_it_immediately_without_a_connection(
     host: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -47,7 +47,7 @@ def test_what_listens_already_is_not_waited_for_nor_connected_to(
     assert capsys.readouterr() == ("", "")
 
 
-def test_it_ends_when_something_begins_to_listen() -> None:
+def test_it_ends_when_a_program_begins_to_listen() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         with waiting(str(sock.getsockname()[1])) as process:
@@ -58,17 +58,17 @@ def test_it_ends_when_something_begins_to_listen() -> None:
             assert process.returncode == 0
 
 
-def test_in_vain_is_124_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_timeout_is_124_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with closed_port() as port:
         assert cli.main(["wait", str(port), "--timeout", "10ms"]) == TIMED_OUT
-        says = f"cmux-proxy: error: nothing has listened on port {port} within 0.01 s\n"
-        assert capsys.readouterr() == ("", says)
+        expected = f"cmux-proxy: error: nothing has listened on port {port} within 0.01 s\n"
+        assert capsys.readouterr() == ("", expected)
         assert looked(str(port)) == TIMED_OUT
-        says = f"cmux-proxy: error: nothing listens on port {port}\n"
-        assert capsys.readouterr() == ("", says)
+        expected = f"cmux-proxy: error: nothing listens on port {port}\n"
+        assert capsys.readouterr() == ("", expected)
 
 
-def test_a_near_miss_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_nearest_listener_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.2", 0)) as sock:
         port = sock.getsockname()[1]
         assert looked(str(port)) == TIMED_OUT
@@ -87,7 +87,7 @@ def test_a_workspace_has_its_own_address(workspace: str, host: str, status: int)
         assert looked(str(sock.getsockname()[1]), "--workspace", workspace) == status
 
 
-def test_an_isolated_workspace_counts_alone(
+def test_only_listeners_in_an_isolated_workspace_count(
     registry: Path, prefix: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with running("a-1", "sleep", "60", prefix=prefix), socket.create_server(("0.0.0.0", 0)) as sock:
@@ -98,7 +98,7 @@ def test_an_isolated_workspace_counts_alone(
             assert looked(str(port), "--workspace", "a-1") == 0
 
 
-def test_a_workspace_may_come_about_meanwhile(registry: Path, prefix: tuple[str, ...]) -> None:
+def test_a_workspace_may_become_isolated_later(registry: Path, prefix: tuple[str, ...]) -> None:
     with (
         waiting("3000", "--workspace", "a-1") as process,
         serving("a-1", "::1", 3000, prefix=prefix),
@@ -106,7 +106,7 @@ def test_a_workspace_may_come_about_meanwhile(registry: Path, prefix: tuple[str,
         assert process.wait(LATER) == 0
 
 
-def test_where_the_list_may_not_be_whole_it_connects(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_connects_if_the_list_may_be_incomplete(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(ListenerScanner, "scan", lambda *_: [])
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as sock:
@@ -117,7 +117,7 @@ def test_where_the_list_may_not_be_whole_it_connects(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         ([], "Missing argument 'PORT'."),
         (["0"], "0 is not in the range 1<=x<=65535"),
@@ -125,10 +125,10 @@ def test_where_the_list_may_not_be_whole_it_connects(monkeypatch: pytest.MonkeyP
         (["80", "--workspace", "a/"], "'a/' is empty"),
     ],
 )
-def test_what_cannot_be_used_is_2(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+def test_a_bad_argument_is_2(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["wait", *arguments]) == 2
     out, errors = capsys.readouterr()
     assert (out, errors.count("\n")) == ("", 1)
-    assert says in errors
+    assert expected in errors

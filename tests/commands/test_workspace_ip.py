@@ -14,7 +14,7 @@ def test_it_prints_the_address(name: str, address: str, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (["workspace-65537"], "'workspace-65537' ends with a number above 65535"),
         ([""], "'' is empty"),
@@ -22,13 +22,13 @@ def test_it_prints_the_address(name: str, address: str, capsys: pytest.CaptureFi
         (["a", "b"], "Got unexpected extra argument (b)"),
     ],
 )
-def test_what_is_no_name_is_2_and_one_line(
-    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+def test_a_bad_name_is_2_and_one_line(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["workspace-ip", *arguments]) == 2
     out, errors = capsys.readouterr()
     assert (out, errors.count("\n")) == ("", 1)
-    assert errors.endswith(f"{says}\n")
+    assert errors.endswith(f"{expected}\n")
 
 
 def test_the_help_of_the_proxy_lists_it(capsys: pytest.CaptureFixture[str]) -> None:

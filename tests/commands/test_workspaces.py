@@ -22,7 +22,7 @@ with socket.create_server(("127.0.0.1", 3000)), socket.create_server(
 """
 
 
-def test_where_nothing_was_ever_isolated_nothing_is_printed(
+def test_nothing_is_printed_without_isolated_workspaces(
     registry: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["workspaces"]) == 0
@@ -30,7 +30,7 @@ def test_where_nothing_was_ever_isolated_nothing_is_printed(
     assert not registry.exists()
 
 
-def test_what_is_no_workspace_is_not_listed(
+def test_other_files_in_the_registry_are_not_listed(
     registry: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     registry.mkdir(mode=0o700)
@@ -42,7 +42,7 @@ def test_what_is_no_workspace_is_not_listed(
     assert capsys.readouterr() == ("", "")
 
 
-def test_it_tells_ports_processes_and_commands(registry: Path) -> None:
+def test_it_lists_ports_processes_and_commands(registry: Path) -> None:
     need_namespaces(())
     with (
         running("a-300", sys.executable, "-c", LISTEN) as server,
@@ -57,7 +57,7 @@ def test_it_tells_ports_processes_and_commands(registry: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_name_that_somebody_has_told_the_keeper_is_printed_with_escapes(registry: Path) -> None:
+def test_a_hostile_name_from_the_holder_is_printed_with_escapes(registry: Path) -> None:
     need_namespaces(())
     with (
         running("a-300", "sleep", "60") as command,

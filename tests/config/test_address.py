@@ -69,14 +69,14 @@ def test_an_address_is_read_in_its_shortest_form(text: str, host: str, port: int
         "fd://3",
     ],
 )
-def test_anything_else_is_no_address(text: str) -> None:
+def test_other_texts_are_no_addresses(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Address.parse(text)
     assert caught.value.field == "listen"
     assert caught.value.reason == f"{text!r} {NO_ADDRESS}"
 
 
-def test_the_field_that_is_to_blame_can_be_named() -> None:
+def test_the_field_in_the_error_can_be_chosen() -> None:
     with pytest.raises(ConfigError) as caught:
         Address.parse("x", "CMUX_LISTEN")
     assert caught.value.field == "CMUX_LISTEN"

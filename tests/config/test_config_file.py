@@ -1,4 +1,4 @@
-"""A file of flags: what beats what, how values are spelled, one line for what cannot be used."""
+"""A file of flags: which source overrides which, how values are written, one line per error."""
 
 import json
 from operator import attrgetter
@@ -31,29 +31,29 @@ class File:
 
 @pytest.fixture
 def file(tmp_path: Path) -> File:
-    """Return a file that is not there yet, with a blank in its name."""
+    """Return a file that does not exist yet, with a blank in its name."""
     return File(tmp_path / "my flags.toml")
 
 
 def key_of(option: Option) -> str:
-    """Return how a file calls a flag."""
+    """Return the key of a flag."""
     return option.flag.removeprefix("--")
 
 
-# What a file may set
+# Values
 
 
-def test_a_file_may_begin_with_a_mark(ran: Ran, file: File) -> None:
+def test_a_file_may_begin_with_a_byte_order_mark(ran: Ran, file: File) -> None:
     assert ran.config(*file.write(b"\xef\xbb\xbfworkers = 2\r\n")).workers == 2
 
 
-def test_every_flag_has_values_to_be_tried_here() -> None:
+def test_every_flag_has_values_in_these_tests() -> None:
     tried = {key_of(option) for option in OPTIONS} | {flag.name for flag in SWITCHES}
     assert tried | {"auth-token-file"} == {flag.name for flag in FLAGS}
 
 
 @every_option
-def test_a_flag_beats_the_variable_that_beats_the_file_that_beats_the_default(
+def test_a_flag_overrides_its_variable_which_overrides_the_file(
     option: Option, ran: Ran, file: File, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = option.values
@@ -69,9 +69,7 @@ def test_a_flag_beats_the_variable_that_beats_the_file_that_beats_the_default(
 
 
 @every_option
-def test_a_file_that_is_about_something_else_leaves_the_default(
-    option: Option, ran: Ran, file: File
-) -> None:
+def test_a_file_without_the_key_leaves_the_default(option: Option, ran: Ran, file: File) -> None:
     other = "loop" if key_of(option) == "log-level" else "log-level"
     value = {"loop": "asyncio", "log-level": "debug"}[other]
     assert option.read(ran.config(*file.write(f'{other} = "{value}"'))) == option.read(Config())
@@ -141,7 +139,7 @@ def test_tokens_come_from_the_file_that_the_file_names(
     assert config.access.tokens == ("one", "two")
 
 
-def test_the_variable_names_one_file_whatever_its_name(
+def test_the_variable_names_one_file_which_may_have_blanks(
     ran: Ran, file: File, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file.write("workers = 3")
@@ -157,15 +155,15 @@ def test_an_empty_file_is_no_file(ran: Ran, file: File) -> None:
     assert ran.config(*file.write("# nothing\n")) == Config()
 
 
-def test_what_is_read_knows_where_it_was() -> None:
+def test_values_of_a_file_have_its_path() -> None:
     assert (FileValues("a", {"b": 1}).path, FileValues("a", {"b": 1})["b"]) == ("a", 1)
 
 
-# What it may not
+# Errors
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "expected"),
     [
         ("lisen = 1", "Unknown key 'lisen' in {path}: did you mean 'listen'?"),
         ("max_buffer = 1", "Unknown key 'max_buffer' in {path}: did you mean 'max-buffer'?"),
@@ -209,8 +207,8 @@ def test_what_is_read_knows_where_it_was() -> None:
     ],
 )
 @pytest.mark.parametrize("by", ["flag", "variable"])
-def test_what_cannot_be_used_is_2_and_one_line_that_names_file_and_key(
-    text: str | bytes, says: str, by: str,
+def test_a_bad_file_is_2_and_one_line_that_names_file_and_key(
+    text: str | bytes, expected: str, by: str,
     ran: Ran, file: File, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     config = file.write(text)
@@ -218,12 +216,12 @@ def test_what_cannot_be_used_is_2_and_one_line_that_names_file_and_key(
         monkeypatch.setenv("CMUX_CONFIG", file.path)
     status, line = complaint(capsys, *(config if by == "flag" else ()))
     assert (status, ran.configs) == (2, [])
-    assert says.format(path=repr(file.path)) in line
+    assert expected.format(path=repr(file.path)) in line
     assert repr(file.path) in line
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (["none"], "'none' cannot be read: No such file or directory"),
         (["/"], "'/' cannot be read: Is a directory"),
@@ -231,12 +229,12 @@ def test_what_cannot_be_used_is_2_and_one_line_that_names_file_and_key(
     ],
 )
 def test_a_file_that_cannot_be_read_is_2_and_one_line(
-    arguments: list[str], says: str, ran: Ran, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], expected: str, ran: Ran, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, line = complaint(capsys, "--config", *arguments)
     assert (status, ran.configs) == (2, [])
     assert "'--config'" in line
-    assert says in line
+    assert expected in line
 
 
 def test_two_files_are_2_and_one_line(
@@ -248,7 +246,7 @@ def test_two_files_are_2_and_one_line(
     assert f"there can be one file, not {file.path!r} and {other.path!r}" in line
 
 
-def test_a_flag_that_cannot_be_used_is_not_blamed_on_the_file(
+def test_the_error_of_a_flag_does_not_name_the_file(
     ran: Ran, file: File, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = file.write("max-buffer = 20_000")

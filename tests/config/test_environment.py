@@ -1,4 +1,4 @@
-"""CMUX_ variables that are set and that nobody reads."""
+"""CMUX_ variables that are set and unknown."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from cmux_proxy.config.environment import unknown_variables
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("CMUX_LISTN", "CMUX_LISTN (did you mean CMUX_LISTEN?)"),
         ("CMUX_ALLOW_PORTS", "CMUX_ALLOW_PORTS (did you mean CMUX_ALLOW_PORT?)"),
@@ -17,8 +17,8 @@ from cmux_proxy.config.environment import unknown_variables
         ("CMUX_", "CMUX_"),
     ],
 )
-def test_a_variable_that_nobody_reads_is_named_with_the_nearest(name: str, said: str) -> None:
-    assert unknown_variables({name: "3000", "PATH": "x"}) == [said]
+def test_an_unknown_variable_is_named_with_the_most_similar(name: str, expected: str) -> None:
+    assert unknown_variables({name: "3000", "PATH": "x"}) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -39,5 +39,5 @@ def test_a_variable_that_nobody_reads_is_named_with_the_nearest(name: str, said:
         ("CMUXED", "x"),
     ],
 )
-def test_settings_and_the_variables_of_others_are_known(name: str, value: str) -> None:
+def test_settings_and_variables_of_other_programs_are_known(name: str, value: str) -> None:
     assert unknown_variables({name: value}) == []

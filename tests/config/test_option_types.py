@@ -1,4 +1,4 @@
-"""Values of flags, as click asks for them; whole command lines are in `test_cli.py`."""
+"""Values of flags; `test_cli.py` has whole command lines."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_a_text_is_read(param_type: click.ParamType[Any], text: str, expected: o
 
 
 @pytest.mark.parametrize("param_type", [DurationType(), ShortDurationType(0.01)])
-def test_a_default_is_not_read_again(param_type: click.ParamType[Any]) -> None:
+def test_a_default_is_returned_unchanged(param_type: click.ParamType[Any]) -> None:
     assert read(param_type, 0.005) == 0.005
 
 
@@ -77,7 +77,7 @@ def test_a_default_is_not_read_again(param_type: click.ParamType[Any]) -> None:
         *[(ListType("PORTS", PortRange.parse), text) for text in ["", "1,", ",1", "1,,2", "x"]],
     ],
 )
-def test_anything_else_is_a_usage_error(param_type: click.ParamType[Any], text: str) -> None:
+def test_other_texts_are_usage_errors(param_type: click.ParamType[Any], text: str) -> None:
     with pytest.raises(click.UsageError):
         read(param_type, text)
 

@@ -1,4 +1,4 @@
-"""The table of flags: whole, true to Config, and documented; `test_cli.py` has what each does."""
+"""The table of flags: complete, equal to Config, and documented; `test_cli.py` has the effects."""
 
 import re
 import subprocess
@@ -54,7 +54,7 @@ def test_every_flag_is_in_one_group() -> None:
 def test_a_field_has_the_name_of_its_flag(flag: Flag) -> None:
     section, _, field = flag.field.rpartition(".")
     name = flag.name
-    # --max-wait bounds what a request asks for; it is a time, so that "max" says what it does.
+    # --max-wait is the maximum of a wait that requests choose; "max" is not superfluous there.
     if section and name != "max-wait":
         name = name.replace(WORDS_OF_SECTION.get(section, "-no-word"), "")
     singular = {"trusted_proxies": "trusted_proxy", "host_suffixes": "host_suffix"}

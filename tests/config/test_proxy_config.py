@@ -1,4 +1,4 @@
-"""Configuration: defaults, what each field takes, and what it refuses."""
+"""Configuration: defaults, and the values that fields accept and refuse."""
 
 from dataclasses import FrozenInstanceError, fields
 from typing import Any
@@ -19,7 +19,7 @@ from cmux_proxy.errors import ConfigError
 
 
 def refusal(**values: Any) -> str:
-    """Return what a Config with these values is refused for."""
+    """Return the error of a Config with these values."""
     with pytest.raises(ConfigError) as caught:
         Config(**values)
     return str(caught.value)
@@ -35,7 +35,7 @@ def test_a_descriptor_is_a_number(text: str) -> None:
     assert refusal(listen=[text]) == f"listen: {text!r} {NO_ADDRESS}"
 
 
-def test_the_defaults_are_those_that_are_documented() -> None:
+def test_the_defaults_are_as_documented() -> None:
     config = Config()
     assert config.listen == ("0.0.0.0:8080", "127.0.0.1:8080")
     assert config.upstream_host is None
@@ -80,14 +80,14 @@ def test_addresses_are_listed_in_their_order() -> None:
     assert config.addresses() == [Address("::1", 2), Address("127.0.0.1", 1)]
 
 
-def test_addresses_and_descriptors_are_told_apart() -> None:
+def test_addresses_and_descriptors_are_separated() -> None:
     config = Config(listen=["fd://5", "unix:/a", "fd://3", "[::1]:2", "fd://05"])
     assert config.addresses() == [Address.parse("unix:/a"), Address("::1", 2)]
     assert config.descriptors() == [5, 3]
 
 
 @pytest.mark.parametrize("wrong", [-1, 0o1000, 384.0, "600", True])
-def test_a_mode_is_one_of_files(wrong: object) -> None:
+def test_a_mode_is_one_of_a_file(wrong: object) -> None:
     assert (Config(unix_mode=0).unix_mode, Config(unix_mode=0o777).unix_mode) == (0, 0o777)
     with pytest.raises(ConfigError) as caught:
         Observability(admin_unix_mode=wrong)  # type: ignore[arg-type]
@@ -151,26 +151,26 @@ def test_an_upstream_host_is_a_name_or_an_address(host: str, kept: str) -> None:
         "a\x00",
     ],
 )
-def test_an_upstream_host_is_nothing_else(host: str) -> None:
+def test_other_texts_are_no_upstream_host(host: str) -> None:
     assert refusal(upstream_host=host) == (
         f"upstream_host: {host!r} is not a host name or an IP address"
     )
 
 
-def test_the_loop_and_the_log_level_are_of_those_there_are() -> None:
+def test_the_loop_and_the_log_level_are_choices() -> None:
     assert refusal(loop="trio") == "loop: 'trio' is not one of auto, uvloop, asyncio"
     assert refusal(log_level="loud") == (
         "log_level: 'loud' is not one of debug, info, warning, error"
     )
 
 
-def test_there_is_a_whole_number_of_workers() -> None:
+def test_the_number_of_workers_is_a_whole_number() -> None:
     assert Config(workers=8).workers == 8
     for wrong in (0, -1, 1.0, True, "2", "auto", None):
         assert refusal(workers=wrong) == (f"workers: {wrong!r} is not a whole number of at least 1")
 
 
-def test_the_admin_listener_has_an_address_of_its_own() -> None:
+def test_the_admin_listener_has_another_address_than_the_proxy() -> None:
     with pytest.raises(ConfigError) as caught:
         Observability(admin="fd://3")
     assert str(caught.value) == (
@@ -194,7 +194,7 @@ def test_busy_polling_is_short(seconds: float) -> None:
 @pytest.mark.parametrize(
     "wrong", [-50e-6, 0.0101, 1, True, "50us", None, float("nan"), float("inf")]
 )
-def test_busy_polling_is_never_long(wrong: object) -> None:
+def test_busy_polling_is_at_most_10_ms(wrong: object) -> None:
     assert refusal(busy_poll=wrong) == f"busy_poll: {wrong!r} is not a number from 0 to 0.01"
 
 
@@ -262,7 +262,7 @@ def test_access_takes_lists_of_strings(name: str) -> None:
             Access(**{name: wrong})
 
 
-def test_connecting_takes_some_time() -> None:
+def test_the_connect_timeout_is_above_0() -> None:
     assert Timeouts(connect=0.001).connect == 0.001
     with pytest.raises(ConfigError) as caught:
         Timeouts(connect=0)
@@ -270,7 +270,7 @@ def test_connecting_takes_some_time() -> None:
 
 
 @pytest.mark.parametrize("name", [name.name for name in fields(Timeouts)])
-def test_some_timeouts_may_be_for_ever(name: str) -> None:
+def test_some_timeouts_may_be_none(name: str) -> None:
     values: dict[str, Any] = {name: None}
     if name not in ("connect", "connect_retry", "max_wait", "upstream_idle", "linger", "drain"):
         assert getattr(Timeouts(**values), name) is None
@@ -285,19 +285,21 @@ UNLIMITED = (
 
 
 @pytest.mark.parametrize("name", UNLIMITED)
-def test_what_may_come_need_not_be_limited(name: str) -> None:
+def test_limits_on_connections_may_be_none(name: str) -> None:
     values: dict[str, Any] = {name: None}
     assert getattr(Limits(**values), name) is None
 
 
-@pytest.mark.parametrize("field", [each for each in fields(Limits) if each.name not in UNLIMITED])
-def test_other_limits_are_never_without_end(field: Any) -> None:
+@pytest.mark.parametrize(
+    "field", [field for field in fields(Limits) if field.name not in UNLIMITED]
+)
+def test_other_limits_are_never_none(field: Any) -> None:
     with pytest.raises(ConfigError, match="None is not a number"):
         Limits(**as_any({field.name: None}))
 
 
 @pytest.mark.parametrize("made", [Config(), Limits(), Timeouts(), Address("a", 1)])
-def test_nothing_changes_once_it_is_made(made: Any) -> None:
+def test_a_configuration_is_frozen(made: Any) -> None:
     for name in fields(made):
         with pytest.raises(FrozenInstanceError):
             setattr(made, name.name, 1)

@@ -14,7 +14,7 @@ def test_a_token_is_visible_ascii(token: str) -> None:
 
 
 @pytest.mark.parametrize("token", ["", " ", "a b", "a\tb", "a\n", "\u00e4", "\x7f"])
-def test_a_token_is_nothing_else_and_the_error_does_not_show_it(token: str) -> None:
+def test_a_malformed_token_is_refused_and_not_shown(token: str) -> None:
     with pytest.raises(ConfigError) as caught:
         Access(tokens=["good", token])
     assert caught.value.field == "access.tokens"

@@ -1,4 +1,4 @@
-"""A file with tokens: what is one, and who else may read it."""
+"""A file of tokens: its lines, and whether other users may read it."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ from cmux_proxy.config.token_file import read_tokens
     ],
     ids=["line ends", "BOM", "comments", "inside", "comment behind a BOM"],
 )
-def test_every_line_but_comments_is_a_token(
+def test_every_line_that_is_not_a_comment_is_a_token(
     content: bytes, tokens: list[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "tokens"
@@ -28,7 +28,7 @@ def test_every_line_but_comments_is_a_token(
 
 
 @pytest.mark.parametrize("content", [b"", b"# one\n", b"\xef\xbb\xbf\n", b"\xff\xfeo\0n\0e\0"])
-def test_a_file_without_tokens_is_none(content: bytes, tmp_path: Path) -> None:
+def test_a_file_without_tokens_is_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"has no token in it|not ASCII"):
@@ -53,7 +53,7 @@ def test_a_file_that_every_user_may_read_gets_a_warning(
     )
 
 
-def test_a_pipe_is_no_file_that_others_may_read() -> None:
+def test_a_pipe_is_not_readable_by_other_users() -> None:
     reading, writing = os.pipe()
     os.write(writing, b"one\n")
     os.close(writing)

@@ -32,7 +32,7 @@ def test_a_port_range_has_both_its_ends(text: str, expected: tuple[int, int]) ->
     ["", "0", "65536", "0-9", "1-65536", "9-1", "1-", "-1", "1-2-3", "+1", "1_0", " 1", "1\n",
      "\u0661", "http", "000001"],
 )  # fmt: skip
-def test_nothing_else_is_a_port_range(text: str) -> None:
+def test_other_texts_are_no_port_ranges(text: str) -> None:
     with pytest.raises(ValueError, match="neither a port from 1 to 65535 nor a range") as caught:
         PortRange.parse(text)
     assert repr(text) in str(caught.value)
@@ -64,7 +64,7 @@ def test_nothing_else_is_a_port_range(text: str) -> None:
         ("v1", b"[v1.x]", False),
     ],
 )
-def test_a_pattern_means_a_host_whatever_its_case_and_port(
+def test_a_pattern_matches_a_host_in_any_case_and_with_any_port(
     pattern: str, host: bytes, matches: bool
 ) -> None:
     assert HostPattern.parse(pattern).matches(plain_host(host)) is matches
@@ -75,7 +75,7 @@ def test_a_pattern_means_a_host_whatever_its_case_and_port(
     ["", "*", "*.", "a.*", "*a.b", "*.*.a", "a:80", "[::1]:80", "::1", "[::g]", "[a]", "a b",
      "http://a", "a/", "u@a", ".a", "a.", "-a", "a" * 64, "\u00e4", "a\n"],
 )  # fmt: skip
-def test_nothing_else_is_a_pattern(text: str) -> None:
+def test_other_texts_are_no_patterns(text: str) -> None:
     with pytest.raises(ValueError, match="neither a host without a port nor a pattern"):
         HostPattern.parse(text)
 
@@ -97,14 +97,14 @@ def test_nothing_else_is_a_pattern(text: str) -> None:
         ("fe80::/10", "fe80::1%lo", True),
     ],
 )
-def test_a_network_has_its_addresses(network: str, peer: str, is_in: bool) -> None:
+def test_a_network_includes_its_addresses(network: str, peer: str, is_in: bool) -> None:
     assert Peers([network]).include(peer) is is_in
 
 
 @pytest.mark.parametrize(
     "text", ["", "10.0.0.1/8", "10.0.0", "localhost", "::1/129", "1.2.3.4 ", "unix", "unix:/a"]
 )
-def test_nothing_else_is_a_network(text: str) -> None:
+def test_other_texts_are_no_networks(text: str) -> None:
     with pytest.raises(ValueError, match="is not an IP address, a network like"):
         peer_network(text)
 
@@ -120,7 +120,7 @@ def test_peers_are_in_any_of_their_networks_or_come_through_a_unix_socket() -> N
     assert not Peers([]).include("unix:")
 
 
-def test_an_address_is_an_address() -> None:
+def test_a_plain_address_has_no_zone_and_is_not_mapped() -> None:
     assert plain_address("::ffff:192.0.2.1") == ip_address("192.0.2.1")
     assert plain_address("::1") == ip_address("::1")
 
@@ -134,7 +134,7 @@ def test_a_domain_has_several_labels(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "dev", "localhost", ".a.b", "a.b.", "a..b", "*.a.b", "a.b:1"])
-def test_nothing_else_is_a_domain(text: str) -> None:
+def test_other_texts_are_no_domains(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a domain like example\.dev"):
         domain(text)
 
@@ -142,7 +142,7 @@ def test_nothing_else_is_a_domain(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["{workspace}", "{workspace}.a", "w-{workspace}-x.a.b", "{workspace}.a.b."]
 )
-def test_a_template_has_one_place_for_the_workspace(text: str) -> None:
+def test_a_template_has_one_placeholder_for_the_workspace(text: str) -> None:
     assert host_template(text) == text
 
 
@@ -151,7 +151,7 @@ def test_a_template_has_one_place_for_the_workspace(text: str) -> None:
     ["", "a", "{workspace}{workspace}", "{Workspace}.a", "{other}.{workspace}", "{workspace}:80",
      "{workspace}..", ".", "-{workspace}", "http://{workspace}"],
 )  # fmt: skip
-def test_nothing_else_is_a_template(text: str) -> None:
+def test_other_texts_are_no_templates(text: str) -> None:
     with pytest.raises(ValueError, match=r"is not a host name with \{workspace\} in it"):
         host_template(text)
 
@@ -165,7 +165,7 @@ def test_nothing_else_is_a_template(text: str) -> None:
         ("{workspace}.0x7f", "is read as an IP address"),
     ],
 )
-def test_a_template_leads_to_other_machines(text: str, clause: str) -> None:
+def test_a_template_names_other_machines_only(text: str, clause: str) -> None:
     with pytest.raises(ValueError, match=clause):
         host_template(text)
 
@@ -182,6 +182,6 @@ def test_a_host_value_is_a_host_and_perhaps_a_port(text: str) -> None:
     ["", ":80", "a:", "a:0", "a:65536", "a:000080", "a:b", "::1", "[::1", "[::1]80", "[a]", "a b",
      "a/", "u@a", "a,b", "[fe80::1%lo]", "a:\u0661", "a:80\n"],
 )  # fmt: skip
-def test_nothing_else_is_a_host_value(text: str) -> None:
+def test_other_texts_are_no_host_values(text: str) -> None:
     with pytest.raises(ValueError, match="is not a host, with or without a port"):
         host_value(text)

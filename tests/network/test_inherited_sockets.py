@@ -112,7 +112,7 @@ async def test_sockets_that_listen_does_not_name_are_logged(loop_name: str) -> N
             assert proxy.addresses[0].port == other.getsockname()[1]
             assert len(proxy.addresses) == 2
             await serves(other)
-            line = "cmux-proxy: WARNING: a socket was passed that --listen does not name: fd://3"
+            line = "cmux-proxy: WARNING: an inherited socket is not in --listen: fd://3"
             assert await proxy.error_line() == line
             await proxy.stop()
 

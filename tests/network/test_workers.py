@@ -136,7 +136,7 @@ async def test_each_worker_refuses_requests_to_all_addresses_of_the_proxy(loop_n
             route = f"X-Cmux-Port-Internal: {proxy.addresses[number % 2].port}"
             await wire.send(head("GET / HTTP/1.1", "Host: a", route))
             assert (await soon(wire.receive())).startswith(b"HTTP/1.1 508 ")
-        assert "whoever reaches 0.0.0.0" in await proxy.error_line()
+        assert "every client that can reach 0.0.0.0" in await proxy.error_line()
         await proxy.stop()
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from cmux_proxy.cli import _command as root
+from cmux_proxy.cli import proxy_command as root
 from cmux_proxy.config.options import GROUPS
 from tools.docs.marked import replace_marked
 from tools.docs.tables import declared, escaped, flag_table

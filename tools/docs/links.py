@@ -22,7 +22,7 @@ _ENTRY: Final = re.compile(r"\[(?P<title>[^\]]+)\]\((?P<path>[^)#]+\.md)\)")
 def targets(page: str) -> Iterator[str]:
     """Yield what a page of the repository links to, as paths in the repository."""
     for match in _LINK.finditer((ROOT / page).read_text("utf-8")):
-        yield _resolved(page, match["path"])
+        yield resolve_link(page, match["path"])
 
 
 def beside_docs(pages: list[str]) -> list[str]:
@@ -45,7 +45,7 @@ def for_site(page: str, text: str) -> str:
     here = os.path.dirname(on_site(page))
 
     def replace(match: re.Match[str]) -> str:
-        target = _resolved(page, match["path"])
+        target = resolve_link(page, match["path"])
         if (ROOT / target).exists() and not _is_shown(target):
             return ""
         return os.path.relpath(on_site(target), here or ".") + (match["anchor"] or "")
@@ -69,7 +69,7 @@ def _section(text: str) -> dict[str, object]:
     entries: list[object] = []
     for line in lines:
         listed = [
-            {_title(match["title"]): on_site(_resolved(INDEX, match["path"]))}
+            {_title(match["title"]): on_site(resolve_link(INDEX, match["path"]))}
             for match in _ENTRY.finditer(line)
         ]
         name, _, _rest = line.removeprefix("- ").partition(": [")
@@ -86,5 +86,5 @@ def _title(text: str) -> str:
     return text.removesuffix(".md").title() if text.endswith(".md") else text
 
 
-def _resolved(page: str, path: str) -> str:
+def resolve_link(page: str, path: str) -> str:
     return os.path.normpath(os.path.join(os.path.dirname(page), path))

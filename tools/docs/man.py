@@ -2,19 +2,19 @@
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import click
 
 from cmux_proxy import __version__
-from cmux_proxy.cli import _command as root
+from cmux_proxy.cli import proxy_command as root
 from cmux_proxy.config.options import GROUPS, Flag
 from cmux_proxy.config.sections import TOKEN_VARIABLE
 
 _NAME: Final = "cmux-proxy"
-_CHANGELOG: Final = Path(__file__).parent.parent.parent / "CHANGELOG.md"
+CHANGELOG: Final = Path(__file__).parent.parent.parent / "CHANGELOG.md"
 _RELEASED: Final = re.compile(rf"## \[{re.escape(__version__)}\] - ([0-9-]+)")
 _HEAD: Final = """\
 .\\" Generated from the flags and subcommands by `make pages`; do not edit.
@@ -23,7 +23,7 @@ _HEAD: Final = """\
 .SH NAME
 cmux\\-proxy \\- one port in front of every local port"""
 
-_DESCRIPTION: Final = [
+DESCRIPTION: Final = [
     "A reverse proxy. Each request names its port in the header field X-Cmux-Port-Internal.",
     "It forwards HTTP/1.1, WebSocket and other upgrades, and any TCP protocol by CONNECT. Without "
     "a subcommand it runs the proxy.",
@@ -57,18 +57,18 @@ _EXAMPLES: Final = [
 ]
 
 
-def man_page() -> str:
-    """Return the page."""
+def man_page(description: Sequence[str] = DESCRIPTION, changelog: Path = CHANGELOG) -> str:
+    """Return the page, with the date of the release in a changelog."""
     context = click.Context(root, info_name=_NAME, **root.context_settings)
     commands = [root.commands[name] for name in sorted(root.commands)]
-    released = _RELEASED.search(_CHANGELOG.read_text("utf-8"))
+    released = _RELEASED.search(changelog.read_text("utf-8"))
     parts = [
         _HEAD.format(date=released[1] if released else "", version=__version__),
         ".SH SYNOPSIS",
         *_paragraphs(f"{_bold(_NAME)} [{_italic('FLAG')}...]"),
         *(_synopsis(context, command) for command in commands),
         ".SH DESCRIPTION",
-        *_paragraphs(*map(_plain, _DESCRIPTION)),
+        *_paragraphs(*map(_plain, description)),
         ".SH OPTIONS",
         *_flags(),
         ".SS Other",

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import click
 
-from cmux_proxy.cli import _command as root
+from cmux_proxy.cli import proxy_command as root
 from cmux_proxy.config.options import Flag
 from cmux_proxy.config.setting import Setting, setting_of
 from cmux_proxy.config.validators import (

@@ -153,7 +153,7 @@ async def _read_response(server: str, reader: asyncio.StreamReader) -> None:
     if not status.startswith("2"):
         may_be_no_proxy = status in _NO_PROXY_STATUSES and not _OUR_STATUS.search(head)
         remedy = "; is it a cmux-proxy?" if may_be_no_proxy else ""
-        reason = await _reason(reader, head)
+        reason = await refusal_reason(reader, head)
         raise TunnelError(f"{server} responded with {status}: {reason}{remedy}")
     if _FRAMING.search(head):
         response = f"{status} and a body{_server_name(head)}"
@@ -180,7 +180,7 @@ async def _read_head(server: str, reader: asyncio.StreamReader) -> bytes:
         raise TunnelError(f"the connection to {server} failed: {error.strerror or error}") from None
 
 
-async def _reason(reader: asyncio.StreamReader, head: bytes) -> str:
+async def refusal_reason(reader: asyncio.StreamReader, head: bytes) -> str:
     """Return the first line of a body of text, otherwise the reason phrase."""
     phrase = head.partition(b"\r\n")[0].split(b" ", 2)[2:]
     is_text = b"\r\ncontent-type: text/plain" in head.lower()

@@ -43,13 +43,13 @@ def healthcheck_command(
         listen = context.parent.params["listen"]
     if not timeout:
         raise click.BadParameter("0 leaves no time to respond", param_hint="--timeout")
-    for address in _addresses([text for texts in listen for text in texts]):
+    for address in addresses_to_check([text for texts in listen for text in texts]):
         problem = _problem(address, timeout)
         if problem:
             raise click.ClickException(f"{address} is not healthy: {problem}")
 
 
-def _addresses(texts: Sequence[str]) -> list[Address]:
+def addresses_to_check(texts: Sequence[str]) -> list[Address]:
     """Return the addresses to connect to, each once; raise BadParameter if one has none."""
     addresses: list[Address] = []
     for text in texts:

@@ -14,11 +14,11 @@ def test_the_page_is_generated_from_the_code() -> None:
     assert cli_page() == PAGE.read_text("utf-8"), "`make pages` writes it"
 
 
-@pytest.mark.parametrize("name", sorted(cli._command.commands))
+@pytest.mark.parametrize("name", sorted(cli.proxy_command.commands))
 def test_every_subcommand_has_a_section_with_its_flags(name: str) -> None:
     section = cli_page().partition(f"\n### {name}\n")[2].partition("\n### ")[0]
     assert f"cmux-proxy {name} [OPTIONS]" in section
-    for option in cli._command.commands[name].params:
+    for option in cli.proxy_command.commands[name].params:
         if option.param_type_name == "option":
             assert f"| `{option.opts[0]}" in section
 

@@ -51,7 +51,7 @@ def test_every_line_of_the_example_can_be_uncommented(ran: Ran, tmp_path: Path) 
     assert (config.access.deny_ports, config.limits.clients) == (("22",), 1000)
 
 
-def test_all_but_the_examples_are_the_defaults(ran: Ran, tmp_path: Path) -> None:
+def test_entries_without_an_example_have_the_default(ran: Ran, tmp_path: Path) -> None:
     lines = [
         line for line in ENTRY.sub("", TEXT).splitlines()
         if line.partition(" = ")[0] not in EXAMPLES

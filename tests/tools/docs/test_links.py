@@ -31,7 +31,7 @@ def test_every_link_leads_somewhere(page: str) -> None:
 @pytest.mark.parametrize("page", ["README.md", *DOCS, *BESIDE])
 def test_every_link_into_a_page_leads_to_a_heading(page: str) -> None:
     for match in ANCHOR.finditer((ROOT / page).read_text("utf-8")):
-        target = links._resolved(page, match["path"]) if match["path"] else page
+        target = links.resolve_link(page, match["path"]) if match["path"] else page
         assert match["anchor"] in anchors(target), match[0]
 
 
@@ -50,7 +50,7 @@ def test_the_site_lists_every_page_once() -> None:
     assert sorted(listed) == sorted(map(on_site, [*DOCS, *BESIDE]))
 
 
-def test_what_stands_in_one_line_is_a_section_of_its_own() -> None:
+def test_links_on_one_line_are_a_section() -> None:
     development = navigation()[-1]["Development"]
     assert isinstance(development, list)
     [decisions] = [entry for entry in development if "Decisions" in entry]
@@ -73,7 +73,7 @@ def test_what_stands_in_one_line_is_a_section_of_its_own() -> None:
         ("docs/a.md", "[x](https://a.example/b#c) [y](#z)", "[x](https://a.example/b#c) [y](#z)"),
     ],
 )
-def test_links_lead_to_where_the_site_has_things(page: str, text: str, expected: str) -> None:
+def test_links_lead_to_pages_of_the_site(page: str, text: str, expected: str) -> None:
     assert for_site(page, text) == expected
 
 

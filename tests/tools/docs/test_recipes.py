@@ -147,9 +147,7 @@ def name_of(recipe: Recipe) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", ASKING, ids=name_of)
-async def test_a_recipe_that_asks_the_proxy_does_what_it_says(
-    recipe: Recipe, tmp_path: Path
-) -> None:
+async def test_a_recipe_that_sends_requests_works(recipe: Recipe, tmp_path: Path) -> None:
     with bench(tmp_path) as on:
         listen = f"--listen=127.0.0.1:{on.ports['8080']}"
         async with proxy_process("asyncio", listen):
@@ -164,9 +162,7 @@ async def test_a_recipe_that_asks_the_proxy_does_what_it_says(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", STARTING, ids=name_of)
-async def test_a_recipe_that_starts_something_does_what_it_says(
-    recipe: Recipe, tmp_path: Path
-) -> None:
+async def test_a_recipe_that_starts_a_program_works(recipe: Recipe, tmp_path: Path) -> None:
     with bench(tmp_path) as on:
         await does_what_it_says(recipe, on, tmp_path)
 
@@ -180,12 +176,12 @@ def is_known(each: Block) -> bool:
 
 
 @pytest.mark.parametrize("each", blocks(), ids=lambda each: f"{each.page} {each.first}")
-def test_whatever_can_be_pasted_is_tried_here_or_elsewhere(each: Block) -> None:
+def test_every_block_that_can_be_pasted_is_tested(each: Block) -> None:
     assert is_known(each), "a recipe, or a reason why it is none, is missing above"
 
 
 @pytest.mark.parametrize(("page", "beginning"), ELSEWHERE)
-def test_what_is_tried_elsewhere_is_still_in_its_page(page: str, beginning: str) -> None:
+def test_blocks_that_are_tested_elsewhere_are_in_their_pages(page: str, beginning: str) -> None:
     assert block(page, beginning)
     where = ELSEWHERE[page, beginning]
     if re.match(r"(tests|\.ci)/[\w./]+$", where):
