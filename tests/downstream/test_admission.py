@@ -1,4 +1,4 @@
-"""Who may connect, without sockets."""
+"""Which clients may connect; without sockets."""
 
 import socket
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ UNIX: Final = SimpleNamespace(family=socket.AF_UNIX)
 
 
 class Peer:
-    """A transport of which nothing but the peer's address is known."""
+    """A transport that knows only the address of its peer."""
 
     def __init__(self, host: str | None) -> None:
         self._host = host
@@ -27,24 +27,27 @@ class Peer:
         return None if self._host is None or name != "peername" else (self._host, 1)
 
 
-def admission(clients: list[str] | None = None, most: int | None = None) -> Admission:
-    made = Admission.from_config(
-        Config(access=Access(allow_clients=clients or []), limits=Limits(clients_per_address=most))
+def admission(clients: list[str] | None = None, per_address: int | None = None) -> Admission:
+    control = Admission.from_config(
+        Config(
+            access=Access(allow_clients=clients or []),
+            limits=Limits(clients_per_address=per_address),
+        )
     )
-    assert made is not None
-    return made
+    assert control is not None
+    return control
 
 
 def peer(host: str | None) -> Any:
     return cast(Any, Peer(host))
 
 
-def test_nobody_is_asked_where_everybody_is_welcome() -> None:
+def test_without_rules_there_is_no_admission_control() -> None:
     assert Admission.from_config(Config()) is None
 
 
 @pytest.mark.parametrize(
-    ("host", "is_welcome"),
+    ("host", "is_admitted"),
     [
         ("10.1.2.3", True),
         ("::ffff:10.1.2.3", True),
@@ -55,61 +58,61 @@ def test_nobody_is_asked_where_everybody_is_welcome() -> None:
         (None, False),
     ],
 )
-def test_only_the_networks_that_are_named_are_let_in(host: str | None, is_welcome: bool) -> None:
-    door = admission(["10.0.0.0/8", "::1"])
-    assert door.enter(peer(host)) == (None if is_welcome else CLIENT_NOT_ALLOWED)
+def test_only_allowed_networks_are_admitted(host: str | None, is_admitted: bool) -> None:
+    control = admission(["10.0.0.0/8", "::1"])
+    assert control.enter(peer(host)) == (None if is_admitted else CLIENT_NOT_ALLOWED)
 
 
-def test_unix_sockets_are_let_in_where_they_are_named() -> None:
-    door = admission(["unix:"])
-    assert door.enter(peer("unix:")) is None
-    assert door.enter(peer("10.0.0.1")) == CLIENT_NOT_ALLOWED
-    assert door.enter(peer(None)) == CLIENT_NOT_ALLOWED
+def test_unix_sockets_are_admitted_where_they_are_allowed() -> None:
+    control = admission(["unix:"])
+    assert control.enter(peer("unix:")) is None
+    assert control.enter(peer("10.0.0.1")) == CLIENT_NOT_ALLOWED
+    assert control.enter(peer(None)) == CLIENT_NOT_ALLOWED
 
 
-def test_whoever_has_no_address_is_not_counted() -> None:
-    door = admission(most=1)
-    assert [door.enter(peer("unix:")) for _ in range(3)] == [None] * 3
-    assert door._counts == {}
+def test_clients_without_an_address_are_not_counted() -> None:
+    control = admission(per_address=1)
+    assert [control.enter(peer("unix:")) for _ in range(3)] == [None] * 3
+    assert control.counts == {}
 
 
-def test_an_address_has_so_many_connections_and_no_more() -> None:
-    door = admission(most=2)
-    mine = [peer("10.0.0.1") for _ in range(3)]
-    assert [door.enter(one) for one in mine] == [None, None, TOO_MANY_CLIENTS]
-    assert door.enter(peer("10.0.0.2")) is None
-    # Who was turned away had no place, so leaving frees none.
-    door.leave(mine[2])
-    assert door.enter(peer("10.0.0.1")) == TOO_MANY_CLIENTS
-    door.leave(mine[0])
-    door.leave(mine[0])
-    assert door.enter(peer("10.0.0.1")) is None
-    assert door.enter(peer("10.0.0.1")) == TOO_MANY_CLIENTS
+def test_an_address_has_at_most_the_configured_number_of_connections() -> None:
+    control = admission(per_address=2)
+    peers = [peer("10.0.0.1") for _ in range(3)]
+    assert [control.enter(stream) for stream in peers] == [None, None, TOO_MANY_CLIENTS]
+    assert control.enter(peer("10.0.0.2")) is None
+    # A refused connection is not counted, so its end changes nothing.
+    control.leave(peers[2])
+    assert control.enter(peer("10.0.0.1")) == TOO_MANY_CLIENTS
+    control.leave(peers[0])
+    control.leave(peers[0])
+    assert control.enter(peer("10.0.0.1")) is None
+    assert control.enter(peer("10.0.0.1")) == TOO_MANY_CLIENTS
 
 
-def test_an_address_that_has_left_is_forgotten() -> None:
-    door = admission(most=2)
+def test_an_address_without_connections_is_forgotten() -> None:
+    control = admission(per_address=2)
     for number in range(100):
-        one = peer(f"10.0.0.{number}")
-        door.enter(one)
-        door.leave(one)
-    assert door._counts == {}
-    assert door._addresses == {}
+        stream = peer(f"10.0.0.{number}")
+        control.enter(stream)
+        control.leave(stream)
+    assert control.counts == {}
+    assert control.addresses == {}
 
 
-def test_only_so_many_who_are_refused_are_answered() -> None:
-    door = admission(["::1"])
-    crowd = [peer("10.0.0.1") for _ in range(65)]
-    told = []
-    for one in crowd:
-        door.enter(one)
-        told.append(door.is_crowded())
-    assert told == [False] * 64 + [True]
-    door.leave(crowd[0])
-    assert not door.is_crowded()
+def test_the_number_of_refused_connections_that_get_a_response_is_limited() -> None:
+    control = admission(["::1"])
+    refused = [peer("10.0.0.1") for _ in range(65)]
+    results = []
+    for stream in refused:
+        control.enter(stream)
+        results.append(control.is_crowded())
+    assert results == [False] * 64 + [True]
+    control.leave(refused[0])
+    assert not control.is_crowded()
 
 
-def test_who_is_refused_is_told_and_listened_to_until_it_has_read_that() -> None:
+def test_a_refused_client_gets_403_and_a_lingering_close() -> None:
     world = World(Config(access=Access(allow_clients=["192.0.2.1"])))
     client = world.client()
     assert client.got.startswith(b"HTTP/1.1 403 ")
@@ -120,7 +123,7 @@ def test_who_is_refused_is_told_and_listened_to_until_it_has_read_that() -> None
     client.ends()
     world.run()
     assert client.is_over()
-    # Nobody is left in the crowd, so that the next ones are answered too.
+    # All refused connections have closed, so the next ones get a response too.
     for _ in range(70):
         client = world.client()
         assert client.got.startswith(b"HTTP/1.1 403 ")
@@ -128,9 +131,9 @@ def test_who_is_refused_is_told_and_listened_to_until_it_has_read_that() -> None
         world.run()
 
 
-def test_a_crowd_that_is_refused_is_cut() -> None:
+def test_beyond_the_limit_refused_connections_are_closed_without_a_response() -> None:
     world = World(Config(access=Access(allow_clients=["192.0.2.1"])))
-    crowd = [world.client() for _ in range(70)]
+    clients = [world.client() for _ in range(70)]
     world.run()
-    assert [client.is_over() for client in crowd] == [False] * 64 + [True] * 6
-    assert not crowd[-1].got
+    assert [client.is_over() for client in clients] == [False] * 64 + [True] * 6
+    assert not clients[-1].got

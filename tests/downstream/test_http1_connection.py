@@ -1,4 +1,4 @@
-"""One client's connection: what waits, what is read, and when it closes; without sockets."""
+"""A client's connection: what it buffers, when it reads, and when it closes; without sockets."""
 
 import pytest
 
@@ -15,23 +15,23 @@ OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 TIMES = Config(timeouts=Timeouts(head=10, idle=20))
 
 
-def answers(client: FakeStream) -> list[int]:
-    """Return the status codes that a client has got."""
+def statuses(client: FakeStream) -> list[int]:
+    """Return the statuses of the responses that a client has received."""
     return [int(line[:3]) for line in bytes(client.got).split(b"HTTP/1.1 ")[1:]]
 
 
-def test_a_client_is_read_in_measured_pieces_and_holds_back_one_write() -> None:
+def test_reads_are_limited_and_at_most_one_write_is_buffered() -> None:
     client = World().client()
     assert client.max_size == 256 * 1024 - PIPELINE_LIMIT
     client.stops_reading()
     client.arrives(REFUSED + REFUSED)
-    # The first answer does not leave, so the second request is not even begun.
+    # The first response is not sent yet, so the second request does not start.
     assert client.held.count(b"HTTP/1.1 400 ") == 1
     client.reads_again()
-    assert answers(client) == [400, 400]
+    assert statuses(client) == [400, 400]
 
 
-def test_a_client_that_reads_nothing_is_read_no_more() -> None:
+def test_a_client_that_reads_nothing_is_not_read() -> None:
     world = World()
     client = world.client()
     client.stops_reading()
@@ -41,10 +41,10 @@ def test_a_client_that_reads_nothing_is_read_no_more() -> None:
     world.run()
     assert client.is_reading()
     client.arrives(REFUSED)
-    assert answers(client) == [400] * 3
+    assert statuses(client) == [400] * 3
 
 
-def test_many_early_bytes_stop_the_reading_until_their_turn_comes() -> None:
+def test_many_pipelined_bytes_pause_reading_until_they_are_served() -> None:
     world = World()
     client, upstream = world.ask(GET)
     client.arrives(GET * 100)
@@ -52,12 +52,12 @@ def test_many_early_bytes_stop_the_reading_until_their_turn_comes() -> None:
     for _ in range(101):
         upstream.arrives(OK)
     world.run()
-    assert answers(client) == [200] * 101
+    assert statuses(client) == [200] * 101
     assert upstream.got == SENT * 101
     assert client.is_reading()
 
 
-def test_a_few_early_bytes_do_not() -> None:
+def test_a_few_pipelined_bytes_do_not_pause_reading() -> None:
     client, upstream = World().ask(GET)
     client.arrives(GET)
     assert client.is_reading()
@@ -66,7 +66,7 @@ def test_a_few_early_bytes_do_not() -> None:
     assert upstream.got == SENT + SENT
 
 
-def test_a_client_that_stops_reading_stops_its_upstream() -> None:
+def test_a_client_that_stops_reading_pauses_its_upstream() -> None:
     world = World()
     client, upstream = world.ask(GET)
     client.stops_reading()
@@ -88,17 +88,17 @@ def test_an_unfinished_head_gets_408(part: bytes) -> None:
     world.walk(9)
     assert client.got == b""
     world.walk(1)
-    assert answers(client) == [408]
+    assert statuses(client) == [408]
     assert client.has_sent_end()
 
 
-def test_the_deadline_of_a_head_is_not_moved_by_more_of_it() -> None:
+def test_more_bytes_of_a_head_do_not_extend_its_deadline() -> None:
     world = World(TIMES)
     client = world.client()
     for _ in range(3):
         client.arrives(b"G")
         world.walk(4)
-    assert answers(client) == [408]
+    assert statuses(client) == [408]
 
 
 def test_empty_lines_do_not_keep_a_connection_open() -> None:
@@ -110,7 +110,7 @@ def test_empty_lines_do_not_keep_a_connection_open() -> None:
     assert client.is_over()
 
 
-def test_a_head_that_came_in_time_has_no_deadline_any_more() -> None:
+def test_a_complete_head_has_no_deadline() -> None:
     world = World(TIMES)
     client = world.client()
     client.arrives(GET[:5])
@@ -126,7 +126,7 @@ def test_a_head_that_came_in_time_has_no_deadline_any_more() -> None:
     assert client.got == OK
 
 
-def test_a_client_that_does_not_read_its_answers_is_dropped_when_idle_for_too_long() -> None:
+def test_a_client_that_does_not_read_its_responses_is_closed_by_the_idle_timeout() -> None:
     world = World(TIMES)
     client = world.client()
     client.stops_reading()
@@ -135,7 +135,7 @@ def test_a_client_that_does_not_read_its_answers_is_dropped_when_idle_for_too_lo
     assert client.was_aborted()
 
 
-def test_a_client_that_reads_its_answers_slowly_is_not_idle() -> None:
+def test_a_client_that_reads_its_responses_slowly_is_not_idle() -> None:
     world = World(TIMES)
     client = world.client()
     client.stops_reading()
@@ -149,7 +149,7 @@ def test_a_client_that_reads_its_answers_slowly_is_not_idle() -> None:
 
 
 @pytest.mark.parametrize("slowly", [True, False])
-def test_a_client_that_does_not_read_its_last_answer_is_dropped_in_the_end(slowly: bool) -> None:
+def test_a_client_that_does_not_read_its_last_response_is_dropped(slowly: bool) -> None:
     world = World(TIMES)
     route = "X-Cmux-Port-Internal: 80"
     client, upstream = world.ask(head("GET / HTTP/1.1", "Host: a", route, "Connection: close"))
@@ -167,7 +167,7 @@ def test_a_client_that_does_not_read_its_last_answer_is_dropped_in_the_end(slowl
     assert not world.services.registry.clients
 
 
-def test_a_client_that_has_ended_and_does_not_read_its_answer_is_dropped_in_the_end() -> None:
+def test_a_half_closed_client_that_does_not_read_its_response_is_dropped() -> None:
     world = World(TIMES)
     client, upstream = world.ask(GET)
     client.stops_reading()
@@ -181,7 +181,7 @@ def test_a_client_that_has_ended_and_does_not_read_its_answer_is_dropped_in_the_
     assert not world.services.registry.clients
 
 
-def test_no_deadline_is_set_where_none_is_wanted() -> None:
+def test_without_timeouts_there_is_no_deadline() -> None:
     world = World(Config(timeouts=Timeouts(head=None, idle=None)))
     client, other = world.client(), world.client()
     client.arrives(b"GET ")
@@ -197,7 +197,7 @@ def test_an_end_before_any_request_closes() -> None:
     assert not client.was_aborted()
 
 
-def test_an_end_amid_a_head_closes() -> None:
+def test_an_end_within_a_head_closes() -> None:
     client = World().client()
     client.arrives(GET[:-1])
     client.ends()
@@ -205,7 +205,7 @@ def test_an_end_amid_a_head_closes() -> None:
     assert client.got == b""
 
 
-def test_an_end_while_answers_wait_to_be_read_lets_them_be_read() -> None:
+def test_after_an_end_buffered_responses_are_still_sent() -> None:
     world = World()
     client = world.client()
     client.stops_reading()
@@ -215,11 +215,11 @@ def test_an_end_while_answers_wait_to_be_read_lets_them_be_read() -> None:
     client.ends()
     client.reads_again()
     world.run()
-    assert answers(client) == [400, 400]
+    assert statuses(client) == [400, 400]
     assert client.is_over()
 
 
-def test_an_end_behind_a_request_leaves_room_for_its_answer() -> None:
+def test_a_half_closed_client_gets_its_response() -> None:
     world = World()
     client, upstream = world.ask(GET)
     client.ends()
@@ -231,7 +231,7 @@ def test_an_end_behind_a_request_leaves_room_for_its_answer() -> None:
     assert upstream.is_lost()
 
 
-def test_an_end_that_is_told_again_means_nothing_new() -> None:
+def test_a_second_report_of_the_end_changes_nothing() -> None:
     world = World()
     client, upstream = world.ask(GET)
     client.ends()
@@ -244,7 +244,7 @@ def test_an_end_that_is_told_again_means_nothing_new() -> None:
     assert client.got == OK
 
 
-def test_a_loss_while_idle_is_forgotten() -> None:
+def test_a_connection_that_is_lost_while_idle_is_forgotten() -> None:
     world = World()
     client = world.client()
     client.breaks()
@@ -252,16 +252,16 @@ def test_a_loss_while_idle_is_forgotten() -> None:
     assert not world.services.registry.clients
 
 
-def test_a_drain_closes_what_is_idle_and_nothing_else() -> None:
+def test_a_drain_closes_idle_connections_and_no_others() -> None:
     world = World()
-    old, begun = world.client(), world.client()
-    begun.arrives(b"GET ")
-    asked, _upstream = world.ask(GET)
+    idle, started = world.client(), world.client()
+    started.arrives(b"GET ")
+    waiting, _upstream = world.ask(GET)
     world.services.ticker.walk(world.services.ticker.now + 2)
     used, upstream = world.ask(GET)
     upstream.arrives(OK)
     new = world.client()
-    clients = (old, begun, asked, used, new)
+    clients = (idle, started, waiting, used, new)
     for timed in list(world.services.registry.clients):
         timed.drain()
     assert [client.is_over() for client in clients] == [True, False, False, False, False]
@@ -271,7 +271,7 @@ def test_a_drain_closes_what_is_idle_and_nothing_else() -> None:
     assert [client.is_over() for client in clients] == [True, False, False, True, True]
 
 
-def test_without_an_idle_timeout_everybody_may_have_been_there_a_moment_ago() -> None:
+def test_without_an_idle_timeout_every_idle_client_counts_as_recently_used() -> None:
     world = World(Config(timeouts=Timeouts(idle=None)))
     client = world.client()
     world.services.ticker.walk(world.services.ticker.now + 100)
@@ -282,18 +282,18 @@ def test_without_an_idle_timeout_everybody_may_have_been_there_a_moment_ago() ->
         assert client.is_over() is is_over
 
 
-def test_whoever_is_accepted_once_requests_are_refused_is_closed() -> None:
+def test_a_connection_that_is_accepted_when_requests_are_refused_is_closed() -> None:
     world = World()
     world.services.registry.is_draining = world.services.registry.is_refusing = True
     assert world.client().is_over()
 
 
-def test_a_request_at_the_beginning_of_a_drain_is_served_and_the_last() -> None:
+def test_a_request_at_the_beginning_of_a_drain_is_served_and_is_the_last() -> None:
     world = World()
     world.services.registry.is_draining = True
     client, upstream = world.ask(GET)
     upstream.arrives(OK)
-    assert answers(client) == [200]
+    assert statuses(client) == [200]
     assert b"\r\nConnection: close\r\n" in client.got
     assert client.is_over()
 
@@ -304,12 +304,12 @@ def test_a_request_during_a_drain_gets_503() -> None:
     client.arrives(GET[:-1])
     world.services.registry.is_draining = world.services.registry.is_refusing = True
     client.arrives(GET[-1:])
-    assert answers(client) == [503]
+    assert statuses(client) == [503]
     assert b"Retry-After: 1\r\n" in client.got
     assert client.has_sent_end()
 
 
-def test_an_answer_during_a_drain_closes_even_if_it_did_not_say_so() -> None:
+def test_a_response_that_ends_during_a_drain_closes_even_without_connection_close() -> None:
     world = World()
     client, upstream = world.ask(GET)
     upstream.arrives(OK[:-1])
@@ -319,7 +319,7 @@ def test_an_answer_during_a_drain_closes_even_if_it_did_not_say_so() -> None:
     assert client.is_over()
 
 
-def test_a_connection_that_closes_with_bytes_unread_lingers() -> None:
+def test_a_close_with_unread_bytes_lingers() -> None:
     world = World()
     client, upstream = world.ask(
         head("GET / HTTP/1.1", "Host: a", ROUTE, "Connection: close") + b"and more"
@@ -334,7 +334,7 @@ def test_a_connection_that_closes_with_bytes_unread_lingers() -> None:
     assert client.is_lost()
 
 
-def test_a_connection_that_closes_with_nothing_unread_closes() -> None:
+def test_a_close_without_unread_bytes_does_not_linger() -> None:
     world = World()
     client, upstream = world.ask(head("GET / HTTP/1.1", "Host: a", ROUTE, "Connection: close"))
     upstream.arrives(head("HTTP/1.1 204 No Content"))
@@ -343,7 +343,7 @@ def test_a_connection_that_closes_with_nothing_unread_closes() -> None:
     assert not client.was_aborted()
 
 
-def test_a_body_that_came_while_dialling_is_handed_over() -> None:
+def test_body_bytes_that_arrive_during_the_dial_are_forwarded() -> None:
     world = World()
     client = world.client()
     client.arrives(head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 10000") + b"0" * 1000)
@@ -358,7 +358,7 @@ def test_a_body_that_came_while_dialling_is_handed_over() -> None:
     assert upstream.got.endswith(SENT)
 
 
-def test_whatever_lies_behind_a_body_that_came_while_dialling_waits() -> None:
+def test_bytes_after_a_body_that_arrived_during_the_dial_wait() -> None:
     world = World()
     client = world.client()
     client.arrives(head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4"))
@@ -367,10 +367,10 @@ def test_whatever_lies_behind_a_body_that_came_while_dialling_waits() -> None:
     assert upstream.got.endswith(b"\r\n\r\nbody")
     assert client.got == b""
     upstream.arrives(OK)
-    assert answers(client) == [200, 400]
+    assert statuses(client) == [200, 400]
 
 
-def test_much_that_lies_behind_a_body_is_not_added_to() -> None:
+def test_many_bytes_after_a_body_pause_reading() -> None:
     world = World()
     client = world.client()
     client.arrives(head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4"))

@@ -1,4 +1,4 @@
-"""Closing by reset, and closing once the client has read."""
+"""Closing by reset, and closing after the client has read."""
 
 import errno
 
@@ -11,7 +11,7 @@ from tests.helpers.script import head
 
 
 class Unplugged(FakeStream):
-    """A transport that does not show its socket."""
+    """A transport without a socket."""
 
     def get_extra_info(self, name: str, default: object = None) -> object:
         """Return nothing."""
@@ -19,15 +19,15 @@ class Unplugged(FakeStream):
 
 
 class JustReset(FakeStream):
-    """A transport whose peer has reset the connection, which nobody has been told of yet."""
+    """A transport whose peer has reset the connection, which its owner does not know yet."""
 
     def write_eof(self) -> None:
-        """Fail as shutting down such a socket does."""
+        """Fail as `shutdown` of such a socket does."""
         raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
 
 
 def lingering(world: World) -> FakeStream:
-    """Return a client that was refused and may still be sending."""
+    """Return a refused client that may still send."""
     client = world.client()
     client.arrives(head("POST / HTTP/1.1", "Host: a", "Content-Length: 100"))
     assert client.got.startswith(b"HTTP/1.1 400 ")
@@ -35,7 +35,7 @@ def lingering(world: World) -> FakeStream:
     return client
 
 
-def test_a_reset_drops_what_is_held_and_says_so_on_the_wire() -> None:
+def test_a_reset_drops_buffered_bytes_and_sends_rst() -> None:
     world = World()
     transport = FakeStream(world, "any")
     transport.stops_reading()
@@ -46,7 +46,7 @@ def test_a_reset_drops_what_is_held_and_says_so_on_the_wire() -> None:
     assert transport.was_aborted()
 
 
-def test_a_transport_that_closes_already_is_only_aborted() -> None:
+def test_a_closing_transport_is_only_aborted() -> None:
     world = World()
     client = world.client()
     client.close()
@@ -63,7 +63,7 @@ def test_a_transport_without_a_socket_is_aborted() -> None:
     assert transport.was_aborted()
 
 
-def test_a_lingering_close_ends_its_half_and_takes_what_still_comes() -> None:
+def test_a_lingering_close_half_closes_and_keeps_reading() -> None:
     client = lingering(World())
     assert client.has_sent_end()
     client.arrives(b"x" * 1000)
@@ -71,7 +71,7 @@ def test_a_lingering_close_ends_its_half_and_takes_what_still_comes() -> None:
     assert not client.is_over()
 
 
-def test_it_closes_as_soon_as_the_client_has_ended() -> None:
+def test_it_closes_when_the_client_has_ended() -> None:
     world = World()
     client = lingering(world)
     client.ends()
@@ -81,7 +81,7 @@ def test_it_closes_as_soon_as_the_client_has_ended() -> None:
     assert not world.services.registry.lingering
 
 
-def test_it_reads_a_client_that_was_held() -> None:
+def test_it_reads_a_client_whose_reading_was_paused() -> None:
     world = World()
     client, _upstream = world.ask(
         head("GET / HTTP/1.1", "Host: a", "X-Cmux-Port-Internal: 80", "Connection: close")
@@ -93,7 +93,7 @@ def test_it_reads_a_client_that_was_held() -> None:
     assert client.is_reading()
 
 
-def test_it_gives_up_on_a_client_that_neither_sends_nor_ends() -> None:
+def test_it_drops_a_client_that_neither_sends_nor_ends() -> None:
     world = World()
     client = lingering(world)
     world.walk(world.config.timeouts.linger - 0.1)
@@ -104,7 +104,7 @@ def test_it_gives_up_on_a_client_that_neither_sends_nor_ends() -> None:
     assert not world.services.registry.lingering
 
 
-def test_a_client_that_sends_gets_more_time_but_not_for_ever() -> None:
+def test_a_client_that_sends_gets_more_time_up_to_a_limit() -> None:
     world = World()
     client = lingering(world)
     linger = world.config.timeouts.linger
@@ -119,18 +119,19 @@ def test_a_client_that_sends_gets_more_time_but_not_for_ever() -> None:
     assert not world.services.registry.lingering
 
 
-@pytest.mark.parametrize("how", ["breaks", "abort"])
-def test_it_is_forgotten_when_the_connection_is_lost(how: str) -> None:
+@pytest.mark.parametrize("loss", ["breaks", "abort"])
+def test_it_is_forgotten_when_the_connection_is_lost(loss: str) -> None:
     world = World()
     client = lingering(world)
-    told: list[int] = []
-    world.services.registry.on_change = lambda: told.append(len(world.services.registry.lingering))
-    getattr(client, how)()
+    counts: list[int] = []
+    registry = world.services.registry
+    registry.on_change = lambda: counts.append(len(registry.lingering))
+    getattr(client, loss)()
     world.run()
-    assert told == [0]
+    assert counts == [0]
 
 
-def test_a_close_of_the_proxy_drops_it() -> None:
+def test_a_drain_leaves_it_open_and_an_abort_drops_it() -> None:
     world = World()
     client = lingering(world)
     [timed] = world.services.registry.lingering
@@ -140,7 +141,7 @@ def test_a_close_of_the_proxy_drops_it() -> None:
     assert client.was_aborted()
 
 
-def test_a_client_that_reads_late_still_gets_its_answer() -> None:
+def test_a_client_that_reads_late_still_gets_its_response() -> None:
     world = World()
     client = world.client()
     client.stops_reading()
@@ -154,7 +155,7 @@ def test_a_client_that_reads_late_still_gets_its_answer() -> None:
     assert client.is_lost()
 
 
-def test_an_end_that_cannot_be_sent_any_more_ends_the_connection() -> None:
+def test_an_end_that_cannot_be_sent_closes_the_connection() -> None:
     world = World()
     transport = JustReset(world, "any")
     transport.set_protocol(world.client().owner)
@@ -163,7 +164,7 @@ def test_an_end_that_cannot_be_sent_any_more_ends_the_connection() -> None:
 
 
 @pytest.mark.parametrize("slowly", [True, False])
-def test_a_client_that_reads_its_answer_slowly_is_waited_for(slowly: bool) -> None:
+def test_a_client_that_reads_its_response_slowly_is_waited_for(slowly: bool) -> None:
     world = World()
     client = world.client()
     client.stops_reading()

@@ -1,6 +1,6 @@
-"""Who may do what, through real sockets and with real clients; each rule in all kinds of requests.
+"""The access rules through real sockets: each with plain requests, upgrades and CONNECT.
 
-What tokens, patterns and ranges mean in detail is tested without sockets, in tests/relay.
+tests/relay tests tokens, patterns and ranges in detail, without sockets.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from tests.helpers.tools import finish, tool
 TOKEN = "correct-horse"
 OK = head("HTTP/1.1 204 No Content")
 CONNECT = head("CONNECT a:1 HTTP/1.1", "Host: a:1", ROUTE)
-KINDS = {"plain": get(), "upgrade": UPGRADE, "connect": CONNECT}
+REQUESTS = {"plain": get(), "upgrade": UPGRADE, "connect": CONNECT}
 
 
 def restricted(**access: Any) -> Any:
@@ -29,29 +29,29 @@ def with_line(request: bytes, line: str) -> bytes:
     return request[:-2] + line.encode() + b"\r\n\r\n"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", REQUESTS)
 @pytest.mark.parametrize(
     ("rules", "flag"),
     [({"deny_ports": ["1-65535"]}, "--deny-port"), ({"allow_ports": ["1"]}, "--allow-port")],
     ids=["denied", "not allowed"],
 )
-async def test_a_port_that_is_not_to_be_reached_is_not(
-    kind: str, rules: dict[str, Sequence[str]], flag: str
+async def test_a_denied_port_gets_403(
+    name: str, rules: dict[str, Sequence[str]], flag: str
 ) -> None:
     async with restricted(**rules) as on:
         client = await on.client()
-        await client.says(KINDS[kind])
-        text = await client.gets_error(403, "http_request_denied", closes=kind == "connect")
+        await client.says(REQUESTS[name])
+        text = await client.gets_error(403, "http_request_denied", closes=name == "connect")
         assert f"port {on.port} is" in text
         assert flag in text
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_without_a_token_nothing_reaches_the_upstream(kind: str) -> None:
+@pytest.mark.parametrize("name", REQUESTS)
+async def test_without_a_token_nothing_reaches_the_upstream(name: str) -> None:
     async with restricted(tokens=[TOKEN]) as on:
         client = await on.client()
-        await client.says(with_line(KINDS[kind], "X-Cmux-Token: wrong-horse"))
-        if kind == "connect":
+        await client.says(with_line(REQUESTS[name], "X-Cmux-Token: wrong-horse"))
+        if name == "connect":
             challenge = [
                 'Proxy-Authenticate: Basic realm="cmux-proxy"',
                 'Proxy-Authenticate: Bearer realm="cmux-proxy"',
@@ -66,7 +66,7 @@ async def test_without_a_token_nothing_reaches_the_upstream(kind: str) -> None:
         await upstream.gets(head("GET /next HTTP/1.1", "Host: a"))
 
 
-async def test_a_token_opens_every_kind_of_request_and_stays_here() -> None:
+async def test_a_token_admits_upgrades_and_connect_and_is_not_forwarded() -> None:
     async with restricted(tokens=[TOKEN]) as on:
         client = await on.client()
         await client.says(with_line(CONNECT, f"Proxy-Authorization: Bearer {TOKEN}"))
@@ -78,7 +78,7 @@ async def test_a_token_opens_every_kind_of_request_and_stays_here() -> None:
         await upstream.gets(UPGRADE.replace(ROUTE.encode() + b"\r\n", b""))
 
 
-async def test_a_token_in_a_trailer_or_behind_a_connect_is_none() -> None:
+async def test_a_token_in_a_trailer_does_not_count() -> None:
     async with restricted(tokens=[TOKEN]) as on:
         client = await on.client()
         post = head("POST / HTTP/1.1", "Host: a", ROUTE, "Transfer-Encoding: chunked")
@@ -87,7 +87,7 @@ async def test_a_token_in_a_trailer_or_behind_a_connect_is_none() -> None:
         await client.gets_error(401, "http_request_denied", challenge)
 
 
-async def test_a_foreign_host_is_not_served() -> None:
+async def test_another_host_gets_421() -> None:
     async with restricted(allow_hosts=["localhost", "*.good.test"]) as on:
         client = await on.client()
         for host in ("evil.test", "good.test", "localhost.evil.test"):
@@ -100,7 +100,7 @@ async def test_a_foreign_host_is_not_served() -> None:
         await other.gets_error(421, "http_request_denied", closes=True)
 
 
-async def test_a_client_from_elsewhere_is_told_so() -> None:
+async def test_a_client_from_another_network_gets_403() -> None:
     async with restricted(allow_clients=["192.0.2.0/24", "::1"]) as on:
         client = await on.client()
         await client.says(get())
@@ -113,7 +113,7 @@ async def test_a_client_from_elsewhere_is_told_so() -> None:
         await client.gets(OK)
 
 
-async def test_curl_gives_its_token_in_each_of_the_ways(loop_name: str, tmp_path: Path) -> None:
+async def test_curl_sends_its_token_in_every_form(loop_name: str, tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     path.write_text(f"{TOKEN}\n")
     async with (
@@ -130,8 +130,8 @@ async def test_curl_gives_its_token_in_each_of_the_ways(loop_name: str, tmp_path
             (*through, "--proxy-anyauth", "--proxy-user", f"me:{TOKEN}", "http://a/"),
             (*through, "--proxy-header", f"X-Cmux-Token: {TOKEN}", "http://a/"),
         ):
-            done = await finish(tool("curl"), "-q", "-sSf", *arguments)
-            assert (done.status, done.errors) == (0, b"")
+            finished = await finish(tool("curl"), "-q", "-sSf", *arguments)
+            assert (finished.status, finished.errors) == (0, b"")
         assert [TOKEN in repr(request.fields) for request in upstream.requests] == [False] * 5
         proxy.signal()
         status, errors = await proxy.ended()

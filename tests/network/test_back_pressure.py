@@ -1,7 +1,7 @@
-"""A side that does not read stops the other, and what is held stays small (section 5).
+"""A side that does not read stops the other, and buffers stay small (contract, section 5).
 
-How much fits between two peers is mostly the kernels' business; the exact bound on what the proxy
-itself holds is tested without sockets, in tests/net/test_flow_control.py.
+Most bytes between two peers are in buffers of the kernel. tests/net/test_flow_control.py tests the
+exact bound of the proxy's own buffers, without sockets.
 """
 
 import asyncio
@@ -16,40 +16,42 @@ from tests.helpers.script import ESTABLISHED, ROUTE, UPGRADE, Peer, Stage, get, 
 from tests.helpers.timing import later
 from tests.helpers.wire import deaf_port
 
-# What a test would send if nobody stopped it, and what may fit into the kernels' buffers.
-MUCH = 96 * 1024 * 1024
-FITS = 24 * 1024 * 1024
+# What a sender that is not stopped would send, and what may fit into the kernel's buffers.
+TOO_MUCH = 96 * 1024 * 1024
+MAX_BUFFERED = 24 * 1024 * 1024
 SMALL = 256 * 1024
 
-# After so many round trips through the proxy without progress, a sender is called stopped.
-_ROUNDS = 25
+# A sender counts as stopped after this many round trips through the proxy without progress.
+_MAX_IDLE_ROUNDS = 25
 
 
-async def send_until_stopped(on: Stage, peer: Peer, piece: bytes) -> tuple[int, bytes]:
-    """Send pieces until nobody takes any more; return how many bytes were, and what
-    is left of the last piece."""
+async def send_until_stopped(on: Stage, peer: Peer, data: bytes) -> tuple[int, bytes]:
+    """Send the data repeatedly until the sender is stopped.
+
+    Return the number of bytes sent, and the bytes that are missing to a complete repetition.
+    """
     total = 0
     idle_rounds = 0
-    rest = b""
-    while idle_rounds < _ROUNDS:
-        rest = rest or piece
+    remaining = b""
+    while idle_rounds < _MAX_IDLE_ROUNDS:
+        remaining = remaining or data
         try:
-            taken = peer.wire.sock.send(rest)
+            taken = peer.wire.sock.send(remaining)
         except BlockingIOError:
             taken = 0
         if taken:
-            rest = rest[taken:]
+            remaining = remaining[taken:]
             total += taken
             idle_rounds = 0
-            assert total < MUCH, "nobody stops the sender"
-        # The proxy serves others meanwhile, and has had its chance to take more.
+            assert total < TOO_MUCH, "the sender is not stopped"
+        # The proxy has served another client since, so it could have read more.
         await on.serves()
         idle_rounds += not taken
-    return total, rest
+    return total, remaining
 
 
 async def respond(on: Stage, fields: str, version: str) -> tuple[Peer, Peer]:
-    """Return who sends a response and who does not read it."""
+    """Return an upstream that sends a response, and its client, which does not read it."""
     client = await on.client(SMALL)
     await client.says(get(version=version))
     upstream = await on.upstream()
@@ -60,7 +62,7 @@ async def respond(on: Stage, fields: str, version: str) -> tuple[Peer, Peer]:
 
 
 async def upload(on: Stage, fields: str) -> tuple[Peer, Peer]:
-    """Return who sends a request and who does not read it."""
+    """Return a client that sends a request, and its upstream, which does not read it."""
     client = await on.client(SMALL)
     await client.says(head("POST / HTTP/1.1", "Host: a", ROUTE, fields))
     upstream = await on.upstream()
@@ -69,7 +71,7 @@ async def upload(on: Stage, fields: str) -> tuple[Peer, Peer]:
 
 
 async def tunnel(on: Stage, upgrade: bool, up: bool) -> tuple[Peer, Peer]:
-    """Return who sends into a tunnel and who does not read from it."""
+    """Return the side of a tunnel that sends, and the side that does not read."""
     client = await on.client(SMALL)
     await client.says(UPGRADE if upgrade else head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE))
     upstream = await on.upstream()
@@ -84,7 +86,7 @@ async def tunnel(on: Stage, upgrade: bool, up: bool) -> tuple[Peer, Peer]:
 
 BYTES = bytes(range(256)) * 256
 CHUNK = b"10000\r\n" + BYTES + b"\r\n"
-LONG = f"Content-Length: {MUCH}"
+LONG = f"Content-Length: {TOO_MUCH}"
 CHUNKED = "Transfer-Encoding: chunked"
 
 FLOWS: dict[str, tuple[Callable[[Stage], Awaitable[tuple[Peer, Peer]]], bytes]] = {
@@ -101,17 +103,17 @@ FLOWS: dict[str, tuple[Callable[[Stage], Awaitable[tuple[Peer, Peer]]], bytes]] 
 }
 
 
-@pytest.mark.parametrize(("setting", "piece"), FLOWS.values(), ids=FLOWS)
-async def test_a_reader_that_stops_stops_the_sender_and_loses_nothing_by_it(
-    setting: Callable[[Stage], Awaitable[tuple[Peer, Peer]]], piece: bytes
+@pytest.mark.parametrize(("flow", "data"), FLOWS.values(), ids=FLOWS)
+async def test_a_reader_that_stops_reading_stops_the_sender_and_loses_nothing(
+    flow: Callable[[Stage], Awaitable[tuple[Peer, Peer]]], data: bytes
 ) -> None:
     async with stage(buffer=SMALL) as on:
-        sender, reader = await setting(on)
-        total, rest = await send_until_stopped(on, sender, piece)
-        assert total < FITS
-        # As soon as the reader reads again, everything flows on.
-        goal = total + len(piece) * 8
-        sending = asyncio.get_running_loop().create_task(sender.wire.send(rest + piece * 16))
+        sender, reader = await flow(on)
+        total, remaining = await send_until_stopped(on, sender, data)
+        assert total < MAX_BUFFERED
+        # When the reader reads again, the sender continues.
+        goal = total + len(data) * 8
+        sending = asyncio.get_running_loop().create_task(sender.wire.send(remaining + data * 16))
         while len(reader.wire.received) < goal:
             assert await later(reader.wire.receive())
         reader.closes()
@@ -120,15 +122,15 @@ async def test_a_reader_that_stops_stops_the_sender_and_loses_nothing_by_it(
             await later(sending)
 
 
-@pytest.mark.parametrize(("setting", "piece"), FLOWS.values(), ids=FLOWS)
+@pytest.mark.parametrize(("flow", "data"), FLOWS.values(), ids=FLOWS)
 @pytest.mark.parametrize("order", ["sender first", "reader first"])
-async def test_both_sides_that_leave_while_nothing_flows_leave_nothing_behind(
-    order: str, setting: Callable[[Stage], Awaitable[tuple[Peer, Peer]]], piece: bytes
+async def test_disconnects_of_both_sides_of_a_stopped_flow_leave_nothing_behind(
+    order: str, flow: Callable[[Stage], Awaitable[tuple[Peer, Peer]]], data: bytes
 ) -> None:
     async with stage(buffer=SMALL) as on:
-        sender, reader = await setting(on)
-        await send_until_stopped(on, sender, piece)
-        # The sender is not read, so the proxy cannot know that it has left.
+        sender, reader = await flow(on)
+        await send_until_stopped(on, sender, data)
+        # The sender is not read, so the proxy cannot know that it has closed.
         if order == "sender first":
             sender.closes()
             reader.resets()
@@ -139,12 +141,12 @@ async def test_both_sides_that_leave_while_nothing_flows_leave_nothing_behind(
         await on.proxy.drain()
 
 
-async def test_a_client_that_reads_no_answers_to_refused_requests_is_stopped() -> None:
+async def test_a_client_that_reads_no_error_responses_is_stopped() -> None:
     async with stage() as on:
         client = await on.client(SMALL)
         request = head("GET / HTTP/1.1", "Host: a")
         total, _rest = await send_until_stopped(on, client, request * 1000)
-        assert total < FITS
+        assert total < MAX_BUFFERED
         client.closes()
 
 
@@ -154,15 +156,15 @@ async def test_a_client_that_pipelines_while_its_first_request_waits_is_stopped(
         await client.says(get("/1"))
         upstream = await on.upstream()
         await upstream.gets(head("GET /1 HTTP/1.1", "Host: a"))
-        many = get("/2").replace(b"<port>", b"%d" % on.port) * 1000
-        total, _rest = await send_until_stopped(on, client, many)
-        assert total < FITS
+        pipelined = get("/2").replace(b"<port>", b"%d" % on.port) * 1000
+        total, _rest = await send_until_stopped(on, client, pipelined)
+        assert total < MAX_BUFFERED
         client.closes()
         upstream.closes()
 
 
 @pytest.mark.parametrize("method", ["CONNECT a:1", "POST /"])
-async def test_a_client_that_sends_while_its_upstream_is_dialled_is_stopped(method: str) -> None:
+async def test_a_client_that_sends_during_the_dial_is_stopped(method: str) -> None:
     config = local_config(timeouts=Timeouts(connect=3600))
     async with deaf_port() as port, stage(config) as on:
         client = await on.client(SMALL)
@@ -170,12 +172,12 @@ async def test_a_client_that_sends_while_its_upstream_is_dialled_is_stopped(meth
         request = head(f"{method} HTTP/1.1", "Host: a", ROUTE, *fields)
         await client.says(request.replace(b"<port>", b"%d" % port))
         total, _rest = await send_until_stopped(on, client, BYTES)
-        assert total < FITS
+        assert total < MAX_BUFFERED
         client.closes()
         await on.proxy.close()
 
 
-async def test_an_upload_that_began_before_the_upstream_was_there_arrives_whole() -> None:
+async def test_an_upload_that_starts_before_the_dial_arrives_completely() -> None:
     async with stage() as on:
         body = BYTES * 32
         client = await on.client()
@@ -186,5 +188,5 @@ async def test_an_upload_that_began_before_the_upstream_was_there_arrives_whole(
         assert await upstream.gets_bytes(100_000) == body[:100_000]
         for at in range(100_000, len(body), 100_000):
             await client.says(body[at : at + 100_000])
-            piece = body[at : at + 100_000]
-            assert await upstream.gets_bytes(len(piece)) == piece
+            data = body[at : at + 100_000]
+            assert await upstream.gets_bytes(len(data)) == data

@@ -1,4 +1,4 @@
-"""Busy polling with real sockets: nothing else changes, and the loop sleeps again afterwards."""
+"""Busy polling with real sockets: exchanges work as usual, and the loop sleeps afterwards."""
 
 import asyncio
 
@@ -8,21 +8,20 @@ from tests.helpers.script import Peer, Stage, get, head, stage
 from tests.helpers.timing import soon
 from tests.helpers.wire import Wire
 
-LONGEST = 0.01
-ASKED = head("GET / HTTP/1.1", "Host: a")
+MAX_POLL = 0.01
+REQUEST = head("GET / HTTP/1.1", "Host: a")
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
 def busy_poll_of(on: Stage) -> BusyPoll:
-    """Return what keeps the proxy's loop awake."""
-    context = on.proxy._services
-    assert context is not None
-    assert context.busy_poll is not None
-    return context.busy_poll
+    """Return the busy poll of the proxy's loop."""
+    services = on.proxy.services
+    assert services.busy_poll is not None
+    return services.busy_poll
 
 
-async def until_asleep(busy_poll: BusyPoll) -> None:
-    """Wait until the loop is not kept awake any more."""
+async def wait_until_asleep(busy_poll: BusyPoll) -> None:
+    """Wait until the loop does not poll any more."""
     while True:
         if not busy_poll.is_polling:
             return
@@ -30,33 +29,33 @@ async def until_asleep(busy_poll: BusyPoll) -> None:
 
 
 async def exchange(client: Peer, upstream: Peer) -> None:
-    """Play a request and its answer."""
+    """Exchange a request and its response."""
     await client.says(get())
-    await upstream.gets(ASKED)
+    await upstream.gets(REQUEST)
     await upstream.says(OK)
     await client.gets(OK)
 
 
-async def test_requests_are_served_while_the_loop_polls_and_it_sleeps_afterwards() -> None:
-    async with stage(local_config(busy_poll=LONGEST)) as on:
+async def test_requests_are_served_while_the_loop_polls_and_then_it_sleeps() -> None:
+    async with stage(local_config(busy_poll=MAX_POLL)) as on:
         busy_poll = busy_poll_of(on)
         client, upstream = await on.pair()
         await upstream.says(OK)
         await client.gets(OK)
-        # Any wait of less than the longest makes it poll, and on loopback some are.
+        # A wait shorter than MAX_POLL starts polling; on loopback, some waits are.
         while not any(window.length for window in busy_poll.windows):
             await exchange(client, upstream)
         for _ in range(20):
             await exchange(client, upstream)
-        await soon(until_asleep(busy_poll))
+        await soon(wait_until_asleep(busy_poll))
         for _ in range(100):
             await asyncio.sleep(0)
             assert not busy_poll.is_polling
         await exchange(client, upstream)
 
 
-async def test_a_tunnel_flows_while_the_loop_polls() -> None:
-    async with stage(local_config(busy_poll=LONGEST)) as on:
+async def test_a_tunnel_works_while_the_loop_polls() -> None:
+    async with stage(local_config(busy_poll=MAX_POLL)) as on:
         client, upstream = await on.tunnel()
         for number in range(50):
             await client.says(b"ping %d" % number)
@@ -67,25 +66,25 @@ async def test_a_tunnel_flows_while_the_loop_polls() -> None:
         await upstream.gets_end()
         upstream.ends()
         await client.gets_end()
-        await soon(until_asleep(busy_poll_of(on)))
+        await soon(wait_until_asleep(busy_poll_of(on)))
 
 
-async def test_a_process_that_has_polled_sleeps_once_nothing_comes(loop_name: str) -> None:
+async def test_a_process_that_has_polled_sleeps_when_idle(loop_name: str) -> None:
     async with proxy_process(loop_name, "--busy-poll", "10ms") as proxy:
         wire = await Wire.to("127.0.0.1", proxy.port)
         for _ in range(20):
-            await wire.send(ASKED)
+            await wire.send(REQUEST)
             assert (await soon(wire.receive())).startswith(b"HTTP/1.1 400 ")
         await proxy.wait_until_asleep()
         wire.close()
         await proxy.stop()
 
 
-async def test_a_process_hears_a_signal_while_it_polls(loop_name: str) -> None:
+async def test_a_process_handles_a_signal_while_it_polls(loop_name: str) -> None:
     async with proxy_process(loop_name, "--busy-poll", "10ms") as proxy:
         wire = await Wire.to("127.0.0.1", proxy.port)
         for _ in range(20):
-            await wire.send(ASKED)
+            await wire.send(REQUEST)
             assert (await soon(wire.receive())).startswith(b"HTTP/1.1 400 ")
         await proxy.stop()
         assert await soon(wire.receive()) == b""

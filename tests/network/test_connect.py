@@ -1,4 +1,4 @@
-"""CONNECT: dialled first, then answered (contract, section 4)."""
+"""CONNECT: the response follows the dial (contract, section 4)."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.helpers.wire import deaf_port
 CONNECT = head("CONNECT a:1 HTTP/1.1", "Host: a:1", ROUTE)
 
 
-async def test_connect_is_answered_once_the_upstream_is_there_and_becomes_a_tunnel() -> None:
+async def test_connect_gets_200_after_the_dial_and_becomes_a_tunnel() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(CONNECT)
@@ -23,7 +23,7 @@ async def test_connect_is_answered_once_the_upstream_is_there_and_becomes_a_tunn
         await client.gets(b"HTTP/1.1 200 OK\r\n\r\n\xff")
 
 
-async def test_an_upstream_that_speaks_first_is_heard() -> None:
+async def test_an_upstream_may_send_first() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(CONNECT)
@@ -33,7 +33,7 @@ async def test_an_upstream_that_speaks_first_is_heard() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 5_000, 100_000])
-async def test_bytes_sent_right_behind_the_head_are_delivered(count: int) -> None:
+async def test_bytes_directly_after_the_head_are_delivered(count: int) -> None:
     early = (bytes(range(256)) * (count // 256 + 1))[:count]
     async with stage() as on:
         client = await on.client()
@@ -53,7 +53,7 @@ async def test_a_closed_port_is_a_502_and_never_a_200() -> None:
         await client.gets_error(502, "connection_refused", closes=True)
 
 
-async def test_a_port_that_does_not_answer_is_a_504() -> None:
+async def test_a_port_that_accepts_no_connection_is_a_504() -> None:
     config = local_config(timeouts=Timeouts(connect=100 * MS))
     async with deaf_port() as port, stage(config) as on:
         client = await on.client()
@@ -62,7 +62,7 @@ async def test_a_port_that_does_not_answer_is_a_504() -> None:
         assert text == f"no connection to 127.0.0.1:{port} within {100 * MS:g} s"
 
 
-async def test_each_connect_has_a_connection_of_its_own() -> None:
+async def test_connect_never_uses_a_pooled_connection() -> None:
     async with stage() as on:
         other, pooled = await on.pair()
         await pooled.says(head("HTTP/1.1 204 No Content"))
@@ -73,7 +73,7 @@ async def test_each_connect_has_a_connection_of_its_own() -> None:
         await client.gets(ESTABLISHED)
         await client.says(b"x")
         await upstream.gets(b"x")
-        # The pooled one is still there for the next request.
+        # The pooled connection serves the next request.
         await other.says(get("/2"))
         await pooled.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
@@ -116,7 +116,7 @@ async def test_connect_with_a_length_of_zero_is_served() -> None:
         await client.gets(ESTABLISHED)
 
 
-async def test_a_client_that_half_closes_while_dialling_has_its_bytes_and_end_passed_on() -> None:
+async def test_early_bytes_and_a_half_close_during_the_dial_are_passed_on() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(CONNECT + b"all of it")

@@ -44,8 +44,7 @@ async def test_a_new_connection_that_stays_silent_is_closed_and_the_drain_ends()
 async def long_idle(on: Stage) -> Peer:
     """Return a connection that has been idle for some time after a request."""
     # Private: the proxy's clock is advanced, because the test would have to wait otherwise.
-    assert on.proxy._services is not None
-    ticker = on.proxy._services.ticker
+    ticker = on.proxy.services.ticker
     ticker.now -= 10
     client, upstream = await on.pair()
     await upstream.says(OK)
@@ -62,8 +61,7 @@ async def test_an_idle_connection_is_closed_at_once() -> None:
         drain = begin_drain(on.proxy)
         await client.gets_end()
         # Private: no response shows that requests are not refused yet.
-        assert on.proxy._services is not None
-        assert not on.proxy._services.registry.is_refusing
+        assert not on.proxy.services.registry.is_refusing
         await upstream.says(OK)
         await other.gets(OK_CLOSE)
         await soon(drain)

@@ -1,7 +1,7 @@
-"""The answers that the proxy gives itself, and that nothing else happens then (sections 6 and 7).
+"""Error responses of the proxy, and that nothing reaches the upstream (contract, 6 and 7).
 
-Every answer is checked in all its parts by `gets_error`: status line, content type and length,
-Cache-Control, Proxy-Status, Date, and a body of one line.
+`gets_error` checks every part of a response: status line, content type and length, Cache-Control,
+Proxy-Status, Date, and a body of one line.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from tests.helpers.proxies import local_config
 from tests.helpers.script import ROUTE, get, head, stage
 from tests.helpers.timing import later
 
-# Requests that two parsers could read in two ways. None of them is repaired and sent on.
+# Requests that two parsers could read differently. None of them is repaired and forwarded.
 MALFORMED = {
     "a bare LF": b"GET / HTTP/1.1\nHost: a\n<route>\n\n",
     "a bare LF between fields": b"GET / HTTP/1.1\r\nHost: a\n<route>\r\n\r\n",
@@ -69,7 +69,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("request_bytes", MALFORMED.values(), ids=MALFORMED)
-async def test_a_request_with_two_readings_gets_400_and_reaches_nobody(
+async def test_an_ambiguous_request_gets_400_and_is_not_forwarded(
     request_bytes: bytes,
 ) -> None:
     async with stage() as on:
@@ -96,7 +96,7 @@ LIMITS = local_config(limits=Limits(request_line=100, header_section=1000, heade
         pytest.param(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 300, 431, id="an open section"),
     ],
 )
-async def test_a_head_that_is_too_large_is_refused_as_soon_as_it_is(
+async def test_a_head_is_refused_as_soon_as_it_is_too_large(
     request_bytes: bytes, status: int
 ) -> None:
     async with stage(LIMITS) as on:
@@ -114,7 +114,7 @@ async def test_a_head_within_its_limits_is_served() -> None:
         )
 
 
-async def test_the_answer_to_head_has_no_body() -> None:
+async def test_an_error_for_head_has_no_body() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("HEAD / HTTP/1.1", "Host: a"))
@@ -124,7 +124,7 @@ async def test_the_answer_to_head_has_no_body() -> None:
         await client.gets_error(502, "connection_refused", with_body=False)
 
 
-async def test_a_client_that_asks_to_close_is_closed_after_an_error() -> None:
+async def test_with_connection_close_the_connection_closes_after_an_error() -> None:
     async with stage() as on:
         on.listener.close()
         client = await on.client()
@@ -132,7 +132,7 @@ async def test_a_client_that_asks_to_close_is_closed_after_an_error() -> None:
         await client.gets_error(502, "connection_refused", closes=True)
 
 
-async def test_a_client_with_a_complete_request_keeps_its_connection_after_an_error() -> None:
+async def test_after_a_complete_request_the_connection_survives_an_error() -> None:
     async with stage() as on:
         on.listener.close()
         client = await on.client()
@@ -142,7 +142,7 @@ async def test_a_client_with_a_complete_request_keeps_its_connection_after_an_er
             await client.gets_error(502, "connection_refused")
 
 
-async def test_bytes_behind_a_refused_request_with_a_body_are_not_taken_for_a_request() -> None:
+async def test_the_body_of_a_refused_request_is_not_parsed_as_a_request() -> None:
     async with stage() as on:
         client = await on.client()
         hidden = get("/hidden").replace(b"<port>", b"%d" % on.port)
@@ -167,22 +167,22 @@ async def test_bytes_behind_a_refused_request_with_a_body_are_not_taken_for_a_re
         pytest.param("Expect: x", 417, "http_request_error", id="expectation"),
     ],
 )
-async def test_a_client_that_goes_on_sending_a_big_body_reads_the_answer(
+async def test_a_client_that_sends_a_large_body_can_read_the_error(
     route: str, status: int, error: str, fields: list[str]
 ) -> None:
     async with stage() as on:
         on.listener.close()
         client = await on.client()
         await client.says(head("POST / HTTP/1.1", "Host: a", route, *fields))
-        # The whole body goes out before one byte of the answer is read: no reset may destroy it.
-        piece = b"10000\r\n" + bytes(65_536) + b"\r\n" if "chunked" in fields[0] else bytes(65_536)
+        # The client reads the response after it has sent the body: no reset may destroy it.
+        data = b"10000\r\n" + bytes(65_536) + b"\r\n" if "chunked" in fields[0] else bytes(65_536)
         for _ in range(80):
-            await later(client.wire.send(piece))
+            await later(client.wire.send(data))
         client.ends()
         await client.gets_error(status, error, closes=True)
 
 
-async def test_an_answer_may_be_read_while_the_body_is_still_sent() -> None:
+async def test_an_error_can_be_read_while_the_body_is_sent() -> None:
     async with stage() as on:
         on.listener.close()
         client = await on.client()
@@ -193,26 +193,26 @@ async def test_an_answer_may_be_read_while_the_body_is_still_sent() -> None:
 
 
 @pytest.fixture
-def no_descriptors_left() -> Iterator[list[int]]:
-    """Return a list; whoever appends to it takes the process's last descriptors until the end."""
+def descriptor_limits() -> Iterator[list[int]]:
+    """Return the soft and the hard limit of descriptors; restore them at the end."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield [*limits]
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-async def test_an_upstream_for_which_no_descriptor_is_left_is_a_503_that_says_when_to_retry(
-    no_descriptors_left: list[int],
+async def test_without_a_descriptor_for_the_dial_a_request_gets_503_with_retry_after(
+    descriptor_limits: list[int],
 ) -> None:
     async with stage() as on:
         client = await on.client()
         await on.serves()
-        hard = no_descriptors_left[1]
+        hard = descriptor_limits[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
         try:
             await client.says(get())
             text = await client.gets_error(503, "connection_limit_reached", "Retry-After: 1")
             assert text.startswith("no resources left for a connection to 127.0.0.1:")
         finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (no_descriptors_left[0], hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (descriptor_limits[0], hard))
         await client.says(get())
         await (await on.upstream()).gets(head("GET / HTTP/1.1", "Host: a"))

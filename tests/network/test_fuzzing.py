@@ -1,4 +1,4 @@
-"""The dialogues of fuzzing (fuzz/network), with a few of the steps that `make fuzz` takes."""
+"""The dialogues of `make fuzz` (fuzz/network), with a few random steps."""
 
 import contextlib
 
@@ -28,8 +28,8 @@ async def test_each_side_receives_its_own_bytes(loop_name: str) -> None:
             await proxy.stop()
 
 
-def test_the_steps_of_a_seed_are_always_the_same() -> None:
-    again = Plan(seed=1)
-    assert [again.step(number) for number in range(60)] == STEPS[len(DIALOGUES) :]
+def test_a_seed_determines_the_steps() -> None:
+    repeated = Plan(seed=1)
+    assert [repeated.step(number) for number in range(60)] == STEPS[len(DIALOGUES) :]
     other = Plan(seed=2)
     assert [other.step(number) for number in range(60)] != STEPS[len(DIALOGUES) :]

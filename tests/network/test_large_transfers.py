@@ -1,21 +1,21 @@
-"""Large transfers, which the kernel moves: whole, ended, reset and paced like all others."""
+"""Large transfers, which are spliced: complete, half-closed, reset and paced like all others."""
 
 import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, cast
+from typing import Final
 
 import pytest
 
 from cmux_proxy.net.splice import MAX_MOVE, SplicePipe
-from cmux_proxy.relay.tunnel import TunnelSide
+from cmux_proxy.relay.tunnel import Tunnel, TunnelSide
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import later
 from tests.helpers.wire import Wire
 
-# No read of these begins or ends on a round number, and no part of them is like another.
+# No two parts of it are equal, and its length is no multiple of a read.
 DATA: Final = b"".join(b"%08d" % number for number in range(2_500_001))
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="splice is Linux's")
@@ -23,7 +23,7 @@ either_way = pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
 
 
 def fill(sock: socket.socket) -> int:
-    """Send until there is no room; return how many bytes that were."""
+    """Send until the buffers are full; return the number of bytes."""
     total = 0
     try:
         while True:
@@ -33,112 +33,112 @@ def fill(sock: socket.socket) -> int:
 
 
 class Counter:
-    """Counts what the proxy's conduit has moved and handed back."""
+    """Counts the bytes that the proxy's splice pipe has moved and handed back."""
 
     def __init__(self, pipe: SplicePipe) -> None:
         self.moved = 0
-        self.most_handed_back = 0
+        self.max_handed_back = 0
         self._move = pipe.move
         pipe.move = self  # type: ignore[method-assign]
 
     def __call__(self, source: int, sink: int, max_bytes: int) -> tuple[int, bytes]:
         """Move, and count."""
-        taken, rest = self._move(source, sink, max_bytes)
-        self.moved += taken - len(rest)
-        self.most_handed_back = max(self.most_handed_back, len(rest))
+        taken, remaining = self._move(source, sink, max_bytes)
+        self.moved += taken - len(remaining)
+        self.max_handed_back = max(self.max_handed_back, len(remaining))
         assert taken <= MAX_MOVE
-        return taken, rest
+        return taken, remaining
 
 
 @asynccontextmanager
 async def counted() -> AsyncIterator[tuple[Stage, Counter]]:
-    """Return a stage whose large transfers are counted."""
+    """Start a stage whose spliced bytes are counted."""
     async with stage() as on:
-        services = on.proxy._services
-        assert services is not None
+        services = on.proxy.services
         yield on, Counter(services.splice_pipe)
 
 
-async def passes(one: Peer, other: Peer, data: bytes = DATA) -> None:
-    """Fail unless data comes through whole."""
+async def expect_transfer(sender: Peer, receiver: Peer, data: bytes = DATA) -> None:
+    """Fail unless the data arrives completely and unchanged."""
     loop = asyncio.get_running_loop()
-    sending = loop.create_task(one.wire.send(data))
+    sending = loop.create_task(sender.wire.send(data))
     got = bytearray()
     while len(got) < len(data):
-        got += await later(other.wire.receive(min(1 << 20, len(data) - len(got))))
+        got += await later(receiver.wire.receive(min(1 << 20, len(data) - len(got))))
     await sending
     assert got == data
 
 
 async def tunnel(on: Stage, up: bool) -> tuple[Peer, Peer]:
-    """Return both ends of a tunnel, the one that sends first."""
+    """Open a tunnel; return the side that sends and the side that receives."""
     client, upstream = await on.tunnel()
     return (client, upstream) if up else (upstream, client)
 
 
 @either_way
-async def test_much_goes_through_a_tunnel_and_small_messages_before_and_after(up: bool) -> None:
+async def test_large_transfers_alternate_with_small_messages_in_a_tunnel(up: bool) -> None:
     async with counted() as (on, counter):
-        one, other = await tunnel(on, up)
+        sender, receiver = await tunnel(on, up)
         for _ in range(2):
-            await one.says(b"ping")
-            await other.gets(b"ping")
-            await other.says(b"pong")
-            await one.gets(b"pong")
-            await passes(one, other)
+            await sender.says(b"ping")
+            await receiver.gets(b"ping")
+            await receiver.says(b"pong")
+            await sender.gets(b"pong")
+            await expect_transfer(sender, receiver)
         assert counter.moved
-        await one.says(b"ping")
-        await other.gets(b"ping")
-        services = on.proxy._services
-        assert services is not None
-        [only] = services.registry.tunnels
-        client = only._client.transport  # type: ignore[attr-defined]
-        upstream = only._upstream.transport  # type: ignore[attr-defined]
-        assert isinstance((client if up else upstream).get_protocol(), TunnelSide)
+        await sender.says(b"ping")
+        await receiver.gets(b"ping")
+        services = on.proxy.services
+        [opened] = services.registry.tunnels
+        assert isinstance(opened, Tunnel)
+        side = opened.client if up else opened.upstream
+        assert isinstance(side.transport.get_protocol(), TunnelSide)
 
 
-async def test_what_is_sent_to_this_machine_is_not_paced() -> None:
+async def test_bytes_to_loopback_are_not_paced() -> None:
     async with counted() as (on, counter):
-        one, other = await tunnel(on, True)
-        await flood(one, other, counter)
-        services = on.proxy._services
-        assert services is not None
-        [only] = services.registry.tunnels
-        sock = only._upstream.transport.get_extra_info("socket")  # type: ignore[attr-defined]
+        sender, receiver = await tunnel(on, True)
+        await flood(sender, receiver, counter)
+        services = on.proxy.services
+        [opened] = services.registry.tunnels
+        assert isinstance(opened, Tunnel)
+        sock = opened.upstream.transport.get_extra_info("socket")
         name = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
         assert name.rstrip(b"\0") == b"reno"
-        other.ignores_more()
+        receiver.ignores_more()
 
 
-async def test_both_ways_at_once() -> None:
+async def test_both_directions_at_once() -> None:
     async with counted() as (on, counter):
-        one, other = await tunnel(on, True)
-        await asyncio.gather(passes(one, other), passes(other, one, DATA[::-1]))
+        sender, receiver = await tunnel(on, True)
+        await asyncio.gather(
+            expect_transfer(sender, receiver), expect_transfer(receiver, sender, DATA[::-1])
+        )
         assert counter.moved
 
 
 @either_way
-async def test_an_end_behind_much_is_passed_on_and_the_other_way_stays_open(up: bool) -> None:
+async def test_a_half_close_after_a_large_transfer_is_passed_on(up: bool) -> None:
     async with counted() as (on, counter):
-        one, other = await tunnel(on, up)
-        await passes(one, other)
+        sender, receiver = await tunnel(on, up)
+        await expect_transfer(sender, receiver)
         assert counter.moved
-        one.ends()
-        await other.gets_end()
-        await passes(other, one)
-        other.ends()
-        await one.gets_end()
+        sender.ends()
+        await receiver.gets_end()
+        await expect_transfer(receiver, sender)
+        receiver.ends()
+        await sender.gets_end()
 
 
-async def flood(one: Peer, other: Peer, counter: Counter) -> None:
-    """Have one send, and the other read, until the kernel moves what is sent."""
+async def flood(sender: Peer, receiver: Peer, counter: Counter) -> None:
+    """Transfer data until it is spliced, and then fill the buffers of the sender."""
     while not counter.moved:
-        await passes(one, other)
-    fill(one.wire.sock)
+        await expect_transfer(sender, receiver)
+    fill(sender.wire.sock)
 
 
-async def gets_cut_off(peer: Peer) -> BaseException | None:
-    """Read until nothing more comes; return what ended it."""
+async def read_until_end(peer: Peer) -> BaseException | None:
+    """Read until the end or a reset; return the error of a reset."""
     try:
         while await later(peer.wire.receive(1 << 20)):
             pass
@@ -148,56 +148,58 @@ async def gets_cut_off(peer: Peer) -> BaseException | None:
 
 
 @either_way
-async def test_a_reset_amid_much_is_a_reset(up: bool) -> None:
+async def test_a_reset_of_the_sender_is_passed_on(up: bool) -> None:
     async with counted() as (on, counter):
-        one, other = await tunnel(on, up)
-        await flood(one, other, counter)
-        one.resets()
-        assert await gets_cut_off(other) is not None
+        sender, receiver = await tunnel(on, up)
+        await flood(sender, receiver, counter)
+        sender.resets()
+        assert await read_until_end(receiver) is not None
 
 
 @either_way
-async def test_a_reader_that_resets_amid_much_resets_the_sender(up: bool) -> None:
+async def test_a_reset_of_the_receiver_is_passed_on(up: bool) -> None:
     async with counted() as (on, counter):
-        one, other = await tunnel(on, up)
-        await flood(one, other, counter)
-        other.resets()
-        assert await gets_cut_off(one) is not None
+        sender, receiver = await tunnel(on, up)
+        await flood(sender, receiver, counter)
+        receiver.resets()
+        assert await read_until_end(sender) is not None
 
 
 @either_way
-async def test_a_reader_that_stops_stops_the_sender_and_all_comes_in_the_end(up: bool) -> None:
+async def test_a_receiver_that_stops_reading_stops_the_sender_and_loses_nothing(
+    up: bool,
+) -> None:
     async with counted() as (on, counter):
-        one, other = await tunnel(on, up)
-        await flood(one, other, counter)
-        more = await push(on, one.wire)
+        sender, receiver = await tunnel(on, up)
+        await flood(sender, receiver, counter)
+        more = await push(on, sender.wire)
         while more > 0:
-            more -= len(await later(other.wire.receive(1 << 20)))
-        assert counter.most_handed_back <= MAX_MOVE
-        # What `flood` has sent besides.
-        other.ignores_more()
+            more -= len(await later(receiver.wire.receive(1 << 20)))
+        assert counter.max_handed_back <= MAX_MOVE
+        # The bytes that `flood` has sent in addition.
+        receiver.ignores_more()
 
 
 async def push(on: Stage, wire: Wire) -> int:
-    """Send until the proxy takes nothing more, though it had its chance; return how much."""
+    """Send until the proxy reads nothing more; return the number of bytes."""
     total = idle = 0
     while idle < 10:
         sent = fill(wire.sock)
         total += sent
-        assert total < 256 * 1024 * 1024, "nobody stops the sender"
+        assert total < 256 * 1024 * 1024, "the sender is not stopped"
         await on.serves()
         idle = 0 if sent else idle + 1
     return total
 
 
-async def test_a_long_response_is_moved_and_the_next_ones_come_by_the_same_connections() -> None:
+async def test_long_responses_are_spliced_and_the_connections_are_reused() -> None:
     async with counted() as (on, counter):
         client, upstream = await on.pair()
         length = f"Content-Length: {len(DATA)}"
         for _ in range(3):
             await upstream.says(head("HTTP/1.1 200 OK", length))
             await client.gets(head("HTTP/1.1 200 OK", length))
-            await passes(upstream, client)
+            await expect_transfer(upstream, client)
             await client.says(get())
             await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
         await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok")
@@ -205,15 +207,15 @@ async def test_a_long_response_is_moved_and_the_next_ones_come_by_the_same_conne
         assert counter.moved
 
 
-async def test_a_long_request_is_moved_and_what_is_behind_it_is_the_next_request() -> None:
+async def test_a_long_request_is_spliced_and_the_bytes_after_it_are_the_next_request() -> None:
     async with counted() as (on, counter):
         client = await on.client()
         length = f"Content-Length: {len(DATA)}"
         await client.says(head("POST / HTTP/1.1", "Host: a", ROUTE, length))
         upstream = await on.upstream()
         await upstream.gets(head("POST / HTTP/1.1", "Host: a", length))
-        behind = get("/next").replace(b"<port>", str(on.port).encode())
-        sending = asyncio.get_running_loop().create_task(client.wire.send(DATA + behind))
+        next_request = get("/next").replace(b"<port>", str(on.port).encode())
+        sending = asyncio.get_running_loop().create_task(client.wire.send(DATA + next_request))
         assert await later(upstream.gets_bytes(len(DATA))) == DATA
         await sending
         assert counter.moved
@@ -225,7 +227,7 @@ async def test_a_long_request_is_moved_and_what_is_behind_it_is_the_next_request
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-async def test_a_response_until_close_is_moved_where_it_leaves_as_it_came(version: str) -> None:
+async def test_a_response_until_close_is_spliced_if_it_is_not_chunked(version: str) -> None:
     async with counted() as (on, counter):
         client = await on.client()
         await client.says(get(version=version))
@@ -234,7 +236,7 @@ async def test_a_response_until_close_is_moved_where_it_leaves_as_it_came(versio
         await upstream.says(head("HTTP/1.1 200 OK"))
         await client.gets_head()
         if version == "1.0":
-            await passes(upstream, client)
+            await expect_transfer(upstream, client)
             upstream.closes()
             await client.gets_end()
         else:
@@ -247,7 +249,7 @@ async def test_a_response_until_close_is_moved_where_it_leaves_as_it_came(versio
         assert bool(counter.moved) == (version == "1.0")
 
 
-async def test_an_upstream_that_is_reset_amid_a_long_response_breaks_it_off() -> None:
+async def test_a_reset_of_the_upstream_within_a_long_response_cuts_the_response() -> None:
     async with counted() as (on, counter):
         client, upstream = await on.pair()
         length = f"Content-Length: {1 << 40}"
@@ -255,22 +257,22 @@ async def test_an_upstream_that_is_reset_amid_a_long_response_breaks_it_off() ->
         await client.gets_head()
         await flood(upstream, client, counter)
         upstream.resets()
-        await gets_cut_off(client)
+        await read_until_end(client)
         await on.serves()
 
 
-async def test_a_client_that_leaves_amid_a_long_response_takes_the_upstream_along() -> None:
+async def test_a_reset_of_the_client_within_a_long_response_closes_the_upstream() -> None:
     async with counted() as (on, counter):
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 200 OK", f"Content-Length: {1 << 40}"))
         await client.gets_head()
         await flood(upstream, client, counter)
         client.resets()
-        await gets_cut_off(upstream)
+        await read_until_end(upstream)
         await on.serves()
 
 
-async def test_an_answer_amid_a_long_request_comes_through() -> None:
+async def test_a_response_within_a_long_request_is_forwarded() -> None:
     async with counted() as (on, counter):
         client = await on.client()
         length = f"Content-Length: {1 << 40}"
@@ -290,11 +292,11 @@ async def test_an_answer_amid_a_long_request_comes_through() -> None:
 
 async def test_the_pipe_is_closed_with_the_proxy() -> None:
     async with counted() as (on, counter):
-        one, other = await tunnel(on, True)
-        await flood(one, other, counter)
-        pipe = cast(SplicePipe, on.proxy._services.splice_pipe)  # type: ignore[union-attr]
-        assert pipe._ends is not None
-        one.closes()
-        other.closes()
+        sender, receiver = await tunnel(on, True)
+        await flood(sender, receiver, counter)
+        pipe = on.proxy.services.splice_pipe
+        assert pipe.is_open()
+        sender.closes()
+        receiver.closes()
         await on.proxy.close()
-        assert pipe._ends is None
+        assert not pipe.is_open()

@@ -1,4 +1,4 @@
-"""Every limit at its value and one past it, through real sockets (`Limits`)."""
+"""Each of the `Limits` at its value and one above it, through real sockets."""
 
 import asyncio
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from cmux_proxy import Limits
+from cmux_proxy.relay.tunnel import Tunnel
 from tests.helpers.proxies import is_served, local_config, proxy_process
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import later, soon
@@ -21,7 +22,7 @@ def limited(**limits: Any) -> Any:
 
 
 def filled(size: int, *lines: str) -> tuple[str, ...]:
-    """Return the lines with another one, so that a section of them has so many bytes."""
+    """Return the lines and a padding line; a section of them has `size` bytes."""
     empty = len(head(*lines, "A: "))
     return (*lines, "A: " + "a" * (size - empty))
 
@@ -30,7 +31,7 @@ def filled(size: int, *lines: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("size", [16 * 1024, 100], ids=["default", "set"])
-async def test_a_request_line_may_be_so_long_and_not_longer(size: int) -> None:
+async def test_the_length_of_a_request_line_is_limited(size: int) -> None:
     path = "/" + "a" * (size - len(b"GET / HTTP/1.1\r\n"))
     async with limited(request_line=size) as on:
         client = await on.client()
@@ -42,7 +43,7 @@ async def test_a_request_line_may_be_so_long_and_not_longer(size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [64 * 1024, 200], ids=["default", "set"])
-async def test_a_header_section_may_be_so_large_and_not_larger(size: int) -> None:
+async def test_the_size_of_a_header_section_is_limited(size: int) -> None:
     async with limited(header_section=size) as on:
         client = await on.client()
         lines = filled(size, "Host: a", ROUTE.replace("<port>", f"{on.port}"))
@@ -54,7 +55,7 @@ async def test_a_header_section_may_be_so_large_and_not_larger(size: int) -> Non
 
 
 @pytest.mark.parametrize("count", [256, 3], ids=["default", "set"])
-async def test_a_request_may_have_so_many_fields_and_not_one_more(count: int) -> None:
+async def test_the_number_of_request_fields_is_limited(count: int) -> None:
     async with limited(header_fields=count) as on:
         client = await on.client()
         others = ["A: 1"] * (count - 2)
@@ -65,7 +66,7 @@ async def test_a_request_may_have_so_many_fields_and_not_one_more(count: int) ->
         await other.gets_error(431, "http_request_error", closes=True)
 
 
-async def test_chunk_extensions_may_be_so_long_in_all_and_not_longer() -> None:
+async def test_the_total_length_of_chunk_extensions_is_limited() -> None:
     async with limited(chunk_extensions=10) as on:
         client = await on.client()
         post = head("POST / HTTP/1.1", "Host: a", ROUTE, CHUNKED)
@@ -79,17 +80,17 @@ async def test_chunk_extensions_may_be_so_long_in_all_and_not_longer() -> None:
         assert await upstream.gets_cut() == b""
 
 
-@pytest.mark.parametrize("is_one_past", [False, True], ids=["at the limit", "one past it"])
-async def test_trailers_may_be_so_large_and_not_larger(is_one_past: bool) -> None:
+@pytest.mark.parametrize("is_too_large", [False, True], ids=["at the limit", "above it"])
+async def test_the_size_of_trailers_is_limited(is_too_large: bool) -> None:
     async with limited(trailers=10) as on:
         client = await on.client()
-        trailer = b"A: 12345\r\n" if not is_one_past else b"A: 123456\r\n"
+        trailer = b"A: 12345\r\n" if not is_too_large else b"A: 123456\r\n"
         post = head("POST / HTTP/1.1", "Host: a", ROUTE, CHUNKED)
         await client.says(post + b"0\r\n")
         upstream = await on.upstream()
         await upstream.gets_head()
         await client.says(trailer + b"\r\n")
-        if is_one_past:
+        if is_too_large:
             await client.gets_error(400, "http_request_error", closes=True)
             await upstream.gets_cut()
         else:
@@ -100,7 +101,7 @@ async def test_trailers_may_be_so_large_and_not_larger(is_one_past: bool) -> Non
 
 
 @pytest.mark.parametrize("size", [128 * 1024, 100], ids=["default", "set"])
-async def test_a_response_head_may_be_so_large_and_not_larger(size: int) -> None:
+async def test_the_size_of_a_response_head_is_limited(size: int) -> None:
     async with limited(response_head=size) as on:
         client, upstream = await on.pair()
         lines = filled(size, "Content-Length: 0")
@@ -115,7 +116,7 @@ async def test_a_response_head_may_be_so_large_and_not_larger(size: int) -> None
 
 
 @pytest.mark.parametrize("count", [1024, 3], ids=["default", "set"])
-async def test_a_response_may_have_so_many_fields_and_not_one_more(count: int) -> None:
+async def test_the_number_of_response_fields_is_limited(count: int) -> None:
     async with limited(response_fields=count) as on:
         client, upstream = await on.pair()
         lines = ["A: 1"] * (count - 1)
@@ -131,9 +132,9 @@ async def test_a_response_may_have_so_many_fields_and_not_one_more(count: int) -
 # Clients
 
 
-async def test_so_many_clients_are_accepted_and_the_next_one_waits(loop_name: str) -> None:
+async def test_beyond_max_clients_the_next_client_waits(loop_name: str) -> None:
     async with proxy_process(loop_name, "--max-clients", "3") as proxy:
-        # All at once, so that none of them may slip through.
+        # All connect at once, so that none is accepted before the limit applies.
         wires = [await Wire.to("127.0.0.1", proxy.port) for _ in range(6)]
         for wire in wires[:3]:
             await is_served(wire)
@@ -149,7 +150,7 @@ async def test_so_many_clients_are_accepted_and_the_next_one_waits(loop_name: st
         await proxy.stop()
 
 
-async def test_an_address_may_have_so_many_connections_and_the_next_one_is_told() -> None:
+async def test_beyond_the_connections_per_address_the_next_one_gets_503() -> None:
     async with limited(clients_per_address=2) as on:
         first, _upstream = await on.tunnel()
         second = await on.client()
@@ -164,7 +165,7 @@ async def test_an_address_may_have_so_many_connections_and_the_next_one_is_told(
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
         await upstream.says(OK)
         await second.gets(OK)
-        # A tunnel counts until both its sides are gone.
+        # A tunnel counts until both sides have closed.
         first.resets()
         await _upstream.gets_reset()
         await on.serves()
@@ -173,7 +174,7 @@ async def test_an_address_may_have_so_many_connections_and_the_next_one_is_told(
 # Upstreams
 
 
-async def test_a_port_may_have_so_many_connections_and_the_next_request_is_told() -> None:
+async def test_beyond_the_connections_per_port_the_next_request_gets_503() -> None:
     async with limited(upstream_connections=2) as on:
         first, upstream = await on.pair()
         _tunnel, far = await on.tunnel()
@@ -184,7 +185,7 @@ async def test_a_port_may_have_so_many_connections_and_the_next_request_is_told(
             f"127.0.0.1:{on.port} has as many connections as it may have "
             "(--max-upstream-connections)"
         )
-        # The connection that is free again may be used.
+        # The connection is free again, and is reused.
         await upstream.says(OK)
         await first.gets(OK)
         await third.says(get("/3"))
@@ -205,8 +206,10 @@ async def test_an_idle_connection_makes_room_for_a_tunnel() -> None:
         far.ends()
 
 
-@pytest.mark.parametrize("end", ["closed", "reset", "tunnel", "no answer", "retried", "gone"])
-async def test_a_connection_that_is_over_makes_room(end: str) -> None:
+@pytest.mark.parametrize(
+    "end", ["closed", "reset", "tunnel", "no response", "retried", "client gone"]
+)
+async def test_a_closed_connection_makes_room(end: str) -> None:
     async with limited(upstream_connections=1) as on:
         await _have_one_connection(on, end)
         client, upstream = await on.pair()
@@ -214,7 +217,7 @@ async def test_a_connection_that_is_over_makes_room(end: str) -> None:
         await client.gets(OK)
 
 
-async def test_a_dial_that_is_over_makes_room() -> None:
+async def test_a_finished_dial_makes_room() -> None:
     with closed_port() as port:
         async with limited(upstream_connections=1) as on:
             request = get().replace(b"<port>", b"%d" % port)
@@ -231,12 +234,12 @@ async def test_a_dial_that_is_over_makes_room() -> None:
 
 
 async def _is_full(client: Peer, request: bytes) -> bool:
-    """Return whether the limit keeps a request from a port that refuses."""
+    """Return whether the limit refuses a request before its dial; the port refuses connections."""
     await client.says(request)
-    answer = await client.gets_head()
-    await client.gets_bytes(int(answer.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
-    assert b"connection_limit_reached" in answer or b"connection_refused" in answer
-    return b"connection_limit_reached" in answer
+    response = await client.gets_head()
+    await client.gets_bytes(int(response.partition(b"Content-Length: ")[2].split(b"\r\n")[0]))
+    assert b"connection_limit_reached" in response or b"connection_refused" in response
+    return b"connection_limit_reached" in response
 
 
 async def _have_one_connection(on: Stage, end: str) -> None:
@@ -248,7 +251,7 @@ async def _have_one_connection(on: Stage, end: str) -> None:
         await client.gets_end()
         return
     client, upstream = await on.pair()
-    if end == "gone":
+    if end == "client gone":
         client.resets()
         assert await upstream.gets_cut() == b""
     elif end == "closed":
@@ -258,7 +261,7 @@ async def _have_one_connection(on: Stage, end: str) -> None:
     elif end == "reset":
         upstream.resets()
         await client.gets_error(502, "connection_terminated")
-    elif end == "no answer":
+    elif end == "no response":
         upstream.closes()
         await client.gets_error(502, "connection_terminated")
     else:
@@ -273,52 +276,51 @@ async def _have_one_connection(on: Stage, end: str) -> None:
         await client.gets(head("HTTP/1.1 200 OK", "Content-Length: 0"))
 
 
-# What is held
+# What is buffered
 
 BYTES = bytes(range(256)) * 256
-MUCH = 96 * 1024 * 1024
+LARGE = 96 * 1024 * 1024
 FLOWS: dict[str, Any] = {
-    "a response": lambda on: respond(on, f"Content-Length: {MUCH}", "1.1"),
-    "a request": lambda on: upload(on, f"Content-Length: {MUCH}"),
+    "a response": lambda on: respond(on, f"Content-Length: {LARGE}", "1.1"),
+    "a request": lambda on: upload(on, f"Content-Length: {LARGE}"),
     "a tunnel, up": lambda on: tunnel(on, False, True),
     "a tunnel, down": lambda on: tunnel(on, True, False),
 }
 
 
-def held(on: Stage) -> int:
-    """Return how many bytes wait in the proxy to be written."""
-    services = on.proxy._services
-    assert services is not None
+def buffered(on: Stage) -> int:
+    """Return the largest write buffer of the proxy's connections, in bytes."""
+    services = on.proxy.services
     sides: list[Any] = []
     client: Any
     for client in services.registry.clients:
         exchange = client.exchange
         sides += [client] if exchange is None else [client, exchange.upstream]
-    for one in services.registry.tunnels:
-        found: Any = one
-        sides += [found._client, found._upstream]
+    for opened in services.registry.tunnels:
+        assert isinstance(opened, Tunnel)
+        sides += [opened.client, opened.upstream]
     return max(int(side.transport.get_write_buffer_size()) for side in sides)
 
 
 @pytest.mark.parametrize("size", [16 * 1024, 100_000, 256 * 1024])
 @pytest.mark.parametrize("flow", FLOWS.values(), ids=FLOWS)
-async def test_so_much_is_held_and_not_more(flow: Any, size: int) -> None:
+async def test_no_more_than_the_limit_is_buffered(flow: Any, size: int) -> None:
     config = local_config(limits=Limits(buffer=size))
     async with stage(config, buffer=SMALL) as on:
         sender: Peer
         sender, reader = await flow(on)
-        total, _rest = await send_until_stopped(on, sender, BYTES)
-        most = held(on)
-        # Much more waits in the kernel by now than may be read at once.
+        total, _end = await send_until_stopped(on, sender, BYTES)
+        max_buffered = buffered(on)
+        # The kernel has more bytes now than one read may take.
         while len(reader.wire.received) < total:
             await later(reader.wire.receive())
-            most = max(most, held(on))
-        assert most <= size
+            max_buffered = max(max_buffered, buffered(on))
+        assert max_buffered <= size
         reader.ignores_more()
         sender.ignores_more()
 
 
-async def test_large_transfers_arrive_whatever_is_held() -> None:
+async def test_large_transfers_arrive_with_a_small_buffer() -> None:
     async with limited(buffer=16 * 1024) as on:
         client, upstream = await on.pair()
         content = BYTES * 64

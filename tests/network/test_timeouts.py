@@ -114,7 +114,7 @@ async def test_a_body_that_makes_progress_may_take_its_time() -> None:
     async with stage(local_config(timeouts=Timeouts(body=1000))) as on:
         client, upstream = await on.pair(POST)
         await upstream.gets(SENT)
-        ticker = on.proxy._services.ticker  # type: ignore[union-attr]
+        ticker = on.proxy.services.ticker
         for byte in (b"b", b"o", b"d"):
             ticker.walk(ticker.now + 900)
             await client.says(byte)
@@ -149,7 +149,7 @@ async def test_an_answer_keeps_a_body_alive_that_is_still_under_way() -> None:
         await upstream.gets(SENT)
         await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 9"))
         await client.gets(head("HTTP/1.1 200 OK", "Content-Length: 9"))
-        ticker = on.proxy._services.ticker  # type: ignore[union-attr]
+        ticker = on.proxy.services.ticker
         for byte in (b"a", b"b", b"c"):
             ticker.walk(ticker.now + 900)
             await upstream.says(byte)
@@ -181,7 +181,7 @@ async def test_a_tunnel_lives_as_long_as_something_goes_through_it(up: bool) -> 
     async with stage(local_config(timeouts=Timeouts(tunnel=1000))) as on:
         client, upstream = await on.tunnel()
         sender, reader = (client, upstream) if up else (upstream, client)
-        ticker = on.proxy._services.ticker  # type: ignore[union-attr]
+        ticker = on.proxy.services.ticker
         for byte in (b"a", b"b", b"c"):
             ticker.walk(ticker.now + 900)
             await sender.says(byte)
@@ -235,7 +235,7 @@ async def test_a_deadline_that_is_not_set_never_passes() -> None:
     async with stage(config) as on:
         client = await on.client()
         await client.says(b"GET / HTTP/1.1\r\n")
-        ticker = on.proxy._services.ticker  # type: ignore[union-attr]
+        ticker = on.proxy.services.ticker
         ticker.walk(ticker.now + 1e9)
         await client.says(head("Host: a", ROUTE))
         upstream = await on.upstream()

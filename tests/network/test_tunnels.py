@@ -122,7 +122,7 @@ async def test_an_idle_tunnel_stays_open_past_all_deadlines(kind: str) -> None:
     async with stage() as on:
         one, other = await tunnel(on, kind, DIRECTIONS[0])
         # The clock is a day ahead: whatever had a deadline would be over.
-        ticker = on.proxy._services.ticker  # type: ignore[union-attr]
+        ticker = on.proxy.services.ticker
         ticker.walk(asyncio.get_running_loop().time() + 86_400)
         await one.says(b"still")
         await other.gets(b"still")

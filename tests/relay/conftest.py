@@ -1,4 +1,4 @@
-"""Coroutines are tests here, run on every event loop."""
+"""Runs tests that are coroutines, on every event loop."""
 
 from tests.helpers.loops import pytest_generate_tests, pytest_pyfunc_call
 

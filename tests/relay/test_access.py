@@ -1,4 +1,4 @@
-"""The rules for requests: tokens, hosts, ports; and what the answers say. Without sockets."""
+"""The access rules for requests: tokens, hosts, ports; and the responses. Without sockets."""
 
 import base64
 
@@ -22,7 +22,7 @@ def basic(text: str) -> str:
 
 
 def refusal(access: Access, *lines: str, host: bytes | None = b"a") -> RouteRefused | None:
-    """Return what a request with these lines is refused with."""
+    """Return the refusal of a request with these lines, None if it is admitted."""
     request = Http1Request(request_head(head(*lines)), World().services.chunk_rules)
     request.host = host
     try:
@@ -33,7 +33,7 @@ def refusal(access: Access, *lines: str, host: bytes | None = b"a") -> RouteRefu
 
 
 GIVEN = {
-    "a field of ours": f"X-Cmux-Token: {TOKEN}",
+    "X-Cmux-Token": f"X-Cmux-Token: {TOKEN}",
     "any case, white space around": f"x-CMUX-token:\t {TOKEN} ",
     "the other token": f"X-Cmux-Token: {OTHER}",
     "bearer": f"Proxy-Authorization: Bearer {TOKEN}",
@@ -42,11 +42,11 @@ GIVEN = {
     "basic without a user": f"Proxy-Authorization: {basic(':' + TOKEN)}",
 }
 NOT_GIVEN = {
-    "nothing": (),
+    "no token": (),
     "empty": ("X-Cmux-Token:",),
     "wrong": ("X-Cmux-Token: s3cres",),
-    "a part": (f"X-Cmux-Token: {TOKEN[:-1]}",),
-    "more": (f"X-Cmux-Token: {TOKEN}x",),
+    "truncated": (f"X-Cmux-Token: {TOKEN[:-1]}",),
+    "longer": (f"X-Cmux-Token: {TOKEN}x",),
     "twice": (f"X-Cmux-Token: {TOKEN}", f"X-Cmux-Token: {TOKEN}"),
     "a list": (f"X-Cmux-Token: {TOKEN}, {TOKEN}",),
     "wrong here, right there": ("X-Cmux-Token: x", f"Proxy-Authorization: Bearer {TOKEN}"),
@@ -57,7 +57,7 @@ NOT_GIVEN = {
     "basic, as the user": (f"Proxy-Authorization: {basic(TOKEN + ':')}",),
     "basic without a colon": (f"Proxy-Authorization: {basic(TOKEN)}",),
     "basic, no base64": (f"Proxy-Authorization: Basic {TOKEN}",),
-    "basic, bytes that are none of base64": (
+    "basic, bytes outside base64": (
         f"Proxy-Authorization: {basic(':' + TOKEN)[:-2]}-{basic(':' + TOKEN)[-2:]}",
     ),
     "not ASCII": ("X-Cmux-Token: s3cr\u00ebt",),
@@ -67,12 +67,12 @@ NOT_GIVEN = {
 
 @pytest.mark.parametrize("line", GIVEN.values(), ids=GIVEN)
 @pytest.mark.parametrize("method", ["GET / HTTP/1.1", "CONNECT a:1 HTTP/1.1"])
-def test_one_of_the_tokens_lets_a_request_in(line: str, method: str) -> None:
+def test_each_of_the_tokens_admits_a_request(line: str, method: str) -> None:
     assert refusal(Access(tokens=[OTHER, TOKEN]), method, "Host: a", line) is None
 
 
 @pytest.mark.parametrize("lines", NOT_GIVEN.values(), ids=NOT_GIVEN)
-def test_nothing_else_does(lines: tuple[str, ...]) -> None:
+def test_without_a_valid_token_a_request_gets_401(lines: tuple[str, ...]) -> None:
     request = f"GET /?X-Cmux-Token={TOKEN} HTTP/1.1"
     error = refusal(Access(tokens=[TOKEN, OTHER]), request, "Host: a", *lines)
     assert error is not None
@@ -80,7 +80,7 @@ def test_nothing_else_does(lines: tuple[str, ...]) -> None:
     assert error.fields.startswith(b"WWW-Authenticate: ")
 
 
-def test_a_connect_is_asked_for_proxy_authorization() -> None:
+def test_a_connect_without_a_token_gets_407() -> None:
     error = refusal(Access(tokens=[TOKEN]), "CONNECT a:1 HTTP/1.1", "Host: a")
     assert error is not None
     assert (error.status, error.error) == (407, "http_request_denied")
@@ -94,14 +94,14 @@ def test_a_connect_is_asked_for_proxy_authorization() -> None:
     ("host", "is_served"),
     [(b"a.example:80", True), (b"LOCALHOST", True), (b"evil.test", False), (None, False)],
 )
-def test_only_the_hosts_that_are_named_are_served(host: bytes | None, is_served: bool) -> None:
+def test_only_allowed_hosts_are_served(host: bytes | None, is_served: bool) -> None:
     access = Access(allow_hosts=["localhost", "*.example"])
     error = refusal(access, "GET / HTTP/1.1", "Host: ignored", host=host)
     assert (error is None) is is_served
     assert error is None or (error.status, error.error) == (421, "http_request_denied")
 
 
-def test_the_host_of_a_connect_has_no_meaning() -> None:
+def test_the_host_of_a_connect_is_not_checked() -> None:
     access = Access(allow_hosts=["localhost"])
     assert refusal(access, "CONNECT a:1 HTTP/1.1", "Host: evil.test", host=b"evil.test") is None
 
@@ -115,7 +115,7 @@ def test_the_host_of_a_connect_has_no_meaning() -> None:
     ],
     ids=["allowed", "denied", "both"],
 )
-def test_a_port_is_allowed_and_not_denied(
+def test_a_port_must_be_allowed_and_not_denied(
     allow: list[str], deny: list[str], allowed: list[int], denied: list[int]
 ) -> None:
     access = RequestAccess(Access(allow_ports=allow, deny_ports=deny))
@@ -133,12 +133,12 @@ def test_a_port_is_allowed_and_not_denied(
 # In an exchange
 
 
-def test_a_proxy_without_rules_does_not_ask() -> None:
+def test_without_rules_there_is_no_access_check() -> None:
     assert World().services.access is None
     assert World(Config(access=Access(deny_ports=["1"]))).services.access is not None
 
 
-def test_the_host_of_the_target_counts_rather_than_the_field() -> None:
+def test_the_host_of_the_target_overrides_the_host_field() -> None:
     world = World(Config(access=Access(allow_hosts=["good.test"])))
     client = world.client()
     client.arrives(head("GET http://evil.test/ HTTP/1.1", "Host: good.test", ROUTE))
@@ -149,7 +149,7 @@ def test_the_host_of_the_target_counts_rather_than_the_field() -> None:
     assert len(world.dials) == 1
 
 
-def test_who_has_no_token_is_not_told_what_is_wrong_with_the_route() -> None:
+def test_the_token_is_checked_before_the_route() -> None:
     world = World(Config(access=Access(tokens=[TOKEN], allow_ports=["80"])))
     for route in ("X-Cmux-Port-Internal: 81", "X-Cmux-Port-Internal: x", "A: 1"):
         client = world.client()
@@ -160,7 +160,7 @@ def test_who_has_no_token_is_not_told_what_is_wrong_with_the_route() -> None:
     assert world.dials == []
 
 
-@pytest.mark.parametrize("tokens", [[], [TOKEN]], ids=["not asked for", "asked for"])
+@pytest.mark.parametrize("tokens", [[], [TOKEN]], ids=["not required", "required"])
 def test_a_token_never_reaches_the_upstream(tokens: list[str]) -> None:
     world = World(Config(access=Access(tokens=tokens)))
     client = world.client()

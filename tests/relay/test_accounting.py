@@ -1,4 +1,4 @@
-"""What exchanges and tunnels tell of themselves, whatever becomes of them."""
+"""What exchanges and tunnels report to the observer, for every outcome."""
 
 import itertools
 from collections.abc import Callable
@@ -22,33 +22,33 @@ SWITCH = head("HTTP/1.1 101 S", "Connection: upgrade", "Upgrade: b")
 CONNECT = head("CONNECT a:1 HTTP/1.1", "Host: a:1", ROUTE)
 
 
-class Watched:
-    """A world whose observer keeps what it is told."""
+class ObservedWorld:
+    """A world whose observer keeps the records."""
 
     def __init__(self, config: Config | None = None) -> None:
-        self.told: list[Record] = []
-        self.observer = Observer(True, on_record=self.told.append)
+        self.records: list[Record] = []
+        self.observer = Observer(True, on_record=self.records.append)
         self.world = World(config, self.observer)
         self.world.peer = "192.0.2.7"
 
     def only(self) -> Record:
-        """Return the one record."""
-        [record] = self.told
+        """Return the only record."""
+        [record] = self.records
         return record
 
     def series(self) -> list[tuple[Any, ...]]:
-        """Return kind, method, status and count of what was counted, and of first bytes."""
+        """Return kind, method and status of each series, and its numbers of durations."""
         return [
             (*key, series.durations.count(), series.first_bytes.count())
             for key, series in TrafficStats.of(self.observer.counts).series.items()
         ]
 
 
-def test_a_request_is_told_when_its_answer_has_left() -> None:
-    on = Watched()
+def test_a_request_is_reported_when_its_response_has_been_sent() -> None:
+    on = ObservedWorld()
     _, upstream = on.world.ask(GET)
     port = on.observer.ports.of(("127.0.0.1", 80))
-    assert (port.requests, on.told) == (1, [])
+    assert (port.requests, on.records) == (1, [])
     upstream.arrives(OK)
     record = on.only()
     assert (record.client, record.kind, record.method, record.path) == (
@@ -69,13 +69,13 @@ def test_a_request_is_told_when_its_answer_has_left() -> None:
 @pytest.mark.parametrize(
     ("late", "ended"),
     [
-        pytest.param([], 2.0, id="an answer in one piece"),
-        pytest.param(["upstream"], 3.0, id="an answer in two"),
-        pytest.param(["client"], 3.0, id="an answer before the body"),
+        pytest.param([], 2.0, id="response in one read"),
+        pytest.param(["upstream"], 3.0, id="response in two reads"),
+        pytest.param(["client"], 3.0, id="response before the body"),
     ],
 )
-def test_the_clock_is_asked_when_something_has_come(late: list[str], ended: float) -> None:
-    on = Watched()
+def test_the_clock_is_read_when_bytes_have_arrived(late: list[str], ended: float) -> None:
+    on = ObservedWorld()
     clock = itertools.count(1)
     on.observer.clock = lambda: float(next(clock))
     request = head("POST /a HTTP/1.1", "Host: a", ROUTE, "Content-Length: 2")
@@ -87,37 +87,37 @@ def test_the_clock_is_asked_when_something_has_come(late: list[str], ended: floa
     assert (record.started, record.first_byte, record.ended) == (1.0, 2.0, ended)
 
 
-def test_a_second_request_says_that_the_connection_was_there() -> None:
-    on = Watched()
+def test_a_second_request_reports_a_reused_connection() -> None:
+    on = ObservedWorld()
     client, upstream = on.world.ask(GET)
     upstream.arrives(OK)
     client.arrives(GET)
     upstream.arrives(OK)
-    assert [record.is_reused for record in on.told] == [False, True]
+    assert [record.is_reused for record in on.records] == [False, True]
     assert on.observer.counts.reused == 1
 
 
 @pytest.mark.parametrize("cut", [0, 1, 5, 9])
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_the_bytes_of_bodies_are_counted_and_those_of_the_next_request_are_not(
+def test_bytes_of_bodies_are_counted_and_those_of_the_next_request_are_not(
     cut: int, is_chunked: bool
 ) -> None:
-    on = Watched()
+    on = ObservedWorld()
     framing = "Transfer-Encoding: chunked" if is_chunked else "Content-Length: 10"
     body = b"5\r\nhello\r\n0\r\n\r\n" if is_chunked else b"0123456789"
     request = head("POST / HTTP/1.1", "Host: a", ROUTE, framing)
-    answer = head("HTTP/1.1 200 OK", framing)
+    response = head("HTTP/1.1 200 OK", framing)
     client, upstream = on.world.ask(request + body[:cut])
     client.arrives(body[cut:] + GET)
-    upstream.arrives(answer + body[:cut])
+    upstream.arrives(response + body[:cut])
     upstream.arrives(body[cut:])
-    assert (on.told[0].received, on.told[0].sent) == (
-        len(request) + len(body), len(answer) + len(body),
+    assert (on.records[0].received, on.records[0].sent) == (
+        len(request) + len(body), len(response) + len(body),
     )  # fmt: skip
 
 
-def test_what_the_proxy_answers_by_itself_has_its_error() -> None:
-    on = Watched()
+def test_an_error_response_of_the_proxy_is_reported_with_its_error() -> None:
+    on = ObservedWorld()
     client = on.world.client()
     client.arrives(GET)
     on.world.dial().fails()
@@ -131,7 +131,7 @@ def test_what_the_proxy_answers_by_itself_has_its_error() -> None:
 
 
 def test_a_request_without_a_route_has_no_port() -> None:
-    on = Watched()
+    on = ObservedWorld()
     on.world.client().arrives(head("GET / HTTP/1.1", "Host: a"))
     record = on.only()
     assert (record.status, record.port, record.upstream()) == (400, 0, "")
@@ -139,8 +139,8 @@ def test_a_request_without_a_route_has_no_port() -> None:
 
 
 @pytest.mark.parametrize("request_", [b"GET\r\n\r\n", b"GET / HTTP/1.1\r\na b\r\n\r\n"])
-def test_a_request_that_cannot_be_read_is_told_without_its_bytes(request_: bytes) -> None:
-    on = Watched()
+def test_a_malformed_request_is_reported_without_its_bytes(request_: bytes) -> None:
+    on = ObservedWorld()
     on.world.client().arrives(request_)
     record = on.only()
     assert (record.client, record.method, record.path) == ("192.0.2.7", "", "")
@@ -150,18 +150,18 @@ def test_a_request_that_cannot_be_read_is_told_without_its_bytes(request_: bytes
     assert on.observer.counts.errors == {(400, "http_request_error"): 1}
 
 
-def test_a_head_that_does_not_come_and_an_address_that_may_not_are_told() -> None:
-    on = Watched(Config(timeouts=Timeouts(head=1)))
+def test_a_head_timeout_and_a_refused_address_are_reported() -> None:
+    on = ObservedWorld(Config(timeouts=Timeouts(head=1)))
     on.world.client().arrives(b"GET /")
     on.world.walk(2)
     assert on.only().status == 408
-    other = Watched(Config(access=Access(allow_clients=["10.0.0.0/8"])))
+    other = ObservedWorld(Config(access=Access(allow_clients=["10.0.0.0/8"])))
     other.world.client()
     assert (other.only().status, other.only().error) == (403, "http_request_denied")
 
 
 ENDS: dict[str, tuple[Callable[[Any, Any], object], int, str, Outcome]] = {
-    "client leaves": (lambda c, _: c.breaks(), 200, "", Outcome.CLIENT_GONE),
+    "client disconnects": (lambda c, _: c.breaks(), 200, "", Outcome.CLIENT_GONE),
     "upstream ends": (
         lambda _, u: u.ends(), 200, "http_response_incomplete", Outcome.BROKEN_OFF,
     ),
@@ -172,10 +172,10 @@ ENDS: dict[str, tuple[Callable[[Any, Any], object], int, str, Outcome]] = {
 
 
 @pytest.mark.parametrize(("event", "status", "error", "outcome"), ENDS.values(), ids=ENDS)
-def test_an_answer_that_breaks_off_is_told_as_that(
+def test_an_incomplete_response_is_reported_as_broken_off(
     event: Callable[[Any, Any], object], status: int, error: str, outcome: Outcome
 ) -> None:
-    on = Watched()
+    on = ObservedWorld()
     client, upstream = on.world.ask(GET)
     upstream.arrives(OK[:-1])
     event(client, upstream)
@@ -186,8 +186,8 @@ def test_an_answer_that_breaks_off_is_told_as_that(
     assert on.observer.ports.of(("127.0.0.1", 80)).is_idle()
 
 
-def test_an_answer_that_stands_still_has_the_error_of_that() -> None:
-    on = Watched(Config(timeouts=Timeouts(response_idle=1)))
+def test_a_stalled_response_is_reported_with_its_timeout() -> None:
+    on = ObservedWorld(Config(timeouts=Timeouts(response_idle=1)))
     _, upstream = on.world.ask(GET)
     upstream.arrives(OK[:-1])
     on.world.walk(2)
@@ -196,8 +196,8 @@ def test_an_answer_that_stands_still_has_the_error_of_that() -> None:
     )  # fmt: skip
 
 
-def test_who_leaves_before_an_answer_is_told_with_a_status_of_its_own() -> None:
-    on = Watched()
+def test_a_client_that_disconnects_before_the_response_is_reported_with_499() -> None:
+    on = ObservedWorld()
     client, _ = on.world.ask(GET)
     client.breaks()
     on.world.run()
@@ -205,27 +205,27 @@ def test_who_leaves_before_an_answer_is_told_with_a_status_of_its_own() -> None:
     assert on.series() == [("request", "GET", 499, 1, 0)]
 
 
-def test_a_request_that_is_sent_again_is_one_request() -> None:
-    on = Watched()
+def test_a_retried_request_is_one_request() -> None:
+    on = ObservedWorld()
     client, upstream = on.world.ask(GET)
     upstream.arrives(OK)
     client.arrives(GET)
     upstream.breaks()
     on.world.run()
     on.world.dial().succeeds().arrives(OK)
-    assert [record.is_reused for record in on.told] == [False, False]
+    assert [record.is_reused for record in on.records] == [False, False]
     assert (on.observer.counts.retried, on.observer.counts.reused) == (1, 0)
     assert on.observer.ports.of(("127.0.0.1", 80)).count == 2
 
 
 @pytest.mark.parametrize("kind", ["upgrade", "connect"])
-def test_a_tunnel_is_told_when_it_is_closed(kind: str) -> None:
-    on = Watched()
+def test_a_tunnel_is_reported_when_it_has_closed(kind: str) -> None:
+    on = ObservedWorld()
     client, upstream = on.world.ask(UPGRADE if kind == "upgrade" else CONNECT)
     if kind == "upgrade":
         upstream.arrives(SWITCH)
     port = on.observer.ports.of(("127.0.0.1", 80))
-    assert (on.told, port.requests, port.tunnels) == ([], 0, 1)
+    assert (on.records, port.requests, port.tunnels) == ([], 0, 1)
     status, method = (101, "GET") if kind == "upgrade" else (200, "CONNECT")
     assert on.series() == [(kind, method, status, 1, 1)]
     on.world.walk(7)
@@ -246,22 +246,22 @@ def test_a_tunnel_is_told_when_it_is_closed(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["upgrade", "connect"])
-def test_bytes_that_come_early_are_a_tunnels_too(kind: str) -> None:
-    on = Watched()
-    asked = UPGRADE if kind == "upgrade" else CONNECT
-    client, upstream = on.world.ask(asked + b"early")
-    answered = SWITCH + b"too" if kind == "upgrade" else b"too"
-    upstream.arrives(answered)
+def test_early_bytes_of_a_tunnel_are_counted(kind: str) -> None:
+    on = ObservedWorld()
+    request = UPGRADE if kind == "upgrade" else CONNECT
+    client, upstream = on.world.ask(request + b"early")
+    response = SWITCH + b"too" if kind == "upgrade" else b"too"
+    upstream.arrives(response)
     client.breaks()
     on.world.run()
     record = on.only()
-    assert (record.received, record.sent) == (len(asked) + 5, len(answered))
+    assert (record.received, record.sent) == (len(request) + 5, len(response))
     counts = on.observer.counts
     assert (counts.received, counts.sent) == (record.received, record.sent)
 
 
 def test_the_bytes_of_interim_responses_are_counted() -> None:
-    on = Watched()
+    on = ObservedWorld()
     _, upstream = on.world.ask(GET)
     hints = head("HTTP/1.1 103 E", "Link: </a>")
     upstream.arrives(hints)
@@ -269,8 +269,8 @@ def test_the_bytes_of_interim_responses_are_counted() -> None:
     assert on.only().sent == 2 * len(hints) + len(OK)
 
 
-def test_bytes_that_move_by_themselves_keep_a_port_awake() -> None:
-    on = Watched()
+def test_response_bytes_update_the_last_activity_of_a_port() -> None:
+    on = ObservedWorld()
     _, upstream = on.world.ask(GET)
     upstream.arrives(head("HTTP/1.1 200 OK"))
     on.world.walk(5)
@@ -289,8 +289,8 @@ def test_bytes_that_move_by_themselves_keep_a_port_awake() -> None:
         (GET, ""),
     ],
 )
-def test_a_workspace_is_told_however_it_was_named(request_: bytes, workspace: str) -> None:
-    on = Watched()
+def test_a_workspace_is_reported_for_every_way_to_name_it(request_: bytes, workspace: str) -> None:
+    on = ObservedWorld()
     client, _ = on.world.ask(request_)
     client.breaks()
     on.world.run()
@@ -299,18 +299,18 @@ def test_a_workspace_is_told_however_it_was_named(request_: bytes, workspace: st
     assert port.workspace == workspace
 
 
-class Talkative(Router):
-    """Tells of workspaces with long names."""
+class LongNameRouter(Router):
+    """Returns a workspace with a long name."""
 
     def workspace_of(self, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]) -> str:
         """Return a name that is too long."""
         return "w" * 60_000
 
 
-def test_nothing_that_a_client_says_is_kept_whole_where_it_is_long() -> None:
-    on = Watched(Config(limits=Limits(request_line=100_000)))
+def test_long_values_of_a_client_are_truncated() -> None:
+    on = ObservedWorld(Config(limits=Limits(request_line=100_000)))
     on.observer.wants_trace = True
-    on.world.services.router = Talkative("127.0.0.1")
+    on.world.services.router = LongNameRouter("127.0.0.1")
     method, path = "M" * 20_000, "/" + "p" * 60_000
     trace = f"traceparent: 00-{'a' * 60_000}"
     client, _ = on.world.ask(head(f"{method} {path} HTTP/1.1", "Host: a", ROUTE, trace))
@@ -324,8 +324,8 @@ def test_nothing_that_a_client_says_is_kept_whole_where_it_is_long() -> None:
     assert record.trace == ""
 
 
-def test_a_trace_is_told_whole() -> None:
-    on = Watched()
+def test_a_trace_is_reported_unchanged() -> None:
+    on = ObservedWorld()
     on.observer.wants_trace = True
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     _, upstream = on.world.ask(head("GET / HTTP/1.1", "Host: a", ROUTE, f"traceparent: {trace}"))
@@ -333,12 +333,12 @@ def test_a_trace_is_told_whole() -> None:
     assert on.only().trace == trace
 
 
-def test_who_wants_errors_only_hears_of_nothing_else() -> None:
-    told: list[Record] = []
-    world = World(None, Observer(False, on_error=told.append))
+def test_an_observer_of_errors_gets_errors_only() -> None:
+    records: list[Record] = []
+    world = World(None, Observer(False, on_error=records.append))
     client, upstream = world.ask(GET)
     upstream.arrives(OK)
     client.arrives(GET)
     upstream.arrives(b"nonsense\r\n\r\n")
-    assert [(record.status, record.error) for record in told] == [(502, "http_protocol_error")]
-    assert told[0].ended > told[0].started > 0
+    assert [(record.status, record.error) for record in records] == [(502, "http_protocol_error")]
+    assert records[0].ended > records[0].started > 0

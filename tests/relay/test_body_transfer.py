@@ -1,4 +1,4 @@
-"""Which bodies the kernel moves."""
+"""Which bodies are spliced."""
 
 import sys
 
@@ -21,7 +21,7 @@ class Open(FakeStream):
 
 
 @pytest.mark.parametrize(
-    ("body", "is_moved"),
+    ("body", "is_spliced"),
     [
         pytest.param(UntilCloseBody(), True, id="until close"),
         pytest.param(LengthBody(MIN_LEFT), True, id="long"),
@@ -29,8 +29,8 @@ class Open(FakeStream):
         pytest.param(ChunkedBody(ChunkRules(100, 100, 100, b"x-"), False), False, id="chunked"),
     ],
 )
-def test_the_kernel_moves_a_body_whose_bytes_nobody_has_to_read(body: Body, is_moved: bool) -> None:
+def test_long_bodies_whose_bytes_are_not_parsed_are_spliced(body: Body, is_spliced: bool) -> None:
     world = World()
     source = Open(world)
     start_transfer(SplicePipe(), source, Open(world), body, lambda _count: None, LARGE_READ)
-    assert isinstance(source.get_protocol(), SpliceTransfer) == is_moved
+    assert isinstance(source.get_protocol(), SpliceTransfer) == is_spliced

@@ -1,10 +1,10 @@
-"""Who is connected, and whether there is room for more."""
+"""The connections of a worker, and whether there is room for more."""
 
 from tests.helpers.fakes import World
 from tests.helpers.script import head
 
 
-def test_the_server_is_called_when_the_proxy_is_full_and_when_no_connection_is_left() -> None:
+def test_the_server_is_notified_when_the_worker_is_full_and_when_it_is_empty() -> None:
     world = World()
     registry = world.services.registry
     registry.changed()
@@ -27,7 +27,7 @@ def test_the_server_is_called_when_the_proxy_is_full_and_when_no_connection_is_l
     assert calls == [(2, True), (1, False), (0, False)]
 
 
-def test_connections_come_and_go() -> None:
+def test_a_connection_is_registered_until_it_is_lost() -> None:
     world = World()
     client = world.client()
     assert len(world.services.registry.clients) == 1
@@ -36,7 +36,7 @@ def test_connections_come_and_go() -> None:
     assert not world.services.registry.clients
 
 
-def test_a_lingering_close_takes_room_and_is_no_client() -> None:
+def test_a_lingering_close_counts_as_a_connection_but_not_as_a_client() -> None:
     world = World()
     registry = world.services.registry
     client = world.client()

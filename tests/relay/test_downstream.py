@@ -1,4 +1,4 @@
-"""What an exchange needs of its client's connection."""
+"""What an exchange uses of its client's connection."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.helpers.fakes import FakeStream, World
 
 
 def downstream() -> tuple[Downstream, FakeStream]:
-    """Return a client's connection that is read."""
+    """Return a client's connection and its fake stream."""
     client = Downstream(ResponseWriter())
     transport = FakeStream(World(), "client")
     client.transport = transport
@@ -16,19 +16,19 @@ def downstream() -> tuple[Downstream, FakeStream]:
 
 
 @pytest.mark.parametrize("count", [0, 1, PIPELINE_LIMIT])
-def test_with_a_few_pipelined_bytes_the_client_is_still_read(count: int) -> None:
+def test_a_few_pipelined_bytes_do_not_pause_reading(count: int) -> None:
     client, transport = downstream()
     client.keep_pipelined(b"x" * count)
     assert client.pipelined == b"x" * count
     assert transport.is_reading()
 
 
-def test_with_many_pipelined_bytes_the_client_is_not_read() -> None:
+def test_many_pipelined_bytes_pause_reading() -> None:
     client, transport = downstream()
     client.keep_pipelined(b"x" * (PIPELINE_LIMIT + 1))
     assert not transport.is_reading()
 
 
-def test_a_new_client_has_neither_ended_nor_pipelined_anything() -> None:
+def test_a_new_client_has_not_ended_and_has_no_pipelined_bytes() -> None:
     client, _transport = downstream()
     assert (client.pipelined, client.has_ended) == (b"", False)

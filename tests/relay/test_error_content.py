@@ -1,4 +1,4 @@
-"""Text, JSON or a page: what a request says about it."""
+"""The format of an error response, chosen by the request: text, JSON or HTML."""
 
 import json
 import socket
@@ -62,7 +62,7 @@ def test_plain_text_is_the_default(lines: tuple[str, ...]) -> None:
         ("Accept: application/json;q=0.5, text/plain;q=0.1",),
     ],
 )
-def test_json_is_for_whoever_asks_for_it(lines: tuple[str, ...]) -> None:
+def test_json_is_sent_if_accept_names_it(lines: tuple[str, ...]) -> None:
     got = content(*lines)
     assert got.media_type == "application/json"
     assert got.fields == b"Vary: Accept, Sec-Fetch-Mode\r\n"
@@ -73,7 +73,7 @@ def test_json_is_for_whoever_asks_for_it(lines: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("lines", [(), ("Accept: application/json",)])
-def test_a_page_is_for_whoever_navigates(lines: tuple[str, ...]) -> None:
+def test_a_navigation_gets_a_page(lines: tuple[str, ...]) -> None:
     got = content(NAVIGATES, *lines)
     assert got.media_type == "text/html; charset=utf-8"
     assert b"Content-Security-Policy: " in got.fields
@@ -81,31 +81,31 @@ def test_a_page_is_for_whoever_navigates(lines: tuple[str, ...]) -> None:
     assert b"No &quot;thing&quot;." in got.body
 
 
-def test_a_form_that_was_sent_is_not_sent_again() -> None:
+def test_a_page_for_a_post_does_not_reload() -> None:
     target = Target("127.0.0.1", 80)
     assert b"<script>" in content(NAVIGATES, target=target).body
     assert b"<script>" not in content(NAVIGATES, method="POST", target=target).body
 
 
-def test_what_listens_instead_is_what_may_be_reached() -> None:
+def test_the_page_lists_the_ports_that_the_client_may_reach() -> None:
     with (
-        socket.create_server(("127.0.0.1", 0)) as one,
-        socket.create_server(("::1", 0), family=socket.AF_INET6) as other,
-        socket.create_server(("127.18.0.9", 0)) as elsewhere,
+        socket.create_server(("127.0.0.1", 0)) as ipv4,
+        socket.create_server(("::1", 0), family=socket.AF_INET6) as ipv6,
+        socket.create_server(("127.18.0.9", 0)) as workspace,
     ):
-        first, second, third = (sock.getsockname()[1] for sock in (one, other, elsewhere))
+        first, second, third = (sock.getsockname()[1] for sock in (ipv4, ipv6, workspace))
 
-        def told(host: str, access: Access | None = None, own: int = 0) -> set[int]:
+        def listed(host: str, access: Access | None = None, own: int = 0) -> set[int]:
             world = World(Config(access=access or Access()))
             world.services.is_self = lambda _host, port: port == own
             body = content(NAVIGATES, world=world, target=Target(host, 80)).body.decode()
             return {port for port in (first, second, third) if f">{port}</a>" in body}
 
         assert first in find_ports_at(["127.0.0.1"])
-        assert told("127.18.0.9") == {third}
-        assert told("127.0.0.1", Access(allow_ports=[str(first), str(third)])) == {first}
+        assert listed("127.18.0.9") == {third}
+        assert listed("127.0.0.1", Access(allow_ports=[str(first), str(third)])) == {first}
         both = [str(first), str(second)]
-        assert told("127.0.0.1", Access(allow_ports=both)) == {first, second}
-        assert told("::1", Access(allow_ports=both, deny_ports=[str(first)])) == {second}
-        assert told("127.0.0.1", Access(allow_ports=both), own=second) == {first}
-        assert told("a.example", Access(allow_ports=both)) == set()
+        assert listed("127.0.0.1", Access(allow_ports=both)) == {first, second}
+        assert listed("::1", Access(allow_ports=both, deny_ports=[str(first)])) == {second}
+        assert listed("127.0.0.1", Access(allow_ports=both), own=second) == {first}
+        assert listed("a.example", Access(allow_ports=both)) == set()

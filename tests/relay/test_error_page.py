@@ -1,4 +1,4 @@
-"""The page for people: what it says, and what it may do."""
+"""The HTML error page: its content and its security policy."""
 
 import base64
 import hashlib
@@ -11,22 +11,22 @@ from cmux_proxy.relay.error_page import FIELDS, Page
 
 
 class Elements(HTMLParser):
-    """The elements of a page with their attributes, and its texts."""
+    """The elements of a page with their attributes, and the texts."""
 
     def __init__(self, page: Page) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[str] = []
         self.feed(page.body().decode())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data.strip())
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.found if name == tag]
+        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def refused(may_reload: bool = True, others: tuple[int, ...] = (), host: str = "") -> Page:
@@ -42,18 +42,18 @@ def policy() -> dict[str, str]:
     return {name: value for name, _, value in parts}
 
 
-def test_it_names_the_port_and_what_listens_instead() -> None:
+def test_it_shows_the_port_and_the_other_listeners() -> None:
     texts = Elements(refused(others=(22, 5173))).texts
     assert texts.count("Nothing listens on port 3000") == 2
     assert "502 from cmux-proxy: nothing listens on 127.0.0.1:3000" in texts
     assert texts[texts.index("What listens instead") :].index("22") < texts.index("5173")
 
 
-def test_where_nothing_else_listens_there_is_no_list() -> None:
+def test_without_other_listeners_there_is_no_list() -> None:
     assert "What listens instead" not in Elements(refused()).texts
 
 
-def test_a_long_list_is_cut_short() -> None:
+def test_a_long_list_is_shortened() -> None:
     elements = Elements(refused(others=tuple(range(1, 16))))
     assert len(elements.all("li")) == 12
     assert "and 3 more" in elements.texts
@@ -70,24 +70,24 @@ def test_a_long_list_is_cut_short() -> None:
         ("", None),
     ],
 )
-def test_ports_are_links_where_the_host_names_the_port(host: str, link: str | None) -> None:
-    links = [each["href"] for each in Elements(refused(others=(5173,), host=host)).all("a")]
+def test_ports_are_links_if_the_host_contains_the_port(host: str, link: str | None) -> None:
+    links = [link["href"] for link in Elements(refused(others=(5173,), host=host)).all("a")]
     assert links == ([] if link is None else [link])
 
 
-def test_only_what_can_be_asked_again_reloads_itself() -> None:
+def test_only_a_request_that_can_be_repeated_reloads_the_page() -> None:
     assert len(Elements(refused()).all("script")) == 1
     elements = Elements(refused(may_reload=False))
     assert (elements.all("script"), elements.all("meta")[2:]) == ([], [])
     assert "Send it again once something does." in elements.texts
 
 
-def test_without_scripts_it_is_reloaded_all_the_same() -> None:
+def test_without_scripts_a_meta_element_reloads_the_page() -> None:
     metas = Elements(refused()).all("meta")
     assert {"http-equiv": "refresh", "content": "5"} in metas
 
 
-def test_another_failure_is_told_in_the_words_of_the_proxy_and_waits_for_nothing() -> None:
+def test_another_failure_shows_its_text_and_does_not_reload() -> None:
     elements = Elements(Page(504, "a:1 did not answer in time", True))
     assert "Gateway Timeout" in elements.texts
     assert "A:1 did not answer in time." in elements.texts
@@ -97,7 +97,7 @@ def test_another_failure_is_told_in_the_words_of_the_proxy_and_waits_for_nothing
     assert Elements(Page(499, "no", False)).all("a") == []
 
 
-def test_everything_is_escaped() -> None:
+def test_text_and_host_are_escaped() -> None:
     page = Page(502, "<script>alert(1)</script>", True)
     assert b"<script>alert" not in page.body()
     page.tell_ports(3000, [1], '3000."><img src=x>')
@@ -106,21 +106,25 @@ def test_everything_is_escaped() -> None:
     assert elements.all("a") == [{"href": '//1."><img src=x>/'}]
 
 
-def test_nothing_runs_or_is_shown_but_what_the_policy_knows() -> None:
+def test_the_policy_allows_only_the_style_and_the_script_of_the_page() -> None:
     text = refused().body().decode()
     for tag, directive in (("style", "style-src"), ("script", "script-src")):
         (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         assert policy()[directive] == f"'sha256-{digest}'"
-    rest = {name: value for name, value in policy().items() if name[:6] not in ("style-", "script")}
-    assert rest == {
+    others = {
+        name: value for name, value in policy().items() if name[:6] not in ("style-", "script")
+    }
+    assert others == {
         "default-src": "'none'", "connect-src": "'self'", "base-uri": "'none'",
         "form-action": "'none'",
     }  # fmt: skip
 
 
-def test_it_needs_nothing_from_elsewhere() -> None:
+def test_it_loads_no_external_resources() -> None:
     elements = Elements(refused(others=(1,), host="3000.localhost"))
-    assert not any("src" in attributes or "style" in attributes for _, attributes in elements.found)
+    assert not any(
+        "src" in attributes or "style" in attributes for _, attributes in elements.elements
+    )
     assert elements.all("link") == []
     assert elements.all("html") == [{"lang": "en"}]

@@ -1,8 +1,8 @@
-"""Every state of an exchange meets every event: no pair is undefined, and each does what it should.
+"""Every event in every state of an exchange: no pair is undefined.
 
-A row says what the client has got, how the exchange stands or has ended, and what has become of
-either connection. In what orders events may come is tested in `test_exchange_orders.py`, what they
-do on the wire in tests/network.
+A row gives the status that the client has received, the outcome of the exchange, and the state of
+both connections. The streams are fakes (`tests/helpers/fakes.py`): no socket, no event loop, no
+real time. `test_exchange_orders.py` tests orders of events, tests/network the bytes on the wire.
 """
 
 from collections.abc import Callable
@@ -21,26 +21,28 @@ LENGTH = head("HTTP/1.1 200 OK", "Content-Length: 4")
 UNTIL_CLOSE = head("HTTP/1.1 200 OK")
 
 
-class Scene:
-    """A client with a request under way, and its upstream, if it is there."""
+class Setup:
+    """A client whose request is in progress, and its upstream, if it is connected."""
 
-    def __init__(self, request: bytes, answer: bytes | None) -> None:
+    def __init__(self, request: bytes, response: bytes | None) -> None:
         timeouts = Timeouts(body=10, response=10, response_idle=10, idle=None, head=None)
         self.world = World(Config(timeouts=timeouts))
         self.client = self.world.client()
         self.client.arrives(request)
         self.upstream: FakeStream | None = None
-        if answer is not None:
+        if response is not None:
             self.upstream = self.world.dial().succeeds()
-            if answer:
-                self.upstream.arrives(answer)
+            if response:
+                self.upstream.arrives(response)
 
     def summary(self) -> str:
-        """Return what the client has got and how everybody stands."""
+        """Return the status, the outcome and the state of both connections."""
         world = self.world
-        outcomes = [one for one in Outcome for _ in range(world.services.tally.count(one))]
+        outcomes = [
+            outcome for outcome in Outcome for _ in range(world.services.tally.count(outcome))
+        ]
         assert len(outcomes) <= 1
-        ended = outcomes[0].name.lower().replace("_", " ") if outcomes else "under way"
+        ended = outcomes[0].name.lower().replace("_", " ") if outcomes else "in progress"
         parts = [self.client.got[9:12].decode()] if self.client.got else []
         parts += [ended, f"client {self._client()}", f"upstream {self._upstream()}"]
         is_dialling = not all(dial.is_over for dial in world.dials)
@@ -71,64 +73,64 @@ STATES: dict[str, tuple[bytes, bytes | None]] = {
     "waiting": (GET, b""),
     "waiting, body open": (POST, b""),
     "half a head": (GET, LENGTH[:10]),
-    "answer begun": (GET, LENGTH + b"ok"),
-    "answer begun, body open": (POST, LENGTH + b"ok"),
-    "answer until close": (GET, UNTIL_CLOSE + b"ok"),
-    "answer until close, body open": (POST, UNTIL_CLOSE + b"ok"),
-    "answer whole, body open": (POST, LENGTH + b"okok"),
+    "response started": (GET, LENGTH + b"ok"),
+    "response started, body open": (POST, LENGTH + b"ok"),
+    "response until close": (GET, UNTIL_CLOSE + b"ok"),
+    "response until close, body open": (POST, UNTIL_CLOSE + b"ok"),
+    "response complete, body open": (POST, LENGTH + b"okok"),
 }
 
 
-def upstream_of(scene: Scene) -> FakeStream:
-    """Return the upstream, which has to be there."""
-    assert scene.upstream is not None
-    return scene.upstream
+def upstream_of(setup: Setup) -> FakeStream:
+    """Return the upstream, which must be connected."""
+    assert setup.upstream is not None
+    return setup.upstream
 
 
-def close(scene: Scene) -> None:
-    """Let the proxy close."""
-    for timed in list(scene.world.services.registry.clients):
+def close(setup: Setup) -> None:
+    """Abort all clients, as the proxy's close does."""
+    for timed in list(setup.world.services.registry.clients):
         timed.abort()
 
 
-EVENTS: dict[str, Callable[[Scene], object]] = {
-    "client sends the rest": lambda scene: scene.client.arrives(b"dy"),
-    "client ends": lambda scene: scene.client.ends(),
-    "client is lost": lambda scene: scene.client.breaks(),
-    "dial succeeds": lambda scene: scene.world.dial().succeeds(),
-    "dial fails": lambda scene: scene.world.dial().fails(),
-    "upstream answers": lambda scene: upstream_of(scene).arrives(LENGTH + b"okok"),
-    "upstream sends more": lambda scene: upstream_of(scene).arrives(b"ok"),
-    "upstream ends": lambda scene: upstream_of(scene).ends(),
-    "upstream is lost": lambda scene: upstream_of(scene).breaks(),
-    "time passes": lambda scene: scene.world.walk(20),
+EVENTS: dict[str, Callable[[Setup], object]] = {
+    "client sends the rest": lambda setup: setup.client.arrives(b"dy"),
+    "client ends": lambda setup: setup.client.ends(),
+    "client is lost": lambda setup: setup.client.breaks(),
+    "dial succeeds": lambda setup: setup.world.dial().succeeds(),
+    "dial fails": lambda setup: setup.world.dial().fails(),
+    "upstream responds": lambda setup: upstream_of(setup).arrives(LENGTH + b"okok"),
+    "upstream sends more": lambda setup: upstream_of(setup).arrives(b"ok"),
+    "upstream ends": lambda setup: upstream_of(setup).ends(),
+    "upstream is lost": lambda setup: upstream_of(setup).breaks(),
+    "time passes": lambda setup: setup.world.walk(20),
     "the proxy closes": close,
 }
 
 TABLE = {
     "dialling": {
-        "client sends the rest": "under way, client open, upstream - dialling",
-        "client ends": "under way, client open, upstream - dialling",
+        "client sends the rest": "in progress, client open, upstream - dialling",
+        "client ends": "in progress, client open, upstream - dialling",
         "client is lost": "client gone, client closed, upstream -",
-        "dial succeeds": "under way, client open, upstream open",
+        "dial succeeds": "in progress, client open, upstream open",
         "dial fails": "502, unavailable, client open, upstream -",
         "time passes": "504, unavailable, client open, upstream -",
         "the proxy closes": "client gone, client closed, upstream -",
     },
     "dialling, body open": {
-        "client sends the rest": "under way, client open, upstream - dialling",
-        "client ends": "under way, client open, upstream - dialling",
+        "client sends the rest": "in progress, client open, upstream - dialling",
+        "client ends": "in progress, client open, upstream - dialling",
         "client is lost": "client gone, client closed, upstream -",
-        "dial succeeds": "under way, client open, upstream open",
+        "dial succeeds": "in progress, client open, upstream open",
         "dial fails": "502, unavailable, client lingers, upstream -",
         "time passes": "504, unavailable, client closed, upstream -",
         "the proxy closes": "client gone, client closed, upstream -",
     },
     "waiting": {
-        "client sends the rest": "under way, client open, upstream open",
-        "client ends": "under way, client open, upstream ended",
+        "client sends the rest": "in progress, client open, upstream open",
+        "client ends": "in progress, client open, upstream ended",
         "client is lost": "client gone, client closed, upstream dropped",
-        "upstream answers": "200, complete, client open, upstream pooled",
+        "upstream responds": "200, complete, client open, upstream pooled",
         "upstream sends more": "502, unavailable, client open, upstream dropped",
         "upstream ends": "502, unavailable, client open, upstream closed",
         "upstream is lost": "502, unavailable, client open, upstream closed",
@@ -136,10 +138,10 @@ TABLE = {
         "the proxy closes": "client gone, client closed, upstream dropped",
     },
     "waiting, body open": {
-        "client sends the rest": "under way, client open, upstream open",
+        "client sends the rest": "in progress, client open, upstream open",
         "client ends": "client gone, client closed, upstream dropped",
         "client is lost": "client gone, client closed, upstream dropped",
-        "upstream answers": "200, under way, client open, upstream open",
+        "upstream responds": "200, in progress, client open, upstream open",
         "upstream sends more": "502, unavailable, client lingers, upstream dropped",
         "upstream ends": "502, unavailable, client lingers, upstream closed",
         "upstream is lost": "502, unavailable, client lingers, upstream closed",
@@ -147,65 +149,65 @@ TABLE = {
         "the proxy closes": "client gone, client closed, upstream dropped",
     },
     "half a head": {
-        "client sends the rest": "under way, client open, upstream open",
-        "client ends": "under way, client open, upstream ended",
+        "client sends the rest": "in progress, client open, upstream open",
+        "client ends": "in progress, client open, upstream ended",
         "client is lost": "client gone, client closed, upstream dropped",
-        "upstream answers": "502, unavailable, client open, upstream dropped",
-        "upstream sends more": "under way, client open, upstream open",
+        "upstream responds": "502, unavailable, client open, upstream dropped",
+        "upstream sends more": "in progress, client open, upstream open",
         "upstream ends": "502, unavailable, client open, upstream closed",
         "upstream is lost": "502, unavailable, client open, upstream closed",
         "time passes": "504, unavailable, client open, upstream dropped",
         "the proxy closes": "client gone, client closed, upstream dropped",
     },
-    "answer begun": {
-        "client sends the rest": "200, under way, client open, upstream open",
-        "client ends": "200, under way, client open, upstream ended",
+    "response started": {
+        "client sends the rest": "200, in progress, client open, upstream open",
+        "client ends": "200, in progress, client open, upstream ended",
         "client is lost": "200, client gone, client closed, upstream dropped",
-        "upstream answers": "200, complete, client open, upstream closed",
+        "upstream responds": "200, complete, client open, upstream closed",
         "upstream sends more": "200, complete, client open, upstream pooled",
         "upstream ends": "200, broken off, client closed, upstream closed",
         "upstream is lost": "200, broken off, client closed, upstream closed",
         "time passes": "200, broken off, client closed, upstream dropped",
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
-    "answer begun, body open": {
-        "client sends the rest": "200, under way, client open, upstream open",
+    "response started, body open": {
+        "client sends the rest": "200, in progress, client open, upstream open",
         "client ends": "200, client gone, client closed, upstream dropped",
         "client is lost": "200, client gone, client closed, upstream dropped",
-        "upstream answers": "200, complete, client lingers, upstream dropped",
-        "upstream sends more": "200, under way, client open, upstream open",
+        "upstream responds": "200, complete, client lingers, upstream dropped",
+        "upstream sends more": "200, in progress, client open, upstream open",
         "upstream ends": "200, broken off, client closed, upstream closed",
         "upstream is lost": "200, broken off, client closed, upstream closed",
         "time passes": "200, broken off, client closed, upstream dropped",
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
-    "answer until close": {
-        "client sends the rest": "200, under way, client open, upstream open",
-        "client ends": "200, under way, client open, upstream ended",
+    "response until close": {
+        "client sends the rest": "200, in progress, client open, upstream open",
+        "client ends": "200, in progress, client open, upstream ended",
         "client is lost": "200, client gone, client closed, upstream dropped",
-        "upstream answers": "200, under way, client open, upstream open",
-        "upstream sends more": "200, under way, client open, upstream open",
+        "upstream responds": "200, in progress, client open, upstream open",
+        "upstream sends more": "200, in progress, client open, upstream open",
         "upstream ends": "200, complete, client open, upstream closed",
         "upstream is lost": "200, broken off, client closed, upstream closed",
         "time passes": "200, broken off, client closed, upstream dropped",
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
-    "answer until close, body open": {
-        "client sends the rest": "200, under way, client open, upstream open",
+    "response until close, body open": {
+        "client sends the rest": "200, in progress, client open, upstream open",
         "client ends": "200, client gone, client closed, upstream dropped",
         "client is lost": "200, client gone, client closed, upstream dropped",
-        "upstream answers": "200, under way, client open, upstream open",
-        "upstream sends more": "200, under way, client open, upstream open",
+        "upstream responds": "200, in progress, client open, upstream open",
+        "upstream sends more": "200, in progress, client open, upstream open",
         "upstream ends": "200, complete, client lingers, upstream closed",
         "upstream is lost": "200, broken off, client closed, upstream closed",
         "time passes": "200, broken off, client closed, upstream dropped",
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
-    "answer whole, body open": {
+    "response complete, body open": {
         "client sends the rest": "200, complete, client open, upstream closed",
         "client ends": "200, client gone, client closed, upstream dropped",
         "client is lost": "200, client gone, client closed, upstream dropped",
-        "upstream answers": "200, complete, client lingers, upstream dropped",
+        "upstream responds": "200, complete, client lingers, upstream dropped",
         "upstream sends more": "200, complete, client lingers, upstream dropped",
         "upstream ends": "200, complete, client lingers, upstream closed",
         "upstream is lost": "200, complete, client lingers, upstream closed",
@@ -219,14 +221,14 @@ ROWS = [(state, event, row) for state, rows in TABLE.items() for event, row in r
 @pytest.mark.parametrize(
     ("state", "event", "row"), ROWS, ids=[f"{state} | {event}" for state, event, _row in ROWS]
 )
-def test_every_state_has_an_answer_to_every_event(state: str, event: str, row: str) -> None:
-    scene = Scene(*STATES[state])
-    EVENTS[event](scene)
-    scene.world.run()
-    assert scene.summary() == row
+def test_an_event_has_the_expected_result(state: str, event: str, row: str) -> None:
+    setup = Setup(*STATES[state])
+    EVENTS[event](setup)
+    setup.world.run()
+    assert setup.summary() == row
 
 
-def test_no_pair_of_state_and_event_is_missing() -> None:
+def test_the_table_has_all_pairs_of_state_and_event() -> None:
     for state, rows in TABLE.items():
         side = "dial " if state.startswith("dialling") else "upstream "
         other = "upstream " if state.startswith("dialling") else "dial "
@@ -236,83 +238,83 @@ def test_no_pair_of_state_and_event_is_missing() -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_an_exchange_that_is_over_absorbs_whatever_comes_late(state: str) -> None:
+def test_a_second_event_never_ends_an_exchange_twice(state: str) -> None:
     for first in TABLE[state]:
         for second in TABLE[state]:
             if {first, second} & {"dial succeeds", "dial fails"}:
                 continue
-            scene = Scene(*STATES[state])
-            EVENTS[first](scene)
-            EVENTS[second](scene)
-            scene.world.run()
-            close(scene)
-            scene.world.run()
-            tally = scene.world.services.tally
-            assert sum(tally.count(one) for one in Outcome) <= 2, (first, second)
-            assert not scene.world.services.registry.clients
+            setup = Setup(*STATES[state])
+            EVENTS[first](setup)
+            EVENTS[second](setup)
+            setup.world.run()
+            close(setup)
+            setup.world.run()
+            tally = setup.world.services.tally
+            assert sum(tally.count(outcome) for outcome in Outcome) <= 2, (first, second)
+            assert not setup.world.services.registry.clients
 
 
-def test_a_dial_that_succeeds_when_nobody_waits_any_more_is_closed() -> None:
-    scene = Scene(GET, None)
-    dial = scene.world.dial()
+def test_a_connection_whose_client_has_disconnected_is_closed() -> None:
+    setup = Setup(GET, None)
+    dial = setup.world.dial()
     dial.opens()
-    scene.client.breaks()
-    scene.world.run()
+    setup.client.breaks()
+    setup.world.run()
     assert not dial.is_over
     upstream = dial.succeeds()
     assert upstream.is_over()
     assert upstream.got == b""
 
 
-def test_a_dial_that_fails_too_late_is_nothing_to_anybody() -> None:
-    scene = Scene(GET, None)
-    dial = scene.world.dial()
+def test_a_dial_that_fails_after_its_client_has_disconnected_is_ignored() -> None:
+    setup = Setup(GET, None)
+    dial = setup.world.dial()
     dial.opens()
-    scene.client.breaks()
-    scene.world.run()
+    setup.client.breaks()
+    setup.world.run()
     dial.fails()
-    assert scene.client.got == b""
-    assert scene.world.services.tally.count(Outcome.CLIENT_GONE) == 1
-    assert scene.world.services.tally.count(Outcome.UNAVAILABLE) == 0
+    assert setup.client.got == b""
+    assert setup.world.services.tally.count(Outcome.CLIENT_GONE) == 1
+    assert setup.world.services.tally.count(Outcome.UNAVAILABLE) == 0
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 @pytest.mark.parametrize("coding", ["Content-Length: 9", "Transfer-Encoding: chunked", ""])
-def test_a_broken_off_answer_is_reset_only_where_its_end_would_look_complete(
+def test_an_incomplete_response_is_reset_only_if_a_close_would_look_complete(
     coding: str, version: str
 ) -> None:
-    scene = Scene(head(f"GET / HTTP/{version}", "Host: a", ROUTE), b"")
-    upstream = upstream_of(scene)
+    setup = Setup(head(f"GET / HTTP/{version}", "Host: a", ROUTE), b"")
+    upstream = upstream_of(setup)
     upstream.arrives(head("HTTP/1.1 200 OK", *([coding] if coding else [])) + b"2\r\nok")
     upstream.breaks()
-    scene.world.run()
+    setup.world.run()
     would_look_complete = version == "1.0" and not coding.startswith("Content-Length")
-    assert scene.summary() == (
+    assert setup.summary() == (
         f"200, broken off, client {'reset' if would_look_complete else 'closed'}, upstream closed"
     )
 
 
-def test_a_response_that_is_not_taken_keeps_its_upstream_from_being_read() -> None:
-    scene = Scene(GET, b"")
-    scene.client.stops_reading()
-    upstream_of(scene).arrives(LENGTH + b"okok")
-    # The exchange is over, and its connection serves others, who are read.
-    assert upstream_of(scene).is_reading()
-    assert scene.world.services.tally.count(Outcome.COMPLETE) == 1
-    assert not scene.client.is_over()
+def test_a_complete_response_that_the_client_does_not_read_does_not_pause_its_upstream() -> None:
+    setup = Setup(GET, b"")
+    setup.client.stops_reading()
+    upstream_of(setup).arrives(LENGTH + b"okok")
+    # The exchange is over, and its upstream connection serves other clients.
+    assert upstream_of(setup).is_reading()
+    assert setup.world.services.tally.count(Outcome.COMPLETE) == 1
+    assert not setup.client.is_over()
 
 
-def test_a_body_that_turns_bad_behind_a_whole_answer_leaves_the_answer_alone() -> None:
-    """To break it off would reset the connection while the client may not have read it all."""
+def test_a_malformed_body_after_a_complete_response_does_not_reset_the_connection() -> None:
+    """A reset could destroy a part of the response that the client has not read yet."""
     request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Transfer-Encoding: chunked")
-    scene = Scene(request, LENGTH + b"okok")
-    scene.client.arrives(b"x\r\n")
-    scene.world.run()
-    assert scene.summary() == "200, complete, client lingers, upstream dropped"
+    setup = Setup(request, LENGTH + b"okok")
+    setup.client.arrives(b"x\r\n")
+    setup.world.run()
+    assert setup.summary() == "200, complete, client lingers, upstream dropped"
 
 
 @pytest.mark.parametrize("is_early", [True, False])
-def test_a_connection_whose_request_has_not_left_is_not_given_back(is_early: bool) -> None:
+def test_a_connection_whose_request_is_not_sent_completely_is_not_pooled(is_early: bool) -> None:
     world = World()
     client, upstream = world.ask(head("PUT / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4"))
     upstream.stops_reading()

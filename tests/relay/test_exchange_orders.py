@@ -1,8 +1,7 @@
-"""An exchange ends exactly once and holds little, whatever order its events come in.
+"""An exchange ends exactly once and buffers little, in any order of events.
 
-The events of both connections, of the dial and of the clock are played in every order that
-hypothesis comes upon, with transports that are not real. What each event does on the wire is
-tested through sockets, in tests/network.
+Hypothesis chooses the order of the events of both connections, of the dial and of the clock. The
+streams are fakes (`tests/helpers/fakes.py`). tests/network tests the bytes on the wire.
 """
 
 from typing import Any
@@ -22,10 +21,10 @@ from cmux_proxy.relay.services import Services
 from tests.helpers.fakes import FakeDial, FakeStream, World
 from tests.helpers.script import head
 
-# What one read brings, with the framing that is put around it; and an unfinished head before it.
-READ_AT_ONCE = 256 * 1024 + 16
-MOST_TO_CLIENT = READ_AT_ONCE + Limits().response_head
-MOST_EARLY = READ_AT_ONCE + Limits().request_line + Limits().header_section
+# The bytes of one read with the framing around them, and an incomplete head before them.
+MAX_READ = 256 * 1024 + 16
+MAX_TO_CLIENT = MAX_READ + Limits().response_head
+MAX_PIPELINED = MAX_READ + Limits().request_line + Limits().header_section
 
 ROUTE = "X-Cmux-Port-Internal: 80"
 GET = head("GET / HTTP/1.1", "Host: a", ROUTE)
@@ -37,7 +36,7 @@ REQUESTS = {
     "GET, HTTP/1.0, keep-alive": head("GET / HTTP/1.0", ROUTE, "Connection: keep-alive"),
     "HEAD": head("HEAD / HTTP/1.1", "Host: a", ROUTE),
     "PUT": head("PUT / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4") + b"body",
-    "PUT, a part": head("PUT / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 8") + b"body",
+    "PUT, incomplete": head("PUT / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 8") + b"body",
     "POST": head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4") + b"body",
     "POST, chunked": head("POST / HTTP/1.1", "Host: a", ROUTE, "Transfer-Encoding: chunked"),
     "POST, large": head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 600000"),
@@ -49,23 +48,23 @@ REQUESTS = {
     "CONNECT": head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE),
     "CONNECT, early bytes": head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE) + bytes(10_000),
     "no route": head("GET / HTTP/1.1", "Host: a"),
-    "a part of a head": b"GET / HTTP/1.1\r\nHost: a\r\n",
-    "a big part of a head": b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"a" * 60_000,
-    "the end of a head": f"\r\n{ROUTE}\r\n\r\n".encode(),
+    "part of a head": b"GET / HTTP/1.1\r\nHost: a\r\n",
+    "large part of a head": b"GET / HTTP/1.1\r\nHost: a\r\nA: " + b"a" * 60_000,
+    "end of a head": f"\r\n{ROUTE}\r\n\r\n".encode(),
     "an empty line": b"\r\n",
 }
-REQUEST_PIECES = {
+REQUEST_PARTS = {
     "body": b"body",
     "a chunk": b"4\r\nbody\r\n",
     "half a chunk": b"4\r\nbo",
     "the last chunk": b"0\r\n\r\n",
-    "much": bytes(300_000),
-    "very much": bytes(900_000),
-    "a big chunk": b"40000\r\n" + bytes(0x40000) + b"\r\n",
+    "large part": bytes(300_000),
+    "very large part": bytes(900_000),
+    "large chunk": b"40000\r\n" + bytes(0x40000) + b"\r\n",
 }
-ANSWERS = {
+RESPONSES = {
     "200": head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok",
-    "200, a part": head("HTTP/1.1 200 OK", "Content-Length: 4") + b"ok",
+    "200, incomplete": head("HTTP/1.1 200 OK", "Content-Length: 4") + b"ok",
     "200, close": head("HTTP/1.1 200 OK", "Content-Length: 2", "Connection: close") + b"ok",
     "200, too much": head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok and more",
     "200, large": head("HTTP/1.1 200 OK", "Content-Length: 600000"),
@@ -74,17 +73,17 @@ ANSWERS = {
     "204": head("HTTP/1.1 204 No Content"),
     "100": head("HTTP/1.1 100 Continue"),
     "101": head("HTTP/1.1 101 Switching Protocols", "Connection: upgrade", "Upgrade: x") + b"hi",
-    "a part of a head": b"HTTP/1.1 200 OK\r\nA: b\r\n",
-    "a big part of a head": b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100_000,
-    "the end of a head": b"\r\nContent-Length: 400000\r\n\r\n" + bytes(200_000),
+    "part of a head": b"HTTP/1.1 200 OK\r\nA: b\r\n",
+    "large part of a head": b"HTTP/1.1 200 OK\r\nA: " + b"a" * 100_000,
+    "end of a head": b"\r\nContent-Length: 400000\r\n\r\n" + bytes(200_000),
 }
-ANSWER_PIECES = {
+RESPONSE_PARTS = {
     "body": b"ok",
     "a chunk": b"2\r\nok\r\n",
     "the last chunk": b"0\r\n\r\n",
-    "much": bytes(300_000),
-    "very much": bytes(900_000),
-    "a big chunk": b"40000\r\n" + bytes(0x40000) + b"\r\n",
+    "large part": bytes(300_000),
+    "very large part": bytes(900_000),
+    "large chunk": b"40000\r\n" + bytes(0x40000) + b"\r\n",
 }
 MALFORMED = {
     "request": head("GET / HTTP/1.1", "Host : a"),
@@ -92,32 +91,32 @@ MALFORMED = {
         "GET / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 0", "Transfer-Encoding: chunked"
     ),
     "chunk": b"+4\r\n",
-    "answer": b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+    "response": b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
 }
 
 
-class Counted(Exchange):
-    """An exchange that knows how often it has ended."""
+class CountedExchange(Exchange):
+    """An exchange that counts how often it has ended."""
 
     def __init__(self, services: Services, client: Downstream, request: ClientRequest) -> None:
         super().__init__(services, client, request)
         self.client = client
         self.ends: list[int] = []
-        Everything.running.append(self)
+        ExchangeMachine.running.append(self)
 
     def _finish(self, outcome: int, ended: float) -> None:
         self.ends.append(outcome)
         super()._finish(outcome, ended)
 
 
-class Everything(RuleBasedStateMachine):
-    """Clients, their upstreams, and whatever may happen to them."""
+class ExchangeMachine(RuleBasedStateMachine):
+    """Clients, their upstreams, and all events."""
 
-    running: list[Counted]
+    running: list[CountedExchange]
 
     def __init__(self) -> None:
         super().__init__()
-        Everything.running = []
+        ExchangeMachine.running = []
         self.world = World(
             Config(
                 timeouts=Timeouts(head=10, idle=20, response=30, upstream_idle=40, linger=5),
@@ -125,29 +124,29 @@ class Everything(RuleBasedStateMachine):
         )
         self._patch: Any = None
         if not COMPILED:
-            # A compiled class cannot be replaced; the same orders are played without the count.
-            self._patch = mock.patch.object(client_module, "Exchange", Counted)
+            # A compiled class cannot be replaced; there, the same orders run without the count.
+            self._patch = mock.patch.object(client_module, "Exchange", CountedExchange)
             self._patch.start()
         self.client: FakeStream
 
     @initialize()
     def connects(self) -> None:
-        """There is a client."""
+        """A client connects."""
         self.client = self.world.client()
 
-    @rule(what=st.sampled_from(sorted(REQUESTS)), is_new=st.booleans(), is_dialled=st.booleans())
-    def client_asks(self, what: str, is_new: bool, is_dialled: bool) -> None:
-        """A request comes, or a part of one, and perhaps its upstream accepts at once."""
+    @rule(name=st.sampled_from(sorted(REQUESTS)), is_new=st.booleans(), is_dialled=st.booleans())
+    def client_requests(self, name: str, is_new: bool, is_dialled: bool) -> None:
+        """A request arrives, or a part of one, and perhaps its upstream accepts."""
         if is_new or self.client.is_over() or self.client.has_sent_end():
             self.client = self.world.client()
-        self.client.arrives(REQUESTS[what])
+        self.client.arrives(REQUESTS[name])
         if is_dialled:
             self.dial_succeeds()
 
-    @rule(what=st.sampled_from(sorted(REQUEST_PIECES)))
-    def client_sends(self, what: str) -> None:
-        """The client sends what may be a part of its request."""
-        self.client.arrives(REQUEST_PIECES[what])
+    @rule(name=st.sampled_from(sorted(REQUEST_PARTS)))
+    def client_sends(self, name: str) -> None:
+        """The client sends bytes that may be a part of its request."""
+        self.client.arrives(REQUEST_PARTS[name])
 
     @rule()
     def dial_succeeds(self) -> None:
@@ -156,41 +155,41 @@ class Everything(RuleBasedStateMachine):
             if not dial.is_over:
                 dial.succeeds()
 
-    @rule(what=st.sampled_from(sorted(ANSWERS)), which=st.integers(0, 3))
-    def upstream_answers(self, what: str, which: int) -> None:
-        """An upstream answers, asked or not; mostly the one that has been asked last."""
-        self.upstream(which).arrives(ANSWERS[what])
+    @rule(name=st.sampled_from(sorted(RESPONSES)), index=st.integers(0, 3))
+    def upstream_responds(self, name: str, index: int) -> None:
+        """An upstream responds, with or without a request; often the one that was used last."""
+        self.upstream(index).arrives(RESPONSES[name])
 
-    @rule(what=st.sampled_from(sorted(ANSWER_PIECES)), which=st.integers(0, 3))
-    def upstream_sends(self, what: str, which: int) -> None:
-        """An upstream sends what may be a part of its answer."""
-        self.upstream(which).arrives(ANSWER_PIECES[what])
+    @rule(name=st.sampled_from(sorted(RESPONSE_PARTS)), index=st.integers(0, 3))
+    def upstream_sends(self, name: str, index: int) -> None:
+        """An upstream sends bytes that may be a part of its response."""
+        self.upstream(index).arrives(RESPONSE_PARTS[name])
 
-    @rule(what=st.sampled_from(["stops_reading", "reads_again"]), is_client=st.booleans())
-    def somebody_reads_or_not(self, what: str, is_client: bool) -> None:
-        """The client or an upstream takes nothing more, or everything again."""
-        getattr(self.client if is_client else self.upstream(0), what)()
+    @rule(name=st.sampled_from(["stops_reading", "reads_again"]), is_client=st.booleans())
+    def peer_stops_or_resumes_reading(self, name: str, is_client: bool) -> None:
+        """The client or an upstream stops reading, or reads again."""
+        getattr(self.client if is_client else self.upstream(0), name)()
 
     @rule()
     def loop_runs(self) -> None:
-        """What was put off is done."""
+        """Pending callbacks run."""
         self.world.run()
 
     @rule()
     def a_socket_opens(self) -> None:
-        """A dial has come so far that nobody can call it off."""
+        """A dial can no longer be cancelled."""
         for dial in self.dials():
             dial.opens()
 
-    @rule(what=st.sampled_from(["ends", "breaks"]), is_client=st.booleans())
-    def somebody_leaves(self, what: str, is_client: bool) -> None:
+    @rule(name=st.sampled_from(["ends", "breaks"]), is_client=st.booleans())
+    def peer_disconnects(self, name: str, is_client: bool) -> None:
         """The client or an upstream sends its end, or is lost."""
-        getattr(self.client if is_client else self.upstream(0), what)()
+        getattr(self.client if is_client else self.upstream(0), name)()
 
-    @rule(what=st.sampled_from(sorted(MALFORMED)), is_client=st.booleans())
-    def somebody_breaks_the_rules(self, what: str, is_client: bool) -> None:
-        """The client or an upstream sends what nobody may send."""
-        (self.client if is_client else self.upstream(0)).arrives(MALFORMED[what])
+    @rule(name=st.sampled_from(sorted(MALFORMED)), is_client=st.booleans())
+    def peer_sends_malformed_bytes(self, name: str, is_client: bool) -> None:
+        """The client or an upstream sends malformed bytes."""
+        (self.client if is_client else self.upstream(0)).arrives(MALFORMED[name])
 
     @rule()
     def dial_fails(self) -> None:
@@ -200,20 +199,20 @@ class Everything(RuleBasedStateMachine):
                 dial.fails()
 
     @rule()
-    def dial_is_not_answered(self) -> None:
-        """An upstream has more to do than it can."""
+    def dial_times_out(self) -> None:
+        """An upstream's backlog is full."""
         for dial in self.dials():
             if dial.is_connecting:
                 dial.times_out()
 
     @rule(seconds=st.sampled_from([1.0, 6.0, 11.0, 31.0, 100.0]))
     def time_passes(self, seconds: float) -> None:
-        """The deadlines are looked at."""
+        """The deadlines are checked."""
         self.world.walk(seconds)
 
     @rule(dice=st.integers(0, 9))
     def drain_begins(self, dice: int) -> None:
-        """The proxy is told to end; seldom, because little else happens afterwards."""
+        """The proxy drains; rarely, because few events have an effect afterwards."""
         if dice == 9:
             self.world.services.registry.is_draining = self.world.services.registry.is_refusing = (
                 True
@@ -223,28 +222,28 @@ class Everything(RuleBasedStateMachine):
 
     @invariant()
     def no_exchange_ends_twice(self) -> None:
-        """None has ended more than once, and no client has two under way."""
+        """No exchange has ended more than once, and no client has two in progress."""
         assert all(len(exchange.ends) <= 1 for exchange in self.running)
         busy = [exchange.client for exchange in self.running if not exchange.ends]
         assert len(set(map(id, busy))) == len(busy)
 
     @invariant()
     def every_end_is_counted_once(self) -> None:
-        """The tally knows each end."""
+        """The tally counts each end."""
         if not COMPILED:
             ended = sum(len(exchange.ends) for exchange in self.running)
             tally = self.world.services.tally
             assert sum(tally.count(outcome) for outcome in Outcome) == ended
 
     @invariant()
-    def little_is_held(self) -> None:
-        """What one direction of a connection holds stays within the bound."""
-        assert self.world.max_held <= MOST_TO_CLIENT
+    def buffers_are_bounded(self) -> None:
+        """The buffer of each direction of a connection stays within the bound."""
+        assert self.world.max_held <= MAX_TO_CLIENT
         for timed in self.world.services.registry.clients:
-            assert len(getattr(timed, "early", b"")) <= MOST_EARLY
+            assert len(getattr(timed, "pipelined", b"")) <= MAX_PIPELINED
 
     def teardown(self) -> None:
-        """Whatever has happened, once everybody has left nothing is left."""
+        """When all peers have disconnected, nothing is left."""
         world = self.world
         if not hasattr(self, "client"):
             return
@@ -273,17 +272,17 @@ class Everything(RuleBasedStateMachine):
                 self._patch.stop()
 
     def dials(self) -> list[FakeDial]:
-        """Return the dials that are under way."""
+        """Return the dials in progress."""
         return [dial for dial in self.world.dials if not dial.is_over]
 
-    def upstream(self, which: int) -> FakeStream:
-        """Return an open upstream, 0 for the last; one that nobody uses if there is none."""
-        several = self.open_upstreams()
-        return several[-1 - which % len(several)] if several else self.world.stranger()
+    def upstream(self, index: int) -> FakeStream:
+        """Return an open upstream, 0 for the last; an unrelated stream if there is none."""
+        upstreams = self.open_upstreams()
+        return upstreams[-1 - index % len(upstreams)] if upstreams else self.world.stranger()
 
     def open_upstreams(self) -> list[FakeStream]:
         """Return the connections to upstreams that are not closed."""
         return [upstream for upstream in self.world.upstreams if not upstream.is_over()]
 
 
-TestEverything = Everything.TestCase
+TestEverything = ExchangeMachine.TestCase

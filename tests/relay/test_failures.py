@@ -1,4 +1,4 @@
-"""The table of failures: what went wrong -> status, words, Proxy-Status error and outcome."""
+"""The table of failures: status, text, Proxy-Status error and outcome of each."""
 
 import pytest
 
@@ -27,16 +27,16 @@ TABLE = {
         ),
     ),
     "a malformed request": (
-        failures.bad_request(BadMessage("it smells")),
-        (400, "bad request: it smells", "http_request_error", Outcome.REFUSED),
+        failures.bad_request(BadMessage("it is malformed")),
+        (400, "bad request: it is malformed", "http_request_error", Outcome.REFUSED),
     ),
     "a request that is too large": (
         failures.bad_request(BadMessage("it is huge", 431)),
         (431, "bad request: it is huge", "http_request_error", Outcome.REFUSED),
     ),
     "no route": (
-        failures.refused(RouteRefused(400, "where to?")),
-        (400, "where to?", "http_request_error", Outcome.REFUSED),
+        failures.refused(RouteRefused(400, "no port")),
+        (400, "no port", "http_request_error", Outcome.REFUSED),
     ),
     "a router's own error": (
         failures.refused(RouteRefused(403, "not there", "http_request_denied")),
@@ -50,16 +50,16 @@ TABLE = {
         failures.unavailable(UpstreamUnavailable(UnavailableReason.RESOURCE_LIMIT, "full", True)),
         (503, "full", "connection_limit_reached", Outcome.UNAVAILABLE),
     ),
-    "a malformed answer": (
-        failures.bad_response(TARGET, BadMessage("it smells")),
+    "a malformed response": (
+        failures.bad_response(TARGET, BadMessage("it is malformed")),
         (
             502,
-            "127.0.0.1:3000 did not answer in valid HTTP: it smells",
+            "127.0.0.1:3000 did not answer in valid HTTP: it is malformed",
             "http_protocol_error",
             Outcome.UNAVAILABLE,
         ),
     ),
-    "half an answer": (
+    "an incomplete response head": (
         failures.broke(TARGET, True),
         (
             502,
@@ -68,7 +68,7 @@ TABLE = {
             Outcome.UNAVAILABLE,
         ),
     ),
-    "no answer": (
+    "no response": (
         failures.broke(V6, False),
         (
             502,
@@ -77,7 +77,7 @@ TABLE = {
             Outcome.UNAVAILABLE,
         ),
     ),
-    "an answer that takes too long": (
+    "a response that takes too long": (
         failures.response_timeout(TARGET),
         (
             504,
@@ -90,14 +90,14 @@ TABLE = {
 
 
 @pytest.mark.parametrize(("failure", "expected"), TABLE.values(), ids=TABLE)
-def test_every_failure_has_its_answer(
+def test_a_failure_has_its_response(
     failure: Failure, expected: tuple[int, str, str, Outcome]
 ) -> None:
     assert (failure.status, failure.text, failure.error, failure.outcome) == expected
 
 
 @pytest.mark.parametrize(("failure", "_expected"), TABLE.values(), ids=TABLE)
-def test_whoever_may_try_again_is_told_when(failure: Failure, _expected: object) -> None:
+def test_only_a_503_has_retry_after(failure: Failure, _expected: object) -> None:
     assert failure.fields == (b"Retry-After: 1\r\n" if failure.status == 503 else b"")
 
 
@@ -122,6 +122,6 @@ def test_every_reason_has_a_status_and_a_proxy_status_error(
     assert failure.outcome is Outcome.UNAVAILABLE
 
 
-def test_no_reason_is_without_a_status() -> None:
+def test_all_reasons_have_a_status() -> None:
     for reason in UnavailableReason:
         assert failures.unavailable(UpstreamUnavailable(reason, "text")).status >= 502

@@ -1,4 +1,4 @@
-"""Host, Origin and forwarded fields: what a request says when it leaves; without sockets."""
+"""Host, Origin and forwarded fields of the forwarded request; without sockets."""
 
 from typing import Any
 
@@ -16,19 +16,19 @@ UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
 def sent(
     lines: tuple[str, ...], start: str = "GET / HTTP/1.1", peer: str = PEER, **rules: Any
 ) -> list[str]:
-    """Return the lines of the request that reaches the upstream, its start line left out."""
+    """Return the lines of the request that reaches the upstream, without its request line."""
     world = World(Config(rewriting=Rewriting(**rules)))
     world.peer = peer
     client = world.client()
     client.arrives(head(start, ROUTE, *lines))
     assert not client.got, client.got
     received = bytes(world.dial().succeeds().got).decode("ascii")
-    first, *rest = received.removesuffix("\r\n\r\n").split("\r\n")
-    assert first == "GET / HTTP/1.1"
-    return rest
+    request_line, *field_lines = received.removesuffix("\r\n\r\n").split("\r\n")
+    assert request_line == "GET / HTTP/1.1"
+    return field_lines
 
 
-def test_nothing_changes_unless_it_is_asked_for() -> None:
+def test_without_rules_nothing_changes() -> None:
     assert World().services.rewriter is None
     lines = ("X-Forwarded-For: a", "Host: h", "Origin: http://h", "Forwarded: for=x")
     assert sent(lines) == list(lines)
@@ -41,7 +41,7 @@ def test_nothing_changes_unless_it_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("rule", "expected"), [("upstream", "localhost:80"), ("app.test:1", "app.test:1")]
 )
-def test_a_host_of_our_own_replaces_the_one_that_came(
+def test_the_configured_host_replaces_the_received_one(
     rule: str, expected: str, more: tuple[str, ...]
 ) -> None:
     lines = ("A: 1", "hOST: web.dev", "B: 2", *more)
@@ -50,7 +50,7 @@ def test_a_host_of_our_own_replaces_the_one_that_came(
 
 @pytest.mark.parametrize("more", [(), UPGRADE], ids=["plain", "upgrade"])
 @pytest.mark.parametrize("rule", ["preserve", "upstream", "app.test"])
-def test_the_request_itself_has_the_last_word(rule: str, more: tuple[str, ...]) -> None:
+def test_the_host_override_of_a_request_has_precedence(rule: str, more: tuple[str, ...]) -> None:
     lines = ("Host: web.dev", "X-Cmux-Host-Override: localhost:5173", *more)
     assert sent(lines, host_header=rule) == ["Host: localhost:5173", *more]
 
@@ -61,7 +61,7 @@ def test_the_host_of_the_target_is_replaced_too() -> None:
     assert sent(("Host: x", "X-Cmux-Host-Override: o"), start) == ["Host: o"]
 
 
-def test_a_client_of_http10_without_a_host_gets_one() -> None:
+def test_a_request_of_http10_without_a_host_gets_one() -> None:
     assert sent((), "GET / HTTP/1.0", host_header="upstream") == ["Host: localhost:80"]
     assert sent((), "GET / HTTP/1.0", forwarded="strip") == ["Host: 127.0.0.1:80"]
 
@@ -79,9 +79,9 @@ def test_origin_and_referer_follow_the_host(more: tuple[str, ...]) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("said", ["https", "HTTPS", "wss", "https, http", " https\t,http"])
-def test_the_scheme_is_what_a_proxy_before_this_one_says(said: str) -> None:
-    lines = (f"X-Forwarded-Proto: {said}", "Host: web.dev", "Origin: https://Web.dev",
+@pytest.mark.parametrize("scheme", ["https", "HTTPS", "wss", "https, http", " https\t,http"])
+def test_the_scheme_is_taken_from_x_forwarded_proto(scheme: str) -> None:
+    lines = (f"X-Forwarded-Proto: {scheme}", "Host: web.dev", "Origin: https://Web.dev",
              "Referer: https://web.dev")  # fmt: skip
     assert sent(lines, host_header="upstream", rewrite_origin=True) == [
         "Host: localhost:80", lines[0], "Origin: http://localhost:80",
@@ -90,7 +90,7 @@ def test_the_scheme_is_what_a_proxy_before_this_one_says(said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("fields", "line"),
     [
         ((), "Origin: https://web.dev"),
         ((), "Origin: ftp://web.dev"),
@@ -103,30 +103,30 @@ def test_the_scheme_is_what_a_proxy_before_this_one_says(said: str) -> None:
         (("X-Forwarded-Proto:",), "Origin: https://web.dev"),
     ],
 )
-def test_an_origin_of_another_scheme_stays_what_it_is(said: tuple[str, ...], line: str) -> None:
-    lines = ("Host: web.dev", *said, line)
-    expected = ["Host: localhost:80", *said, line]
+def test_an_origin_with_another_scheme_is_unchanged(fields: tuple[str, ...], line: str) -> None:
+    lines = ("Host: web.dev", *fields, line)
+    expected = ["Host: localhost:80", *fields, line]
     assert sent(lines, host_header="upstream", rewrite_origin=True) == expected
 
 
 @pytest.mark.parametrize(
-    ("rules", "is_believed"),
+    ("rules", "is_trusted"),
     [
         ({"forwarded": "append"}, False),
         ({"forwarded": "strip"}, False),
         ({"forwarded": "append", "trusted_proxies": [PEER]}, True),
     ],
-    ids=["from anybody", "stripped", "from a trusted peer"],
+    ids=["from any peer", "stripped", "from a trusted peer"],
 )
-def test_the_scheme_is_believed_of_whom_forwarded_fields_are(
-    rules: dict[str, Any], is_believed: bool
+def test_x_forwarded_proto_counts_only_from_a_trusted_peer(
+    rules: dict[str, Any], is_trusted: bool
 ) -> None:
     lines = ("Host: web.dev", "X-Forwarded-Proto: https", "Origin: https://web.dev")
     got = sent(lines, host_header="upstream", rewrite_origin=True, **rules)
-    assert ("Origin: http://localhost:80" if is_believed else lines[2]) in got
+    assert ("Origin: http://localhost:80" if is_trusted else lines[2]) in got
 
 
-def test_a_referer_of_another_scheme_stays_what_it_is() -> None:
+def test_a_referer_with_another_scheme_is_unchanged() -> None:
     lines = ("Host: web.dev", "Origin: http://web.dev", "Referer: https://web.dev/a")
     assert sent(lines, host_header="a.test", rewrite_origin=True) == [
         "Host: a.test", "Referer: https://web.dev/a", "Origin: http://a.test",
@@ -139,24 +139,24 @@ def test_a_referer_of_another_scheme_stays_what_it_is() -> None:
      "Origin: http://web.dev:8080", "Origin: http://evil@web.dev", "Origin: web.dev",
      "Referer: http://web.dev/"],
 )  # fmt: skip
-def test_an_origin_of_another_host_stays_what_it_is(line: str) -> None:
+def test_an_origin_with_another_host_is_unchanged(line: str) -> None:
     lines = ("Host: web.dev", line)
     assert sent(lines, host_header="upstream", rewrite_origin=True) == ["Host: localhost:80", line]
 
 
-def test_a_referer_of_another_host_stays_what_it_is() -> None:
+def test_a_referer_with_another_host_is_unchanged() -> None:
     lines = ("Host: web.dev", "Origin: http://web.dev", "Referer: http://other.test/")
     assert sent(lines, host_header="a.test", rewrite_origin=True) == [
         "Host: a.test", "Referer: http://other.test/", "Origin: http://a.test",
     ]  # fmt: skip
 
 
-def test_two_origins_stay_what_they_are() -> None:
+def test_two_origins_are_unchanged() -> None:
     lines = ("Host: web.dev", "Origin: http://web.dev", "Origin: http://web.dev")
     assert sent(lines, host_header="a.test", rewrite_origin=True) == ["Host: a.test", *lines[1:]]
 
 
-def test_an_origin_does_not_change_with_a_host_that_stays() -> None:
+def test_an_origin_is_unchanged_if_the_host_is() -> None:
     lines = ("Host: web.dev", "Origin: http://web.dev")
     assert sent(lines, rewrite_origin=True) == list(lines)
     assert sent(lines, host_header="a.test") == ["Host: a.test", lines[1]]
@@ -186,7 +186,7 @@ OURS = [f"X-Forwarded-For: {PEER}", "X-Forwarded-Host: web.dev", "X-Forwarded-Pr
 
 
 @pytest.mark.parametrize("more", [(), UPGRADE], ids=["plain", "upgrade"])
-def test_stripping_leaves_nothing_that_tells_of_others(more: tuple[str, ...]) -> None:
+def test_strip_removes_all_forwarded_fields(more: tuple[str, ...]) -> None:
     assert sent((*GIVEN, *more), forwarded="strip") == [
         "Host: web.dev",
         "X-Forwarded: stays",
@@ -195,13 +195,13 @@ def test_stripping_leaves_nothing_that_tells_of_others(more: tuple[str, ...]) ->
 
 
 @pytest.mark.parametrize("more", [(), UPGRADE], ids=["plain", "upgrade"])
-def test_who_is_not_trusted_is_not_believed(more: tuple[str, ...]) -> None:
+def test_append_removes_the_fields_of_an_untrusted_peer(more: tuple[str, ...]) -> None:
     lines = sent((*GIVEN, *more), forwarded="append", trusted_proxies=["10.0.0.0/8"])
     assert lines == ["Host: web.dev", "X-Forwarded: stays", *more, *OURS]
 
 
 @pytest.mark.parametrize("more", [(), UPGRADE], ids=["plain", "upgrade"])
-def test_who_is_trusted_is_believed(more: tuple[str, ...]) -> None:
+def test_append_keeps_the_fields_of_a_trusted_peer(more: tuple[str, ...]) -> None:
     lines = sent((*GIVEN, *more), forwarded="append", trusted_proxies=["192.0.2.0/24"])
     assert lines == [
         "Host: web.dev", "X-Forwarded-Host: edge.dev", "X-Forwarded-Proto: https",
@@ -211,7 +211,7 @@ def test_who_is_trusted_is_believed(more: tuple[str, ...]) -> None:
     ]  # fmt: skip
 
 
-def test_a_unix_socket_is_trusted_where_it_is_named_and_has_no_address() -> None:
+def test_a_unix_socket_is_trusted_if_it_is_listed_and_has_no_address() -> None:
     rules: Any = {"forwarded": "append", "trusted_proxies": ["unix:"]}
     lines = ("Host: web.dev", "X-Forwarded-For: 1.1.1.1")
     assert sent(lines, peer="unix:", **rules)[1] == "X-Forwarded-For: 1.1.1.1, unknown"
@@ -220,7 +220,7 @@ def test_a_unix_socket_is_trusted_where_it_is_named_and_has_no_address() -> None
     assert sent(lines, peer="unix:", **rules)[1] == "X-Forwarded-For: unknown"
 
 
-def test_the_host_that_came_is_told_whatever_it_becomes() -> None:
+def test_x_forwarded_host_is_the_received_host() -> None:
     lines = sent(("Host: web.dev",), forwarded="append", host_header="upstream")
     assert lines == ["Host: localhost:80", *OURS]
 
@@ -236,37 +236,37 @@ def test_the_host_that_came_is_told_whatever_it_becomes() -> None:
         ("unix:", "for=unknown"),
     ],
 )
-def test_the_standard_field_names_the_peer(peer: str, node: str) -> None:
+def test_forwarded_contains_the_peer(peer: str, node: str) -> None:
     rules: Any = {"forwarded": "append", "forwarded_rfc7239": True}
     lines = sent(("Host: web.dev:80",), peer=peer, **rules)
     assert lines[-1] == f'Forwarded: {node};host="web.dev:80";proto=http'
 
 
-def test_the_standard_field_goes_on_where_it_is_believed() -> None:
+def test_forwarded_of_a_trusted_peer_is_continued() -> None:
     rules: Any = {"forwarded": "append", "forwarded_rfc7239": True, "trusted_proxies": [PEER]}
     lines = sent(("Host: h", "Forwarded: for=a", "Forwarded: for=b, for=c"), **rules)
     assert lines[-1] == f'Forwarded: for=a, for=b, for=c, for={PEER};host="h";proto=http'
 
 
-def test_an_origin_that_connection_names_stays_away() -> None:
+def test_an_origin_that_connection_nominates_is_removed() -> None:
     lines = ("Host: h", "Connection: origin", "Origin: http://h")
     assert sent(lines, host_header="a", rewrite_origin=True) == ["Host: a"]
 
 
-def test_names_with_an_underscore_travel_where_nothing_is_asked_for() -> None:
+def test_names_with_an_underscore_are_forwarded_without_rules_for_them() -> None:
     lines = ("Host: h", "X_Forwarded_For: 1.1.1.1", "X_Real_IP: 1.1.1.1")
     assert sent(lines, host_header="preserve") == list(lines)
     assert sent((*lines, "X_Forwarded: 1"), forwarded="strip") == ["Host: h", "X_Forwarded: 1"]
 
 
-def test_entries_that_connection_names_do_not_come_back() -> None:
+def test_entries_of_fields_that_connection_nominates_are_not_continued() -> None:
     lines = ("Host: h", "Connection: X-Forwarded-For, x-forwarded-host",
              "X-Forwarded-For: 1.1.1.1", "X-Forwarded-Host: edge")  # fmt: skip
     assert sent(lines, forwarded="append", trusted_proxies=[PEER]) == ["Host: h", *OURS[:1],
         "X-Forwarded-Host: h", "X-Forwarded-Proto: http"]  # fmt: skip
 
 
-def test_lines_that_connection_names_and_lines_of_ours_do_not_meet() -> None:
+def test_lines_that_connection_nominates_do_not_remove_lines_of_the_proxy() -> None:
     lines = ("Host: h", "Connection: X-Forwarded-For, Upgrade", "Upgrade: w", "X-Forwarded-For: 1")
     assert sent(lines, forwarded="append") == [
         "Host: h", "Upgrade: w", "Connection: upgrade", f"X-Forwarded-For: {PEER}",

@@ -1,4 +1,4 @@
-"""The request half of an exchange: refused, routed, sent, and sent once more; without sockets."""
+"""The request half of an exchange: refused, routed, sent and retried; without sockets."""
 
 from typing import cast
 
@@ -18,7 +18,7 @@ OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
 def pooled(world: World) -> tuple[FakeStream, FakeStream]:
-    """Return a client and an upstream connection that is in the pool."""
+    """Return a client and its upstream connection, which is in the pool."""
     client, upstream = world.ask(GET)
     upstream.arrives(OK)
     assert len(world.services.pool) == 1
@@ -46,9 +46,7 @@ def pooled(world: World) -> tuple[FakeStream, FakeStream]:
         pytest.param(["POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: x"], 400, id="framing"),
     ],
 )
-def test_what_is_refused_is_refused_before_anybody_is_dialled(
-    lines: list[str], status: int
-) -> None:
+def test_a_request_is_refused_before_the_dial(lines: list[str], status: int) -> None:
     world = World()
     client = world.client()
     client.arrives(head(*lines))
@@ -56,7 +54,7 @@ def test_what_is_refused_is_refused_before_anybody_is_dialled(
     assert world.dials == []
 
 
-def test_a_malformed_body_behind_its_head_is_refused_before_anybody_is_dialled() -> None:
+def test_a_malformed_body_that_arrives_with_the_head_is_refused_before_the_dial() -> None:
     world = World()
     client = world.client()
     client.arrives(
@@ -67,14 +65,14 @@ def test_a_malformed_body_behind_its_head_is_refused_before_anybody_is_dialled()
     assert world.dials == []
 
 
-def test_a_request_goes_out_in_one_piece_with_what_came_of_its_body() -> None:
+def test_the_head_and_the_body_bytes_that_arrived_with_it_are_sent_in_one_write() -> None:
     world = World()
     fields = ["Host: a", "Content-Length: 10"]
     _client, upstream = world.ask(head("POST / HTTP/1.1", ROUTE, *fields) + b"01234")
     assert upstream.got == head("POST / HTTP/1.1", *fields) + b"01234"
 
 
-def test_a_connection_of_the_pool_is_preferred_to_a_dial() -> None:
+def test_a_pooled_connection_is_preferred_to_a_dial() -> None:
     world = World()
     client, upstream = pooled(world)
     client.arrives(GET)
@@ -83,7 +81,7 @@ def test_a_connection_of_the_pool_is_preferred_to_a_dial() -> None:
     assert all(dial.is_over for dial in world.dials)
 
 
-def test_a_connection_to_where_its_name_no_longer_leads_is_not_used() -> None:
+def test_a_pooled_connection_to_an_old_address_is_not_used() -> None:
     world = World()
     client, upstream = pooled(world)
     cast(UpstreamConnection, upstream.get_protocol()).address = "192.0.2.1"
@@ -92,7 +90,7 @@ def test_a_connection_to_where_its_name_no_longer_leads_is_not_used() -> None:
     assert world.dial().succeeds().got == SENT
 
 
-def test_connect_dials_even_where_the_pool_has_a_connection() -> None:
+def test_connect_dials_even_if_the_pool_has_a_connection() -> None:
     world = World()
     client, upstream = pooled(world)
     client.arrives(head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE))
@@ -104,9 +102,7 @@ def test_connect_dials_even_where_the_pool_has_a_connection() -> None:
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError()], ids=["end", "reset"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
-def test_an_idempotent_request_is_sent_once_more_and_no_more(
-    method: str, error: Exception | None
-) -> None:
+def test_an_idempotent_request_is_retried_once(method: str, error: Exception | None) -> None:
     world = World()
     client, upstream = pooled(world)
     client.arrives(head(f"{method} / HTTP/1.1", "Host: a", ROUTE))
@@ -129,7 +125,7 @@ def test_an_idempotent_request_is_sent_once_more_and_no_more(
         ),
     ],
 )
-def test_another_request_is_not_sent_again(request_bytes: bytes) -> None:
+def test_other_requests_are_not_retried(request_bytes: bytes) -> None:
     world = World()
     client, upstream = pooled(world)
     client.arrives(request_bytes)
@@ -139,7 +135,7 @@ def test_another_request_is_not_sent_again(request_bytes: bytes) -> None:
 
 
 @pytest.mark.parametrize("part", [b"H", head("HTTP/1.1 100 Continue")], ids=["a byte", "a 100"])
-def test_a_request_that_was_answered_in_part_is_not_sent_again(part: bytes) -> None:
+def test_after_a_part_of_the_response_a_request_is_not_retried(part: bytes) -> None:
     world = World()
     client, upstream = pooled(world)
     client.arrives(GET)
@@ -149,7 +145,7 @@ def test_a_request_that_was_answered_in_part_is_not_sent_again(part: bytes) -> N
     assert b"HTTP/1.1 502 " in client.got
 
 
-def test_a_second_dial_that_fails_is_told() -> None:
+def test_a_failed_dial_of_a_retry_gets_502() -> None:
     world = World()
     client, upstream = pooled(world)
     client.arrives(GET)
@@ -158,7 +154,7 @@ def test_a_second_dial_that_fails_is_told() -> None:
     assert client.got.startswith(b"HTTP/1.1 502 ")
 
 
-def test_a_body_is_not_read_faster_than_the_upstream_takes_it() -> None:
+def test_a_body_is_not_read_faster_than_the_upstream_reads_it() -> None:
     world = World()
     client, upstream = world.ask(
         head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 1000000")
@@ -172,7 +168,7 @@ def test_a_body_is_not_read_faster_than_the_upstream_takes_it() -> None:
 
 
 @pytest.mark.parametrize("is_pooled", [True, False], ids=["pooled", "dialled"])
-def test_the_end_of_the_client_is_passed_on_once_its_request_is_whole(is_pooled: bool) -> None:
+def test_a_half_close_is_passed_on_after_a_complete_request(is_pooled: bool) -> None:
     world = World()
     if is_pooled:
         client, upstream = pooled(world)
@@ -191,7 +187,7 @@ def test_the_end_of_the_client_is_passed_on_once_its_request_is_whole(is_pooled:
     assert len(world.services.pool) == 0
 
 
-def test_the_end_of_the_client_is_not_passed_on_while_more_requests_wait() -> None:
+def test_a_half_close_is_not_passed_on_while_more_requests_wait() -> None:
     client, upstream = World().ask(GET + GET)
     client.ends()
     assert not upstream.has_sent_end()
@@ -199,7 +195,7 @@ def test_the_end_of_the_client_is_not_passed_on_while_more_requests_wait() -> No
     assert upstream.has_sent_end()
 
 
-def test_the_deadline_of_the_answer_begins_when_the_request_is_sent() -> None:
+def test_the_response_timeout_starts_when_the_request_is_sent() -> None:
     world = World(Config(timeouts=Timeouts(response=10)))
     client = world.client()
     client.arrives(GET)
@@ -213,7 +209,7 @@ def test_the_deadline_of_the_answer_begins_when_the_request_is_sent() -> None:
 
 
 def lose(world: World, upstream: FakeStream, error: Exception | None) -> None:
-    """Let an upstream connection end, or break."""
+    """Let an upstream connection end, or fail with an error."""
     if error is None:
         upstream.ends()
     else:
@@ -221,20 +217,19 @@ def lose(world: World, upstream: FakeStream, error: Exception | None) -> None:
     world.run()
 
 
-# What is held
+# What is buffered
 
 
-def held(world: World) -> int:
-    """Return how many bytes of a client wait in the proxy, its request's head among them."""
+def buffered(world: World) -> int:
+    """Return how many bytes of a client the proxy buffers, including the request's head."""
     [client] = world.services.registry.clients
     assert isinstance(client, Http1Connection)
     exchange = client.exchange
     assert exchange is not None
     request = exchange.request
     assert isinstance(request, Http1Request)
-    # No code of the proxy asks how much a request holds.
-    buffer = request._head.buffer
-    return len(client.pipelined) + len(exchange.request_stream.outgoing) + len(buffer)
+    outgoing = exchange.request_stream.outgoing
+    return len(client.pipelined) + len(outgoing) + len(request.head.buffer)
 
 
 FRAMINGS = {
@@ -249,29 +244,29 @@ FRAMINGS = {
         head("GET /more HTTP/1.1", "Host: a", ROUTE),
     ),
 }
-framings = pytest.mark.parametrize(("start", "piece"), FRAMINGS.values(), ids=FRAMINGS)
+framings = pytest.mark.parametrize(("start", "part"), FRAMINGS.values(), ids=FRAMINGS)
 buffers = pytest.mark.parametrize("buffer", [16 * 1024, 100_000, 256 * 1024])
 
 
 @buffers
 @framings
-def test_what_waits_for_a_connection_is_held_once_and_stays_within_the_bound(
-    start: bytes, piece: bytes, buffer: int
+def test_bytes_that_wait_for_a_connection_are_buffered_once_and_within_the_limit(
+    start: bytes, part: bytes, buffer: int
 ) -> None:
     world = World(Config(limits=Limits(buffer=buffer)))
     client = world.client()
-    client.arrives(start + piece * (3 * buffer // len(piece)))
+    client.arrives(start + part * (3 * buffer // len(part)))
     assert not client.is_reading()
-    # The head is there as it came, and as it leaves.
-    assert buffer // 2 < held(world) <= buffer + 2 * len(start)
+    # The head is buffered as it was received and as it will be sent.
+    assert buffer // 2 < buffered(world) <= buffer + 2 * len(start)
     if start.startswith(b"POST"):
         upstream = world.dial().succeeds()
         world.run()
         assert client.is_reading()
-        assert upstream.got.endswith(piece * (3 * buffer // len(piece)))
+        assert upstream.got.endswith(part * (3 * buffer // len(part)))
 
 
-def test_a_large_request_that_nothing_can_be_dialled_for_lets_the_client_be_read_again() -> None:
+def test_after_a_failed_dial_the_client_of_a_large_request_is_read_again() -> None:
     world = World()
     client = world.client()
     body = bytes(100_000)
@@ -284,22 +279,22 @@ def test_a_large_request_that_nothing_can_be_dialled_for_lets_the_client_be_read
     assert client.is_reading()
 
 
-@pytest.mark.parametrize(("early", "again"), [(b"", True), (b"G" * 5000, False)])
-def test_a_large_request_is_kept_to_be_sent_again_unless_much_comes_behind_it(
-    early: bytes, again: bool
+@pytest.mark.parametrize(("pipelined", "is_retried"), [(b"", True), (b"G" * 5000, False)])
+def test_a_large_request_is_kept_for_a_retry_unless_many_bytes_are_pipelined(
+    pipelined: bytes, is_retried: bool
 ) -> None:
     world = World()
     client, upstream = pooled(world)
     body = bytes(100_000)
     put = head("PUT / HTTP/1.1", "Host: a", ROUTE, f"Content-Length: {len(body)}")
     client.arrives(put + body)
-    if early:
-        client.arrives(early)
+    if pipelined:
+        client.arrives(pipelined)
     assert upstream.got.endswith(body)
     upstream.breaks()
     world.run()
-    if again:
-        # It waits for its connection as before.
+    if is_retried:
+        # It waits for a connection again.
         assert not client.is_reading()
         upstream = world.dial().succeeds()
         assert upstream.got.endswith(body)
@@ -308,7 +303,7 @@ def test_a_large_request_is_kept_to_be_sent_again_unless_much_comes_behind_it(
         assert client.got.startswith(b"HTTP/1.1 502 ")
 
 
-def test_small_requests_are_sent_again_however_much_comes_behind_them() -> None:
+def test_a_small_request_is_retried_even_if_many_bytes_are_pipelined() -> None:
     world = World()
     client, upstream = pooled(world)
     client.arrives(head("GET / HTTP/1.1", "Host: a", ROUTE))

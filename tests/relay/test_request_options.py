@@ -1,4 +1,4 @@
-"""What a request may ask for in fields of its own, without sockets."""
+"""The options of a request in X-Cmux-Wait and X-Cmux-Host-Override; without sockets."""
 
 import pytest
 
@@ -23,43 +23,43 @@ def test_a_wait_is_a_duration(value: bytes, seconds: float) -> None:
 @pytest.mark.parametrize(
     "value", [b"", b"-1", b"+1", b"1.5", b"1 s", b"s", b"1h", b"1e3", b"\xd9\xa1", b"1" * 10]
 )
-def test_a_wait_is_nothing_else(value: bytes) -> None:
+def test_a_malformed_wait_is_refused(value: bytes) -> None:
     with pytest.raises(RouteRefused) as caught:
         RequestOptions(((b"x-cmux-wait", value),))
     assert caught.value.status == 400
     assert caught.value.text == "invalid header: X-Cmux-Wait must be a duration such as 30s"
 
 
-def test_a_wait_may_not_come_twice() -> None:
+def test_two_waits_are_refused() -> None:
     with pytest.raises(RouteRefused, match="given more than once: X-Cmux-Wait"):
         RequestOptions(((b"x-cmux-wait", b"1"), PORT, (b"x-cmux-wait", b"1")))
 
 
-def test_who_wishes_nothing_gets_nothing() -> None:
+def test_without_fields_there_are_no_options() -> None:
     assert RequestOptions((PORT,)).wait is None
     assert RequestOptions((PORT,)).host is None
 
 
 @pytest.mark.parametrize("value", [b"a", b"App.example:3000", b"[::1]:80", b"127.0.0.1"])
-def test_a_host_may_be_asked_for(value: bytes) -> None:
+def test_a_host_override_is_a_host(value: bytes) -> None:
     assert RequestOptions(((b"x-cmux-host-override", value), PORT)).host == value
 
 
 @pytest.mark.parametrize("value", [b"", b"a b", b"a@b", b"a, b", b"a/b", b"a:b", b"a:80:80"])
-def test_nothing_else_is_a_host(value: bytes) -> None:
+def test_a_malformed_host_override_is_refused(value: bytes) -> None:
     with pytest.raises(RouteRefused) as caught:
         RequestOptions(((b"x-cmux-host-override", value),))
     assert caught.value.status == 400
     assert caught.value.text.startswith("invalid header: X-Cmux-Host-Override must be a host")
 
 
-def test_a_host_may_not_come_twice() -> None:
+def test_two_host_overrides_are_refused() -> None:
     with pytest.raises(RouteRefused, match="given more than once: X-Cmux-Host-Override"):
         RequestOptions(((b"x-cmux-host-override", b"a"), (b"x-cmux-host-override", b"a")))
 
 
-def patience(timeouts: Timeouts, *lines: str) -> float:
-    """Return for how long a request waits while its port refuses."""
+def wait_of(timeouts: Timeouts, *lines: str) -> float:
+    """Return how many seconds a request waits while its port refuses."""
     world = World(Config(timeouts=timeouts))
     client = world.client()
     client.arrives(head("GET / HTTP/1.1", *lines))
@@ -67,8 +67,8 @@ def patience(timeouts: Timeouts, *lines: str) -> float:
 
 
 def refused_for(world: World, client: FakeStream) -> float:
-    """Refuse every dial until the client has an answer; return after how many seconds that was."""
-    begun = world.loop.now
+    """Refuse every dial until the client has a response; return after how many seconds."""
+    started = world.loop.now
     world.dial().fails()
     while not client.got:
         [(when, _)] = world.loop.timers
@@ -76,23 +76,23 @@ def refused_for(world: World, client: FakeStream) -> float:
         world.loop.ring()
         world.dial().fails()
     assert client.got.startswith(b"HTTP/1.1 502 ")
-    return world.loop.now - begun
+    return world.loop.now - started
 
 
-def test_a_request_is_as_patient_as_is_configured_and_wished() -> None:
-    usual = Timeouts(connect_retry=3)
-    assert patience(Timeouts(), "Host: a", ROUTE) == pytest.approx(0)
-    assert patience(usual, "Host: a", ROUTE) == pytest.approx(3)
-    assert patience(usual, "Host: a", ROUTE, "X-Cmux-Wait: 10s") == pytest.approx(10)
-    assert patience(usual, "Host: a", "X-Cmux-Wait: 0", ROUTE) == pytest.approx(0)
-    assert patience(usual, "Host: a", ROUTE, "X-Cmux-Wait: 5m") == pytest.approx(60)
-    assert patience(Timeouts(max_wait=5), "Host: a", ROUTE, "X-Cmux-Wait: 10") == pytest.approx(5)
-    assert patience(
+def test_the_wait_depends_on_the_configuration_and_the_request() -> None:
+    retrying = Timeouts(connect_retry=3)
+    assert wait_of(Timeouts(), "Host: a", ROUTE) == pytest.approx(0)
+    assert wait_of(retrying, "Host: a", ROUTE) == pytest.approx(3)
+    assert wait_of(retrying, "Host: a", ROUTE, "X-Cmux-Wait: 10s") == pytest.approx(10)
+    assert wait_of(retrying, "Host: a", "X-Cmux-Wait: 0", ROUTE) == pytest.approx(0)
+    assert wait_of(retrying, "Host: a", ROUTE, "X-Cmux-Wait: 5m") == pytest.approx(60)
+    assert wait_of(Timeouts(max_wait=5), "Host: a", ROUTE, "X-Cmux-Wait: 10") == pytest.approx(5)
+    assert wait_of(
         Timeouts(connect_retry=3, max_wait=0), "Host: a", ROUTE, "X-Cmux-Wait: 9"
     ) == pytest.approx(3)
 
 
-def test_a_wish_without_any_other_field_is_heard() -> None:
+def test_a_wait_without_another_field_of_the_proxy_counts() -> None:
     from cmux_proxy import Router
 
     world = World()
@@ -102,7 +102,7 @@ def test_a_wish_without_any_other_field_is_heard() -> None:
     assert refused_for(world, client) == pytest.approx(7)
 
 
-def test_the_end_of_a_client_ends_the_patience() -> None:
+def test_a_half_close_ends_the_wait() -> None:
     world = World()
     client = world.client()
     client.arrives(head("GET / HTTP/1.1", "Host: a", ROUTE, "X-Cmux-Wait: 10s"))

@@ -1,4 +1,4 @@
-"""The response half of an exchange: how an answer reaches a client; without sockets."""
+"""The response half of an exchange; without sockets."""
 
 import pytest
 
@@ -12,17 +12,17 @@ HEAD = head("HEAD / HTTP/1.1", "Host: a", ROUTE)
 POST = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 10") + b"01234"
 
 
-def reach(request: bytes, *pieces: bytes) -> tuple[World, FakeStream, FakeStream]:
-    """Let an upstream answer in these pieces; return everybody."""
+def respond(request: bytes, *parts: bytes) -> tuple[World, FakeStream, FakeStream]:
+    """Let an upstream respond in these parts; return the world, the client and the upstream."""
     world = World()
     client, upstream = world.ask(request)
-    for piece in pieces:
-        upstream.arrives(piece)
+    for part in parts:
+        upstream.arrives(part)
     return world, client, upstream
 
 
 def split(data: bytes) -> list[bytes]:
-    """Return single bytes."""
+    """Return the bytes one by one."""
     return [data[at : at + 1] for at in range(len(data))]
 
 
@@ -59,28 +59,28 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize(("request_bytes", "answer", "expected"), CASES.values(), ids=CASES)
-@pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
-def test_an_answer_reaches_its_client_however_it_comes(
-    bytewise: bool, request_bytes: bytes, answer: bytes, expected: bytes
+@pytest.mark.parametrize(("request_bytes", "response", "expected"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize("bytewise", [False, True], ids=["at once", "byte by byte"])
+def test_a_response_is_forwarded_in_any_split(
+    bytewise: bool, request_bytes: bytes, response: bytes, expected: bytes
 ) -> None:
-    pieces = split(answer) if bytewise else [answer]
-    world, client, _upstream = reach(request_bytes, *pieces)
+    parts = split(response) if bytewise else [response]
+    world, client, _upstream = respond(request_bytes, *parts)
     assert client.got == expected
     assert len(world.services.pool) == 1
     assert client.is_over() == (b"Connection: close" in expected)
 
 
-def test_an_answer_to_head_that_tells_of_a_body_leaves_no_connection() -> None:
-    world, client, upstream = reach(HEAD, LENGTH[:-5])
+def test_after_a_response_to_head_with_a_length_the_connection_is_not_pooled() -> None:
+    world, client, upstream = respond(HEAD, LENGTH[:-5])
     assert client.got == LENGTH[:-5]
     assert len(world.services.pool) == 0
     assert upstream.is_over()
     assert not client.is_over()
 
 
-def test_an_answer_until_close_is_chunked_as_it_comes() -> None:
-    world, client, upstream = reach(GET, head("HTTP/1.1 200 OK"))
+def test_a_response_until_close_is_chunked_as_it_arrives() -> None:
+    world, client, upstream = respond(GET, head("HTTP/1.1 200 OK"))
     assert client.got == head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
     client.got = b""
     upstream.arrives(b"hello")
@@ -92,15 +92,15 @@ def test_an_answer_until_close_is_chunked_as_it_comes() -> None:
     assert len(world.services.pool) == 0
 
 
-def test_an_answer_until_close_whose_body_comes_with_its_head_is_chunked_too() -> None:
-    _world, client, upstream = reach(GET, head("HTTP/1.1 200 OK") + b"hello")
+def test_a_body_until_close_that_arrives_with_its_head_is_chunked() -> None:
+    _world, client, upstream = respond(GET, head("HTTP/1.1 200 OK") + b"hello")
     upstream.ends()
     body = b"5\r\nhello\r\n0\r\n\r\n"
     assert client.got == head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + body
 
 
-def test_an_answer_until_close_is_ended_by_close_for_http10() -> None:
-    world, client, upstream = reach(GET_10, head("HTTP/1.1 200 OK") + b"hel", b"lo")
+def test_a_response_until_close_ends_with_a_close_for_http10() -> None:
+    world, client, upstream = respond(GET_10, head("HTTP/1.1 200 OK") + b"hel", b"lo")
     upstream.ends()
     world.run()
     assert client.got == head("HTTP/1.1 200 OK", "Connection: close") + b"hello"
@@ -108,8 +108,10 @@ def test_an_answer_until_close_is_ended_by_close_for_http10() -> None:
     assert not client.socket.resets_on_close
 
 
-def test_a_chunk_of_nothing_but_framing_sends_nothing_to_http10() -> None:
-    _world, client, upstream = reach(GET_10, head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"))
+def test_bytes_of_framing_alone_send_nothing_to_http10() -> None:
+    _world, client, upstream = respond(
+        GET_10, head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
+    )
     client.got = b""
     upstream.arrives(b"5")
     upstream.arrives(b"\r\n")
@@ -119,7 +121,7 @@ def test_a_chunk_of_nothing_but_framing_sends_nothing_to_http10() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_bytes", "answer"),
+    ("request_bytes", "response"),
     [
         pytest.param(GET, LENGTH, id="length"),
         pytest.param(GET, CHUNKED, id="chunked"),
@@ -127,42 +129,45 @@ def test_a_chunk_of_nothing_but_framing_sends_nothing_to_http10() -> None:
         pytest.param(GET, head("HTTP/1.1 204 No Content"), id="204"),
     ],
 )
-@pytest.mark.parametrize("apart", [False, True], ids=["in one piece", "body in two"])
-def test_bytes_behind_an_answer_spoil_the_connection_and_not_the_answer(
-    apart: bool, request_bytes: bytes, answer: bytes
+@pytest.mark.parametrize("is_split", [False, True], ids=["in one read", "in two reads"])
+def test_bytes_after_a_response_close_the_connection_and_do_not_change_the_response(
+    is_split: bool, request_bytes: bytes, response: bytes
 ) -> None:
-    pieces = [answer[:-1], answer[-1:] + b"extra"] if apart else [answer + b"extra"]
-    world, client, upstream = reach(request_bytes, *pieces)
-    assert client.got == answer
+    parts = [response[:-1], response[-1:] + b"extra"] if is_split else [response + b"extra"]
+    world, client, upstream = respond(request_bytes, *parts)
+    assert client.got == response
     assert not client.is_over()
     assert upstream.is_over()
     assert len(world.services.pool) == 0
 
 
 @pytest.mark.parametrize(
-    ("request_bytes", "answer", "connection"),
+    ("request_bytes", "response", "connection"),
     [
-        pytest.param(GET, "Content-Length: 0", [], id="both persist"),
+        pytest.param(GET, "Content-Length: 0", [], id="both keep alive"),
         pytest.param(
             head("GET / HTTP/1.1", "Host: a", ROUTE, "Connection: close"),
             "Content-Length: 0",
             ["Connection: close"],
-            id="the client does not",
+            id="the client closes",
         ),
         pytest.param(
-            POST, "Content-Length: 0\r\nConnection: close", ["Connection: close"], id="mid-request"
+            POST,
+            "Content-Length: 0\r\nConnection: close",
+            ["Connection: close"],
+            id="early response",
         ),
     ],
 )
-def test_what_is_said_about_the_connection_is_true(
-    request_bytes: bytes, answer: str, connection: list[str]
+def test_connection_close_is_sent_if_the_connection_closes(
+    request_bytes: bytes, response: str, connection: list[str]
 ) -> None:
-    _world, client, _upstream = reach(request_bytes, head("HTTP/1.1 200 OK", answer))
+    _world, client, _upstream = respond(request_bytes, head("HTTP/1.1 200 OK", response))
     assert client.got == head("HTTP/1.1 200 OK", "Content-Length: 0", *connection)
     assert (client.is_over() or client.has_sent_end()) == bool(connection)
 
 
-def test_an_answer_in_a_drain_says_close() -> None:
+def test_a_response_during_a_drain_has_connection_close() -> None:
     world = World()
     client, upstream = world.ask(GET)
     world.services.registry.is_draining = True
@@ -173,10 +178,10 @@ def test_an_answer_in_a_drain_says_close() -> None:
     assert client.is_over()
 
 
-@pytest.mark.parametrize("piece", [b"+5\r\n", b"5\r\nhello!"], ids=["size", "end of a chunk"])
-def test_a_malformed_chunk_cuts_an_answer_that_has_begun(piece: bytes) -> None:
+@pytest.mark.parametrize("part", [b"+5\r\n", b"5\r\nhello!"], ids=["size", "end of a chunk"])
+def test_a_malformed_chunk_cuts_a_response_that_has_started(part: bytes) -> None:
     start = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
-    world, client, upstream = reach(GET, start, piece)
+    world, client, upstream = respond(GET, start, part)
     world.run()
     assert client.got.startswith(start)
     assert not client.got.endswith(b"0\r\n\r\n")
@@ -184,15 +189,15 @@ def test_a_malformed_chunk_cuts_an_answer_that_has_begun(piece: bytes) -> None:
     assert upstream.was_aborted()
 
 
-def test_a_malformed_chunk_in_the_first_piece_is_a_502() -> None:
-    answer = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"+5\r\n"
-    _world, client, upstream = reach(GET, answer)
+def test_a_malformed_chunk_that_arrives_with_the_head_is_a_502() -> None:
+    response = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"+5\r\n"
+    _world, client, upstream = respond(GET, response)
     assert client.got.startswith(b"HTTP/1.1 502 ")
     assert upstream.was_aborted()
 
 
-def test_an_answer_before_the_end_of_the_request_leaves_that_running() -> None:
-    world, client, upstream = reach(POST, LENGTH)
+def test_a_response_before_the_end_of_the_request_does_not_stop_the_request() -> None:
+    world, client, upstream = respond(POST, LENGTH)
     assert client.got == LENGTH
     assert len(world.services.pool) == 0
     client.arrives(b"56789")
@@ -201,8 +206,8 @@ def test_an_answer_before_the_end_of_the_request_leaves_that_running() -> None:
     assert not client.is_over()
 
 
-def test_bytes_behind_an_answer_amid_the_request_end_both() -> None:
-    world, client, upstream = reach(POST, LENGTH, b"unasked")
+def test_bytes_after_a_response_within_the_request_close_both() -> None:
+    world, client, upstream = respond(POST, LENGTH, b"unasked")
     world.run()
     assert client.got == LENGTH
     assert client.has_sent_end()

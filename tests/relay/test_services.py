@@ -1,4 +1,4 @@
-"""What all exchanges of one worker use."""
+"""What all exchanges of a worker share."""
 
 import asyncio
 import re
@@ -14,7 +14,7 @@ from tests.helpers.script import head
 
 
 @pytest.mark.parametrize("is_asyncio", [True, False], ids=["asyncio", "uvloop"])
-def test_only_transports_of_asyncio_are_told_how_much_to_read(is_asyncio: bool) -> None:
+def test_only_transports_of_asyncio_have_a_read_size(is_asyncio: bool) -> None:
     loop = asyncio.new_event_loop() if is_asyncio else pytest.importorskip("uvloop").Loop()
     try:
         services = Services(Config(), loop, Router("127.0.0.1"), lambda _host, _port: False, 0)
@@ -30,20 +30,20 @@ def test_the_date_is_an_imf_fixdate() -> None:
     assert parsedate_to_datetime(date).utcoffset() is not None
 
 
-def test_the_limits_of_the_configuration_are_those_that_hold() -> None:
+def test_the_configured_limits_apply() -> None:
     limits = Limits(
         request_line=40, header_section=100, response_head=60, chunk_extensions=5, trailers=20
     )
     route = "X-Cmux-Port-Internal: 80"
     request = head("POST / HTTP/1.1", "Host: a", route, "Transfer-Encoding: chunked")
-    for bad in (
+    for data in (
         head(f"GET /{'a' * 40} HTTP/1.1", "Host: a"),
         head("GET / HTTP/1.1", "Host: a", "A: " + "a" * 100),
         request + b"1;abcdef\r\n",
         request + b"0\r\nA: " + b"a" * 20 + b"\r\n\r\n",
     ):
         client = World(Config(limits=limits)).client()
-        client.arrives(bad)
+        client.arrives(data)
         assert re.match(rb"HTTP/1\.1 (400|414|431) ", client.got)
     world = World(Config(limits=limits))
     client, upstream = world.ask(request)
@@ -51,7 +51,7 @@ def test_the_limits_of_the_configuration_are_those_that_hold() -> None:
     assert client.got.startswith(b"HTTP/1.1 502 ")
 
 
-def test_the_limits_of_the_pool_and_the_timeouts_are_those_that_hold() -> None:
+def test_the_configured_pool_size_and_timeouts_apply() -> None:
     config = Config(limits=Limits(idle_upstream_connections=0), timeouts=Timeouts(idle=1))
     world = World(config)
     client, upstream = world.ask(head("GET / HTTP/1.1", "Host: a", "X-Cmux-Port-Internal: 80"))

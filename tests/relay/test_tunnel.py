@@ -1,4 +1,7 @@
-"""A tunnel's two pipes: bytes, ends, losses and back-pressure, without sockets."""
+"""The two directions of a tunnel: bytes, ends, losses and back-pressure.
+
+The streams are fakes (`tests/helpers/fakes.py`): no socket, no event loop, no real time.
+"""
 
 from collections.abc import Callable
 
@@ -15,7 +18,7 @@ ESTABLISHED = head("HTTP/1.1 200 Connection established")
 
 
 def tunnel(world: World, up: bool = True) -> tuple[FakeStream, FakeStream]:
-    """Return both ends of a new tunnel, the one that acts first."""
+    """Return both ends of a new tunnel; the client is the first one if `up`."""
     client, upstream = world.ask(CONNECT)
     assert client.got == ESTABLISHED
     client.got = b""
@@ -26,68 +29,68 @@ either_way = pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
 
 
 @either_way
-def test_bytes_are_passed_on_unchanged(up: bool) -> None:
-    one, other = tunnel(World(), up)
-    one.arrives(b"\x00any bytes\r\n\r\n")
-    one.arrives(b"GET / HTTP/1.1\r\n\r\n")
+def test_bytes_are_forwarded_unchanged(up: bool) -> None:
+    side, other = tunnel(World(), up)
+    side.arrives(b"\x00any bytes\r\n\r\n")
+    side.arrives(b"GET / HTTP/1.1\r\n\r\n")
     assert other.got == b"\x00any bytes\r\n\r\nGET / HTTP/1.1\r\n\r\n"
-    assert one.got == b""
+    assert side.got == b""
 
 
 @either_way
-def test_a_reader_that_stops_stops_the_other_after_one_write(up: bool) -> None:
+def test_a_side_that_stops_reading_pauses_the_other_after_one_write(up: bool) -> None:
     world = World()
-    one, other = tunnel(world, up)
+    side, other = tunnel(world, up)
     other.stops_reading()
-    one.arrives(b"first")
-    assert not one.is_reading()
-    one.arrives(b"second")
+    side.arrives(b"first")
+    assert not side.is_reading()
+    side.arrives(b"second")
     assert other.held == b"first"
     other.reads_again()
     world.run()
     assert other.got == b"firstsecond"
-    assert one.is_reading()
+    assert side.is_reading()
 
 
 @either_way
-def test_the_opposite_direction_flows_while_one_is_stopped(up: bool) -> None:
+def test_the_opposite_direction_flows_while_one_is_paused(up: bool) -> None:
     world = World()
-    one, other = tunnel(world, up)
+    side, other = tunnel(world, up)
     other.stops_reading()
-    one.arrives(b"x")
+    side.arrives(b"x")
     other.arrives(b"y")
-    assert one.got == b"y"
+    assert side.got == b"y"
 
 
 @either_way
-def test_an_end_is_passed_on_once_and_the_other_direction_flows_on(up: bool) -> None:
+def test_a_half_close_is_passed_on_and_the_other_direction_stays_open(up: bool) -> None:
     world = World()
-    one, other = tunnel(world, up)
-    one.arrives(b"last")
-    one.ends()
+    side, other = tunnel(world, up)
+    side.arrives(b"last")
+    side.ends()
     assert (other.got, other.has_sent_end()) == (b"last", True)
-    assert not one.has_sent_end()
+    assert not side.has_sent_end()
     other.arrives(b"still here")
-    assert one.got == b"still here"
+    assert side.got == b"still here"
     other.ends()
     world.run()
-    assert one.is_lost()
+    assert side.is_lost()
     assert other.is_lost()
     assert not world.services.registry.tunnels
 
 
 @either_way
-def test_an_end_waits_for_nobody_to_read_and_is_told_once(up: bool) -> None:
+def test_a_half_close_is_sent_after_the_buffered_bytes_and_once(up: bool) -> None:
     world = World()
-    one, other = tunnel(world, up)
+    side, other = tunnel(world, up)
     other.stops_reading()
-    one.arrives(b"much")
-    one.ends()
+    side.arrives(b"much")
+    side.ends()
     assert not other.has_sent_end()
     other.reads_again()
     world.run()
     assert other.has_sent_end()
-    # Room or not, the side that has ended is not read again: it would tell its end again.
+    # The side that has ended is not read again, because it would report its end again.
     other.stops_reading()
     other.reads_again()
     world.run()
@@ -98,17 +101,17 @@ def test_an_end_waits_for_nobody_to_read_and_is_told_once(up: bool) -> None:
 @pytest.mark.parametrize(
     ("lose", "resets"),
     [
-        pytest.param(lambda one: one.breaks(), True, id="reset"),
-        pytest.param(lambda one: one.breaks(TimeoutError()), True, id="timeout"),
-        pytest.param(lambda one: one.close(), False, id="close"),
+        pytest.param(lambda side: side.breaks(), True, id="reset"),
+        pytest.param(lambda side: side.breaks(TimeoutError()), True, id="timeout"),
+        pytest.param(lambda side: side.close(), False, id="close"),
     ],
 )
-def test_the_loss_of_one_side_ends_the_other_in_kind(
+def test_a_reset_is_passed_on_as_a_reset_and_a_close_as_a_close(
     lose: Callable[[FakeStream], None], resets: bool, up: bool
 ) -> None:
     world = World()
-    one, other = tunnel(world, up)
-    lose(one)
+    side, other = tunnel(world, up)
+    lose(side)
     world.run()
     assert other.is_lost()
     assert other.socket.resets_on_close == resets
@@ -116,12 +119,12 @@ def test_the_loss_of_one_side_ends_the_other_in_kind(
     assert not world.services.registry.tunnels
 
 
-def test_a_side_that_closes_in_order_lets_the_other_take_what_is_held() -> None:
+def test_after_a_close_the_other_side_still_gets_the_buffered_bytes() -> None:
     world = World()
-    one, other = tunnel(world)
+    side, other = tunnel(world)
     other.stops_reading()
-    one.arrives(b"held")
-    one.close()
+    side.arrives(b"held")
+    side.close()
     world.run()
     assert not other.is_lost()
     other.reads_again()
@@ -130,7 +133,7 @@ def test_a_side_that_closes_in_order_lets_the_other_take_what_is_held() -> None:
     assert other.is_lost()
 
 
-def test_the_answer_leaves_first_then_what_the_upstream_said_early() -> None:
+def test_the_response_is_sent_before_the_first_bytes_of_the_upstream() -> None:
     world = World()
     client, upstream = world.ask(UPGRADE + b"from the client")
     upstream.got = b""
@@ -141,7 +144,7 @@ def test_the_answer_leaves_first_then_what_the_upstream_said_early() -> None:
     assert not world.services.registry.clients
 
 
-def test_a_client_that_has_ended_has_its_early_bytes_and_its_end_passed_on() -> None:
+def test_early_bytes_and_the_end_of_a_half_closed_client_are_passed_on() -> None:
     world = World()
     client, upstream = world.ask(UPGRADE + b"all")
     client.ends()
@@ -156,7 +159,7 @@ def test_a_client_that_has_ended_has_its_early_bytes_and_its_end_passed_on() -> 
     assert client.is_lost()
 
 
-def test_early_bytes_that_the_upstream_does_not_take_stop_the_client() -> None:
+def test_early_bytes_that_the_upstream_does_not_read_pause_the_client() -> None:
     world = World()
     client, upstream = world.ask(UPGRADE)
     upstream.stops_reading()
@@ -172,7 +175,7 @@ def test_early_bytes_that_the_upstream_does_not_take_stop_the_client() -> None:
     assert upstream.got == b"e" * 100_000 + b"l" * 100_000
 
 
-def test_early_bytes_that_the_client_does_not_take_stop_the_upstream() -> None:
+def test_early_bytes_that_the_client_does_not_read_pause_the_upstream() -> None:
     world = World()
     client, upstream = world.ask(UPGRADE)
     client.stops_reading()
@@ -184,7 +187,7 @@ def test_early_bytes_that_the_client_does_not_take_stop_the_upstream() -> None:
     assert client.got == SWITCHING + b"early" + b"late"
 
 
-def test_a_transport_that_was_full_before_the_switch_stops_the_other_side() -> None:
+def test_a_transport_that_was_full_before_the_upgrade_pauses_the_other_side() -> None:
     world = World()
     client, upstream = world.ask(UPGRADE)
     client.stops_reading()
@@ -198,7 +201,7 @@ def test_a_transport_that_was_full_before_the_switch_stops_the_other_side() -> N
     assert client.held == b"one"
 
 
-def test_a_drain_leaves_a_tunnel_alone_and_a_close_drops_both_sides() -> None:
+def test_a_drain_leaves_a_tunnel_open_and_an_abort_drops_both_sides() -> None:
     world = World()
     client, upstream = tunnel(world)
     [timed] = world.services.registry.tunnels
@@ -220,11 +223,12 @@ def test_a_deadline_drops_both_sides() -> None:
     assert upstream.is_lost()
 
 
-def test_the_server_is_told_when_a_tunnel_is_over() -> None:
+def test_the_server_is_notified_when_a_tunnel_has_closed() -> None:
     world = World()
     client, _upstream = tunnel(world)
-    told: list[int] = []
-    world.services.registry.on_change = lambda: told.append(len(world.services.registry.tunnels))
+    counts: list[int] = []
+    registry = world.services.registry
+    registry.on_change = lambda: counts.append(len(registry.tunnels))
     client.breaks()
     world.run()
-    assert told == [0]
+    assert counts == [0]

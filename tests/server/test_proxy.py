@@ -264,3 +264,8 @@ async def test_accepting_pauses_before_descriptors_run_out(
                 assert third.take_arrived() == b""
                 other.close()
                 assert (await soon(third.receive()))[:12] == b"HTTP/1.1 400"
+
+
+def test_a_proxy_that_has_not_been_started_has_no_services() -> None:
+    with pytest.raises(RuntimeError, match="has not been started"):
+        _ = Proxy(local_config()).services

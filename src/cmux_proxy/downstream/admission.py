@@ -23,8 +23,9 @@ class Admission(AdmissionControl):
         self._allowed = Peers(config.access.allow_clients)
         self._allows_all = not config.access.allow_clients
         self._max_per_address = config.limits.clients_per_address
-        self._addresses: dict[Stream, str] = {}
-        self._counts: dict[str, int] = {}
+        # The address of each connection that is counted, and the connections of each address.
+        self.addresses: dict[Stream, str] = {}
+        self.counts: dict[str, int] = {}
         self._refused: set[Stream] = set()
 
     @staticmethod
@@ -42,12 +43,12 @@ class Admission(AdmissionControl):
             self._refused.add(stream)
             return CLIENT_NOT_ALLOWED
         if self._max_per_address is not None and host != UNIX_PEER:
-            count = self._counts.get(host, 0)
+            count = self.counts.get(host, 0)
             if count >= self._max_per_address:
                 self._refused.add(stream)
                 return TOO_MANY_CLIENTS
-            self._counts[host] = count + 1
-            self._addresses[stream] = host
+            self.counts[host] = count + 1
+            self.addresses[stream] = host
         return None
 
     def is_crowded(self) -> bool:
@@ -57,10 +58,10 @@ class Admission(AdmissionControl):
     def leave(self, stream: Stream) -> None:
         """Forget a connection that is gone; idempotent."""
         self._refused.discard(stream)
-        host = self._addresses.pop(stream, None)
+        host = self.addresses.pop(stream, None)
         if host is not None:
-            count = self._counts[host] - 1
+            count = self.counts[host] - 1
             if count:
-                self._counts[host] = count
+                self.counts[host] = count
             else:
-                del self._counts[host]
+                del self.counts[host]

@@ -29,10 +29,10 @@ from cmux_proxy.routing.target import Target
 class Http1Request(ClientRequest):
     """A request whose head was scanned, with the body bytes that arrived with the head."""
 
-    __slots__ = ("_chunk_rules", "_head", "_new_target", "_tail")
+    __slots__ = ("_chunk_rules", "_new_target", "_tail", "head")
 
     def __init__(self, head: RequestHead, chunk_rules: ChunkRules) -> None:
-        self._head = head
+        self.head = head
         self._chunk_rules = chunk_rules
         # What replaces the target, for a request in absolute form.
         self._new_target: ForwardTarget | None = None
@@ -50,7 +50,7 @@ class Http1Request(ClientRequest):
 
     def validate(self) -> bytes:
         """Validate the request; return the bytes behind it. Raises BadMessage."""
-        head = self._head
+        head = self.head
         if self.mode == CONNECT:
             check_host(head)
             check_authority_form(head)
@@ -69,7 +69,7 @@ class Http1Request(ClientRequest):
 
     def _cut_rest(self) -> bytes:
         """Return the bytes behind a request without a body."""
-        head = self._head
+        head = self.head
         if head.end == len(head.buffer):
             return b""
         rest = head.buffer[head.end :]
@@ -78,7 +78,7 @@ class Http1Request(ClientRequest):
 
     def _start_body(self, framing: int) -> bytes:
         """Read the body bytes that arrived with the head; return those behind the body."""
-        head = self._head
+        head = self.head
         buffer = head.buffer
         self.expects_continue = head.fields.expect is not None
         body = self.body = request_body(framing, self._chunk_rules)
@@ -95,7 +95,7 @@ class Http1Request(ClientRequest):
 
     def encode_http1(self, target: Target, edits: Edits | None) -> bytes:
         """Return the head without the fields that are cut, and the first body bytes."""
-        head = self._head
+        head = self.head
         tail = self._tail
         self._tail = b""
         new_target = self._new_target
@@ -107,16 +107,16 @@ class Http1Request(ClientRequest):
 
     def values(self, name: bytes) -> list[bytes]:
         """Return the values of all field lines of that lower-case name."""
-        return field_values(self._head.section(), name)
+        return field_values(self.head.section(), name)
 
     def forwarded_values(self, name: bytes) -> list[bytes]:
         """Return those that are sent on (RFC 9110 section 7.6.1)."""
-        return [] if name in self._head.spans().nominated else self.values(name)
+        return [] if name in self.head.spans().nominated else self.values(name)
 
     def allows_keep_alive(self) -> bool:
         """Return whether the connection may persist (RFC 9112 section 9.3)."""
-        return client_keeps_alive(self._head)
+        return client_keeps_alive(self.head)
 
     def check_switch(self, response: ResponseHead) -> None:
         """Raise BadMessage unless this 101 grants what the request asked for."""
-        check_upgrade_granted(self._head, response, self.mode == UPGRADE)
+        check_upgrade_granted(self.head, response, self.mode == UPGRADE)

@@ -62,6 +62,10 @@ class SplicePipe:
         self.is_able = is_wanted and sys.platform == "linux"
         self._ends: tuple[int, int] | None = None
 
+    def is_open(self) -> bool:
+        """Return whether the pipe exists: from the first transfer to `close`."""
+        return self._ends is not None
+
     def move(self, source: int, sink: int, max_bytes: int) -> tuple[int, bytes]:
         """Move bytes from socket to socket without waiting for either.
 

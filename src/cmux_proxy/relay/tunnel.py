@@ -132,7 +132,7 @@ class TunnelSide(FlowControlledConnection):
 class Tunnel(Timed):
     """Both sides of a tunnel."""
 
-    __slots__ = ("_client", "_port", "_target", "_unsent", "_upstream", "record", "services")
+    __slots__ = ("_port", "_target", "_unsent", "client", "record", "services", "upstream")
 
     def __init__(
         self,
@@ -151,57 +151,57 @@ class Tunnel(Timed):
         self.deadline = services.ticker.now + services.timeouts.tunnel
         # How much waited for a side to read when it was looked at last.
         self._unsent = 0
-        self._client = TunnelSide(self, FROM_CLIENT, client, upstream)
-        self._upstream = TunnelSide(self, FROM_UPSTREAM, upstream, client)
-        self._client.peer = self._upstream
-        self._upstream.peer = self._client
+        self.client = TunnelSide(self, FROM_CLIENT, client, upstream)
+        self.upstream = TunnelSide(self, FROM_UPSTREAM, upstream, client)
+        self.client.peer = self.upstream
+        self.upstream.peer = self.client
 
     def open(
         self, answer: bytes, from_client: bytes, from_upstream: bytes, client_has_ended: bool
     ) -> None:
         """Take both transports over; deliver the answer and what arrived early, in that order."""
-        client = self._client.transport
-        upstream = self._upstream.transport
+        client = self.client.transport
+        upstream = self.upstream.transport
         self.services.registry.tunnels.add(self)
         observer = self.services.observer
         if observer is not None and observer.is_counting:
             self._port = observer.ports.of(self._target)
             self._port.tunnels += 1
-        self.services.read_size.install(client, self._client)
-        self.services.read_size.install(upstream, self._upstream)
+        self.services.read_size.install(client, self.client)
+        self.services.read_size.install(upstream, self.upstream)
         if not client_has_ended:
             client.resume_reading()
         client.write(answer + from_upstream)
         if from_client:
             upstream.write(from_client)
         if client_has_ended:
-            self._client.eof_received()
+            self.client.eof_received()
         # A transport that was full already does not say so again to its new protocol.
         if client.get_write_buffer_size():
-            self._client.pause_writing()
+            self.client.pause_writing()
         if upstream.get_write_buffer_size():
-            self._upstream.pause_writing()
+            self.upstream.pause_writing()
 
     def closed(self) -> None:
         """Both sides are gone."""
         services = self.services
         if services.admission is not None:
-            services.admission.leave(self._client.transport)
+            services.admission.leave(self.client.transport)
         services.pool.closed(services.pool.target_pool(self._target))
         if self.record is not None and services.observer is not None:
             self._tell(services.observer, self.record)
-        self._client.part()
-        self._upstream.part()
+        self.client.part()
+        self.upstream.part()
         services.registry.tunnels.discard(self)
         services.registry.changed()
 
     def moved(self) -> tuple[int, int]:
         """Return how many bytes have come from the client, and from the upstream."""
-        return self._client.count, self._upstream.count
+        return self.client.count, self.upstream.count
 
     def heard(self) -> float:
         """Return when either side was heard of last, in seconds of the loop's clock."""
-        return max(self._client.heard, self._upstream.heard)
+        return max(self.client.heard, self.upstream.heard)
 
     def note_activity(self) -> None:
         """Have the port know how active it is."""
@@ -223,20 +223,20 @@ class Tunnel(Timed):
 
     def add_unread(self, unread: list[Unread]) -> None:
         """Add the sides that are not read."""
-        self._client.add_unread(unread)
-        self._upstream.add_unread(unread)
+        self.client.add_unread(unread)
+        self.upstream.add_unread(unread)
 
     def abort(self) -> None:
         """Drop both sides at once."""
-        self._client.transport.abort()
-        self._upstream.transport.abort()
+        self.client.transport.abort()
+        self.upstream.transport.abort()
 
     def note_unsent(self) -> bool:
         """Take note of how much waits for a side to read; return whether it has become less."""
-        client = self._client.transport
+        client = self.client.transport
         before = self._unsent
         self._unsent = client.get_write_buffer_size()
-        self._unsent += self._upstream.transport.get_write_buffer_size()
+        self._unsent += self.upstream.transport.get_write_buffer_size()
         return self._unsent < before
 
     def deadline_passed(self) -> None:

@@ -67,6 +67,13 @@ class Proxy:
         """The addresses bound, with the ports that were chosen for port 0."""
         return list(self._addresses)
 
+    @property
+    def services(self) -> Services:
+        """What its connections use, for tests; raises RuntimeError before the start. Not stable."""
+        if self._services is None:
+            raise RuntimeError("the proxy has not been started")
+        return self._services
+
     async def start(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Bind and accept; raise ListenError, or RuntimeError if it has been started already.
 

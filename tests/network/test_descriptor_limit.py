@@ -1,4 +1,4 @@
-"""Where the file descriptors run out, accepting pauses and resumes (contract, section 8)."""
+"""When file descriptors run out, accepting pauses and resumes (contract, section 8)."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
 async def connect(proxy: ProxyProcess, count: int, stack: contextlib.ExitStack) -> list[Wire]:
-    """Return that many clients, all connected at once."""
+    """Connect `count` clients at once."""
     wires = await later(asyncio.gather(*(Wire.to("127.0.0.1", proxy.port) for _ in range(count))))
     for wire in wires:
         stack.enter_context(wire)
@@ -24,7 +24,7 @@ async def connect(proxy: ProxyProcess, count: int, stack: contextlib.ExitStack) 
 
 
 @pytest.mark.parametrize(("limit", "clients"), [(LIMIT, CLIENTS), (256, 400)])
-async def test_more_clients_than_descriptors_are_served_one_after_the_other(
+async def test_more_clients_than_descriptors_are_served_in_sequence(
     loop_name: str, limit: int, clients: int
 ) -> None:
     async with proxy_process(loop_name, descriptor_limit=limit) as proxy:
@@ -41,7 +41,7 @@ async def test_more_clients_than_descriptors_are_served_one_after_the_other(
         await proxy.stop()
 
 
-async def test_clients_that_wait_for_a_place_get_it_when_others_leave(loop_name: str) -> None:
+async def test_waiting_clients_are_served_when_others_disconnect(loop_name: str) -> None:
     async with proxy_process(loop_name, descriptor_limit=LIMIT) as proxy:
         with contextlib.ExitStack() as stack:
             wires = await connect(proxy, CLIENTS, stack)
@@ -57,7 +57,9 @@ async def test_clients_that_wait_for_a_place_get_it_when_others_leave(loop_name:
         await proxy.stop()
 
 
-async def test_descriptors_that_idle_upstreams_hold_do_not_end_the_proxy(loop_name: str) -> None:
+async def test_idle_upstream_connections_may_have_most_descriptors(
+    loop_name: str,
+) -> None:
     async with proxy_process(loop_name, descriptor_limit=LIMIT) as proxy:
         with contextlib.ExitStack() as stack:
             listeners = [WireListener() for _ in range(LIMIT - 20)]
@@ -74,7 +76,7 @@ async def test_descriptors_that_idle_upstreams_hold_do_not_end_the_proxy(loop_na
                     await upstream.send(OK)
                     assert await soon(client.receive()) == OK
                     upstreams.append(upstream)
-            # The pool holds most descriptors now, so there are none for so many clients.
+            # The pool has most descriptors now, so not all clients get one.
             await connect(proxy, CLIENTS, stack)
             await proxy.wait_until_asleep()
             for upstream in upstreams:
@@ -87,10 +89,12 @@ async def test_descriptors_that_idle_upstreams_hold_do_not_end_the_proxy(loop_na
         assert "Traceback" not in errors
 
 
-async def test_clients_and_upstreams_together_may_exhaust_the_descriptors(loop_name: str) -> None:
+async def test_clients_and_upstreams_may_exhaust_the_descriptors(
+    loop_name: str,
+) -> None:
     async with proxy_process(loop_name, descriptor_limit=LIMIT) as proxy:
         listener = WireListener()
-        answering = asyncio.get_running_loop().create_task(answer_all(listener))
+        responding = asyncio.get_running_loop().create_task(respond_to_all(listener))
         try:
             with contextlib.ExitStack() as stack:
                 wires = await connect(proxy, CLIENTS, stack)
@@ -99,14 +103,14 @@ async def test_clients_and_upstreams_together_may_exhaust_the_descriptors(loop_n
                 for wire in wires:
                     await wire.send(request)
                 for wire in wires:
-                    answer = await later(wire.receive_all())
-                    assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 503 ")), answer
+                    response = await later(wire.receive_all())
+                    assert response.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 503 ")), response
                     wire.close()
             with await Wire.to("127.0.0.1", proxy.port) as wire:
                 await is_served(wire)
         finally:
-            answering.cancel()
-            await asyncio.gather(answering, return_exceptions=True)
+            responding.cancel()
+            await asyncio.gather(responding, return_exceptions=True)
             listener.close()
         proxy.signal()
         status, errors = await proxy.ended()
@@ -114,14 +118,14 @@ async def test_clients_and_upstreams_together_may_exhaust_the_descriptors(loop_n
         assert "Traceback" not in errors
 
 
-async def answer_all(listener: WireListener) -> None:
-    """Answer every request on every connection, for ever."""
+async def respond_to_all(listener: WireListener) -> None:
+    """Respond to all requests on all connections, until cancelled."""
     async with asyncio.TaskGroup() as group:
         while True:
-            group.create_task(_answer(await listener.accept()))
+            group.create_task(_respond(await listener.accept()))
 
 
-async def _answer(wire: Wire) -> None:
+async def _respond(wire: Wire) -> None:
     with wire:
         while await wire.receive():
             await wire.send(OK)

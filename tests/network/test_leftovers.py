@@ -1,4 +1,4 @@
-"""What ends is gone at once: nothing of a connection waits for the garbage collector."""
+"""Objects of a closed connection are freed without the garbage collector."""
 
 import asyncio
 import gc
@@ -68,13 +68,13 @@ async def broken_tunnel(on: Stage) -> None:
     await client.gets_reset()
 
 
-async def client_that_leaves(on: Stage) -> None:
+async def client_disconnect(on: Stage) -> None:
     client, upstream = await on.pair()
     client.resets()
     await upstream.gets_cut()
 
 
-async def upstream_that_breaks_off(on: Stage) -> None:
+async def incomplete_response(on: Stage) -> None:
     client, upstream = await on.pair()
     await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 10") + b"01234")
     upstream.resets()
@@ -90,15 +90,17 @@ async def upstream_that_breaks_off(on: Stage) -> None:
         abandoned_dial,
         tunnel,
         broken_tunnel,
-        client_that_leaves,
-        upstream_that_breaks_off,
+        client_disconnect,
+        incomplete_response,
     ],
 )
-async def test_nothing_is_left_of_what_has_ended(play: Callable[[Stage], Awaitable[None]]) -> None:
+async def test_no_object_of_a_closed_connection_is_left(
+    play: Callable[[Stage], Awaitable[None]],
+) -> None:
     before = live_objects()
     async with stage(local_config()) as on:
         await play(on)
-    # The event loop tells what was closed last.
+    # The event loop reports the last closed connections in its next turns.
     for _ in range(3):
         await asyncio.sleep(0)
     assert live_objects() == before

@@ -1,4 +1,4 @@
-"""A client that leaves takes its upstream along; one that half-closes does not (section 2)."""
+"""A client that disconnects closes its upstream connection; a half-close does not (section 2)."""
 
 import pytest
 
@@ -8,41 +8,41 @@ from tests.helpers.wire import deaf_port
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
-def leaves(client: Peer, how: str) -> None:
-    """Let a client go away for good."""
-    if how == "resets":
+def disconnect(client: Peer, disconnection: str) -> None:
+    """Close the client's connection or reset it."""
+    if disconnection == "resets":
         client.resets()
     else:
         client.closes()
 
 
-HOWS = ["closes", "resets"]
+DISCONNECTIONS = ["closes", "resets"]
 
 
-@pytest.mark.parametrize("how", HOWS)
-async def test_a_client_that_leaves_before_any_answer_ends_the_upstream_connection(
-    how: str,
+@pytest.mark.parametrize("disconnection", DISCONNECTIONS)
+async def test_a_disconnect_before_the_response_closes_the_upstream_connection(
+    disconnection: str,
 ) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        leaves(client, how)
+        disconnect(client, disconnection)
         assert await upstream.gets_cut() == b""
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("disconnection", DISCONNECTIONS)
 @pytest.mark.parametrize("framing", ["Content-Length: 10", "Transfer-Encoding: chunked"])
-async def test_a_client_that_leaves_amid_its_request_ends_the_upstream_connection(
-    framing: str, how: str
+async def test_a_disconnect_within_the_request_closes_the_upstream_connection(
+    framing: str, disconnection: str
 ) -> None:
     async with stage() as on:
         request = head("POST / HTTP/1.1", "Host: a", ROUTE, framing) + b"5\r\n01"
         client, upstream = await on.pair(request)
         await upstream.gets(head("POST / HTTP/1.1", "Host: a", framing) + b"5\r\n01")
-        leaves(client, how)
+        disconnect(client, disconnection)
         assert await upstream.gets_cut() == b""
 
 
-async def test_a_client_that_is_reset_amid_the_answer_ends_the_upstream_connection() -> None:
+async def test_a_reset_within_the_response_closes_the_upstream_connection() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 10") + b"01234")
@@ -51,7 +51,7 @@ async def test_a_client_that_is_reset_amid_the_answer_ends_the_upstream_connecti
         assert await upstream.gets_cut() == b""
 
 
-async def test_a_client_that_closes_amid_an_endless_answer_ends_the_upstream_connection() -> None:
+async def test_a_close_within_an_endless_response_closes_the_upstream_connection() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         start = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
@@ -59,11 +59,11 @@ async def test_a_client_that_closes_amid_an_endless_answer_ends_the_upstream_con
         await client.gets(start)
         client.closes()
         await upstream.gets_end()
-        # What still comes meets a reset, and that ends it for good.
+        # Further bytes for the client cause a reset, which the proxy passes on as a close.
         await upstream.says_until_cut(b"1\r\nx\r\n" * 10_000)
 
 
-async def test_a_client_that_half_closes_after_its_request_gets_its_answer() -> None:
+async def test_a_half_close_after_the_request_keeps_the_response() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         client.ends()
@@ -75,7 +75,7 @@ async def test_a_client_that_half_closes_after_its_request_gets_its_answer() -> 
         await client.gets_end()
 
 
-async def test_a_half_closed_client_gets_an_answer_of_our_own_too() -> None:
+async def test_a_half_closed_client_gets_an_error_response_too() -> None:
     async with stage() as on:
         on.listener.close()
         client = await on.client()
@@ -85,7 +85,7 @@ async def test_a_half_closed_client_gets_an_answer_of_our_own_too() -> None:
         await client.gets_end()
 
 
-async def test_a_client_that_half_closes_before_the_upstream_is_there_gets_its_answer() -> None:
+async def test_a_half_close_during_the_dial_keeps_the_response() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(get())
@@ -99,7 +99,7 @@ async def test_a_client_that_half_closes_before_the_upstream_is_there_gets_its_a
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 10", "Transfer-Encoding: chunked"])
-async def test_a_client_that_half_closes_amid_its_request_is_gone(framing: str) -> None:
+async def test_a_half_close_within_the_request_counts_as_a_disconnect(framing: str) -> None:
     async with stage() as on:
         request = head("POST / HTTP/1.1", "Host: a", ROUTE, framing) + b"5\r\n01"
         client, upstream = await on.pair(request)
@@ -114,7 +114,7 @@ async def test_a_client_that_half_closes_amid_its_request_is_gone(framing: str) 
     [b"G", b"GET / HTTP/1.1", b"GET / HTTP/1.1\r\nHost: a\r\n"],
     ids=["one byte", "an open line", "a field"],
 )
-async def test_a_client_that_half_closes_amid_a_head_is_closed(part: bytes) -> None:
+async def test_a_half_close_within_the_head_closes_the_connection(part: bytes) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(part)
@@ -123,7 +123,7 @@ async def test_a_client_that_half_closes_amid_a_head_is_closed(part: bytes) -> N
         await on.nothing_reached_upstream()
 
 
-async def test_a_client_that_only_connects_and_ends_is_closed() -> None:
+async def test_a_half_close_without_a_request_closes_the_connection() -> None:
     async with stage() as on:
         client = await on.client()
         client.ends()
@@ -137,21 +137,21 @@ async def test_a_client_that_only_connects_and_ends_is_closed() -> None:
         pytest.param(head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE), id="CONNECT"),
     ],
 )
-async def test_a_client_that_is_reset_while_its_upstream_is_dialled_is_forgotten(
+async def test_a_reset_during_the_dial_cancels_the_dial(
     request_head: bytes,
 ) -> None:
     async with deaf_port() as port, stage() as on:
         client = await on.client()
         await client.says(request_head.replace(b"<port>", b"%d" % port))
-        # The proxy has read the request once it has answered one that came later.
+        # The proxy has read this request when it has responded to a later one.
         await on.serves()
         client.resets()
         await on.serves()
-        # A drain has nothing left to wait for; a dial that went on would hold it for seconds.
+        # The drain waits for nothing; a dial in progress would delay it by seconds.
         await on.proxy.drain()
 
 
-async def test_a_client_that_leaves_amid_a_pipelined_answer_sends_nothing_more() -> None:
+async def test_after_a_disconnect_no_pipelined_request_is_sent() -> None:
     async with stage() as on:
         client, upstream = await on.pair(get("/1") + get("/2"))
         await upstream.gets(head("GET /1 HTTP/1.1", "Host: a"))
@@ -160,7 +160,7 @@ async def test_a_client_that_leaves_amid_a_pipelined_answer_sends_nothing_more()
         await on.nothing_reached_upstream()
 
 
-async def test_a_client_that_leaves_while_its_early_bytes_wait_ends_the_upstream() -> None:
+async def test_a_disconnect_while_early_bytes_wait_closes_the_upstream_connection() -> None:
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE + b"early")
         await upstream.gets(UPGRADE.replace(ROUTE.encode() + b"\r\n", b""))
@@ -168,20 +168,20 @@ async def test_a_client_that_leaves_while_its_early_bytes_wait_ends_the_upstream
         assert await upstream.gets_cut() == b""
 
 
-async def test_both_sides_that_leave_amid_an_upload_at_once_leave_nothing_behind() -> None:
+async def test_simultaneous_disconnects_within_an_upload_leave_nothing_behind() -> None:
     async with stage() as on:
         request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 10") + b"01234"
         for _ in range(5):
             client, upstream = await on.pair(request)
             await upstream.gets(head("POST / HTTP/1.1", "Host: a", "Content-Length: 10") + b"01234")
-            # Nothing runs in between: the proxy answers 502 to a socket that is closed already.
+            # The proxy does not run in between, so it sends the 502 to a closed connection.
             upstream.resets()
             client.closes()
             await on.serves()
         await on.proxy.drain()
 
 
-async def test_both_sides_that_leave_behind_an_early_answer_at_once_leave_nothing_behind() -> None:
+async def test_simultaneous_disconnects_after_an_early_response_leave_nothing_behind() -> None:
     async with stage() as on:
         request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 10") + b"01234"
         for _ in range(5):
@@ -195,7 +195,7 @@ async def test_both_sides_that_leave_behind_an_early_answer_at_once_leave_nothin
         await on.proxy.drain()
 
 
-async def test_an_upstream_that_is_reset_as_its_client_ends_leaves_nothing_behind() -> None:
+async def test_a_simultaneous_half_close_and_upstream_reset_leave_nothing_behind() -> None:
     async with stage() as on:
         for _ in range(5):
             client, upstream = await on.pair()

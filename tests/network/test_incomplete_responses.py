@@ -1,38 +1,38 @@
-"""An upstream that breaks off, so that nobody takes its answer for complete (section 2)."""
+"""Incomplete responses look incomplete to the client too (contract, section 2)."""
 
 import pytest
 
 from tests.helpers.script import ROUTE, Peer, get, head, stage
 
 
-async def breaks_off(upstream: Peer, how: str) -> None:
-    """End the upstream's connection in one of three ways."""
-    if how == "ends":
+async def end_connection(upstream: Peer, end: str) -> None:
+    """End the upstream's connection: by half-close, reset or close."""
+    if end == "ends":
         upstream.ends()
-    elif how == "resets":
+    elif end == "resets":
         upstream.resets()
     else:
         upstream.closes()
 
 
-HOWS = ["ends", "closes", "resets"]
+ENDS = ["ends", "closes", "resets"]
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-async def test_a_response_short_of_its_length_is_cut_for_the_client(version: str, how: str) -> None:
+async def test_a_response_shorter_than_its_length_is_cut(version: str, end: str) -> None:
     async with stage() as on:
         client, upstream = await on.pair(get("/", version=version))
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
         await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 10") + b"01234")
         await client.gets_head()
         await client.gets(b"01234")
-        await breaks_off(upstream, how)
+        await end_connection(upstream, end)
         assert await client.gets_cut() == b""
         await on.nothing_reached_upstream()
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize(
     "part",
     [
@@ -44,31 +44,31 @@ async def test_a_response_short_of_its_length_is_cut_for_the_client(version: str
     ],
 )
 async def test_a_chunked_response_without_its_end_is_cut_for_the_client(
-    part: bytes, how: str
+    part: bytes, end: str
 ) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + part)
         await client.gets(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + part[:5])
-        await breaks_off(upstream, how)
-        rest = await client.gets_cut()
-        assert not (part[:5] + rest).endswith(b"0\r\n\r\n")
-        assert part.startswith(part[:5] + rest)
+        await end_connection(upstream, end)
+        remaining = await client.gets_cut()
+        assert not (part[:5] + remaining).endswith(b"0\r\n\r\n")
+        assert part.startswith(part[:5] + remaining)
 
 
-@pytest.mark.parametrize("how", HOWS)
-async def test_a_chunked_response_without_its_end_is_reset_for_an_http10_client(how: str) -> None:
+@pytest.mark.parametrize("end", ENDS)
+async def test_a_chunked_response_without_its_end_is_reset_for_an_http10_client(end: str) -> None:
     async with stage() as on:
         client, upstream = await on.pair(get("/", version="1.0"))
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
         await upstream.says(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"3\r\nabc\r\n")
         await client.gets(head("HTTP/1.1 200 OK", "Connection: close") + b"abc")
-        await breaks_off(upstream, how)
-        # An end would look like that of a complete answer.
+        await end_connection(upstream, end)
+        # A close would look like the end of a complete response.
         await client.gets_reset()
 
 
-async def test_a_response_that_ends_by_close_and_is_reset_is_reset_for_an_http10_client() -> None:
+async def test_a_reset_response_until_close_is_reset_for_an_http10_client() -> None:
     async with stage() as on:
         client, upstream = await on.pair(get("/", version="1.0"))
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
@@ -78,7 +78,7 @@ async def test_a_response_that_ends_by_close_and_is_reset_is_reset_for_an_http10
         await client.gets_reset()
 
 
-async def test_a_response_that_ends_by_close_and_is_reset_lacks_its_last_chunk_for_http11() -> None:
+async def test_a_reset_response_until_close_has_no_last_chunk_for_an_http11_client() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 200 OK") + b"abc")
@@ -87,28 +87,28 @@ async def test_a_response_that_ends_by_close_and_is_reset_lacks_its_last_chunk_f
         assert await client.gets_cut() == b""
 
 
-@pytest.mark.parametrize("how", HOWS)
-async def test_an_upstream_that_closes_without_an_answer_is_a_502(how: str) -> None:
+@pytest.mark.parametrize("end", ENDS)
+async def test_an_upstream_that_closes_without_a_response_is_a_502(end: str) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        await breaks_off(upstream, how)
+        await end_connection(upstream, end)
         text = await client.gets_error(502, "connection_terminated")
         assert text == f"127.0.0.1:{on.port} closed the connection without an answer"
         await on.nothing_reached_upstream()
 
 
-@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize(
     "part",
     [b"H", b"HTTP/1.1 200 OK", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nA: b\r\n"],
     ids=["one byte", "an open status line", "a status line", "a field"],
 )
-async def test_an_upstream_that_closes_amid_its_head_is_a_502(part: bytes, how: str) -> None:
+async def test_an_upstream_that_closes_within_its_head_is_a_502(part: bytes, end: str) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(part)
-        await breaks_off(upstream, how)
-        if how == "resets":
+        await end_connection(upstream, end)
+        if end == "resets":
             # A reset may overtake the bytes before it.
             error = (await client.gets_head()).split(b"error=")[1].split(b"\r\n")[0]
             assert error in (b"connection_terminated", b"http_response_incomplete")
@@ -145,11 +145,11 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("answer", MALFORMED.values(), ids=MALFORMED)
-async def test_an_answer_that_is_malformed_or_ambiguous_is_a_502(answer: bytes) -> None:
+@pytest.mark.parametrize("response", MALFORMED.values(), ids=MALFORMED)
+async def test_a_malformed_or_ambiguous_response_is_a_502(response: bytes) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        await upstream.says(answer)
+        await upstream.says(response)
         text = await client.gets_error(502, "http_protocol_error")
         assert text.startswith(f"127.0.0.1:{on.port} did not answer in valid HTTP: ")
         assert await upstream.gets_cut() == b""
@@ -163,7 +163,7 @@ async def test_a_response_head_that_is_too_large_is_a_502() -> None:
         await client.gets_error(502, "http_protocol_error")
 
 
-async def test_a_malformed_answer_to_a_body_that_is_under_way_closes_the_client() -> None:
+async def test_a_malformed_response_before_the_end_of_the_body_closes_the_client() -> None:
     async with stage() as on:
         request = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 5") + b"12"
         client, upstream = await on.pair(request)
@@ -185,14 +185,14 @@ async def test_a_malformed_answer_to_a_body_that_is_under_way_closes_the_client(
         pytest.param(b"5;\x00\r\n", id="NUL"),
     ],
 )
-async def test_a_malformed_chunk_cuts_a_response_that_has_begun(chunk: bytes) -> None:
+async def test_a_malformed_chunk_cuts_a_response_that_has_started(chunk: bytes) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         start = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"1\r\nx\r\n"
         await upstream.says(start)
         await client.gets(start)
         await upstream.says(chunk)
-        rest = await client.gets_cut()
-        assert b"0\r\n\r\n" not in rest
-        assert chunk not in rest
+        remaining = await client.gets_cut()
+        assert b"0\r\n\r\n" not in remaining
+        assert chunk not in remaining
         assert await upstream.gets_cut() == b""
