@@ -11,5 +11,6 @@ from cmux_proxy import cli
 from cmux_proxy.server import binding
 
 if __name__ == "__main__":
+    # Private, because only this comparison needs workers with one socket on Linux.
     binding._BALANCES_REUSEPORT = False  # type: ignore[misc]
     sys.exit(cli.main())

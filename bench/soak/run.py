@@ -64,7 +64,7 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
     """Run the soak; return its results."""
     port = free_port()
     command = [sys.executable, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{port}"]
-    command += ["--workers", str(options.workers), "--loop", options.loop]
+    command += ["--workers", str(options.workers), "--loop", options.loop, "--access-log", "off"]
     os.environ.update(_ALLOCATOR)
     with tempfile.TemporaryDirectory() as name:
         cores = frozenset(os.sched_getaffinity(0))
