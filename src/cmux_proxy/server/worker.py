@@ -108,7 +108,7 @@ async def _serve_single(
     with _access_log(config) as log:
         proxy = Proxy(config, on_record=None if log is None else log.put)
         await proxy.start()
-        source = LocalStats(partial(_take_snapshot, proxy, log))
+        source = LocalStats(partial(_collect_stats, proxy, log))
         async with administered(config, admin, source, proxy.addresses) as subscribers:
             _attach_signals(
                 signals,
@@ -145,8 +145,8 @@ async def _serve_supervised(
         proxy = Proxy(config, on_record=None if log is None else log.put)
         await proxy.start(sockets)
         _attach_signals(signals, config, stop, partial(reload, config, log, [proxy.replace_tokens]))
-        take_snapshot = partial(_take_snapshot, proxy, log)
-        responder = None if channel is None else StatsResponder(channel, take_snapshot)
+        collect_stats = partial(_collect_stats, proxy, log)
+        responder = None if channel is None else StatsResponder(channel, collect_stats)
         # The worker must not block while the supervisor does not read.
         lifeline.setblocking(False)
         _send_heartbeat(lifeline)
@@ -179,7 +179,7 @@ def _attach_signals(
     signals.attach(lambda number: loop.call_soon_threadsafe(act, number))
 
 
-def _take_snapshot(proxy: Proxy, log: AccessLogWriter | None, max_connections: int) -> WorkerStats:
+def _collect_stats(proxy: Proxy, log: AccessLogWriter | None, max_connections: int) -> WorkerStats:
     """Return the statistics of this worker, with the lines that its access log has lost."""
     stats = proxy.stats(max_connections)
     return stats if log is None else replace(stats, lost_lines=log.lost())
