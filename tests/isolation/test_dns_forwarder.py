@@ -93,12 +93,12 @@ def test_each_client_gets_the_responses_to_its_queries(on: Forwarding) -> None:
 
 
 def test_the_least_recently_active_client_is_dropped(on: Forwarding) -> None:
-    with bound() as one, bound() as two, bound() as three:
-        first, second = on.query(one, b"1"), on.query(two, b"2")
-        assert on.query(one, b"1") == first
-        on.query(three, b"3")
-        assert on.query(one, b"1") == first
-        assert on.query(two, b"2") != second
+    with bound() as client_1, bound() as client_2, bound() as client_3:
+        first, second = on.query(client_1, b"1"), on.query(client_2, b"2")
+        assert on.query(client_1, b"1") == first
+        on.query(client_3, b"3")
+        assert on.query(client_1, b"1") == first
+        assert on.query(client_2, b"2") != second
         # The bound socket, and those of two clients.
         assert len(on.selector.get_map()) == 3
 

@@ -15,9 +15,9 @@ Pair = tuple[socket.socket, socket.socket]
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     """Return two connected sockets that preserve packet boundaries."""
-    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with one, other:
-        yield one, other
+    first, second = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with first, second:
+        yield first, second
 
 
 def test_fields_and_descriptors_arrive_packet_by_packet(pair: Pair) -> None:

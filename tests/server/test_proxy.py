@@ -82,19 +82,22 @@ async def test_an_address_in_use_leaves_nothing_bound_and_start_may_be_retried()
 
 
 async def test_given_sockets_are_served_and_finally_closed() -> None:
-    with bind([Address("127.0.0.1", 0)])[0] as one, socket.create_server(("127.0.0.2", 0)) as other:
+    with (
+        bind([Address("127.0.0.1", 0)])[0] as first,
+        socket.create_server(("127.0.0.2", 0)) as second,
+    ):
         proxy = Proxy(local_config(listen=["192.0.2.1:80"]))
-        await proxy.start([one, other])
+        await proxy.start([first, second])
         names = [(address.host, address.port) for address in proxy.addresses]
-        assert names == [one.getsockname(), other.getsockname()]
-        assert other.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert names == [first.getsockname(), second.getsockname()]
+        assert second.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         for host, port in names:
             with await Wire.to(host, port) as wire:
-                route = f"X-Cmux-Port-Internal: {one.getsockname()[1]}"
+                route = f"X-Cmux-Port-Internal: {first.getsockname()[1]}"
                 await wire.send(head("GET / HTTP/1.1", "Host: a", route))
                 assert (await soon(wire.receive()))[:12] == b"HTTP/1.1 508"
         await soon(proxy.close())
-        assert one.fileno() == other.fileno() == -1
+        assert first.fileno() == second.fileno() == -1
 
 
 async def test_a_listener_that_cannot_accept_fails_the_start_and_frees_the_addresses(
@@ -136,9 +139,9 @@ async def test_neither_signals_nor_the_exception_handler_of_the_loop_are_touched
 
 
 async def test_two_proxies_serve_side_by_side() -> None:
-    async with Proxy(local_config()) as one, stage() as other:
-        await soon(one.close())
-        await other.serves()
+    async with Proxy(local_config()) as first, stage() as second:
+        await soon(first.close())
+        await second.serves()
 
 
 class ByHost(Router):
@@ -256,13 +259,13 @@ async def test_accepting_pauses_before_descriptors_run_out(
     )
     async with Proxy(local_config()) as proxy:
         port = proxy.addresses[0].port
-        with await Wire.to("127.0.0.1", port) as one, await Wire.to("127.0.0.1", port) as other:
-            assert await status_line(one) == await status_line(other) == b"HTTP/1.1 400"
+        with await Wire.to("127.0.0.1", port) as first, await Wire.to("127.0.0.1", port) as second:
+            assert await status_line(first) == await status_line(second) == b"HTTP/1.1 400"
             with await Wire.to("127.0.0.1", port) as third:
                 await third.send(head("GET / HTTP/1.1", "Host: a"))
-                assert await status_line(one) == b"HTTP/1.1 400"
+                assert await status_line(first) == b"HTTP/1.1 400"
                 assert third.take_arrived() == b""
-                other.close()
+                second.close()
                 assert (await soon(third.receive()))[:12] == b"HTTP/1.1 400"
 
 

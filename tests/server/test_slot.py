@@ -239,9 +239,9 @@ def test_the_end_of_a_process_that_never_accepted_is_read_once(programs: Program
 
 
 def test_closing_the_sockets_frees_them() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
-        ProcessSlot("worker 1", [one, other]).close_sockets()
-        assert one.fileno() == other.fileno() == -1
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("", 0)) as second:
+        ProcessSlot("worker 1", [first, second]).close_sockets()
+        assert first.fileno() == second.fileno() == -1
 
 
 # Forking
