@@ -1,8 +1,8 @@
-"""Three small services, the proxy in front of them, and one request of each kind.
+"""Three small services, the proxy in front of them, and one request of each type.
 
-Shows what goes where: a plain request, a WebSocket and a CONNECT tunnel all enter by the one
-address of the proxy, and X-Cmux-Port-Internal names the port that each is for. The clients are
-written out in bytes, so that nothing is hidden. With --keep everything stays up to be tried.
+A plain request, a WebSocket and a CONNECT tunnel all use the address of the proxy, and
+X-Cmux-Port-Internal names the port of each. The clients write their bytes themselves, so that
+nothing is hidden. With --keep the services and the proxy continue to run.
 """
 
 import argparse
@@ -30,7 +30,7 @@ Client = Callable[[Streams, int], Awaitable[tuple[str, str]]]
 
 
 async def web_page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer every request with the page."""
+    """Respond to every request with the page."""
     head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(PAGE)}\r\n\r\n"
     while await read_head(reader):
         writer.write(head.encode() + PAGE)
@@ -49,9 +49,9 @@ async def websocket_echo(reader: asyncio.StreamReader, writer: asyncio.StreamWri
         b"Sec-WebSocket-Accept: " + accept_value(fields["sec-websocket-key"]) + b"\r\n\r\n"
     )
     while True:
-        kind, message = await read_frame(reader)
-        writer.write(frame(kind, message))
-        if kind == CLOSE:
+        opcode, message = await read_frame(reader)
+        writer.write(frame(opcode, message))
+        if opcode == CLOSE:
             return
 
 
@@ -98,35 +98,35 @@ def field_values(head: list[str]) -> dict[str, str]:
 
 
 def accept_value(key: str) -> bytes:
-    """Return what proves that a server has understood the handshake (RFC 6455 section 4.2.2)."""
+    """Return the server's proof of the handshake (RFC 6455 section 4.2.2)."""
     digest = hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
     return base64.b64encode(digest)
 
 
-def frame(kind: int, message: bytes) -> bytes:
+def frame(opcode: int, message: bytes) -> bytes:
     """Return an unmasked frame, as a server sends it."""
-    return bytes([kind, len(message)]) + message
+    return bytes([opcode, len(message)]) + message
 
 
-def masked_frame(kind: int, message: bytes) -> bytes:
+def masked_frame(opcode: int, message: bytes) -> bytes:
     """Return a masked frame, as a client sends it."""
     mask = os.urandom(4)
-    return bytes([kind, 0x80 | len(message)]) + mask + unmask(mask, message)
+    return bytes([opcode, 0x80 | len(message)]) + mask + unmask(mask, message)
 
 
 def unmask(mask: bytes, message: bytes) -> bytes:
-    """Apply a mask, or take it off again."""
+    """Apply a mask, or remove it."""
     return bytes(byte ^ mask[index % 4] for index, byte in enumerate(message))
 
 
 async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     """Return the first byte and the message of the next frame."""
-    kind, length = await reader.readexactly(2)
+    opcode, length = await reader.readexactly(2)
     mask = await reader.readexactly(4) if length & 0x80 else bytes(4)
-    return kind, unmask(mask, await reader.readexactly(length & 0x7F))
+    return opcode, unmask(mask, await reader.readexactly(length & 0x7F))
 
 
-# The requests. Each connects to the proxy and returns what it has sent and what came back.
+# The requests. Each returns what it has sent and received.
 
 
 async def plain_request(client: Streams, port: int) -> tuple[str, str]:
@@ -149,7 +149,7 @@ async def websocket(client: Streams, port: int) -> tuple[str, str]:
     )
     head = await read_head(reader)
     if field_values(head).get("sec-websocket-accept", "").encode() != accept_value(KEY):
-        return "GET /echo, upgrade", f"{head[0]}: no WebSocket came about"
+        return "GET /echo, upgrade", f"{head[0]}: no WebSocket was opened"
     writer.write(masked_frame(TEXT, b"hello, socket"))
     _, message = await read_frame(reader)
     writer.write(masked_frame(CLOSE, b"\x03\xe8"))
@@ -158,7 +158,7 @@ async def websocket(client: Streams, port: int) -> tuple[str, str]:
 
 
 async def tunnel(client: Streams, port: int) -> tuple[str, str]:
-    """Open a tunnel and send some bytes that are no HTTP at all."""
+    """Open a tunnel and send some bytes that are not HTTP."""
     reader, writer = client
     request = f"CONNECT demo:{port} HTTP/1.1\r\nHost: demo:{port}\r\n{FIELD}: {port}\r\n\r\n"
     writer.write(request.encode())
@@ -168,9 +168,9 @@ async def tunnel(client: Streams, port: int) -> tuple[str, str]:
     return f"CONNECT demo:{port}, {sent!r}", f"{head[0]}, {await reader.readexactly(len(sent))!r}"
 
 
-# The show.
+# The demo.
 
-KINDS: list[tuple[str, Service, Client]] = [
+EXAMPLES: list[tuple[str, Service, Client]] = [
     ("web page", web_page, plain_request),
     ("WebSocket echo", websocket_echo, websocket),
     ("TCP echo", tcp_echo, tunnel),
@@ -186,30 +186,30 @@ BOLD, DIM, GREEN, CYAN = 1, 2, 32, 36
 
 
 def paint(code: int, text: str) -> str:
-    """Return the text in a colour, where colours can be seen and are wanted."""
-    is_wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return f"\x1b[{code}m{text}\x1b[0m" if sys.stdout.isatty() and is_wanted else text
+    """Return the text in a colour if the output is a terminal with colours."""
+    is_enabled = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\x1b[{code}m{text}\x1b[0m" if sys.stdout.isatty() and is_enabled else text
 
 
 async def show(name: str, client: Client, proxy: Address, port: int) -> None:
-    """Send the request of one kind and print where it went."""
+    """Send one request and print its route."""
     reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
     async with asyncio.timeout(10):
         sent, received = await client((reader, writer), port)
     writer.close()
-    way = f"client -> {paint(CYAN, str(proxy))} -> {paint(GREEN, f'127.0.0.1:{port}')}"
-    print(f"\n{paint(BOLD, name)}  {way}  {paint(DIM, f'{FIELD}: {port}')}")
+    route = f"client -> {paint(CYAN, str(proxy))} -> {paint(GREEN, f'127.0.0.1:{port}')}"
+    print(f"\n{paint(BOLD, name)}  {route}  {paint(DIM, f'{FIELD}: {port}')}")
     print(f"  sent      {sent}\n  received  {received}")
 
 
 async def main(keep: bool) -> None:
-    """Start everything, send one request of each kind, and stay up if that is asked for."""
+    """Start services and proxy, send one request of each type; with `keep`, keep running."""
     async with AsyncExitStack() as stack:
-        ports = [await serve(stack, service) for _, service, _ in KINDS]
+        ports = [await serve(stack, service) for _, service, _ in EXAMPLES]
         proxy = await stack.enter_async_context(Proxy(Config(listen=["127.0.0.1:0"])))
         address = proxy.addresses[0]
         print(f"{paint(BOLD, 'cmux-proxy')} listens on {paint(CYAN, str(address))}")
-        for (name, _, client), port in zip(KINDS, ports, strict=True):
+        for (name, _, client), port in zip(EXAMPLES, ports, strict=True):
             await show(name, client, address, port)
         if keep:
             names = dict(zip(("web", "socket", "tcp"), ports, strict=True))
@@ -219,7 +219,9 @@ async def main(keep: bool) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--keep", action="store_true", help="stay up, and say what to try")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep running, and print commands to try"
+    )
     try:
         asyncio.run(main(parser.parse_args().keep))
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The proxy inside a program of your own: it serves in your event loop and leaves signals alone."""
+"""The proxy inside your own program: it serves in your event loop and handles no signals."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from cmux_proxy import Config, Proxy
 
 
 async def main() -> None:
-    """Serve until cancelled, then let what is under way finish."""
+    """Serve until cancelled, then drain."""
     async with Proxy(Config(listen=["127.0.0.1:0"])) as proxy:
         print("listening on", *proxy.addresses)
         try:

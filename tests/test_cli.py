@@ -51,8 +51,8 @@ class Option(NamedTuple):
 OPTIONS = [
     Option("--listen", "(0.0.0.0:8080,127.0.0.1:8080)", "listen",
            ("[::1]:1", "127.0.0.1:0"), (("[::1]:1",), ("127.0.0.1:0",))),
-    Option("--unix-mode", "(as the umask says)", "unix_mode", ("660", "0777"), (0o660, 0o777)),
-    Option("--upstream-host", "(127.0.0.1, or ::1 where that refuses)", "upstream_host",
+    Option("--unix-mode", "(set by the umask)", "unix_mode", ("660", "0777"), (0o660, 0o777)),
+    Option("--upstream-host", "(127.0.0.1, or ::1 if it refuses)", "upstream_host",
            ("localhost", "[::1]"), ("localhost", "::1")),
     Option("--workspace-host", "(a loopback address per workspace)", "routing.workspace_host",
            ("{workspace}.a.example", "w-{workspace}"), ("{workspace}.a.example", "w-{workspace}")),

@@ -1,4 +1,4 @@
-"""python -m cmux_proxy, and the command cmux-proxy: handles signals first, then loads the rest."""
+"""python -m cmux_proxy, the command cmux-proxy: handles signals before the package is loaded."""
 
 import os
 import signal
@@ -17,10 +17,10 @@ def main() -> int:
 
 
 def end(number: int, _frame: FrameType | None) -> None:
-    """End the process by a signal, as a process without a handler does, and without a traceback."""
+    """End the process by a signal, like a process without a handler, and without a traceback."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-    # The first process of a container is not ended by a signal that it has no handler for.
+    # A signal without a handler does not end the first process of a container.
     os._exit(128 + number)
 
 

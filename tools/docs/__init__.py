@@ -1,4 +1,4 @@
-"""Makes the pages that say nothing but what the code says; `make pages` writes them.
+"""Generates pages from the code; `make pages` writes them.
 
-They are committed, and a test compares each with what would be made now.
+They are committed, and tests compare each page with the newly generated one.
 """

@@ -1,7 +1,7 @@
-"""Links between pages, as the repository has them -> as the site has them; pure but for reading.
+"""Links between pages in the repository -> links of the site. Reads pages only.
 
-In the repository a page of docs/ may point to a file beside docs/, which the site keeps at the same
-place, and such a file back into docs/, whose pages are at the top of the site.
+In the repository a page in docs/ may link to a file outside docs/, which the site has at the same
+path, and such a file may link back into docs/, whose pages are at the top of the site.
 """
 
 import os
@@ -20,13 +20,13 @@ _ENTRY: Final = re.compile(r"\[(?P<title>[^\]]+)\]\((?P<path>[^)#]+\.md)\)")
 
 
 def targets(page: str) -> Iterator[str]:
-    """Yield what a page of the repository links to, as paths in the repository."""
+    """Yield the paths in the repository to which a page links."""
     for match in _LINK.finditer((ROOT / page).read_text("utf-8")):
         yield resolve_link(page, match["path"])
 
 
 def beside_docs(pages: list[str]) -> list[str]:
-    """Return the files outside docs/ to which pages lead, directly or by way of each other."""
+    """Return the files outside docs/ to which pages link, directly or through other files."""
     found: dict[str, None] = {}
     waiting = list(pages)
     while waiting:
@@ -38,9 +38,9 @@ def beside_docs(pages: list[str]) -> list[str]:
 
 
 def for_site(page: str, text: str) -> str:
-    """Return a page's text with its links as the site needs them.
+    """Return a page's text with the links of the site.
 
-    What the site cannot show, a folder or a hidden file, is no link.
+    Links to folders and hidden files, which the site cannot show, are removed.
     """
     here = os.path.dirname(on_site(page))
 
@@ -54,12 +54,12 @@ def for_site(page: str, text: str) -> str:
 
 
 def on_site(path: str) -> str:
-    """Return where the site has a file of the repository."""
+    """Return the path of a file in the site."""
     return path.removeprefix(DOCS)
 
 
 def navigation() -> list[dict[str, object]]:
-    """Return the headings of docs/index.md with what they list; a line with a name is a section."""
+    """Return the headings of docs/index.md with their links; a line with a name is a section."""
     front, *sections = (ROOT / INDEX).read_text("utf-8").split("\n## ")
     return [{front.partition("\n")[0].removeprefix("# "): on_site(INDEX)}, *map(_section, sections)]
 
@@ -82,7 +82,7 @@ def _is_shown(path: str) -> bool:
 
 
 def _title(text: str) -> str:
-    """Return what the navigation calls a page: a bare file name is no title."""
+    """Return the title of a page in the navigation, made of its name if it is a file name."""
     return text.removesuffix(".md").title() if text.endswith(".md") else text
 
 

@@ -1,4 +1,4 @@
-"""Takes the pictures of the dashboard that are in docs/assets, in a network of their own (Linux).
+"""Takes the screenshots of the dashboard in docs/assets, in its own network namespace (Linux).
 
 python -m tools.docs.pictures; needs Chromium, and the right to make network namespaces.
 """
@@ -20,17 +20,25 @@ from tests.helpers.wire import Wire
 
 ROOT: Final = Path(__file__).parent.parent.parent
 ASSETS: Final = ROOT / "docs" / "assets"
-_APART: Final = ("unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--mount-proc")
-# For so many seconds it goes on before the pictures are taken.
-_LASTING: Final = 25
+_UNSHARE: Final = (
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--net",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+)
+# The seconds of traffic before the screenshots.
+_SECONDS_OF_TRAFFIC: Final = 25
 _WIDTH: Final = 1100
-# The browser's own listener is none of the example's.
+# The browser's own listener does not belong to the example.
 _WITHOUT_BROWSER: Final = """
 const all = JSON.parse;
 const isExample = (entry) => !JSON.stringify(entry.at).includes("chromium");
 JSON.parse = (text) => {
-  const told = all(text);
-  return { ...told, ports: told.ports.filter(isExample) };
+  const state = all(text);
+  return { ...state, ports: state.ports.filter(isExample) };
 };
 """
 
@@ -43,7 +51,7 @@ from websockets.http11 import Response
 port, *host = sys.argv[1:]
 slow, failing = os.environ["SLOW"], os.environ["FAILING"]
 
-async def answer(_connection, request):
+async def respond(_connection, request):
     if request.path == "/hmr":
         return None
     await asyncio.sleep(float(slow) * random.choice([1, 2, 2, 3, 9]))
@@ -55,12 +63,12 @@ async def echo(connection):
         await connection.send(message)
 
 async def main():
-    async with serve(echo, *(host or ["127.0.0.1"]), int(port), process_request=answer):
+    async with serve(echo, *(host or ["127.0.0.1"]), int(port), process_request=respond):
         await asyncio.Event().wait()
 
 asyncio.run(main())
 """
-# What is started: in which isolated workspace, seconds, part that fails, and the command.
+# The services: isolated workspace, seconds per response, ratio of errors, and the command.
 _SERVICES: Final = (
     ("", "0.004", "0", "shop.py", "3000"),
     ("agent-1", "0.006", "0", "shop.py", "3000"),
@@ -68,8 +76,8 @@ _SERVICES: Final = (
     ("", "0.001", "0", "vite.py", "5173"),
     ("", "0.02", "0.02", "api.py", "8000"),
 )
-# What is asked for: port, workspace, path, requests per second.
-_ASKED: Final = (
+# The requests: port, workspace, path, requests per second.
+_REQUESTS: Final = (
     (3000, "", "/", 12),
     (3000, "agent-1", "/", 5),
     (3000, "agent-2", "/cart", 2),
@@ -80,7 +88,7 @@ _ASKED: Final = (
 
 
 async def main() -> None:
-    """Have something to see, and take the pictures."""
+    """Run services, the proxy and traffic, and take the screenshots."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with contextlib.AsyncExitStack() as stack:
@@ -90,14 +98,14 @@ async def main() -> None:
             )
             for service in _SERVICES:
                 await stack.enter_async_context(_running(folder, *service))
-            # Nothing tells that all of them listen, and what is refused before would be an error.
+            # The services do not report that they listen, and a refused request would be an error.
             await asyncio.sleep(3)
             async with asyncio.TaskGroup() as group:
-                asking = [group.create_task(_ask(*asked)) for asked in _ASKED]
+                senders = [group.create_task(_send_requests(*request)) for request in _REQUESTS]
                 for port in (3000, 5173, 5173):
                     await stack.enter_async_context(_tunnel(port))
                 await _take(folder)
-                for task in asking:
+                for task in senders:
                     task.cancel()
 
 
@@ -115,7 +123,7 @@ async def _running(
         yield
 
 
-async def _ask(port: int, workspace: str, path: str, rate: float) -> None:
+async def _send_requests(port: int, workspace: str, path: str, rate: float) -> None:
     fields = f"Host: a\r\nConnection: close\r\nX-Cmux-Port-Internal: {port}\r\n"
     if workspace:
         fields += f"X-Cmux-Workspace-Internal: {workspace}\r\n"
@@ -142,7 +150,7 @@ async def _take(folder: Path) -> None:
         await browser.set_appearance("light", _WIDTH, 900)
         await browser.open("http://127.0.0.1:9179/")
         await browser.evaluate(_WITHOUT_BROWSER)
-        await browser.wait_for(f"rates.length >= {_LASTING}")
+        await browser.wait_for(f"rates.length >= {_SECONDS_OF_TRAFFIC}")
         height = await browser.evaluate("document.documentElement.scrollHeight")
         for scheme in ("light", "dark"):
             await browser.set_appearance(scheme, _WIDTH, height, "prefers-reduced-motion: reduce")
@@ -153,5 +161,5 @@ if __name__ == "__main__":
     if os.environ.get("CMUX_PICTURES") != "apart":
         os.environ["CMUX_PICTURES"] = "apart"
         inner = f'ip link set lo up && exec "{sys.executable}" -m tools.docs.pictures'
-        os.execvp(_APART[0], [*_APART, "sh", "-c", inner])  # noqa: S606
+        os.execvp(_UNSHARE[0], [*_UNSHARE, "sh", "-c", inner])  # noqa: S606
     asyncio.run(main())

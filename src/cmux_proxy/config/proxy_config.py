@@ -46,10 +46,10 @@ class Config:
         "is passed to the process; repeatable, or comma-separated. Port 0 lets the system choose.")
     unix_mode: int | None = _route(None, Mode(may_be_none=True), "unix-mode",
         "File permissions of the Unix sockets in --listen, in octal, such as 660.",
-        default_text="as the umask says", example="660")
+        default_text="set by the umask", example="660")
     upstream_host: str | None = _route(None, Text("HOST", upstream_host), "upstream-host",
         "Host whose ports are served: a name or an IP address.",
-        default_text="127.0.0.1, or ::1 where that refuses", example="127.0.0.1")
+        default_text="127.0.0.1, or ::1 if it refuses", example="127.0.0.1")
     routing: Routing = field(default_factory=Routing)
     rewriting: Rewriting = field(default_factory=Rewriting)
     access: Access = field(default_factory=Access)
