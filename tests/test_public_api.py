@@ -91,7 +91,9 @@ def test_every_public_name_exists_and_has_a_docstring(name: str) -> None:
 def test_configuration_has_the_documented_fields(name: str) -> None:
     section = getattr(cmux_proxy, name)
     assert is_dataclass(section)
-    assert [field.name for field in fields(section)] == CONFIGURATION[name]
+    assert [field.name for field in fields(section)] == CONFIGURATION[name], (
+        f"a public field has changed: adapt CONFIGURATION[{name!r}] above, and CHANGELOG.md"
+    )
 
 
 @pytest.mark.parametrize("path", SIGNATURES)

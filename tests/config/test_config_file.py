@@ -49,7 +49,9 @@ def test_a_file_may_begin_with_a_byte_order_mark(ran: Ran, file: File) -> None:
 
 def test_every_flag_has_values_in_these_tests() -> None:
     tried = {key_of(option) for option in OPTIONS} | {flag.name for flag in SWITCHES}
-    assert tried | {"auth-token-file"} == {flag.name for flag in FLAGS}
+    assert tried | {"auth-token-file"} == {flag.name for flag in FLAGS}, (
+        "add an Option(...) with two values of the flag to OPTIONS in tests/test_cli.py"
+    )
 
 
 @every_option
