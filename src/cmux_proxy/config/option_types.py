@@ -1,7 +1,7 @@
 """Values of flags: durations, sizes, counts, lists; text -> what Config takes.
 
-Each type raises click's usage error with one clause that names the value. `numbers` of a type are
-the types of TOML, besides strings, that a file may have for it. Bounds come from the fields.
+A type raises click's usage error with one clause that names the value. Its `numbers` are the types
+that a TOML file may have for it besides strings. Bounds come from the fields.
 """
 
 import os
@@ -152,8 +152,7 @@ class WorkerCountType(click.ParamType[int]):
         self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
         """Read "4" or "auto"."""
-        text = str(value)
-        if text == "auto":
+        if (text := str(value)) == "auto":
             return _usable_cpus()
         if not re.fullmatch(r"0{0,9}[1-9][0-9]{0,5}", text, re.ASCII):
             self.fail(f"{text!r} is neither a whole number of at least 1 nor auto", param, ctx)
