@@ -30,7 +30,7 @@ HOT_PATH = {
     "relay": [
         "accounting", "body_transfer", "client_request", "connection_registry", "downstream",
         "exchange", "failures", "loop_detection", "request", "response", "response_writer",
-        "services", "state", "timeouts", "tunnel",
+        "services", "state", "timeouts", "tunnel", "upstream_lease",
     ],
 }  # fmt: skip
 SOURCE = Path("src/cmux_proxy")

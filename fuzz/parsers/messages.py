@@ -19,7 +19,7 @@ from cmux_proxy.http1.serialize import serialize_changed_request
 from cmux_proxy.http1.upgrade import requests_upgrade
 from cmux_proxy.relay.access import TOKEN_FIELD
 from cmux_proxy.relay.header_rules import Rewriter
-from cmux_proxy.relay.request_options import WISHES
+from cmux_proxy.relay.request_options import OPTION_NAMES
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX
 from cmux_proxy.routing.target import Target
 from fuzz.parsers.cuts import Pieces, is_refusal, outcome, same_in_all_splits
@@ -40,7 +40,7 @@ from tests.helpers.second_opinion import assert_agreed_response
 _SMALL: Final = HeadLimits(start_line=40, section=120, fields=5)
 _USUAL: Final = HeadLimits(16384, 65536, 256)
 _LARGE: Final = HeadLimits(131072, 131072, 131072)
-_RESERVED: Final = ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, WISHES, (TOKEN_FIELD,))
+_RESERVED: Final = ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, OPTION_NAMES, (TOKEN_FIELD,))
 _SMALL_REQUESTS: Final = RequestScanner(_SMALL, _RESERVED)
 _SMALL_RESPONSES: Final = ResponseScanner(_SMALL)
 

@@ -27,13 +27,13 @@ from cmux_proxy.http1.serialize import (
 )
 from cmux_proxy.http1.upgrade import check_upgrade_granted, requests_upgrade
 from cmux_proxy.relay.access import TOKEN_FIELD
-from cmux_proxy.relay.request_options import WISHES
+from cmux_proxy.relay.request_options import OPTION_NAMES
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from tests.helpers.feeding import feed_pieces, scan_pieces
 
 REQUESTS = RequestScanner(
     HeadLimits(16384, 65536, 256),
-    ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, WISHES, (TOKEN_FIELD,)),
+    ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, OPTION_NAMES, (TOKEN_FIELD,)),
 )
 RESPONSES = ResponseScanner(HeadLimits(131072, 131072, 131072))
 CHUNKS = ChunkRules(16384, 16384, 16384, RESERVED_PREFIX)

@@ -295,7 +295,7 @@ def buffered(on: Stage) -> int:
     client: Any
     for client in services.registry.clients:
         exchange = client.exchange
-        sides += [client] if exchange is None else [client, exchange.upstream]
+        sides += [client] if exchange is None else [client, exchange.upstream.connection]
     for opened in services.registry.tunnels:
         assert isinstance(opened, Tunnel)
         sides += [opened.client, opened.upstream]

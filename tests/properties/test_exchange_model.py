@@ -183,13 +183,15 @@ class Exchanges(RuleBasedStateMachine):
 
     @invariant()
     def no_request_waits_while_a_connection_is_idle(self) -> None:
-        waiters = [exchange.waiter for exchange in self.exchanges()]
+        waiters = [exchange.upstream.waiter for exchange in self.exchanges()]
         idle = len(self.world.services.pool)
         assert not idle or all(waiter is None or waiter.needs_fresh for waiter in waiters)
 
     @invariant()
     def a_waiting_request_has_a_dial_or_will_have_one(self) -> None:
-        waiting = [exchange for exchange in self.exchanges() if exchange.waiter is not None]
+        waiting = [
+            exchange for exchange in self.exchanges() if exchange.upstream.waiter is not None
+        ]
         assert not waiting or self.dials() or self.world.loop.timers
 
     @invariant()

@@ -31,7 +31,7 @@ class Elements(HTMLParser):
 
 def refused(may_reload: bool = True, others: tuple[int, ...] = (), host: str = "") -> Page:
     page = Page(502, "nothing listens on 127.0.0.1:3000; start it", may_reload)
-    page.tell_ports(3000, others, host)
+    page.list_ports(3000, others, host)
     return page
 
 
@@ -100,7 +100,7 @@ def test_another_failure_shows_its_text_and_does_not_reload() -> None:
 def test_text_and_host_are_escaped() -> None:
     page = Page(502, "<script>alert(1)</script>", True)
     assert b"<script>alert" not in page.body()
-    page.tell_ports(3000, [1], '3000."><img src=x>')
+    page.list_ports(3000, [1], '3000."><img src=x>')
     elements = Elements(page)
     assert elements.all("img") == []
     assert elements.all("a") == [{"href": '//1."><img src=x>/'}]

@@ -60,7 +60,7 @@ TABLE = {
         ),
     ),
     "an incomplete response head": (
-        failures.broke(TARGET, True),
+        failures.no_response(TARGET, True),
         (
             502,
             "127.0.0.1:3000 closed the connection amid the response head",
@@ -69,7 +69,7 @@ TABLE = {
         ),
     ),
     "no response": (
-        failures.broke(V6, False),
+        failures.no_response(V6, False),
         (
             502,
             "[::1]:3000 closed the connection without an answer",

@@ -41,7 +41,7 @@ class Http1Connection(Downstream):
 
     __slots__ = (
         "_response_writer",
-        "_is_advancing",
+        "_is_serving",
         "_is_closing",
         "_searched",
         "_services",
@@ -56,15 +56,15 @@ class Http1Connection(Downstream):
         self._services = services
         self.exchange: Exchange | None = None
         self._searched = 0
-        # How much it had not read when it stopped reading, or when its deadline passed last.
+        # How many bytes the client had not read when they were counted last.
         self._unsent = 0
-        self._is_advancing = False
+        self._is_serving = False
         self._is_closing = False
-        # When it came, in seconds of the loop's clock.
+        # When it was accepted, in seconds of the loop's clock.
         self.since = 0.0
 
     def connection_made(self, transport: Stream) -> None:
-        """Take the transport; never let it hold more than one write back."""
+        """Take the stream; its write buffer holds at most one write."""
         self.transport = transport
         self._response_writer.stream = transport
         transport.set_write_buffer_limits(high=0)
@@ -72,7 +72,7 @@ class Http1Connection(Downstream):
         services.read_size.limit(transport, self)
         services.registry.clients.add(self)
         self.since = services.ticker.now
-        self._idle()
+        self._restart_idle_timeout()
         services.registry.changed()
         if services.registry.is_refusing:
             self._close()
@@ -80,13 +80,13 @@ class Http1Connection(Downstream):
             self._check_admission(services.admission)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on the body of the exchange under way, or keep the bytes for what comes next."""
+        """Pass body bytes to the exchange in progress, or keep the bytes for the next one."""
         if self._services.busy_poll is not None:
             self._services.busy_poll.note(FROM_CLIENT)
         exchange = self.exchange
         if exchange is None:
             self.pipelined = self.pipelined + data if self.pipelined else data
-            self._advance()
+            self._serve_pipelined()
             if self.is_write_paused and self.pipelined:
                 self.hold_reading(PIPELINE_FULL)
         elif exchange.request_stream.takes_body:
@@ -97,7 +97,7 @@ class Http1Connection(Downstream):
                 exchange.pipelined_grows()
 
     def eof_received(self) -> bool:
-        """Keep the connection for the answers to what was asked completely; else close it."""
+        """Keep the connection for the responses to complete requests; otherwise close it."""
         if self.has_ended:
             return True
         self.has_ended = True
@@ -107,12 +107,12 @@ class Http1Connection(Downstream):
             exchange.client_ended()
             return True
         if self.pipelined and not self._is_closing:
-            # An unfinished head, or requests that wait until the client reads its answers.
+            # A partial head, or requests that wait until the client reads its responses.
             return self.is_write_paused
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Let go of the exchange."""
+        """End the exchange, and leave the registry."""
         self._is_closing = True
         services = self._services
         services.registry.clients.discard(self)
@@ -125,7 +125,7 @@ class Http1Connection(Downstream):
         services.registry.changed()
 
     def pause_writing(self) -> None:
-        """The client does not read: stop what is written to it at its source."""
+        """The client does not read: stop reading the upstream."""
         self.is_write_paused = True
         self._unsent = count_unsent(self.transport)
         if self.exchange is not None:
@@ -138,16 +138,16 @@ class Http1Connection(Downstream):
             self.exchange.client_resumed()
         else:
             self.release_reading(PIPELINE_FULL)
-            self._advance()
+            self._serve_pipelined()
 
     def deadline_passed(self) -> None:
-        """Answer 408 where a head has begun, and close."""
+        """Reply 408 to a partial head, and close."""
         if self.exchange is not None:
             self.exchange.deadline_passed()
         elif self.pipelined and not self.is_write_paused:
             self._refuse(failures.HEAD_TIMEOUT)
-        elif self._reads_on():
-            self._idle()
+        elif self._has_read():
+            self._restart_idle_timeout()
         else:
             self.transport.abort()
 
@@ -156,33 +156,33 @@ class Http1Connection(Downstream):
         return None if self.exchange is None else self.exchange.record()
 
     def has_upstream(self) -> bool:
-        """Return whether an upstream is connected for it."""
+        """Return whether its exchange has a connection to an upstream."""
         return self.exchange is not None and self.exchange.has_upstream()
 
     def drain(self) -> None:
-        """Close unless an exchange is under way or a request has begun to arrive.
+        """Close unless an exchange is in progress or a request has begun to arrive.
 
-        A connection that is new, or has carried an answer a moment ago, stays open until requests
-        are refused: on a busy machine its next request may be on its way.
+        A connection that is new, or that has just carried a response, stays open until requests are
+        refused: on a busy machine its next request may have been sent already.
         """
         if self.exchange is not None or self.pipelined:
             return
         services = self._services
-        # The deadline says when it became idle, so nothing has to be noted for each request.
-        long_ago = services.ticker.now - _RECENTLY + services.timeouts.idle
-        if services.registry.is_refusing or self.deadline < long_ago:
+        # The deadline tells when it became idle, so that no request has to note the time.
+        recently = services.ticker.now - _RECENTLY + services.timeouts.idle
+        if services.registry.is_refusing or self.deadline < recently:
             self._close()
 
     def abort(self) -> None:
-        """Drop the connection at once."""
+        """Abort the connection."""
         self.transport.abort()
 
     def peer_left(self) -> None:
-        """The client has gone unheard: drop the connection, and with it the upstream's."""
+        """Abort the connection, and with it the upstream's: the client has left unnoticed."""
         self.transport.abort()
 
     def request_body_wanted(self) -> None:
-        """The exchange takes body bytes from now on: give it those that came early."""
+        """Pass the pipelined bytes to the exchange, which takes body bytes from now on."""
         pipelined = self.pipelined
         exchange = self.exchange
         self.release_reading(PIPELINE_FULL)
@@ -202,9 +202,9 @@ class Http1Connection(Downstream):
             self._close()
 
     def _await_next_request(self) -> None:
-        self._idle()
+        self._restart_idle_timeout()
         if self.pipelined:
-            self._advance()
+            self._serve_pipelined()
         elif self.has_ended or self._services.registry.is_draining:
             self._close()
         self._read_more()
@@ -214,7 +214,7 @@ class Http1Connection(Downstream):
         self.exchange = None
         self._is_closing = True
         if self.has_ended:
-            self._close_once_read()
+            self._close_when_sent()
         elif not self.transport.is_closing():
             self._services.registry.clients.discard(self)
             LingeringClose(self._services, self.transport)
@@ -223,7 +223,7 @@ class Http1Connection(Downstream):
         """Close: the client has ended its connection before its request was complete."""
         self.exchange = None
         self._is_closing = True
-        self._close_once_read()
+        self._close_when_sent()
 
     def abort_response(self, ends_with_connection: bool) -> None:
         """Close so that the client cannot take the response for complete.
@@ -235,7 +235,7 @@ class Http1Connection(Downstream):
         if self._response_writer.needs_reset(ends_with_connection):
             reset(self.transport)
         else:
-            self._close_once_read()
+            self._close_when_sent()
 
     def detach(self) -> Stream:
         """Give the stream up to a tunnel, and return it."""
@@ -245,7 +245,7 @@ class Http1Connection(Downstream):
         return self.transport
 
     def reply(self, failure: Failure, with_body: bool, keep: bool, content: Content) -> None:
-        """Send the proxy's own answer; without `keep`, close once the client has read it."""
+        """Send the proxy's own response; without `keep`, close once the client has read it."""
         if self.exchange is None and self._services.observer is not None:
             log_unread_request(self._services.observer, self.address(), failure)
         fields = failure.fields if keep else failure.fields + ADD_CLOSE
@@ -260,11 +260,11 @@ class Http1Connection(Downstream):
             self.linger()
 
     def _refuse(self, failure: Failure) -> None:
-        """Answer somebody of whom no request is known, and close."""
+        """Reply to a client whose request was not read, and close."""
         self.reply(failure, True, False, text_content(failure.text))
 
     def _check_admission(self, admission: AdmissionControl) -> None:
-        """Turn away whom nobody here serves; where many are, without an answer."""
+        """Refuse a client that may not connect; if many are refused, without a reply."""
         failure = admission.enter(self.transport)
         if failure is None:
             return
@@ -273,17 +273,17 @@ class Http1Connection(Downstream):
         else:
             self._refuse(failure)
 
-    def _reads_on(self) -> bool:
-        """Return whether the client has read on since it was looked at last."""
+    def _has_read(self) -> bool:
+        """Return whether the client has read something since the last call."""
         before = self._unsent
         self._unsent = count_unsent(self.transport)
         return self._unsent < before
 
-    def _idle(self) -> None:
+    def _restart_idle_timeout(self) -> None:
         self.deadline = self._services.ticker.now + self._services.timeouts.idle
 
     def _read_more(self) -> None:
-        """Read again unless many early bytes wait for an exchange to end or the client to read."""
+        """Read again unless many pipelined bytes wait for an exchange or for the client."""
         is_head_next = self.exchange is None and not self.is_write_paused
         if is_head_next or len(self.pipelined) <= PIPELINE_LIMIT:
             self.release_reading(PIPELINE_FULL)
@@ -293,28 +293,28 @@ class Http1Connection(Downstream):
         if self.pipelined:
             self.linger()
         else:
-            self._close_once_read()
+            self._close_when_sent()
 
-    def _close_once_read(self) -> None:
-        """Close when all has left, for which a client that stops reading has its time."""
-        self._idle()
+    def _close_when_sent(self) -> None:
+        """Close when everything has been sent, for which the client has the idle timeout."""
+        self._restart_idle_timeout()
         self.transport.close()
 
-    def _advance(self) -> None:
-        """Begin exchanges with what has arrived, until one is under way."""
-        if self._is_advancing:
+    def _serve_pipelined(self) -> None:
+        """Start exchanges with the bytes that have arrived, until one is in progress."""
+        if self._is_serving:
             return
-        self._is_advancing = True
+        self._is_serving = True
         while self.exchange is None and self.pipelined and not self.is_write_paused:
-            if self._is_closing or not self._begin():
+            if self._is_closing or not self._start_exchange():
                 break
-        self._is_advancing = False
+        self._is_serving = False
 
-    def _begin(self) -> bool:
-        """Begin an exchange if a whole head is there."""
+    def _start_exchange(self) -> bool:
+        """Start an exchange if a complete head has arrived."""
         data = self.pipelined
         if data.startswith(b"\r"):
-            # RFC 9112 section 2.2: empty lines before a request are passed over.
+            # RFC 9112 section 2.2: empty lines before a request are skipped.
             data = self.pipelined = skip_empty_lines(data)
             if data in (b"", b"\r"):
                 self._wait_for_head(0)
@@ -338,7 +338,7 @@ class Http1Connection(Downstream):
         return True
 
     def _wait_for_head(self, arrived: int) -> None:
-        """Give an unfinished head its deadline: from its first byte, whatever empty lines came."""
+        """Set the deadline of a partial head: from its first byte, not from empty lines."""
         if self.has_ended:
             self.transport.close()
             return

@@ -25,7 +25,7 @@ class LingeringClose(Timed):
         super().__init__()
         self._services = services
         self._stream = stream
-        # How much the client had not read when it was looked at last.
+        # How many bytes the client had not read when they were counted last.
         self._unsent = count_unsent(stream)
         now = services.ticker.now
         self.deadline = now + services.timeouts.linger
@@ -40,7 +40,7 @@ class LingeringClose(Timed):
         self.deadline = min(self._services.ticker.now + self._services.timeouts.linger, self._last)
 
     def eof_received(self) -> bool:
-        """Let the transport close: both halves have ended."""
+        """Let the stream close: both halves have ended."""
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -58,7 +58,7 @@ class LingeringClose(Timed):
         """Nothing more is written."""
 
     def deadline_passed(self) -> None:
-        """Give up on the client, unless it still reads what it was sent."""
+        """Abort, unless the client still reads the bytes that it was sent."""
         before = self._unsent
         self._unsent = count_unsent(self._stream)
         if self._unsent < before:
@@ -67,5 +67,5 @@ class LingeringClose(Timed):
             self.abort()
 
     def abort(self) -> None:
-        """Drop the connection at once."""
+        """Abort the connection."""
         self._stream.abort()

@@ -38,7 +38,7 @@ def _page(
     page = Page(failure.status, failure.text, request.method == b"GET")
     if target is not None:
         host = request.host or b""
-        page.tell_ports(target.port, _others(services, target), host.decode("ascii", "replace"))
+        page.list_ports(target.port, _others(services, target), host.decode("ascii", "replace"))
     return Content("text/html; charset=utf-8", page.body(), FIELDS + _VARY)
 
 

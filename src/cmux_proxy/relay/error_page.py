@@ -1,7 +1,7 @@
-"""The page that a person gets who has opened a port that does not answer.
+"""The HTML page for a browser that has opened a port on which nothing answers.
 
-It needs nothing from elsewhere, and may do nothing but look whether the port is open by now: then
-it makes way for the service. Everything in it is escaped.
+It loads nothing from elsewhere. Its only script checks whether the port is open, and then reloads,
+so that the service appears. All text in it is escaped.
 """
 
 import base64
@@ -11,7 +11,7 @@ from html import escape
 from http import HTTPStatus
 from typing import Final
 
-_MOST_PORTS: Final = 12
+_MAX_PORTS: Final = 12
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 _STYLE: Final = """
@@ -43,7 +43,7 @@ a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 footer { margin-top: 1.75rem; padding-top: 1rem; border-top: 1px solid var(--line); }
 """
 
-# The proxy itself waits for the port, but not for so long that it could not shut down meanwhile.
+# The proxy waits for the port during each check, but briefly, so that it can shut down meanwhile.
 _SCRIPT: Final = """
 const pause = (time) => new Promise((done) => setTimeout(done, time));
 const seen = () => new Promise((done) => document.hidden
@@ -71,7 +71,7 @@ _POLICY: Final = (
     f"default-src 'none'; style-src {_hashed(_STYLE)}; script-src {_hashed(_SCRIPT)}; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'"
 )
-# Whole field lines that every such page needs.
+# Complete field lines that every such page needs.
 FIELDS: Final = (
     f"Content-Security-Policy: {_POLICY}\r\n"
     "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n"
@@ -79,7 +79,7 @@ FIELDS: Final = (
 
 
 class Page:
-    """A page about a failure; `may_reload` says that asking again does no harm."""
+    """A page about a failure; `may_reload` says that the request may be repeated safely."""
 
     def __init__(self, status: int, text: str, may_reload: bool) -> None:
         self._source = f"{status} from cmux-proxy"
@@ -90,21 +90,21 @@ class Page:
         self._waits = False
         self._rest = _TRY_AGAIN if may_reload else ""
 
-    def tell_ports(self, port: int, others: Sequence[int], host: str) -> None:
-        """Say that nothing listens on a port, and what does; with links, where the host named it.
+    def list_ports(self, port: int, others: Sequence[int], host: str) -> None:
+        """Say that nothing listens on a port and list the ports that are open.
 
-        The page waits for the port from now on.
+        They are links where the host names the port. The page waits for the port from now on.
         """
         self._title = f"Nothing listens on port {port}"
         self._source += f": {self._text.partition(';')[0]}"
         self._advice = "Start the service, or check the port."
         self._waits = self._may_reload
-        self._rest = _WAITS if self._waits else _WAITS_NOT
+        self._rest = _WAITS if self._waits else _NO_WAIT
         if others:
             shown = "".join(
-                _entry(other, _link(host, port, other)) for other in others[:_MOST_PORTS]
+                _entry(other, _link(host, port, other)) for other in others[:_MAX_PORTS]
             )
-            more = len(others) - _MOST_PORTS
+            more = len(others) - _MAX_PORTS
             rest = f'<p class="soft">and {more} more</p>' if more > 0 else ""
             self._rest += f"<h2>What listens instead</h2>\n<ul>{shown}</ul>{rest}\n"
 
@@ -128,7 +128,7 @@ _WAITS: Final = (
 )
 _REFRESH: Final = '<noscript><meta http-equiv="refresh" content="5"></noscript>\n'
 _TRY_AGAIN: Final = '<p class="soft"><a href="">Try again</a></p>\n'
-_WAITS_NOT: Final = '<p class="soft">Send it again once something does.</p>\n'
+_NO_WAIT: Final = '<p class="soft">Send it again once something does.</p>\n'
 
 
 def _sentence(text: str) -> str:
@@ -143,9 +143,9 @@ def _entry(port: int, link: str | None) -> str:
 
 
 def _link(host: str, port: int, other: int) -> str | None:
-    """Return where another port is, if the first label of the host ends with the port."""
+    """Return the URL of another port, if the first label of the host ends with the port."""
     label, dot, rest = host.partition(".")
-    named = str(port)
-    if not dot or not (label == named or label.endswith(f"-{named}")):
+    number = str(port)
+    if not dot or not (label == number or label.endswith(f"-{number}")):
         return None
-    return f"//{label.removesuffix(named)}{other}.{rest}/"
+    return f"//{label.removesuffix(number)}{other}.{rest}/"

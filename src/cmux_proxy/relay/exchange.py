@@ -38,8 +38,8 @@ from cmux_proxy.relay.state import (
     RESPONSE_DONE,
 )
 from cmux_proxy.relay.tunnel import Tunnel
+from cmux_proxy.relay.upstream_lease import UpstreamLease
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
-from cmux_proxy.upstream.waiters import Waiter
 
 _COMPLETE: Final[int] = Outcome.COMPLETE.value
 
@@ -50,7 +50,6 @@ class Exchange(UpstreamOwner):
 
     __slots__ = (
         "_client",
-        "_is_reused",
         "_log",
         "_services",
         "_timeout",
@@ -59,7 +58,6 @@ class Exchange(UpstreamOwner):
         "request_stream",
         "response_stream",
         "upstream",
-        "waiter",
     )
 
     def __init__(self, services: Services, client: Downstream, request: ClientRequest) -> None:
@@ -73,10 +71,7 @@ class Exchange(UpstreamOwner):
             self._log = ExchangeLog(
                 services.observer, services.router, client, request, stream, self.response_stream
             )
-        self.upstream: UpstreamConnection | None = None
-        # Set while the request waits for a connection.
-        self.waiter: Waiter | None = None
-        self._is_reused = False
+        self.upstream = UpstreamLease(services)
         # For how many seconds nothing may move in the phase that the exchange is in.
         self._timeout = NEVER
         # How many bytes waited for a peer to read them when they were counted last.
@@ -93,7 +88,7 @@ class Exchange(UpstreamOwner):
                 self._log.routed(self._services.ticker.now)
             if self.request.mode == CONNECT:
                 # A connection of its own, before anything is sent: 200 says that it is there.
-                self._await_upstream(True)
+                self._wait_for_upstream(True)
             else:
                 self._send_or_wait()
         except BadMessage as error:
@@ -106,35 +101,28 @@ class Exchange(UpstreamOwner):
 
     def _send_or_wait(self) -> None:
         """Send the request on an idle connection, or wait for a new one."""
-        services = self._services
-        upstream = services.pool.lease(self.request_stream.target)
-        if upstream is not None and upstream.address is not None:
-            upstream = services.dialer.revalidate(upstream)
-        if upstream is None:
-            self._await_upstream(False)
+        connection = self.upstream.take_idle(self.request_stream.target, self)
+        if connection is None:
+            self._wait_for_upstream(False)
             return
-        upstream.owner = self
-        self._send(upstream)
+        self._send(connection)
         if self.request_stream.takes_body and self._client.has_ended:
             self._client.request_body_wanted()
 
-    def _await_upstream(self, needs_fresh: bool) -> None:
+    def _wait_for_upstream(self, needs_fresh: bool) -> None:
         """Wait for a connection; raise UpstreamUnavailable where there may be no more."""
         stream = self.request_stream
-        self.waiter = self._services.dialer.wait(
-            stream.target, self, stream.connect_retry, needs_fresh
-        )
+        self.upstream.wait(stream.target, self, stream.connect_retry, needs_fresh)
         stream.pause_if_large()
 
-    def _send(self, upstream: UpstreamConnection) -> None:
+    def _send(self, connection: UpstreamConnection) -> None:
         """Send the head and the body bytes that have arrived, in one write."""
-        self.upstream = upstream
-        self._is_reused = upstream.has_served
         if self._log is not None:
-            self._log.is_reused = upstream.has_served
-        self.request_stream.send(upstream.transport)
+            self._log.is_reused = connection.has_served
+        self.request_stream.send(connection.transport)
         timeouts = self._services.timeouts
-        self._timeout = timeouts.body if self.request_stream.takes_body else timeouts.response
+        takes_body = self.request_stream.takes_body
+        self._timeout = timeouts.body if takes_body else timeouts.response
         if self._client.has_ended:
             self._pass_end_on()
         self._expect_progress()
@@ -143,11 +131,11 @@ class Exchange(UpstreamOwner):
 
     def client_data(self, data: bytes) -> None:
         """Take bytes from the client; only while `request.takes_body`."""
-        upstream = self.upstream
-        if upstream is None:
+        connection = self.upstream.connection
+        if connection is None:
             return
         try:
-            is_complete = self.request_stream.feed(data, upstream.transport)
+            is_complete = self.request_stream.feed(data, connection.transport)
         except BadMessage as error:
             self._fail(failures.bad_request(error))
             return
@@ -171,47 +159,43 @@ class Exchange(UpstreamOwner):
 
     def pipelined_grows(self) -> None:
         """Many bytes wait behind the request: hold no large copy of it only to send it again."""
-        if self.upstream is not None:
+        if self.upstream.connection is not None:
             self.request_stream.release_copy()
 
     def client_ended(self) -> None:
         """The client sends nothing more: a complete request still gets its response."""
-        if self.waiter is not None:
+        if self.upstream.waiter is not None:
             # Its rest may be among the pipelined bytes, which `request_body_wanted` passes on.
-            self._services.dialer.stop_retrying(self.waiter)
-            return
-        if self.request_stream.state != REQUEST_DONE:
+            self.upstream.stop_retrying()
+        elif self.request_stream.state != REQUEST_DONE:
             self.client_gone()
             self._client.abort_request()
-        elif self.upstream is not None:
+        else:
             self._pass_end_on()
 
     def client_gone(self) -> None:
         """The client's connection is lost: drop the upstream's at once."""
-        self._drop_upstream()
+        self.upstream.drop()
         self._finish(Outcome.CLIENT_GONE, 0.0)
 
     def client_paused(self) -> None:
         """The client does not read: stop reading the upstream."""
         self._unsent = self._count_unsent()
-        if self.upstream is not None:
-            self.upstream.set_reading(False)
+        self.upstream.set_reading(False)
 
     def client_resumed(self) -> None:
         """The client reads again."""
         self._unsent = 0
-        if self.upstream is not None:
-            self.upstream.set_reading(True)
+        self.upstream.set_reading(True)
 
     # The upstream
 
     def upstream_connected(self, connection: UpstreamConnection) -> None:
         """Send what has waited for the connection."""
-        self.waiter = None
+        self.upstream.connected(connection)
         if self._log is not None and not connection.has_served:
             self._log.connected(connection.connect_seconds)
         if self.request.mode == CONNECT:
-            self.upstream = connection
             self._switch(CONNECTION_ESTABLISHED, b"")
             return
         self._send(connection)
@@ -220,7 +204,7 @@ class Exchange(UpstreamOwner):
 
     def upstream_unavailable(self, error: UpstreamUnavailable) -> None:
         """Reply with the reason why there is no connection."""
-        self.waiter = None
+        self.upstream.waiter = None
         if self.response_stream.state != ENDED:
             self._fail(failures.unavailable(error))
 
@@ -271,11 +255,11 @@ class Exchange(UpstreamOwner):
 
     def _feed_response(self, data: bytes) -> None:
         """Take bytes of a body."""
-        upstream = self.upstream
-        if upstream is None:
+        connection = self.upstream.connection
+        if connection is None:
             return
         self._expect_progress()
-        if self.response_stream.feed(data, upstream.transport) == COMPLETE:
+        if self.response_stream.feed(data, connection.transport) == COMPLETE:
             self._response_done(0.0)
 
     def upstream_ended(self) -> None:
@@ -303,29 +287,26 @@ class Exchange(UpstreamOwner):
             self._break_off()
 
     def _lose_upstream(self) -> None:
-        if self.upstream is not None:
-            self.upstream.owner = None
-            self.upstream = None
+        self.upstream.detach()
         self.response_stream.upstream_persists = False
         self.request_stream.takes_body = False
 
     def _on_no_response(self) -> None:
         """No response came: send the request again if that is safe, otherwise reply."""
         has_begun = self.response_stream.held != b""
-        if self._is_reused and self.request_stream.may_be_sent_again() and not has_begun:
-            self._is_reused = False
+        if self.upstream.is_reused and self.request_stream.may_be_sent_again() and not has_begun:
             if self._log is not None:
                 self._log.retried()
                 self._log.is_reused = False
             self.response_stream.upstream_persists = True
             self._retry()
         else:
-            self._fail(failures.broke(self.request_stream.target, has_begun))
+            self._fail(failures.no_response(self.request_stream.target, has_begun))
 
     def _retry(self) -> None:
         """Wait for a connection that nothing has used."""
         try:
-            self._await_upstream(True)
+            self._wait_for_upstream(True)
         except UpstreamUnavailable as error:
             self._fail(failures.unavailable(error))
 
@@ -357,9 +338,7 @@ class Exchange(UpstreamOwner):
 
     def _count_unsent(self) -> int:
         """Return how many bytes wait for either peer to read."""
-        upstream = self.upstream
-        to_upstream = 0 if upstream is None else upstream.transport.get_write_buffer_size()
-        return to_upstream + self._client.transport.get_write_buffer_size()
+        return self.upstream.unsent() + self._client.transport.get_write_buffer_size()
 
     # The end
 
@@ -374,14 +353,12 @@ class Exchange(UpstreamOwner):
 
     def _complete(self, ended: float) -> None:
         """Both messages are complete: release the upstream's connection, or close it."""
-        upstream = self.upstream
-        if upstream is not None:
-            if not self.response_stream.upstream_persists or (
-                self.request.body is not None and upstream.transport.get_write_buffer_size()
-            ):
-                upstream.close()
-            else:
-                upstream.release(self._services.ticker.now)
+        if not self.response_stream.upstream_persists or (
+            self.request.body is not None and self.upstream.unsent()
+        ):
+            self.upstream.close()
+        else:
+            self.upstream.release()
         client = self._client
         self._finish(_COMPLETE, ended)
         client.exchange_done()
@@ -389,7 +366,7 @@ class Exchange(UpstreamOwner):
     def _leave_request_unread(self) -> None:
         """The response is complete, and the upstream takes no more of the request."""
         client = self._client
-        self._drop_upstream()
+        self.upstream.drop()
         self._finish(_COMPLETE, 0.0)
         client.linger()
 
@@ -400,7 +377,7 @@ class Exchange(UpstreamOwner):
         if log is not None and not log.error:
             log.error = "http_response_incomplete"
         ends_with_connection = self.response_stream.ends_with_connection()
-        self._drop_upstream()
+        self.upstream.drop()
         self._finish(Outcome.BROKEN_OFF, 0.0)
         client.abort_response(ends_with_connection)
 
@@ -430,23 +407,14 @@ class Exchange(UpstreamOwner):
         # Only a request whose target refused the connection has one for certain.
         target = stream.target if failure.error == REFUSED else None
         content = error_content(self._services, request, failure, target)
-        self._drop_upstream()
+        self.upstream.drop()
         self._finish(failure.outcome, 0.0)
         client.reply(failure, request.method != b"HEAD", keep, content)
-
-    def _drop_upstream(self) -> None:
-        if self.waiter is not None:
-            self._services.dialer.cancel(self.waiter)
-            self.waiter = None
-        if self.upstream is not None:
-            self.upstream.abort()
-            self.upstream = None
 
     def _finish(self, outcome: int, ended: float) -> None:
         """End the exchange: no event has an effect from now on."""
         self.response_stream.state = ENDED
         self.request_stream.takes_body = False
-        self.upstream = None
         self._services.tally.add(outcome)
         if self._log is not None:
             self._log.finish(outcome, ended)
@@ -466,12 +434,12 @@ class Exchange(UpstreamOwner):
 
     def _switch(self, answer: bytes, from_upstream: bytes) -> None:
         """Hand both connections over to a tunnel."""
-        upstream = self.upstream
+        connection = self.upstream.connection
         client = self._client
-        if upstream is None:
+        if connection is None:
             return
-        upstream.set_reading(True)
-        upstream.owner = None
+        connection.set_reading(True)
+        self.upstream.detach()
         request = self.request
         self.response_stream.status = 200 if request.mode == CONNECT else 101
         from_client = client.pipelined
@@ -479,16 +447,16 @@ class Exchange(UpstreamOwner):
         record: Record | None = None if self._log is None else self._log.tunnel_record()
         stream = client.detach()
         target = self.request_stream.target
-        tunnel = Tunnel(self._services, stream, upstream.transport, target, record)
+        tunnel = Tunnel(self._services, stream, connection.transport, target, record)
         self._finish(Outcome.TUNNELLED, 0.0)
         tunnel.open(answer, from_client, from_upstream, client.has_ended)
 
     def _pass_end_on(self) -> None:
         """End our half towards the upstream, as its client has done towards us."""
-        upstream = self.upstream
-        if upstream is not None and not self._client.pipelined:
+        connection = self.upstream.connection
+        if connection is not None and not self._client.pipelined:
             self.response_stream.upstream_persists = False
-            send_end(upstream.transport)
+            send_end(connection.transport)
 
     # Inspection
 
@@ -499,4 +467,4 @@ class Exchange(UpstreamOwner):
 
     def has_upstream(self) -> bool:
         """Return whether it has a connection to an upstream."""
-        return self.upstream is not None
+        return self.upstream.connection is not None

@@ -1,7 +1,7 @@
-"""What went wrong -> what the client is told. The one place that picks a status.
+"""What went wrong -> the reply to the client. All statuses are chosen here.
 
-A failure can be told as long as no byte of a final response has left; after that the only answer
-is to close, which `exchange.py` does.
+A failure gets a reply as long as no byte of the final response has been sent; after that the
+response is broken off, which `exchange.py` does.
 """
 
 from typing import Final, NamedTuple
@@ -85,14 +85,14 @@ def unavailable(error: UpstreamUnavailable) -> Failure:
 
 
 def bad_response(target: Target, error: BadMessage) -> Failure:
-    """The upstream's answer is malformed or ambiguous."""
+    """The upstream's response is malformed or ambiguous."""
     text = f"{target.authority()} did not answer in valid HTTP: {error.reason}"
     return Failure(502, text, "http_protocol_error", Outcome.UNAVAILABLE)
 
 
-def broke(target: Target, has_answered: bool) -> Failure:
+def no_response(target: Target, has_begun: bool) -> Failure:
     """The upstream's connection ended before the response head was complete."""
-    if has_answered:
+    if has_begun:
         text = f"{target.authority()} closed the connection amid the response head"
         return Failure(502, text, "http_response_incomplete", Outcome.UNAVAILABLE)
     text = f"{target.authority()} closed the connection without an answer"
@@ -100,7 +100,7 @@ def broke(target: Target, has_answered: bool) -> Failure:
 
 
 def response_timeout(target: Target) -> Failure:
-    """The upstream has taken too long to begin its answer."""
+    """The upstream has taken too long to begin its response."""
     text = f"{target.authority()} did not answer in time"
     return Failure(504, text, "http_response_timeout", Outcome.UNAVAILABLE)
 

@@ -13,7 +13,7 @@ from cmux_proxy.routing.target import Target
 
 
 class Rewriter:
-    """The rules of one proxy."""
+    """Changes the header fields of requests as the configuration says."""
 
     def __init__(self, rules: Rewriting) -> None:
         self._rules = rules
@@ -30,16 +30,16 @@ class Rewriter:
         host = request.host
         edits = Edits(host_override or self._new_host(target))
         mode = self._rules.forwarded
-        is_believed = mode == "preserve" or (mode == "append" and self._trusted.include(peer))
+        is_trusted = mode == "preserve" or (mode == "append" and self._trusted.include(peer))
         if self._rules.rewrite_origin and edits.host is not None and host is not None:
-            _follow(edits, request, _own_origin(request, host, is_believed))
+            _change_origin(edits, request, _own_origin(request, host, is_trusted))
         if mode != "preserve":
             # A service that reads fields as CGI variables takes X_Real_IP for X-Real-IP.
             edits.lookalikes = FORWARDED
-            if not is_believed:
+            if not is_trusted:
                 edits.drop += FORWARDED
             if mode == "append":
-                self._append(edits, request, host, peer, is_believed)
+                self._append(edits, request, host, peer, is_trusted)
         return edits
 
     def _new_host(self, target: Target) -> bytes | None:
@@ -56,23 +56,25 @@ class Rewriter:
         peer: str,
         is_trusted: bool,
     ) -> None:
-        def known(name: bytes) -> list[bytes]:
+        def trusted_values(name: bytes) -> list[bytes]:
             return request.forwarded_values(name) if is_trusted else []
 
         peer = "" if peer in ("", UNIX_PEER) else str(plain_address(peer))
         address = peer.encode("ascii") or b"unknown"
-        edits.replace(b"X-Forwarded-For", b", ".join([*known(b"x-forwarded-for"), address]))
-        if host is not None and not known(b"x-forwarded-host"):
+        edits.replace(
+            b"X-Forwarded-For", b", ".join([*trusted_values(b"x-forwarded-for"), address])
+        )
+        if host is not None and not trusted_values(b"x-forwarded-host"):
             edits.replace(b"X-Forwarded-Host", host)
-        if not known(b"x-forwarded-proto"):
+        if not trusted_values(b"x-forwarded-proto"):
             edits.replace(b"X-Forwarded-Proto", b"http")
         if self._rules.forwarded_rfc7239:
             element = _element(peer, host)
-            edits.replace(b"Forwarded", b", ".join([*known(b"forwarded"), element]))
+            edits.replace(b"Forwarded", b", ".join([*trusted_values(b"forwarded"), element]))
 
 
 def _element(peer: str, host: bytes | None) -> bytes:
-    """Return one element of a Forwarded field (RFC 7239 section 4); `peer` may be nothing."""
+    """Return one element of a Forwarded field (RFC 7239 section 4); `peer` may be empty."""
     if not peer:
         node = b"unknown"
     elif ":" in peer:
@@ -81,32 +83,32 @@ def _element(peer: str, host: bytes | None) -> bytes:
         node = peer.encode("ascii")
     element = b"for=" + node
     if host is not None:
-        # A valid Host has neither quotes nor backslashes in it.
+        # A valid Host contains neither quotes nor backslashes.
         element += b';host="%b"' % host
     return element + b";proto=http"
 
 
-def _own_origin(request: ClientRequest, host: bytes, is_believed: bool) -> bytes:
+def _own_origin(request: ClientRequest, host: bytes, is_trusted: bool) -> bytes:
     """Return the origin that a request was sent to, in lower case (RFC 6454 section 4).
 
-    Its scheme is the one that X-Forwarded-Proto says if `is_believed`, else that of this proxy.
+    The scheme is that of X-Forwarded-Proto if `is_trusted`, otherwise that of this proxy.
     """
-    said = request.forwarded_values(b"x-forwarded-proto") if is_believed else []
-    # Of several proxies, the first has spoken with the client. Some say wss for an upgrade.
-    is_secure = b",".join(said).partition(b",")[0].strip(b" \t").lower() in (b"https", b"wss")
+    schemes = request.forwarded_values(b"x-forwarded-proto") if is_trusted else []
+    # The first scheme is that of the proxy next to the client. Some send wss for an upgrade.
+    is_secure = b",".join(schemes).partition(b",")[0].strip(b" \t").lower() in (b"https", b"wss")
     return (b"https://" if is_secure else b"http://") + host.lower()
 
 
-def _follow(edits: Edits, request: ClientRequest, own: bytes) -> None:
-    """Have Origin and Referer follow a new Host, if Origin is the one the request was sent to."""
+def _change_origin(edits: Edits, request: ClientRequest, own: bytes) -> None:
+    """Change Origin and Referer with Host, if Origin is where the request was sent to."""
     origins = request.forwarded_values(b"origin")
     if edits.host is None or len(origins) != 1 or origins[0].lower() != own:
         return
-    # The upstream is spoken to in plain HTTP, so that is the scheme which it takes for its own.
+    # The upstream is reached by plain HTTP, so that it takes http for its own scheme.
     origin = b"http://" + edits.host
     edits.replace(b"Origin", origin)
-    given = request.forwarded_values(b"referer")
-    if len(given) == 1:
-        rest = given[0][len(own) :]
-        if given[0][: len(own)].lower() == own and rest[:1] in (b"", b"/"):
+    referers = request.forwarded_values(b"referer")
+    if len(referers) == 1:
+        rest = referers[0][len(own) :]
+        if referers[0][: len(own)].lower() == own and rest[:1] in (b"", b"/"):
             edits.replace(b"Referer", origin + (rest or b"/"))

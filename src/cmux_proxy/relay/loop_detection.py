@@ -1,7 +1,7 @@
-"""X-Cmux-Hops: through how many proxies of this kind a request has come, so that none goes round.
+"""X-Cmux-Hops: how many proxies of this kind a request has passed; too many are a loop.
 
-A request that the fields route cannot: they are cut, so the next proxy has none. Host travels on,
-so each request that it routes takes a count along. Every proxy judges the count, however it routes.
+A request that is routed by fields cannot loop: the fields are cut, so that the next proxy has none.
+Host is forwarded, so each request that is routed by it carries the count. Every proxy checks it.
 """
 
 import re
@@ -34,7 +34,7 @@ def check_hops(fields: tuple[tuple[bytes, bytes], ...]) -> None:
 
 
 def hop_line(fields: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """Return the line that the next proxy gets; the fields were checked."""
+    """Return the line for the next proxy; the fields were checked."""
     for name, value in fields:
         if name == HOPS_NAME:
             return b"X-Cmux-Hops: %d\r\n" % (int(value) + 1)

@@ -1,7 +1,6 @@
-"""What a request may ask of the proxy in fields of its own, besides where it goes.
+"""The options of a request: X-Cmux-Wait and X-Cmux-Host-Override.
 
-These fields are cut like those that route, and reported with them, as is the count of
-`loop_detection.py`.
+The proxy cuts these fields, like those that route. `loop_detection.py` has one more.
 """
 
 import re
@@ -15,7 +14,7 @@ WAIT_FIELD: Final = "X-Cmux-Wait"
 _WAIT: Final = b"x-cmux-wait"
 HOST_FIELD: Final = "X-Cmux-Host-Override"
 _HOST: Final = b"x-cmux-host-override"
-WISHES: Final = (_WAIT, _HOST, HOPS_NAME)
+OPTION_NAMES: Final = (_WAIT, _HOST, HOPS_NAME)
 
 # Nine digits are enough, and more would make int() slow.
 _DURATION: Final = re.compile(rb"([0-9]{1,9})(ms|s|m|)")
@@ -23,12 +22,12 @@ _SECONDS: Final = {b"ms": 0.001, b"s": 1.0, b"m": 60.0, b"": 1.0}
 
 
 class RequestOptions:
-    """What one request asks for: seconds to wait for the port, another Host; None is nothing."""
+    """How many seconds to wait for the port, and the Host to send; None where it says nothing."""
 
     __slots__ = ("host", "wait")
 
     def __init__(self, fields: tuple[tuple[bytes, bytes], ...]) -> None:
-        """Read the reported fields; raise RouteRefused for what cannot be meant."""
+        """Read the reserved fields; raise RouteRefused for invalid values."""
         self.wait: float | None = None
         self.host: bytes | None = None
         for name, value in fields:

@@ -27,7 +27,7 @@ from cmux_proxy.relay.access import TOKEN_FIELD, RequestAccess
 from cmux_proxy.relay.connection_registry import ConnectionRegistry
 from cmux_proxy.relay.downstream import PIPELINE_LIMIT, AdmissionControl
 from cmux_proxy.relay.header_rules import Rewriter
-from cmux_proxy.relay.request_options import WISHES
+from cmux_proxy.relay.request_options import OPTION_NAMES
 from cmux_proxy.relay.timeouts import TimeoutSeconds
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection, close_expired
@@ -78,7 +78,7 @@ class Services:
         limits = config.limits
         self.request_scanner = RequestScanner(
             HeadLimits(limits.request_line, limits.header_section, limits.header_fields),
-            ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, WISHES, (TOKEN_FIELD,)),
+            ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, OPTION_NAMES, (TOKEN_FIELD,)),
         )
         self.response_scanner = ResponseScanner(
             HeadLimits(limits.response_head, limits.response_head, limits.response_fields)

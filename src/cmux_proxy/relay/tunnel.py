@@ -1,7 +1,7 @@
-"""Two byte pipes between two connections, after CONNECT or an upgrade.
+"""A tunnel: bytes in both directions between two streams, after CONNECT or an upgrade.
 
-Bytes are neither parsed nor changed. The end of one direction is passed on as an end, a reset as
-a reset; the other direction flows on. Knows nothing of how the tunnel came about.
+Bytes are neither parsed nor changed. A half-close is passed on as a half-close, a reset as a reset.
+Does not know how the tunnel was opened.
 """
 
 from typing import Final
@@ -19,16 +19,16 @@ from cmux_proxy.observe.record import Record
 from cmux_proxy.relay.services import Services
 from cmux_proxy.routing.target import Target
 
-# For so many seconds, what a peer that has left has sent may stay where it is.
-_PATIENCE: Final = 60.0
+# How many seconds the bytes of a peer that has left may wait for the other side to read them.
+_DELIVERY_TIMEOUT: Final = 60.0
 
 
 class TunnelSide(FlowControlledConnection):
-    """One end of a tunnel; what it receives, its peer sends."""
+    """One side of a tunnel: the bytes that it receives are sent to its peer."""
 
     __slots__ = (
         "_has_ended", "_is_lost", "_sender", "_services", "_sink", "_stalled", "_tunnel",
-        "_undelivered", "count", "heard", "peer",
+        "_undelivered", "count", "last_byte", "peer",
     )  # fmt: skip
 
     def __init__(self, tunnel: "Tunnel", sender: int, transport: Stream, sink: Stream) -> None:
@@ -37,41 +37,46 @@ class TunnelSide(FlowControlledConnection):
         self._sender = sender
         self.transport = transport
         self._sink = sink
-        # None once both sides are gone, so that they do not wait for the garbage collector.
+        # None once both sides are gone: without the cycle, no garbage collection is needed.
         self._tunnel: Tunnel | None = tunnel
         self.peer: TunnelSide | None = None
         self._has_ended = False
         self._is_lost = False
-        # Once its peer has left: how much is still to be delivered, and when it became less.
+        # After its peer has left: how many bytes wait to be delivered, and when that last fell.
         self._undelivered = 0
         self._stalled = 0.0
-        # How many bytes it has sent, and when it was heard of last.
+        # How many bytes it has received, and when the last of them.
         self.count = 0
-        self.heard = tunnel.services.ticker.now
+        self.last_byte = tunnel.services.ticker.now
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes on."""
+        """Send the bytes to the peer."""
         services = self._services
         if services.busy_poll is not None:
             services.busy_poll.note(self._sender)
         self.count += len(data)
-        self.heard = services.ticker.now
+        self.last_byte = services.ticker.now
         if services.timeouts.tunnel != NEVER and self._tunnel is not None:
             self._tunnel.deadline = services.ticker.now + services.timeouts.tunnel
         self._sink.write(data)
         if len(data) >= splice.MIN_READ:
             splice.start_transfer(
-                services.splice_pipe, self.transport, self._sink, None, self._note_moved, len(data)
+                services.splice_pipe,
+                self.transport,
+                self._sink,
+                None,
+                self._count_spliced,
+                len(data),
             )
 
     def eof_received(self) -> bool:
-        """Pass the end on; close both when both directions have ended."""
+        """Pass the half-close on; close both sides when both directions have ended."""
         peer = self.peer
         if not self._has_ended and peer is not None:
             self._has_ended = True
             self._holds |= ENDED
             if not self._sink.is_closing() and not send_end(self._sink):
-                # The transport that is dropped does not tell why it is lost.
+                # The stream that was aborted does not report a reset.
                 reset(self.transport)
             elif peer._has_ended:
                 self._sink.close()
@@ -79,7 +84,7 @@ class TunnelSide(FlowControlledConnection):
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Pass a reset on as a reset; otherwise let the peer send what it has, and close."""
+        """Pass a reset on as a reset; otherwise close the peer once it has sent everything."""
         self._is_lost = True
         peer = self.peer
         if peer is not None and peer._is_lost:
@@ -91,19 +96,19 @@ class TunnelSide(FlowControlledConnection):
             self._sink.close()
 
     def pause_writing(self) -> None:
-        """This side does not keep up: do not read the other."""
+        """This side does not read: stop reading the other."""
         if self._tunnel is not None:
             self._tunnel.note_unsent()
         if self.peer is not None:
             self.peer.hold_reading(PEER_FULL)
 
     def resume_writing(self) -> None:
-        """This side keeps up again."""
+        """This side reads again."""
         if self.peer is not None:
             self.peer.release_reading(PEER_FULL)
 
     def peer_left(self) -> None:
-        """End the tunnel, but not before the other side has had its time to take what is left."""
+        """End the tunnel, after the other side has had time to read the rest."""
         held = self._sink.get_write_buffer_size() + count_unread(self.transport)
         if held:
             now = self._services.ticker.now
@@ -111,7 +116,7 @@ class TunnelSide(FlowControlledConnection):
             if not self._undelivered or undelivered < self._undelivered:
                 self._undelivered = undelivered
                 self._stalled = now
-            if now - self._stalled < _PATIENCE:
+            if now - self._stalled < _DELIVERY_TIMEOUT:
                 return
         if was_reset(self.transport):
             reset(self._sink)
@@ -119,12 +124,12 @@ class TunnelSide(FlowControlledConnection):
             self._sink.abort()
         self.transport.abort()
 
-    def _note_moved(self, count: int) -> None:
-        """Bytes have passed without passing here."""
+    def _count_spliced(self, count: int) -> None:
+        """Count bytes that the kernel has moved."""
         self.count += count
 
-    def part(self) -> None:
-        """Let go of the tunnel and the other side."""
+    def detach(self) -> None:
+        """Release the tunnel and the other side."""
         self._tunnel = None
         self.peer = None
 
@@ -145,11 +150,11 @@ class Tunnel(Timed):
         super().__init__()
         self.services = services
         self._target = target
-        # What is to be told of it, where anybody wants to know.
+        # None where nothing is logged.
         self.record = record
         self._port: PortActivity | None = None
         self.deadline = services.ticker.now + services.timeouts.tunnel
-        # How much waited for a side to read when it was looked at last.
+        # How many bytes waited for a side to read them when they were counted last.
         self._unsent = 0
         self.client = TunnelSide(self, FROM_CLIENT, client, upstream)
         self.upstream = TunnelSide(self, FROM_UPSTREAM, upstream, client)
@@ -157,9 +162,9 @@ class Tunnel(Timed):
         self.upstream.peer = self.client
 
     def open(
-        self, answer: bytes, from_client: bytes, from_upstream: bytes, client_has_ended: bool
+        self, response: bytes, from_client: bytes, from_upstream: bytes, client_has_ended: bool
     ) -> None:
-        """Take both transports over; deliver the answer and what arrived early, in that order."""
+        """Take over both streams; send the response and then the bytes that have arrived."""
         client = self.client.transport
         upstream = self.upstream.transport
         self.services.registry.tunnels.add(self)
@@ -171,50 +176,50 @@ class Tunnel(Timed):
         self.services.read_size.install(upstream, self.upstream)
         if not client_has_ended:
             client.resume_reading()
-        client.write(answer + from_upstream)
+        client.write(response + from_upstream)
         if from_client:
             upstream.write(from_client)
         if client_has_ended:
             self.client.eof_received()
-        # A transport that was full already does not say so again to its new protocol.
+        # A stream whose write buffer is full already does not report that to its new owner.
         if client.get_write_buffer_size():
             self.client.pause_writing()
         if upstream.get_write_buffer_size():
             self.upstream.pause_writing()
 
     def closed(self) -> None:
-        """Both sides are gone."""
+        """Report the tunnel: both sides are gone."""
         services = self.services
         if services.admission is not None:
             services.admission.leave(self.client.transport)
         services.pool.closed(services.pool.target_pool(self._target))
         if self.record is not None and services.observer is not None:
-            self._tell(services.observer, self.record)
-        self.client.part()
-        self.upstream.part()
+            self._report(services.observer, self.record)
+        self.client.detach()
+        self.upstream.detach()
         services.registry.tunnels.discard(self)
         services.registry.changed()
 
     def moved(self) -> tuple[int, int]:
-        """Return how many bytes have come from the client, and from the upstream."""
+        """Return how many bytes were received from the client, and from the upstream."""
         return self.client.count, self.upstream.count
 
-    def heard(self) -> float:
-        """Return when either side was heard of last, in seconds of the loop's clock."""
-        return max(self.client.heard, self.upstream.heard)
+    def last_byte(self) -> float:
+        """Return when the last byte was received, in seconds of the loop's clock."""
+        return max(self.client.last_byte, self.upstream.last_byte)
 
     def note_activity(self) -> None:
-        """Have the port know how active it is."""
+        """Update the port's time of the last byte."""
         if self._port is not None:
-            self._port.last_byte = max(self._port.last_byte, self.heard())
+            self._port.last_byte = max(self._port.last_byte, self.last_byte())
 
-    def _tell(self, observer: Observer, record: Record) -> None:
+    def _report(self, observer: Observer, record: Record) -> None:
         received, sent = self.moved()
         record.ended = observer.clock()
         record.received += received
         record.sent += sent
         if self._port is not None:
-            self._port.tunnel_ended(received, sent, self.heard())
+            self._port.tunnel_ended(received, sent, self.last_byte())
             self._port = None
             observer.counts.received += received
             observer.counts.sent += sent
@@ -222,17 +227,17 @@ class Tunnel(Timed):
             observer.take(record)
 
     def add_unread(self, unread: list[Unread]) -> None:
-        """Add the sides that are not read."""
+        """Add the sides that are not being read."""
         self.client.add_unread(unread)
         self.upstream.add_unread(unread)
 
     def abort(self) -> None:
-        """Drop both sides at once."""
+        """Abort both sides."""
         self.client.transport.abort()
         self.upstream.transport.abort()
 
     def note_unsent(self) -> bool:
-        """Take note of how much waits for a side to read; return whether it has become less."""
+        """Count the bytes that wait for a side to read; return whether they have become fewer."""
         client = self.client.transport
         before = self._unsent
         self._unsent = client.get_write_buffer_size()
@@ -240,7 +245,7 @@ class Tunnel(Timed):
         return self._unsent < before
 
     def deadline_passed(self) -> None:
-        """Drop the tunnel, unless a side that reads slowly has read."""
+        """Abort the tunnel, unless a slow side has read something."""
         if self.note_unsent():
             self.deadline = self.services.ticker.now + self.services.timeouts.tunnel
         else:
