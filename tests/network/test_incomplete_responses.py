@@ -115,7 +115,10 @@ async def test_an_upstream_that_closes_within_its_head_is_a_502(part: bytes, end
             client.ignores_more()
             return
         text = await client.gets_error(502, "http_response_incomplete")
-        assert text == f"127.0.0.1:{on.port} closed the connection amid the response head"
+        assert (
+            text
+            == f"127.0.0.1:{on.port} closed the connection before the response head was complete"
+        )
 
 
 MALFORMED = {

@@ -63,7 +63,7 @@ TABLE = {
         failures.no_response(TARGET, True),
         (
             502,
-            "127.0.0.1:3000 closed the connection amid the response head",
+            "127.0.0.1:3000 closed the connection before the response head was complete",
             "http_response_incomplete",
             Outcome.UNAVAILABLE,
         ),

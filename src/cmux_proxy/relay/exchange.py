@@ -428,7 +428,7 @@ class Exchange(UpstreamOwner):
             return
         self.request.check_switch(head)
         if self.request_stream.state != REQUEST_DONE:
-            raise BadMessage("a switch of protocols amid the request")
+            raise BadMessage("a switch of protocols before the end of the request")
         self.response_stream.sent += len(head.buffer)
         self._switch(head.buffer[: head.end], head.buffer[head.end :])
 

@@ -93,7 +93,7 @@ def bad_response(target: Target, error: BadMessage) -> Failure:
 def no_response(target: Target, has_begun: bool) -> Failure:
     """The upstream's connection ended before the response head was complete."""
     if has_begun:
-        text = f"{target.authority()} closed the connection amid the response head"
+        text = f"{target.authority()} closed the connection before the response head was complete"
         return Failure(502, text, "http_response_incomplete", Outcome.UNAVAILABLE)
     text = f"{target.authority()} closed the connection without an answer"
     return Failure(502, text, "connection_terminated", Outcome.UNAVAILABLE)
