@@ -25,7 +25,6 @@ from cmux_proxy.routing.target import Target
 from fuzz.parsers.cuts import Pieces, is_refusal, outcome, same_in_all_splits
 from tests.helpers.feeding import Scanner, assert_sound, facts, scan_pieces
 from tests.helpers.judging import (
-    CHUNKS,
     REQUESTS,
     RESPONSES,
     JudgedRequest,
@@ -118,7 +117,7 @@ def _check_forwarded(data: bytes) -> None:
         return
     head = judged.head
     target = Target("127.0.0.1", judged.port)
-    request = Http1Request(head, CHUNKS)
+    request = Http1Request(head)
     edits = _REWRITER.edits(request, target, None, "127.0.0.1")
     forwarded = forward_target(head)
     edited = serialize_changed_request(head, forwarded, judged.upgrade, b"a", b"", edits)

@@ -133,11 +133,11 @@ def judge_response(request: RequestHead, pieces: Sequence[bytes]) -> JudgedRespo
             sent = head.buffer[: head.end]
         return JudgedResponse(head.status, 0, keeps_alive, 0, sent, b"", True, b"".join(arrived))
     is_coded = head.fields.transfer_encoding is not None
-    coding = choose_coding(request, framing, is_coded, client_keeps_alive(request))
+    coding = choose_coding(request.minor, framing, is_coded, client_keeps_alive(request))
     unwrap = coding & UNWRAP != 0
     body: Body = response_body(framing, CHUNKS, unwrap)
     fed = feed_pieces(body, arrived)
-    sent = serialize_response(head, coding_field_lines(request, coding), unwrap, b"")
+    sent = serialize_response(head, coding_field_lines(request.minor, coding), unwrap, b"")
     done = fed.is_done or body.ends_with_connection()
     keeps_alive = keeps_alive and not body.is_normalized
     return JudgedResponse(

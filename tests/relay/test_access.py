@@ -23,7 +23,7 @@ def basic(text: str) -> str:
 
 def refusal(access: Access, *lines: str, host: bytes | None = b"a") -> RouteRefused | None:
     """Return the refusal of a request with these lines, None if it is admitted."""
-    request = Http1Request(request_head(head(*lines)), World().services.chunk_rules)
+    request = Http1Request(request_head(head(*lines)))
     request.host = host
     try:
         RequestAccess(access).check_request(request)

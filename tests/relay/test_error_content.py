@@ -28,7 +28,7 @@ def content(
 ) -> Content:
     services = (world or World()).services
     scanned = request_head(head(f"{method} / HTTP/1.1", "Host: 80.localhost", *lines))
-    request = Http1Request(scanned, services.chunk_rules)
+    request = Http1Request(scanned)
     return error_content(services, request, FAILURE, target)
 
 

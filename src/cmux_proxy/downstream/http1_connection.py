@@ -196,12 +196,9 @@ class Http1Connection(Downstream):
         """Serve the next request, or close."""
         self.exchange = None
         self.release_reading(PEER_FULL | UNSENT)
-        if self._response_writer.keeps_connection():
-            self._await_next_request()
-        else:
+        if not self._response_writer.keeps_connection:
             self._close()
-
-    def _await_next_request(self) -> None:
+            return
         self._restart_idle_timeout()
         if self.pipelined:
             self._serve_pipelined()
@@ -254,7 +251,7 @@ class Http1Connection(Downstream):
             error_response(failure.status, content, failure.error, date, with_body, fields)
         )
         if keep:
-            self._response_writer.keep_connection()
+            self._response_writer.keeps_connection = True
             self.exchange_done()
         else:
             self.linger()
@@ -331,8 +328,8 @@ class Http1Connection(Downstream):
         self._searched = 0
         self.pipelined = b""
         self.deadline = NEVER
-        self._response_writer.request = head
-        exchange = Exchange(services, self, Http1Request(head, services.chunk_rules))
+        self._response_writer.minor = head.minor
+        exchange = Exchange(services, self, Http1Request(head))
         self.exchange = exchange
         exchange.start()
         return True

@@ -29,11 +29,10 @@ from cmux_proxy.routing.target import Target
 class Http1Request(ClientRequest):
     """A request whose head was scanned, with the body bytes that arrived with the head."""
 
-    __slots__ = ("_chunk_rules", "_new_target", "_tail", "head")
+    __slots__ = ("_new_target", "_tail", "head")
 
-    def __init__(self, head: RequestHead, chunk_rules: ChunkRules) -> None:
+    def __init__(self, head: RequestHead) -> None:
         self.head = head
-        self._chunk_rules = chunk_rules
         # What replaces the target, for a request in absolute form.
         self._new_target: ForwardTarget | None = None
         # The body bytes that arrived with the head.
@@ -48,7 +47,7 @@ class Http1Request(ClientRequest):
         self.expects_continue = False
         self.received = head.end
 
-    def validate(self) -> bytes:
+    def validate(self, chunk_rules: ChunkRules) -> bytes:
         """Validate the request; return the bytes behind it. Raises BadMessage."""
         head = self.head
         if self.mode == CONNECT:
@@ -65,7 +64,7 @@ class Http1Request(ClientRequest):
             self.host = new_target.authority
         if head.fields.upgrade is not None and requests_upgrade(head):
             self.mode = UPGRADE
-        return self._cut_rest() if framing == 0 else self._start_body(framing)
+        return self._cut_rest() if framing == 0 else self._start_body(framing, chunk_rules)
 
     def _cut_rest(self) -> bytes:
         """Return the bytes behind a request without a body."""
@@ -76,12 +75,12 @@ class Http1Request(ClientRequest):
         head.buffer = head.buffer[: head.end]
         return rest
 
-    def _start_body(self, framing: int) -> bytes:
+    def _start_body(self, framing: int, chunk_rules: ChunkRules) -> bytes:
         """Read the body bytes that arrived with the head; return those behind the body."""
         head = self.head
         buffer = head.buffer
         self.expects_continue = head.fields.expect is not None
-        body = self.body = request_body(framing, self._chunk_rules)
+        body = self.body = request_body(framing, chunk_rules)
         self._tail = body.feed(buffer, head.end)
         self.received = len(buffer) - len(body.trailing_data)
         if len(buffer) > PIPELINE_LIMIT:

@@ -7,10 +7,9 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from cmux_proxy.http1.head import RequestHead, ResponseHead
+from cmux_proxy.http1.head import ResponseHead
 from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP, choose_coding, coding_field_lines
 from cmux_proxy.http1.serialize import LAST_CHUNK, encode_chunk, serialize_response
-from cmux_proxy.net.stream import Stream
 from cmux_proxy.relay.response_writer import ResponseWriter
 
 # Up to this many bytes, one copy costs less than a write of two pieces.
@@ -19,24 +18,28 @@ _MAX_COPIED: Final = 8192
 
 @mypyc_attr(free_list_len=1)
 class Http1ResponseWriter(ResponseWriter):
-    """Writes the responses of one connection; `request` is the one that is being answered."""
+    """Writes the responses of one connection; `minor` is the HTTP/1 version of the client.
 
-    __slots__ = ("_coding", "request", "stream")
+    `keeps_connection` says that another exchange may follow the response.
+    """
+
+    __slots__ = ("_coding", "keeps_connection", "minor")
 
     def __init__(self) -> None:
-        self.stream: Stream
-        self.request: RequestHead
+        self.minor = 1
         # The bits of `http1/response_coding.py`.
         self._coding = 0
+        self.keeps_connection = False
 
     def inform(self, head: ResponseHead) -> None:
         """Send an interim response; HTTP/1.0 does not know them (RFC 9110 section 15.2)."""
-        if self.request.minor:
+        if self.minor:
             self.stream.write(serialize_response(head, b"", False, b""))
 
     def choose_coding(self, framing: int, is_coded: bool, may_persist: bool) -> None:
         """Choose the framing towards the client, and whether the connection is kept."""
-        self._coding = choose_coding(self.request, framing, is_coded, may_persist)
+        self._coding = choose_coding(self.minor, framing, is_coded, may_persist)
+        self.keeps_connection = self._coding & KEEP != 0
 
     def wants_decoded_body(self) -> bool:
         """Return whether the client's version has no chunked coding."""
@@ -61,11 +64,7 @@ class Http1ResponseWriter(ResponseWriter):
 
     def _serialize(self, head: ResponseHead, tail: bytes) -> bytes:
         coding = self._coding
-        added = (
-            b""
-            if coding == KEEP and self.request.minor
-            else coding_field_lines(self.request, coding)
-        )
+        added = b"" if coding == KEEP and self.minor else coding_field_lines(self.minor, coding)
         return serialize_response(head, added, coding & UNWRAP != 0, tail)
 
     def write_body(self, data: bytes) -> None:
@@ -80,14 +79,6 @@ class Http1ResponseWriter(ResponseWriter):
         """Send the last chunk where only the client gets chunks."""
         if self._coding & WRAP:
             self.stream.write(LAST_CHUNK)
-
-    def keeps_connection(self) -> bool:
-        """Return whether the connection may carry another exchange after this response."""
-        return self._coding & KEEP != 0
-
-    def keep_connection(self) -> None:
-        """Keep the connection after a response that was not written here."""
-        self._coding = KEEP
 
     def needs_reset(self, ends_with_connection: bool) -> bool:
         """Return whether a close would look like the end of the body that is being sent.

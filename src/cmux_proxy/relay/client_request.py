@@ -3,7 +3,7 @@
 `downstream/http1_request.py` implements it for HTTP/1.
 """
 
-from cmux_proxy.http1.body import Body
+from cmux_proxy.http1.body import Body, ChunkRules
 from cmux_proxy.http1.head import ResponseHead
 from cmux_proxy.http1.serialize import Edits
 from cmux_proxy.routing.target import Target
@@ -40,7 +40,7 @@ class ClientRequest:
     expects_continue: bool
     received: int
 
-    def validate(self) -> bytes:
+    def validate(self, chunk_rules: ChunkRules) -> bytes:
         """Validate the head and the body bytes that came with it; raise BadMessage.
 
         Return the bytes behind the request.

@@ -65,7 +65,7 @@ class Exchange(UpstreamOwner):
         self._client = client
         self.request = request
         stream = self.request_stream = RequestStream(services, client, request)
-        self.response_stream = ResponseStream(services, client, request, stream)
+        self.response_stream = ResponseStream(services, client.writer, request, stream)
         self._log: ExchangeLog | None = None
         if services.observer is not None:
             self._log = ExchangeLog(

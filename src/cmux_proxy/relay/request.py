@@ -70,7 +70,7 @@ class RequestStream:
         Raises BadMessage or RouteRefused.
         """
         request = self._request
-        rest = request.validate()
+        rest = request.validate(self._services.chunk_rules)
         if rest:
             self._client.keep_pipelined(rest)
         self.awaiting_continue = request.expects_continue

@@ -18,8 +18,8 @@ from cmux_proxy.net import splice
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.relay import body_transfer
 from cmux_proxy.relay.client_request import ClientRequest
-from cmux_proxy.relay.downstream import Downstream
 from cmux_proxy.relay.request import RequestStream
+from cmux_proxy.relay.response_writer import ResponseWriter
 from cmux_proxy.relay.services import Services
 from cmux_proxy.relay.state import AWAITING_HEAD, REQUEST_DONE, RESPONSE_BODY
 
@@ -43,7 +43,6 @@ class ResponseStream:
     """
 
     __slots__ = (
-        "_client",
         "_request",
         "_request_stream",
         "_searched",
@@ -61,13 +60,12 @@ class ResponseStream:
     def __init__(
         self,
         services: Services,
-        client: Downstream,
+        writer: ResponseWriter,
         request: ClientRequest,
         request_stream: RequestStream,
     ) -> None:
         self._services = services
-        self._client = client
-        self._writer = client.writer
+        self._writer = writer
         self._request = request
         self._request_stream = request_stream
         self.state = AWAITING_HEAD
@@ -191,7 +189,7 @@ class ResponseStream:
 
     def _splice(self, body: Body, upstream: Stream, count: int) -> None:
         pipe = self._services.splice_pipe
-        client = self._client.transport
+        client = self._writer.stream
         if self._writer.may_splice():
             body_transfer.start_transfer(pipe, upstream, client, body, self._count_spliced, count)
         else:

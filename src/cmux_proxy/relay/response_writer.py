@@ -4,12 +4,15 @@
 """
 
 from cmux_proxy.http1.head import ResponseHead
+from cmux_proxy.net.stream import Stream
 
 
 class ResponseWriter:
-    """Sends one response at a time."""
+    """Sends one response at a time to the client's `stream`."""
 
-    __slots__ = ()
+    __slots__ = ("stream",)
+
+    stream: Stream
 
     def inform(self, head: ResponseHead) -> None:
         """Send an interim response, if the client's version knows them."""

@@ -34,7 +34,8 @@ class UpstreamLease:
             connection = self._services.dialer.revalidate(connection)
         if connection is not None:
             connection.owner = owner
-            self.connected(connection)
+            self.connection = connection
+            self.is_reused = connection.has_served
         return connection
 
     def wait(
