@@ -7,7 +7,7 @@ from tests.helpers.script import ROUTE, get, head, stage
 CHUNKED = head("HTTP/1.1 200 OK", "A: 1", "Transfer-Encoding: chunked", "B: 2")
 
 
-async def test_an_http10_request_travels_as_http11_and_its_answer_ends_by_close() -> None:
+async def test_an_http10_request_is_forwarded_as_http11_and_ends_with_a_close() -> None:
     async with stage() as on:
         client, upstream = await on.pair(get("/", version="1.0"))
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
@@ -16,13 +16,13 @@ async def test_an_http10_request_travels_as_http11_and_its_answer_ends_by_close(
         await client.gets_end()
 
 
-async def test_a_host_is_added_for_an_http10_client_that_sends_none() -> None:
+async def test_a_host_is_added_to_an_http10_request_without_one() -> None:
     async with stage() as on:
         _client, upstream = await on.pair(head("GET /a HTTP/1.0", "A: 1", ROUTE))
         await upstream.gets(head("GET /a HTTP/1.1", "Host: 127.0.0.1:<port>", "A: 1"))
 
 
-async def test_keep_alive_is_honoured_for_an_http10_client_and_said_so() -> None:
+async def test_keep_alive_of_an_http10_client_is_granted() -> None:
     async with stage() as on:
         client, upstream = await on.pair(get("/1", "Connection: Keep-Alive", version="1.0"))
         await upstream.gets(head("GET /1 HTTP/1.1", "Host: a"))
@@ -37,7 +37,7 @@ async def test_keep_alive_is_honoured_for_an_http10_client_and_said_so() -> None
         await client.gets_end()
 
 
-async def test_a_chunked_response_is_unwrapped_for_an_http10_client_and_ended_by_close() -> None:
+async def test_a_chunked_response_is_decoded_for_an_http10_client_and_ends_with_a_close() -> None:
     async with stage() as on:
         client, upstream = await on.pair(get("/", "Connection: keep-alive", version="1.0"))
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
@@ -50,13 +50,13 @@ async def test_a_chunked_response_is_unwrapped_for_an_http10_client_and_ended_by
         await upstream.says(b"e\r\n0\r\nTrailer: dropped\r\n\r\n")
         await client.gets(b"e")
         await client.gets_end()
-        # The upstream spoke HTTP/1.1 all along, so its connection lives on.
-        again = await on.client()
-        await again.says(get("/again"))
+        # The upstream speaks HTTP/1.1, so its connection is reused.
+        other = await on.client()
+        await other.says(get("/again"))
         await upstream.gets(head("GET /again HTTP/1.1", "Host: a"))
 
 
-async def test_a_chunked_response_that_comes_in_one_piece_is_unwrapped_too() -> None:
+async def test_a_chunked_response_in_one_read_is_decoded() -> None:
     async with stage() as on:
         client, upstream = await on.pair(get("/", version="1.0"))
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
@@ -65,7 +65,7 @@ async def test_a_chunked_response_that_comes_in_one_piece_is_unwrapped_too() -> 
         await client.gets_end()
 
 
-async def test_a_response_to_http10_that_ends_by_close_is_ended_by_close() -> None:
+async def test_a_response_until_close_ends_with_a_close_for_an_http10_client() -> None:
     async with stage() as on:
         client, upstream = await on.pair(get("/", version="1.0"))
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
@@ -77,7 +77,7 @@ async def test_a_response_to_http10_that_ends_by_close_is_ended_by_close() -> No
         await client.gets_end()
 
 
-async def test_a_response_that_ends_by_close_is_chunked_for_http11_which_stays() -> None:
+async def test_a_response_until_close_is_chunked_for_an_http11_client() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.0 200 OK", "A: b") + b"some")
@@ -89,12 +89,12 @@ async def test_a_response_that_ends_by_close_is_chunked_for_http11_which_stays()
         upstream.ends()
         await client.gets(b"0\r\n\r\n")
         await client.says(get("/next"))
-        again = await on.upstream()
-        await again.gets(head("GET /next HTTP/1.1", "Host: a"))
+        fresh = await on.upstream()
+        await fresh.gets(head("GET /next HTTP/1.1", "Host: a"))
 
 
 @pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
-async def test_a_response_that_ends_by_close_and_is_empty_stays_empty(status: str) -> None:
+async def test_an_empty_response_until_close_stays_empty(status: str) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head(f"HTTP/1.1 {status}"))
@@ -103,13 +103,13 @@ async def test_a_response_that_ends_by_close_and_is_empty_stays_empty(status: st
         await client.gets(b"0\r\n\r\n")
 
 
-async def test_head_from_an_http10_client_keeps_its_connection_when_asked() -> None:
+async def test_head_from_an_http10_client_with_keep_alive_keeps_the_connection() -> None:
     async with stage() as on:
         request = head("HEAD / HTTP/1.0", "Host: a", ROUTE, "Connection: keep-alive")
         client, upstream = await on.pair(request)
         await upstream.gets(head("HEAD / HTTP/1.1", "Host: a"))
         await upstream.says(head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "A: b"))
-        # RFC 9112 section 6.1: HTTP/1.0 gets no Transfer-Encoding, not even in answer to HEAD.
+        # RFC 9112 section 6.1: HTTP/1.0 gets no Transfer-Encoding, not even in response to HEAD.
         await client.gets(head("HTTP/1.1 200 OK", "A: b", "Connection: keep-alive"))
         await client.says(request)
         another = await on.upstream()
@@ -126,25 +126,25 @@ async def test_transfer_encoding_in_an_http10_request_gets_400() -> None:
         await on.nothing_reached_upstream()
 
 
-async def test_chunks_of_an_http10_response_are_chunks_and_its_connection_closes() -> None:
+async def test_a_chunked_http10_response_is_forwarded_and_its_connection_closes() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         fields = ["Connection: keep-alive", "Transfer-Encoding: chunked"]
         await upstream.says(head("HTTP/1.0 200 OK", *fields) + b"2\r\nok\r\n0\r\n\r\n")
-        clean = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
-        await client.gets(clean + b"2\r\nok\r\n0\r\n\r\n")
+        response = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked")
+        await client.gets(response + b"2\r\nok\r\n0\r\n\r\n")
         await upstream.gets_end()
         await on.nothing_reached_upstream()
 
 
-async def test_an_error_of_our_own_closes_an_http10_connection() -> None:
+async def test_an_error_closes_an_http10_connection() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.0"))
         await client.gets_error(400, "http_request_error", closes=True)
 
 
-async def test_an_http10_upstream_that_keeps_alive_is_used_again() -> None:
+async def test_an_http10_upstream_connection_with_keep_alive_is_reused() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(

@@ -1,4 +1,4 @@
-"""Chromium, which cannot send fields of ours: the host tells where a page lives."""
+"""Chromium, which cannot send fields of the proxy: the host of a page selects its port."""
 
 import contextlib
 import json
@@ -36,37 +36,40 @@ FILES: Final = {
 
 
 class Site:
-    """A page with modules and a WebSocket that answers; `asked` are paths, hosts and origins."""
+    """A page with modules and a WebSocket that echoes.
+
+    `requests` are path, Host and Origin of each request.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.requests: list[tuple[str, str, str | None]] = []
 
     def page(self, _connection: ServerConnection, request: Request) -> Response | None:
-        """Answer what is no WebSocket."""
+        """Respond to requests that are no WebSocket handshake."""
         fields = request.headers
         self.requests.append((request.path, fields["Host"], fields.get("Origin")))
         if request.path not in FILES:
             return None
-        kind, text = FILES[request.path]
+        media_type, text = FILES[request.path]
         body = text.encode()
-        headers = Headers([("Content-Type", kind), ("Content-Length", str(len(body)))])
+        headers = Headers([("Content-Type", media_type), ("Content-Length", str(len(body)))])
         return Response(200, "OK", headers, body)
 
     async def echo(self, connection: ServerConnection) -> None:
-        """Send back what comes, and who does it."""
+        """Send back each message with the name of the site."""
         async for message in connection:
             await connection.send(f"{self.name}: {message!s}")
 
 
-def tells(text: bytes) -> Behaviour:
-    """Be a service whose page tells a text."""
+def reporting_page(text: bytes) -> Behaviour:
+    """Serve a page that reports a text."""
     page = b"<!doctype html><link rel=icon href=data:,><script>report('%b')</script>" % text
     return fixed_length(page, "Content-Type: text/html")
 
 
 def running(site: Site, host: str, port: int) -> contextlib.AbstractAsyncContextManager[Server]:
-    """Run a site for as long as what is returned is entered."""
+    """Run a site for as long as the returned context."""
     return serve(site.echo, host, port, process_request=site.page)
 
 
@@ -81,7 +84,7 @@ async def both_running(workspace: Site, default: Site) -> AsyncIterator[int]:
             yield port
 
 
-async def test_a_page_with_its_modules_and_its_websocket_is_reached_by_its_host(
+async def test_a_page_its_modules_and_its_websocket_are_reached_by_host(
     tmp_path: Path,
 ) -> None:
     workspace, default = Site("workspace"), Site("default")
@@ -93,30 +96,30 @@ async def test_a_page_with_its_modules_and_its_websocket_is_reached_by_its_host(
         for site, name in ((workspace, f"ws-1-{port}"), (default, str(port))):
             host = f"{name}.localhost:{on.address.port}"
             assert await browser.open(f"http://{host}/") == 200
-            # Each host is an origin of its own, which has its own cookies.
-            told = [f"{site.name}: hello", "", True]
-            assert json.loads(await browser.next_report()) == told
+            # Each host is a separate origin with separate cookies.
+            expected = [f"{site.name}: hello", "", True]
+            assert json.loads(await browser.next_report()) == expected
             assert site.requests == [("/", host, None)] + [
                 (path, host, f"http://{host}") for path in ("/main.js", "/greeting.js", "/echo")
             ]
             assert browser.sockets.pop() == f"ws://{host}/echo"
 
 
-async def test_an_error_page_makes_way_for_the_service_when_that_listens(tmp_path: Path) -> None:
+async def test_an_error_page_reloads_when_the_service_listens(tmp_path: Path) -> None:
     with closed_port() as port:
         async with stage() as on, chromium(tmp_path) as browser:
             url = f"http://{port}.localhost:{on.address.port}/"
             assert await browser.open(url) == 502
             heading = await browser.evaluate("document.querySelector('h1').innerText")
             assert heading == f"Nothing listens on port {port}"
-            # Its own style is allowed, and so is its script: it is about to ask.
+            # The policy of the page allows its own style and script.
             radius = "getComputedStyle(document.querySelector('main')).borderTopLeftRadius"
             assert await browser.evaluate(radius) == "14px"
-            async with origin(tells(b"here I am"), port=port):
-                assert await browser.next_report() == "here I am"
+            async with origin(reporting_page(b"it listens"), port=port):
+                assert await browser.next_report() == "it listens"
 
 
-async def test_an_error_page_lets_nobody_else_run_scripts(tmp_path: Path) -> None:
+async def test_an_error_page_runs_no_other_scripts(tmp_path: Path) -> None:
     with closed_port() as port:
         async with stage() as on, chromium(tmp_path) as browser:
             await browser.open(f"http://{port}.localhost:{on.address.port}/")
@@ -125,18 +128,18 @@ async def test_an_error_page_lets_nobody_else_run_scripts(tmp_path: Path) -> Non
             assert await browser.evaluate("window.ran === undefined")
 
 
-# A page may add fields to the requests of its own origin
+# A page may add fields to requests to its own origin
 
 OTHER_PORT: Final = """
 fetch("%s", { headers: { "X-Cmux-Port-Internal": "%d" } })
-    .then((answer) => answer.text().then((text) => `${answer.status} ${text.trim()}`), String)
+    .then((response) => response.text().then((text) => `${response.status} ${text.trim()}`), String)
 """
 EMPTY_PAGE: Final = '<!doctype html><link rel="icon" href="data:,">'
 FORBIDDEN: Final = "400 invalid header: X-Cmux-Port-Internal contradicts the host; leave it out"
 
 
 def allows_everything() -> Behaviour:
-    """Be a development server that lets every page read it, with any field."""
+    """Serve as a development server that lets every page read it, with any field."""
     allowed = [f"Access-Control-Allow-{what}: *" for what in ("Origin", "Headers", "Methods")]
     return fixed_length(EMPTY_PAGE.encode(), "Content-Type: text/html", *allowed)
 
@@ -145,7 +148,7 @@ async def test_a_page_reaches_no_other_port_of_its_own_origin(tmp_path: Path) ->
     async with (
         origin(allows_everything()) as machine,
         origin(allows_everything()) as secret,
-        # The port of the machine's own page, in a workspace.
+        # The same port in a workspace.
         origin(allows_everything(), workspace_ip("ws-1"), machine.port) as workspace,
         stage() as on,
         chromium(tmp_path) as browser,
@@ -154,7 +157,7 @@ async def test_a_page_reaches_no_other_port_of_its_own_origin(tmp_path: Path) ->
             page = f"http://{name % upstream.port}.localhost:{on.address.port}/"
             assert await browser.open(page) == 200
             assert await browser.evaluate(OTHER_PORT % ("/x", secret.port)) == FORBIDDEN
-            # Its own port it may name, and stays in its workspace.
+            # The page may name its own port, and stays in its workspace.
             assert (
                 await browser.evaluate(OTHER_PORT % ("/own", upstream.port)) == f"200 {EMPTY_PAGE}"
             )
@@ -174,12 +177,12 @@ async def test_a_page_reaches_no_other_port_through_a_service_that_allows_everyt
     ):
         assert await browser.open(f"http://{foreign.port}.localhost:{on.address.port}/") == 200
         there = f"http://{permissive.port}.localhost:{on.address.port}/x"
-        # The answer of the proxy's own lets no other origin read it.
+        # No other origin may read the proxy's error response.
         failed = "TypeError: Failed to fetch"
         assert await browser.evaluate(OTHER_PORT % (there, secret.port)) == failed
         assert [request.method for request in permissive.requests] == ["OPTIONS"]
         assert await browser.evaluate(OTHER_PORT % (there, permissive.port)) == f"200 {EMPTY_PAGE}"
-        # Nor does a host that names no port.
+        # A host without a port does not help either.
         nowhere = f"http://localhost:{on.address.port}/"
         assert await browser.evaluate(OTHER_PORT % (nowhere, secret.port)) == failed
         assert not secret.requests

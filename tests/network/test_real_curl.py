@@ -32,7 +32,7 @@ async def curl(on: Stage, port: int, *arguments: str, stdin: bytes = b"") -> Fin
 
 
 def url(on: Stage, path: str = "/") -> str:
-    """Return an address at the proxy."""
+    """Return a URL at the proxy."""
     return f"http://{on.address}{path}"
 
 
@@ -58,7 +58,7 @@ async def test_several_urls_share_a_connection() -> None:
 
 
 async def granting_http2(connection: OriginConnection) -> None:
-    """Grant an upgrade to HTTP/2 and serve nothing else behind it; echo other requests."""
+    """Grant an upgrade to HTTP/2, send nothing after it, and echo other requests."""
     while (request := await connection.request()) is not None:
         if request.field("upgrade") is not None:
             await connection.send(head("HTTP/1.1 101 Go", "Connection: Upgrade", "Upgrade: h2c"))
@@ -166,7 +166,7 @@ async def test_connect_by_the_tunnel_flag() -> None:
         )
         assert (result.status, result.errors) == (0, b"")
         assert result.out.endswith(b"\r\n\r\nthrough")
-        # In the tunnel nothing is parsed, so nothing is taken out.
+        # Bytes in the tunnel are not parsed, so no field is removed.
         assert upstream.requests[0].field("host") == "some.test"
 
 
@@ -182,15 +182,17 @@ async def test_connect_to_a_closed_port_is_refused() -> None:
             assert b"502" in result.errors
 
 
-async def test_an_error_is_one_line_that_a_person_can_read() -> None:
+async def test_an_error_is_one_readable_line() -> None:
     with closed_port() as port:
         async with stage() as on:
             result = await curl(on, port, "-w", "%{http_code}", url(on))
-            says = f"nothing listens on 127.0.0.1:{port}; start the service or check the port\n502"
-            assert result.out.decode() == says
+            message = (
+                f"nothing listens on 127.0.0.1:{port}; start the service or check the port\n502"
+            )
+            assert result.out.decode() == message
 
 
-async def test_an_upload_that_is_refused_early_ends_with_the_refusal(tmp_path: Path) -> None:
+async def test_an_upload_that_is_refused_early_gets_the_refusal(tmp_path: Path) -> None:
     (tmp_path / "body").write_bytes(BODY * 20)
     large = http_response(b"too large", status="413 Content Too Large")
     async with origin(early_response(large)) as upstream, stage() as on:
@@ -200,7 +202,7 @@ async def test_an_upload_that_is_refused_early_ends_with_the_refusal(tmp_path: P
         assert result.out == b"too large"
 
 
-async def test_a_big_upload_to_a_closed_port_ends_with_the_error(tmp_path: Path) -> None:
+async def test_a_large_upload_to_a_closed_port_gets_the_error(tmp_path: Path) -> None:
     (tmp_path / "body").write_bytes(BODY * 20)
     with closed_port() as port:
         async with stage() as on:
@@ -210,7 +212,7 @@ async def test_a_big_upload_to_a_closed_port_ends_with_the_error(tmp_path: Path)
             assert result.out.endswith(b"\n502")
 
 
-async def test_nothing_but_the_request_reaches_an_upstream() -> None:
+async def test_only_the_request_reaches_an_upstream() -> None:
     async with origin(responding(echo)) as upstream, stage() as on:
         await curl(on, upstream.port, "-H", "User-Agent:", "-H", "Accept:", "-H", "A: b", url(on))
         assert upstream.connections[0].received == head(

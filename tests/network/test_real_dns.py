@@ -1,6 +1,6 @@
-"""A small cluster: three machines in namespaces of their own, dnsmasq, and the proxy among them.
+"""A small cluster: three machines in network namespaces, dnsmasq, and the proxy.
 
-Every machine listens on the same port and says which one it is; the proxy finds them by
+Every machine listens on the same port and responds with its name. The proxy finds them with
 `--workspace-host {workspace}.machines.test`.
 """
 
@@ -33,12 +33,12 @@ from tests.helpers.wire import Wire, WireListener
 PORT: Final = 3000
 DOMAIN: Final = "machines.test"
 ADDRESSES: Final = {"m1": "10.99.0.11", "m2": "10.99.0.12", "m3": "10.99.0.13"}
-MOST_ROUNDS: Final = 20_000
+MAX_ROUNDS: Final = 20_000
 DNS_ERROR: Final = "cmux-proxy; error=dns_error"
 
 
-def telling(name: str) -> Behaviour:
-    """Say which machine this is: in answers, and first of all in a tunnel."""
+def naming(name: str) -> Behaviour:
+    """Respond with the name of the machine; send it first in a tunnel."""
 
     async def behave(connection: OriginConnection) -> None:
         while (request := await connection.request()) is not None:
@@ -65,24 +65,24 @@ class Cluster:
         self._machines: dict[str, contextlib.AsyncExitStack] = {}
         self._proxy: ProxyProcess
 
-    async def has(self, name: str, address: str) -> None:
-        """Let a machine come."""
+    async def add(self, name: str, address: str) -> None:
+        """Start a machine."""
         machine = await self._net.join(address)
         listener = machine.inside(lambda: WireListener(address, PORT))
         stack = self._machines[name] = contextlib.AsyncExitStack()
-        await stack.enter_async_context(serving(telling(name), listener))
+        await stack.enter_async_context(serving(naming(name), listener))
 
-    async def loses(self, name: str) -> None:
-        """End a machine's server."""
+    async def stop(self, name: str) -> None:
+        """Stop the server of a machine."""
         await self._machines.pop(name).aclose()
 
     async def unplug(self, name: str) -> None:
-        """Have nobody hear of a machine any more."""
+        """Disconnect a machine from the network."""
         await self._net.unplug(ADDRESSES[name])
 
     async def close(self) -> None:
         for name in list(self._machines):
-            await self.loses(name)
+            await self.stop(name)
 
     def is_served_by(self, proxy: ProxyProcess) -> None:
         self._proxy = proxy
@@ -104,7 +104,7 @@ async def cluster(loop_name: str, folder: Path, *flags: str) -> AsyncIterator[Cl
         template = f"--workspace-host={{workspace}}.{DOMAIN}."
         try:
             for name, address in ADDRESSES.items():
-                await on.has(name, address)
+                await on.add(name, address)
             within = home.command(*with_name_server(NAME_SERVER, folder))
             async with proxy_process(loop_name, template, *flags, within=within) as proxy:
                 on.is_served_by(proxy)
@@ -114,15 +114,15 @@ async def cluster(loop_name: str, folder: Path, *flags: str) -> AsyncIterator[Cl
             await on.close()
 
 
-# What clients ask
+# Requests of clients
 
 
 async def get(client: Reader, name: str, *fields: str) -> Message:
-    """Ask a machine over a connection that may have been used before; the body is its name."""
-    return await ask(client, head("GET / HTTP/1.1", "Host: a", *route(name), *fields))
+    """Send a request to a machine over this connection; the body of the response is its name."""
+    return await exchange(client, head("GET / HTTP/1.1", "Host: a", *route(name), *fields))
 
 
-async def ask(client: Reader, request: bytes) -> Message:
+async def exchange(client: Reader, request: bytes) -> Message:
     await soon(client.wire.send(request))
     return await soon(client.response())
 
@@ -132,7 +132,7 @@ def route(name: str) -> list[str]:
 
 
 async def connect(on: Cluster, name: str) -> Message:
-    """Ask a machine through a tunnel, for which the proxy has to dial; or return its refusal."""
+    """Send a request to a machine through a new tunnel; return the response or the refusal."""
     client = await on.client()
     with client.wire:
         await soon(client.wire.send(head("CONNECT a:1 HTTP/1.1", "Host: a:1", *route(name))))
@@ -141,11 +141,11 @@ async def connect(on: Cluster, name: str) -> Message:
         if established.status != 200:
             await soon(client.body(established))
             return established
-        return await ask(client, head("GET / HTTP/1.1", "Host: a"))
+        return await exchange(client, head("GET / HTTP/1.1", "Host: a"))
 
 
 async def upgrade(on: Cluster, name: str) -> bytes:
-    """Return how a machine greets in the tunnel that an upgrade opens."""
+    """Open a tunnel by upgrade; return what the machine sends in it."""
     client = await on.client()
     with client.wire:
         fields = ["Connection: Upgrade", "Upgrade: websocket", *route(name)]
@@ -157,7 +157,7 @@ async def upgrade(on: Cluster, name: str) -> bytes:
 
 
 def is_unknown(message: Message, name: str) -> bool:
-    """Return whether a name is not known; fail if something else than that went wrong."""
+    """Return whether a name is unknown; fail on any other error than 502 and 504."""
     assert message.status in (502, 504), (message.head, message.body)
     if message.field("proxy-status") != DNS_ERROR:
         return False
@@ -165,43 +165,43 @@ def is_unknown(message: Message, name: str) -> bool:
     return message.body == f"the host of {name}.{DOMAIN}.:{PORT} is not known\n".encode()
 
 
-async def becomes_unknown(client: Reader, name: str) -> None:
-    """Ask until a name is not known; a look-up that takes long is not waited for by the proxy."""
+async def wait_until_unknown(client: Reader, name: str) -> None:
+    """Send requests until a name is unknown; the proxy does not wait for a slow refresh."""
     async with asyncio.timeout(SOON):
         while not is_unknown(await get(client, name), name):
             pass
 
 
 @contextlib.asynccontextmanager
-async def undisturbed(on: Cluster, *names: str) -> AsyncIterator[None]:
-    """Ask machines all the while, in two ways; fail if one request fails."""
-    is_over = asyncio.Event()
+async def unaffected(on: Cluster, *names: str) -> AsyncIterator[None]:
+    """Send plain and tunnelled requests to the machines meanwhile; fail if one fails."""
+    is_done = asyncio.Event()
     rounds = 0
 
-    async def ask_on() -> None:
+    async def keep_requesting() -> None:
         nonlocal rounds
         client = await on.client()
         with client.wire:
-            for name in itertools.islice(itertools.cycle(names), MOST_ROUNDS):
-                for answered in (await get(client, name), await connect(on, name)):
-                    assert (answered.status, answered.body) == (200, name.encode())
+            for name in itertools.islice(itertools.cycle(names), MAX_ROUNDS):
+                for response in (await get(client, name), await connect(on, name)):
+                    assert (response.status, response.body) == (200, name.encode())
                 rounds += 1
-                if is_over.is_set():
+                if is_done.is_set():
                     return
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(ask_on())
+        group.create_task(keep_requesting())
         try:
             yield
         finally:
-            is_over.set()
+            is_done.set()
     assert rounds >= len(names)
 
 
-# The tests
+# Tests
 
 
-async def test_every_kind_of_request_reaches_the_machine_of_its_workspace(
+async def test_requests_upgrades_and_tunnels_reach_the_machine_of_their_workspace(
     loop_name: str, tmp_path: Path
 ) -> None:
     async with cluster(loop_name, tmp_path) as on:
@@ -214,35 +214,35 @@ async def test_every_kind_of_request_reaches_the_machine_of_its_workspace(
             assert (await get(client, "/home/dev/M2")).body == b"m2"
 
 
-async def test_a_machine_leaves_and_comes_back_under_another_address(
+async def test_a_machine_stops_and_returns_with_another_address(
     loop_name: str, tmp_path: Path
 ) -> None:
     async with cluster(loop_name, tmp_path) as on:
         client = await on.client()
         with client.wire:
             assert (await get(client, "m2")).body == b"m2"
-            async with undisturbed(on, "m1", "m3"):
-                left = {name: ADDRESSES[name] for name in ("m1", "m3")}
-                await on.names.replace_records(named(left))
-                await on.loses("m2")
-                await becomes_unknown(client, "m2")
+            async with unaffected(on, "m1", "m3"):
+                remaining = {name: ADDRESSES[name] for name in ("m1", "m3")}
+                await on.names.replace_records(named(remaining))
+                await on.stop("m2")
+                await wait_until_unknown(client, "m2")
                 assert is_unknown(await connect(on, "m2"), "m2")
-                await on.has("m2", "10.99.0.22")
+                await on.add("m2", "10.99.0.22")
                 assert is_unknown(await get(client, "m2"), "m2")
-                await on.names.replace_records(named({**left, "m2": "10.99.0.22"}))
+                await on.names.replace_records(named({**remaining, "m2": "10.99.0.22"}))
                 assert (await get(client, "m2")).body == b"m2"
                 assert (await connect(on, "m2")).body == b"m2"
 
 
 @pytest.mark.slow
-async def test_a_name_that_moves_is_followed_though_connections_to_where_it_was_are_in_use(
+async def test_a_changed_address_is_used_although_connections_to_the_old_one_are_in_use(
     loop_name: str, tmp_path: Path
 ) -> None:
     async with cluster(loop_name, tmp_path) as on:
         client = await on.client()
         with client.wire:
             assert (await get(client, "m2")).body == b"m2"
-            async with undisturbed(on, "m1"):
+            async with unaffected(on, "m1"):
                 await on.names.replace_records(named({**ADDRESSES, "m2": ADDRESSES["m3"]}))
                 async with asyncio.timeout(SOON):
                     while (moved := await get(client, "m2")).body == b"m2":
@@ -251,28 +251,28 @@ async def test_a_name_that_moves_is_followed_though_connections_to_where_it_was_
             assert (await get(client, "m2")).body == b"m3"
 
 
-async def test_a_name_with_a_dead_address_is_served_by_the_other(
+async def test_a_name_with_an_unreachable_address_is_served_by_the_other(
     loop_name: str, tmp_path: Path
 ) -> None:
     async with cluster(loop_name, tmp_path) as on:
-        for dead in ("10.99.0.12", "10.99.0.99"):
-            # The first one refuses; nobody has the second.
-            name = f"m1-{dead.rpartition('.')[2]}"
-            await on.names.replace_records({f"{name}.{DOMAIN}": [dead, ADDRESSES["m1"]]})
-            if dead == ADDRESSES["m2"]:
-                await on.loses("m2")
+        for unreachable in ("10.99.0.12", "10.99.0.99"):
+            # The first address refuses connections; no machine has the second.
+            name = f"m1-{unreachable.rpartition('.')[2]}"
+            await on.names.replace_records({f"{name}.{DOMAIN}": [unreachable, ADDRESSES["m1"]]})
+            if unreachable == ADDRESSES["m2"]:
+                await on.stop("m2")
             for _ in range(4):
                 assert (await connect(on, name)).body == b"m1"
 
 
-async def test_the_resolvers_search_list_adds_no_machines(loop_name: str, tmp_path: Path) -> None:
+async def test_the_search_list_of_the_resolver_is_not_used(loop_name: str, tmp_path: Path) -> None:
     async with cluster(loop_name, tmp_path) as on:
         await on.names.replace_records({f"m1.{DOMAIN}.elsewhere.test": [ADDRESSES["m1"]]})
         assert is_unknown(await connect(on, "m1"), "m1")
 
 
 @pytest.mark.slow
-async def test_a_machine_that_is_cut_off_is_unknown_once_its_name_is(
+async def test_a_disconnected_machine_is_unknown_when_its_name_is_removed(
     loop_name: str, tmp_path: Path
 ) -> None:
     flags = ("--connect-timeout=1s", "--response-timeout=1s")
@@ -280,26 +280,26 @@ async def test_a_machine_that_is_cut_off_is_unknown_once_its_name_is(
         client = await on.client()
         with client.wire:
             assert (await get(client, "m2")).body == b"m2"
-            async with undisturbed(on, "m1", "m3"):
+            async with unaffected(on, "m1", "m3"):
                 await on.unplug("m2")
                 await on.names.replace_records(
                     named({name: ADDRESSES[name] for name in ("m1", "m3")})
                 )
-                await becomes_unknown(client, "m2")
+                await wait_until_unknown(client, "m2")
                 assert is_unknown(await get(client, "m2"), "m2")
                 assert is_unknown(await connect(on, "m2"), "m2")
 
 
 @pytest.mark.slow
-async def test_machines_are_reached_while_the_name_server_does_not_answer(
+async def test_machines_are_reached_while_the_name_server_hangs(
     loop_name: str, tmp_path: Path
 ) -> None:
-    # The resolver tries twice, for three seconds each; no connection may have to wait for that.
+    # The resolver tries twice, three seconds each; no connection may wait for that.
     async with cluster(loop_name, tmp_path, "--connect-timeout=3s") as on:
         for name in ADDRESSES:
             assert (await connect(on, name)).body == name.encode()
-        async with undisturbed(on, *ADDRESSES):
+        async with unaffected(on, *ADDRESSES):
             on.names.freeze()
             for _ in range(3):
-                # Whichever comes first, our deadline or the resolver's.
+                # The proxy's timeout and the resolver's expire at about the same time.
                 assert (await connect(on, "m4")).status in (502, 504)

@@ -12,7 +12,7 @@ BIG = bytes(range(256)) * 4096
 
 
 def _isolated(folder: Path) -> dict[str, str]:
-    """Return variables that keep git from reading anybody's configuration."""
+    """Return variables with which git reads no configuration of the user or the system."""
     return {
         "HOME": str(folder),
         "GIT_CONFIG_NOSYSTEM": "1",
@@ -68,12 +68,12 @@ async def _backend(folder: Path, request: Message) -> bytes:
         else:
             lines.append(line)
     head = b"\r\n".join([b"HTTP/1.1 " + status, *lines, b"Transfer-Encoding: chunked", b"", b""])
-    pieces = [body[at : at + 30_000] for at in range(0, len(body), 30_000)]
-    return head + b"".join(map(chunk, pieces)) + b"0\r\n\r\n"
+    parts = [body[at : at + 30_000] for at in range(0, len(body), 30_000)]
+    return head + b"".join(map(chunk, parts)) + b"0\r\n\r\n"
 
 
 async def _repository(folder: Path) -> None:
-    """Make a repository with some history, and one to serve."""
+    """Create a repository with a commit, and a bare clone to serve."""
     work = folder / "work"
     await _git(folder, "init", "-q", "-b", "main", str(work))
     for number in range(FILES):
@@ -99,7 +99,7 @@ async def test_clone_push_and_fetch_work_through_the_proxy(tmp_path: Path) -> No
         assert (clone / "big").read_bytes() == BIG
         await _git(tmp_path, "-C", str(clone), "fsck", "--strict")
 
-        # A buffer this small makes git send the pack in chunks, and ask with an empty one first.
+        # With a buffer this small, git sends an empty request first and the pack in chunks.
         (clone / "more").write_bytes(bytes(reversed(range(256))) * 2048 + tmp_path.name.encode())
         await _git(tmp_path, "-C", str(clone), "add", "more")
         await _git(tmp_path, "-C", str(clone), "commit", "-q", "-m", "second")
@@ -107,11 +107,11 @@ async def test_clone_push_and_fetch_work_through_the_proxy(tmp_path: Path) -> No
         await _git(tmp_path, *routed, "-C", str(clone), *push)
         assert any(request.field("transfer-encoding") == "chunked" for request in upstream.requests)
 
-        again = tmp_path / "again"
-        await _git(tmp_path, *routed, "clone", "-q", "--depth", "1", url, str(again))
-        assert (again / "more").read_bytes() == (clone / "more").read_bytes()
-        await _git(tmp_path, *routed, "-C", str(again), "fetch", "-q", "--unshallow")
-        log = await _git(tmp_path, "-C", str(again), "log", "--format=%s")
+        second = tmp_path / "again"
+        await _git(tmp_path, *routed, "clone", "-q", "--depth", "1", url, str(second))
+        assert (second / "more").read_bytes() == (clone / "more").read_bytes()
+        await _git(tmp_path, *routed, "-C", str(second), "fetch", "-q", "--unshallow")
+        log = await _git(tmp_path, "-C", str(second), "log", "--format=%s")
         assert log == b"second\nfirst\n"
         assert {request.field("x-cmux-port-internal") for request in upstream.requests} == {None}
 

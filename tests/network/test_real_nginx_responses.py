@@ -1,6 +1,6 @@
-"""What nginx reads of responses, as they are and as the proxy delivers them: the same.
+"""nginx reads a response in the same way directly and through the proxy.
 
-`make fuzz` has it read many more (`fuzz/nginx.py`).
+`make fuzz` tests many more responses (`fuzz/nginx.py`).
 """
 
 import random
@@ -19,7 +19,7 @@ from tests.helpers.played import Upstream
 from tests.helpers.proxies import local_config
 
 CASES = [case.data for case in read_cases("responses/valid") + read_cases("responses/invalid")]
-NASTY = (
+FRAGMENTS = (
     b"\r", b"\n", b"\r\n", b"\n\n", b"\n ", b"\0", b" ", b"\t", b":", b",", b";", b"0", b"5", b"-",
     b"\nContent-Length: 5", b"\nTransfer-Encoding: chunked", b"\nConnection: close", b"0\r\n\r\n",
 )  # fmt: skip
@@ -27,12 +27,12 @@ NASTY = (
 
 @asynccontextmanager
 async def reading(folder: Path) -> AsyncIterator[tuple[Readings, int]]:
-    """Run everything; return also the proxy's port."""
+    """Run the upstream, the proxy and nginx; return the session and the proxy's port."""
     upstream = Upstream()
     async with origin(upstream.behave) as source, Proxy(local_config()) as proxy:
         port = proxy.addresses[0].port
-        async with readings(folder, port, source, upstream) as found:
-            yield found, port
+        async with readings(folder, port, source, upstream) as session:
+            yield session, port
 
 
 async def test_nginx_reads_the_responses_of_the_corpus_through_the_proxy(tmp_path: Path) -> None:
@@ -41,11 +41,11 @@ async def test_nginx_reads_the_responses_of_the_corpus_through_the_proxy(tmp_pat
         assert sum(agreed) > 60
 
 
-async def test_nginx_reads_what_is_delivered_of_spoiled_responses(tmp_path: Path) -> None:
-    dice = random.Random(9112)
-    contested = dice.sample(CONTESTED_RESPONSES, 200)
+async def test_nginx_and_the_proxy_agree_on_mutated_responses(tmp_path: Path) -> None:
+    rng = random.Random(9112)
+    contested = rng.sample(CONTESTED_RESPONSES, 200)
     async with reading(tmp_path) as (nginx, _port):
-        spoiled = [mutant(dice, CASES, NASTY) for _ in range(300)]
+        spoiled = [mutant(rng, CASES, FRAGMENTS) for _ in range(300)]
         agreed = [await nginx.agree(data) for data in [*spoiled, *contested]]
         assert sum(agreed) > 100
 

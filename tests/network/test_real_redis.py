@@ -33,7 +33,7 @@ async def redis_server(folder: Path) -> AsyncIterator[int]:
                 if b"Ready to accept connections" in line:
                     yield port
                     return
-            # Somebody else took the port meanwhile.
+            # Another program has taken the port meanwhile.
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
@@ -41,7 +41,10 @@ async def redis_server(folder: Path) -> AsyncIterator[int]:
 
 
 class TunnelledConnection(redis.Connection):
-    """A connection of the redis package that opens a tunnel first."""
+    """A connection of the redis package that opens a tunnel first.
+
+    `_connect` is the only method of the package that makes the socket.
+    """
 
     proxy: tuple[str, int]
 
@@ -50,20 +53,20 @@ class TunnelledConnection(redis.Connection):
         try:
             route = f"X-Cmux-Port-Internal: {self.port}"
             sock.sendall(head("CONNECT redis.test:6379 HTTP/1.1", "Host: redis.test:6379", route))
-            answer = b""
-            while not answer.endswith(b"\r\n\r\n"):
-                piece = sock.recv(1)
-                assert piece, answer
-                answer += piece
-            assert answer == b"HTTP/1.1 200 Connection established\r\n\r\n"
+            response = b""
+            while not response.endswith(b"\r\n\r\n"):
+                data = sock.recv(1)
+                assert data, response
+                response += data
+            assert response == b"HTTP/1.1 200 Connection established\r\n\r\n"
         except BaseException:
             sock.close()
             raise
         return sock
 
 
-def _talk(port: int, proxy: tuple[str, int]) -> None:
-    """Do with redis what people do: it blocks, so it has a thread."""
+def _use_redis(port: int, proxy: tuple[str, int]) -> None:
+    """Use redis as clients do; blocks, so it runs in a thread."""
     TunnelledConnection.proxy = proxy
     pool: Any = redis.ConnectionPool(
         connection_class=TunnelledConnection, host="127.0.0.1", port=port, socket_timeout=SOON
@@ -88,7 +91,7 @@ def _talk(port: int, proxy: tuple[str, int]) -> None:
             message = channel.get_message(timeout=SOON)
             assert message is not None
             assert message["data"] == b"hello"
-        # One side waits here, and nothing flows until the other connection pushes.
+        # This connection waits, and no bytes flow until the other connection pushes.
         other = redis.Redis(connection_pool=pool)
         assert other.rpush("queue", "job") == 1
         popped: Any = client.blpop(["queue"], timeout=SOON)
@@ -100,10 +103,10 @@ def _talk(port: int, proxy: tuple[str, int]) -> None:
 
 async def test_redis_works_through_a_tunnel(tmp_path: Path) -> None:
     async with redis_server(tmp_path) as port, stage() as on:
-        await later(asyncio.to_thread(_talk, port, (on.address.host, on.address.port)))
+        await later(asyncio.to_thread(_use_redis, port, (on.address.host, on.address.port)))
 
 
-async def test_a_tunnel_to_redis_passes_what_redis_says_about_nonsense(tmp_path: Path) -> None:
+async def test_errors_of_redis_pass_through_a_tunnel(tmp_path: Path) -> None:
     async with redis_server(tmp_path) as port, stage() as on:
         client = await on.client()
         route = f"X-Cmux-Port-Internal: {port}"

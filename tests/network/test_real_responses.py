@@ -1,4 +1,4 @@
-"""Services that people run, with responses that strict rules refuse, to curl as the client."""
+"""Real services whose responses violate strict rules, with curl as the client."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from tests.helpers.timing import later
 from tests.helpers.tools import finish, program, tool, wait_for_output
 from tests.network.test_real_nginx import CONFIG
 
-# Python's own server, as many frameworks use it for development: HTTP/1.1 where a handler says so.
+# Python's own server, which many frameworks use for development; HTTP/1.1 if a handler says so.
 HTTP_SERVER = """
 import http.server
 
@@ -111,7 +111,7 @@ async def service(folder: Path, *command: str) -> AsyncIterator[int]:
 
 
 async def curl(on: Stage, port: int, path: str, *arguments: str) -> tuple[str, str]:
-    """Return the head and the body that curl gets."""
+    """Return the head and the body that curl receives."""
     result = await finish(
         *(tool("curl"), "-q", "-sS", "-i", "--noproxy", "", "--max-time", "30", *arguments),
         *("-H", f"X-Cmux-Port-Internal: {port}", f"http://{on.address}{path}"),
@@ -121,7 +121,7 @@ async def curl(on: Stage, port: int, path: str, *arguments: str) -> tuple[str, s
     return response, body
 
 
-# The path, the status line, the fields that curl must see or must not, and the body.
+# The path, the status and the body.
 RESPONSES = [
     pytest.param("/deleted", "204 No Content", "", id="204 with a length and a body"),
     pytest.param("/deleted_in_chunks", "204 No Content", "", id="204 in chunks"),
@@ -139,16 +139,16 @@ async def test_pythons_http_server(
     version: str, path: str, status: str, body: str, tmp_path: Path
 ) -> None:
     async with service(tmp_path, sys.executable, "-c", HTTP_SERVER) as port, stage() as on:
-        response, got = await curl(on, port, path, version)
+        response, received = await curl(on, port, path, version)
         assert response.startswith(f"HTTP/1.1 {status}\r\n")
-        assert got == body
+        assert received == body
         fields = response.lower()
         assert ("content-length" in fields) + ("transfer-encoding" in fields) == (
             1 if body and (path in ("/copied", "/kept") or version == "--http1.1") else 0
         )
 
 
-async def test_a_delete_that_wsgiref_answers_with_a_body(tmp_path: Path) -> None:
+async def test_a_204_of_wsgiref_with_a_body(tmp_path: Path) -> None:
     async with service(tmp_path, sys.executable, "-c", WSGI) as port, stage() as on:
         for _ in range(2):
             response, body = await curl(on, port, "/", "-X", "DELETE")
@@ -157,7 +157,7 @@ async def test_a_delete_that_wsgiref_answers_with_a_body(tmp_path: Path) -> None
             assert body == ""
 
 
-async def test_node_with_lengths_where_none_belong(tmp_path: Path) -> None:
+async def test_a_204_and_a_304_of_node_with_a_length(tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
@@ -175,17 +175,17 @@ async def test_a_shell_script_behind_pythons_cgi_server(scripts: Path) -> None:
     async with program(*command, "--bind", "127.0.0.1", "0", folder=scripts) as process:
         port = int(await wait_for_output(process, r"port (\d+)"))
         async with stage() as on:
-            await assert_script_is_carried(on, port)
+            await assert_script_responds(on, port)
 
 
 async def test_a_shell_script_behind_busybox(scripts: Path) -> None:
     async with inetd(tool("busybox"), "httpd", "-i", "-h", str(scripts)) as port, stage() as on:
-        await assert_script_is_carried(on, port)
+        await assert_script_responds(on, port)
 
 
 @pytest.fixture
 def scripts() -> Iterator[Path]:
-    """Return a folder with a script; root's CGI servers run it as nobody."""
+    """Return a folder with a script; CGI servers of root run it as user nobody."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "cgi-bin").mkdir()
@@ -195,7 +195,7 @@ def scripts() -> Iterator[Path]:
         yield folder
 
 
-async def assert_script_is_carried(on: Stage, port: int) -> None:
+async def assert_script_responds(on: Stage, port: int) -> None:
     response, body = await curl(on, port, "/cgi-bin/hello")
     assert response.startswith("HTTP/1.1 200 ")
     assert "\r\nX-Script: yes" in response
@@ -205,7 +205,7 @@ async def assert_script_is_carried(on: Stage, port: int) -> None:
 
 @asynccontextmanager
 async def inetd(*command: str) -> AsyncIterator[int]:
-    """Run a program for each connection, with it for standard input and output."""
+    """Run a program for each connection, which is its standard input and output."""
 
     async def serve(listening: socket.socket) -> None:
         while True:

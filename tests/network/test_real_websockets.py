@@ -59,13 +59,13 @@ async def client(
     ],
 )
 @pytest.mark.parametrize("compression", [None, "deflate"], ids=["plain", "permessage-deflate"])
-async def test_a_message_goes_and_comes_back(compression: str | None, message: str | bytes) -> None:
+async def test_a_message_is_echoed(compression: str | None, message: str | bytes) -> None:
     async with (
         echo_server(compression) as port,
         stage() as on,
         client(on, port, compression) as connection,
     ):
-        assert [one.name for one in connection.protocol.extensions] == (
+        assert [extension.name for extension in connection.protocol.extensions] == (
             ["permessage-deflate"] if compression else []
         )
         for _ in range(3):
@@ -73,25 +73,25 @@ async def test_a_message_goes_and_comes_back(compression: str | None, message: s
             assert await soon(connection.recv()) == message
 
 
-async def test_a_ping_is_answered_with_a_pong() -> None:
+async def test_a_ping_gets_a_pong() -> None:
     async with echo_server() as port, stage() as on, client(on, port) as connection:
         pong = await connection.ping(b"are you there")
         assert await soon(pong) >= 0
 
 
-async def test_a_close_travels_with_its_code() -> None:
+async def test_a_close_code_is_passed_on() -> None:
     async with echo_server() as port, stage() as on, client(on, port) as connection:
         await connection.close(4321, "enough")
         assert (connection.close_code, connection.close_reason) == (4321, "enough")
 
 
-async def test_fragments_stay_fragments() -> None:
+async def test_a_fragmented_message_is_echoed() -> None:
     async with echo_server() as port, stage() as on, client(on, port) as connection:
         await connection.send([b"one", b"two", b"three"])
         assert await soon(connection.recv()) == b"onetwothree"
 
 
-async def test_sixteen_at_once_get_each_their_own() -> None:
+async def test_sixteen_concurrent_clients_get_their_own_messages() -> None:
     async with echo_server() as port, stage() as on:
 
         async def chat(number: int) -> None:
@@ -104,7 +104,7 @@ async def test_sixteen_at_once_get_each_their_own() -> None:
         await later(asyncio.gather(*(chat(number) for number in range(16))))
 
 
-async def test_a_server_that_goes_away_ends_the_connection() -> None:
+async def test_a_server_that_aborts_closes_the_connection() -> None:
     async with stage() as on:
 
         async def abandon(connection: ServerConnection) -> None:
@@ -131,7 +131,7 @@ async def test_an_error_of_the_proxy_is_seen_by_the_client() -> None:
             )
 
 
-async def test_a_plain_request_learns_that_an_upgrade_is_required() -> None:
+async def test_a_plain_request_gets_426() -> None:
     async with echo_server() as port, stage() as on:
         peer = await on.client()
         await peer.says(

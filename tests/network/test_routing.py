@@ -40,7 +40,7 @@ INVALID_VALUES = {
 @pytest.mark.parametrize(
     "name", ["X-Cmux-Port-Internal", "x-cmux-port-internal", "X-CMUX-PORT-INTERNAL"]
 )
-async def test_the_routing_header_names_the_upstream_in_any_case_and_never_reaches_it(
+async def test_the_port_field_selects_the_upstream_in_any_case_and_is_not_forwarded(
     name: str,
 ) -> None:
     async with stage() as on:
@@ -57,7 +57,7 @@ async def test_the_routing_header_names_the_upstream_in_any_case_and_never_reach
     [
         pytest.param("X-Cmux-Port-Internal:<port>", id="no blank"),
         pytest.param("X-Cmux-Port-Internal: \t  <port>", id="blanks before"),
-        pytest.param("X-Cmux-Port-Internal: <port> \t ", id="blanks behind"),
+        pytest.param("X-Cmux-Port-Internal: <port> \t ", id="blanks after"),
     ],
 )
 async def test_white_space_around_the_port_is_trimmed(line: str) -> None:
@@ -68,7 +68,7 @@ async def test_white_space_around_the_port_is_trimmed(line: str) -> None:
 
 
 @pytest.mark.parametrize("value", INVALID_VALUES.values(), ids=INVALID_VALUES)
-async def test_a_value_that_is_no_port_gets_400_and_reaches_nobody(value: str) -> None:
+async def test_a_value_that_is_no_port_gets_400_and_is_not_forwarded(value: str) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.1", "Host: a", f"X-Cmux-Port-Internal: {value}"))
@@ -80,13 +80,13 @@ async def test_a_value_that_is_no_port_gets_400_and_reaches_nobody(value: str) -
     ("first", "second"),
     [
         pytest.param(ROUTE, ROUTE, id="the same value"),
-        pytest.param(ROUTE, "X-Cmux-Port-Internal: 9", id="another value behind"),
+        pytest.param(ROUTE, "X-Cmux-Port-Internal: 9", id="another value after"),
         pytest.param("X-Cmux-Port-Internal: 9", ROUTE, id="another value before"),
         pytest.param(ROUTE, "X-Cmux-Port-Internal:", id="an empty one"),
         pytest.param(ROUTE, ROUTE.lower(), id="another case"),
     ],
 )
-async def test_a_routing_header_that_is_given_twice_gets_400(first: str, second: str) -> None:
+async def test_a_second_port_field_gets_400(first: str, second: str) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.1", first, "Host: a", second))
@@ -94,16 +94,16 @@ async def test_a_routing_header_that_is_given_twice_gets_400(first: str, second:
         await on.nothing_reached_upstream()
 
 
-async def test_a_request_without_the_routing_header_gets_400_and_the_connection_goes_on() -> None:
+async def test_a_request_without_the_port_field_gets_400_and_keeps_the_connection() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.1", "Host: a"))
         assert await client.gets_error(400, "http_request_error") == MISSING
         await client.says(get())
-        await _answer_get(await on.upstream(), client)
+        await _serve_get(await on.upstream(), client)
 
 
-async def test_the_second_request_on_a_connection_needs_the_header_as_the_first() -> None:
+async def test_the_second_request_of_a_connection_needs_the_port_field_too() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(NO_CONTENT)
@@ -116,7 +116,7 @@ async def test_the_second_request_on_a_connection_needs_the_header_as_the_first(
         await client.gets(NO_CONTENT)
 
 
-async def test_each_request_of_a_connection_goes_where_its_own_header_says() -> None:
+async def test_each_request_of_a_connection_is_routed_by_its_own_field() -> None:
     async with stage() as on:
         other = Stage(on.proxy, WireListener())
         try:
@@ -149,7 +149,7 @@ async def test_each_request_of_a_connection_goes_where_its_own_header_says() -> 
         pytest.param(head("OPTIONS * HTTP/1.1", "Host: a"), id="OPTIONS"),
     ],
 )
-async def test_every_kind_of_request_needs_the_header(request_head: bytes) -> None:
+async def test_other_requests_need_the_port_field_too(request_head: bytes) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(request_head)
@@ -158,7 +158,7 @@ async def test_every_kind_of_request_needs_the_header(request_head: bytes) -> No
         await on.nothing_reached_upstream()
 
 
-async def test_no_other_field_of_the_family_reaches_the_upstream() -> None:
+async def test_other_reserved_fields_are_not_forwarded() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(
@@ -182,7 +182,7 @@ async def test_no_other_field_of_the_family_reaches_the_upstream() -> None:
         )
 
 
-async def test_connect_goes_to_the_port_in_the_header_not_to_the_authority() -> None:
+async def test_connect_is_routed_by_the_port_field_not_by_the_authority() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("CONNECT elsewhere.test:443 HTTP/1.1", "Host: b:1", ROUTE))
@@ -192,24 +192,24 @@ async def test_connect_goes_to_the_port_in_the_header_not_to_the_authority() -> 
         await client.gets(b"hello")
 
 
-async def test_an_upstream_on_the_ipv6_loopback_alone_is_found_and_remembered() -> None:
+async def test_an_upstream_on_the_ipv6_loopback_is_found_and_remembered() -> None:
     async with stage(upstream_host="::1") as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 204 No Content", "Connection: close"))
         await client.gets(NO_CONTENT)
-        # Now something else takes the port on 127.0.0.1; the family that answered stays first.
+        # Another program takes the port on 127.0.0.1; the address that has accepted stays first.
         other = WireListener("127.0.0.1", on.port)
         try:
             await client.says(get("/again"))
-            again = await on.upstream()
-            await again.gets(head("GET /again HTTP/1.1", "Host: a"))
-            await again.says(NO_CONTENT)
+            reconnected = await on.upstream()
+            await reconnected.gets(head("GET /again HTTP/1.1", "Host: a"))
+            await reconnected.says(NO_CONTENT)
             await client.gets(NO_CONTENT)
         finally:
             other.close()
 
 
-async def test_an_upstream_that_moves_from_ipv6_to_ipv4_is_found_again() -> None:
+async def test_an_upstream_that_moves_from_ipv6_to_ipv4_is_found() -> None:
     async with stage(upstream_host="::1") as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 204 No Content", "Connection: close"))
@@ -219,9 +219,9 @@ async def test_an_upstream_that_moves_from_ipv6_to_ipv4_is_found_again() -> None
         other = Stage(on.proxy, WireListener("127.0.0.1", on.port))
         try:
             await client.says(get("/again"))
-            again = await other.upstream()
-            await again.gets(head("GET /again HTTP/1.1", "Host: a"))
-            await again.says(NO_CONTENT)
+            reconnected = await other.upstream()
+            await reconnected.gets(head("GET /again HTTP/1.1", "Host: a"))
+            await reconnected.says(NO_CONTENT)
             await client.gets(NO_CONTENT)
         finally:
             other.close()
@@ -238,7 +238,7 @@ async def test_a_port_that_is_closed_on_both_loopbacks_is_refused() -> None:
         )
 
 
-async def test_an_upstream_host_that_was_set_gets_no_second_try() -> None:
+async def test_a_configured_upstream_host_is_tried_alone() -> None:
     async with stage(local_config(upstream_host="127.0.0.1"), upstream_host="::1") as on:
         client = await on.client()
         await client.says(get())
@@ -254,12 +254,12 @@ async def test_the_upstream_host_may_be_a_name_or_an_address(host: str) -> None:
         await client.gets(NO_CONTENT)
 
 
-async def test_an_upstream_host_that_cannot_be_resolved_is_a_502_that_says_so() -> None:
+async def test_an_upstream_host_that_cannot_be_resolved_is_a_502() -> None:
     async with stage(local_config(upstream_host="nowhere.invalid")) as on:
         client = await on.client()
         await client.says(get())
         text = await client.gets_error(502, "dns_error")
-        # The rest depends on whether this machine has a name server.
+        # The end of the text depends on whether this machine has a name server.
         assert text.startswith(f"the host of nowhere.invalid:{on.port} ")
 
 
@@ -285,7 +285,7 @@ async def test_a_request_for_the_proxy_itself_gets_508(address: str, lines: list
         await on.nothing_reached_upstream()
 
 
-async def test_a_proxy_behind_a_name_is_the_proxy_still() -> None:
+async def test_a_loop_through_a_host_name_is_found() -> None:
     async with stage(local_config(upstream_host="localhost")) as on:
         client = await on.client()
         await client.says(
@@ -294,12 +294,12 @@ async def test_a_proxy_behind_a_name_is_the_proxy_still() -> None:
         await client.gets_error(508, "proxy_loop_detected")
 
 
-async def test_an_address_of_another_service_with_the_proxys_port_is_not_the_proxy() -> None:
+async def test_another_address_with_the_port_of_the_proxy_is_not_a_loop() -> None:
     with closed_port() as port:
-        await assert_two_services_differ(port)
+        await assert_no_loop(port)
 
 
-async def assert_two_services_differ(port: int) -> None:
+async def assert_no_loop(port: int) -> None:
     config = local_config(listen=[f"127.0.0.2:{port}"], upstream_host="127.0.0.1")
     async with stage(config) as on:
         other = Stage(on.proxy, WireListener("127.0.0.1", port))
@@ -311,7 +311,7 @@ async def assert_two_services_differ(port: int) -> None:
             other.close()
 
 
-async def test_a_loop_through_the_second_loopback_is_found_too() -> None:
+async def test_a_loop_through_the_second_loopback_is_found() -> None:
     async with stage(local_config(listen=["[::1]:0"])) as on:
         client = await on.client()
         await client.says(
@@ -320,7 +320,7 @@ async def test_a_loop_through_the_second_loopback_is_found_too() -> None:
         await client.gets_error(508, "proxy_loop_detected")
 
 
-async def _answer_get(upstream: Peer, client: Peer) -> None:
+async def _serve_get(upstream: Peer, client: Peer) -> None:
     await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
     await upstream.says(NO_CONTENT)
     await client.gets(NO_CONTENT)

@@ -1,4 +1,4 @@
-"""Vite and webpack, with a page in Chromium under a host that they have never heard of."""
+"""Vite and webpack, with a page in Chromium under a host that they do not know."""
 
 import contextlib
 import shutil
@@ -30,29 +30,29 @@ REFUSALS: Final = {
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the servers; return the folder in which their sites are."""
+    """Install the servers; return the folder with their sites."""
     folder = tmp_path_factory.mktemp("devservers") / "sites"
     shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns("node_modules"))
     command = [tool("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        missing(f"npm cannot install the servers: {done.stderr}")
+    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        missing(f"npm cannot install the servers: {finished.stderr}")
     return folder
 
 
 @pytest.fixture
 def site(installed: Path, server: str) -> Path:
-    """Return a folder with the site of a server as it is at first."""
+    """Return a folder with the original site of a server."""
     folder = installed / server
     shutil.copy(SOURCES / server / "word.js", folder)
     return folder
 
 
 @contextlib.asynccontextmanager
-async def reached(
+async def running_site(
     site: Path, folder: Path, suffix: str, **rules: Any
 ) -> AsyncIterator[tuple[Browser, str]]:
-    """Run the server, a browser, and a proxy with these rules; give the host of the site."""
+    """Run the server, a browser, and a proxy with these rules; yield browser and host."""
     routing = Routing(host_suffixes=["dev.test"])
     config = local_config(rewriting=Rewriting(**rules), routing=routing)
     async with (
@@ -64,12 +64,12 @@ async def reached(
         yield browser, f"{port}.{suffix}:{on.address.port}"
 
 
-async def follows_a_change(browser: Browser, host: str, site: Path) -> None:
-    """Fail unless a page gets what changes in the site, over a WebSocket with its own host."""
+async def expect_reload(browser: Browser, host: str, site: Path) -> None:
+    """Fail unless a page receives a change of the site over a WebSocket to its own host."""
     assert await browser.open(f"http://{host}/") == 200
     assert await browser.next_report() == "first"
     await browser.next_websocket_message()
-    # Of the same length, so that the file is never seen empty.
+    # The new text has the same length, so that the file is never empty.
     with (site / "word.js").open("r+") as file:
         file.write('export const word = "other";')
     assert await browser.next_report() == "other"
@@ -77,15 +77,15 @@ async def follows_a_change(browser: Browser, host: str, site: Path) -> None:
 
 
 @pytest.mark.parametrize("server", COMMANDS)
-async def test_hot_reload_works_under_a_foreign_host(site: Path, tmp_path: Path) -> None:
+async def test_hot_reload_works_under_another_host(site: Path, tmp_path: Path) -> None:
     rules = {"host_header": "upstream", "rewrite_origin": True}
-    async with reached(site, tmp_path, "dev.test", **rules) as (browser, host):
-        await follows_a_change(browser, host, site)
+    async with running_site(site, tmp_path, "dev.test", **rules) as (browser, host):
+        await expect_reload(browser, host, site)
 
 
 @pytest.mark.parametrize("server", COMMANDS)
-async def test_a_foreign_host_is_refused_without_the_flags(site: Path, tmp_path: Path) -> None:
-    async with reached(site, tmp_path, "dev.test") as (browser, host):
+async def test_another_host_is_refused_without_the_flags(site: Path, tmp_path: Path) -> None:
+    async with running_site(site, tmp_path, "dev.test") as (browser, host):
         assert await browser.open(f"http://{host}/") == 403
         refusal = REFUSALS[site.name].format(name=host.partition(":")[0])
         assert refusal in await browser.evaluate("document.body.innerText")
@@ -100,19 +100,19 @@ async def test_the_doctor_finds_the_refusal_and_its_remedy_helps(site: Path) -> 
             async with stage(local_config(rewriting=rewriting)) as on:
                 proxy = ("--proxy", f"http://{on.address}")
                 flags = (*proxy, "--port", port, "--host", f"{port}.dev.test")
-                done = await finish(*MODULE, "doctor", *flags, variables=environment())
-            assert done.status == status, done.out
-            told = done.out.decode()
+                finished = await finish(*MODULE, "doctor", *flags, variables=environment())
+            assert finished.status == status, finished.out
+            output = finished.out.decode()
             refusal = REFUSALS[site.name].format(name=f"{port}.dev.test")
-            assert (refusal in told) == (status == 1), told
-            assert ("--host-header upstream --rewrite-origin" in told) == (status == 1), told
+            assert (refusal in output) == (status == 1), output
+            assert ("--host-header upstream --rewrite-origin" in output) == (status == 1), output
 
 
 @pytest.mark.parametrize("server", ["webpack"])
-async def test_a_foreign_origin_is_refused_where_only_the_host_is_ours(
+async def test_another_origin_is_refused_if_only_the_host_is_rewritten(
     site: Path, tmp_path: Path
 ) -> None:
-    async with reached(site, tmp_path, "dev.test", host_header="upstream") as (browser, host):
+    async with running_site(site, tmp_path, "dev.test", host_header="upstream") as (browser, host):
         assert await browser.open(f"http://{host}/") == 200
         assert await browser.next_report() == "first"
         assert "Invalid Host/Origin header" in await browser.next_websocket_message()
@@ -120,5 +120,5 @@ async def test_a_foreign_origin_is_refused_where_only_the_host_is_ours(
 
 @pytest.mark.parametrize("server", COMMANDS)
 async def test_a_host_below_localhost_needs_no_flags(site: Path, tmp_path: Path) -> None:
-    async with reached(site, tmp_path, "localhost") as (browser, host):
-        await follows_a_change(browser, host, site)
+    async with running_site(site, tmp_path, "localhost") as (browser, host):
+        await expect_reload(browser, host, site)

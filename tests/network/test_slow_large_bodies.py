@@ -1,6 +1,6 @@
-"""Bodies much larger than what the proxy may hold arrive whole, and a reader that stops is felt.
+"""Bodies much larger than the proxy's buffers arrive completely; a stopped reader stops the sender.
 
-CMUX_LARGE_BODY says how large, in bytes (1 GiB).
+CMUX_LARGE_BODY is their size in bytes (1 GiB).
 """
 
 import os
@@ -18,22 +18,22 @@ from tests.network.mixed_load.streams import digest, received_digest, send_strea
 from tests.network.mixed_load.wires import LeanWire, while_sending
 
 SIZE: Final = int(os.environ.get("CMUX_LARGE_BODY", str(1024**3)))
-MOST_MEMORY: Final = 64 * 1024**2
+MAX_MEMORY: Final = 64 * 1024**2
 
-# Clients that stop reading; what their upstreams could write if nobody stopped them is more.
+# Clients that stop reading; without back-pressure their upstreams would write more than this.
 STALLED: Final = 16
-FITS: Final = STALLED * 24 * 1024**2
+MAX_BUFFERED: Final = STALLED * 24 * 1024**2
 BUFFER: Final = 256 * 1024
-# Each may have 256 KiB in the proxy; the rest is for what allocators keep.
-MOST_HELD: Final = STALLED * 1024**2
-# After so many round trips through the proxy without progress, the upstreams are called stopped.
+# Each may have 256 KiB in the proxy; allocators keep the remaining memory.
+MAX_GROWTH: Final = STALLED * 1024**2
+# Upstreams count as stopped after this many round trips through the proxy without progress.
 ROUNDS: Final = 25
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
 def framings(size: int) -> pytest.MarkDecorator:
-    """Run a test with each framing of a body of that size."""
+    """Parametrize a test with both framings of a body of this size."""
     fields = {"length": f"Content-Length: {size}", "chunked": "Transfer-Encoding: chunked"}
     return pytest.mark.parametrize(("framing", "field"), fields.items(), ids=fields)
 
@@ -42,16 +42,16 @@ def framings(size: int) -> pytest.MarkDecorator:
 @pytest.mark.timeout(600)
 @on_linux
 @framings(SIZE)
-async def test_a_large_download_arrives_whole_in_little_memory(
+async def test_a_large_download_arrives_completely_in_little_memory(
     loop_name: str, framing: str, field: str
 ) -> None:
     async with proxy_process(loop_name) as proxy:
         async with pairs(proxy, 1, "GET / HTTP/1.1") as [pair]:
-            await pair.begin_answer(field)
+            await pair.begin_response(field)
             sending = send_stream(pair.upstream.wire, SIZE, framing)
             got = await while_sending(sending, received_digest(pair.client, SIZE, framing))
             assert got == digest(SIZE)
-        check_memory(proxy, MOST_MEMORY)
+        check_memory(proxy, MAX_MEMORY)
         await proxy.stop()
 
 
@@ -59,7 +59,7 @@ async def test_a_large_download_arrives_whole_in_little_memory(
 @pytest.mark.timeout(600)
 @on_linux
 @framings(SIZE)
-async def test_a_large_upload_arrives_whole_in_little_memory(
+async def test_a_large_upload_arrives_completely_in_little_memory(
     loop_name: str, framing: str, field: str
 ) -> None:
     async with proxy_process(loop_name) as proxy:
@@ -69,7 +69,7 @@ async def test_a_large_upload_arrives_whole_in_little_memory(
             assert got == digest(SIZE)
             await pair.upstream.wire.send(head("HTTP/1.1 204 No Content"))
             assert (await next_head(pair.client)).status == 204
-        check_memory(proxy, MOST_MEMORY)
+        check_memory(proxy, MAX_MEMORY)
         await proxy.stop()
 
 
@@ -83,44 +83,44 @@ async def test_clients_that_stop_reading_an_endless_download_stop_their_upstream
     async with proxy_process(loop_name) as proxy:
         before = proxy.peak_memory()
         with await LeanWire.to("127.0.0.1", proxy.port) as wire:
-            other = Reader(wire)
+            bystander = Reader(wire)
             async with pairs(proxy, STALLED, "GET / HTTP/1.1", buffer=BUFFER) as stalled:
                 for pair in stalled:
-                    await pair.begin_answer(field)
+                    await pair.begin_response(field)
                 for _ in range(3):
-                    await push_until_stopped(stalled, framing, other)
-                    # As soon as the clients read again, everything flows on.
+                    await push_until_stopped(stalled, framing, bystander)
+                    # When the clients read again, the upstreams continue.
                     for pair in stalled:
                         await pair.read_pushed(framing)
-                await push_until_stopped(stalled, framing, other)
+                await push_until_stopped(stalled, framing, bystander)
                 for pair in stalled:
-                    await leave(pair)
-        check_memory(proxy, before + MOST_HELD)
+                    await reset_client(pair)
+        check_memory(proxy, before + MAX_GROWTH)
         await proxy.stop()
 
 
-async def push_until_stopped(stalled: list[Pair], framing: str, other: Reader) -> None:
-    """Have the upstreams write until none can write any more, though the proxy had its chance."""
+async def push_until_stopped(stalled: list[Pair], framing: str, bystander: Reader) -> None:
+    """Let the upstreams write until none of them can write any more."""
     total = 0
     idle_rounds = 0
     while idle_rounds < ROUNDS:
         pushed = sum(pair.push(framing) for pair in stalled)
         total += pushed
-        assert total < FITS, "nobody stops the upstreams"
-        await other.wire.send(head("GET / HTTP/1.1", "Host: a"))
-        assert (await soon(other.response())).status == 400
+        assert total < MAX_BUFFERED, "the upstreams are not stopped"
+        await bystander.wire.send(head("GET / HTTP/1.1", "Host: a"))
+        assert (await soon(bystander.response())).status == 400
         idle_rounds = 0 if pushed else idle_rounds + 1
 
 
-async def leave(pair: Pair) -> None:
-    """Have the client leave; the upstream has to notice."""
+async def reset_client(pair: Pair) -> None:
+    """Reset the client's connection; the upstream must get a reset."""
     pair.client.wire.reset()
     with pytest.raises(ConnectionResetError):
         await soon(pair.upstream.receive())
 
 
-def check_memory(proxy: ProxyProcess, most: int) -> None:
-    """Fail if the proxy has had more memory than that at any time."""
+def check_memory(proxy: ProxyProcess, max_memory: int) -> None:
+    """Fail if the peak memory of the proxy has reached `max_memory`."""
     peak = proxy.peak_memory()
-    print(f"{peak >> 10} of {most >> 10} KiB at most")
-    assert peak < most
+    print(f"{peak >> 10} of {max_memory >> 10} KiB at most")
+    assert peak < max_memory

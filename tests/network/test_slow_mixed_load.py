@@ -1,6 +1,6 @@
-"""Many clients of all kinds at once get exactly what is theirs, and nothing is left behind.
+"""Many concurrent clients get exactly their own responses, and leave nothing behind.
 
-CMUX_LOAD_SECONDS says for how long (5), CMUX_LOAD_SEED chooses another mixture.
+CMUX_LOAD_SECONDS is the duration (5), CMUX_LOAD_SEED selects another mixture.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ CLIENTS: Final = 64
 UPSTREAMS: Final = 6
 SECONDS: Final = float(os.environ.get("CMUX_LOAD_SECONDS", "5"))
 SEED: Final = os.environ.get("CMUX_LOAD_SEED", "cmux")
-MOST_GROWTH: Final = 32 * 1024 * 1024
+MAX_GROWTH: Final = 32 * 1024 * 1024
 
 
 @contextlib.asynccontextmanager
@@ -33,10 +33,10 @@ async def world(proxy_port: int) -> AsyncIterator[World]:
     loop = asyncio.get_running_loop()
     listeners = [WireListener() for _ in range(UPSTREAMS)]
     with closed_port() as closed:
-        here = World(proxy_port, [listener.port for listener in listeners], closed)
-        tasks = [loop.create_task(Upstream(here, listener).serve()) for listener in listeners]
+        load = World(proxy_port, [listener.port for listener in listeners], closed)
+        tasks = [loop.create_task(Upstream(load, listener).serve()) for listener in listeners]
         try:
-            yield here
+            yield load
         finally:
             for task in tasks:
                 task.cancel()
@@ -48,19 +48,21 @@ async def world(proxy_port: int) -> AsyncIterator[World]:
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 180)
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-async def test_many_clients_at_once_get_what_is_theirs_and_leave_nothing(loop_name: str) -> None:
-    async with proxy_process(loop_name) as proxy, world(proxy.port) as here:
+async def test_many_concurrent_clients_get_their_own_responses_and_leave_nothing_behind(
+    loop_name: str,
+) -> None:
+    async with proxy_process(loop_name) as proxy, world(proxy.port) as load:
         before = after = footprint(proxy)
         until = asyncio.get_running_loop().time() + SECONDS
-        await asyncio.gather(*(Client(here, number, SEED).run(until) for number in range(CLIENTS)))
-        # Where the proxy is gone, its status and its last words tell why.
+        await asyncio.gather(*(Client(load, number, SEED).run(until) for number in range(CLIENTS)))
+        # If the proxy has died, its exit status and its standard error show why.
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):
             after = await settled_footprint(proxy, before)
             proxy.signal()
         status, errors = await proxy.ended()
-    print(f"{here.done.total()} done, {here.problem_count} problems, {dict(here.done)}")
+    print(f"{load.done.total()} done, {load.problem_count} problems, {dict(load.done)}")
     print(f"before: {before}; after: {after}")
-    report = "\n".join([f"exit status {status}", errors, *here.problems])
-    assert (status, errors, here.problem_count) == (0, "", 0), report
+    report = "\n".join([f"exit status {status}", errors, *load.problems])
+    assert (status, errors, load.problem_count) == (0, "", 0), report
     assert passing(after.descriptors, before.descriptors) == before.descriptors
-    assert after.resident < before.resident + MOST_GROWTH
+    assert after.resident < before.resident + MAX_GROWTH

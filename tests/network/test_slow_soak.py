@@ -1,7 +1,7 @@
-"""The soak runs, short and small, and has nothing to complain about.
+"""A short, small soak finds no problem.
 
-Here every reading comes too early for resident memory to have settled, so it may grow by as much as
-in any test; `make soak` is for the rest.
+Resident memory has not settled after such a short time, so it may grow as much as in other tests.
+`make soak` checks it closely.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ SHORT: Final = (
 
 
 async def soak(*flags: str) -> tuple[int, str]:
-    """Return the exit status, and what was printed."""
+    """Run a soak; return its exit status and its output."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.soak", *SHORT, *flags),
         stdin=asyncio.subprocess.DEVNULL,
@@ -36,8 +36,8 @@ async def soak(*flags: str) -> tuple[int, str]:
     return process.returncode, out.decode()
 
 
-def kept(directory: Path) -> dict[str, Any]:
-    """Return the one result that was kept."""
+def saved_result(directory: Path) -> dict[str, Any]:
+    """Return the only saved result."""
     (path,) = directory.glob("*.json")
     data: dict[str, Any] = json.loads(path.read_text())
     return data
@@ -46,12 +46,12 @@ def kept(directory: Path) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-async def test_a_short_soak_does_all_it_should_and_finds_nothing(
+async def test_a_short_soak_runs_all_jobs_and_finds_no_problem(
     loop_name: str, tmp_path: Path
 ) -> None:
     status, out = await soak("--loop", loop_name, "--output", str(tmp_path))
     assert status == 0, out
-    data = kept(tmp_path)
+    data = saved_result(tmp_path)
     assert data["problems"] == []
     assert {name for name, done in data["done"].items() if sum(done.values())} == {
         "traffic", "aborts", "idle", "echo",
@@ -63,7 +63,7 @@ async def test_a_short_soak_does_all_it_should_and_finds_nothing(
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-async def test_what_is_wrong_is_one_line_and_the_status_is_1(loop_name: str) -> None:
+async def test_a_problem_is_one_line_and_the_status_is_1(loop_name: str) -> None:
     flags = (
         "--seconds",
         "2",
@@ -78,6 +78,6 @@ async def test_what_is_wrong_is_one_line_and_the_status_is_1(loop_name: str) -> 
         "2",
     )
     status, out = await soak("--loop", loop_name, "--no-save", *flags)
-    said = [line for line in out.splitlines() if line.startswith("soak: ")]
-    assert (status, len(said)) == (1, 1), out
-    assert "resident memory has grown" in said[0]
+    problems = [line for line in out.splitlines() if line.startswith("soak: ")]
+    assert (status, len(problems)) == (1, 1), out
+    assert "resident memory has grown" in problems[0]

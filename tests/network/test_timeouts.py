@@ -1,7 +1,7 @@
-"""What happens when somebody takes too long (contract, section 6).
+"""Timeouts, short and in real time (contract, section 6).
 
-The timeouts are short and real here; what the clock decides in detail is tested with a clock of
-the test's own, in tests/net/test_timers.py and tests/downstream/test_http1_connection.py.
+tests/net/test_timers.py and tests/downstream/test_http1_connection.py test them in detail, with a
+fake clock.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 @pytest.fixture(autouse=True)
 def _quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have deadlines looked at often, so that nobody waits half a second."""
+    """Check deadlines every 20 ms instead of every half second."""
     monkeypatch.setattr("cmux_proxy.net.timers.TICK", 20 * MS)
 
 
@@ -30,7 +30,7 @@ def _quick_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     [b"G", b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nX-Cmux"],
     ids=["one byte", "a request line", "a part of a field"],
 )
-async def test_a_head_that_does_not_become_complete_gets_408(part: bytes) -> None:
+async def test_an_incomplete_head_gets_408(part: bytes) -> None:
     async with stage(local_config(timeouts=Timeouts(head=SHORT))) as on:
         client = await on.client()
         await client.says(part)
@@ -39,7 +39,7 @@ async def test_a_head_that_does_not_become_complete_gets_408(part: bytes) -> Non
         await on.nothing_reached_upstream()
 
 
-async def test_the_second_head_of_a_connection_has_a_deadline_too() -> None:
+async def test_the_second_head_of_a_connection_has_a_timeout_too() -> None:
     async with stage(local_config(timeouts=Timeouts(head=SHORT))) as on:
         client, upstream = await on.pair()
         await upstream.says(OK)
@@ -48,13 +48,13 @@ async def test_the_second_head_of_a_connection_has_a_deadline_too() -> None:
         await client.gets_error(408, "http_request_error", closes=True)
 
 
-async def test_a_connection_that_never_says_anything_is_closed_without_a_word() -> None:
+async def test_a_connection_that_sends_nothing_is_closed_without_a_response() -> None:
     async with stage(local_config(timeouts=Timeouts(idle=SHORT))) as on:
         client = await on.client()
         assert await client.gets_cut() == b""
 
 
-async def test_a_connection_that_is_idle_after_an_answer_is_closed_without_a_word() -> None:
+async def test_a_connection_that_is_idle_after_a_response_is_closed() -> None:
     async with stage(local_config(timeouts=Timeouts(idle=SHORT))) as on:
         client, upstream = await on.pair()
         await upstream.says(OK)
@@ -63,7 +63,7 @@ async def test_a_connection_that_is_idle_after_an_answer_is_closed_without_a_wor
 
 
 @pytest.mark.parametrize("request_bytes", [get(), UPGRADE], ids=["GET", "upgrade"])
-async def test_an_answer_that_does_not_begin_in_time_is_a_504(request_bytes: bytes) -> None:
+async def test_a_response_that_does_not_start_in_time_is_a_504(request_bytes: bytes) -> None:
     async with stage(local_config(timeouts=Timeouts(response=SHORT))) as on:
         client, upstream = await on.pair(request_bytes)
         await upstream.gets_head()
@@ -73,7 +73,7 @@ async def test_an_answer_that_does_not_begin_in_time_is_a_504(request_bytes: byt
         await on.nothing_reached_upstream()
 
 
-async def test_an_interim_response_is_not_the_answer_that_is_waited_for() -> None:
+async def test_an_interim_response_does_not_end_the_response_timeout() -> None:
     async with stage(local_config(timeouts=Timeouts(response=SHORT))) as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 102 Processing"))
@@ -81,13 +81,13 @@ async def test_an_interim_response_is_not_the_answer_that_is_waited_for() -> Non
         await client.gets_error(504, "http_response_timeout")
 
 
-async def test_an_answer_that_has_begun_may_take_its_time() -> None:
+async def test_a_response_that_has_started_has_no_timeout_by_default() -> None:
     config = local_config(timeouts=Timeouts(response=SHORT, idle=SHORT, head=SHORT))
     async with stage(config) as on:
         slow, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 2"))
         await slow.gets(head("HTTP/1.1 200 OK", "Content-Length: 2"))
-        # Another client's deadline passes twice meanwhile.
+        # The timeout of another client expires twice meanwhile.
         for _ in range(2):
             other, silent = await on.pair()
             await other.gets_error(504, "http_response_timeout")
@@ -101,7 +101,7 @@ POST = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4")
 SENT = head("POST / HTTP/1.1", "Host: a", "Content-Length: 4")
 
 
-async def test_a_body_that_makes_no_progress_gets_408() -> None:
+async def test_a_body_without_progress_gets_408() -> None:
     async with stage(local_config(timeouts=Timeouts(body=SHORT))) as on:
         client, upstream = await on.pair(POST)
         await upstream.gets(SENT)
@@ -110,7 +110,7 @@ async def test_a_body_that_makes_no_progress_gets_408() -> None:
         assert await upstream.gets_cut() == b""
 
 
-async def test_a_body_that_makes_progress_may_take_its_time() -> None:
+async def test_progress_of_a_body_restarts_its_timeout() -> None:
     async with stage(local_config(timeouts=Timeouts(body=1000))) as on:
         client, upstream = await on.pair(POST)
         await upstream.gets(SENT)
@@ -121,7 +121,7 @@ async def test_a_body_that_makes_progress_may_take_its_time() -> None:
             await upstream.gets(byte)
         await client.says(b"y")
         await upstream.gets(b"y")
-        # From now on it is the answer that is waited for, for ever.
+        # From now on the proxy waits for the response, which has no timeout.
         ticker.walk(ticker.now + 1e9)
         await upstream.says(OK)
         await client.gets(OK)
@@ -137,13 +137,13 @@ async def test_an_upstream_that_does_not_read_the_body_is_a_504() -> None:
         text = await client.gets_error(504, "connection_write_timeout", closes=True)
         assert text == f"127.0.0.1:{on.port} did not read the request body in time"
         upstream.ignores_more()
-        # Nobody takes what is left, and asyncio does not tell who waits for that.
+        # Nothing reads the remaining bytes, so sending them never ends.
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
         client.closes()
 
 
-async def test_an_answer_keeps_a_body_alive_that_is_still_under_way() -> None:
+async def test_progress_of_the_response_restarts_the_timeout_of_an_incomplete_body() -> None:
     async with stage(local_config(timeouts=Timeouts(body=1000))) as on:
         client, upstream = await on.pair(POST)
         await upstream.gets(SENT)
@@ -159,7 +159,7 @@ async def test_an_answer_keeps_a_body_alive_that_is_still_under_way() -> None:
         assert await upstream.gets_cut() == b""
 
 
-async def test_a_response_body_that_makes_no_progress_is_broken_off() -> None:
+async def test_a_response_body_without_progress_is_cut() -> None:
     async with stage(local_config(timeouts=Timeouts(response_idle=SHORT))) as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 4") + b"bo")
@@ -169,7 +169,7 @@ async def test_a_response_body_that_makes_no_progress_is_broken_off() -> None:
         await on.nothing_reached_upstream()
 
 
-async def test_a_tunnel_that_is_silent_in_both_directions_is_dropped() -> None:
+async def test_a_tunnel_that_is_idle_in_both_directions_is_dropped() -> None:
     async with stage(local_config(timeouts=Timeouts(tunnel=SHORT))) as on:
         for client, upstream in (await on.tunnel(), await on.websocket()):
             assert await client.gets_cut() == b""
@@ -177,7 +177,7 @@ async def test_a_tunnel_that_is_silent_in_both_directions_is_dropped() -> None:
 
 
 @pytest.mark.parametrize("up", [True, False], ids=["up", "down"])
-async def test_a_tunnel_lives_as_long_as_something_goes_through_it(up: bool) -> None:
+async def test_bytes_in_either_direction_restart_the_timeout_of_a_tunnel(up: bool) -> None:
     async with stage(local_config(timeouts=Timeouts(tunnel=1000))) as on:
         client, upstream = await on.tunnel()
         sender, reader = (client, upstream) if up else (upstream, client)
@@ -191,7 +191,7 @@ async def test_a_tunnel_lives_as_long_as_something_goes_through_it(up: bool) -> 
         assert await upstream.gets_cut() == b""
 
 
-async def test_an_upstream_that_does_not_take_the_connection_is_a_504() -> None:
+async def test_an_upstream_that_does_not_accept_the_connection_is_a_504() -> None:
     async with deaf_port() as port, stage(local_config(timeouts=Timeouts(connect=SHORT))) as on:
         client = await on.client()
         await client.says(get().replace(b"<port>", b"%d" % port))
@@ -201,17 +201,17 @@ async def test_an_upstream_that_does_not_take_the_connection_is_a_504() -> None:
         await (await on.upstream()).gets(head("GET / HTTP/1.1", "Host: a"))
 
 
-async def test_a_client_that_does_not_end_after_an_error_is_not_listened_to_for_ever() -> None:
+async def test_after_an_error_a_client_that_does_not_close_is_dropped() -> None:
     async with stage(local_config(timeouts=Timeouts(linger=SHORT))) as on:
         client = await on.client()
         await client.says(head("POST / HTTP/1.1", "Host: a", "Content-Length: 10"))
         await client.gets_error(400, "http_request_error", closes=True)
-        # Nothing is left to drain once the proxy has given up.
+        # The drain ends when the proxy has dropped the connection.
         await on.proxy.drain()
         client.closes()
 
 
-async def test_a_client_that_sends_on_after_an_error_is_not_listened_to_for_ever() -> None:
+async def test_after_an_error_a_client_that_keeps_sending_is_dropped() -> None:
     async with stage(local_config(timeouts=Timeouts(linger=SHORT))) as on:
         client = await on.client()
         await client.says(head("POST / HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"))
@@ -220,7 +220,7 @@ async def test_a_client_that_sends_on_after_an_error_is_not_listened_to_for_ever
         client.closes()
 
 
-async def test_an_idle_upstream_connection_is_closed_after_a_while() -> None:
+async def test_an_idle_upstream_connection_is_closed_after_its_timeout() -> None:
     async with stage(local_config(timeouts=Timeouts(upstream_idle=SHORT))) as on:
         client, upstream = await on.pair()
         await upstream.says(OK)
@@ -230,7 +230,7 @@ async def test_an_idle_upstream_connection_is_closed_after_a_while() -> None:
         await (await on.upstream()).gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
-async def test_a_deadline_that_is_not_set_never_passes() -> None:
+async def test_a_timeout_that_is_not_set_never_expires() -> None:
     config = local_config(timeouts=Timeouts(head=None, idle=None, response=None))
     async with stage(config) as on:
         client = await on.client()

@@ -1,4 +1,4 @@
-"""Upstreams that reset tunnels as soon as they are there: only those who asked notice, and do."""
+"""Upstreams that reset tunnels: their clients get resets, and other clients notice nothing."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from tests.helpers.timing import later, soon
 from tests.helpers.wire import Wire, WireListener
 
 CLIENTS: Final = 40
-TIMES: Final = 30
+ROUNDS: Final = 30
 
 
 def connect(port: int) -> bytes:
@@ -21,7 +21,7 @@ def connect(port: int) -> bytes:
 
 @contextlib.asynccontextmanager
 async def resetting_upstream() -> AsyncIterator[int]:
-    """Reset every connection: the ones at once, the others in the next turn."""
+    """Reset every connection: some at once, the others in the next turn of the loop."""
 
     async def reset_all(listener: WireListener) -> None:
         while True:
@@ -40,21 +40,21 @@ async def resetting_upstream() -> AsyncIterator[int]:
         listener.close()
 
 
-async def ask(proxy_port: int, port: int, early: bytes) -> str:
-    """Open a tunnel, say something, end, and return what comes of it."""
+async def open_and_close(proxy_port: int, port: int, early: bytes) -> str:
+    """Open a tunnel, send bytes, half-close, and return the result."""
     with await Wire.to("127.0.0.1", proxy_port) as wire:
         try:
             await wire.send(connect(port) + early)
             wire.end()
-            http_response = await soon(wire.receive_all())
+            response = await soon(wire.receive_all())
         except TimeoutError:
             return "lost"
         except OSError:
             return "reset"
-    return "refused" if http_response.startswith(b"HTTP/1.1 502 ") else "ended"
+    return "refused" if response.startswith(b"HTTP/1.1 502 ") else "ended"
 
 
-async def test_resets_are_resets_and_harm_nobody_else(loop_name: str) -> None:
+async def test_resets_are_passed_on_and_do_not_affect_other_tunnels(loop_name: str) -> None:
     async with (
         proxy_process(loop_name) as proxy,
         origin(echo_bytes) as echo,
@@ -64,12 +64,12 @@ async def test_resets_are_resets_and_harm_nobody_else(loop_name: str) -> None:
         with bystander:
             await bystander.send(connect(echo.port))
             assert await soon(bystander.receive()) == ESTABLISHED
-            came = set()
-            for number in range(TIMES):
+            results = set()
+            for number in range(ROUNDS):
                 early = b"x" * (number % 3 * 1500)
-                asking = [ask(proxy.port, port, early) for _ in range(CLIENTS)]
-                came.update(await later(asyncio.gather(*asking)))
+                tunnels = [open_and_close(proxy.port, port, early) for _ in range(CLIENTS)]
+                results.update(await later(asyncio.gather(*tunnels)))
                 await bystander.send(b"still here")
                 assert await soon(bystander.receive()) == b"still here"
         await proxy.stop()
-    assert came <= {"reset", "refused"}
+    assert results <= {"reset", "refused"}

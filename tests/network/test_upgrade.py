@@ -1,4 +1,4 @@
-"""Upgrades: asked for, granted, refused, unasked (contract, section 3)."""
+"""Upgrades: requested, granted, refused, and without a request (contract, section 3)."""
 
 import pytest
 
@@ -8,7 +8,7 @@ SENT = UPGRADE.replace(ROUTE.encode() + b"\r\n", b"")
 NO_CONTENT = head("HTTP/1.1 204 No Content")
 
 
-async def test_a_handshake_travels_intact_both_ways_and_becomes_a_tunnel() -> None:
+async def test_a_handshake_is_forwarded_in_both_directions_and_becomes_a_tunnel() -> None:
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE)
         await upstream.gets(SENT)
@@ -21,7 +21,7 @@ async def test_a_handshake_travels_intact_both_ways_and_becomes_a_tunnel() -> No
             await client.gets(b"HTTP/1.1 200 OK\r\n\r\n\x00%d" % number)
 
 
-async def test_bytes_that_come_with_the_101_are_delivered_first() -> None:
+async def test_bytes_that_arrive_with_the_101_are_delivered_first() -> None:
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE)
         await upstream.gets(SENT)
@@ -30,7 +30,7 @@ async def test_bytes_that_come_with_the_101_are_delivered_first() -> None:
         await client.gets(SWITCHING + b"early late")
 
 
-async def test_bytes_that_come_with_the_request_are_delivered_after_the_101() -> None:
+async def test_bytes_that_arrive_with_the_request_are_delivered_after_the_101() -> None:
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE + b"early")
         await upstream.gets(SENT)
@@ -43,7 +43,7 @@ async def test_bytes_that_come_with_the_request_are_delivered_after_the_101() ->
         await upstream.gets(b" late")
 
 
-async def test_many_early_bytes_are_held_back_and_none_is_lost() -> None:
+async def test_many_early_bytes_are_buffered_and_delivered() -> None:
     early = bytes(range(256)) * 256
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE + early)
@@ -56,7 +56,7 @@ async def test_many_early_bytes_are_held_back_and_none_is_lost() -> None:
         await upstream.gets(b"end")
 
 
-async def test_any_protocol_may_be_asked_for_and_one_of_several_granted() -> None:
+async def test_several_protocols_may_be_requested_and_one_granted() -> None:
     async with stage() as on:
         client, upstream = await on.pair(
             head("GET / HTTP/1.1", "Host: a", "Upgrade: foo/2, Bar", "Connection: upgrade", ROUTE)
@@ -64,9 +64,9 @@ async def test_any_protocol_may_be_asked_for_and_one_of_several_granted() -> Non
         await upstream.gets(
             head("GET / HTTP/1.1", "Host: a", "Upgrade: foo/2, Bar", "Connection: upgrade")
         )
-        answer = head("HTTP/1.1 101 Go", "connection: UPGRADE", "upgrade: bar")
-        await upstream.says(answer)
-        await client.gets(answer)
+        response = head("HTTP/1.1 101 Go", "connection: UPGRADE", "upgrade: bar")
+        await upstream.says(response)
+        await client.gets(response)
         await client.says(b"x")
         await upstream.gets(b"x")
 
@@ -86,12 +86,12 @@ async def test_upgrade_is_a_token_over_all_connection_lines(lines: list[str]) ->
     async with stage() as on:
         client, upstream = await on.pair(head("GET / HTTP/1.1", *lines, "Host: a", ROUTE))
         await upstream.gets(head("GET / HTTP/1.1", *lines, "Host: a"))
-        answer = head("HTTP/1.1 101 Go", "Upgrade: x", "Connection: upgrade")
-        await upstream.says(answer)
-        await client.gets(answer)
+        response = head("HTTP/1.1 101 Go", "Upgrade: x", "Connection: upgrade")
+        await upstream.says(response)
+        await client.gets(response)
 
 
-async def test_a_nominated_field_goes_while_the_handshake_stays() -> None:
+async def test_a_nominated_field_is_removed_and_the_handshake_is_forwarded() -> None:
     async with stage() as on:
         client, upstream = await on.pair(
             head(
@@ -104,9 +104,9 @@ async def test_a_nominated_field_goes_while_the_handshake_stays() -> None:
             )
         )
         await upstream.gets(head("GET / HTTP/1.1", "Host: a", "Upgrade: x", "Connection: upgrade"))
-        answer = head("HTTP/1.1 101 Go", "Upgrade: x", "Connection: upgrade")
-        await upstream.says(answer)
-        await client.gets(answer)
+        response = head("HTTP/1.1 101 Go", "Upgrade: x", "Connection: upgrade")
+        await upstream.says(response)
+        await client.gets(response)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,9 @@ async def test_a_nominated_field_goes_while_the_handshake_stays() -> None:
         pytest.param(["Connection: upgrade", "Upgrade:"], id="no protocol"),
     ],
 )
-async def test_what_is_no_upgrade_request_loses_its_upgrade_lines(lines: list[str]) -> None:
+async def test_an_incomplete_upgrade_request_is_forwarded_without_upgrade_fields(
+    lines: list[str],
+) -> None:
     async with stage() as on:
         client, upstream = await on.pair(head("GET / HTTP/1.1", *lines, "Host: a", ROUTE))
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
@@ -151,7 +153,7 @@ async def test_an_upgrade_list_that_is_malformed_gets_400() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         pytest.param(head("HTTP/1.1 400 Bad Request", "Content-Length: 2") + b"no", id="400"),
         pytest.param(
@@ -165,14 +167,14 @@ async def test_an_upgrade_list_that_is_malformed_gets_400() -> None:
         ),
     ],
 )
-async def test_a_refused_upgrade_is_an_ordinary_answer_and_the_connection_stays_usable(
-    answer: bytes,
+async def test_a_refused_upgrade_is_an_ordinary_response_and_keeps_the_connection(
+    response: bytes,
 ) -> None:
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE)
         await upstream.gets(SENT)
-        await upstream.says(answer)
-        await client.gets(answer)
+        await upstream.says(response)
+        await client.gets(response)
         await client.says(get())
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
         await upstream.says(NO_CONTENT)
@@ -183,7 +185,7 @@ async def test_a_refused_upgrade_is_an_ordinary_answer_and_the_connection_stays_
         await client.gets(SWITCHING)
 
 
-async def test_bytes_behind_a_refused_upgrade_are_the_next_request() -> None:
+async def test_bytes_after_a_refused_upgrade_are_the_next_request() -> None:
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE + get("/2"))
         await upstream.gets(SENT)
@@ -209,7 +211,7 @@ async def test_a_426_keeps_its_upgrade() -> None:
         await client.gets_end()
 
 
-async def test_any_other_answer_loses_its_upgrade() -> None:
+async def test_other_responses_are_forwarded_without_upgrade() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(
@@ -248,7 +250,7 @@ async def test_an_upgrade_to_http2_is_an_ordinary_request(lines: list[str]) -> N
         await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
-async def test_a_switch_to_http2_that_did_not_travel_is_a_502() -> None:
+async def test_a_switch_to_http2_that_was_not_forwarded_is_a_502() -> None:
     async with stage() as on:
         lines = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c, websocket", SETTINGS]
         client, upstream = await on.pair(get("/", *lines))
@@ -259,7 +261,7 @@ async def test_a_switch_to_http2_that_did_not_travel_is_a_502() -> None:
         await upstream.gets_end()
 
 
-async def test_what_remains_beside_http2_may_be_granted() -> None:
+async def test_another_protocol_next_to_http2_may_be_granted() -> None:
     async with stage() as on:
         lines = ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c, websocket", SETTINGS]
         client, upstream = await on.pair(get("/", *lines))
@@ -269,20 +271,20 @@ async def test_what_remains_beside_http2_may_be_granted() -> None:
         await client.gets(SWITCHING)
 
 
-async def test_http2_without_settings_is_an_upgrade_like_any_other() -> None:
-    """BuildKit asks so, with HTTP/2 by prior knowledge behind the 101."""
+async def test_http2_without_settings_is_an_ordinary_upgrade() -> None:
+    """BuildKit sends this, and HTTP/2 with prior knowledge after the 101."""
     async with stage() as on:
         lines = ["Host: a", "Connection: Upgrade", "Upgrade: h2c", "Content-Length: 0"]
         client, upstream = await on.pair(head("POST /session HTTP/1.1", *lines, ROUTE))
         await upstream.gets(head("POST /session HTTP/1.1", *lines))
-        answer = head("HTTP/1.1 101 UPGRADED", "Connection: Upgrade", "Upgrade: h2c")
-        await upstream.says(answer)
-        await client.gets(answer)
+        response = head("HTTP/1.1 101 UPGRADED", "Connection: Upgrade", "Upgrade: h2c")
+        await upstream.says(response)
+        await client.gets(response)
         await client.says(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         await upstream.gets(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
 
-async def test_trailers_are_taken_beside_an_upgrade() -> None:
+async def test_te_trailers_is_forwarded_with_an_upgrade() -> None:
     async with stage() as on:
         lines = ["Connection: Upgrade, TE", "TE: trailers", "Upgrade: websocket"]
         client, upstream = await on.pair(get("/", *lines))
@@ -302,7 +304,7 @@ async def test_trailers_are_taken_beside_an_upgrade() -> None:
         pytest.param(["Connection: Upgrade", "Upgrade: web socket"], id="malformed"),
     ],
 )
-async def test_a_switch_to_another_protocol_than_asked_for_is_a_502(fields: list[str]) -> None:
+async def test_a_switch_to_a_protocol_that_was_not_requested_is_a_502(fields: list[str]) -> None:
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE)
         await upstream.gets(SENT)
@@ -321,7 +323,7 @@ async def test_a_switch_that_announces_a_body_is_a_502(field: str) -> None:
         await upstream.gets_end()
 
 
-async def test_a_switch_with_a_length_of_nothing_is_granted() -> None:
+async def test_a_switch_with_content_length_0_is_granted() -> None:
     switch = SWITCHING[:-2] + b"Content-Length: 0\r\n\r\n"
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE)
@@ -330,7 +332,7 @@ async def test_a_switch_with_a_length_of_nothing_is_granted() -> None:
         await client.gets(switch + b"x")
 
 
-async def test_an_unasked_switch_is_a_502() -> None:
+async def test_a_switch_without_an_upgrade_request_is_a_502() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(SWITCHING + b"evil")
@@ -339,7 +341,7 @@ async def test_an_unasked_switch_is_a_502() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 4096])
-async def test_an_interim_response_may_come_before_the_switch(size: int) -> None:
+async def test_an_interim_response_may_precede_the_switch(size: int) -> None:
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE)
         await upstream.gets(SENT)
@@ -347,20 +349,20 @@ async def test_an_interim_response_may_come_before_the_switch(size: int) -> None
         await client.gets(head("HTTP/1.1 103 Early Hints") + SWITCHING + b"x" * size)
 
 
-async def test_a_request_with_a_body_may_ask_to_upgrade() -> None:
+async def test_a_request_with_a_body_may_request_an_upgrade() -> None:
     async with stage() as on:
         lines = ["Host: a", "Connection: upgrade", "Upgrade: x", "Content-Length: 4"]
         client, upstream = await on.pair(head("POST / HTTP/1.1", ROUTE, *lines) + b"bo")
         await upstream.gets(head("POST / HTTP/1.1", *lines) + b"bo")
         await client.says(b"dyearly")
         await upstream.gets(b"dy")
-        answer = head("HTTP/1.1 101 Go", "Upgrade: x", "Connection: upgrade")
-        await upstream.says(answer)
-        await client.gets(answer)
+        response = head("HTTP/1.1 101 Go", "Upgrade: x", "Connection: upgrade")
+        await upstream.says(response)
+        await client.gets(response)
         await upstream.gets(b"early")
 
 
-async def test_a_switch_amid_the_request_body_is_a_502() -> None:
+async def test_a_switch_within_the_request_body_is_a_502() -> None:
     async with stage() as on:
         lines = ["Host: a", "Connection: upgrade", "Upgrade: x", "Content-Length: 4"]
         client, upstream = await on.pair(head("POST / HTTP/1.1", ROUTE, *lines) + b"bo")
@@ -370,7 +372,7 @@ async def test_a_switch_amid_the_request_body_is_a_502() -> None:
         assert await upstream.gets_cut() == b""
 
 
-async def test_a_pooled_connection_may_be_upgraded_and_is_never_pooled_again() -> None:
+async def test_a_pooled_connection_may_be_upgraded_and_leaves_the_pool() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(NO_CONTENT)
@@ -384,7 +386,7 @@ async def test_a_pooled_connection_may_be_upgraded_and_is_never_pooled_again() -
         await (await on.upstream()).gets(head("GET /other HTTP/1.1", "Host: a"))
 
 
-async def test_a_client_that_half_closes_behind_its_handshake_has_its_end_passed_on() -> None:
+async def test_early_bytes_and_a_half_close_after_the_handshake_are_passed_on() -> None:
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE + b"all")
         client.ends()
@@ -399,7 +401,7 @@ async def test_a_client_that_half_closes_behind_its_handshake_has_its_end_passed
         await client.gets_end()
 
 
-async def test_a_client_that_half_closes_behind_an_empty_handshake_has_its_end_passed_on() -> None:
+async def test_a_half_close_directly_after_the_handshake_is_passed_on() -> None:
     async with stage() as on:
         client, upstream = await on.pair(UPGRADE)
         client.ends()

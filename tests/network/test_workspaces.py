@@ -1,4 +1,4 @@
-"""Workspaces and hosts that name ports, through real sockets."""
+"""Routing by workspace and by host name, through real sockets."""
 
 import pytest
 
@@ -27,7 +27,7 @@ async def both_on_one_port(on: Stage) -> Stage:
     ],
     ids=["plain", "upgrade"],
 )
-async def test_two_servers_share_a_port(request_bytes: bytes, sent: bytes) -> None:
+async def test_servers_in_two_workspaces_share_a_port(request_bytes: bytes, sent: bytes) -> None:
     async with stage() as on:
         other = await both_on_one_port(on)
         client = await on.client()
@@ -52,7 +52,7 @@ async def test_a_tunnel_leads_into_a_workspace() -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-async def test_a_workspace_is_never_served_from_another_address(host: str) -> None:
+async def test_a_workspace_is_never_served_by_another_address(host: str) -> None:
     async with stage(upstream_host=host) as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.1", "Host: a", ROUTE, WORKSPACE))
@@ -62,7 +62,7 @@ async def test_a_workspace_is_never_served_from_another_address(host: str) -> No
         await client.gets_error(502, "connection_refused")
 
 
-async def test_a_malformed_workspace_reaches_nobody() -> None:
+async def test_a_malformed_workspace_gets_400() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(
@@ -76,7 +76,7 @@ async def test_a_malformed_workspace_reaches_nobody() -> None:
 @pytest.mark.parametrize(
     "name", ["2130706433", "0x7f000001", "017700000001", "0", "localhost", "LocalHost"]
 )
-async def test_a_workspace_makes_no_address_and_no_name_of_the_loopback(name: str) -> None:
+async def test_a_workspace_cannot_form_a_loopback_address_or_name(name: str) -> None:
     async with stage(local_config(routing=Routing(workspace_host="{workspace}"))) as on:
         client = await on.client()
         field = f"X-Cmux-Workspace-Internal: {name}"
@@ -98,7 +98,7 @@ async def test_a_workspace_makes_no_address_and_no_name_of_the_loopback(name: st
     ],
     ids=["field", "host"],
 )
-async def test_a_workspace_of_60_kilobytes_reaches_nobody(lines: list[str]) -> None:
+async def test_a_workspace_of_60_kilobytes_gets_400(lines: list[str]) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.1", *lines))
@@ -111,14 +111,14 @@ async def test_a_workspace_of_60_kilobytes_reaches_nobody(lines: list[str]) -> N
 
 
 def by_host(on: Stage, request: bytes = UPGRADE) -> bytes:
-    """Return a request for the upstream's port in which only the host tells that."""
+    """Return a request that names the upstream's port only in its host."""
     return request.replace(ROUTE.encode() + b"\r\n", b"").replace(
         b"Host: a", b"Host: %d.localhost" % on.port
     )
 
 
 @pytest.mark.parametrize("request_bytes", [get(), UPGRADE], ids=["plain", "upgrade"])
-async def test_a_host_names_a_port_and_is_forwarded_as_it_came(request_bytes: bytes) -> None:
+async def test_a_host_selects_a_port_and_is_forwarded_unchanged(request_bytes: bytes) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(by_host(on, request_bytes))
@@ -127,7 +127,7 @@ async def test_a_host_names_a_port_and_is_forwarded_as_it_came(request_bytes: by
         )
 
 
-async def test_the_host_of_the_target_counts_rather_than_the_field() -> None:
+async def test_the_host_of_the_target_overrides_the_host_field() -> None:
     async with stage() as on:
         client = await on.client()
         target = f"http://{on.port}.localhost/x"
@@ -156,7 +156,9 @@ async def test_the_host_of_the_target_counts_rather_than_the_field() -> None:
         ),
     ],
 )
-async def test_a_field_leads_to_no_other_port_than_the_host(line: str, fields: list[str]) -> None:
+async def test_a_port_field_that_contradicts_the_host_gets_400(
+    line: str, fields: list[str]
+) -> None:
     """What a page on 3000.localhost can send with `fetch` to its own origin."""
     async with stage(local_config(routing=Routing(host_suffixes=["dev.test"]))) as on:
         client = await on.client()
@@ -170,7 +172,7 @@ async def test_a_field_leads_to_no_other_port_than_the_host(line: str, fields: l
 @pytest.mark.parametrize(
     "host", ["agent-8-<port>.localhost", "<port>.localhost", "agent-70-<port>.dev.test"]
 )
-async def test_a_field_leads_into_no_other_workspace_than_the_host(host: str) -> None:
+async def test_a_workspace_field_that_contradicts_the_host_gets_400(host: str) -> None:
     async with stage(local_config(routing=Routing(host_suffixes=["dev.test"]))) as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.1", f"Host: {host}", WORKSPACE))
@@ -179,7 +181,7 @@ async def test_a_field_leads_into_no_other_workspace_than_the_host(host: str) ->
         await on.nothing_reached_upstream()
 
 
-async def test_a_port_field_does_not_lead_out_of_the_workspace_of_the_host() -> None:
+async def test_with_a_port_field_the_workspace_of_the_host_still_counts() -> None:
     async with stage() as on:
         other = await both_on_one_port(on)
         client = await on.client()
@@ -195,7 +197,7 @@ async def test_a_port_field_does_not_lead_out_of_the_workspace_of_the_host() -> 
         other.close()
 
 
-async def test_other_fields_of_the_family_stay_good_beside_a_host() -> None:
+async def test_other_reserved_fields_work_with_host_routing() -> None:
     async with stage() as on:
         client = await on.client()
         fields = ["X-Cmux-Wait: 1s", "X-Cmux-Host-Override: b", "X-Cmux-Later-Internal: 1", ROUTE]
@@ -203,7 +205,7 @@ async def test_other_fields_of_the_family_stay_good_beside_a_host() -> None:
         await (await on.upstream()).gets(head("GET / HTTP/1.1", "Host: b", "X-Cmux-Hops: 1"))
 
 
-async def test_the_fields_decide_for_http10_without_a_host_and_for_connect() -> None:
+async def test_http10_without_a_host_and_connect_are_routed_by_fields() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.0", ROUTE))
@@ -222,14 +224,14 @@ async def test_the_fields_decide_for_http10_without_a_host_and_for_connect() -> 
     ],
     ids=["localhost", "a suffix"],
 )
-async def test_hosts_may_be_ignored(config: Config) -> None:
+async def test_host_routing_can_be_disabled(config: Config) -> None:
     async with stage(config) as on:
         client = await on.client()
         await client.says(by_host(on))
         await client.gets_error(400, "http_request_error")
 
 
-async def test_a_domain_of_ones_own_names_ports_too() -> None:
+async def test_a_configured_suffix_selects_ports() -> None:
     async with stage(local_config(routing=Routing(host_suffixes=["dev.test"]))) as on:
         client = await on.client()
         host = "Host: <port>.Dev.Test:8080"
@@ -237,9 +239,9 @@ async def test_a_domain_of_ones_own_names_ports_too() -> None:
         await (await on.upstream()).gets(head("GET / HTTP/1.1", host, "X-Cmux-Hops: 1"))
 
 
-async def test_curl_finds_a_name_below_localhost_by_itself() -> None:
+async def test_curl_resolves_names_below_localhost() -> None:
     async with origin(responding(echo)) as upstream, stage() as on:
         url = f"http://{upstream.port}.localhost:{on.address.port}/"
-        done = await finish(tool("curl"), "-q", "-sSf", "--noproxy", "*", url)
-        assert (done.status, done.errors) == (0, b"")
+        finished = await finish(tool("curl"), "-q", "-sSf", "--noproxy", "*", url)
+        assert (finished.status, finished.errors) == (0, b"")
         assert upstream.requests[0].field("host") == url[len("http://") : -1]

@@ -1,6 +1,7 @@
 """Requests that wait for a connection to one target: which gets it, and how they fail.
 
-Without sockets: dials end as the test decides. With sockets, see tests/network/test_waiting.py.
+Without sockets: dials end as the test decides.
+tests/network/test_wait_for_connection.py tests them with sockets.
 """
 
 import pytest

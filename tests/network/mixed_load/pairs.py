@@ -32,7 +32,7 @@ class Pair:
         self.client.wire.close()
         self.upstream.wire.close()
 
-    async def begin_answer(self, *fields: str) -> None:
+    async def begin_response(self, *fields: str) -> None:
         """Have the upstream send a head and the client read it."""
         await self.upstream.wire.send(head("HTTP/1.1 200 OK", *fields))
         await next_head(self.client)

@@ -1,4 +1,4 @@
-"""Server-sent events: an answer that never ends, of which each event has to arrive at once."""
+"""Server-sent events: an endless response; each event must arrive immediately."""
 
 import asyncio
 
@@ -10,15 +10,15 @@ from tests.helpers.tools import tool
 
 
 class Source:
-    """Sends each event that is put into its queue, in chunks or plainly."""
+    """Sends each event that is put into its queue, as a chunk or without framing."""
 
     def __init__(self, in_chunks: bool) -> None:
         self.events: asyncio.Queue[bytes] = asyncio.Queue()
         self._in_chunks = in_chunks
 
     async def __call__(self, connection: OriginConnection) -> None:
-        asked = await connection.request()
-        assert isinstance(asked, Message)
+        request = await connection.request()
+        assert isinstance(request, Message)
         coding = b"Transfer-Encoding: chunked\r\n" if self._in_chunks else b""
         await connection.send(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" + coding + b"\r\n"
@@ -27,7 +27,7 @@ class Source:
             await connection.send(chunk(event) if self._in_chunks else event)
 
 
-async def test_curl_gets_each_event_as_it_happens() -> None:
+async def test_curl_receives_each_event_immediately() -> None:
     source = Source(in_chunks=True)
     async with origin(source) as upstream, stage() as on:
         process = await asyncio.create_subprocess_exec(
@@ -42,7 +42,7 @@ async def test_curl_gets_each_event_as_it_happens() -> None:
             assert await soon(process.stdout.readline()) == b"data: %d\n" % number
         process.terminate()
         await process.communicate()
-        # The source notices that nobody listens any more.
+        # The source notices that the client has disconnected.
         connection = await upstream.first_connection()
         source.events.put_nowait(b"data: nobody\n" * 100_000)
         source.events.put_nowait(b"data: nobody\n" * 100_000)
@@ -50,7 +50,7 @@ async def test_curl_gets_each_event_as_it_happens() -> None:
         await soon(connection.is_closed.wait())
 
 
-async def test_events_without_a_framing_arrive_at_once_too() -> None:
+async def test_events_without_framing_arrive_immediately() -> None:
     source = Source(in_chunks=False)
     async with origin(source) as upstream, stage() as on:
         client = await on.client()

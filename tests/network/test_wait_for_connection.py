@@ -1,4 +1,4 @@
-"""Requests that wait for a connection to a service that accepts few at a time, or none."""
+"""Requests that wait for a connection to a service that accepts few connections, or none."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,8 @@ CONNECT = head("CONNECT a:1 HTTP/1.1", "Host: a", ROUTE)
 POST = head("POST /2 HTTP/1.1", "Host: a", ROUTE, "Content-Length: 0")
 
 
-class Full:
-    """A stage whose upstream has one connection, and takes no other until `takes_more`."""
+class FullUpstream:
+    """A stage whose upstream has one connection, and accepts no other before `takes_more`."""
 
     def __init__(self, on: Stage, client: Peer, upstream: Peer, filler: Wire) -> None:
         self.on = on
@@ -30,39 +30,39 @@ class Full:
         self.upstream = upstream
         self._filler = filler
 
-    async def asks(self, request: bytes) -> Peer:
-        """Return another client that has asked, and has to wait."""
+    async def waiting_client(self, request: bytes) -> Peer:
+        """Send a request of another client; return the client, whose request waits."""
         client = await self.on.client()
         await client.says(request)
-        await self.settles()
+        await self.settle()
         return client
 
-    async def settles(self) -> None:
-        """Let the proxy have read what was sent before."""
+    async def settle(self) -> None:
+        """Wait until the proxy has read all bytes that were sent before."""
         client = await self.on.client()
         await client.says(head("GET / HTTP/1.1", "Host: a"))
         await client.gets_error(400, "http_request_error")
 
-    async def takes_more(self) -> None:
-        """Let the upstream take as many connections as ever."""
+    async def accept_more(self) -> None:
+        """Let the upstream accept connections again."""
         self.on.listener.sock.listen(4096)
         (await soon(self.on.listener.accept())).close()
         self._filler.close()
 
 
 @contextlib.asynccontextmanager
-async def full_stage() -> AsyncIterator[Full]:
+async def full_stage() -> AsyncIterator[FullUpstream]:
     async with stage() as on:
         client, upstream = await on.pair()
-        # A queue of length 0 has room for one.
+        # A backlog of 0 has room for one connection.
         on.listener.sock.listen(0)
         with await Wire.to("127.0.0.1", on.port) as filler:
-            yield Full(on, client, upstream, filler)
+            yield FullUpstream(on, client, upstream, filler)
 
 
-async def test_a_request_takes_the_connection_that_becomes_free() -> None:
+async def test_a_request_gets_the_connection_that_becomes_free() -> None:
     async with full_stage() as full:
-        second, third = await full.asks(get("/2")), await full.asks(get("/3"))
+        second, third = await full.waiting_client(get("/2")), await full.waiting_client(get("/3"))
         await full.upstream.says(OK)
         await full.client.gets(OK)
         await full.upstream.gets(SENT)
@@ -73,10 +73,10 @@ async def test_a_request_takes_the_connection_that_becomes_free() -> None:
         await third.gets(OK)
 
 
-async def test_a_body_follows_its_request_on_a_connection_that_became_free() -> None:
+async def test_a_body_follows_its_request_on_the_freed_connection() -> None:
     async with full_stage() as full:
         post = head("POST / HTTP/1.1", "Host: a", ROUTE, "Content-Length: 8")
-        second = await full.asks(post + b"half")
+        second = await full.waiting_client(post + b"half")
         await full.upstream.says(OK)
         await full.client.gets(OK)
         await full.upstream.gets(head("POST / HTTP/1.1", "Host: a", "Content-Length: 8") + b"half")
@@ -86,23 +86,23 @@ async def test_a_body_follows_its_request_on_a_connection_that_became_free() -> 
         await second.gets(OK)
 
 
-async def test_a_request_that_waited_is_sent_once_more_when_its_used_connection_dies() -> None:
+async def test_a_waiting_request_is_retried_when_its_reused_connection_closes() -> None:
     async with full_stage() as full:
-        second = await full.asks(get("/2"))
+        second = await full.waiting_client(get("/2"))
         await full.upstream.says(OK)
         await full.client.gets(OK)
         await full.upstream.gets(SENT)
         full.upstream.closes()
-        await full.takes_more()
+        await full.accept_more()
         fresh = await full.on.upstream()
         await fresh.gets(SENT)
         await fresh.says(OK)
         await second.gets(OK)
 
 
-async def test_any_other_request_that_waited_is_not() -> None:
+async def test_a_waiting_post_is_not_retried() -> None:
     async with full_stage() as full:
-        second = await full.asks(POST)
+        second = await full.waiting_client(POST)
         await full.upstream.says(OK)
         await full.client.gets(OK)
         await full.upstream.gets(head("POST /2 HTTP/1.1", "Host: a", "Content-Length: 0"))
@@ -110,26 +110,26 @@ async def test_any_other_request_that_waited_is_not() -> None:
         await second.gets_error(502, "connection_terminated")
 
 
-async def test_a_tunnel_waits_for_a_connection_of_its_own() -> None:
+async def test_a_tunnel_waits_for_a_new_connection() -> None:
     async with full_stage() as full:
-        tunnel = await full.asks(CONNECT)
+        tunnel = await full.waiting_client(CONNECT)
         await full.upstream.says(OK)
         await full.client.gets(OK)
-        # It is idle, and the next request may have it.
+        # The connection is idle, and serves the next request.
         await full.client.says(get("/2"))
         await full.upstream.gets(SENT)
-        await full.takes_more()
+        await full.accept_more()
         far = await full.on.upstream()
         await tunnel.gets(ESTABLISHED)
         await far.says(b"hello")
         await tunnel.gets(b"hello")
 
 
-async def test_a_client_that_leaves_gives_its_place_up() -> None:
+async def test_a_client_that_disconnects_leaves_the_queue() -> None:
     async with full_stage() as full:
-        second, third = await full.asks(get("/1")), await full.asks(get("/2"))
+        second, third = await full.waiting_client(get("/1")), await full.waiting_client(get("/2"))
         second.resets()
-        await full.settles()
+        await full.settle()
         await full.upstream.says(OK)
         await full.client.gets(OK)
         await full.upstream.gets(SENT)
@@ -137,7 +137,7 @@ async def test_a_client_that_leaves_gives_its_place_up() -> None:
         await third.gets(OK)
 
 
-async def test_a_service_that_hangs_does_not_hold_the_requests_for_another() -> None:
+async def test_a_service_that_hangs_does_not_delay_requests_for_another() -> None:
     async with deaf_port() as port, stage() as on:
         waiting = [await on.client() for _ in range(30)]
         for client in waiting:
@@ -149,11 +149,11 @@ async def test_a_service_that_hangs_does_not_hold_the_requests_for_another() -> 
             client.resets()
 
 
-async def test_a_drain_waits_for_those_who_wait() -> None:
+async def test_a_drain_waits_for_waiting_requests() -> None:
     async with full_stage() as full:
-        second = await full.asks(get("/2"))
+        second = await full.waiting_client(get("/2"))
         draining = asyncio.get_running_loop().create_task(full.on.proxy.drain(3600))
-        await full.takes_more()
+        await full.accept_more()
         upstream = await full.on.upstream()
         await upstream.gets(SENT)
         await upstream.says(OK)
@@ -165,15 +165,15 @@ async def test_a_drain_waits_for_those_who_wait() -> None:
         await later(draining)
 
 
-async def test_who_waits_is_cut_when_the_proxy_closes() -> None:
+async def test_a_waiting_client_is_closed_with_the_proxy() -> None:
     async with full_stage() as full:
-        second = await full.asks(get("/2"))
+        second = await full.waiting_client(get("/2"))
         await later(full.on.proxy.close())
         await second.gets_cut()
         await full.client.gets_cut()
 
 
-async def test_all_who_wait_for_a_port_that_refuses_are_told_after_one_round() -> None:
+async def test_all_requests_that_wait_for_a_closed_port_get_502() -> None:
     with closed_port() as port:
         async with stage() as on:
             clients = [await on.client() for _ in range(50)]
@@ -188,7 +188,7 @@ async def test_all_who_wait_for_a_port_that_refuses_are_told_after_one_round() -
 
 @contextlib.asynccontextmanager
 async def http_server(folder: Path) -> AsyncIterator[int]:
-    """Start it, and return its port."""
+    """Run Python's HTTP server; return its port."""
     command = (sys.executable, "-u", "-m", "http.server", "--bind", "127.0.0.1", "0")
     server = await asyncio.create_subprocess_exec(
         *command, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
@@ -211,16 +211,16 @@ async def status_of(proxy: Proxy, port: int) -> bytes:
         return received[:12]
 
 
-async def test_a_hundred_requests_at_once_to_python_s_http_server(tmp_path: Path) -> None:
-    """It takes 14 seconds where each request dials at once, since most are dropped again."""
+async def test_a_hundred_concurrent_requests_to_the_http_server_of_python(tmp_path: Path) -> None:
+    """Without pacing it takes 14 seconds, because the kernel drops most dials."""
     (tmp_path / "index.html").write_text("hello")
     async with http_server(tmp_path) as port, Proxy(local_config()) as proxy:
-        told = await later(asyncio.gather(*(status_of(proxy, port) for _ in range(100))))
-    assert told == [b"HTTP/1.1 200"] * 100
+        statuses = await later(asyncio.gather(*(status_of(proxy, port) for _ in range(100))))
+    assert statuses == [b"HTTP/1.1 200"] * 100
 
 
-def test_a_full_queue_is_what_the_kernel_says_it_is() -> None:
-    """What pacing rests on: on the loopback, a second question tells at once."""
+def test_a_second_connect_shows_a_full_backlog() -> None:
+    """Pacing depends on it: on loopback, a second `connect` shows at once if the first is done."""
     if sys.platform != "linux":
         pytest.skip("this is what Linux does")
     with contextlib.ExitStack() as stack:

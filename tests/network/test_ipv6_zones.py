@@ -1,4 +1,4 @@
-"""Link-local addresses of IPv6, which are good on one interface: listened on, connected to."""
+"""Link-local IPv6 addresses with a zone: listening on them and connecting to them."""
 
 import contextlib
 import re
@@ -20,18 +20,18 @@ HOST = "fe80::1%lo"
 
 @contextlib.asynccontextmanager
 async def machine() -> AsyncIterator[Namespace]:
-    """Have a machine of the test's own, whose loopback has a link-local address."""
+    """Create a network namespace whose loopback has a link-local address."""
     try:
-        one = Namespace()
+        namespace = Namespace()
     except PermissionError:
-        missing("network namespaces take root")
-    with contextlib.closing(one):
-        await one.set_up("link set lo up", "addr add fe80::1/64 dev lo nodad")
-        yield one
+        missing("network namespaces need root")
+    with contextlib.closing(namespace):
+        await namespace.set_up("link set lo up", "addr add fe80::1/64 dev lo nodad")
+        yield namespace
 
 
-def connect(space: Namespace, host: str, port: int) -> Wire:
-    sock = space.inside(lambda: socket.create_connection((host, port)))
+def connect(namespace: Namespace, host: str, port: int) -> Wire:
+    sock = namespace.inside(lambda: socket.create_connection((host, port)))
     sock.setblocking(False)
     return Wire(sock)
 
@@ -42,34 +42,34 @@ def to_host(proxy: ProxyProcess) -> str:
 
 @pytest.mark.parametrize("zone", ["lo", "1"])
 @pytest.mark.parametrize("workers", ["1", "2"])
-async def test_it_listens_on_one_with_its_zone(loop_name: str, workers: str, zone: str) -> None:
-    async with machine() as space:
+async def test_it_listens_on_a_link_local_address(loop_name: str, workers: str, zone: str) -> None:
+    async with machine() as namespace:
         flags = ("--listen", f"[fe80::1%{zone}]:0", "--workers", workers, "--deny-port", "1")
-        async with proxy_process(loop_name, *flags, within=space.command()) as proxy:
+        async with proxy_process(loop_name, *flags, within=namespace.command()) as proxy:
             assert to_host(proxy) == HOST
-            with connect(space, HOST, proxy.port) as wire:
+            with connect(namespace, HOST, proxy.port) as wire:
                 await is_served(wire)
             await proxy.stop()
 
 
 @pytest.mark.parametrize("listen", ["[fe80::1%lo]:0", "[::]:0"])
-async def test_it_is_never_its_own_upstream_there(loop_name: str, listen: str) -> None:
-    async with machine() as space:
+async def test_its_own_link_local_address_is_a_loop(loop_name: str, listen: str) -> None:
+    async with machine() as namespace:
         flags = ("--listen", listen, "--upstream-host", HOST, "--deny-port", "1")
-        async with proxy_process(loop_name, *flags, within=space.command()) as proxy:
-            with connect(space, HOST, proxy.port) as wire:
+        async with proxy_process(loop_name, *flags, within=namespace.command()) as proxy:
+            with connect(namespace, HOST, proxy.port) as wire:
                 route = f"X-Cmux-Port-Internal: {proxy.port}"
                 await wire.send(head("GET / HTTP/1.1", "Host: a", route))
                 assert (await later(wire.receive())).startswith(b"HTTP/1.1 508 ")
             await proxy.stop()
 
 
-async def test_it_connects_to_one_with_its_zone(loop_name: str) -> None:
-    async with machine() as space:
-        listener = space.inside(lambda: WireListener(HOST))
+async def test_it_connects_to_a_link_local_address(loop_name: str) -> None:
+    async with machine() as namespace:
+        listener = namespace.inside(lambda: WireListener(HOST))
         flags = ("--listen", "127.0.0.1:0", "--upstream-host", HOST)
-        async with proxy_process(loop_name, *flags, within=space.command()) as proxy:
-            with connect(space, "127.0.0.1", proxy.port) as wire:
+        async with proxy_process(loop_name, *flags, within=namespace.command()) as proxy:
+            with connect(namespace, "127.0.0.1", proxy.port) as wire:
                 route = f"X-Cmux-Port-Internal: {listener.port}"
                 await wire.send(head("GET / HTTP/1.1", "Host: a", route))
                 with await soon(listener.accept()) as upstream:
@@ -83,7 +83,7 @@ async def test_it_connects_to_one_with_its_zone(loop_name: str) -> None:
 @pytest.mark.parametrize(
     ("flag", "value"), [("--listen", "[fe80::1]:0"), ("--upstream-host", "fe80::1")]
 )
-async def test_one_without_a_zone_is_a_line_that_says_so(flag: str, value: str) -> None:
+async def test_a_link_local_address_without_a_zone_is_an_error(flag: str, value: str) -> None:
     status, out, errors = await run_command(flag, value)
     assert (status, out) == (2, "")
     assert re.fullmatch(
@@ -92,7 +92,7 @@ async def test_one_without_a_zone_is_a_line_that_says_so(flag: str, value: str) 
     )  # fmt: skip
 
 
-async def test_an_interface_that_is_not_there_is_a_line_too() -> None:
+async def test_an_unknown_interface_is_an_error() -> None:
     assert await run_command("--listen", "[fe80::1%nowhere]:0") == (
         1,
         "",

@@ -1,4 +1,4 @@
-"""Connections that are used again, and what is sent once more when one dies (section 2)."""
+"""Reused upstream connections, and retries when one closes (contract, section 2)."""
 
 import asyncio
 
@@ -13,35 +13,35 @@ OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
 async def pooled(on: Stage) -> tuple[Peer, Peer]:
-    """Return a client and an upstream connection that has served it and is idle."""
+    """Return a client and its idle upstream connection."""
     client, upstream = await on.pair()
     await upstream.says(OK)
     await client.gets(OK)
     return client, upstream
 
 
-async def test_clients_share_an_upstream_connection_one_after_the_other() -> None:
+async def test_clients_share_an_upstream_connection_in_sequence() -> None:
     async with stage() as on:
         _first, upstream = await pooled(on)
-        second = await on.client()
-        await second.says(get("/2"))
+        second_upstream = await on.client()
+        await second_upstream.says(get("/2"))
         await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
         await upstream.says(OK)
-        await second.gets(OK)
+        await second_upstream.gets(OK)
 
 
 async def test_two_exchanges_never_share_a_connection_at_the_same_time() -> None:
     async with stage() as on:
-        one, first = await on.pair()
-        two, second = await on.pair()
-        await second.says(OK)
-        await two.gets(OK)
-        await first.says(NO_CONTENT)
-        await one.gets(NO_CONTENT)
+        first_client, first_upstream = await on.pair()
+        second_client, second_upstream = await on.pair()
+        await second_upstream.says(OK)
+        await second_client.gets(OK)
+        await first_upstream.says(NO_CONTENT)
+        await first_client.gets(NO_CONTENT)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         pytest.param(head("HTTP/1.1 200 OK", "Connection: close", "Content-Length: 0"), id="close"),
         pytest.param(
@@ -50,19 +50,19 @@ async def test_two_exchanges_never_share_a_connection_at_the_same_time() -> None
         pytest.param(head("HTTP/1.0 200 OK", "Content-Length: 0"), id="HTTP/1.0"),
     ],
 )
-async def test_an_upstream_that_does_not_persist_is_closed_and_the_client_is_not(
-    answer: bytes,
+async def test_an_upstream_connection_without_keep_alive_closes_and_the_client_does_not(
+    response: bytes,
 ) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        await upstream.says(answer)
+        await upstream.says(response)
         await client.gets(head("HTTP/1.1 200 OK", "Content-Length: 0"))
         await upstream.gets_end()
         await client.says(get("/2"))
         await (await on.upstream()).gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
-async def test_a_client_that_does_not_persist_is_closed_and_the_upstream_is_not() -> None:
+async def test_a_client_connection_without_keep_alive_closes_and_the_upstream_does_not() -> None:
     async with stage() as on:
         client, upstream = await on.pair(get("/", "Connection: close"))
         await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
@@ -74,7 +74,7 @@ async def test_a_client_that_does_not_persist_is_closed_and_the_upstream_is_not(
         await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
-async def test_a_client_that_leaves_between_requests_leaves_the_upstream_connection() -> None:
+async def test_a_client_that_disconnects_while_idle_does_not_close_the_upstream() -> None:
     async with stage() as on:
         client, upstream = await pooled(on)
         client.closes()
@@ -83,7 +83,7 @@ async def test_a_client_that_leaves_between_requests_leaves_the_upstream_connect
         await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
-async def test_an_idle_connection_that_speaks_is_closed_and_never_used() -> None:
+async def test_an_idle_connection_that_sends_bytes_is_closed_and_never_reused() -> None:
     async with stage() as on:
         client, upstream = await pooled(on)
         await upstream.says(head("HTTP/1.1 200 OK", "Content-Length: 8") + b"poisoned")
@@ -95,12 +95,12 @@ async def test_an_idle_connection_that_speaks_is_closed_and_never_used() -> None
         await client.gets(NO_CONTENT)
 
 
-@pytest.mark.parametrize("how", ["ends", "closes", "resets"])
-async def test_an_idle_connection_that_closes_is_never_used(how: str) -> None:
+@pytest.mark.parametrize("end", ["ends", "closes", "resets"])
+async def test_an_idle_connection_that_closes_is_never_reused(end: str) -> None:
     async with stage() as on:
         client, upstream = await pooled(on)
-        getattr(upstream, how)()
-        if how == "ends":
+        getattr(upstream, end)()
+        if end == "ends":
             await upstream.gets_end()
         await client.says(get("/2"))
         other = await on.upstream()
@@ -110,7 +110,7 @@ async def test_an_idle_connection_that_closes_is_never_used(how: str) -> None:
 
 
 @pytest.mark.parametrize("extra", [b"x", head("HTTP/1.1 200 OK", "Content-Length: 0")])
-async def test_bytes_behind_an_answer_reach_nobody_and_spoil_the_connection(extra: bytes) -> None:
+async def test_bytes_after_a_response_are_dropped_and_close_the_connection(extra: bytes) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(OK + extra)
@@ -123,26 +123,26 @@ async def test_bytes_behind_an_answer_reach_nobody_and_spoil_the_connection(extr
         await client.gets(NO_CONTENT)
 
 
-async def test_bytes_behind_a_chunked_answer_reach_nobody_either() -> None:
+async def test_bytes_after_a_chunked_response_are_dropped() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        answer = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"1\r\nx\r\n0\r\n\r\n"
-        await upstream.says(answer + b"HTTP/1.1 200 OK\r\n\r\n")
-        await client.gets(answer)
+        response = head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked") + b"1\r\nx\r\n0\r\n\r\n"
+        await upstream.says(response + b"HTTP/1.1 200 OK\r\n\r\n")
+        await client.gets(response)
         await upstream.gets_end()
 
 
-async def test_no_more_idle_connections_are_kept_than_allowed() -> None:
+async def test_the_number_of_idle_connections_is_limited() -> None:
     async with stage(local_config(limits=Limits(idle_upstream_connections=1))) as on:
-        one, first = await on.pair()
-        two, second = await on.pair()
-        await first.says(OK)
-        await one.gets(OK)
-        await second.says(OK)
-        await two.gets(OK)
-        await second.gets_end()
-        await two.says(get("/2"))
-        await first.gets(head("GET /2 HTTP/1.1", "Host: a"))
+        first_client, first_upstream = await on.pair()
+        second_client, second_upstream = await on.pair()
+        await first_upstream.says(OK)
+        await first_client.gets(OK)
+        await second_upstream.says(OK)
+        await second_client.gets(OK)
+        await second_upstream.gets_end()
+        await second_client.says(get("/2"))
+        await first_upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ async def test_no_more_idle_connections_are_kept_than_allowed() -> None:
     ],
     ids=["no time", "no connections"],
 )
-async def test_a_pool_of_nothing_keeps_nothing(config: Config) -> None:
+async def test_an_empty_pool_keeps_no_connection(config: Config) -> None:
     async with stage(config) as on:
         client, upstream = await pooled(on)
         await upstream.gets_end()
@@ -161,40 +161,40 @@ async def test_a_pool_of_nothing_keeps_nothing(config: Config) -> None:
         await (await on.upstream()).gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
-async def dies(upstream: Peer, how: str) -> None:
-    """Let a connection die with the request that has just been sent on it."""
-    if how == "resets":
+async def end_connection(upstream: Peer, end: str) -> None:
+    """Close or reset a connection on which a request has just been sent."""
+    if end == "resets":
         upstream.resets()
     else:
         upstream.closes()
 
 
-REPLAYABLE = {
+RETRYABLE = {
     "GET": get("/2"),
     "HEAD": head("HEAD /2 HTTP/1.1", "Host: a", ROUTE),
     "OPTIONS": head("OPTIONS /2 HTTP/1.1", "Host: a", ROUTE),
     "TRACE": head("TRACE /2 HTTP/1.1", "Host: a", ROUTE),
     "DELETE": head("DELETE /2 HTTP/1.1", "Host: a", ROUTE),
-    "PUT with its whole body": head("PUT /2 HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4")
+    "PUT with its complete body": head("PUT /2 HTTP/1.1", "Host: a", ROUTE, "Content-Length: 4")
     + b"body",
-    "PUT with its whole chunked body": head(
+    "PUT with its complete chunked body": head(
         "PUT /2 HTTP/1.1", "Host: a", ROUTE, "Transfer-Encoding: chunked"
     )
     + b"4\r\nbody\r\n0\r\n\r\n",
 }
 
 
-@pytest.mark.parametrize("request_bytes", REPLAYABLE.values(), ids=REPLAYABLE)
-@pytest.mark.parametrize("how", ["closes", "resets"])
-async def test_an_idempotent_request_is_sent_once_more_when_a_used_connection_dies(
-    how: str, request_bytes: bytes
+@pytest.mark.parametrize("request_bytes", RETRYABLE.values(), ids=RETRYABLE)
+@pytest.mark.parametrize("end", ["closes", "resets"])
+async def test_an_idempotent_request_is_retried_when_a_reused_connection_closes(
+    end: str, request_bytes: bytes
 ) -> None:
     async with stage() as on:
         client, upstream = await pooled(on)
         await client.says(request_bytes)
         sent = request_bytes.replace(ROUTE.encode() + b"\r\n", b"")
         await upstream.gets(sent)
-        await dies(upstream, how)
+        await end_connection(upstream, end)
         fresh = await on.upstream()
         await fresh.gets(sent)
         await fresh.says(NO_CONTENT)
@@ -203,7 +203,7 @@ async def test_an_idempotent_request_is_sent_once_more_when_a_used_connection_di
         await fresh.gets(head("GET /3 HTTP/1.1", "Host: a"))
 
 
-async def test_a_request_is_sent_once_more_but_not_twice_more() -> None:
+async def test_a_request_is_retried_only_once() -> None:
     async with stage() as on:
         client, upstream = await pooled(on)
         await client.says(get("/2"))
@@ -216,7 +216,7 @@ async def test_a_request_is_sent_once_more_but_not_twice_more() -> None:
         await on.nothing_reached_upstream()
 
 
-async def test_a_request_that_died_is_answered_when_the_second_dial_fails() -> None:
+async def test_a_retry_whose_dial_fails_gets_502() -> None:
     async with stage() as on:
         client, upstream = await pooled(on)
         await client.says(get("/2"))
@@ -226,7 +226,7 @@ async def test_a_request_that_died_is_answered_when_the_second_dial_fails() -> N
         await client.gets_error(502, "connection_refused")
 
 
-NOT_REPLAYABLE = {
+NOT_RETRYABLE = {
     "POST": head("POST /2 HTTP/1.1", "Host: a", ROUTE, "Content-Length: 0"),
     "POST with a body": head("POST /2 HTTP/1.1", "Host: a", ROUTE, "Content-Length: 1") + b"x",
     "PATCH": head("PATCH /2 HTTP/1.1", "Host: a", ROUTE),
@@ -235,20 +235,20 @@ NOT_REPLAYABLE = {
 }
 
 
-@pytest.mark.parametrize("request_bytes", NOT_REPLAYABLE.values(), ids=NOT_REPLAYABLE)
-@pytest.mark.parametrize("how", ["closes", "resets"])
-async def test_any_other_request_is_not_sent_again(how: str, request_bytes: bytes) -> None:
+@pytest.mark.parametrize("request_bytes", NOT_RETRYABLE.values(), ids=NOT_RETRYABLE)
+@pytest.mark.parametrize("end", ["closes", "resets"])
+async def test_other_requests_are_not_retried(end: str, request_bytes: bytes) -> None:
     async with stage() as on:
         client, upstream = await pooled(on)
         await client.says(request_bytes)
         await upstream.gets(request_bytes.replace(ROUTE.encode() + b"\r\n", b""))
-        await dies(upstream, how)
+        await end_connection(upstream, end)
         await client.gets_error(502, "connection_terminated")
         await on.nothing_reached_upstream()
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 8", "Transfer-Encoding: chunked"])
-async def test_a_request_whose_body_is_under_way_is_not_sent_again(framing: str) -> None:
+async def test_a_request_with_an_incomplete_body_is_not_retried(framing: str) -> None:
     async with stage() as on:
         client, upstream = await pooled(on)
         part = b"4\r\n" if "chunked" in framing else b"4..\n"
@@ -259,7 +259,7 @@ async def test_a_request_whose_body_is_under_way_is_not_sent_again(framing: str)
         await on.nothing_reached_upstream()
 
 
-async def test_a_put_whose_body_came_in_pieces_is_not_sent_again() -> None:
+async def test_a_put_whose_body_arrived_after_its_head_is_not_retried() -> None:
     async with stage() as on:
         client, upstream = await pooled(on)
         await client.says(head("PUT /2 HTTP/1.1", "Host: a", ROUTE, "Content-Length: 2"))
@@ -279,7 +279,7 @@ async def test_a_put_whose_body_came_in_pieces_is_not_sent_again() -> None:
         pytest.param(head("HTTP/1.1 100 Continue"), id="an interim response"),
     ],
 )
-async def test_a_request_that_was_answered_in_part_is_not_sent_again(part: bytes) -> None:
+async def test_after_a_part_of_the_response_a_request_is_not_retried(part: bytes) -> None:
     async with stage() as on:
         client, upstream = await pooled(on)
         await client.says(get("/2"))
@@ -294,7 +294,7 @@ async def test_a_request_that_was_answered_in_part_is_not_sent_again(part: bytes
         await on.nothing_reached_upstream()
 
 
-async def test_a_request_on_a_fresh_connection_is_not_sent_again() -> None:
+async def test_a_request_on_a_new_connection_is_not_retried() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         upstream.closes()
@@ -302,7 +302,7 @@ async def test_a_request_on_a_fresh_connection_is_not_sent_again() -> None:
         await on.nothing_reached_upstream()
 
 
-async def test_a_client_that_leaves_while_its_request_is_sent_again_ends_that_too() -> None:
+async def test_a_client_that_disconnects_during_a_retry_ends_the_retry() -> None:
     async with stage() as on:
         client, upstream = await pooled(on)
         await client.says(get("/2"))
@@ -314,22 +314,22 @@ async def test_a_client_that_leaves_while_its_request_is_sent_again_ends_that_to
         assert await fresh.gets_cut() == b""
 
 
-async def test_many_clients_at_once_need_no_more_connections_than_clients() -> None:
+async def test_many_concurrent_clients_need_no_more_connections_than_clients() -> None:
     async with stage() as on:
         pairs = [await on.pair() for _ in range(20)]
         for client, upstream in pairs:
             await upstream.says(OK)
             await client.gets(OK)
-        again = [client for client, _upstream in pairs]
-        for client in again:
+        clients = [client for client, _upstream in pairs]
+        for client in clients:
             await client.says(get())
-        answered = await asyncio.gather(*(_answer(upstream) for _client, upstream in pairs))
-        assert answered == [True] * len(pairs)
-        for client in again:
+        served = await asyncio.gather(*(_respond(upstream) for _client, upstream in pairs))
+        assert served == [True] * len(pairs)
+        for client in clients:
             await client.gets(OK)
 
 
-async def _answer(upstream: Peer) -> bool:
+async def _respond(upstream: Peer) -> bool:
     await upstream.gets(head("GET / HTTP/1.1", "Host: a"))
     await upstream.says(OK)
     return True

@@ -7,8 +7,8 @@ from tests.helpers.script import ROUTE, Peer, get, head, stage
 FINAL = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
-async def gets_leave(client: Peer, upstream: Peer) -> None:
-    """Fail unless the leave to send a body, the body and the answer to it arrive."""
+async def expect_continue(client: Peer, upstream: Peer) -> None:
+    """Fail unless 100 (Continue), the body and the response arrive."""
     await upstream.says(head("HTTP/1.1 100 Continue"))
     await client.gets(head("HTTP/1.1 100 Continue"))
     await client.says(b"body")
@@ -29,7 +29,7 @@ async def gets_leave(client: Peer, upstream: Peer) -> None:
         pytest.param(head("HTTP/1.1 199 Whatever", "A: b"), id="199"),
     ],
 )
-async def test_an_interim_response_is_forwarded_as_it_comes(interim: bytes) -> None:
+async def test_an_interim_response_is_forwarded_as_it_arrives(interim: bytes) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(interim)
@@ -42,20 +42,20 @@ async def test_an_interim_response_is_forwarded_as_it_comes(interim: bytes) -> N
         await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
-async def test_interim_responses_and_the_final_one_may_come_in_one_piece() -> None:
+async def test_interim_responses_and_the_final_one_may_arrive_in_one_read() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        several = (
+        responses = (
             head("HTTP/1.1 100 Continue")
             + head("HTTP/1.1 103 Early Hints", "Link: </a>")
             + head("HTTP/1.1 103 Early Hints", "Link: </b>")
             + FINAL
         )
-        await upstream.says(several)
-        await client.gets(several)
+        await upstream.says(responses)
+        await client.gets(responses)
 
 
-async def test_an_interim_response_loses_its_hop_by_hop_lines() -> None:
+async def test_hop_by_hop_fields_of_an_interim_response_are_removed() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 103 Early Hints", "Connection: x", "X: 1", "Y: 2"))
@@ -76,7 +76,7 @@ async def test_an_http10_client_gets_no_interim_response() -> None:
 @pytest.mark.parametrize(
     "field", ["Content-Length: 3", "Transfer-Encoding: chunked", "Content-Length: x"]
 )
-async def test_an_interim_response_announces_no_body_and_what_follows_is_the_next_head(
+async def test_framing_of_an_interim_response_is_ignored_and_the_next_bytes_are_a_head(
     field: str,
 ) -> None:
     async with stage() as on:
@@ -89,7 +89,7 @@ async def test_an_interim_response_announces_no_body_and_what_follows_is_the_nex
 
 
 @pytest.mark.parametrize("value", ["100-continue", "100-Continue", "  100-CONTINUE "])
-async def test_the_expectation_travels_to_the_upstream_and_its_answer_back(value: str) -> None:
+async def test_an_expectation_is_forwarded_and_100_is_returned(value: str) -> None:
     async with stage() as on:
         client, upstream = await on.pair(
             head("POST / HTTP/1.1", "Host: a", f"Expect: {value}", ROUTE, "Content-Length: 4")
@@ -97,7 +97,7 @@ async def test_the_expectation_travels_to_the_upstream_and_its_answer_back(value
         await upstream.gets(
             head("POST / HTTP/1.1", "Host: a", f"Expect: {value}", "Content-Length: 4")
         )
-        await gets_leave(client, upstream)
+        await expect_continue(client, upstream)
 
 
 async def test_a_client_that_expects_may_send_its_body_without_waiting() -> None:
@@ -108,11 +108,11 @@ async def test_a_client_that_expects_may_send_its_body_without_waiting() -> None
         await client.gets(FINAL)
 
 
-async def test_an_upstream_may_refuse_the_body_that_a_client_asks_leave_to_send() -> None:
+async def test_an_upstream_may_refuse_a_body_before_it_is_sent() -> None:
     async with stage() as on:
         client, upstream = await on.post("Expect: 100-continue", "Content-Length: 9")
         await upstream.says(head("HTTP/1.1 413 Content Too Large", "Content-Length: 0"))
-        # Whether the body comes now is not known, so nothing may follow on either connection.
+        # The client may or may not send the body now, so neither connection is reused.
         await client.gets(
             head("HTTP/1.1 413 Content Too Large", "Content-Length: 0", "Connection: close")
         )
@@ -122,16 +122,16 @@ async def test_an_upstream_may_refuse_the_body_that_a_client_asks_leave_to_send(
         await on.nothing_reached_upstream()
 
 
-async def test_an_upstream_that_gave_leave_is_used_again() -> None:
+async def test_after_100_the_upstream_connection_is_reused() -> None:
     async with stage() as on:
         client, upstream = await on.post("Expect: 100-continue", "Content-Length: 4")
-        await gets_leave(client, upstream)
+        await expect_continue(client, upstream)
         await client.says(get("/2"))
         await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
-async def test_an_empty_expectation_is_none() -> None:
-    """So that both connections go on when no 100 has come: nobody has asked for one."""
+async def test_an_empty_expectation_is_ignored() -> None:
+    """Without a 100, both connections stay open, because the client does not wait for one."""
     async with stage() as on:
         client, upstream = await on.post("Expect: ", "Content-Length: 4", body=b"body")
         await upstream.says(FINAL)
@@ -140,11 +140,11 @@ async def test_an_empty_expectation_is_none() -> None:
         await upstream.gets(head("GET /2 HTTP/1.1", "Host: a"))
 
 
-async def test_an_expectation_on_two_lines_is_one() -> None:
+async def test_an_expectation_on_two_lines_is_one_expectation() -> None:
     async with stage() as on:
         lines = ["Expect: 100-continue", "Content-Length: 4", "expect: 100-Continue"]
         client, upstream = await on.post(*lines)
-        await gets_leave(client, upstream)
+        await expect_continue(client, upstream)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ UNTOUCHED = {
     "many slashes": "//a///b",
     "percent encoding": "/%41%2f%2F%00%zz%",
     "a colon": "/a:b",
-    "all that RFC 3986 allows": "/-._~!$&'()*+,;=:@/?",
-    "what it does not allow": '/"<>[]\\^`{|}',
+    "all bytes that RFC 3986 allows": "/-._~!$&'()*+,;=:@/?",
+    "bytes that RFC 3986 does not allow": '/"<>[]\\^`{|}',
     "an address in the path": "/http://b.test/c",
     "a query of queries": "/a?b?c=?",
     "8,000 bytes": "/" + "a" * 8000,
@@ -21,7 +21,7 @@ UNTOUCHED = {
 
 
 @pytest.mark.parametrize("target", UNTOUCHED.values(), ids=UNTOUCHED)
-async def test_a_target_in_origin_form_travels_byte_for_byte(target: str) -> None:
+async def test_a_target_in_origin_form_is_forwarded_byte_for_byte(target: str) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head(f"GET {target} HTTP/1.1", "Host: a", ROUTE))
@@ -51,7 +51,7 @@ async def test_absolute_form_becomes_origin_form_and_its_authority_replaces_host
         await (await on.upstream()).gets(head(f"{line} HTTP/1.1", f"Host: {host}", "A: 1", "B: 2"))
 
 
-async def test_the_authority_of_an_absolute_target_does_not_pick_the_upstream() -> None:
+async def test_the_authority_of_an_absolute_target_does_not_select_the_upstream() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("GET http://127.0.0.1:1/ HTTP/1.1", "Host: 127.0.0.1:1", ROUTE))
@@ -90,12 +90,12 @@ async def test_the_asterisk_is_for_options() -> None:
         ("CONNECT a:123456 HTTP/1.1", "the target of CONNECT is not host:port"),
     ],
 )
-async def test_a_malformed_request_line_gets_400_and_reaches_nobody(line: str, text: str) -> None:
+async def test_a_malformed_request_line_gets_400_and_is_not_forwarded(line: str, text: str) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head(line, "Host: a", ROUTE))
-        said = await client.gets_error(400, "http_request_error", closes=True)
-        assert said.startswith(f"bad request: {text}")
+        message = await client.gets_error(400, "http_request_error", closes=True)
+        assert message.startswith(f"bad request: {text}")
         await on.nothing_reached_upstream()
 
 
@@ -109,7 +109,7 @@ async def test_another_version_of_http_gets_505(version: str) -> None:
         await on.nothing_reached_upstream()
 
 
-async def test_the_http2_preface_gets_a_clear_refusal() -> None:
+async def test_the_http2_preface_gets_505_with_a_hint() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -117,7 +117,7 @@ async def test_the_http2_preface_gets_a_clear_refusal() -> None:
         assert text == "bad request: HTTP/2 is not supported; use HTTP/1.1"
 
 
-async def test_a_tls_client_is_told_that_this_is_plain_http() -> None:
+async def test_a_tls_handshake_gets_400_with_a_hint() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
@@ -148,13 +148,13 @@ async def test_a_request_without_exactly_one_valid_host_gets_400(
     async with stage() as on:
         client = await on.client()
         await client.says(head(line, ROUTE, *fields))
-        said = await client.gets_error(400, "http_request_error", closes=True)
-        assert said.startswith(f"bad request: {text}")
+        message = await client.gets_error(400, "http_request_error", closes=True)
+        assert message.startswith(f"bad request: {text}")
         await on.nothing_reached_upstream()
 
 
 @pytest.mark.parametrize("host", ["a", "A.Test.", "a:80", "127.0.0.1:1", "[::1]:80", "a_b", "%41"])
-async def test_host_is_forwarded_as_it_came(host: str) -> None:
+async def test_host_is_forwarded_unchanged(host: str) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.1", ROUTE, f"hOST:  {host} ", "A: b"))

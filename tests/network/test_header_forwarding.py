@@ -1,10 +1,10 @@
-"""Header lines travel byte for byte, and only those that may not travel go (section 2)."""
+"""Field lines are forwarded byte for byte, except hop-by-hop fields (contract, section 2)."""
 
 import pytest
 
 from tests.helpers.script import ROUTE, head, stage
 
-STRANGE_LINES = [
+UNUSUAL_LINES = [
     "Accept: text/html,*/*;q=0.8",
     "accept:  two blanks  ",
     "ACCEPT:",
@@ -25,28 +25,28 @@ STRANGE_LINES = [
 ]
 
 
-async def test_request_lines_travel_byte_for_byte_in_order_and_nothing_is_added() -> None:
+async def test_request_fields_are_forwarded_byte_for_byte_in_order() -> None:
     async with stage() as on:
         client = await on.client()
-        await client.says(head("GET / HTTP/1.1", *STRANGE_LINES, ROUTE, "hOsT: a", *STRANGE_LINES))
+        await client.says(head("GET / HTTP/1.1", *UNUSUAL_LINES, ROUTE, "hOsT: a", *UNUSUAL_LINES))
         upstream = await on.upstream()
-        await upstream.gets(head("GET / HTTP/1.1", *STRANGE_LINES, "hOsT: a", *STRANGE_LINES))
+        await upstream.gets(head("GET / HTTP/1.1", *UNUSUAL_LINES, "hOsT: a", *UNUSUAL_LINES))
         await upstream.says(head("HTTP/1.1 204 No Content"))
         await client.gets(head("HTTP/1.1 204 No Content"))
 
 
-async def test_response_lines_travel_byte_for_byte_in_order_and_nothing_is_added() -> None:
+async def test_response_fields_are_forwarded_byte_for_byte_in_order() -> None:
     cookies = [f"Set-Cookie: c{n}={n}; Expires=Wed, 21 Oct 2026 07:28:00 GMT" for n in range(5)]
-    lines = [cookies[0], *STRANGE_LINES, *cookies[1:], "set-cookie: c0=other", "Server: x"]
+    lines = [cookies[0], *UNUSUAL_LINES, *cookies[1:], "set-cookie: c0=other", "Server: x"]
     async with stage() as on:
         client, upstream = await on.pair()
-        answer = head("HTTP/1.1 200 All's well!", *lines, "content-LENGTH: 2") + b"ok"
-        await upstream.says(answer)
-        await client.gets(answer)
+        response = head("HTTP/1.1 200 All's well!", *lines, "content-LENGTH: 2") + b"ok"
+        await upstream.says(response)
+        await client.gets(response)
 
 
 @pytest.mark.parametrize("line", ["HTTP/1.1 200 OK", "HTTP/1.1 200 ", "HTTP/1.1 299 \xe4"])
-async def test_the_status_line_travels_byte_for_byte(line: str) -> None:
+async def test_the_status_line_is_forwarded_byte_for_byte(line: str) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head(line, "Content-Length: 0"))
@@ -54,18 +54,18 @@ async def test_the_status_line_travels_byte_for_byte(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "clean"),
+    ("line", "normalized"),
     [("HTTP/1.1 200", "HTTP/1.1 200 "), ("HTTP/1.2 200 OK", "HTTP/1.1 200 OK")],
 )
-async def test_a_status_line_leaves_as_it_should_be(line: str, clean: str) -> None:
+async def test_a_status_line_is_normalized(line: str, normalized: str) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head(line, "Content-Length: 0"))
-        await client.gets(head(clean, "Content-Length: 0"))
+        await client.gets(head(normalized, "Content-Length: 0"))
         await upstream.gets_end()
 
 
-async def test_the_version_in_the_status_line_is_our_own() -> None:
+async def test_the_version_in_the_status_line_is_1_1() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.0 200 OK", "Content-Length: 2") + b"ok")
@@ -87,14 +87,14 @@ HOP_BY_HOP = [
 
 
 @pytest.mark.parametrize("line", HOP_BY_HOP)
-async def test_a_hop_by_hop_line_does_not_reach_the_upstream(line: str) -> None:
+async def test_a_hop_by_hop_field_is_not_forwarded_to_the_upstream(line: str) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.1", "Host: a", "A: 1", line, "B: 2", ROUTE))
         await (await on.upstream()).gets(head("GET / HTTP/1.1", "Host: a", "A: 1", "B: 2"))
 
 
-async def test_trailers_that_a_client_takes_reach_it_since_the_upstream_learns_of_that() -> None:
+async def test_te_trailers_is_sent_to_the_upstream_and_trailers_to_the_client() -> None:
     trailers = b"0\r\nServer-Timing: a\r\n\r\n"
     async with stage() as on:
         client = await on.client()
@@ -112,14 +112,14 @@ async def test_trailers_that_a_client_takes_reach_it_since_the_upstream_learns_o
 
 
 @pytest.mark.parametrize("line", [*HOP_BY_HOP, "TE: trailers"])
-async def test_a_hop_by_hop_line_does_not_reach_the_client(line: str) -> None:
+async def test_a_hop_by_hop_field_is_not_forwarded_to_the_client(line: str) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 204 No Content", "A: 1", line, "B: 2"))
         await client.gets(head("HTTP/1.1 204 No Content", "A: 1", "B: 2"))
 
 
-async def test_what_connection_nominates_goes_in_every_line_and_any_case() -> None:
+async def test_fields_that_connection_nominates_are_removed_in_any_case() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(
@@ -148,7 +148,7 @@ async def test_what_connection_nominates_goes_in_every_line_and_any_case() -> No
     "name",
     ["Content-Length", "Transfer-Encoding", "Host", "X-Cmux-Port-Internal", "x-cmux-Anything"],
 )
-async def test_connection_may_not_nominate_framing_or_routing_away(name: str) -> None:
+async def test_a_request_that_nominates_framing_or_routing_fields_gets_400(name: str) -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(
@@ -160,7 +160,7 @@ async def test_connection_may_not_nominate_framing_or_routing_away(name: str) ->
 
 
 @pytest.mark.parametrize("name", ["Content-Length", "Transfer-Encoding"])
-async def test_a_response_does_not_nominate_its_framing_away(name: str) -> None:
+async def test_a_response_that_nominates_its_framing_keeps_it(name: str) -> None:
     async with stage() as on:
         client, upstream = await on.pair()
         await upstream.says(head("HTTP/1.1 200 OK", f"Connection: {name}", "Content-Length: 0"))
@@ -168,15 +168,15 @@ async def test_a_response_does_not_nominate_its_framing_away(name: str) -> None:
         await upstream.gets_end()
 
 
-async def test_a_response_may_carry_a_field_of_the_routing_family() -> None:
+async def test_a_reserved_field_of_a_response_is_forwarded() -> None:
     async with stage() as on:
         client, upstream = await on.pair()
-        answer = head("HTTP/1.1 204 No Content", "X-Cmux-Port-Internal: 1")
-        await upstream.says(answer)
-        await client.gets(answer)
+        response = head("HTTP/1.1 204 No Content", "X-Cmux-Port-Internal: 1")
+        await upstream.says(response)
+        await client.gets(response)
 
 
-async def test_a_head_may_come_byte_by_byte() -> None:
+async def test_a_head_may_arrive_byte_by_byte() -> None:
     async with stage() as on:
         client = await on.client()
         request = head("GET /slow HTTP/1.1", "Host: a", ROUTE, "A: b")
@@ -184,16 +184,16 @@ async def test_a_head_may_come_byte_by_byte() -> None:
             await client.says(bytes([byte]))
         upstream = await on.upstream()
         await upstream.gets(head("GET /slow HTTP/1.1", "Host: a", "A: b"))
-        answer = head("HTTP/1.1 200 OK", "Content-Length: 3")
-        for byte in answer:
+        response = head("HTTP/1.1 200 OK", "Content-Length: 3")
+        for byte in response:
             await upstream.says(bytes([byte]))
-        await client.gets(answer)
+        await client.gets(response)
         for byte in b"abc":
             await upstream.says(bytes([byte]))
             await client.gets(bytes([byte]))
 
 
-async def test_empty_lines_before_a_request_are_passed_over() -> None:
+async def test_empty_lines_before_a_request_are_ignored() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(b"\r\n\r\n" + head("GET / HTTP/1.1", "Host: a", ROUTE))
@@ -207,7 +207,7 @@ async def test_empty_lines_before_a_request_are_passed_over() -> None:
         await upstream.gets(head("GET /again HTTP/1.1", "Host: a"))
 
 
-async def test_a_lone_carriage_return_disturbs_nobody() -> None:
+async def test_a_lone_carriage_return_before_a_request_gets_400() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(b"\r")

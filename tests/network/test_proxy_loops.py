@@ -1,4 +1,4 @@
-"""Requests that Host routes carry a count, so that proxies do not send them round (contract, 1)."""
+"""X-Cmux-Hops counts proxies, so that requests routed by Host do not loop (contract, section 1)."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ NO_CONTENT = head("HTTP/1.1 204 No Content")
 
 
 def recording(records: list[Record], listen: str, upstream_host: str) -> Proxy:
-    """Return a proxy that tells of each request."""
+    """Return a proxy that records each request."""
     config = Config(
         listen=[listen], upstream_host=upstream_host, observability=Observability(access_log="all")
     )
@@ -25,7 +25,7 @@ def recording(records: list[Record], listen: str, upstream_host: str) -> Proxy:
 
 
 @pytest.mark.parametrize("fields", [(), UPGRADE], ids=["plain", "upgrade"])
-async def test_two_proxies_that_are_each_others_upstream_host_answer_508(
+async def test_two_proxies_that_are_each_others_upstream_host_respond_with_508(
     fields: tuple[str, ...],
 ) -> None:
     records: list[Record] = []
@@ -34,20 +34,20 @@ async def test_two_proxies_that_are_each_others_upstream_host_answer_508(
         async with recording(records, f"127.0.0.2:{port}", "127.0.0.1"):
             with await Wire.to("127.0.0.1", port) as client:
                 await client.send(head("GET / HTTP/1.1", f"Host: {port}.localhost", *fields))
-                answer = await soon(client.receive())
-    assert answer.startswith(b"HTTP/1.1 508 ")
-    assert b"\r\nProxy-Status: cmux-proxy; error=proxy_loop_detected\r\n" in answer
-    # The client's request, and one from each proxy that has sent it on.
+                response = await soon(client.receive())
+    assert response.startswith(b"HTTP/1.1 508 ")
+    assert b"\r\nProxy-Status: cmux-proxy; error=proxy_loop_detected\r\n" in response
+    # The client's request, and six that the proxies have forwarded.
     assert [record.status for record in records] == [508] * 7
 
 
 @pytest.mark.parametrize(
-    ("asked", "sent"),
+    ("received", "sent"),
     [
-        pytest.param([HOST], [HOST, "X-Cmux-Hops: 1"], id="the first"),
-        pytest.param([HOST, "X-Cmux-Hops: 1"], [HOST, "X-Cmux-Hops: 2"], id="the second"),
-        pytest.param(["x-cmux-hops:\t5 ", HOST], [HOST, "X-Cmux-Hops: 6"], id="the last"),
-        pytest.param([HOST, ROUTE], [HOST, "X-Cmux-Hops: 1"], id="a field that repeats the host"),
+        pytest.param([HOST], [HOST, "X-Cmux-Hops: 1"], id="first proxy"),
+        pytest.param([HOST, "X-Cmux-Hops: 1"], [HOST, "X-Cmux-Hops: 2"], id="second proxy"),
+        pytest.param(["x-cmux-hops:\t5 ", HOST], [HOST, "X-Cmux-Hops: 6"], id="last proxy"),
+        pytest.param([HOST, ROUTE], [HOST, "X-Cmux-Hops: 1"], id="the same port by field"),
         pytest.param(
             [HOST, *UPGRADE, "A: b", "X-Cmux-Hops: 1"],
             [HOST, *UPGRADE, "A: b", "X-Cmux-Hops: 2"],
@@ -56,32 +56,32 @@ async def test_two_proxies_that_are_each_others_upstream_host_answer_508(
         pytest.param(
             [HOST, "Connection: close, A", "A: b", "TE: x"],
             [HOST, "X-Cmux-Hops: 1"],
-            id="fields that are cut",
+            id="removed fields",
         ),
         pytest.param(
             [HOST, "X-Cmux-Host-Override: b", "A: b"],
             ["Host: b", "A: b", "X-Cmux-Hops: 1"],
-            id="another host",
+            id="host override",
         ),
-        pytest.param(["Host: a", ROUTE, "A: b"], ["Host: a", "A: b"], id="the field routes"),
+        pytest.param(["Host: a", ROUTE, "A: b"], ["Host: a", "A: b"], id="routed by field"),
         pytest.param(
-            ["Host: a", ROUTE, "X-Cmux-Hops: 5"], ["Host: a"], id="the field routes, and a count"
+            ["Host: a", ROUTE, "X-Cmux-Hops: 5"], ["Host: a"], id="routed by field, with a count"
         ),
         pytest.param(
             ["Host: a", ROUTE, *UPGRADE, "X-Cmux-Hops: 5"],
             ["Host: a", *UPGRADE],
-            id="the field routes an upgrade",
+            id="upgrade, routed by field",
         ),
     ],
 )
-async def test_a_request_that_host_routes_has_a_count(asked: list[str], sent: list[str]) -> None:
+async def test_a_request_routed_by_host_has_a_count(received: list[str], sent: list[str]) -> None:
     async with stage() as on:
         client = await on.client()
-        await client.says(head("GET / HTTP/1.1", *asked))
+        await client.says(head("GET / HTTP/1.1", *received))
         await (await on.upstream()).gets(head("GET / HTTP/1.1", *sent))
 
 
-async def test_a_count_goes_with_a_body_and_with_other_versions_and_forms() -> None:
+async def test_a_count_is_sent_with_a_body_and_with_other_versions_and_targets() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("POST / HTTP/1.1", HOST, "Content-Length: 2") + b"hi")
@@ -104,16 +104,16 @@ async def test_a_count_goes_with_a_body_and_with_other_versions_and_forms() -> N
         ({"routing": Routing(no_host_routing=True)}, [HOST, ROUTE]),
         ({"routing": Routing(host_suffixes=["dev.test"])}, ["Host: a.dev.test", ROUTE]),
     ],
-    ids=["hosts are not read", "a host that names no port"],
+    ids=["no host routing", "host without a port"],
 )
-async def test_other_requests_have_none(options: dict[str, Any], lines: list[str]) -> None:
+async def test_other_requests_have_no_count(options: dict[str, Any], lines: list[str]) -> None:
     async with stage(local_config(**options)) as on:
         client = await on.client()
         await client.says(head("GET / HTTP/1.1", *lines))
         await (await on.upstream()).gets(head("GET / HTTP/1.1", lines[0]))
 
 
-async def test_a_count_stands_beside_what_else_is_rewritten() -> None:
+async def test_a_count_is_sent_together_with_rewritten_fields() -> None:
     rewriting = Rewriting(forwarded="append", host_header="upstream")
     async with stage(local_config(rewriting=rewriting)) as on:
         client = await on.client()
@@ -137,7 +137,7 @@ async def test_a_count_stands_beside_what_else_is_rewritten() -> None:
     ],
 )
 @pytest.mark.parametrize("route", [HOST, f"Host: a\r\n{ROUTE}"], ids=["host", "field"])
-async def test_a_request_that_goes_round_or_cannot_say_so_is_refused(
+async def test_a_loop_or_a_malformed_count_is_refused(
     route: str, count: str, status: int, text: str
 ) -> None:
     async with stage() as on:
@@ -149,7 +149,7 @@ async def test_a_request_that_goes_round_or_cannot_say_so_is_refused(
         await on.nothing_reached_upstream()
 
 
-async def test_a_tunnel_is_judged_by_its_count_too() -> None:
+async def test_the_count_of_a_connect_is_checked() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(head("CONNECT a:1 HTTP/1.1", "Host: a:1", ROUTE, "X-Cmux-Hops: 5"))
