@@ -34,7 +34,7 @@ from bench.load.run import raise_file_limit
 from bench.load.scenarios import load_scenarios
 
 RESULTS: Final = Path(__file__).parent / "results" / "restarts"
-METHODS: Final = ("take turns", "stop, then start", "bind anew")
+METHODS: Final = ("take turns", "stop, then start", "bind again")
 _LOADS: Final = {"kept": [], "new": ["--header", "Connection: close"]}
 _SCRIPT: Final = Path(__file__).parent / "load" / "wrk.lua"
 _FAILURES: Final = ("failed_connects", "failed_reads", "failed_writes", "timeouts", "bad_statuses")
@@ -55,7 +55,7 @@ class Case:
     @property
     def may_fail(self) -> bool:
         """Whether failed requests are expected."""
-        return self.way == "bind anew"
+        return self.way == "bind again"
 
 
 class Proxies:
@@ -66,7 +66,7 @@ class Proxies:
         self._sock = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
         self.port: int = self._sock.getsockname()[1]
         self._listen = f"fd://{self._sock.fileno()}"
-        if case.way == "bind anew":
+        if case.way == "bind again":
             self._sock.close()
             self._listen = f"127.0.0.1:{self.port}"
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -99,7 +99,7 @@ class Proxies:
             [*command, "--workers", str(self._case.workers)],
             stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
             env={**os.environ, "NOTIFY_SOCKET": self._notify.getsockname()},
-            pass_fds=[] if self._case.way == "bind anew" else [self._sock.fileno()],
+            pass_fds=[] if self._case.way == "bind again" else [self._sock.fileno()],
         )  # fmt: skip
         try:
             while not self._notify.recv(4096).startswith(b"READY=1"):

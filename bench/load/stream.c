@@ -1,16 +1,16 @@
-/* Transfers and ping-pong for the benchmark, both ends in one program, one thread each.
+/* Transfers and ping-pong for the benchmark: client and upstream in one program, one thread each.
 
-     stream upstream PORT                                 serve until ended
+     stream upstream PORT                                 serve until it is stopped
      stream download|upload|tunnel PROXY UPSTREAM BYTES   one transfer over one connection
      stream ping-pong PROXY UPSTREAM CONNECTIONS SECONDS  64 bytes back and forth in every tunnel
 
-   PROXY and UPSTREAM are ports of 127.0.0.1. Tunnels are opened with CONNECT, and UPSTREAM goes
-   into the field; where UPSTREAM is 0 the proxy has a fixed one and passes on every connection.
-   A client prints what it has counted as one line of JSON, or fails with a line that says why.
+   PROXY and UPSTREAM are ports of 127.0.0.1. Tunnels are opened with CONNECT and UPSTREAM in the
+   field; if UPSTREAM is 0, the proxy has a fixed upstream and forwards every connection.
+   A client prints its counts as one line of JSON, or fails with a line that says why.
 
-   The upstream reads a head and does what its method says: GET /BYTES sends so many, POST swallows
-   its body, ECHO sends back all that follows. What is received in bulk is dropped in the kernel, so
-   that the load takes less time than the proxy does. */
+   The method of a request tells the upstream what to do: GET /BYTES sends that many bytes, POST
+   reads and drops its body, ECHO sends all following bytes back. Bulk data is dropped in the kernel,
+   so that the load needs less time than the proxy. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
@@ -53,7 +53,7 @@ static int tcp_socket(int port, bool is_listener) {
     int on = 1, fd = socket(AF_INET, SOCK_STREAM | (is_listener ? SOCK_NONBLOCK : 0), 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* what is accepted inherits it */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* accepted sockets inherit it */
     if (is_listener ? bind(fd, (void *)&address, sizeof address) || listen(fd, 4096)
                     : connect(fd, (void *)&address, sizeof address))
         fail(is_listener ? "listen" : "connect");
@@ -68,7 +68,7 @@ static void watch(int poll, int fd, int how, uint32_t events) {
         fail("epoll");
 }
 
-/* The upstream. What handles an event returns false when the connection is to be closed. */
+/* The upstream. A handler of an event returns false to close the connection. */
 
 static bool send_more(int fd, struct peer *peer) {
     while (peer->to_send > 0) {
@@ -153,11 +153,11 @@ static void serve(int port) {
 /* The clients. */
 
 static void send_all(int fd, const char *bytes, long length) {
-    if (write(fd, bytes, length) != length) /* a blocking socket takes everything */
+    if (write(fd, bytes, length) != length) /* a blocking socket accepts all bytes */
         fail("send");
 }
 
-static void expect_ok(int fd) { /* reads a response head, and nothing of what follows */
+static void expect_ok(int fd) { /* reads a response head, and no byte after it */
     char head[HEAD + 1], *end = NULL;
     for (ssize_t got = 0; !end; end = strstr(head, "\r\n\r\n")) {
         if ((got = recv(fd, head, HEAD, MSG_PEEK)) <= 0)
@@ -204,7 +204,7 @@ static double percentile(const unsigned *bins, long count, double share) { /* in
 }
 
 static void ping_pong(int proxy, int upstream, int connections, double seconds) {
-    static unsigned bins[BINS]; /* of a tenth of a microsecond; the last one takes the rest */
+    static unsigned bins[BINS]; /* of a tenth of a microsecond; the last one has all longer times */
     static double sent_at[FDS];
     struct epoll_event events[EVENTS];
     int poll = epoll_create1(0);

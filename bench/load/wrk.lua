@@ -1,5 +1,5 @@
--- Prints what wrk has counted as one line of JSON. Called with the name of a header field, it makes
--- the value of that field differ in every request.
+-- Prints the counts of wrk as one line of JSON. With the name of a header field as its argument, it
+-- gives that field another value in every request.
 
 local MARK = "{count}"
 
@@ -12,7 +12,7 @@ function init(args)
    local head = wrk.format()
    local from, to = head:find(MARK, 1, true)
    local before, after = head:sub(1, from - 1), head:sub(to + 1)
-   -- Not even two runs have a head in common.
+   -- Two runs have no head in common either.
    local count, run = 1000000000, os.time() .. "-"
    request = function()
       count = count + 1
