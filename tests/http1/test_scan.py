@@ -2,10 +2,16 @@
 
 import pytest
 
+from cmux_proxy import _build
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
-from cmux_proxy.http1.scan import RequestScanner, ResponseScanner, skip_empty_lines
+from cmux_proxy.http1.scan import (
+    HAS_FAST_SCAN,
+    RequestScanner,
+    ResponseScanner,
+    skip_empty_lines,
+)
 from tests.helpers.feeding import NEXT_REQUEST, scan, scan_refused, scan_unfinished
 
 LIMITS = HeadLimits(start_line=40, section=60, fields=4)
@@ -13,6 +19,12 @@ REQUESTS = RequestScanner(LIMITS, ReservedFields(b"x-test-", b"-secret"))
 RESPONSES = ResponseScanner(LIMITS)
 REQUEST = b"GET /path HTTP/1.1\r\nHost: a\r\nX-Test-Secret: 1\r\n\r\n"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+
+
+def test_only_the_compiled_build_has_the_fast_scan() -> None:
+    assert HAS_FAST_SCAN is _build.COMPILED
+    assert (REQUESTS.fast_scan is None) is not HAS_FAST_SCAN
+    assert (RESPONSES.fast_scan is None) is not HAS_FAST_SCAN
 
 
 def test_a_request_head_is_found_split_in_any_way() -> None:
