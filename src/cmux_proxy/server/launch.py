@@ -19,7 +19,7 @@ from cmux_proxy.server.reload import can_reload
 from cmux_proxy.server.signals import SignalQueue
 from cmux_proxy.server.stats_rpc import StatsChannels
 from cmux_proxy.server.supervisor import Job, Supervisor, SupervisorOptions
-from cmux_proxy.server.tracing import need_tracing
+from cmux_proxy.server.tracing import require_tracing
 from cmux_proxy.server.worker import OnStart, loop_factory, run_single, run_supervised
 
 
@@ -36,7 +36,7 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
         check_descriptor_limit(str(config.listen[0]))
         check_file(config.observability)
         if config.observability.otlp is not None:
-            need_tracing()
+            require_tracing()
         config, admin = open_admin(config)
         if config.workers == 1:
             run_single(config, signals, on_start, admin)

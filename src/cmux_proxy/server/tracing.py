@@ -17,7 +17,7 @@ _NANOSECONDS: Final = 1_000_000_000
 _EXPORT_TIMEOUT: Final = 2
 
 
-def need_tracing() -> None:
+def require_tracing() -> None:
     """Raise ConfigError where the extra `otlp` is not installed."""
     require_packages(
         "observability.otlp",
@@ -30,7 +30,7 @@ class Tracing:
     """Exports to the collector at `url`, such as http://127.0.0.1:4318; raises ConfigError."""
 
     def __init__(self, url: str) -> None:
-        need_tracing()
+        require_tracing()
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
