@@ -5,6 +5,8 @@
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from cmux_proxy.http1.local_reply import Content
 from cmux_proxy.net.flow_control import PIPELINE_FULL, FlowControlledConnection
 from cmux_proxy.net.peer import peer_of
@@ -71,6 +73,7 @@ class Downstream(FlowControlledConnection):
         raise NotImplementedError
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class AdmissionControl:
     """Decides which clients may connect; `downstream/admission.py` implements it."""
 
