@@ -11,7 +11,7 @@ def downstream() -> tuple[Downstream, FakeStream]:
     """Return a client's connection and its fake stream."""
     client = Downstream(ResponseWriter())
     transport = FakeStream(World(), "client")
-    client.transport = transport
+    client.transport = client.reading.stream = transport
     return client, transport
 
 

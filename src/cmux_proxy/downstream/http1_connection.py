@@ -18,7 +18,7 @@ from cmux_proxy.http1.scan import skip_empty_lines
 from cmux_proxy.http1.serialize import ADD_CLOSE
 from cmux_proxy.net.busy_poll import FROM_CLIENT
 from cmux_proxy.net.closing import reset
-from cmux_proxy.net.flow_control import ENDED, PEER_FULL, PIPELINE_FULL, UNSENT
+from cmux_proxy.net.flow_control import PEER_FULL, PIPELINE_FULL, UNSENT
 from cmux_proxy.net.socket_queues import count_unsent
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import NEVER
@@ -43,6 +43,7 @@ class Http1Connection(Downstream):
         "_response_writer",
         "_is_serving",
         "_is_closing",
+        "_is_write_paused",
         "_searched",
         "_services",
         "_unsent",
@@ -60,6 +61,7 @@ class Http1Connection(Downstream):
         self._unsent = 0
         self._is_serving = False
         self._is_closing = False
+        self._is_write_paused = False
         # When it was accepted, in seconds of the loop's clock.
         self.since = 0.0
 
@@ -67,6 +69,7 @@ class Http1Connection(Downstream):
         """Take the stream; its write buffer holds at most one write."""
         self.transport = transport
         self._response_writer.stream = transport
+        self.reading.stream = transport
         transport.set_write_buffer_limits(high=0)
         services = self._services
         services.read_size.limit(transport, self)
@@ -87,8 +90,8 @@ class Http1Connection(Downstream):
         if exchange is None:
             self.pipelined = self.pipelined + data if self.pipelined else data
             self._serve_pipelined()
-            if self.is_write_paused and self.pipelined:
-                self.hold_reading(PIPELINE_FULL)
+            if self._is_write_paused and self.pipelined:
+                self.reading.stop(PIPELINE_FULL)
         elif exchange.request_stream.takes_body:
             exchange.client_data(data)
         else:
@@ -101,14 +104,14 @@ class Http1Connection(Downstream):
         if self.has_ended:
             return True
         self.has_ended = True
-        self._holds |= ENDED
+        self.reading.note_end()
         exchange = self.exchange
         if exchange is not None:
             exchange.client_ended()
             return True
         if self.pipelined and not self._is_closing:
             # A partial head, or requests that wait until the client reads its responses.
-            return self.is_write_paused
+            return self._is_write_paused
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -126,25 +129,25 @@ class Http1Connection(Downstream):
 
     def pause_writing(self) -> None:
         """The client does not read: stop reading the upstream."""
-        self.is_write_paused = True
+        self._is_write_paused = True
         self._unsent = count_unsent(self.transport)
         if self.exchange is not None:
             self.exchange.client_paused()
 
     def resume_writing(self) -> None:
         """The client reads again."""
-        self.is_write_paused = False
+        self._is_write_paused = False
         if self.exchange is not None:
             self.exchange.client_resumed()
         else:
-            self.release_reading(PIPELINE_FULL)
+            self.reading.resume(PIPELINE_FULL)
             self._serve_pipelined()
 
     def deadline_passed(self) -> None:
         """Reply 408 to a partial head, and close."""
         if self.exchange is not None:
             self.exchange.deadline_passed()
-        elif self.pipelined and not self.is_write_paused:
+        elif self.pipelined and not self._is_write_paused:
             self._refuse(failures.HEAD_TIMEOUT)
         elif self._has_read():
             self._restart_idle_timeout()
@@ -185,7 +188,7 @@ class Http1Connection(Downstream):
         """Pass the pipelined bytes to the exchange, which takes body bytes from now on."""
         pipelined = self.pipelined
         exchange = self.exchange
-        self.release_reading(PIPELINE_FULL)
+        self.reading.resume(PIPELINE_FULL)
         if pipelined and exchange is not None:
             self.pipelined = b""
             exchange.client_data(pipelined)
@@ -195,7 +198,7 @@ class Http1Connection(Downstream):
     def exchange_done(self) -> None:
         """Serve the next request, or close."""
         self.exchange = None
-        self.release_reading(PEER_FULL | UNSENT)
+        self.reading.resume(PEER_FULL | UNSENT)
         if not self._response_writer.keeps_connection:
             self._close()
             return
@@ -281,9 +284,9 @@ class Http1Connection(Downstream):
 
     def _read_more(self) -> None:
         """Read again unless many pipelined bytes wait for an exchange or for the client."""
-        is_head_next = self.exchange is None and not self.is_write_paused
+        is_head_next = self.exchange is None and not self._is_write_paused
         if is_head_next or len(self.pipelined) <= PIPELINE_LIMIT:
-            self.release_reading(PIPELINE_FULL)
+            self.reading.resume(PIPELINE_FULL)
 
     def _close(self) -> None:
         self._is_closing = True
@@ -302,7 +305,7 @@ class Http1Connection(Downstream):
         if self._is_serving:
             return
         self._is_serving = True
-        while self.exchange is None and self.pipelined and not self.is_write_paused:
+        while self.exchange is None and self.pipelined and not self._is_write_paused:
             if self._is_closing or not self._start_exchange():
                 break
         self._is_serving = False

@@ -7,7 +7,9 @@ the other side, so that no more than that is ever buffered. Knows nothing of wha
 
 from typing import Final
 
-from cmux_proxy.net.timers import Unread
+from mypy_extensions import mypyc_attr
+
+from cmux_proxy.net.stream import Stream
 
 # Why a connection is not read, as bits.
 PEER_FULL: Final = 1  # the other side does not take what was read
@@ -16,34 +18,38 @@ ENDED: Final = 4  # the peer has sent its end; reading again would report the en
 UNSENT: Final = 8  # much of its request waits for a connection
 
 
-class FlowControlledConnection(Unread):
-    """A connection whose reading can be paused for several reasons."""
+@mypyc_attr(free_list_len=1)
+class ReadControl:
+    """Stops reading one stream for several reasons, and reads again when none is left."""
 
-    __slots__ = ("_holds", "is_write_paused")
+    __slots__ = ("_reasons", "stream")
 
     def __init__(self) -> None:
-        super().__init__()
-        self._holds = 0
-        self.is_write_paused = False
+        # Set when the stream is there.
+        self.stream: Stream
+        self._reasons = 0
 
-    def add_unread(self, unread: list[Unread]) -> None:
-        """Add it while reading is paused, also if only because the peer has ended."""
-        if self._holds:
-            unread.append(self)
+    def is_stopped(self) -> bool:
+        """Return whether the stream is not read."""
+        return self._reasons != 0
 
-    def is_held(self, reason: int) -> bool:
-        """Return whether reading is paused for this reason."""
-        return self._holds & reason != 0
+    def is_stopped_for(self, reason: int) -> bool:
+        """Return whether reading is stopped for this reason."""
+        return self._reasons & reason != 0
 
-    def hold_reading(self, reason: int) -> None:
-        """Pause reading for a reason; idempotent."""
-        if not self._holds and not self.transport.is_closing():
-            self.transport.pause_reading()
-        self._holds |= reason
+    def stop(self, reason: int) -> None:
+        """Stop reading; idempotent."""
+        if not self._reasons and not self.stream.is_closing():
+            self.stream.pause_reading()
+        self._reasons |= reason
 
-    def release_reading(self, reason: int) -> None:
-        """Resume reading unless another reason is left; idempotent."""
-        if self._holds:
-            self._holds &= ~reason
-            if not self._holds and not self.transport.is_closing():
-                self.transport.resume_reading()
+    def resume(self, reason: int) -> None:
+        """Read again unless another reason is left; idempotent."""
+        if self._reasons:
+            self._reasons &= ~reason
+            if not self._reasons and not self.stream.is_closing():
+                self.stream.resume_reading()
+
+    def note_end(self) -> None:
+        """The peer has ended its half: reading again would report its end again."""
+        self._reasons |= ENDED

@@ -8,9 +8,10 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from cmux_proxy.http1.local_reply import Content
-from cmux_proxy.net.flow_control import PIPELINE_FULL, FlowControlledConnection
+from cmux_proxy.net.flow_control import PIPELINE_FULL, ReadControl
 from cmux_proxy.net.peer import peer_of
 from cmux_proxy.net.stream import Stream
+from cmux_proxy.net.timers import Unread
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.response_writer import ResponseWriter
 
@@ -19,23 +20,32 @@ from cmux_proxy.relay.response_writer import ResponseWriter
 PIPELINE_LIMIT: Final = 4096
 
 
-class Downstream(FlowControlledConnection):
-    """A client's connection as its exchange sees it; `writer` sends its responses."""
+class Downstream(Unread):
+    """A client's connection as its exchange sees it.
 
-    __slots__ = ("has_ended", "pipelined", "writer")
+    `writer` sends its responses, `reading` stops and resumes reading its requests.
+    """
+
+    __slots__ = ("has_ended", "pipelined", "reading", "writer")
 
     def __init__(self, writer: ResponseWriter) -> None:
         super().__init__()
         self.writer = writer
+        self.reading = ReadControl()
         # Bytes behind the request in progress, or of a head that is not complete.
         self.pipelined = b""
         self.has_ended = False
+
+    def add_unread(self, unread: list[Unread]) -> None:
+        """Add it while it is not read."""
+        if self.reading.is_stopped():
+            unread.append(self)
 
     def keep_pipelined(self, data: bytes) -> None:
         """Keep bytes until their turn comes; stop reading when they exceed the limit."""
         self.pipelined = data
         if len(data) > PIPELINE_LIMIT:
-            self.hold_reading(PIPELINE_FULL)
+            self.reading.stop(PIPELINE_FULL)
 
     def address(self) -> str:
         """Return the client's address, as `peer_of` names it."""

@@ -211,12 +211,12 @@ class Exchange(UpstreamOwner):
     def upstream_paused(self) -> None:
         """The upstream does not read: stop reading the client."""
         self._unsent = self._count_unsent()
-        self._client.hold_reading(PEER_FULL)
+        self._client.reading.stop(PEER_FULL)
 
     def upstream_resumed(self) -> None:
         """The upstream reads again."""
         self._unsent = 0
-        self._client.release_reading(PEER_FULL)
+        self._client.reading.resume(PEER_FULL)
 
     def upstream_data(self, data: bytes) -> None:
         """Take bytes of the response."""
@@ -331,7 +331,7 @@ class Exchange(UpstreamOwner):
             self._fail(failures.response_timeout(self.request_stream.target))
         elif self.response_stream.state == RESPONSE_DONE:
             self._leave_request_unread()
-        elif self._client.is_held(PEER_FULL):
+        elif self._client.reading.is_stopped_for(PEER_FULL):
             self._fail(failures.write_timeout(self.request_stream.target))
         else:
             self._fail(failures.BODY_TIMEOUT)

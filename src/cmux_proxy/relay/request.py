@@ -129,13 +129,13 @@ class RequestStream:
     def pause_if_large(self) -> None:
         """Stop reading the client while much of the request waits for a connection."""
         if len(self.outgoing) > PIPELINE_LIMIT:
-            self._client.hold_reading(UNSENT)
+            self._client.reading.stop(UNSENT)
 
     def send(self, upstream: Stream) -> None:
         """Send the head and the first body bytes, in one write."""
         upstream.write(self.outgoing)
         if len(self.outgoing) > PIPELINE_LIMIT:
-            self._client.release_reading(UNSENT)
+            self._client.reading.resume(UNSENT)
         if self.state != REQUEST_DONE:
             self.takes_body = True
             self.outgoing = b""

@@ -9,7 +9,7 @@ from typing import Final
 from cmux_proxy.net import splice
 from cmux_proxy.net.busy_poll import FROM_CLIENT, FROM_UPSTREAM
 from cmux_proxy.net.closing import reset, send_end
-from cmux_proxy.net.flow_control import ENDED, PEER_FULL, FlowControlledConnection
+from cmux_proxy.net.flow_control import PEER_FULL, ReadControl
 from cmux_proxy.net.socket_queues import count_unread, count_unsent, was_reset
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import NEVER, Timed, Unread
@@ -23,12 +23,12 @@ from cmux_proxy.routing.target import Target
 _DELIVERY_TIMEOUT: Final = 60.0
 
 
-class TunnelSide(FlowControlledConnection):
+class TunnelSide(Unread):
     """One side of a tunnel: the bytes that it receives are sent to its peer."""
 
     __slots__ = (
         "_has_ended", "_is_lost", "_sender", "_services", "_sink", "_stalled", "_tunnel",
-        "_undelivered", "count", "last_byte", "peer",
+        "_undelivered", "count", "last_byte", "peer", "reading",
     )  # fmt: skip
 
     def __init__(self, tunnel: "Tunnel", sender: int, transport: Stream, sink: Stream) -> None:
@@ -36,6 +36,8 @@ class TunnelSide(FlowControlledConnection):
         self._services = tunnel.services
         self._sender = sender
         self.transport = transport
+        self.reading = ReadControl()
+        self.reading.stream = transport
         self._sink = sink
         # None once both sides are gone: without the cycle, no garbage collection is needed.
         self._tunnel: Tunnel | None = tunnel
@@ -48,6 +50,11 @@ class TunnelSide(FlowControlledConnection):
         # How many bytes it has received, and when the last of them.
         self.count = 0
         self.last_byte = tunnel.services.ticker.now
+
+    def add_unread(self, unread: list[Unread]) -> None:
+        """Add it while it is not read."""
+        if self.reading.is_stopped():
+            unread.append(self)
 
     def data_received(self, data: bytes) -> None:
         """Send the bytes to the peer."""
@@ -74,7 +81,7 @@ class TunnelSide(FlowControlledConnection):
         peer = self.peer
         if not self._has_ended and peer is not None:
             self._has_ended = True
-            self._holds |= ENDED
+            self.reading.note_end()
             if not self._sink.is_closing() and not send_end(self._sink):
                 # The stream that was aborted does not report a reset.
                 reset(self.transport)
@@ -100,12 +107,12 @@ class TunnelSide(FlowControlledConnection):
         if self._tunnel is not None:
             self._tunnel.note_unsent()
         if self.peer is not None:
-            self.peer.hold_reading(PEER_FULL)
+            self.peer.reading.stop(PEER_FULL)
 
     def resume_writing(self) -> None:
         """This side reads again."""
         if self.peer is not None:
-            self.peer.release_reading(PEER_FULL)
+            self.peer.reading.resume(PEER_FULL)
 
     def peer_left(self) -> None:
         """End the tunnel, after the other side has had time to read the rest."""
