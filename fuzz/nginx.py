@@ -17,10 +17,10 @@ from typing import Final
 from fuzz.network.peers import Failure
 from fuzz.network.watch import Watch
 from fuzz.responses import messages
-from tests.helpers.nginx_responses import Readings, readings
+from tests.helpers.nginx_responses import NginxComparison, nginx_comparison
 from tests.helpers.origins import origin
-from tests.helpers.played import Upstream
 from tests.helpers.proxies import proxy_process
+from tests.helpers.response_plays import Upstream
 
 _HERE: Final = Path(__file__).parent
 _SOURCES: Final = _HERE.parent / "src"
@@ -31,11 +31,11 @@ _MAX_FAILURES: Final = 5
 class Fuzzer:
     """Tries responses, and saves those that fail."""
 
-    def __init__(self, nginx: Readings, watch: Watch) -> None:
+    def __init__(self, nginx: NginxComparison, watch: Watch) -> None:
         self.done = 0
         self.agreed = 0
         self.failures: list[str] = []
-        self._readings = nginx
+        self._comparison = nginx
         self._watch = watch
 
     async def run(self, responses: Iterable[bytes], seconds: float) -> None:
@@ -49,11 +49,11 @@ class Fuzzer:
     async def _try(self, data: bytes) -> None:
         self.done += 1
         try:
-            self.agreed += await self._readings.agree(data)
+            self.agreed += await self._comparison.compare(data)
             self._watch.check()
         except (AssertionError, OSError, TimeoutError) as error:
             self.failures.append(f"{_save(data)}: {type(error).__name__}: {error}")
-            self._readings.close()
+            self._comparison.close()
 
 
 def _save(data: bytes) -> Path:
@@ -76,7 +76,7 @@ async def fuzz(options: argparse.Namespace) -> Fuzzer:
             raise SystemExit(f"not the {options.build} build: {proxy.announced[-1]}")
         watch = Watch(proxy)
         with tempfile.TemporaryDirectory() as folder:
-            async with readings(Path(folder), proxy.port, source, upstream) as nginx:
+            async with nginx_comparison(Path(folder), proxy.port, source, upstream) as nginx:
                 fuzzer = Fuzzer(nginx, watch)
                 given = [file.read_bytes() for file in options.files]
                 responses = given or messages(options.seed, _WORK / "learned")

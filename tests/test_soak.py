@@ -33,9 +33,9 @@ def refusal(status: str, error: str) -> bytes:
     return f"HTTP/1.1 {status}\r\nProxy-Status: cmux-proxy; error={error}".encode()
 
 
-def mismatch(name: str, what: str, got: bytes, wanted: bytes) -> Mismatch:
+def mismatch(name: str, what: str, got: bytes, expected: bytes) -> Mismatch:
     """Return an error about a request with that name."""
-    return Mismatch(Plan(name, "k1", 10, 10), what, got, wanted)
+    return Mismatch(Plan(name, "k1", 10, 10), what, got, expected)
 
 
 def test_equal_readings_have_no_problems() -> None:

@@ -17,12 +17,12 @@ from tests.helpers.wire import WireListener, closed_port
 from tests.network.mixed_load import plans
 from tests.network.mixed_load.bodies import content, cut, in_chunks
 from tests.network.mixed_load.plans import Plan, lines
-from tests.network.mixed_load.tunnels import connecting
+from tests.network.mixed_load.tunnels import connect_head
 from tests.network.mixed_load.upstream import Upstream
 from tests.network.mixed_load.wires import LeanWire, send
 from tests.network.mixed_load.world import World
 
-_KINDS: Final = [*plans.NEW, "abort-waiting", "abort-upgrade", "abort-connect", "refused-upload"]
+_KINDS: Final = [*plans.HTTP11, "abort-waiting", "abort-upgrade", "abort-connect", "refused-upload"]
 _SMALL: Final = 20_000
 _LARGE: Final = 2_000_000
 _TICK: Final = 0.01
@@ -101,9 +101,9 @@ class Abort:
         self._wire = wire
         self._random = random
         self._head = (
-            connecting(world, plan)
-            if plan.kind.method == "CONNECT"
-            else plans.sent(plan, self._port, "1.1")
+            connect_head(world, plan)
+            if plan.request_type.method == "CONNECT"
+            else plans.request_head(plan, self._port, "1.1")
         )
 
     async def run(self) -> str:
@@ -126,10 +126,10 @@ class Abort:
 
     def _whole(self) -> bytes:
         upload = plans.upload(self._plan)
-        if self._plan.kind.upload == "chunked":
+        if self._plan.request_type.upload == "chunked":
             upload = in_chunks(upload, self._plan.trailer, self._random)
         is_tunnel = self._plan.name in ("abort-upgrade", "abort-connect")
-        return self._head + (upload if self._plan.kind.upload or is_tunnel else b"")
+        return self._head + (upload if self._plan.request_type.upload or is_tunnel else b"")
 
     async def _read_part(self, is_whole: bool) -> str:
         """Read a part of a response that must come, or nothing; return a name of what was read."""
@@ -153,17 +153,19 @@ class Abort:
     def _beginning(self) -> bytes:
         """Return the beginning of the expected response."""
         plan = self._plan
-        if plan.kind.method == "CONNECT":
+        if plan.request_type.method == "CONNECT":
             return b"HTTP/1.1 200 Connection established\r\n\r\n" + content(
                 f"down {plan.key}", plan.down
             )
         if plan.name in ("unrouted", "refused", "refused-upload"):
             return b"HTTP/1.1 %b " % (b"400" if plan.name == "unrouted" else b"502")
-        if interim := plans.interim(plan):
+        if interim := plans.interim_lines(plan):
             return lines(*interim, "", "")
-        if plan.kind.status.startswith("101"):
-            return lines(*plans.said(plan, self._port), "", "") + plans.body(plan, self._port)
-        return lines(*plans.told(plan, self._port, "1.1", True), "", "")
+        if plan.request_type.status.startswith("101"):
+            return lines(
+                *plans.upstream_response_lines(plan, self._port), "", ""
+            ) + plans.response_body(plan, self._port)
+        return lines(*plans.client_response_lines(plan, self._port, "1.1", True), "", "")
 
     async def _disconnect(self) -> None:
         """Disconnect at once or a moment later: by a reset, a close, or a half-close first."""

@@ -112,14 +112,14 @@ def excuse(error: Exception) -> str:
         return ""
     if error.what == "head":
         return _proxy_error(error.got)
-    kind = error.plan.kind
+    kind = error.plan.request_type
     if kind.method == "CONNECT" and not error.got:
         # No process has accepted the connection; the kernel decides how it ends.
         return "not served"
     ends_with_connection = (
         kind.framing == "close" or kind.method == "CONNECT" or kind.status.startswith("101")
     )
-    return ENDED if ends_with_connection and error.wanted.startswith(error.got) else ""
+    return ENDED if ends_with_connection and error.expected.startswith(error.got) else ""
 
 
 def _proxy_error(head: bytes) -> str:
@@ -165,7 +165,7 @@ async def _wait_for_large_response(upstream: Upstream, name: str) -> None:
 
 async def _until_sending(upstream: Upstream, name: str) -> None:
     for _ in itertools.count():
-        if upstream.is_answering(name, _LARGE // 8):
+        if upstream.is_responding(name, _LARGE // 8):
             return
         # There is no event for its beginning.
         await asyncio.sleep(0.001)

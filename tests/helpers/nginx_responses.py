@@ -1,13 +1,14 @@
-"""nginx as the reader of responses: of what an upstream sends, and of what the proxy makes of it.
+"""nginx reads a response twice: directly from an upstream, and through the proxy.
 
-The client asks nginx, which passes a request on to the same upstream twice: once directly, and once
+The client sends a request to nginx, which forwards it to the same upstream once directly and once
 through the proxy, over a connection that it keeps. The upstream sends the bytes of a response, and
-closes its connection or leaves it open. What has to hold:
+closes its connection or keeps it open. These conditions must hold:
 
-- through the proxy nginx reads what our parsers have meant, or an error or a cut of the proxy's;
-- where it reads the raw response too, that is the same message, but for EXCEPTIONS in `played.py`;
-- it never finds a fault in what the proxy delivers;
-- the next request on its connection to the proxy gets its own response.
+- Through the proxy, nginx reads what the proxy's parser has read, or an error or a cut.
+- If nginx reads the raw response too, it is the same message, except for EXCEPTIONS in
+  `response_plays.py`.
+- nginx never logs an error about a response of the proxy.
+- The next request on its connection to the proxy gets its own response.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ from typing import Final
 from tests.helpers.messages import Message, Reader
 from tests.helpers.nginx import nginx
 from tests.helpers.origins import Origin
-from tests.helpers.played import Play, Upstream, differs, play
+from tests.helpers.response_plays import Play, Upstream, differs, play
 from tests.helpers.script import head
 from tests.helpers.timing import later
 from tests.helpers.wire import Wire
@@ -51,7 +52,7 @@ http {{
         listen 127.0.0.1:{port};
         location /direct/ {{
             error_log {folder}/direct.log error;
-            # Reached only where nginx waits for more than has come.
+            # Reached only if nginx waits for more bytes than there are.
             proxy_read_timeout 2s;
             proxy_pass http://127.0.0.1:UPSTREAM;
         }}
@@ -66,19 +67,19 @@ http {{
 }}
 """
 
-# What nginx says of a response that the proxy has broken off.
-_CUT: Final = re.compile(rb"prematurely closed connection|Connection reset by peer")
+# What nginx logs about a response that the proxy has cut.
+_INCOMPLETE: Final = re.compile(rb"prematurely closed connection|Connection reset by peer")
 
 
 class Log:
-    """The lines that nginx adds to a log."""
+    """Reads the lines that nginx adds to a log."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = 0
 
     def new(self) -> list[bytes]:
-        """Return the lines since the last look."""
+        """Return the lines since the last call."""
         with self._path.open("rb") as log:
             log.seek(self._read)
             data = log.read()
@@ -86,8 +87,8 @@ class Log:
         return data.splitlines()
 
 
-class Readings:
-    """An nginx, its client, and the upstream behind it and the proxy."""
+class NginxComparison:
+    """An nginx, its client, and the upstream behind it and behind the proxy."""
 
     def __init__(self, port: int, folder: Path, source: Origin, upstream: Upstream) -> None:
         self._port = port
@@ -98,10 +99,10 @@ class Readings:
         self._reader: Reader | None = None
         self._number = 0
 
-    async def agree(self, data: bytes) -> bool:
-        """Have nginx read a response both ways; return whether it has read the raw one.
+    async def compare(self, data: bytes) -> bool:
+        """Let nginx read a response directly and through the proxy.
 
-        Fail unless both readings are what they have to be.
+        Fail unless the conditions hold. Return whether nginx has read the raw response.
         """
         played = play(data)
         if played is None:
@@ -116,42 +117,44 @@ class Readings:
         return direct is not None
 
     async def _directly(self, played: Play) -> tuple[int, bytes] | None:
-        """Return what nginx reads in the raw response; None where it finds a fault."""
-        # nginx takes what is no response for one of HTTP/0.9, passes it on as it is, and only the
-        # end of the connection ends that.
+        """Return what nginx reads in the raw response; None if it logs an error."""
+        # nginx treats bytes that are no response as HTTP/0.9 and forwards them until the end of the
+        # connection.
         self.close()
-        message = await self._ask(played.method, "/direct/", "Connection: close")
+        message = await self._request(played.method, "/direct/", "Connection: close")
         self.close()
         if self._direct.new() or message is None:
             return None
         return message.status, message.body
 
     async def _check_through(self, played: Play, direct: tuple[int, bytes] | None) -> None:
-        message = await self._ask(played.method, "/through/")
+        message = await self._request(played.method, "/through/")
         faults = self._through.new()
-        if message is None or _is_own(message):
-            assert played.meant.message is None, "it is not delivered"
+        if message is None or _is_proxy_error(message):
+            assert played.expected.message is None, "it is not delivered"
             assert message is None or not faults, faults
-            is_cut = all(_CUT.search(line) for line in faults)
-            assert is_cut or differs(played.data), faults
+            is_incomplete = all(_INCOMPLETE.search(line) for line in faults)
+            assert is_incomplete or differs(played.data), faults
             return
         read = (message.status, message.body)
         assert not faults, faults
-        assert read == played.meant.message, f"nginx reads {read}, {played.meant.message} is meant"
+        assert read == played.expected.message, (
+            f"nginx reads {read}, {played.expected.message} is expected"
+        )
         if direct is not None and not differs(played.data):
-            assert read == direct, f"nginx reads {read} through the proxy, else {direct}"
+            assert read == direct, f"nginx reads {read} through the proxy, and {direct} directly"
 
     async def _check_next(self) -> None:
-        """Ask once more, over the connection that nginx has kept."""
+        """Send another request, which nginx forwards over the kept connection."""
         self._number += 1
         path = f"/marked/{self._number}"
-        message = await self._ask("GET", path)
+        message = await self._request("GET", path)
         assert message is not None, "the next request gets no response"
         assert (message.status, message.body) == (200, path.encode()), message.head
         assert not self._through.new()
 
-    async def _ask(self, method: str, path: str, *fields: str) -> Message | None:
-        """Return the response; None where it breaks off, or is none."""
+    async def _request(self, method: str, path: str, *fields: str) -> Message | None:
+        """Return the response; None if it is incomplete or malformed."""
         if self._reader is None:
             self._reader = Reader(await Wire.to("127.0.0.1", self._port))
         reader = self._reader
@@ -172,20 +175,20 @@ class Readings:
             self._reader = None
 
 
-def _is_own(message: Message) -> bool:
-    """Return whether a message is an error of the proxy's."""
+def _is_proxy_error(message: Message) -> bool:
+    """Return whether a message is an error response of the proxy."""
     return (message.field("proxy-status") or "").startswith("cmux-proxy; error=")
 
 
 @contextlib.asynccontextmanager
-async def readings(
+async def nginx_comparison(
     folder: Path, proxy_port: int, source: Origin, upstream: Upstream
-) -> AsyncIterator[Readings]:
+) -> AsyncIterator[NginxComparison]:
     """Run nginx in front of the source, which behaves as `upstream` does, and of the proxy."""
     text = CONFIG.replace("PROXY", str(proxy_port)).replace("UPSTREAM", str(source.port))
     async with nginx(folder, text) as port:
-        found = Readings(port, folder, source, upstream)
+        comparison = NginxComparison(port, folder, source, upstream)
         try:
-            yield found
+            yield comparison
         finally:
-            found.close()
+            comparison.close()

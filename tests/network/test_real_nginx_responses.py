@@ -13,10 +13,10 @@ from cmux_proxy import Proxy
 from tests.helpers.cases import read_cases
 from tests.helpers.grammars import CONTESTED_RESPONSES
 from tests.helpers.mutants import mutant
-from tests.helpers.nginx_responses import Readings, readings
+from tests.helpers.nginx_responses import NginxComparison, nginx_comparison
 from tests.helpers.origins import origin
-from tests.helpers.played import Upstream
 from tests.helpers.proxies import local_config
+from tests.helpers.response_plays import Upstream
 
 CASES = [case.data for case in read_cases("responses/valid") + read_cases("responses/invalid")]
 FRAGMENTS = (
@@ -26,33 +26,33 @@ FRAGMENTS = (
 
 
 @asynccontextmanager
-async def reading(folder: Path) -> AsyncIterator[tuple[Readings, int]]:
+async def running_comparison(folder: Path) -> AsyncIterator[tuple[NginxComparison, int]]:
     """Run the upstream, the proxy and nginx; return the session and the proxy's port."""
     upstream = Upstream()
     async with origin(upstream.behave) as source, Proxy(local_config()) as proxy:
         port = proxy.addresses[0].port
-        async with readings(folder, port, source, upstream) as session:
+        async with nginx_comparison(folder, port, source, upstream) as session:
             yield session, port
 
 
 async def test_nginx_reads_the_responses_of_the_corpus_through_the_proxy(tmp_path: Path) -> None:
-    async with reading(tmp_path) as (nginx, _port):
-        agreed = [await nginx.agree(data) for data in CASES]
+    async with running_comparison(tmp_path) as (nginx, _port):
+        agreed = [await nginx.compare(data) for data in CASES]
         assert sum(agreed) > 60
 
 
 async def test_nginx_and_the_proxy_agree_on_mutated_responses(tmp_path: Path) -> None:
     rng = random.Random(9112)
     contested = rng.sample(CONTESTED_RESPONSES, 200)
-    async with reading(tmp_path) as (nginx, _port):
+    async with running_comparison(tmp_path) as (nginx, _port):
         spoiled = [mutant(rng, CASES, FRAGMENTS) for _ in range(300)]
-        agreed = [await nginx.agree(data) for data in [*spoiled, *contested]]
+        agreed = [await nginx.compare(data) for data in [*spoiled, *contested]]
         assert sum(agreed) > 100
 
 
 async def test_nginx_keeps_its_connection_to_the_proxy(tmp_path: Path) -> None:
-    async with reading(tmp_path) as (nginx, port):
-        kept = set()
+    async with running_comparison(tmp_path) as (nginx, port):
+        connections = set()
         for data in (
             b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
             b"HTTP/1.1 200 OK\nContent-Length: 2, 2\n\nok",
@@ -60,9 +60,9 @@ async def test_nginx_keeps_its_connection_to_the_proxy(tmp_path: Path) -> None:
             b"HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n0 \r\n\r\n",
             b"HTTP/1.1 302 Found\n\nuntil close",
         ):
-            await nginx.agree(data)
-            kept |= connections_to(port)
-        assert len(kept) == 1
+            await nginx.compare(data)
+            connections |= connections_to(port)
+        assert len(connections) == 1
 
 
 def connections_to(port: int) -> set[str]:

@@ -18,7 +18,7 @@ from tests.helpers.timing import later, soon
 from tests.helpers.wire import Wire, WireListener
 from tests.network.mixed_load.memory import footprint
 from tests.network.mixed_load.pairs import Pair, next_head, pairs
-from tests.network.mixed_load.streams import BLOCK, coded_block, digest, received_digest
+from tests.network.mixed_load.streams import BLOCK, digest, encoded_block, received_digest
 from tests.network.mixed_load.wires import LeanWire, accept, while_sending
 
 RESPONSE: Final = int(os.environ.get("CMUX_LARGE_BODY", str(1024**3))) // BLOCK * BLOCK
@@ -169,7 +169,7 @@ async def send_until_stopped(proxy: ProxyProcess, transfer: Flow) -> int:
 
 async def send_remaining(transfer: Flow, sent: int) -> None:
     """Send the remaining bytes and the end."""
-    total = transfer.size // BLOCK * len(coded_block(0, transfer.sent))
+    total = transfer.size // BLOCK * len(encoded_block(0, transfer.sent))
     while sent < total:
         data = remaining_block(transfer, sent)
         await transfer.sender.send(data)
@@ -182,8 +182,8 @@ async def send_remaining(transfer: Flow, sent: int) -> None:
 
 def remaining_block(transfer: Flow, sent: int) -> bytes:
     """Return the remaining bytes of the current block."""
-    size = len(coded_block(0, transfer.sent))
-    return coded_block(sent // size, transfer.sent)[sent % size :]
+    size = len(encoded_block(0, transfer.sent))
+    return encoded_block(sent // size, transfer.sent)[sent % size :]
 
 
 async def serves(proxy: ProxyProcess) -> None:

@@ -1,4 +1,4 @@
-"""Content derived from a name, so that bytes which end up with somebody else show; and chunks."""
+"""Content derived from a name, so that bytes of another exchange are noticed; and chunks."""
 
 import hashlib
 import itertools
@@ -11,30 +11,30 @@ _EXTENSIONS: Final = (b"", b"", b"", b";a=1", b';b="2;3"')
 
 
 def content(name: str, size: int) -> bytes:
-    """Return bytes that belong to this name alone."""
+    """Return bytes that belong only to this name."""
     return hashlib.shake_128(name.encode()).digest(size)
 
 
-def cut(data: bytes, random: Random, most: int = 5) -> list[bytes]:
-    """Cut into one to `most` pieces at random places; none is empty."""
+def cut(data: bytes, random: Random, max_parts: int = 5) -> list[bytes]:
+    """Split into one to `max_parts` parts at random positions; no part is empty."""
     if not data:
         return []
-    places = {random.randrange(len(data)) for _ in range(random.randint(0, most - 1))}
-    bounds = [*sorted(places | {0}), len(data)]
+    positions = {random.randrange(len(data)) for _ in range(random.randint(0, max_parts - 1))}
+    bounds = [*sorted(positions | {0}), len(data)]
     return [data[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 def in_chunks(data: bytes, trailer: str, random: Random) -> bytes:
     """Return a chunked body with one trailer."""
-    pieces = [
-        b"%x%b\r\n%b\r\n" % (len(piece), random.choice(_EXTENSIONS), piece)
-        for piece in cut(data, random)
+    parts = [
+        b"%x%b\r\n%b\r\n" % (len(part), random.choice(_EXTENSIONS), part)
+        for part in cut(data, random)
     ]
-    return b"".join([*pieces, b"0\r\n%b\r\n\r\n" % trailer.encode()])
+    return b"".join([*parts, b"0\r\n%b\r\n\r\n" % trailer.encode()])
 
 
 class Chunks:
-    """The chunks of a body that is under way, one by one; then `trailers` has what follows."""
+    """Reads the chunks of a body one by one; afterwards, `trailers` are the lines after them."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -53,8 +53,8 @@ class Chunks:
         assert await self._reader.take(2) == b"\r\n", "a chunk of another size than announced"
         return data
 
-    async def whole(self) -> bytes:
-        """Return the whole body."""
+    async def read_all(self) -> bytes:
+        """Return the complete body."""
         return b"".join([data async for data in self])
 
     async def _line(self) -> str:

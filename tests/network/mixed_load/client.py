@@ -1,4 +1,4 @@
-"""One client: connection after connection with requests of all kinds, every answer checked."""
+"""One client: sends requests of all types over many connections, and checks every response."""
 
 import asyncio
 import itertools
@@ -11,17 +11,17 @@ from tests.helpers.timing import later
 from tests.network.mixed_load import plans
 from tests.network.mixed_load.aborts import abort
 from tests.network.mixed_load.bodies import Chunks, cut, in_chunks
+from tests.network.mixed_load.expectations import expect_head, expect_refusal
 from tests.network.mixed_load.plans import Plan, lines
-from tests.network.mixed_load.reading import expect_head, refusal
 from tests.network.mixed_load.tunnels import connect, upgrade
 from tests.network.mixed_load.wires import LeanWire, read_to_end, send, while_sending
 from tests.network.mixed_load.world import World, expect
 
 ABORTS: Final = [name for name in plans.SPECIAL if name.startswith("abort-")]
-# What a connection is used for; what stands here more than once is done more often.
+# What a connection is used for; more frequent uses appear more often.
 _USES: Final = (
-    *("new", "new", "new", "new", "old", "upgrade", "client-first", "upstream-first"),
-    *("refused-upload", "ended-upload", *ABORTS, "new", "new", "new", "old"),
+    *("1.1", "1.1", "1.1", "1.1", "1.0", "upgrade", "client-first", "upstream-first"),
+    *("refused-upload", "ended-upload", *ABORTS, "1.1", "1.1", "1.1", "1.0"),
 )
 
 
@@ -32,13 +32,13 @@ class Client:
         self._world = world
         self._number = number
         self._random = Random(f"{seed} {number}")
-        # What it was about, for whoever reads of a problem.
+        # Its current requests, for the report of a problem.
         self._doing: list[object] = []
 
     async def run(self, until: float) -> None:
         """Use one connection after the other until the loop's clock says `until`."""
         clock = asyncio.get_running_loop().time
-        # At first every client does something else, so that all is done in any case.
+        # The first use depends on the number of the client, so that every use occurs.
         for turn in itertools.count():
             use = _USES[self._number % len(_USES)] if not turn else self._random.choice(_USES)
             since = clock()
@@ -51,8 +51,8 @@ class Client:
 
     async def _use_connection(self, use: str) -> None:
         with await LeanWire.to("127.0.0.1", self._world.proxy_port) as wire:
-            if use in ("new", "old"):
-                await self._several(Reader(wire), "1.1" if use == "new" else "1.0")
+            if use in ("1.1", "1.0"):
+                await self._send_requests(Reader(wire), use)
                 return
             plan = self._world.plan(use, self._random)
             self._doing = [plan]
@@ -68,8 +68,8 @@ class Client:
                 await connect(self._world, plan, wire, self._random)
             self._world.done[use] += 1
 
-    async def _several(self, reader: Reader, version: str) -> None:
-        """Ask some requests over one connection; end it, or have it ended."""
+    async def _send_requests(self, reader: Reader, version: str) -> None:
+        """Send some requests over one connection; end it, or let the proxy end it."""
         self._doing = []
         goes_on = True
         ends = False
@@ -82,26 +82,26 @@ class Client:
         if goes_on and not ends:
             reader.wire.end()
         rest = await read_to_end(reader)
-        assert rest == b"", f"nobody asked for {rest[:200]!r}"
+        assert rest == b"", f"unexpected bytes {rest[:200]!r}"
 
     async def _batch(self, reader: Reader, version: str, keeps: bool, ends: bool) -> bool:
-        """Ask one request, or several at once; return whether the connection goes on."""
+        """Send one or several requests at once; return whether the connection stays open."""
         batch = self._plans(version)
-        # It has a Connection line already.
+        # This request has a Connection field already.
         keeps = keeps or batch[-1].name == "declined"
         self._doing += [*batch, f"keeps={keeps} ends={ends};"]
         requests = [self._request(plan, version, True) for plan in batch[:-1]]
         requests.append(self._request(batch[-1], version, keeps))
         if batch[0].name == "continue":
-            await self._ask_to_continue(reader, batch[0], requests)
-        pieces = cut(b"".join(itertools.chain(*requests)), self._random)
-        answers = self._answers(reader, batch, version, keeps)
-        await while_sending(send(reader.wire, pieces, ends), answers)
+            await self._expect_continue(reader, batch[0], requests)
+        parts = cut(b"".join(itertools.chain(*requests)), self._random)
+        responses = self._read_responses(reader, batch, version, keeps)
+        await while_sending(send(reader.wire, parts, ends), responses)
         self._world.done["pipelined"] += len(batch) > 1
-        return plans.goes_on(batch[-1], version, keeps)
+        return plans.keeps_connection(batch[-1], version, keeps)
 
     def _plans(self, version: str) -> list[Plan]:
-        names: Sequence[str] = plans.NEW if version == "1.1" else plans.OLD
+        names: Sequence[str] = plans.HTTP11 if version == "1.1" else plans.HTTP10
         first = self._random.choice(names)
         chosen = [first]
         if version == "1.1" and first != "continue" and self._random.random() < 0.3:
@@ -111,69 +111,75 @@ class Client:
 
     def _request(self, plan: Plan, version: str, keeps: bool) -> list[bytes]:
         """Return the head and the body."""
-        fields = [] if keeps == (version == "1.1") else [_PERSISTENCE[version]]
-        head = plans.sent(plan, self._world.port(plan), version, *fields)
+        fields = [] if keeps == (version == "1.1") else [_CONNECTION_FIELDS[version]]
+        head = plans.request_head(plan, self._world.port(plan), version, *fields)
         body = plans.upload(plan)
-        if plan.kind.upload == "chunked":
+        if plan.request_type.upload == "chunked":
             return [head, in_chunks(body, plan.trailer, self._random)]
-        return [head, body] if plan.kind.upload else [head]
+        return [head, body] if plan.request_type.upload else [head]
 
-    async def _ask_to_continue(
+    async def _expect_continue(
         self, reader: Reader, plan: Plan, requests: list[list[bytes]]
     ) -> None:
-        """Send the head alone and wait for the word."""
+        """Send the head alone and wait for 100 (Continue)."""
         await reader.wire.send(requests[0].pop(0))
-        await expect_head(reader, plan, lines(*plans.interim(plan)))
+        await expect_head(reader, plan, lines(*plans.interim_lines(plan)))
 
-    async def _answers(
+    async def _read_responses(
         self, reader: Reader, batch: Sequence[Plan], version: str, keeps: bool
     ) -> None:
-        """Read the answers, in the order of the requests."""
+        """Read the responses in the order of the requests."""
         for plan in batch[:-1]:
-            await self._answer(reader, plan, version, True)
-        await self._answer(reader, batch[-1], version, keeps)
+            await self._read_response(reader, plan, version, True)
+        await self._read_response(reader, batch[-1], version, keeps)
 
-    async def _answer(self, reader: Reader, plan: Plan, version: str, keeps: bool) -> None:
-        """Read an answer and fail unless it is exactly the one that belongs to the request."""
+    async def _read_response(self, reader: Reader, plan: Plan, version: str, keeps: bool) -> None:
+        """Read a response; fail unless it is exactly the expected one."""
         port = self._world.port(plan)
         if plan.name in ("refused", "unrouted"):
-            await refusal(reader, plan, port, not plans.goes_on(plan, version, keeps))
+            await expect_refusal(
+                reader, plan, port, not plans.keeps_connection(plan, version, keeps)
+            )
         else:
             if plan.name == "hints" and version == "1.1":
-                await expect_head(reader, plan, lines(*plans.interim(plan)))
-            wanted = lines(*plans.told(plan, port, version, keeps))
-            await expect_head(reader, plan, wanted)
+                await expect_head(reader, plan, lines(*plans.interim_lines(plan)))
+            expected = lines(*plans.client_response_lines(plan, port, version, keeps))
+            await expect_head(reader, plan, expected)
             await self._body(reader, plan, version)
-        self._world.done[plan.name if version == "1.1" else f"old {plan.name}"] += 1
+        self._world.done[plan.name if version == "1.1" else f"{plan.name}, HTTP/1.0"] += 1
 
     async def _body(self, reader: Reader, plan: Plan, version: str) -> None:
-        kind = plan.kind
-        if kind.method == "HEAD" or not kind.framing or kind.status.startswith("304"):
+        request_type = plan.request_type
+        if (
+            request_type.method == "HEAD"
+            or not request_type.framing
+            or request_type.status.startswith("304")
+        ):
             return
-        wanted = plans.body(plan, self._world.port(plan))
-        if kind.framing == "length":
-            expect(plan, "body", await reader.take(len(wanted)), wanted)
+        expected = plans.response_body(plan, self._world.port(plan))
+        if request_type.framing == "length":
+            expect(plan, "body", await reader.take(len(expected)), expected)
         elif version == "1.0":
-            expect(plan, "body", await read_to_end(reader), wanted)
+            expect(plan, "body", await read_to_end(reader), expected)
         else:
             chunks = Chunks(reader)
-            expect(plan, "body", await chunks.whole(), wanted)
-            trailers = [plan.trailer] if kind.framing == "chunked" else []
+            expect(plan, "body", await chunks.read_all(), expected)
+            trailers = [plan.trailer] if request_type.framing == "chunked" else []
             expect(plan, "trailers", lines(*chunks.trailers), lines(*trailers))
 
     async def _refused_upload(self, reader: Reader, plan: Plan) -> None:
-        """Send a body that nobody takes, and get the reason all the same."""
-        pieces = cut(b"".join(self._request(plan, "1.1", False)), self._random)
-        refused = refusal(reader, plan, self._world.port(plan), True)
-        await while_sending(send(reader.wire, pieces), refused)
+        """Send a body that is not read, and get the error."""
+        parts = cut(b"".join(self._request(plan, "1.1", False)), self._random)
+        refused = expect_refusal(reader, plan, self._world.port(plan), True)
+        await while_sending(send(reader.wire, parts), refused)
         assert await read_to_end(reader) == b""
 
     async def _ended_upload(self, reader: Reader, plan: Plan) -> None:
-        """Send a body and the end, and get the answer all the same."""
-        pieces = cut(b"".join(self._request(plan, "1.1", True)), self._random, 2)
-        answer = self._answer(reader, plan, "1.1", True)
-        await while_sending(send(reader.wire, pieces, True), answer)
+        """Send a body and half-close; get the response."""
+        parts = cut(b"".join(self._request(plan, "1.1", True)), self._random, 2)
+        response = self._read_response(reader, plan, "1.1", True)
+        await while_sending(send(reader.wire, parts, True), response)
         assert await read_to_end(reader) == b""
 
 
-_PERSISTENCE: Final = {"1.1": "Connection: close", "1.0": "Connection: keep-alive"}
+_CONNECTION_FIELDS: Final = {"1.1": "Connection: close", "1.0": "Connection: keep-alive"}

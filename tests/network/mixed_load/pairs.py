@@ -1,4 +1,4 @@
-"""A client and an upstream, the proxy between them, and one request under way."""
+"""A client and an upstream with the proxy between them, and one request in progress."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -10,15 +10,15 @@ from tests.helpers.script import head
 from tests.helpers.timing import later, soon
 from tests.helpers.wire import WireListener
 from tests.network.mixed_load.bodies import Chunks
-from tests.network.mixed_load.streams import BLOCK, block, coded_block
+from tests.network.mixed_load.streams import BLOCK, block, encoded_block
 from tests.network.mixed_load.wires import LeanWire, accept
 
-# An upstream writes no more than this at a time.
-_MOST_AT_ONCE: Final = 8 * 1024 * 1024
+# An upstream writes no more than this in one push.
+_MAX_PUSH: Final = 8 * 1024 * 1024
 
 
 class Pair:
-    """Both ends; as to a download, how much of it was `pushed` and is `seen`."""
+    """Both ends; of a download, `pushed` counts bytes written and `seen` blocks read."""
 
     def __init__(self, client: Reader, upstream: Reader) -> None:
         self.client = client
@@ -33,27 +33,27 @@ class Pair:
         self.upstream.wire.close()
 
     async def begin_response(self, *fields: str) -> None:
-        """Have the upstream send a head and the client read it."""
+        """Let the upstream send a head and the client read it."""
         await self.upstream.wire.send(head("HTTP/1.1 200 OK", *fields))
         await next_head(self.client)
 
     def push(self, framing: str) -> int:
-        """Have the upstream write as much as it can at once; return how many bytes it could."""
-        size = len(coded_block(0, framing))
+        """Let the upstream write as much as it can; return the number of bytes."""
+        size = len(encoded_block(0, framing))
         before = self.pushed
         with contextlib.suppress(BlockingIOError):
-            while self.pushed - before < _MOST_AT_ONCE:
-                rest = coded_block(self.pushed // size, framing)[self.pushed % size :]
-                self.pushed += self.upstream.wire.sock.send(rest)
+            while self.pushed - before < _MAX_PUSH:
+                remaining = encoded_block(self.pushed // size, framing)[self.pushed % size :]
+                self.pushed += self.upstream.wire.sock.send(remaining)
         return self.pushed - before
 
     async def read_pushed(self, framing: str) -> None:
-        """Have the client read all whole blocks that were pushed; fail unless they are right."""
-        size = len(coded_block(0, framing))
+        """Let the client read all complete blocks that were pushed; fail if one is wrong."""
+        size = len(encoded_block(0, framing))
         while self.seen < self.pushed // size:
             chunked = framing == "chunked"
             got = await later(anext(self._chunks) if chunked else self.client.take(BLOCK))
-            assert got == block(self.seen), f"block {self.seen} is another"
+            assert got == block(self.seen), f"block {self.seen} differs"
             self.seen += 1
 
 
@@ -68,15 +68,15 @@ async def next_head(reader: Reader) -> Message:
 async def pairs(
     proxy: ProxyProcess, count: int, *request: str, buffer: int | None = None
 ) -> AsyncIterator[list[Pair]]:
-    """Return pairs with that request; with `buffer`, the kernel holds about so much for each."""
+    """Open pairs with this request; `buffer` is the size of the socket buffers."""
     listener = WireListener(buffer=buffer)
     with contextlib.ExitStack() as stack:
         stack.callback(listener.close)
-        several = []
+        opened = []
         for _ in range(count):
-            several.append(await _pair(proxy, listener, request, buffer))
-            stack.callback(several[-1].close)
-        yield several
+            opened.append(await _pair(proxy, listener, request, buffer))
+            stack.callback(opened[-1].close)
+        yield opened
 
 
 async def _pair(
@@ -87,6 +87,6 @@ async def _pair(
     route = f"X-Cmux-Port-Internal: {listener.port}"
     await wire.send(head(start, "Host: large.test", route, *fields))
     upstream = Reader(await soon(accept(listener)))
-    asked = await next_head(upstream)
-    assert asked.head + b"\r\n\r\n" == head(start, "Host: large.test", *fields)
+    received = await next_head(upstream)
+    assert received.head + b"\r\n\r\n" == head(start, "Host: large.test", *fields)
     return Pair(Reader(wire), upstream)

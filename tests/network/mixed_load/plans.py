@@ -1,7 +1,7 @@
-"""What is asked, and the exact heads that must come of it on either side.
+"""The requests, and the exact heads that both sides must receive.
 
-The plan travels as the request's target. The upstream obeys it, and both sides derive from it
-what they must get, so that nothing has to be remembered and nothing can be mixed up unnoticed.
+The target of a request contains its plan. The upstream does what the plan says, and both sides
+derive from it what they must receive. So no state is needed, and every mix-up is noticed.
 """
 
 import hashlib
@@ -13,11 +13,11 @@ from tests.network.mixed_load.bodies import content as _content
 _SWITCH: Final = ("Connection: keep-alive, Upgrade", "Upgrade: cmux-load", "Sec-Key: 1")
 
 
-class Kind(NamedTuple):
-    """What all requests of a kind have in common.
+class RequestType(NamedTuple):
+    """What all requests of a type have in common.
 
-    `upload` and `framing` say how the bodies of request and answer end: "length", "chunked",
-    "close", or "" without a body.
+    `upload` and `framing` are the framing of the bodies of request and response: "length",
+    "chunked", "close", or "" without a body.
     """
 
     method: str = "GET"
@@ -28,47 +28,47 @@ class Kind(NamedTuple):
 
 
 PLAIN: Final = {
-    "length": Kind(),
-    "chunked": Kind(framing="chunked"),
-    "until-close": Kind(framing="close"),
-    "closing": Kind(),
-    "vanishing": Kind(),
-    "hints": Kind(),
-    "head": Kind("HEAD"),
-    "none": Kind("DELETE", status="204 No Content", framing=""),
-    "unmodified": Kind(status="304 Not Modified"),
-    "echo": Kind("POST", "length"),
-    "hash": Kind("POST", "chunked"),
-    "refused": Kind(),
-    "unrouted": Kind(),
+    "length": RequestType(),
+    "chunked": RequestType(framing="chunked"),
+    "until-close": RequestType(framing="close"),
+    "closing": RequestType(),
+    "vanishing": RequestType(),
+    "hints": RequestType(),
+    "head": RequestType("HEAD"),
+    "none": RequestType("DELETE", status="204 No Content", framing=""),
+    "unmodified": RequestType(status="304 Not Modified"),
+    "echo": RequestType("POST", "length"),
+    "hash": RequestType("POST", "chunked"),
+    "refused": RequestType(),
+    "unrouted": RequestType(),
 }
-# HTTP/1.0 has no chunks to ask with, no 100 (Continue) and no upgrade.
-ONLY_NEW: Final = {
-    "stream": Kind("PATCH", "chunked", framing="chunked"),
-    "declined": Kind(status="426 Upgrade Required", lines=_SWITCH),
-    "continue": Kind("PUT", "length", lines=("Expect: 100-continue",)),
+# HTTP/1.0 has no chunked requests, no 100 (Continue) and no upgrade.
+HTTP11_ONLY: Final = {
+    "stream": RequestType("PATCH", "chunked", framing="chunked"),
+    "declined": RequestType(status="426 Upgrade Required", lines=_SWITCH),
+    "continue": RequestType("PUT", "length", lines=("Expect: 100-continue",)),
 }
 SPECIAL: Final = {
-    "refused-upload": Kind("POST", "length"),
-    "ended-upload": Kind("POST", "chunked"),
-    "upgrade": Kind(status="101 Switching Protocols", framing="", lines=_SWITCH),
-    "client-first": Kind("CONNECT"),
-    "upstream-first": Kind("CONNECT"),
-    "abort-head": Kind(),
-    "abort-waiting": Kind(),
-    "abort-answer": Kind(framing="chunked"),
-    "abort-upload": Kind("POST", "chunked"),
-    "abort-malformed": Kind("POST", "chunked"),
-    "abort-upgrade": Kind(status="101 Switching Protocols", framing="", lines=_SWITCH),
-    "abort-connect": Kind("CONNECT"),
+    "refused-upload": RequestType("POST", "length"),
+    "ended-upload": RequestType("POST", "chunked"),
+    "upgrade": RequestType(status="101 Switching Protocols", framing="", lines=_SWITCH),
+    "client-first": RequestType("CONNECT"),
+    "upstream-first": RequestType("CONNECT"),
+    "abort-head": RequestType(),
+    "abort-waiting": RequestType(),
+    "abort-answer": RequestType(framing="chunked"),
+    "abort-upload": RequestType("POST", "chunked"),
+    "abort-malformed": RequestType("POST", "chunked"),
+    "abort-upgrade": RequestType(status="101 Switching Protocols", framing="", lines=_SWITCH),
+    "abort-connect": RequestType("CONNECT"),
 }
-KINDS: Final = {**PLAIN, **ONLY_NEW, **SPECIAL}
-OLD: Final = [name for name, kind in PLAIN.items() if kind.upload != "chunked"]
-NEW: Final = [*PLAIN, *ONLY_NEW]
+REQUEST_TYPES: Final = {**PLAIN, **HTTP11_ONLY, **SPECIAL}
+HTTP10: Final = [name for name, request_type in PLAIN.items() if request_type.upload != "chunked"]
+HTTP11: Final = [*PLAIN, *HTTP11_ONLY]
 
 
 class Plan(NamedTuple):
-    """One request: its kind, the key that nobody else has, and the sizes of both contents."""
+    """One request: the name of its type, its unique key, and the sizes of both contents."""
 
     name: str
     key: str
@@ -87,59 +87,59 @@ class Plan(NamedTuple):
         return f"/{self.name}/{self.key}/{self.up}/{self.down}"
 
     @property
-    def kind(self) -> Kind:
-        """What it has in common with others."""
-        return KINDS[self.name]
+    def request_type(self) -> RequestType:
+        """What it has in common with other requests."""
+        return REQUEST_TYPES[self.name]
 
     @property
     def is_aborted(self) -> bool:
-        """Whether it never gets to its end, most often since the client goes away."""
+        """Whether it does not complete, usually because the client disconnects."""
         return self.name.startswith("abort-")
 
     @property
     def trailer(self) -> str:
-        """The trailer of both bodies, where they are chunked."""
+        """The trailer of chunked bodies."""
         return f"X-Trailer: {self.key}"
 
 
-def lines(*several: str) -> bytes:
-    """Return a head without its blank line, as a reader returns it."""
-    return "\r\n".join(several).encode("latin-1")
+def lines(*head_lines: str) -> bytes:
+    """Return a head without its blank line, as `Message.head` is."""
+    return "\r\n".join(head_lines).encode("latin-1")
 
 
 # The request
 
 
-def asked(plan: Plan) -> list[str]:
-    """Return the lines that the upstream must get."""
-    kind = plan.kind
+def request_lines(plan: Plan) -> list[str]:
+    """Return the lines that the upstream must receive."""
+    request_type = plan.request_type
     return [
-        f"{kind.method} {plan.target} HTTP/1.1",
+        f"{request_type.method} {plan.target} HTTP/1.1",
         "Host: load.test",
         f"X-Key: {plan.key}",
-        *kind.lines,
-        *_framing(kind.upload, plan.up),
+        *request_type.lines,
+        *_framing(request_type.upload, plan.up),
         f"Cookie: a={plan.key}",
         f"cookie: b={plan.key}",
     ]
 
 
-def sent(plan: Plan, port: int, version: str, *fields: str) -> bytes:
+def request_head(plan: Plan, port: int, version: str, *fields: str) -> bytes:
     """Return the head that the client sends."""
-    start, host, *rest = asked(plan)
+    start, host, *rest = request_lines(plan)
     start = start.removesuffix("1.1") + version
     route = [] if plan.name == "unrouted" else [f"x-cmux-port-INTERNAL:\t{port} "]
     return lines(start, host, *route, *rest, *fields, "", "")
 
 
-# The answer
+# The response
 
 
-def body(plan: Plan, port: int) -> bytes:
-    """Return the content of the answer, also where it is only announced."""
+def response_body(plan: Plan, port: int) -> bytes:
+    """Return the content of the response, even if only its length is sent."""
     if plan.name == "hash":
         return hashlib.sha256(upload(plan)).hexdigest().encode()
-    if plan.kind.upload:
+    if plan.request_type.upload:
         return upload(plan)
     return _content(f"down {plan.key} {port}", plan.down)
 
@@ -149,43 +149,43 @@ def upload(plan: Plan) -> bytes:
     return _content(f"up {plan.key}", plan.up)
 
 
-def said(plan: Plan, port: int) -> list[str]:
-    """Return the lines of the upstream's answer."""
-    kind = plan.kind
+def upstream_response_lines(plan: Plan, port: int) -> list[str]:
+    """Return the lines of the upstream's response."""
+    request_type = plan.request_type
     return [
-        f"HTTP/1.1 {kind.status}",
+        f"HTTP/1.1 {request_type.status}",
         f"X-Key: {plan.key}",
         f"X-Port: {port}",
-        *(_SWITCH[:2] if kind.status.startswith("101") else ()),
+        *(_SWITCH[:2] if request_type.status.startswith("101") else ()),
         *(["Connection: close"] if plan.name in ("closing", "ended-upload") else []),
-        *_framing(kind.framing, len(body(plan, port))),
+        *_framing(request_type.framing, len(response_body(plan, port))),
         f"Set-Cookie: a={plan.key}",
         f"set-cookie: b={plan.key}",
     ]
 
 
-def goes_on(plan: Plan, version: str, keeps: bool) -> bool:
-    """Return whether the client's connection must go on after the answer, if it wants that."""
+def keeps_connection(plan: Plan, version: str, keeps: bool) -> bool:
+    """Return whether the client's connection must stay open after the response."""
     if version == "1.1":
         return keeps
-    return keeps and plan.kind.framing in ("", "length") and plan.name not in _ERRORS
+    return keeps and plan.request_type.framing in ("", "length") and plan.name not in _ERRORS
 
 
-def told(plan: Plan, port: int, version: str, keeps: bool) -> list[str]:
-    """Return the lines that the client must get."""
-    lost = ["Connection: close", "" if version == "1.1" else _framing("chunked", 0)[0]]
-    kept = [line for line in said(plan, port) if line not in lost]
-    if plan.kind.framing == "close" and version == "1.1":
+def client_response_lines(plan: Plan, port: int, version: str, keeps: bool) -> list[str]:
+    """Return the lines that the client must receive."""
+    removed = ["Connection: close", "" if version == "1.1" else _framing("chunked", 0)[0]]
+    kept = [line for line in upstream_response_lines(plan, port) if line not in removed]
+    if plan.request_type.framing == "close" and version == "1.1":
         kept += _framing("chunked", 0)
-    if not goes_on(plan, version, keeps):
+    if not keeps_connection(plan, version, keeps):
         kept.append("Connection: close")
     elif version == "1.0":
         kept.append("Connection: keep-alive")
     return kept
 
 
-def interim(plan: Plan) -> list[str]:
-    """Return the lines of the answer before the answer; none where there is no such."""
+def interim_lines(plan: Plan) -> list[str]:
+    """Return the lines of the interim response; none if there is no interim response."""
     if plan.name == "hints":
         return ["HTTP/1.1 103 Early Hints", f"Link: </{plan.key}.css>", f"X-Key: {plan.key}"]
     if plan.name == "continue":
@@ -213,7 +213,7 @@ _ERRORS: Final = {
 
 
 def refusal(plan: Plan, port: int, date: str, closes: bool) -> tuple[list[str], bytes]:
-    """Return the lines and the body of the proxy's own answer."""
+    """Return the lines and the body of the proxy's error response."""
     status, error, text = _ERRORS[plan.name.removesuffix("-upload")]
     content = text.format(Address("127.0.0.1", port)).encode()
     kept = [
@@ -227,7 +227,7 @@ def refusal(plan: Plan, port: int, date: str, closes: bool) -> tuple[list[str], 
     return [*kept, "Connection: close"] if closes else kept, content
 
 
-def _framing(how: str, size: int) -> list[str]:
-    if how == "length":
+def _framing(framing: str, size: int) -> list[str]:
+    if framing == "length":
         return [f"Content-Length: {size}"]
-    return ["Transfer-Encoding: chunked"] if how == "chunked" else []
+    return ["Transfer-Encoding: chunked"] if framing == "chunked" else []

@@ -1,4 +1,4 @@
-"""Large contents of which every block differs, made and hashed on the fly."""
+"""Large contents with a different value in every block, generated and hashed on the fly."""
 
 import hashlib
 from collections.abc import Iterator
@@ -19,41 +19,41 @@ def block(number: int) -> bytes:
     return b"%0*d" % (_NUMBER, number) + _BASE
 
 
-def coded_block(number: int, framing: str) -> bytes:
-    """Return one block as it is sent, in a chunk where the framing is "chunked"."""
-    return _coded(block(number), framing)
+def encoded_block(number: int, framing: str) -> bytes:
+    """Return one block as it is sent; in a chunk if the framing is "chunked"."""
+    return _encode(block(number), framing)
 
 
 async def send_stream(wire: Wire, size: int, framing: str) -> None:
-    """Send a body of that size."""
-    for piece in _blocks(size):
-        await wire.send(_coded(piece, framing))
+    """Send a body of `size` bytes."""
+    for data in _blocks(size):
+        await wire.send(_encode(data, framing))
     if framing == "chunked":
         await wire.send(b"0\r\n\r\n")
 
 
 async def received_digest(reader: Reader, size: int, framing: str) -> str:
-    """Return the hash of the body that comes."""
-    whole = hashlib.sha256()
+    """Receive a body and return its hash."""
+    hasher = hashlib.sha256()
     if framing == "chunked":
-        async for piece in Chunks(reader):
-            whole.update(piece)
-        return whole.hexdigest()
+        async for data in Chunks(reader):
+            hasher.update(data)
+        return hasher.hexdigest()
     while size:
-        piece = await reader.receive()
-        if not piece:
+        data = await reader.receive()
+        if not data:
             raise EOFError
-        whole.update(piece)
-        size -= len(piece)
-    return whole.hexdigest()
+        hasher.update(data)
+        size -= len(data)
+    return hasher.hexdigest()
 
 
 def digest(size: int) -> str:
-    """Return the hash of a body of that size."""
-    whole = hashlib.sha256()
-    for piece in _blocks(size):
-        whole.update(piece)
-    return whole.hexdigest()
+    """Return the hash of a body of `size` bytes."""
+    hasher = hashlib.sha256()
+    for data in _blocks(size):
+        hasher.update(data)
+    return hasher.hexdigest()
 
 
 def _blocks(size: int) -> Iterator[bytes]:
@@ -63,5 +63,5 @@ def _blocks(size: int) -> Iterator[bytes]:
         yield block(size // BLOCK)[: size % BLOCK]
 
 
-def _coded(piece: bytes, framing: str) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(piece), piece) if framing == "chunked" else piece
+def _encode(data: bytes, framing: str) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data) if framing == "chunked" else data

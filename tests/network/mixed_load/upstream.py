@@ -1,4 +1,4 @@
-"""The service behind the proxy: does what each request's target says, and checks every byte."""
+"""The service behind the proxy: obeys the target of each request, and checks every byte."""
 
 import asyncio
 from random import Random
@@ -24,17 +24,17 @@ class Upstream:
         self._wires: dict[LeanWire, Plan | None] = {}
 
     def reset_on_close(self) -> None:
-        """Have every connection end with a reset once `serve` is cancelled."""
+        """Let every connection end with a reset when `serve` is cancelled."""
         for wire in self._wires:
             wire.reset_on_close()
 
-    def is_answering(self, name: str, least: int) -> bool:
-        """Return whether an answer of a kind, with so much content, is under way."""
+    def is_responding(self, name: str, min_size: int) -> bool:
+        """Return whether a response to this name with at least `min_size` bytes is in progress."""
         plans = [plan for plan in self._wires.values() if plan is not None]
-        return any(plan.name == name and plan.down >= least for plan in plans)
+        return any(plan.name == name and plan.down >= min_size for plan in plans)
 
     async def serve(self) -> None:
-        """Serve whoever comes, until cancelled."""
+        """Serve all connections, until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
@@ -42,12 +42,12 @@ class Upstream:
                     self._wires[wire] = None
                     group.create_task(self._receive(wire))
         finally:
-            # Those whose task had not begun yet.
+            # Connections whose task has not started yet.
             for wire in self._wires:
                 wire.close()
 
     async def _receive(self, wire: LeanWire) -> None:
-        """Serve one connection; nothing that goes wrong may end the others."""
+        """Serve one connection; its errors must not end other connections."""
         plan: Plan | None = None
         try:
             with wire:
@@ -58,7 +58,7 @@ class Upstream:
                         break
                     plan = self._wires[wire] = None
         except Exception as error:
-            # Between two requests the proxy may close as it likes.
+            # Between two requests the proxy may close the connection.
             is_break = isinstance(error, EOFError | OSError) and not isinstance(error, TimeoutError)
             if not is_break or (plan is not None and not self._world.may_break(plan)):
                 self._world.problem(f"upstream, {plan}", repr(error))
@@ -66,53 +66,57 @@ class Upstream:
             del self._wires[wire]
 
     async def _serve(self, reader: Reader, head: Message, plan: Plan) -> bool:
-        """Do what the plan says; return whether the connection may go on."""
+        """Do what the plan says; return whether the connection may stay open."""
         assert self._world.port(plan) == self._port, f"{plan} is for another port"
         if head.method == "TUNNEL":
             await self._tunnel(reader, plan)
             return False
-        expect(plan, "request head", head.head, lines(*plans.asked(plan)))
-        if plan.kind.status.startswith("101"):
+        expect(plan, "request head", head.head, lines(*plans.request_lines(plan)))
+        if plan.request_type.status.startswith("101"):
             await self._switch(reader, plan)
             return False
         if plan.is_aborted:
             await self._await_abort(reader, plan)
-            # It may have been whole before the client left.
+            # The request may have been complete before the client disconnected.
             return plan.name == "abort-answer"
         if plan.name == "stream":
             await self._stream(reader, plan)
             return True
-        await self._answer(reader, plan)
+        await self._respond(reader, plan)
         return plan.name not in ("closing", "until-close", "vanishing", "ended-upload")
 
-    async def _answer(self, reader: Reader, plan: Plan) -> None:
+    async def _respond(self, reader: Reader, plan: Plan) -> None:
         random = Random(plan.key)
-        if between := plans.interim(plan):
+        if between := plans.interim_lines(plan):
             await reader.wire.send(lines(*between, "", ""))
         await self._take_upload(reader, plan)
-        await send(reader.wire, cut(self._whole(plan, random), random))
+        await send(reader.wire, cut(self._response(plan, random), random))
 
-    def _whole(self, plan: Plan, random: Random) -> bytes:
-        kind = plan.kind
-        whole = lines(*plans.said(plan, self._port), "", "")
-        body = plans.body(plan, self._port)
-        if kind.method == "HEAD" or not kind.framing or kind.status.startswith("304"):
-            return whole
-        return whole + (
-            in_chunks(body, plan.trailer, random) if kind.framing == "chunked" else body
+    def _response(self, plan: Plan, random: Random) -> bytes:
+        request_type = plan.request_type
+        response = lines(*plans.upstream_response_lines(plan, self._port), "", "")
+        body = plans.response_body(plan, self._port)
+        if (
+            request_type.method == "HEAD"
+            or not request_type.framing
+            or request_type.status.startswith("304")
+        ):
+            return response
+        return response + (
+            in_chunks(body, plan.trailer, random) if request_type.framing == "chunked" else body
         )
 
     async def _take_upload(self, reader: Reader, plan: Plan) -> None:
-        if plan.kind.upload == "length":
+        if plan.request_type.upload == "length":
             expect(plan, "upload", await reader.take(plan.up), plans.upload(plan))
-        elif plan.kind.upload:
+        elif plan.request_type.upload:
             chunks = Chunks(reader)
-            expect(plan, "upload", await chunks.whole(), plans.upload(plan))
+            expect(plan, "upload", await chunks.read_all(), plans.upload(plan))
             expect(plan, "trailers", lines(*chunks.trailers), lines(plan.trailer))
 
     async def _stream(self, reader: Reader, plan: Plan) -> None:
-        """Answer while the request is still under way, chunk by chunk."""
-        await reader.wire.send(lines(*plans.said(plan, self._port), "", ""))
+        """Respond while the request is still arriving, chunk by chunk."""
+        await reader.wire.send(lines(*plans.upstream_response_lines(plan, self._port), "", ""))
         chunks = Chunks(reader)
         got = []
         async for data in chunks:
@@ -123,20 +127,22 @@ class Upstream:
         await reader.wire.send(lines("0", plan.trailer, "", ""))
 
     async def _await_abort(self, reader: Reader, plan: Plan) -> None:
-        """Go on until the client's leaving shows, which it must, except amid an answer."""
+        """Wait until the disconnect is noticed; it may not be noticed within a response."""
         if plan.name == "abort-answer":
-            await self._answer(reader, plan)
-        elif plan.kind.upload:
+            await self._respond(reader, plan)
+        elif plan.request_type.upload:
             await soon(self._take_upload(reader, plan))
-            raise AssertionError("an upload that broke off looks complete")
+            raise AssertionError("an incomplete upload looks complete")
         else:
-            assert plan.name == "abort-waiting", "a request that never was whole"
+            assert plan.name == "abort-waiting", "an incomplete request was forwarded"
             assert await soon(reader.receive()) == b""
 
     async def _switch(self, reader: Reader, plan: Plan) -> None:
-        """Grant the upgrade, say the greeting in the same breath, and echo what comes."""
-        greeting = plans.body(plan, self._port)
-        await reader.wire.send(lines(*plans.said(plan, self._port), "", "") + greeting)
+        """Grant the upgrade, send a greeting in the same write, and echo all bytes."""
+        greeting = plans.response_body(plan, self._port)
+        await reader.wire.send(
+            lines(*plans.upstream_response_lines(plan, self._port), "", "") + greeting
+        )
         got = []
         while data := await reader.receive():
             got.append(data)

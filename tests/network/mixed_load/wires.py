@@ -1,4 +1,4 @@
-"""Sockets that remember nothing, for more bytes than fit into memory."""
+"""Sockets that keep no received bytes, for more bytes than fit into memory."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -13,9 +13,9 @@ T = TypeVar("T")
 class LeanWire(Wire):
     """A wire whose `received` stays empty."""
 
-    async def receive(self, most: int = 65536) -> bytes:
+    async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return what arrives next, b"" at the end; waits for as long as that takes."""
-        return await asyncio.get_running_loop().sock_recv(self.sock, most)
+        return await asyncio.get_running_loop().sock_recv(self.sock, max_bytes)
 
 
 async def accept(listener: WireListener) -> LeanWire:
@@ -24,10 +24,10 @@ async def accept(listener: WireListener) -> LeanWire:
     return LeanWire(sock)
 
 
-async def send(wire: Wire, pieces: Sequence[bytes], ends: bool = False) -> None:
-    """Send pieces one by one, two in each turn of the loop, and then perhaps the end."""
-    for number, piece in enumerate(pieces):
-        await wire.send(piece)
+async def send(wire: Wire, parts: Sequence[bytes], ends: bool = False) -> None:
+    """Send parts one by one, two in each turn of the loop; half-close afterwards with `ends`."""
+    for number, part in enumerate(parts):
+        await wire.send(part)
         if number % 2:
             await asyncio.sleep(0)
     if ends:
@@ -35,15 +35,15 @@ async def send(wire: Wire, pieces: Sequence[bytes], ends: bool = False) -> None:
 
 
 async def read_to_end(reader: Reader) -> bytes:
-    """Return everything up to the end."""
-    pieces = []
+    """Return all bytes up to the end."""
+    parts = []
     while data := await reader.receive():
-        pieces.append(data)
-    return b"".join(pieces)
+        parts.append(data)
+    return b"".join(parts)
 
 
 async def while_sending(sending: Coroutine[Any, Any, None], receiving: Coroutine[Any, Any, T]) -> T:
-    """Return what is received, with the sending done too; neither waits for the other."""
+    """Run both at once; return what is received when both are done."""
     task = asyncio.get_running_loop().create_task(sending)
     try:
         received = await receiving

@@ -1,4 +1,4 @@
-"""What all clients and upstreams of one load share."""
+"""What all clients and upstreams of a load share."""
 
 import itertools
 from collections import Counter
@@ -9,17 +9,17 @@ from typing import Final
 from tests.network.mixed_load.plans import Plan
 
 _SHOWN: Final = 600
-# So many problems are kept; the first ones tell most.
-_MOST_PROBLEMS: Final = 20
+# At most this many problems are kept.
+_MAX_PROBLEMS: Final = 20
 
 
 class World:
-    """Where everybody is, `done`, how often each kind of request was, and the `problems`.
+    """The ports, `done` with the number of requests by type, and the `problems`.
 
-    The upstream on the last port closes behind its answers without a word, so that a request may
-    meet a connection which is about to go. It gets requests that may be sent again, no others.
-    That on the port before keeps no connection, so that requests to it come in while one is made.
-    Keys count from `first` on.
+    The upstream on the last port closes after its responses without announcing it, so that a
+    request may meet a closing connection. It gets only requests that may be retried. The upstream
+    on the port before it keeps no connection, so that requests to it arrive during a dial. Keys
+    count from `first` on.
     """
 
     def __init__(
@@ -33,9 +33,11 @@ class World:
         self.problems: list[str] = []
         self._numbers = itertools.count(first)
 
-    def plan(self, name: str, random: Random, most: int = 400_000) -> Plan:
-        """Return a request of this kind with a key of its own."""
-        return Plan(name, f"k{next(self._numbers)}", _size(random, most), _size(random, most))
+    def plan(self, name: str, random: Random, max_size: int = 400_000) -> Plan:
+        """Return a request of this type with a unique key."""
+        return Plan(
+            name, f"k{next(self._numbers)}", _size(random, max_size), _size(random, max_size)
+        )
 
     def port(self, plan: Plan) -> int:
         """Return the port that a request is for."""
@@ -48,48 +50,53 @@ class World:
         return self.ports[int(plan.key[1:]) % len(self.ports)]
 
     def may_break(self, plan: Plan) -> bool:
-        """Return whether an upstream may lose a request before it is done with it."""
+        """Return whether the connection of a request may end before its response is complete."""
         return plan.is_aborted
 
     def failed(self, who: str, doing: Sequence[object], error: Exception, _since: float) -> None:
-        """Note what has gone wrong for a client that did this since then, by the loop's clock."""
+        """Record an error of a client; `_since` is when it started, by the loop's clock."""
         self.problem(f"{who}, {' '.join(map(str, doing))}", repr(error))
 
     def problem(self, who: str, error: object) -> None:
-        """Note what must not happen."""
+        """Record a problem."""
         self.problem_count += 1
-        if len(self.problems) < _MOST_PROBLEMS:
+        if len(self.problems) < _MAX_PROBLEMS:
             self.problems.append(f"{who}: {error}")
 
 
 class Mismatch(AssertionError):
-    """Other bytes than those that had to come; `what` they are, "head" or some content."""
+    """Unexpected bytes; `what` is the part of the message, such as "head"."""
 
-    def __init__(self, plan: Plan, what: str, got: bytes, wanted: bytes) -> None:
+    def __init__(self, plan: Plan, what: str, got: bytes, expected: bytes) -> None:
         self.plan = plan
         self.what = what
         self.got = got
-        self.wanted = wanted
+        self.expected = expected
         super().__init__(self._difference())
 
     def _difference(self) -> str:
-        got, wanted = self.got, self.wanted
-        pairs = enumerate(zip(got, wanted, strict=False))
-        at = next((at for at, (one, other) in pairs if one != other), min(len(got), len(wanted)))
+        got, expected = self.got, self.expected
+        pairs = enumerate(zip(got, expected, strict=False))
+        at = next(
+            (at for at, (got_byte, expected_byte) in pairs if got_byte != expected_byte),
+            min(len(got), len(expected)),
+        )
         start = max(0, at - _SHOWN // 2)
         return (
-            f"{self.plan}: {self.what}: {len(got)} bytes instead of {len(wanted)}, "
-            f"other from {at} on:\n"
-            f"{got[start : start + _SHOWN]!r}\ninstead of\n{wanted[start : start + _SHOWN]!r}"
+            f"{self.plan}: {self.what}: {len(got)} bytes instead of {len(expected)}, "
+            f"different from byte {at} on:\n"
+            f"{got[start : start + _SHOWN]!r}\ninstead of\n{expected[start : start + _SHOWN]!r}"
         )
 
 
-def expect(plan: Plan, what: str, got: bytes, wanted: bytes) -> None:
-    """Fail unless both are the same."""
-    if got != wanted:
-        raise Mismatch(plan, what, got, wanted)
+def expect(plan: Plan, what: str, got: bytes, expected: bytes) -> None:
+    """Fail unless both are equal."""
+    if got != expected:
+        raise Mismatch(plan, what, got, expected)
 
 
-def _size(random: Random, most: int) -> int:
-    """Return a size from nothing to much, the small ones more often."""
-    return random.randint(0, min(most, random.choice((0, 100, 100, 5000, 5000, 70_000, most))))
+def _size(random: Random, max_size: int) -> int:
+    """Return a random size up to `max_size`; small sizes are more frequent."""
+    return random.randint(
+        0, min(max_size, random.choice((0, 100, 100, 5000, 5000, 70_000, max_size)))
+    )

@@ -1,6 +1,6 @@
-"""How an upstream sends the responses that nginx reads (`nginx_responses.py`), and what they mean.
+"""How an upstream sends the responses of `nginx_responses.py`, and what a client must receive.
 
-The one place that says where nginx reads otherwise than the standard.
+Lists where nginx reads a response differently from the standard.
 """
 
 import asyncio
@@ -17,39 +17,39 @@ from tests.helpers.one_reading import HEAD, NEW
 from tests.helpers.origins import OriginConnection, http_response
 from tests.helpers.second_opinion import content_of
 
-# What nginx does not read where it is right: it takes an interim response for a final one, and a
-# length for none where a tab stands beside it, so that the end of the connection ends the response.
+# Valid responses that nginx misreads: it treats an interim response as the final one, and ignores a
+# length with a tab next to it, so that it reads until the connection ends.
 _INTERIM: Final = re.compile(rb"HTTP/[0-9.]+ +1")
 _TAB_BESIDE_LENGTH: Final = re.compile(rb"(?i)\ncontent-length:[^\n]*\t")
-# Every so many messages are an answer to HEAD, and are sent by an upstream that then stays.
-_EVERY: Final = 4
+# One of so many messages is a response to HEAD, and after one of so many the upstream closes.
+_SHARE: Final = 4
 
 
-class Meant(NamedTuple):
-    """What the proxy makes of a response: nothing that is whole, or status and content."""
+class Expected(NamedTuple):
+    """What the proxy must deliver: status and content, or None if the response is not complete."""
 
     message: tuple[int, bytes] | None
     persists: bool = False
 
 
 class Play(NamedTuple):
-    """How the upstream sends a response: in two pieces, and whether its connection stays open."""
+    """How the upstream sends a response: in two writes, and whether its connection stays open."""
 
     data: bytes
     method: str
     cut: int
-    stays: bool
-    meant: Meant
+    keeps_open: bool
+    expected: Expected
 
 
 def play(data: bytes) -> Play | None:
-    """Return how these bytes are sent, which is drawn from them, so that it can be repeated.
+    """Return how these bytes are sent; None if nginx misreads them.
 
-    None where nginx does not read what is right.
+    The choices are derived from the bytes, so that they can be repeated.
     """
-    drawn = zlib.crc32(data)
-    method = "HEAD" if drawn % _EVERY == 0 else "GET"
-    cut = drawn % (len(data) + 1)
+    seed = zlib.crc32(data)
+    method = "HEAD" if seed % _SHARE == 0 else "GET"
+    cut = seed % (len(data) + 1)
     if _INTERIM.match(data) is not None:
         return None
     try:
@@ -59,24 +59,24 @@ def play(data: bytes) -> Play | None:
     if judged is not None and _TAB_BESIDE_LENGTH.search(judged.head) is not None:
         return None
     if judged is None or not judged.is_complete:
-        return Play(data, method, cut, False, Meant(None))
+        return Play(data, method, cut, False, Expected(None))
     facts = response_head(data)
     content = content_of(judged.framing, facts.buffer[facts.end :])
-    # Nobody may have to wait for the upstream's end where that does not come.
+    # No peer may wait for the end of a connection that stays open.
     has_other_end = judged.framing != UNTIL_CLOSE and not differs(data)
-    stays = has_other_end and drawn // _EVERY % _EVERY != 0
+    keeps_open = has_other_end and seed // _SHARE % _SHARE != 0
     if judged.keeps_alive and judged.trailing_data:
-        # What comes late behind a clean response is, in HTTP/1.1, the next one.
+        # Bytes that arrive later after a valid response are, in HTTP/1.1, the next response.
         cut = 0
     persists = judged.keeps_alive and not judged.trailing_data
-    return Play(data, method, cut, stays, Meant((judged.status, content), persists))
+    return Play(data, method, cut, keeps_open, Expected((judged.status, content), persists))
 
 
-# Where nginx (1.22) differs from the standard, or from what we make of it, and why.
+# Where nginx (1.22) differs from the standard or from the proxy, and why.
 EXCEPTIONS: Final[Mapping[str, re.Pattern[bytes]]] = {
-    # RFC 9110 sections 5.5 and 8.6; nginx takes such a length for none.
+    # RFC 9110 sections 5.5 and 8.6; nginx ignores such a length.
     "a list of lengths, or a length beside tabs": re.compile(rb"(?i)\ncontent-length:[^\n]*[,\t]"),
-    # It counts less far than the 15 digits that we pass on; no such chunk ever ends.
+    # Its limit is lower than the 15 digits that the proxy forwards; no such chunk ends in a test.
     "a chunk of over 2^56 bytes": re.compile(rb"[1-9A-Fa-f][0-9A-Fa-f]{14}"),
 }
 
@@ -87,19 +87,19 @@ def differs(data: bytes) -> bool:
 
 
 class Upstream:
-    """Sends what is to be played next, and a mark to whoever asks for that."""
+    """Sends the next play, and marked responses to requests for /marked/."""
 
     def __init__(self) -> None:
         self.next: Play | None = None
         self.fault = ""
 
     async def behave(self, connection: OriginConnection) -> None:
-        """Answer the requests of one connection."""
+        """Respond to the requests of one connection."""
         connection.wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        may_follow = True
+        may_be_reused = True
         while (request := await connection.request()) is not None:
-            if not may_follow:
-                self.fault = "a connection is used again that must not be"
+            if not may_be_reused:
+                self.fault = "a connection is reused that must not be"
             if request.target.startswith("/marked/"):
                 await connection.send(http_response(request.target.encode()))
                 continue
@@ -107,9 +107,9 @@ class Upstream:
             assert played is not None
             if played.cut:
                 await connection.send(played.data[: played.cut])
-                # So that it is read before the rest comes, mostly.
+                # The first write is usually read before the second one arrives.
                 await asyncio.sleep(0)
             await connection.send(played.data[played.cut :])
-            if not played.stays:
+            if not played.keeps_open:
                 return
-            may_follow = played.meant.persists
+            may_be_reused = played.expected.persists
