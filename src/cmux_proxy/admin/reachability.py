@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from cmux_proxy.config.address import Address
+from cmux_proxy.config.address import WILDCARDS, Address
 from cmux_proxy.config.host_names import DNS_LABEL
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.machine.listening import ListeningPort
@@ -109,4 +109,4 @@ def is_local(host: str) -> bool:
 
 def _is_localhost(address: Address) -> bool:
     """Return whether the names below .localhost, which are 127.0.0.1 and ::1, lead there."""
-    return address.host in ("0.0.0.0", "::", *LOOPBACKS)  # noqa: S104
+    return address.host in (*WILDCARDS, *LOOPBACKS)
