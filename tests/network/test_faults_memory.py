@@ -18,19 +18,22 @@ from tests.network.faults.harness import Arrival, Harness, harness
 from tests.network.mixed_load.bodies import content
 from tests.network.mixed_load.memory import footprint, settled_footprint, without_splice_pipe
 
-# The proxy holds at least 18 KiB for a client that does not read: twenty times ALLOWED in total.
+# The proxy holds at least 18 KiB for a client that does not read: ten times ALLOWED in total.
 CLIENTS: Final = 384
 # SIZE is more than the kernel buffers; a client that has read SEEN bytes is being served.
 SIZE: Final = 64 * 1024 * 1024
 SEEN: Final = 2 * 1024 * 1024
 BLOCK: Final = 65536
-ALLOWED: Final = 256 * 1024
+ALLOWED: Final = 512 * 1024
 # The kernel buffers less than a response.
 BUFFER: Final = 65536
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
+# Slow, and no part of each run: with so little memory, CPython itself may abort where it cannot make
+# the exception that says so.
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_without_memory_exchanges_are_dropped_and_the_proxy_goes_on(loop_name: str) -> None:
     async with proxy_process(loop_name) as proxy:
