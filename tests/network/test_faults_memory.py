@@ -31,8 +31,8 @@ BUFFER: Final = 65536
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
-# Slow, and no part of each run: with so little memory, CPython itself may abort where it cannot make
-# the exception that says so.
+# Slow, and no part of each run: with so little memory, CPython itself may abort, because it cannot
+# make the exception that says so.
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_without_memory_exchanges_are_dropped_and_the_proxy_goes_on(loop_name: str) -> None:
