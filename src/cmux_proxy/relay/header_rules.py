@@ -107,8 +107,8 @@ def _change_origin(edits: Edits, request: ClientRequest, own: bytes) -> None:
     # The upstream is reached by plain HTTP, so that it takes http for its own scheme.
     origin = b"http://" + edits.host
     edits.replace(b"Origin", origin)
-    referers = request.forwarded_values(b"referer")
-    if len(referers) == 1:
-        rest = referers[0][len(own) :]
-        if referers[0][: len(own)].lower() == own and rest[:1] in (b"", b"/"):
+    referer_values = request.forwarded_values(b"referer")
+    if len(referer_values) == 1:
+        rest = referer_values[0][len(own) :]
+        if referer_values[0][: len(own)].lower() == own and rest[:1] in (b"", b"/"):
             edits.replace(b"Referer", origin + (rest or b"/"))
