@@ -21,7 +21,7 @@ from tests.helpers.second_opinion import content_of
 # length with a tab next to it, so that it reads until the connection ends.
 _INTERIM: Final = re.compile(rb"HTTP/[0-9.]+ +1")
 _TAB_BESIDE_LENGTH: Final = re.compile(rb"(?i)\ncontent-length:[^\n]*\t")
-# One of so many messages is a response to HEAD, and after one of so many the upstream closes.
+# One in this many messages is a response to HEAD; after one in this many the upstream closes.
 _SHARE: Final = 4
 
 
@@ -75,7 +75,7 @@ def play(data: bytes) -> Play | None:
 # Where nginx (1.22) differs from the standard or from the proxy, and why.
 EXCEPTIONS: Final[Mapping[str, re.Pattern[bytes]]] = {
     # RFC 9110 sections 5.5 and 8.6; nginx ignores such a length.
-    "a list of lengths, or a length beside tabs": re.compile(rb"(?i)\ncontent-length:[^\n]*[,\t]"),
+    "a list of lengths, or a length next to tabs": re.compile(rb"(?i)\ncontent-length:[^\n]*[,\t]"),
     # Its limit is lower than the 15 digits that the proxy forwards; no such chunk ends in a test.
     "a chunk of over 2^56 bytes": re.compile(rb"[1-9A-Fa-f][0-9A-Fa-f]{14}"),
 }

@@ -22,7 +22,7 @@ POST = head("POST /2 HTTP/1.1", "Host: a", ROUTE, "Content-Length: 0")
 
 
 class FullUpstream:
-    """A stage whose upstream has one connection, and accepts no other before `takes_more`."""
+    """A stage whose upstream has one connection, and accepts no other before `accept_more`."""
 
     def __init__(self, on: Stage, client: Peer, upstream: Peer, filler: Wire) -> None:
         self.on = on

@@ -94,7 +94,7 @@ def close(setup: Setup) -> None:
 
 
 EVENTS: dict[str, Callable[[Setup], object]] = {
-    "client sends the rest": lambda setup: setup.client.arrives(b"dy"),
+    "client sends the end of the body": lambda setup: setup.client.arrives(b"dy"),
     "client ends": lambda setup: setup.client.ends(),
     "client is lost": lambda setup: setup.client.breaks(),
     "dial succeeds": lambda setup: setup.world.dial().succeeds(),
@@ -109,7 +109,7 @@ EVENTS: dict[str, Callable[[Setup], object]] = {
 
 TABLE = {
     "dialling": {
-        "client sends the rest": "in progress, client open, upstream - dialling",
+        "client sends the end of the body": "in progress, client open, upstream - dialling",
         "client ends": "in progress, client open, upstream - dialling",
         "client is lost": "client gone, client closed, upstream -",
         "dial succeeds": "in progress, client open, upstream open",
@@ -118,7 +118,7 @@ TABLE = {
         "the proxy closes": "client gone, client closed, upstream -",
     },
     "dialling, body open": {
-        "client sends the rest": "in progress, client open, upstream - dialling",
+        "client sends the end of the body": "in progress, client open, upstream - dialling",
         "client ends": "in progress, client open, upstream - dialling",
         "client is lost": "client gone, client closed, upstream -",
         "dial succeeds": "in progress, client open, upstream open",
@@ -127,7 +127,7 @@ TABLE = {
         "the proxy closes": "client gone, client closed, upstream -",
     },
     "waiting": {
-        "client sends the rest": "in progress, client open, upstream open",
+        "client sends the end of the body": "in progress, client open, upstream open",
         "client ends": "in progress, client open, upstream ended",
         "client is lost": "client gone, client closed, upstream dropped",
         "upstream responds": "200, complete, client open, upstream pooled",
@@ -138,7 +138,7 @@ TABLE = {
         "the proxy closes": "client gone, client closed, upstream dropped",
     },
     "waiting, body open": {
-        "client sends the rest": "in progress, client open, upstream open",
+        "client sends the end of the body": "in progress, client open, upstream open",
         "client ends": "client gone, client closed, upstream dropped",
         "client is lost": "client gone, client closed, upstream dropped",
         "upstream responds": "200, in progress, client open, upstream open",
@@ -149,7 +149,7 @@ TABLE = {
         "the proxy closes": "client gone, client closed, upstream dropped",
     },
     "half a head": {
-        "client sends the rest": "in progress, client open, upstream open",
+        "client sends the end of the body": "in progress, client open, upstream open",
         "client ends": "in progress, client open, upstream ended",
         "client is lost": "client gone, client closed, upstream dropped",
         "upstream responds": "502, unavailable, client open, upstream dropped",
@@ -160,7 +160,7 @@ TABLE = {
         "the proxy closes": "client gone, client closed, upstream dropped",
     },
     "response started": {
-        "client sends the rest": "200, in progress, client open, upstream open",
+        "client sends the end of the body": "200, in progress, client open, upstream open",
         "client ends": "200, in progress, client open, upstream ended",
         "client is lost": "200, client gone, client closed, upstream dropped",
         "upstream responds": "200, complete, client open, upstream closed",
@@ -171,7 +171,7 @@ TABLE = {
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
     "response started, body open": {
-        "client sends the rest": "200, in progress, client open, upstream open",
+        "client sends the end of the body": "200, in progress, client open, upstream open",
         "client ends": "200, client gone, client closed, upstream dropped",
         "client is lost": "200, client gone, client closed, upstream dropped",
         "upstream responds": "200, complete, client lingers, upstream dropped",
@@ -182,7 +182,7 @@ TABLE = {
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
     "response until close": {
-        "client sends the rest": "200, in progress, client open, upstream open",
+        "client sends the end of the body": "200, in progress, client open, upstream open",
         "client ends": "200, in progress, client open, upstream ended",
         "client is lost": "200, client gone, client closed, upstream dropped",
         "upstream responds": "200, in progress, client open, upstream open",
@@ -193,7 +193,7 @@ TABLE = {
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
     "response until close, body open": {
-        "client sends the rest": "200, in progress, client open, upstream open",
+        "client sends the end of the body": "200, in progress, client open, upstream open",
         "client ends": "200, client gone, client closed, upstream dropped",
         "client is lost": "200, client gone, client closed, upstream dropped",
         "upstream responds": "200, in progress, client open, upstream open",
@@ -204,7 +204,7 @@ TABLE = {
         "the proxy closes": "200, client gone, client closed, upstream dropped",
     },
     "response complete, body open": {
-        "client sends the rest": "200, complete, client open, upstream closed",
+        "client sends the end of the body": "200, complete, client open, upstream closed",
         "client ends": "200, client gone, client closed, upstream dropped",
         "client is lost": "200, client gone, client closed, upstream dropped",
         "upstream responds": "200, complete, client lingers, upstream dropped",

@@ -33,7 +33,7 @@ async def abort(world: World, plan: Plan, wire: Wire, random: Random) -> None:
         )
     else:
         await wire.send(_head(world, plan))
-        if plan.name == "abort-answer":
+        if plan.name == "abort-response":
             await _read_some(world, plan, wire)
     if random.random() < 0.5:
         wire.reset()

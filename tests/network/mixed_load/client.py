@@ -81,8 +81,8 @@ class Client:
             goes_on = await self._batch(reader, version, keeps, ends)
         if goes_on and not ends:
             reader.wire.end()
-        rest = await read_to_end(reader)
-        assert rest == b"", f"unexpected bytes {rest[:200]!r}"
+        remaining = await read_to_end(reader)
+        assert remaining == b"", f"unexpected bytes {remaining[:200]!r}"
 
     async def _batch(self, reader: Reader, version: str, keeps: bool, ends: bool) -> bool:
         """Send one or several requests at once; return whether the connection stays open."""

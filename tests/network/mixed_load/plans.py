@@ -56,7 +56,7 @@ SPECIAL: Final = {
     "upstream-first": RequestType("CONNECT"),
     "abort-head": RequestType(),
     "abort-waiting": RequestType(),
-    "abort-answer": RequestType(framing="chunked"),
+    "abort-response": RequestType(framing="chunked"),
     "abort-upload": RequestType("POST", "chunked"),
     "abort-malformed": RequestType("POST", "chunked"),
     "abort-upgrade": RequestType(status="101 Switching Protocols", framing="", lines=_SWITCH),
@@ -126,10 +126,10 @@ def request_lines(plan: Plan) -> list[str]:
 
 def request_head(plan: Plan, port: int, version: str, *fields: str) -> bytes:
     """Return the head that the client sends."""
-    start, host, *rest = request_lines(plan)
+    start, host, *other_lines = request_lines(plan)
     start = start.removesuffix("1.1") + version
     route = [] if plan.name == "unrouted" else [f"x-cmux-port-INTERNAL:\t{port} "]
-    return lines(start, host, *route, *rest, *fields, "", "")
+    return lines(start, host, *route, *other_lines, *fields, "", "")
 
 
 # The response

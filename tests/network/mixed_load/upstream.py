@@ -78,7 +78,7 @@ class Upstream:
         if plan.is_aborted:
             await self._await_abort(reader, plan)
             # The request may have been complete before the client disconnected.
-            return plan.name == "abort-answer"
+            return plan.name == "abort-response"
         if plan.name == "stream":
             await self._stream(reader, plan)
             return True
@@ -128,7 +128,7 @@ class Upstream:
 
     async def _await_abort(self, reader: Reader, plan: Plan) -> None:
         """Wait until the disconnect is noticed; it may not be noticed within a response."""
-        if plan.name == "abort-answer":
+        if plan.name == "abort-response":
             await self._respond(reader, plan)
         elif plan.request_type.upload:
             await soon(self._take_upload(reader, plan))
