@@ -13,9 +13,9 @@ from cmux_proxy.http1.fields import (
     MAX_SEEN,
     FieldReader,
     Section,
-    remove_spans,
 )
 from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, HeadLimits
+from cmux_proxy.http1.hop_by_hop import remove_spans
 from cmux_proxy.http1.reserved_fields import NO_RESERVED_FIELDS, ReservedFields
 from tests.helpers.feeding import attribute_values
 

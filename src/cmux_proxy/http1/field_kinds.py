@@ -7,6 +7,7 @@ imports the numbers.
 
 from typing import Final
 
+from cmux_proxy.http1.hop_by_hop import HOP_BY_HOP_FIELDS
 from cmux_proxy.http1.reserved_fields import ReservedFields
 
 KIND_RESERVED: Final = 0
@@ -21,13 +22,9 @@ KIND_TE: Final = 8
 KIND_HTTP2_SETTINGS: Final = 9
 
 _RESPONSE_KINDS: Final[dict[bytes, int]] = {
+    **dict.fromkeys(HOP_BY_HOP_FIELDS, KIND_HOP_BY_HOP),
     b"connection": KIND_CONNECTION,
     b"content-length": KIND_CONTENT_LENGTH,
-    b"keep-alive": KIND_HOP_BY_HOP,
-    b"proxy-authenticate": KIND_HOP_BY_HOP,
-    b"proxy-authorization": KIND_HOP_BY_HOP,
-    b"proxy-connection": KIND_HOP_BY_HOP,
-    b"te": KIND_HOP_BY_HOP,
     b"transfer-encoding": KIND_TRANSFER_ENCODING,
     b"upgrade": KIND_UPGRADE,
 }

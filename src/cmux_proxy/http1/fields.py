@@ -1,11 +1,10 @@
 """Reads a header section: from bytes to facts (RFC 9110 section 5, RFC 9112 section 5).
 
 `field_lines.py` validates the bytes and finds the lines of interest; this file acts on their kinds.
-Knows which fields are hop-by-hop. Does not know what a message is for. The facts depend on the
+Does not know what a message is for. The facts depend on the
 bytes alone, and peers repeat their sections, so the facts of repeated sections are cached.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
@@ -21,27 +20,18 @@ from cmux_proxy.http1.field_kinds import (
     KIND_UPGRADE,
 )
 from cmux_proxy.http1.field_lines import FieldLines
-from cmux_proxy.http1.grammar import CONTENT_LENGTH, HOST, NAMED_FIELD_LINE, TOKEN_ONLY
-from cmux_proxy.http1.head import (
-    CLOSE,
-    KEEP_ALIVE,
-    UPGRADE,
-    Fields,
-    HeadLimits,
-    Span,
-    SpanFinder,
-    Spans,
+from cmux_proxy.http1.grammar import CONTENT_LENGTH, HOST
+from cmux_proxy.http1.head import Fields, HeadLimits, Span, SpanFinder, Spans
+from cmux_proxy.http1.hop_by_hop import (
+    CONNECTION_OPTIONS,
+    TE_TRAILERS_LINES,
+    add_connection_options,
+    cut_nominated,
+    remove_h2c,
+    remove_spans,
+    te_accepts_trailers,
 )
-from cmux_proxy.http1.hop_by_hop import TE_TRAILERS_LINES, remove_h2c, te_accepts_trailers
 from cmux_proxy.http1.reserved_fields import ReservedFields
-
-CONNECTION_OPTIONS: Final[dict[bytes, int]] = {
-    b"close": CLOSE,
-    b"keep-alive": KEEP_ALIVE,
-    b"upgrade": UPGRADE,
-}
-# Connection may not nominate these: without them, the next recipient would read another message.
-PROTECTED_FIELDS: Final = frozenset([b"content-length", b"transfer-encoding", b"host"])
 
 # Enough for the peers of a development machine, and at most half a megabyte in total.
 MAX_CACHED_SECTIONS: Final = 256
@@ -130,38 +120,11 @@ class FieldReader(SpanFinder):
         if spans.http2_settings_lines:
             remove_h2c(fields, spans)
         if spans.nominated:
-            self._cut_nominated(spans, block)
+            cut_nominated(spans, block, self._reserved.prefix)
         stripped = remove_spans(block, spans.cuts) if spans.cuts else block
         if spans.accepts_trailers:
             stripped = stripped[:-2] + TE_TRAILERS_LINES + b"\r\n"
         return Section(fields, spans, stripped)
-
-    def _cut_nominated(self, spans: Spans, block: bytes) -> None:
-        """Add the fields that Connection nominates to the cuts.
-
-        Raises BadMessage if Connection nominates a protected or a reserved field.
-        """
-        nominated = frozenset(spans.nominated)
-        for name in nominated:
-            prefix = self._reserved.prefix
-            if name in PROTECTED_FIELDS or (prefix and name.startswith(prefix)):
-                raise BadMessage(f"Connection may not name {name.decode('ascii')}")
-        cuts = set(spans.cuts)
-        for match in NAMED_FIELD_LINE.finditer(block):
-            if match.group(1).lower() in nominated:
-                cuts.add(match.span())
-        spans.cuts = tuple(sorted(cuts))
-
-
-def remove_spans(block: bytes, spans: Iterable[Span]) -> bytes:
-    """Return the block without the spans, which are in order."""
-    kept = []
-    position = 0
-    for start, end in spans:
-        kept.append(block[position:start])
-        position = end
-    kept.append(block[position:])
-    return b"".join(kept)
 
 
 def _add_field(fields: Fields, spans: Spans, kind: int, value: bytes, line: Span) -> None:
@@ -173,7 +136,7 @@ def _add_field(fields: Fields, spans: Spans, kind: int, value: bytes, line: Span
         if option:
             fields.connection |= option
         else:
-            _add_connection_options(fields, spans, value)
+            add_connection_options(fields, spans, value)
     elif kind == KIND_HOP_BY_HOP:
         spans.cuts += (line,)
     elif kind == KIND_TE:
@@ -222,19 +185,3 @@ def _coding(line: bytes) -> bytes:
     reads a response until its connection ends; that would be two readings of one response.
     """
     return line[len(b"transfer-encoding:") : -2].lstrip(b" ")
-
-
-def _add_connection_options(fields: Fields, spans: Spans, value: bytes) -> None:
-    """Read a Connection value as a list (RFC 9110 section 7.6.1)."""
-    nominated: list[bytes] = []
-    for item in value.split(b","):
-        name = item.strip(b" \t").lower()
-        if not name:
-            continue
-        if TOKEN_ONLY.fullmatch(name) is None:
-            raise BadMessage("Connection is not a list of tokens")
-        option = CONNECTION_OPTIONS.get(name, 0)
-        fields.connection |= option
-        if not option:
-            nominated.append(name)
-    spans.nominated += tuple(nominated)

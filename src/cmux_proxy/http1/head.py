@@ -118,6 +118,18 @@ class Head:
     stripped: bytes
     fields: Fields
 
+    def rest_size(self) -> int:
+        """Return how many bytes arrived behind the head."""
+        return len(self.buffer) - self.end
+
+    def rest(self) -> bytes:
+        """Return the bytes that arrived behind the head."""
+        return self.buffer[self.end :]
+
+    def whole(self) -> bytes:
+        """Return the head as it arrived."""
+        return self.buffer[: self.end]
+
     def section(self) -> bytes:
         """Return the header section, blank line included."""
         return self.buffer[self.line_end : self.end]

@@ -1,19 +1,86 @@
-"""Hop-by-hop fields that a request needs again on its next connection: TE, Upgrade, Connection.
+"""Hop-by-hop fields: which ones are cut, and which ones a request needs again on the next hop.
 
 RFC 9110 sections 7.6.1, 7.8 and 10.1.4; also removes the upgrade to HTTP/2 that RFC 9113 has
-deprecated. `fields.py` finds and cuts the lines, `serialize.py` puts the new ones into the head.
+deprecated. `fields.py` finds the lines, `serialize.py` puts the new ones into the head.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
-from cmux_proxy.http1.grammar import QUOTED_STRING
-from cmux_proxy.http1.head import Fields, RequestHead, Span, Spans
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.grammar import NAMED_FIELD_LINE, QUOTED_STRING, TOKEN_ONLY
+from cmux_proxy.http1.head import (
+    CLOSE,
+    KEEP_ALIVE,
+    UPGRADE,
+    Fields,
+    RequestHead,
+    Span,
+    Spans,
+)
+
+# RFC 9110 section 7.6.1, and names without a standard. Connection, Upgrade and Transfer-Encoding
+# are hop-by-hop too; the reader acts on their values.
+HOP_BY_HOP_FIELDS: Final = (
+    b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+)  # fmt: skip
+
+CONNECTION_OPTIONS: Final[dict[bytes, int]] = {
+    b"close": CLOSE,
+    b"keep-alive": KEEP_ALIVE,
+    b"upgrade": UPGRADE,
+}
+# Connection may not nominate these: without them, the next recipient would read another message.
+PROTECTED_FIELDS: Final = frozenset([b"content-length", b"transfer-encoding", b"host"])
 
 _TE: Final = b"TE: trailers\r\n"
 _CONNECTION_UPGRADE: Final = b"Connection: upgrade\r\n"
 _CONNECTION_BOTH: Final = b"Connection: upgrade, TE\r\n"
 # RFC 9110 section 10.1.4: a sender of TE names it in Connection.
 TE_TRAILERS_LINES: Final = _TE + b"Connection: TE\r\n"
+
+
+def add_connection_options(fields: Fields, spans: Spans, value: bytes) -> None:
+    """Read a Connection value as a list (RFC 9110 section 7.6.1); raise BadMessage for others."""
+    nominated: list[bytes] = []
+    for item in value.split(b","):
+        name = item.strip(b" \t").lower()
+        if not name:
+            continue
+        if TOKEN_ONLY.fullmatch(name) is None:
+            raise BadMessage("Connection is not a list of tokens")
+        option = CONNECTION_OPTIONS.get(name, 0)
+        fields.connection |= option
+        if not option:
+            nominated.append(name)
+    spans.nominated += tuple(nominated)
+
+
+def cut_nominated(spans: Spans, block: bytes, reserved_prefix: bytes) -> None:
+    """Add the fields that Connection nominates to the cuts (RFC 9110 section 7.6.1).
+
+    Raises BadMessage if Connection nominates a protected or a reserved field.
+    """
+    nominated = frozenset(spans.nominated)
+    for name in nominated:
+        if name in PROTECTED_FIELDS or (reserved_prefix and name.startswith(reserved_prefix)):
+            raise BadMessage(f"Connection may not name {name.decode('ascii')}")
+    cuts = set(spans.cuts)
+    for match in NAMED_FIELD_LINE.finditer(block):
+        if match.group(1).lower() in nominated:
+            cuts.add(match.span())
+    spans.cuts = tuple(sorted(cuts))
+
+
+def remove_spans(block: bytes, spans: Iterable[Span]) -> bytes:
+    """Return the block without the spans, which are in order."""
+    kept = []
+    position = 0
+    for start, end in spans:
+        kept.append(block[position:start])
+        position = end
+    kept.append(block[position:])
+    return b"".join(kept)
 
 
 def te_accepts_trailers(value: bytes) -> bool:

@@ -9,8 +9,8 @@ import re
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.fields import PROTECTED_FIELDS
 from cmux_proxy.http1.grammar import ANY_STATUS_LINE, CONTENT_LENGTH, FIELD, TOKEN_ONLY
+from cmux_proxy.http1.hop_by_hop import PROTECTED_FIELDS
 
 _FIELD: Final = re.compile(FIELD)
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")

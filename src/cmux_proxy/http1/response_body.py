@@ -11,6 +11,7 @@ from cmux_proxy.http1.body import Body, ChunkedBody, ChunkRules, LengthBody, Unt
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
 from cmux_proxy.http1.grammar import ANY_CHUNK_LINE, ANY_CHUNK_LINE_START, CHUNK_LINE
+from cmux_proxy.http1.head import ResponseHead
 
 # More digits could overflow a 64-bit integer.
 _MAX_DIGITS: Final = 15
@@ -76,3 +77,8 @@ def response_body(framing: int, rules: ChunkRules, unwrap: bool) -> Body:
     if framing == UNTIL_CLOSE:
         return UntilCloseBody()
     return LengthBody(framing)
+
+
+def feed_rest(body: Body, head: ResponseHead) -> bytes:
+    """Feed the bytes behind a head to its body; return the bytes to forward. Raises BadMessage."""
+    return body.feed(head.buffer, head.end)

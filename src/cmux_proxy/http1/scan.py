@@ -15,9 +15,10 @@ from cmux_proxy.http1.explain import (
 )
 from cmux_proxy.http1.field_kinds import request_field_kinds, response_field_kinds
 from cmux_proxy.http1.field_lines import find_head_end, split_request_head, split_response_head
-from cmux_proxy.http1.fields import CONNECTION_OPTIONS, FieldReader
+from cmux_proxy.http1.fields import FieldReader
 from cmux_proxy.http1.grammar import EMPTY_LINES
 from cmux_proxy.http1.head import Fields, HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.hop_by_hop import CONNECTION_OPTIONS
 from cmux_proxy.http1.normalize import find_response_end, normalize
 from cmux_proxy.http1.reserved_fields import NO_RESERVED_FIELDS, ReservedFields
 

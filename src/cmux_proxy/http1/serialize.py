@@ -7,10 +7,9 @@ one write. Does not know why a line is added or removed.
 
 from typing import Final
 
-from cmux_proxy.http1.fields import remove_spans
 from cmux_proxy.http1.grammar import NAMED_FIELD_LINE
 from cmux_proxy.http1.head import RequestHead, ResponseHead, Span
-from cmux_proxy.http1.hop_by_hop import renew_hop_by_hop
+from cmux_proxy.http1.hop_by_hop import remove_spans, renew_hop_by_hop
 from cmux_proxy.http1.request_target import ForwardTarget
 
 ADD_CLOSE: Final = b"Connection: close\r\n"

@@ -15,7 +15,8 @@ class ClientRequest:
     `method` and `target` are those of the request line, `minor` is the client's HTTP/1 version.
     `host` is the Host that the request means, None where it has none; `reserved` are the fields of
     the proxy as (lower-case name, value). `mode` is one of `state.py`. `body` is None where the
-    request has none. `received` counts the bytes of the request.
+    request has none. `received` counts the bytes of the request. `expects_continue` says that the
+    client waits for leave to send its body (RFC 9110 section 10.1.1).
     """
 
     __slots__ = (

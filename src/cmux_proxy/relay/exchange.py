@@ -429,10 +429,11 @@ class Exchange(UpstreamOwner):
         self.request.check_switch(head)
         if self.request_stream.state != REQUEST_DONE:
             raise BadMessage("a switch of protocols before the end of the request")
-        self.response_stream.sent += len(head.buffer)
-        self._switch(head.buffer[: head.end], head.buffer[head.end :])
+        rest = head.rest()
+        self.response_stream.sent += head.end + len(rest)
+        self._switch(head.whole(), rest)
 
-    def _switch(self, answer: bytes, from_upstream: bytes) -> None:
+    def _switch(self, response: bytes, from_upstream: bytes) -> None:
         """Hand both connections over to a tunnel."""
         connection = self.upstream.connection
         client = self._client
@@ -449,7 +450,7 @@ class Exchange(UpstreamOwner):
         target = self.request_stream.target
         tunnel = Tunnel(self._services, stream, connection.transport, target, record)
         self._finish(Outcome.TUNNELLED, 0.0)
-        tunnel.open(answer, from_client, from_upstream, client.has_ended)
+        tunnel.open(response, from_client, from_upstream, client.has_ended)
 
     def _pass_end_on(self) -> None:
         """End our half towards the upstream, as its client has done towards us."""

@@ -33,8 +33,7 @@ class RequestStream:
 
     `takes_body` says that body bytes may be fed now. `outgoing` is the head with the first body
     bytes while they may have to be sent, or sent again. `connect_retry` is for how many seconds a
-    port that refuses is dialled again. `awaiting_continue` says that the client waits for leave to
-    send its body, and the upstream has not given it.
+    port that refuses is dialled again.
     """
 
     __slots__ = (
@@ -42,7 +41,6 @@ class RequestStream:
         "_host_override",
         "_request",
         "_services",
-        "awaiting_continue",
         "connect_retry",
         "is_routed",
         "outgoing",
@@ -57,7 +55,6 @@ class RequestStream:
         self._request = request
         self.state = REQUEST_HEAD
         self.takes_body = False
-        self.awaiting_continue = False
         self.target: Target
         self.is_routed = False
         self.outgoing = b""
@@ -73,7 +70,6 @@ class RequestStream:
         rest = request.validate(self._services.chunk_rules)
         if rest:
             self._client.keep_pipelined(rest)
-        self.awaiting_continue = request.expects_continue
         self.state = REQUEST_DONE if request.is_complete() else REQUEST_BODY
         target = self._route()
         if request.mode != CONNECT:

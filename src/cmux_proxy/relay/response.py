@@ -13,7 +13,7 @@ from cmux_proxy.http1.body import Body, LengthBody
 from cmux_proxy.http1.framing import response_framing
 from cmux_proxy.http1.head import CLOSE, ResponseHead
 from cmux_proxy.http1.keep_alive import upstream_keeps_alive
-from cmux_proxy.http1.response_body import response_body
+from cmux_proxy.http1.response_body import feed_rest, response_body
 from cmux_proxy.net import splice
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.relay import body_transfer
@@ -105,7 +105,7 @@ class ResponseStream:
                 return SWITCHED
             self._forward_interim(head)
             # The bytes behind the head are the same in both, also where the head was normalized.
-            start += len(scanned) - len(head.buffer) + head.end
+            start += len(scanned) - head.rest_size()
             if start == len(data):
                 return INCOMPLETE
 
@@ -123,7 +123,7 @@ class ResponseStream:
         self._request_stream.outgoing = b""
         self.sent += head.end
         if head.status == 100:
-            self._request_stream.awaiting_continue = False
+            self._request.expects_continue = False
         if head.fields.connection & CLOSE:
             # The scanner marks a head that it had to normalize like this.
             self.upstream_persists = False
@@ -135,10 +135,11 @@ class ResponseStream:
         request_stream = self._request_stream
         framing = response_framing(head, request.method)
         self.status = head.status
-        self.sent += len(head.buffer)
+        rest_size = head.rest_size()
+        self.sent += head.end + rest_size
         # RFC 9110 section 10.1.1: client and upstream may differ about whether a body follows that
         # the client had no leave to send, so that nothing else may follow.
-        if request_stream.awaiting_continue or not upstream_keeps_alive(head, framing):
+        if request.expects_continue or not upstream_keeps_alive(head, framing):
             self.upstream_persists = False
         self._writer.choose_coding(
             framing,
@@ -147,13 +148,12 @@ class ResponseStream:
             and request.allows_keep_alive()
             and not self._services.registry.is_draining,
         )
-        arrived = len(head.buffer) - head.end
-        if framing >= 0 and arrived <= framing:
+        if framing >= 0 and rest_size <= framing:
             self.state = RESPONSE_BODY
             self._writer.start_with_rest(head)
-            if arrived == framing:
+            if rest_size == framing:
                 return COMPLETE
-            self.body = LengthBody(framing - arrived)
+            self.body = LengthBody(framing - rest_size)
             return HEAD_SENT
         return self._start_with_body(head, framing)
 
@@ -161,7 +161,7 @@ class ResponseStream:
         """Send the head of a body whose end is in its bytes, or ends with the connection."""
         writer = self._writer
         body = response_body(framing, self._services.chunk_rules, writer.wants_decoded_body())
-        tail = body.feed(head.buffer, head.end)
+        tail = feed_rest(body, head)
         # Not before: a malformed body that arrives with the head is still answered with a 502.
         self.state = RESPONSE_BODY
         writer.start(head, tail)
