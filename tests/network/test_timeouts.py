@@ -9,8 +9,10 @@ import asyncio
 import pytest
 
 from cmux_proxy import Timeouts
+from cmux_proxy.downstream.http1_connection import Http1Connection
+from cmux_proxy.net.flow_control import PEER_FULL
 from tests.helpers.proxies import local_config
-from tests.helpers.script import ROUTE, UPGRADE, get, head, stage
+from tests.helpers.script import ROUTE, UPGRADE, Stage, get, head, stage
 from tests.helpers.timing import MS
 from tests.helpers.wire import deaf_port
 from tests.network.test_back_pressure import SMALL, upload
@@ -127,14 +129,25 @@ async def test_progress_of_a_body_restarts_its_timeout() -> None:
         await client.gets(OK)
 
 
+async def pass_time_while_upstream_is_full(on: Stage, until: "asyncio.Task[str]") -> None:
+    """Let the body timeout pass, again and again, whenever the upstream takes no more bytes."""
+    services = on.proxy.services
+    [client] = services.registry.clients
+    assert isinstance(client, Http1Connection)
+    while not until.done():
+        if client.reading.is_stopped_for(PEER_FULL):
+            services.ticker.walk(services.ticker.now + 1001)
+        await asyncio.sleep(0)
+
+
 async def test_an_upstream_that_does_not_read_the_body_is_a_504() -> None:
-    config = local_config(timeouts=Timeouts(body=SHORT))
-    async with stage(config, buffer=SMALL) as on:
+    async with stage(local_config(timeouts=Timeouts(body=1000)), buffer=SMALL) as on:
         client, upstream = await upload(on, "Content-Length: 1000000000")
-        sending = asyncio.get_running_loop().create_task(
-            client.says_until_cut(bytes(range(256)) * 256)
-        )
-        text = await client.gets_error(504, "connection_write_timeout", closes=True)
+        loop = asyncio.get_running_loop()
+        sending = loop.create_task(client.says_until_cut(bytes(range(256)) * 256))
+        error = loop.create_task(client.gets_error(504, "connection_write_timeout", closes=True))
+        await pass_time_while_upstream_is_full(on, error)
+        text = await error
         assert text == f"127.0.0.1:{on.port} did not read the request body in time"
         upstream.ignores_more()
         # Nothing reads the remaining bytes, so sending them never ends.
