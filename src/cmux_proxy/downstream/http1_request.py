@@ -38,7 +38,6 @@ class Http1Request(ClientRequest):
         # The body bytes that arrived with the head.
         self._tail = b""
         self.method = head.method
-        self.target = head.target
         self.minor = head.minor
         self.host = head.fields.host
         self.reserved = head.fields.reserved
@@ -88,6 +87,10 @@ class Http1Request(ClientRequest):
             head.buffer = buffer[: head.end]
         return body.trailing_data
 
+    def request_target(self) -> bytes:
+        """Return the target of the request line."""
+        return self.head.target
+
     def is_complete(self) -> bool:
         """Return whether its last byte has arrived."""
         return self.body is None or self.body.is_done
@@ -96,7 +99,8 @@ class Http1Request(ClientRequest):
         """Return the head without the fields that are cut, and the first body bytes."""
         head = self.head
         tail = self._tail
-        self._tail = b""
+        if tail:
+            self._tail = b""
         new_target = self._new_target
         if new_target is None and head.minor and self.mode == FORWARD and edits is None:
             return serialize_request(head, tail)

@@ -155,7 +155,7 @@ class ExchangeLog:
         record.ended = now
         record.first_byte = self.first_byte
         record.method = shorten(request.method.decode("latin-1"), MAX_METHOD)
-        record.path = path_of(request.target)
+        record.path = path_of(request.request_target())
         record.minor = request.minor
         record.status = self._response_stream.status
         if stream.is_routed:

@@ -12,7 +12,7 @@ from cmux_proxy.routing.target import Target
 class ClientRequest:
     """A request: its head, and the body bytes as they arrive.
 
-    `method` and `target` are those of the request line, `minor` is the client's HTTP/1 version.
+    `method` is that of the request line, `minor` is the client's HTTP/1 version.
     `host` is the Host that the request means, None where it has none; `reserved` are the fields of
     the proxy as (lower-case name, value). `mode` is one of `state.py`. `body` is None where the
     request has none. `received` counts the bytes of the request. `expects_continue` says that the
@@ -28,11 +28,9 @@ class ClientRequest:
         "mode",
         "received",
         "reserved",
-        "target",
     )
 
     method: bytes
-    target: bytes
     minor: int
     host: bytes | None
     reserved: tuple[tuple[bytes, bytes], ...]
@@ -46,6 +44,10 @@ class ClientRequest:
 
         Return the bytes behind the request.
         """
+        raise NotImplementedError
+
+    def request_target(self) -> bytes:
+        """Return the target of the request line (RFC 9112 section 3.2)."""
         raise NotImplementedError
 
     def is_complete(self) -> bool:

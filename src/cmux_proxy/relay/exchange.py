@@ -26,7 +26,7 @@ from cmux_proxy.relay.downstream import Downstream
 from cmux_proxy.relay.error_content import error_content
 from cmux_proxy.relay.failures import REFUSED, Failure
 from cmux_proxy.relay.request import RequestStream
-from cmux_proxy.relay.response import COMPLETE, HEAD_SENT, SWITCHED, ResponseStream
+from cmux_proxy.relay.response import COMPLETE, INCOMPLETE, SWITCHED, ResponseStream
 from cmux_proxy.relay.services import Services
 from cmux_proxy.relay.state import (
     AWAITING_HEAD,
@@ -239,7 +239,7 @@ class Exchange(UpstreamOwner):
         if event == SWITCHED:
             self._grant_switch()
             return
-        if event != COMPLETE and event != HEAD_SENT:
+        if event == INCOMPLETE:
             return
         log = self._log
         if log is not None:
