@@ -25,7 +25,7 @@ from cmux_proxy.relay.state import CONNECT, FORWARD, UPGRADE
 from cmux_proxy.routing.target import Target
 
 
-@mypyc_attr(free_list_len=1)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Http1Request(ClientRequest):
     """A request whose head was scanned, with the body bytes that arrived with the head."""
 

@@ -19,6 +19,8 @@ UPGRADE: Final = 4
 Span = tuple[int, int]
 
 
+# Made for each head: nothing in it leads back to it, so the garbage collector need not know it.
+@mypyc_attr(acyclic=True, free_list_len=1)
 class Fields:
     """What the fields of one header section say; not changed after it has been read.
 
@@ -99,6 +101,7 @@ class SpanFinder:
         raise NotImplementedError
 
 
+@mypyc_attr(acyclic=True)
 class Head:
     """What request and response heads share: `buffer` begins with the head, which ends at `end`.
 
@@ -139,7 +142,7 @@ class Head:
         return self._finder.spans(self.section())
 
 
-@mypyc_attr(free_list_len=1)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class RequestHead(Head):
     """The facts of one request head."""
 
@@ -168,7 +171,7 @@ class RequestHead(Head):
         self.fields = fields
 
 
-@mypyc_attr(free_list_len=1)
+@mypyc_attr(acyclic=True, free_list_len=1)
 class ResponseHead(Head):
     """The facts of one response head."""
 

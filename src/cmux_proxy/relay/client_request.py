@@ -3,12 +3,15 @@
 `downstream/http1_request.py` implements it for HTTP/1.
 """
 
+from mypy_extensions import mypyc_attr
+
 from cmux_proxy.http1.body import Body, ChunkRules
 from cmux_proxy.http1.head import ResponseHead
 from cmux_proxy.http1.serialize import Edits
 from cmux_proxy.routing.target import Target
 
 
+@mypyc_attr(acyclic=True)
 class ClientRequest:
     """A request: its head, and the body bytes as they arrive.
 
