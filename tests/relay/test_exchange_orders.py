@@ -12,11 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cmux_proxy import Config, Limits, Timeouts
 from cmux_proxy._build import COMPILED
-from cmux_proxy.downstream import http1_connection as client_module
 from cmux_proxy.observe.outcome import Outcome
-from cmux_proxy.relay.client_request import ClientRequest
+from cmux_proxy.relay import exchange
 from cmux_proxy.relay.downstream import Downstream
-from cmux_proxy.relay.exchange import Exchange
+from cmux_proxy.relay.exchange_end import ExchangeEnd
 from cmux_proxy.relay.services import Services
 from tests.helpers.fakes import FakeDial, FakeStream, World
 from tests.helpers.script import head
@@ -95,24 +94,24 @@ MALFORMED = {
 }
 
 
-class CountedExchange(Exchange):
-    """An exchange that counts how often it has ended."""
+class CountedEnd(ExchangeEnd):
+    """The end of an exchange that counts how often it has come."""
 
-    def __init__(self, services: Services, client: Downstream, request: ClientRequest) -> None:
-        super().__init__(services, client, request)
+    def __init__(self, services: Services, client: Downstream, *parts: Any) -> None:
+        super().__init__(services, client, *parts)
         self.client = client
-        self.ends: list[int] = []
+        self.outcomes: list[int] = []
         ExchangeMachine.running.append(self)
 
-    def _finish(self, outcome: int, ended: float) -> None:
-        self.ends.append(outcome)
-        super()._finish(outcome, ended)
+    def finish(self, outcome: int, ended: float) -> None:
+        self.outcomes.append(outcome)
+        super().finish(outcome, ended)
 
 
 class ExchangeMachine(RuleBasedStateMachine):
     """Clients, their upstreams, and all events."""
 
-    running: list[CountedExchange]
+    running: list[CountedEnd]
 
     def __init__(self) -> None:
         super().__init__()
@@ -125,7 +124,7 @@ class ExchangeMachine(RuleBasedStateMachine):
         self._patch: Any = None
         if not COMPILED:
             # A compiled class cannot be replaced; there, the same orders run without the count.
-            self._patch = mock.patch.object(client_module, "Exchange", CountedExchange)
+            self._patch = mock.patch.object(exchange, "ExchangeEnd", CountedEnd)
             self._patch.start()
         self.client: FakeStream
 
@@ -223,15 +222,15 @@ class ExchangeMachine(RuleBasedStateMachine):
     @invariant()
     def no_exchange_ends_twice(self) -> None:
         """No exchange has ended more than once, and no client has two in progress."""
-        assert all(len(exchange.ends) <= 1 for exchange in self.running)
-        busy = [exchange.client for exchange in self.running if not exchange.ends]
+        assert all(len(end.outcomes) <= 1 for end in self.running)
+        busy = [end.client for end in self.running if not end.outcomes]
         assert len(set(map(id, busy))) == len(busy)
 
     @invariant()
     def every_end_is_counted_once(self) -> None:
         """The tally counts each end."""
         if not COMPILED:
-            ended = sum(len(exchange.ends) for exchange in self.running)
+            ended = sum(len(end.outcomes) for end in self.running)
             tally = self.world.services.tally
             assert sum(tally.count(outcome) for outcome in Outcome) == ended
 
@@ -266,7 +265,7 @@ class ExchangeMachine(RuleBasedStateMachine):
                 connection.close()
             world.run()
             assert not self.open_upstreams()
-            assert all(len(exchange.ends) == 1 for exchange in self.running)
+            assert all(len(end.outcomes) == 1 for end in self.running)
         finally:
             if self._patch is not None:
                 self._patch.stop()

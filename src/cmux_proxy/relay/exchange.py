@@ -1,12 +1,10 @@
-"""One request and all its responses: the order of events, and how the exchange ends.
+"""One request and all its responses: the order of events.
 
-Composes the request half (`request.py`), the response half (`response.py`) and what is logged
-(`accounting.py`); the two connections are its own. Here their events meet: what an event of one
-side means for the other. `_finish` runs exactly once, by whichever event ends the exchange.
-Decisions come from `http1`, replies from `failures.py`; `state.py` has the table of states.
+Composes the request half (`request.py`), the response half (`response.py`), the upstream's
+connection (`upstream_lease.py`), the timeout (`progress_timeout.py`), what is logged
+(`accounting.py`) and the ways to end (`exchange_end.py`). Here their events meet: what an event of
+one side means for the other. `state.py` has the table of states.
 """
-
-from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -16,15 +14,13 @@ from cmux_proxy.http1.local_reply import CONNECTION_ESTABLISHED
 from cmux_proxy.net.busy_poll import FROM_UPSTREAM
 from cmux_proxy.net.closing import send_end
 from cmux_proxy.net.flow_control import PEER_FULL
-from cmux_proxy.net.timers import NEVER
-from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.accounting import ExchangeLog
 from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.downstream import Downstream
-from cmux_proxy.relay.error_content import error_content
-from cmux_proxy.relay.failures import REFUSED, Failure
+from cmux_proxy.relay.exchange_end import ExchangeEnd
+from cmux_proxy.relay.progress_timeout import ProgressTimeout
 from cmux_proxy.relay.request import RequestStream
 from cmux_proxy.relay.response import COMPLETE, INCOMPLETE, SWITCHED, ResponseStream
 from cmux_proxy.relay.services import Services
@@ -37,11 +33,8 @@ from cmux_proxy.relay.state import (
     RESPONSE_BODY,
     RESPONSE_DONE,
 )
-from cmux_proxy.relay.tunnel import Tunnel
 from cmux_proxy.relay.upstream_lease import UpstreamLease
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
-
-_COMPLETE: Final[int] = Outcome.COMPLETE.value
 
 
 @mypyc_attr(free_list_len=1)
@@ -50,10 +43,10 @@ class Exchange(UpstreamOwner):
 
     __slots__ = (
         "_client",
+        "_end",
         "_log",
         "_services",
         "_timeout",
-        "_unsent",
         "request",
         "request_stream",
         "response_stream",
@@ -66,22 +59,23 @@ class Exchange(UpstreamOwner):
         self.request = request
         stream = self.request_stream = RequestStream(services, client, request)
         self.response_stream = ResponseStream(services, client.writer, request, stream)
-        self._log: ExchangeLog | None = None
+        upstream = self.upstream = UpstreamLease(services)
+        log: ExchangeLog | None = None
         if services.observer is not None:
-            self._log = ExchangeLog(
+            log = ExchangeLog(
                 services.observer, services.router, client, request, stream, self.response_stream
             )
-        self.upstream = UpstreamLease(services)
-        # For how many seconds nothing may move in the phase that the exchange is in.
-        self._timeout = NEVER
-        # How many bytes waited for a peer to read them when they were counted last.
-        self._unsent = 0
+        self._log = log
+        self._timeout = ProgressTimeout(services, client, upstream, log)
+        self._end = ExchangeEnd(
+            services, client, request, stream, self.response_stream, upstream, log
+        )
 
     def start(self) -> None:
         """Validate the request and send it on its way, or reply to it."""
         try:
             if self._services.registry.is_refusing:
-                self._fail(failures.DRAINING)
+                self._end.fail(failures.DRAINING)
                 return
             self.request_stream.prepare()
             if self._log is not None:
@@ -93,11 +87,11 @@ class Exchange(UpstreamOwner):
                 self._send_or_wait()
         except BadMessage as error:
             self.request_stream.state = REQUEST_HEAD
-            self._fail(failures.bad_request(error))
+            self._end.fail(failures.bad_request(error))
         except RouteRefused as error:
-            self._fail(failures.refused(error))
+            self._end.fail(failures.refused(error))
         except UpstreamUnavailable as error:
-            self._fail(failures.unavailable(error))
+            self._end.fail(failures.unavailable(error))
 
     def _send_or_wait(self) -> None:
         """Send the request on an idle connection, or wait for a new one."""
@@ -122,10 +116,10 @@ class Exchange(UpstreamOwner):
         self.request_stream.send(connection.transport)
         timeouts = self._services.timeouts
         takes_body = self.request_stream.takes_body
-        self._timeout = timeouts.body if takes_body else timeouts.response
+        self._timeout.seconds = timeouts.body if takes_body else timeouts.response
         if self._client.has_ended:
             self._pass_end_on()
-        self._expect_progress()
+        self._timeout.restart()
 
     # The client
 
@@ -137,25 +131,25 @@ class Exchange(UpstreamOwner):
         try:
             is_complete = self.request_stream.feed(data, connection.transport)
         except BadMessage as error:
-            self._fail(failures.bad_request(error))
+            self._end.fail(failures.bad_request(error))
             return
         if is_complete:
             self._request_done()
         else:
-            self._expect_progress()
+            self._timeout.restart()
 
     def _request_done(self) -> None:
         """The last byte of the request was forwarded."""
         timeouts = self._services.timeouts
         response = self.response_stream
         is_awaiting = response.state == AWAITING_HEAD
-        self._timeout = timeouts.response if is_awaiting else timeouts.response_idle
+        self._timeout.seconds = timeouts.response if is_awaiting else timeouts.response_idle
         if response.state == RESPONSE_DONE:
             # An upstream that did not read the body would take it for a request.
             response.upstream_persists = False
-            self._complete(0.0)
+            self._end.complete(0.0)
         else:
-            self._expect_progress()
+            self._timeout.restart()
 
     def pipelined_grows(self) -> None:
         """Many bytes wait behind the request: hold no large copy of it only to send it again."""
@@ -175,17 +169,16 @@ class Exchange(UpstreamOwner):
 
     def client_gone(self) -> None:
         """The client's connection is lost: drop the upstream's at once."""
-        self.upstream.drop()
-        self._finish(Outcome.CLIENT_GONE, 0.0)
+        self._end.client_gone()
 
     def client_paused(self) -> None:
         """The client does not read: stop reading the upstream."""
-        self._unsent = self._count_unsent()
+        self._timeout.peer_paused()
         self.upstream.set_reading(False)
 
     def client_resumed(self) -> None:
         """The client reads again."""
-        self._unsent = 0
+        self._timeout.peer_resumed()
         self.upstream.set_reading(True)
 
     # The upstream
@@ -196,7 +189,7 @@ class Exchange(UpstreamOwner):
         if self._log is not None and not connection.has_served:
             self._log.connected(connection.connect_seconds)
         if self.request.mode == CONNECT:
-            self._switch(CONNECTION_ESTABLISHED, b"")
+            self._end.become_tunnel(CONNECTION_ESTABLISHED, b"")
             return
         self._send(connection)
         if self.request_stream.takes_body:
@@ -206,16 +199,16 @@ class Exchange(UpstreamOwner):
         """Reply with the reason why there is no connection."""
         self.upstream.waiter = None
         if self.response_stream.state != ENDED:
-            self._fail(failures.unavailable(error))
+            self._end.fail(failures.unavailable(error))
 
     def upstream_paused(self) -> None:
         """The upstream does not read: stop reading the client."""
-        self._unsent = self._count_unsent()
+        self._timeout.peer_paused()
         self._client.reading.stop(PEER_FULL)
 
     def upstream_resumed(self) -> None:
         """The upstream reads again."""
-        self._unsent = 0
+        self._timeout.peer_resumed()
         self._client.reading.resume(PEER_FULL)
 
     def upstream_data(self, data: bytes) -> None:
@@ -229,9 +222,9 @@ class Exchange(UpstreamOwner):
             elif response.state == AWAITING_HEAD:
                 self._receive_response(data)
             else:
-                self._leave_request_unread()
+                self._end.leave_request_unread()
         except BadMessage as error:
-            self._fail(failures.bad_response(self.request_stream.target, error))
+            self._end.fail(failures.bad_response(self.request_stream.target, error))
 
     def _receive_response(self, data: bytes) -> None:
         """Take bytes of a head."""
@@ -250,15 +243,15 @@ class Exchange(UpstreamOwner):
             self._response_done(log.first_byte if log is not None and is_request_done else 0.0)
             return
         if is_request_done:
-            self._timeout = self._services.timeouts.response_idle
-        self._expect_progress()
+            self._timeout.seconds = self._services.timeouts.response_idle
+        self._timeout.restart()
 
     def _feed_response(self, data: bytes) -> None:
         """Take bytes of a body."""
         connection = self.upstream.connection
         if connection is None:
             return
-        self._expect_progress()
+        self._timeout.restart()
         if self.response_stream.feed(data, connection.transport) == COMPLETE:
             self._response_done(0.0)
 
@@ -269,12 +262,12 @@ class Exchange(UpstreamOwner):
         if response.state == AWAITING_HEAD:
             self._on_no_response()
         elif response.state == RESPONSE_DONE:
-            self._leave_request_unread()
+            self._end.leave_request_unread()
         elif response.ends_with_connection():
             response.finish()
             self._response_done(0.0)
         else:
-            self._break_off()
+            self._end.break_off()
 
     def upstream_lost(self, error: Exception | None) -> None:
         """The upstream's connection is gone without an orderly end."""
@@ -282,9 +275,9 @@ class Exchange(UpstreamOwner):
         if self.response_stream.state == AWAITING_HEAD:
             self._on_no_response()
         elif self.response_stream.state == RESPONSE_DONE:
-            self._leave_request_unread()
+            self._end.leave_request_unread()
         else:
-            self._break_off()
+            self._end.break_off()
 
     def _lose_upstream(self) -> None:
         self.upstream.detach()
@@ -301,125 +294,39 @@ class Exchange(UpstreamOwner):
             self.response_stream.upstream_persists = True
             self._retry()
         else:
-            self._fail(failures.no_response(self.request_stream.target, has_begun))
+            self._end.fail(failures.no_response(self.request_stream.target, has_begun))
 
     def _retry(self) -> None:
         """Wait for a connection that nothing has used."""
         try:
             self._wait_for_upstream(True)
         except UpstreamUnavailable as error:
-            self._fail(failures.unavailable(error))
+            self._end.fail(failures.unavailable(error))
 
     # Time
 
-    def _expect_progress(self) -> None:
-        """Bytes have moved: restart the timeout."""
-        now = self._services.ticker.now
-        self._client.deadline = now + self._timeout
-        if self._log is not None:
-            self._log.progressed(now)
-
     def deadline_passed(self) -> None:
         """No byte has moved for too long: of the request body, the response's head or body."""
-        unsent = self._count_unsent()
-        if unsent < self._unsent:
-            # A peer that reads slowly does read.
-            self._unsent = unsent
-            self._expect_progress()
-        elif self.request_stream.state == REQUEST_DONE:
+        if not self._timeout.has_passed():
+            return
+        if self.request_stream.state == REQUEST_DONE:
             # Once the response has begun, it is broken off.
-            self._fail(failures.response_timeout(self.request_stream.target))
+            self._end.fail(failures.response_timeout(self.request_stream.target))
         elif self.response_stream.state == RESPONSE_DONE:
-            self._leave_request_unread()
+            self._end.leave_request_unread()
         elif self._client.reading.is_stopped_for(PEER_FULL):
-            self._fail(failures.write_timeout(self.request_stream.target))
+            self._end.fail(failures.write_timeout(self.request_stream.target))
         else:
-            self._fail(failures.BODY_TIMEOUT)
-
-    def _count_unsent(self) -> int:
-        """Return how many bytes wait for either peer to read."""
-        return self.upstream.unsent() + self._client.transport.get_write_buffer_size()
-
-    # The end
+            self._end.fail(failures.BODY_TIMEOUT)
 
     def _response_done(self, ended: float) -> None:
         """The last byte of the response was sent, at `ended` if that is known."""
         self.response_stream.state = RESPONSE_DONE
         self.response_stream.body = None
         if self.request_stream.state == REQUEST_DONE:
-            self._complete(ended)
+            self._end.complete(ended)
         elif not self.response_stream.upstream_persists:
-            self._leave_request_unread()
-
-    def _complete(self, ended: float) -> None:
-        """Both messages are complete: release the upstream's connection, or close it."""
-        if not self.response_stream.upstream_persists or (
-            self.request.body is not None and self.upstream.unsent()
-        ):
-            self.upstream.close()
-        else:
-            self.upstream.release()
-        client = self._client
-        self._finish(_COMPLETE, ended)
-        client.exchange_done()
-
-    def _leave_request_unread(self) -> None:
-        """The response is complete, and the upstream takes no more of the request."""
-        client = self._client
-        self.upstream.drop()
-        self._finish(_COMPLETE, 0.0)
-        client.linger()
-
-    def _break_off(self) -> None:
-        """The response cannot be completed: make sure that the client can tell."""
-        client = self._client
-        log = self._log
-        if log is not None and not log.error:
-            log.error = "http_response_incomplete"
-        ends_with_connection = self.response_stream.ends_with_connection()
-        self.upstream.drop()
-        self._finish(Outcome.BROKEN_OFF, 0.0)
-        client.abort_response(ends_with_connection)
-
-    def _fail(self, failure: Failure) -> None:
-        """Reply with the failure, or break the response off if it has begun."""
-        if self._log is not None:
-            self._log.error = failure.error
-        if self.response_stream.state == RESPONSE_DONE:
-            self._leave_request_unread()
-        elif self.response_stream.state == RESPONSE_BODY:
-            self._break_off()
-        else:
-            self._reply(failure)
-
-    def _reply(self, failure: Failure) -> None:
-        self.response_stream.status = failure.status
-        client = self._client
-        request = self.request
-        stream = self.request_stream
-        keep = (
-            stream.state == REQUEST_DONE
-            and request.mode != CONNECT
-            and request.minor == 1
-            and request.allows_keep_alive()
-            and not self._services.registry.is_draining
-        )
-        # Only a request whose target refused the connection has one for certain.
-        target = stream.target if failure.error == REFUSED else None
-        content = error_content(self._services, request, failure, target)
-        self.upstream.drop()
-        self._finish(failure.outcome, 0.0)
-        client.reply(failure, request.method != b"HEAD", keep, content)
-
-    def _finish(self, outcome: int, ended: float) -> None:
-        """End the exchange: no event has an effect from now on."""
-        self.response_stream.state = ENDED
-        self.request_stream.takes_body = False
-        self._services.tally.add(outcome)
-        if self._log is not None:
-            self._log.finish(outcome, ended)
-
-    # Tunnels
+            self._end.leave_request_unread()
 
     def _grant_switch(self) -> None:
         """Open the tunnel that the upstream has granted with its 101; raise BadMessage."""
@@ -431,26 +338,7 @@ class Exchange(UpstreamOwner):
             raise BadMessage("a switch of protocols before the end of the request")
         rest = head.rest()
         self.response_stream.sent += head.end + len(rest)
-        self._switch(head.whole(), rest)
-
-    def _switch(self, response: bytes, from_upstream: bytes) -> None:
-        """Hand both connections over to a tunnel."""
-        connection = self.upstream.connection
-        client = self._client
-        if connection is None:
-            return
-        connection.set_reading(True)
-        self.upstream.detach()
-        request = self.request
-        self.response_stream.status = 200 if request.mode == CONNECT else 101
-        from_client = client.pipelined
-        request.received += len(from_client)
-        record: Record | None = None if self._log is None else self._log.tunnel_record()
-        stream = client.detach()
-        target = self.request_stream.target
-        tunnel = Tunnel(self._services, stream, connection.transport, target, record)
-        self._finish(Outcome.TUNNELLED, 0.0)
-        tunnel.open(response, from_client, from_upstream, client.has_ended)
+        self._end.become_tunnel(head.whole(), rest)
 
     def _pass_end_on(self) -> None:
         """End our half towards the upstream, as its client has done towards us."""

@@ -1,0 +1,148 @@
+"""How an exchange ends, exactly once: completed, broken off, with a reply, or as a tunnel.
+
+Does not know which event ends it: `exchange.py` does. Neighbours: `failures.py` has the replies,
+`tunnel.py` what goes on after CONNECT and upgrades.
+"""
+
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from cmux_proxy.observe.outcome import Outcome
+from cmux_proxy.observe.record import Record
+from cmux_proxy.relay.accounting import ExchangeLog
+from cmux_proxy.relay.client_request import ClientRequest
+from cmux_proxy.relay.downstream import Downstream
+from cmux_proxy.relay.error_content import error_content
+from cmux_proxy.relay.failures import REFUSED, Failure
+from cmux_proxy.relay.request import RequestStream
+from cmux_proxy.relay.response import ResponseStream
+from cmux_proxy.relay.services import Services
+from cmux_proxy.relay.state import CONNECT, ENDED, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE
+from cmux_proxy.relay.tunnel import Tunnel
+from cmux_proxy.relay.upstream_lease import UpstreamLease
+
+_COMPLETE: Final[int] = Outcome.COMPLETE.value
+
+
+@mypyc_attr(free_list_len=1)
+class ExchangeEnd:
+    """Ends one exchange: releases the upstream, logs, and lets the client's connection go on."""
+
+    __slots__ = (
+        "_client",
+        "_log",
+        "_request",
+        "_request_stream",
+        "_response_stream",
+        "_services",
+        "_upstream",
+    )
+
+    def __init__(
+        self,
+        services: Services,
+        client: Downstream,
+        request: ClientRequest,
+        request_stream: RequestStream,
+        response_stream: ResponseStream,
+        upstream: UpstreamLease,
+        log: ExchangeLog | None,
+    ) -> None:
+        self._services = services
+        self._client = client
+        self._request = request
+        self._request_stream = request_stream
+        self._response_stream = response_stream
+        self._upstream = upstream
+        self._log = log
+
+    def complete(self, ended: float) -> None:
+        """Both messages are complete: release the upstream's connection, or close it.
+
+        `ended` is the time in seconds of the observer's clock, 0.0 for now.
+        """
+        if not self._response_stream.upstream_persists or (
+            self._request.body is not None and self._upstream.unsent()
+        ):
+            self._upstream.close()
+        else:
+            self._upstream.release()
+        self.finish(_COMPLETE, ended)
+        self._client.exchange_done()
+
+    def leave_request_unread(self) -> None:
+        """The response is complete, and the upstream takes no more of the request."""
+        self._upstream.drop()
+        self.finish(_COMPLETE, 0.0)
+        self._client.linger()
+
+    def client_gone(self) -> None:
+        """The client's connection is lost: drop the upstream's at once."""
+        self._upstream.drop()
+        self.finish(Outcome.CLIENT_GONE, 0.0)
+
+    def break_off(self) -> None:
+        """The response cannot be completed: make sure that the client can tell."""
+        log = self._log
+        if log is not None and not log.error:
+            log.error = "http_response_incomplete"
+        ends_with_connection = self._response_stream.ends_with_connection()
+        self._upstream.drop()
+        self.finish(Outcome.BROKEN_OFF, 0.0)
+        self._client.abort_response(ends_with_connection)
+
+    def fail(self, failure: Failure) -> None:
+        """Reply with the failure, or break the response off if it has begun."""
+        if self._log is not None:
+            self._log.error = failure.error
+        state = self._response_stream.state
+        if state == RESPONSE_DONE:
+            self.leave_request_unread()
+        elif state == RESPONSE_BODY:
+            self.break_off()
+        else:
+            self._reply(failure)
+
+    def _reply(self, failure: Failure) -> None:
+        self._response_stream.status = failure.status
+        request = self._request
+        stream = self._request_stream
+        keep = (
+            stream.state == REQUEST_DONE
+            and request.mode != CONNECT
+            and request.minor == 1
+            and request.allows_keep_alive()
+            and not self._services.registry.is_draining
+        )
+        # Only a request whose target refused the connection has one for certain.
+        target = stream.target if failure.error == REFUSED else None
+        content = error_content(self._services, request, failure, target)
+        self._upstream.drop()
+        self.finish(failure.outcome, 0.0)
+        self._client.reply(failure, request.method != b"HEAD", keep, content)
+
+    def become_tunnel(self, response: bytes, from_upstream: bytes) -> None:
+        """Hand both connections over to a tunnel, with the response that opens it."""
+        connection = self._upstream.connection
+        client = self._client
+        if connection is None:
+            return
+        connection.set_reading(True)
+        self._upstream.detach()
+        self._response_stream.status = 200 if self._request.mode == CONNECT else 101
+        from_client = client.pipelined
+        self._request.received += len(from_client)
+        record: Record | None = None if self._log is None else self._log.tunnel_record()
+        target = self._request_stream.target
+        tunnel = Tunnel(self._services, client.detach(), connection.transport, target, record)
+        self.finish(Outcome.TUNNELLED, 0.0)
+        tunnel.open(response, from_client, from_upstream, client.has_ended)
+
+    def finish(self, outcome: int, ended: float) -> None:
+        """Count and log the exchange: no event has an effect from now on."""
+        self._response_stream.state = ENDED
+        self._request_stream.takes_body = False
+        self._services.tally.add(outcome)
+        if self._log is not None:
+            self._log.finish(outcome, ended)

@@ -1,0 +1,62 @@
+"""The timeout of an exchange: for how long no byte may move, in the phase that it is in.
+
+Does not know what a passed timeout means: `exchange.py` does.
+"""
+
+from mypy_extensions import mypyc_attr
+
+from cmux_proxy.net.timers import NEVER
+from cmux_proxy.relay.accounting import ExchangeLog
+from cmux_proxy.relay.downstream import Downstream
+from cmux_proxy.relay.services import Services
+from cmux_proxy.relay.upstream_lease import UpstreamLease
+
+
+@mypyc_attr(free_list_len=1)
+class ProgressTimeout:
+    """Moves the client's deadline whenever bytes have moved; `seconds` is that of the phase."""
+
+    __slots__ = ("_client", "_log", "_services", "_unsent", "_upstream", "seconds")
+
+    def __init__(
+        self,
+        services: Services,
+        client: Downstream,
+        upstream: UpstreamLease,
+        log: ExchangeLog | None,
+    ) -> None:
+        self._services = services
+        self._client = client
+        self._upstream = upstream
+        self._log = log
+        self.seconds = NEVER
+        # How many bytes waited for a peer to read them when they were counted last.
+        self._unsent = 0
+
+    def restart(self) -> None:
+        """Bytes have moved: wait for the whole timeout again."""
+        now = self._services.ticker.now
+        self._client.deadline = now + self.seconds
+        if self._log is not None:
+            self._log.progressed(now)
+
+    def peer_paused(self) -> None:
+        """A peer stops reading: count what waits for it."""
+        self._unsent = self._count_unsent()
+
+    def peer_resumed(self) -> None:
+        """The peer reads again, and nothing waits for it."""
+        self._unsent = 0
+
+    def has_passed(self) -> bool:
+        """Return whether really nothing moves; a peer that reads slowly does read."""
+        unsent = self._count_unsent()
+        if unsent >= self._unsent:
+            return True
+        self._unsent = unsent
+        self.restart()
+        return False
+
+    def _count_unsent(self) -> int:
+        """Return how many bytes wait for either peer to read."""
+        return self._upstream.unsent() + self._client.transport.get_write_buffer_size()
