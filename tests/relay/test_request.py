@@ -226,7 +226,7 @@ def buffered(world: World) -> int:
     assert isinstance(client, Http1Connection)
     exchange = client.exchange
     assert exchange is not None
-    request = exchange.request
+    request = exchange.request_stream.request
     assert isinstance(request, Http1Request)
     outgoing = exchange.request_stream.outgoing
     return len(client.pipelined) + len(outgoing) + len(request.head.buffer)

@@ -22,7 +22,6 @@ from cmux_proxy.observe.record import (
     shorten,
 )
 from cmux_proxy.relay import state
-from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.downstream import Downstream
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.request import RequestStream
@@ -60,14 +59,13 @@ class ExchangeLog:
         observer: Observer,
         router: Router,
         client: Downstream,
-        request: ClientRequest,
         request_stream: RequestStream,
         response_stream: ResponseStream,
     ) -> None:
         self._observer = observer
         self._router = router
         self._client = client
-        self._request = request
+        self._request = request_stream.request
         self._request_stream = request_stream
         self._response_stream = response_stream
         self.started = observer.clock()

@@ -47,7 +47,6 @@ class Exchange(UpstreamOwner):
         "_log",
         "_services",
         "_timeout",
-        "request",
         "request_stream",
         "response_stream",
         "upstream",
@@ -56,20 +55,17 @@ class Exchange(UpstreamOwner):
     def __init__(self, services: Services, client: Downstream, request: ClientRequest) -> None:
         self._services = services
         self._client = client
-        self.request = request
         stream = self.request_stream = RequestStream(services, client, request)
-        self.response_stream = ResponseStream(services, client.writer, request, stream)
+        self.response_stream = ResponseStream(services, client.writer, stream)
         upstream = self.upstream = UpstreamLease(services)
         log: ExchangeLog | None = None
         if services.observer is not None:
             log = ExchangeLog(
-                services.observer, services.router, client, request, stream, self.response_stream
+                services.observer, services.router, client, stream, self.response_stream
             )
         self._log = log
         self._timeout = ProgressTimeout(services, client, upstream, log)
-        self._end = ExchangeEnd(
-            services, client, request, stream, self.response_stream, upstream, log
-        )
+        self._end = ExchangeEnd(services, client, stream, self.response_stream, upstream, log)
 
     def start(self) -> None:
         """Validate the request and send it on its way, or reply to it."""
@@ -80,7 +76,7 @@ class Exchange(UpstreamOwner):
             self.request_stream.prepare()
             if self._log is not None:
                 self._log.routed(self._services.ticker.now)
-            if self.request.mode == CONNECT:
+            if self.request_stream.request.mode == CONNECT:
                 # A connection of its own, before anything is sent: 200 says that it is there.
                 self._wait_for_upstream(True)
             else:
@@ -188,7 +184,7 @@ class Exchange(UpstreamOwner):
         self.upstream.connected(connection)
         if self._log is not None and not connection.has_served:
             self._log.connected(connection.connect_seconds)
-        if self.request.mode == CONNECT:
+        if self.request_stream.request.mode == CONNECT:
             self._end.become_tunnel(CONNECTION_ESTABLISHED, b"")
             return
         self._send(connection)
@@ -333,7 +329,7 @@ class Exchange(UpstreamOwner):
         head = self.response_stream.switch
         if head is None:
             return
-        self.request.check_switch(head)
+        self.request_stream.request.check_switch(head)
         if self.request_stream.state != REQUEST_DONE:
             raise BadMessage("a switch of protocols before the end of the request")
         rest = head.rest()

@@ -11,7 +11,6 @@ from mypy_extensions import mypyc_attr
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay.accounting import ExchangeLog
-from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.downstream import Downstream
 from cmux_proxy.relay.error_content import error_content
 from cmux_proxy.relay.failures import REFUSED, Failure
@@ -32,7 +31,6 @@ class ExchangeEnd:
     __slots__ = (
         "_client",
         "_log",
-        "_request",
         "_request_stream",
         "_response_stream",
         "_services",
@@ -43,7 +41,6 @@ class ExchangeEnd:
         self,
         services: Services,
         client: Downstream,
-        request: ClientRequest,
         request_stream: RequestStream,
         response_stream: ResponseStream,
         upstream: UpstreamLease,
@@ -51,7 +48,6 @@ class ExchangeEnd:
     ) -> None:
         self._services = services
         self._client = client
-        self._request = request
         self._request_stream = request_stream
         self._response_stream = response_stream
         self._upstream = upstream
@@ -63,7 +59,7 @@ class ExchangeEnd:
         `ended` is the time in seconds of the observer's clock, 0.0 for now.
         """
         if not self._response_stream.upstream_persists or (
-            self._request.body is not None and self._upstream.unsent()
+            self._request_stream.request.body is not None and self._upstream.unsent()
         ):
             self._upstream.close()
         else:
@@ -106,8 +102,8 @@ class ExchangeEnd:
 
     def _reply(self, failure: Failure) -> None:
         self._response_stream.status = failure.status
-        request = self._request
         stream = self._request_stream
+        request = stream.request
         keep = (
             stream.state == REQUEST_DONE
             and request.mode != CONNECT
@@ -130,9 +126,10 @@ class ExchangeEnd:
             return
         connection.set_reading(True)
         self._upstream.detach()
-        self._response_stream.status = 200 if self._request.mode == CONNECT else 101
+        request = self._request_stream.request
+        self._response_stream.status = 200 if request.mode == CONNECT else 101
         from_client = client.pipelined
-        self._request.received += len(from_client)
+        request.received += len(from_client)
         record: Record | None = None if self._log is None else self._log.tunnel_record()
         target = self._request_stream.target
         tunnel = Tunnel(self._services, client.detach(), connection.transport, target, record)

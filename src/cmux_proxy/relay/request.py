@@ -39,11 +39,11 @@ class RequestStream:
     __slots__ = (
         "_client",
         "_host_override",
-        "_request",
         "_services",
         "connect_retry",
         "is_routed",
         "outgoing",
+        "request",
         "state",
         "takes_body",
         "target",
@@ -52,7 +52,7 @@ class RequestStream:
     def __init__(self, services: Services, client: Downstream, request: ClientRequest) -> None:
         self._services = services
         self._client = client
-        self._request = request
+        self.request = request
         self.state = REQUEST_HEAD
         self.takes_body = False
         self.target: Target
@@ -66,7 +66,7 @@ class RequestStream:
 
         Raises BadMessage or RouteRefused.
         """
-        request = self._request
+        request = self.request
         rest = request.validate(self._services.chunk_rules)
         if rest:
             self._client.keep_pipelined(rest)
@@ -85,7 +85,7 @@ class RequestStream:
     def _route(self) -> Target:
         """Find the target of the request; raise RouteRefused."""
         services = self._services
-        request = self._request
+        request = self.request
         access = services.access
         if access is not None:
             access.check_request(request)
@@ -111,7 +111,7 @@ class RequestStream:
 
     def _edits(self, target: Target) -> Edits:
         """Return the changes to the head besides the fields that are cut."""
-        request = self._request
+        request = self.request
         rewriter = self._services.rewriter
         override = self._host_override
         if rewriter is None:
@@ -138,7 +138,7 @@ class RequestStream:
 
     def may_be_sent_again(self) -> bool:
         """Return whether it is idempotent and still held as a whole (RFC 9110 section 9.2.2)."""
-        return self.outgoing != b"" and self._request.method in _IDEMPOTENT
+        return self.outgoing != b"" and self.request.method in _IDEMPOTENT
 
     def release_copy(self) -> None:
         """Drop a large request that is held only to be sent again: others need the room."""
@@ -147,7 +147,7 @@ class RequestStream:
 
     def feed(self, data: bytes, upstream: Stream) -> bool:
         """Forward body bytes; return whether the request is complete. Raises BadMessage."""
-        request = self._request
+        request = self.request
         body = request.body
         if body is None:
             return False
@@ -169,4 +169,4 @@ class RequestStream:
         return False
 
     def _count_spliced(self, count: int) -> None:
-        self._request.received += count
+        self.request.received += count

@@ -17,7 +17,6 @@ from cmux_proxy.http1.response_body import feed_rest, response_body
 from cmux_proxy.net import splice
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.relay import body_transfer
-from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.request import RequestStream
 from cmux_proxy.relay.response_writer import ResponseWriter
 from cmux_proxy.relay.services import Services
@@ -43,7 +42,6 @@ class ResponseStream:
     """
 
     __slots__ = (
-        "_request",
         "_request_stream",
         "_searched",
         "_services",
@@ -61,12 +59,10 @@ class ResponseStream:
         self,
         services: Services,
         writer: ResponseWriter,
-        request: ClientRequest,
         request_stream: RequestStream,
     ) -> None:
         self._services = services
         self._writer = writer
-        self._request = request
         self._request_stream = request_stream
         self.state = AWAITING_HEAD
         self.body: Body | None = None
@@ -100,7 +96,7 @@ class ResponseStream:
             if head.status >= 200:
                 return self._start(head)
             if head.status == 101:
-                response_framing(head, self._request.method)
+                response_framing(head, self._request_stream.request.method)
                 self.switch = head
                 return SWITCHED
             self._forward_interim(head)
@@ -123,7 +119,7 @@ class ResponseStream:
         self._request_stream.outgoing = b""
         self.sent += head.end
         if head.status == 100:
-            self._request.expects_continue = False
+            self._request_stream.request.expects_continue = False
         if head.fields.connection & CLOSE:
             # The scanner marks a head that it had to normalize like this.
             self.upstream_persists = False
@@ -131,8 +127,8 @@ class ResponseStream:
 
     def _start(self, head: ResponseHead) -> int:
         """Send the head and the body bytes that came with it, in one write."""
-        request = self._request
         request_stream = self._request_stream
+        request = request_stream.request
         framing = response_framing(head, request.method)
         self.status = head.status
         rest_size = head.rest_size()
