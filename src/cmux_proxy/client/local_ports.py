@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cmux_proxy.config.address import format_authority
 from cmux_proxy.net.loopback import LOOPBACKS
-from cmux_proxy.net.socket_options import LISTEN_BACKLOG
+from cmux_proxy.net.socket_options import LISTEN_BACKLOG, accept_only_ipv6, reuse_address
 
 _SocketAddress = tuple[socket.AddressFamily, Any]
 _Listen = Callable[[socket.AddressFamily, Any], socket.socket]
@@ -24,9 +24,9 @@ def listening_socket(family: socket.AddressFamily, address: Any) -> socket.socke
     """Return a socket that listens on one address, of IPv6 only if it is one; raise OSError."""
     with contextlib.ExitStack() as stack:
         sock = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reuse_address(sock)
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            accept_only_ipv6(sock)
         sock.bind(address)
         sock.listen(LISTEN_BACKLOG)
         sock.setblocking(False)

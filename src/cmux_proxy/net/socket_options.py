@@ -1,4 +1,4 @@
-"""The socket options of every TCP connection of the proxy, on either side."""
+"""The socket options of listeners and of TCP connections on either side."""
 
 import socket
 import struct
@@ -21,6 +21,26 @@ _CONGESTION_OPTION: Final[int | None] = getattr(socket, "TCP_CONGESTION", None)
 RENO: Final = b"reno"
 _SHORT_IDLE: Final = 5
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+def reuse_address(sock: socket.socket) -> None:
+    """Let the socket bind an address that closed connections still use."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+
+
+def share_port(sock: socket.socket) -> None:
+    """Let several sockets listen on one address; on Linux the kernel balances their connections."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def accept_only_ipv6(sock: socket.socket) -> None:
+    """Leave IPv4 to another socket on the same port."""
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+
+
+def is_listening(sock: socket.socket) -> bool:
+    """Return whether a socket listens."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
 
 
 def tune(sock: socket.socket, host: str) -> None:

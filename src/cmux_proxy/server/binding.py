@@ -18,7 +18,7 @@ from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.values import plain_address
 from cmux_proxy.errors import ListenError
 from cmux_proxy.net.ipv6_zone import from_sockaddr, to_sockaddr
-from cmux_proxy.net.socket_options import LISTEN_BACKLOG, tune
+from cmux_proxy.net.socket_options import LISTEN_BACKLOG, reuse_address, share_port, tune
 from cmux_proxy.server.inherited import adopt_descriptor
 from cmux_proxy.server.unix_socket import listen_unix
 
@@ -170,7 +170,7 @@ def _bind_reuseport(first: socket.socket) -> socket.socket:
     conflict.
     """
     try:
-        first.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        share_port(first)
         return _listen(first.family, first.getsockname(), reuse_port=True)
     except OSError as error:
         raise ListenError(str(bound_address(first)), _reason(error)) from None
@@ -179,9 +179,9 @@ def _bind_reuseport(first: socket.socket) -> socket.socket:
 def _listen(family: int, name: tuple[Any, ...], reuse_port: bool = False) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reuse_address(sock)
         if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            share_port(sock)
         tune(sock, name[0])
         sock.setblocking(False)
         sock.bind(name)

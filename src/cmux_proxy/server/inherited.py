@@ -11,6 +11,7 @@ from collections.abc import MutableMapping
 from typing import Final, NamedTuple
 
 from cmux_proxy.errors import ListenError
+from cmux_proxy.net.socket_options import is_listening
 
 _FIRST_DESCRIPTOR: Final = 3
 # How many descriptors an error names.
@@ -59,8 +60,4 @@ def adopt_descriptor(descriptor: int) -> socket.socket:
 
 
 def _is_listening_stream(sock: socket.socket) -> bool:
-    return (
-        sock.family in _FAMILIES
-        and sock.type == socket.SOCK_STREAM
-        and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
-    )
+    return sock.family in _FAMILIES and sock.type == socket.SOCK_STREAM and is_listening(sock)
