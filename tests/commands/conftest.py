@@ -1,4 +1,4 @@
-"""Coroutines are tests here; programs of their own do not care about the loop of the test."""
+"""Allows coroutines as tests, on one loop only: the programs they start choose their own loop."""
 
 import inspect
 

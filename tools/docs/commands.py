@@ -16,7 +16,7 @@ _NAME: Final = "docs/reference/cli.md"
 
 
 def cli_page() -> str:
-    """Return the page with new generated parts; raise LookupError if one has no place in it."""
+    """Return the page with new generated parts; raise LookupError if marks are missing."""
     page = PAGE.read_text("utf-8")
     for title, flags in GROUPS.items():
         page = replace_marked(page, f"flags, {title}", flag_table(flags), _NAME)

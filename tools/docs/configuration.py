@@ -13,7 +13,7 @@ PAGE: Final = Path(__file__).parent.parent.parent / "docs" / "reference" / "conf
 
 
 def configuration_page() -> str:
-    """Return the page with new tables; raise LookupError if a section has no place in it."""
+    """Return the page with new tables; raise LookupError if marks are missing."""
     page = PAGE.read_text("utf-8")
     for section in _sections(Config()):
         name = f"fields of {type(section).__name__}"

@@ -17,7 +17,7 @@ _HEAD: Final = """\
 
 
 def example() -> str:
-    """Return the file."""
+    """Return the text of the file."""
     lines = [_HEAD]
     for title, flags in GROUPS.items():
         lines.append(f"\n# {title}\n")

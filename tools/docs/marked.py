@@ -1,4 +1,4 @@
-"""Generated parts of pages that are written by hand: each is between two marks, by name."""
+"""Generated parts of handwritten pages: each part is between two marks that contain its name."""
 
 from typing import Final
 

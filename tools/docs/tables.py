@@ -69,9 +69,10 @@ def _flag_row(flag: Flag) -> list[str]:
 def _field_row(section: Any, name: str, entry: Any) -> list[str]:
     value, setting = getattr(section, name), setting_of(entry)
     if is_dataclass(value):
-        kind = type(value).__name__
+        class_name = type(value).__name__
         meaning = (type(value).__doc__ or "").partition("\n")[0]
-        return [f"`{name}`", "", f"[`{kind}`](#{kind.lower()})", f"`{kind}()`", escaped(meaning)]
+        link = f"[`{class_name}`](#{class_name.lower()})"
+        return [f"`{name}`", "", link, f"`{class_name}()`", escaped(meaning)]
     if setting is None:
         owner = f"{type(section).__module__}.{type(section).__name__}"
         raise LookupError(f"{owner}.{name} has no help: declare it with option(...)")

@@ -1,1 +1,1 @@
-"""What a release is made of: the same bytes whoever builds them, and a look before it."""
+"""Builds the files of a release reproducibly, and checks whether a version may be released."""

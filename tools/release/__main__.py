@@ -1,4 +1,4 @@
-"""python -m tools.release FOLDER: source archive, pure wheel, single file, and their sums."""
+"""python -m tools.release FOLDER: builds source archive, pure wheel, single file and checksums."""
 
 import hashlib
 import os
@@ -14,10 +14,13 @@ ROOT: Final = Path(__file__).parent.parent.parent
 
 
 def build(tree: Path, folder: Path) -> dict[str, str]:
-    """Make the files of a tree in a folder; return their SHA-256 sums by their names."""
+    """Build the files of a source tree in a folder; return their SHA-256 sums by file name.
+
+    Exits with the output of the build if it fails.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     variables = {**os.environ, "CMUX_PROXY_COMPILE": "0", "SOURCE_DATE_EPOCH": str(epoch())}
-    # The wheel is made of the source archive, so nothing that lies about in the tree is in it.
+    # The wheel is built from the source archive, so it contains no stray files of the tree.
     done = subprocess.run(
         [sys.executable, "-m", "build", "--outdir", str(folder), str(tree)],
         env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
@@ -36,8 +39,8 @@ def build(tree: Path, folder: Path) -> dict[str, str]:
 
 
 def main(folder: Path) -> None:
-    """Make the files, and a list of their sums as sha256sum reads it."""
-    lines = [f"{total}  {name}\n" for name, total in build(ROOT, folder).items()]
+    """Build the files, and SHA256SUMS in the format of sha256sum."""
+    lines = [f"{checksum}  {name}\n" for name, checksum in build(ROOT, folder).items()]
     (folder / "SHA256SUMS").write_text("".join(lines))
     sys.stdout.writelines(lines)
 

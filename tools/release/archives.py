@@ -1,6 +1,6 @@
-"""Archives whose bytes depend on what is in them alone: neither on the clock nor on who packs them.
+"""Archives whose bytes depend only on their contents, not on the clock or the machine.
 
-SOURCE_DATE_EPOCH is the one time that everything in them has, as reproducible-builds.org has it.
+All entries have the time of SOURCE_DATE_EPOCH, as reproducible-builds.org specifies it.
 """
 
 import gzip
@@ -11,18 +11,21 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
-# What zip files can tell of earlier times is nothing.
-_FIRST: Final = 315532800
+# Zip files cannot represent earlier times (1980-01-01).
+_MIN_EPOCH: Final = 315532800
 _EXECUTABLE: Final = 0o100
 
 
 def epoch() -> int:
-    """Return the time that everything has, in seconds."""
-    return max(_FIRST, int(os.environ.get("SOURCE_DATE_EPOCH") or _FIRST))
+    """Return the time of all entries, in seconds since 1970.
+
+    Raises ValueError if SOURCE_DATE_EPOCH is not an integer.
+    """
+    return max(_MIN_EPOCH, int(os.environ.get("SOURCE_DATE_EPOCH") or _MIN_EPOCH))
 
 
 def repack_wheel(wheel: Path) -> None:
-    """Write a wheel anew, without what it tells of the machine that has made it."""
+    """Rewrite a wheel without the traces of the machine that built it."""
     fresh = wheel.with_suffix(".new")
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(fresh, "w") as new:
         for name in old.namelist():
@@ -31,7 +34,7 @@ def repack_wheel(wheel: Path) -> None:
 
 
 def repack(archive: Path) -> None:
-    """Write a tar.gz anew, without what it tells of the machine that has made it."""
+    """Rewrite a tar.gz without the traces of the machine that built it."""
     fresh = archive.with_suffix(".new")
     with (
         tarfile.open(archive, "r:gz") as old,
@@ -39,7 +42,7 @@ def repack(archive: Path) -> None:
         gzip.GzipFile("", "wb", 9, file, epoch()) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as new,
     ):
-        for member in sorted(old.getmembers(), key=lambda each: each.name):
+        for member in sorted(old.getmembers(), key=lambda member: member.name):
             new.addfile(_plain(member), old.extractfile(member) if member.isfile() else None)
     fresh.replace(archive)
 
@@ -50,13 +53,13 @@ def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
         mtime=epoch(), mode=0o755 if is_executable else 0o644,
         uid=0, gid=0, uname="", gname="", deep=False,
     )  # fmt: skip
-    # They would beat what was said above.
+    # PAX headers would override the values above.
     plain.pax_headers = {}
     return plain
 
 
 def pack(folder: Path, target: Path, first_line: str) -> None:
-    """Write a folder's files as a program that Python runs: a line, and a zip file behind it."""
+    """Write a folder's files as a program that Python runs: `first_line`, then a zip file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     with target.open("wb") as file:
         file.write(first_line.encode() + b"\n")
@@ -70,7 +73,7 @@ def pack(folder: Path, target: Path, first_line: str) -> None:
 def _entry(name: str) -> zipfile.ZipInfo:
     entry = zipfile.ZipInfo(name, time.gmtime(epoch())[:6])
     entry.compress_type = zipfile.ZIP_DEFLATED
-    # As a Unix makes it, wherever it is made.
+    # On every system, the entry says that it was created on Unix.
     entry.create_system = 3
     entry.external_attr = 0o100644 << 16
     return entry

@@ -1,6 +1,7 @@
-"""python -m tools.release.ready [TAG] [--notes]: may this be released, and what is new in it?
+"""python -m tools.release.ready [TAG] [--notes]: checks whether this version may be released.
 
-The version is in src/cmux_proxy/_build.py and nowhere else; the changelog has to know it.
+With --notes, it prints the changes of this version instead. The version is only in
+src/cmux_proxy/_build.py, and the changelog needs a section for it.
 """
 
 import re
@@ -12,35 +13,35 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent.parent
 
 _VERSION: Final = re.compile(r'^__version__: Final = "(?P<version>[^"]+)"$', re.MULTILINE)
-_SECTION: Final = re.compile(r"^## \[(?P<version>[^\]]+)\](?P<rest>.*)$", re.MULTILINE)
+_SECTION: Final = re.compile(r"^## \[(?P<version>[^\]]+)\](?P<suffix>.*)$", re.MULTILINE)
 
 
 def version_of(source: str) -> str:
-    """Return the version that _build.py names, which is read and not run."""
+    """Return the version in the source of _build.py, which is parsed and not run."""
     [version] = _VERSION.findall(source)
     return str(version)
 
 
 def obstacles(tag: str | None, changelog: str, version: str) -> list[str]:
-    """Return what is in the way of a release, each as one line with its remedy."""
+    """Return the obstacles to a release, one line each; none if it may be released."""
     found = []
     if tag is not None and tag != f"v{version}":
         found.append(f"the tag is {tag}, and src/cmux_proxy/_build.py says {version}")
     sections = {match["version"]: match for match in _SECTION.finditer(changelog)}
-    mine = sections.get(version)
-    if mine is None:
+    section = sections.get(version)
+    if section is None:
         return [*found, f"CHANGELOG.md has no section '## [{version}] - YYYY-MM-DD'"]
-    if not _is_date(mine["rest"].removeprefix(" - ")):
+    if not _is_date(section["suffix"].removeprefix(" - ")):
         found.append(f"the section of {version} in CHANGELOG.md has no date: '- YYYY-MM-DD'")
     if not notes(changelog, version):
         found.append(f"the section of {version} in CHANGELOG.md is empty")
     if notes(changelog, "Unreleased"):
-        found.append(f"CHANGELOG.md has entries above {version} that are not of a release")
+        found.append(f"CHANGELOG.md has entries above {version} that belong to no release")
     return found
 
 
 def notes(changelog: str, version: str) -> str:
-    """Return what the changelog says of a version; nothing if it does not know it."""
+    """Return the changelog's section of a version; an empty string if there is none."""
     matches = list(_SECTION.finditer(changelog))
     for number, match in enumerate(matches):
         if match["version"] == version:
@@ -57,7 +58,7 @@ def _is_date(text: str) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Print what is in the way, or with --notes what is new; return the exit status."""
+    """Print the obstacles, or the notes with --notes; return the exit status."""
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     version = version_of((ROOT / "src/cmux_proxy/_build.py").read_text("utf-8"))
     if "--notes" in arguments:

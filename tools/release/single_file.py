@@ -1,7 +1,7 @@
-"""A wheel -> one file that any Python runs: the package in pure Python, and what it needs.
+"""A wheel -> one file that any Python runs: the pure Python package with its requirements.
 
-It lacks what is machine code and cannot be run from a zip file: the compiled hot path, uvloop, what
---admin needs, and psutil, which lists processes on macOS.
+Machine code cannot be run from a zip file. So the file lacks the compiled hot path, uvloop, the
+requirements of --admin, and psutil, which lists processes on macOS.
 """
 
 import shutil
@@ -27,18 +27,18 @@ from cmux_proxy.__main__ import main
 
 sys.exit(main())
 """
-# Of what tells about a package, its licence goes along; the rest tells how it was installed.
-_KEPT: Final = ("METADATA", "LICENSE", "LICENSE.txt")
+# The other files of a .dist-info folder describe the installation.
+_KEPT_METADATA: Final = ("METADATA", "LICENSE", "LICENSE.txt")
 
 
 def make(wheel: Path, target: Path) -> None:
-    """Write the file."""
+    """Install the requirements, add the wheel, and write all of them as one file."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        which = ["--no-deps", "--no-compile", "--only-binary=:all:", "--require-hashes"]
+        flags = ["--no-deps", "--no-compile", "--only-binary=:all:", "--require-hashes"]
         subprocess.run(
-            [*command, *which, "--target", name, "--requirement", str(REQUIREMENTS)], check=True
+            [*command, *flags, "--target", name, "--requirement", str(REQUIREMENTS)], check=True
         )
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder)
@@ -47,7 +47,7 @@ def make(wheel: Path, target: Path) -> None:
 
 
 def assemble(folder: Path, target: Path) -> None:
-    """Make one file of a folder that has all packages."""
+    """Write a folder that contains all packages as one file."""
     (folder / "__main__.py").write_text(_MAIN)
     pack(folder, target, _FIRST_LINE)
 
@@ -56,5 +56,5 @@ def _tidy(folder: Path) -> None:
     for path in (*folder.glob("bin"), *folder.glob("*.data"), *folder.rglob("__pycache__")):
         shutil.rmtree(path)
     for path in folder.glob("*.dist-info/**/*"):
-        if path.is_file() and path.name not in _KEPT:
+        if path.is_file() and path.name not in _KEPT_METADATA:
             path.unlink()

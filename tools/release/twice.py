@@ -1,4 +1,4 @@
-"""python -m tools.release.twice: builds a release twice, in different places, and compares."""
+"""python -m tools.release.twice: builds a release in two environments, and compares the files."""
 
 import os
 import shutil
@@ -10,15 +10,15 @@ from typing import Final, NamedTuple
 
 from tools.release.__main__ import ROOT, build
 
-# What a build leaves behind, and what is not of the source.
-_LEFT_OUT: Final = shutil.ignore_patterns(
+# Outputs of builds, and files that do not belong to the source.
+_IGNORED: Final = shutil.ignore_patterns(
     ".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "build", "dist",
     "site", "node_modules", ".work",
 )  # fmt: skip
 
 
 class Builder(NamedTuple):
-    """Somebody whose machine is set up in one way."""
+    """The environment of a build: folder, time zone, and mask of file modes."""
 
     folder: str
     zone: str
@@ -32,12 +32,12 @@ _BUILDERS: Final = [
 
 
 def main() -> int:
-    """Build, print what came of it, and return the exit status."""
+    """Build, print the checksum of each file, and return 0 if all files are equal, otherwise 1."""
     with tempfile.TemporaryDirectory() as name:
         sums = [_build(builder, Path(name)) for builder in _BUILDERS]
-    for file, total in sums[0].items():
-        same = sums[1].get(file) == total
-        print(f"{total}  {file}  {'twice the same' if same else 'DIFFERENT'}")
+    for file, checksum in sums[0].items():
+        is_equal = sums[1].get(file) == checksum
+        print(f"{checksum}  {file}  {'equal in both builds' if is_equal else 'DIFFERENT'}")
     return 0 if sums[0] == sums[1] else 1
 
 
@@ -46,7 +46,7 @@ def _build(builder: Builder, folder: Path) -> dict[str, str]:
     time.tzset()
     os.umask(builder.mask)
     tree = folder / builder.folder / "tree"
-    shutil.copytree(ROOT, tree, ignore=_LEFT_OUT, copy_function=shutil.copyfile)
+    shutil.copytree(ROOT, tree, ignore=_IGNORED, copy_function=shutil.copyfile)
     return build(tree, folder / builder.folder / "dist")
 
 

@@ -1,4 +1,4 @@
-"""Coroutines are tests here; programs of their own do not care about the loop of the test."""
+"""Allows coroutines as tests, on one loop only: the programs they start choose their own loop."""
 
 from tests.commands.conftest import pytest_generate_tests
 from tests.helpers.loops import pytest_pyfunc_call

@@ -1,4 +1,4 @@
-"""Archives that are the same whoever packs them, and have in them what was put in."""
+"""Archives have the same bytes on every machine, and contain the files that were added."""
 
 import gzip
 import io
@@ -18,13 +18,13 @@ FILES = {"a-1/b.py": b"print('b')\n", "a-1/a.txt": b"a" * 10_000, "a-1/run": b"#
 
 
 @pytest.fixture(autouse=True)
-def time_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the one time that archives know."""
+def source_date_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the time of all entries."""
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
 
 
 def archive(path: Path, names: list[str], moment: float, owner: str, mask: int) -> bytes:
-    """Return what a machine makes of a source archive, after it was packed anew."""
+    """Return the source archive that a machine builds, after repacking."""
     with tarfile.open(path, "w:gz") as new:
         for name in names:
             member = tarfile.TarInfo(name)
@@ -49,10 +49,11 @@ def test_a_source_archive_keeps_its_files(tmp_path: Path) -> None:
     path = tmp_path / "one.tar.gz"
     archive(path, list(FILES), 1e9, "root", 0o022)
     with tarfile.open(path) as packed:
-        found = {each.name: packed.extractfile(each) for each in packed.getmembers()}
-        assert {name: file.read() for name, file in found.items() if file is not None} == FILES
-        assert {each.mtime for each in packed.getmembers()} == {1_700_000_000}
-        modes = {each.name: each.mode for each in packed.getmembers()}
+        members = packed.getmembers()
+        files = {member.name: packed.extractfile(member) for member in members}
+        assert {name: file.read() for name, file in files.items() if file is not None} == FILES
+        assert {member.mtime for member in members} == {1_700_000_000}
+        modes = {member.name: member.mode for member in members}
     assert modes == {"a-1/a.txt": 0o644, "a-1/b.py": 0o644, "a-1/run": 0o755}
 
 
@@ -73,7 +74,7 @@ def test_two_machines_make_the_same_wheel(tmp_path: Path) -> None:
     assert made[0] == made[1]
 
 
-def test_a_folder_becomes_a_program_that_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
+def test_a_program_packed_from_a_folder_does_not_depend_on_the_time(tmp_path: Path) -> None:
     made = []
     for name, moment in [("one", 1e9), ("other", 1.5e9)]:
         folder = tmp_path / name
@@ -94,7 +95,7 @@ def test_a_folder_becomes_a_program_that_is_the_same_whenever_it_is_made(tmp_pat
 
 
 @pytest.mark.parametrize(("text", "expected"), [("", 315532800), ("0", 315532800), ("2e9", None)])
-def test_the_time_is_one_that_archives_can_tell(
+def test_the_epoch_is_a_time_that_archives_can_represent(
     text: str, expected: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", text)

@@ -1,4 +1,4 @@
-"""Whether a version may be released: version, tag and changelog have to agree."""
+"""A version may be released only if version, tag and changelog agree."""
 
 import subprocess
 import sys
@@ -28,13 +28,13 @@ GOOD = """# Changelog
 """
 
 
-def test_a_version_that_tag_and_changelog_know_may_be_released() -> None:
+def test_a_version_with_a_matching_tag_and_changelog_may_be_released() -> None:
     assert obstacles("v1.2.3", GOOD, "1.2.3") == []
     assert obstacles(None, GOOD, "1.2.3") == []
 
 
 @pytest.mark.parametrize(
-    ("tag", "changelog", "says"),
+    ("tag", "changelog", "message"),
     [
         ("v1.2.4", GOOD, "the tag is v1.2.4, and src/cmux_proxy/_build.py says 1.2.3"),
         ("1.2.3", GOOD, "the tag is 1.2.3, and"),
@@ -43,13 +43,13 @@ def test_a_version_that_tag_and_changelog_know_may_be_released() -> None:
         (None, GOOD.replace("2031-02-03", "2031-02-30"), "has no date"),
         (None, GOOD.replace(" - 2031-02-03", ""), "has no date"),
         (None, GOOD.replace("### Added\n\n- Something.\n", ""), "section of 1.2.3 in CHANGELOG.md"),
-        (None, GOOD.replace("ed]\n", "ed]\n\n- More.\n"), "entries above 1.2.3 that are not of a"),
+        (None, GOOD.replace("ed]\n", "ed]\n\n- More.\n"), "entries above 1.2.3 that belong to no"),
         (None, "", "no section"),
     ],
 )
-def test_whatever_does_not_agree_is_told(tag: str | None, changelog: str, says: str) -> None:
-    [found] = obstacles(tag, changelog, "1.2.3")
-    assert says in found
+def test_each_mismatch_is_reported(tag: str | None, changelog: str, message: str) -> None:
+    [obstacle] = obstacles(tag, changelog, "1.2.3")
+    assert message in obstacle
 
 
 def test_the_notes_are_the_section_of_the_version() -> None:
@@ -59,14 +59,14 @@ def test_the_notes_are_the_section_of_the_version() -> None:
 
 
 @in_checkout
-def test_the_version_is_read_from_its_one_place() -> None:
+def test_the_version_is_only_in_the_build_module() -> None:
     assert version_of(SOURCE.read_text("utf-8")) == __version__
     assert f'"{__version__}"' not in (ROOT / "pyproject.toml").read_text("utf-8")
 
 
 @in_checkout
 @pytest.mark.parametrize(("arguments", "status"), [(["v0.0.0"], 1), (["--notes"], 0)])
-def test_it_needs_nothing_but_python(arguments: list[str], status: int) -> None:
+def test_it_needs_only_the_standard_library(arguments: list[str], status: int) -> None:
     done = subprocess.run(
         [sys.executable, "-S", "-m", "tools.release.ready", *arguments],
         capture_output=True, text=True, cwd=ROOT, timeout=LATER, check=False,

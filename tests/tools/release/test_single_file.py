@@ -1,4 +1,4 @@
-"""The single file: a program that has all it needs in itself, and is the whole program."""
+"""The single file contains the complete program and its requirements."""
 
 import asyncio
 import os
@@ -23,14 +23,14 @@ from tools.release.single_file import REQUIREMENTS, assemble
 __all__ = ["registry"]
 
 PACKAGES = ("cmux_proxy", "click", "aiohappyeyeballs", "mypy_extensions")
-# The interpreter beneath the virtual environment, in which none of them is installed.
+# The base interpreter of the virtual environment, which has none of these packages installed.
 PYTHON: str = getattr(sys, "_base_executable", sys.executable)
 ROOT = Path(__file__).parent.parent.parent.parent
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> Path:
-    """Return a single file of the packages that are installed here."""
+def single_file(tmp_path: Path) -> Path:
+    """Return a single file that is made from the installed packages."""
     if COMPILED:
         pytest.skip("the single file is made of the pure build")
     folder = tmp_path / "packages"
@@ -50,7 +50,7 @@ def made(tmp_path: Path) -> Path:
     return target
 
 
-def test_what_goes_in_is_what_the_package_needs_but_for_machine_code() -> None:
+def test_the_pinned_packages_are_the_dependencies_without_machine_code() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     needed = {re.split(r"[^\w-]", text)[0] for text in project["dependencies"]} - {
         "psutil",
@@ -62,14 +62,14 @@ def test_what_goes_in_is_what_the_package_needs_but_for_machine_code() -> None:
     assert sum("--hash=sha256:" in line for line in lines) == len(pinned)
 
 
-async def test_it_is_the_whole_program_in_pure_python(made: Path) -> None:
-    done = await finish(PYTHON, "-I", str(made), "--version", variables=environment())
+async def test_it_is_the_complete_program_in_pure_python(single_file: Path) -> None:
+    done = await finish(PYTHON, "-I", str(single_file), "--version", variables=environment())
     assert (done.status, done.errors) == (0, b"")
     assert done.out.startswith(f"cmux-proxy {__version__} (pure Python build, ".encode())
 
 
-async def test_it_serves_with_several_workers(made: Path, tmp_path: Path) -> None:
-    command = (PYTHON, "-I", str(made), "--listen", "127.0.0.1:0", "--workers", "2")
+async def test_it_serves_with_several_workers(single_file: Path, tmp_path: Path) -> None:
+    command = (PYTHON, "-I", str(single_file), "--listen", "127.0.0.1:0", "--workers", "2")
     async with (
         origin(fixed_length(b"hello")) as upstream,
         program(*command, folder=tmp_path, variables=environment()) as running,
@@ -84,10 +84,11 @@ async def test_it_serves_with_several_workers(made: Path, tmp_path: Path) -> Non
         await writer.wait_closed()
 
 
-async def test_it_runs_commands_in_workspaces(made: Path, registry: Path) -> None:
+async def test_it_runs_commands_in_workspaces(single_file: Path, registry: Path) -> None:
     need_namespaces()
     done = await finish(
-        PYTHON, "-I", str(made), "run", "--no-outbound", "--workspace", "a-1", "--", "echo", "in",
+        PYTHON, "-I", str(single_file), "run", "--no-outbound", "--workspace", "a-1",
+        "--", "echo", "in",
         variables=environment(XDG_RUNTIME_DIR=os.environ["XDG_RUNTIME_DIR"]),
     )  # fmt: skip
     assert (done.errors, done.status, done.out) == (b"", 0, b"in\n")

@@ -1,4 +1,4 @@
-"""The workflow that releases: valid, and it runs verbs and modules that there are."""
+"""The release workflow is valid, and runs only make targets and modules that exist."""
 
 import re
 import subprocess
@@ -19,16 +19,16 @@ def test_it_is_a_workflow() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_its_verbs_are_in_the_makefile() -> None:
+def test_its_targets_are_in_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     lines = re.findall(r"run: make ([a-z -]+)$", TEXT, re.MULTILINE)
-    verbs = [verb for line in lines for verb in line.split()]
-    assert "release" in verbs
-    for verb in verbs:
-        assert re.search(rf"^{verb}: .*## ", makefile, re.MULTILINE), verb
+    targets = [target for line in lines for target in line.split()]
+    assert "release" in targets
+    for target in targets:
+        assert re.search(rf"^{target}: .*## ", makefile, re.MULTILINE), target
 
 
-def test_its_modules_are_there() -> None:
+def test_its_modules_exist() -> None:
     names = set(re.findall(r"python3 -m (tools[.\w]*)", TEXT))
     assert names == {"tools.release.ready"}
     assert (ROOT / "tools" / "release" / "ready.py").is_file()
@@ -49,10 +49,11 @@ def test_actions_are_pinned_by_commit_and_the_comment_has_the_version() -> None:
     for action, comment in used:
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
         assert re.fullmatch(r" # v[0-9]+\.[0-9]+\.[0-9]+", comment), action
-    # Of one action there is one version.
-    assert len({action for action, _ in used}) == len({each.split("@")[0] for each, _ in used})
+    # All uses of an action have the same version.
+    actions = {action for action, _ in used}
+    assert len(actions) == len({action.split("@")[0] for action in actions})
 
 
-def test_no_checkout_leaves_its_credentials_behind() -> None:
+def test_no_checkout_persists_its_credentials() -> None:
     step = r"uses: actions/checkout@.*\n +with:\n +persist-credentials: false\n"
     assert len(re.findall(step, TEXT)) == TEXT.count("actions/checkout@") > 0
