@@ -289,6 +289,23 @@ def test_the_queue_is_limited_in_bytes_too(log_file: Path) -> None:
     assert log.waiting_bytes() == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "workspace"), [("/" + "p" * 2000, ""), ("", "w" * 255), ("/" + "p" * 20, "w" * 7)]
+)
+def test_the_texts_of_a_client_count_as_bytes_in_the_queue(
+    log_file: Path, monkeypatch: pytest.MonkeyPatch, path: str, workspace: str
+) -> None:
+    with writer_of(log_file) as log, monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _fails)
+        log.put(record_of(""))
+        size_without_texts = log.waiting_bytes()
+        record = record_of(path)
+        record.workspace = workspace
+        log.put(record)
+        size = log.waiting_bytes() - size_without_texts
+    assert size == size_without_texts + len(path) + len(workspace)
+
+
 def test_standard_error_that_is_non_blocking_gets_all_lines() -> None:
     descriptor, writer = os.pipe()
     os.set_blocking(writer, False)
