@@ -140,6 +140,13 @@ async def signal_received(proxy: ProxyProcess, number: int) -> None:
 # SIGHUP and unused signals
 
 
+async def logs_unused(proxy: ProxyProcess, pid: int, number: signal.Signals) -> None:
+    """Send a signal to one of the proxy's processes; check that it logs that it ignores it."""
+    os.kill(pid, number)
+    line = f"cmux-proxy: WARNING: {number.name} has no meaning here and is ignored"
+    assert await proxy.error_line() == line
+
+
 @WORKERS
 async def test_sighup_drains_where_there_is_no_file_to_reload(loop_name: str, workers: str) -> None:
     async with proxy_process(loop_name, "--workers", workers) as proxy:
@@ -153,8 +160,13 @@ async def test_sighup_that_is_ignored_at_the_start_stays_ignored(
 ) -> None:
     within = ("sh", "-c", 'trap "" HUP; exec "$@"', "sh")
     async with proxy_process(loop_name, "--workers", workers, within=within) as proxy:
-        for pid in (proxy.pid, *proxy.workers()):
+        processes = (proxy.pid, *proxy.workers())
+        for pid in processes:
             os.kill(pid, signal.SIGHUP)
+        # A process that drains no longer accepts connections when it logs the second of these
+        # signals: the first one may be logged before the drain begins.
+        for pid in processes * 2:
+            await logs_unused(proxy, pid, signal.SIGUSR1)
         await serves(proxy)
         await proxy.stop()
 
@@ -218,9 +230,7 @@ async def test_an_unused_signal_is_logged(
 ) -> None:
     async with proxy_process(loop_name, "--workers", workers) as proxy:
         for pid in (proxy.pid, *proxy.workers()):
-            os.kill(pid, number)
-            line = f"cmux-proxy: WARNING: {number.name} has no meaning here and is ignored"
-            assert await proxy.error_line() == line
+            await logs_unused(proxy, pid, number)
         await serves(proxy)
         await proxy.stop()
 
