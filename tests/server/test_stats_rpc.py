@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from cmux_proxy.server.stats_rpc import (
     send_request,
 )
 from tests.helpers.snapshots import worker_stats
-from tests.helpers.timing import soon
+from tests.helpers.timing import SOON, soon
 
 
 def large_stats(max_connections: int) -> WorkerStats:
@@ -82,6 +83,36 @@ async def test_many_requests_may_be_under_way_at_once() -> None:
         client = StatsClient(pairs.admin)
         requests = [client.workers(number) for number in range(100)]
         assert await soon(asyncio.gather(*requests)) == [[small_stats(n)] for n in range(100)]
+        responder.close()
+
+
+def take_requests(worker: socket.socket) -> list[tuple[int, socket.socket]]:
+    """Return the requests that wait at a worker's end, with the sockets for the responses."""
+    requests = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            request, [descriptor], _, _ = socket.recv_fds(worker, 10, 1)
+            requests.append((int(request), socket.socket(fileno=descriptor)))
+    return requests
+
+
+async def test_of_many_requests_eight_at_a_time_are_sent() -> None:
+    with channel_pairs(2) as pairs:
+        client = StatsClient(pairs.admin[:1], timeout=SOON)
+        other = StatsClient(pairs.admin[1:], timeout=SOON)
+        responder = StatsResponder(pairs.workers[1], small_stats)
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(client.workers(number)) for number in range(20)]
+        for batch in (range(8), range(8, 16), range(16, 20)):
+            # The client has sent what it sends without a response, because it began before this.
+            assert await soon(other.workers(0)) == [small_stats(0)]
+            requests = take_requests(pairs.workers[0])
+            for number, sock in requests:
+                with sock:
+                    sock.sendall(json.dumps(small_stats(number).to_json()).encode())
+            assert [number for number, _ in requests] == list(batch)
+            responses = await soon(asyncio.gather(*(tasks[number] for number in batch)))
+            assert responses == [[small_stats(number)] for number in batch]
         responder.close()
 
 
