@@ -12,6 +12,7 @@ from typing import TextIO
 import pytest
 
 from cmux_proxy.server.line_stream import MAX_BUFFERED, LineStream
+from tests.helpers.children import in_a_process, status_of
 
 
 @contextmanager
@@ -132,11 +133,12 @@ def test_buffered_lines_are_written_by_one_process() -> None:
         while not lines.buffered:
             lines.write("x" * 999 + "\n")
         read(reader)
-        child = os.fork()
-        if not child:
+
+        def writes() -> bool:
             lines.write("child\n")
-            os._exit(0)
-        os.waitpid(child, 0)
+            return True
+
+        assert status_of(in_a_process(writes)) == 0
         assert read(reader) == "child\n"
 
 

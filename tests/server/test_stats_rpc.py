@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import socket
 from collections.abc import Callable, Iterator
 
@@ -15,6 +14,7 @@ from cmux_proxy.server.stats_rpc import (
     StatsResponder,
     send_request,
 )
+from tests.helpers.children import in_a_process, status_of
 from tests.helpers.snapshots import worker_stats
 from tests.helpers.timing import SOON, soon
 
@@ -165,18 +165,6 @@ async def test_a_request_without_a_descriptor_gets_no_response() -> None:
         pairs.admin[0].send(b"0")
         assert await soon(StatsClient(pairs.admin).workers(1)) == [large_stats(1)]
         responder.close()
-
-
-def in_a_process(work: Callable[[], bool]) -> int:
-    """Run `work` in a child process, whose status says whether it returned True; return its id."""
-    pid = os.fork()
-    if not pid:
-        os._exit(0 if work() else 1)
-    return pid
-
-
-def status_of(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_each_worker_receives_what_is_sent_to_its_end() -> None:

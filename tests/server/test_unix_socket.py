@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy.server.unix_socket import UnixSocket, listen_unix
+from tests.helpers.children import in_a_process, status_of
 from tests.helpers.timing import LATER
 
 
@@ -192,11 +193,12 @@ def test_a_missing_file_is_not_an_error(path: Path) -> None:
 
 def test_a_forked_process_leaves_the_file_to_its_parent(path: Path) -> None:
     with listening(path) as sock:
-        pid = os.fork()
-        if not pid:
+
+        def closes() -> bool:
             sock.close()
-            os._exit(0)
-        assert os.waitpid(pid, 0)[1] == 0
+            return True
+
+        assert status_of(in_a_process(closes)) == 0
         connect(path)
     assert not path.exists()
 
