@@ -50,7 +50,7 @@ class Connector:
         self._loopbacks: dict[int, str] = {}
 
     def close(self) -> None:
-        """Cancel look-ups; whoever waits for a socket has to be cancelled before."""
+        """Cancel look-ups; callers that wait for a socket must be cancelled before."""
         self._dns_cache.close()
 
     def has_address(self, target: Target, address: str) -> bool:
