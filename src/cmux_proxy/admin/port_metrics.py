@@ -1,6 +1,6 @@
 """WorkerStats.ports -> metrics of single ports for Prometheus.
 
-A limited number of ports have series of their own, because every series costs Prometheus memory.
+A limited number of ports have separate series, because each series costs Prometheus memory.
 All other ports share one series.
 """
 
@@ -32,7 +32,7 @@ _Values = dict[str, int]
 
 
 class PortTotals:
-    """The values of each label: the first ports that have responded have one of their own.
+    """The values of each label: one for each of the first ports that have responded.
 
     A port keeps its label for as long as the process lives. Until it has responded it counts under
     "other", so that a port scan uses up no labels. What it had counted by then stays under "other",

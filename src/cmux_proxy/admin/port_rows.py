@@ -90,7 +90,7 @@ def port_rows(
 def _listening_rows(
     sockets: Iterable[ListeningPort], reachability: Reachability
 ) -> dict[PortKey, PortRow]:
-    """Return a row for each target that listens; what is not reached has a key of its own."""
+    """Return a row for each target that listens; targets out of reach are keyed by address."""
     rows: dict[PortKey, PortRow] = {}
     for socket in sockets:
         host = reachability.target_host(socket)

@@ -94,7 +94,7 @@ UNKNOWN: Final = Reachability()
 
 
 def is_isolated(socket: ListeningPort) -> bool:
-    """Return whether a socket is in a workspace that has a network of its own."""
+    """Return whether a socket is in a workspace with its own network namespace."""
     number = workspace_number(socket.address)
     return socket.workspace is not None and socket.workspace != str(number)
 

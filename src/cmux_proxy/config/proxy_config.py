@@ -37,7 +37,7 @@ _process: Final = partial(option, group="Process")
 class Config:
     """The configuration of a proxy; raises ConfigError, which names the field.
 
-    Each of the `workers` is a proxy of its own, with its own limits and pool.
+    Each of the `workers` is a separate proxy; the limits and the pool apply to each.
     """
 
     listen: Sequence[str] = _route(DEFAULT_LISTEN,

@@ -97,7 +97,7 @@ def _enter(
 def _start_holder(
     registry: Registry, address: str, module: str, with_outbound: bool
 ) -> "subprocess.Popen[bytes]":
-    """Start a holder as a program of its own, which inherits nothing except its socket."""
+    """Start a holder as a separate program, which inherits nothing except its socket."""
     with registry.listen(address) as listener:
         mode = "outbound" if with_outbound else "loopback"
         return subprocess.Popen(  # noqa: S603

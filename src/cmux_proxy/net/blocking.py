@@ -1,4 +1,4 @@
-"""Runs a call that blocks, such as a name look-up, in a thread of its own.
+"""Runs a call that blocks, such as a name look-up, in a separate thread.
 
 The loop's own threads are few: with uvloop, connections to names share them and no more than two
 may wait for the resolver; with asyncio there are six, and the loop waits for them at its end. Here

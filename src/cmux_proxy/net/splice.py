@@ -129,7 +129,7 @@ class SplicePipe:
 
 
 class SpliceTransfer(BufferedAdapter):
-    """What a connection reports to during a large transfer, in front of its own owner."""
+    """What a connection reports to during a large transfer, in front of its owner."""
 
     def __init__(
         self,

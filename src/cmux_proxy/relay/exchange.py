@@ -77,7 +77,7 @@ class Exchange(UpstreamOwner):
             if self._log is not None:
                 self._log.routed(self._services.ticker.now)
             if self.request_stream.request.mode == CONNECT:
-                # A connection of its own, before anything is sent: 200 says that it is there.
+                # An unused connection, before anything is sent: 200 says that it is established.
                 self._wait_for_upstream(True)
             else:
                 self._send_or_wait()

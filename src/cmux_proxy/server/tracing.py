@@ -1,4 +1,4 @@
-"""Records -> spans, exported by OpenTelemetry's SDK over OTLP/HTTP, from a thread of its own.
+"""Records -> spans, exported by OpenTelemetry's SDK over OTLP/HTTP, in a separate thread.
 
 A span continues the trace that the request names in `traceparent` (W3C Trace Context). The field is
 forwarded unchanged, so the upstream's spans are siblings of the proxy's span, not its children.

@@ -1,4 +1,4 @@
-"""What a dial reports to; a file of its own, because its users are compiled and dials are not."""
+"""What a dial reports to; a separate file, because its users are compiled and dials are not."""
 
 from typing import TYPE_CHECKING
 

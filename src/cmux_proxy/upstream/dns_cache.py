@@ -6,7 +6,7 @@ it. Where the resolver fails for the moment, its last result stays valid for lon
 
 A name server that does not respond blocks a look-up for seconds, so few run at a time and the
 others wait: in a queue that is bounded, and only as long as a request waits for them. Names that
-are in the cache have slots of their own.
+are in the cache have separate slots.
 """
 
 import asyncio

@@ -94,7 +94,7 @@ class TargetQueue(DialOwner):
     def _reserve_slot(self) -> None:
         """Raise UpstreamUnavailable unless the target may have one more connection.
 
-        An idle one makes room: a CONNECT needs a connection of its own and leaves it unused.
+        An idle connection is closed to make room, because a CONNECT cannot use it.
         """
         expected = max(len(self._dials), len(self._waiters) + 1)
         while self._target_pool.open + expected > self._factory.max_connections:
