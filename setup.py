@@ -29,8 +29,9 @@ HOT_PATH = {
     "downstream": ["http1_connection", "http1_request", "http1_response_writer", "lingering_close"],
     "relay": [
         "accounting", "body_transfer", "client_request", "connection_registry", "downstream",
-        "exchange", "exchange_end", "failures", "loop_detection", "progress_timeout", "request",
-        "response", "response_writer", "services", "state", "timeouts", "tunnel", "upstream_lease",
+        "exchange", "exchange_end", "exchange_pool", "failures", "loop_detection",
+        "progress_timeout", "request", "response", "response_writer", "services", "state",
+        "timeouts", "tunnel", "upstream_lease", "upstream_request",
     ],
 }  # fmt: skip
 SOURCE = Path("src/cmux_proxy")

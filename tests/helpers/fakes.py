@@ -24,6 +24,7 @@ from cmux_proxy.downstream.http1_connection import Http1Connection
 from cmux_proxy.errors import UnavailableReason
 from cmux_proxy.net.stream import Data, Handle, Loop, Stream, StreamOwner
 from cmux_proxy.observe.observer import Observer
+from cmux_proxy.relay.exchange_pool import ExchangePool
 from cmux_proxy.relay.services import Services
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.connector import Connector
@@ -414,6 +415,7 @@ class World:
         self.services.dialer = Dialer(
             FakeDialFactory(self, timeouts.connect, limits.upstream_connections)
         )
+        self.exchanges = ExchangePool(self.services)
         # The streams are like asyncio's transports.
         self.services.read_size.has_attribute = True
         self.dials: list[FakeDial] = []
@@ -444,7 +446,7 @@ class World:
     def client(self) -> FakeStream:
         """Accept a client."""
         transport = FakeStream(self, "client")
-        connection = Http1Connection(self.services)
+        connection = Http1Connection(self.services, self.exchanges)
         transport.set_protocol(connection)
         self.clients.append(transport)
         connection.connection_made(transport)

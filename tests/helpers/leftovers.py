@@ -4,10 +4,10 @@ import gc
 from collections import Counter
 from typing import Final
 
+# Exchanges are kept for the next requests; one that still has its request holds its connections.
 _CLASSES: Final = {
     "Http1Connection",
     "Dial",
-    "Exchange",
     "LingeringClose",
     "SpliceTransfer",
     "Tunnel",

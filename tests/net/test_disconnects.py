@@ -13,6 +13,7 @@ import pytest
 from cmux_proxy.machine.orphaned_sockets import OrphanQuery
 from cmux_proxy.net import disconnects
 from cmux_proxy.net.disconnects import DisconnectDetector, OpenQuery
+from cmux_proxy.net.timers import Unread
 from tests.helpers.sockets import RESET, pair, stream_of
 
 
@@ -23,8 +24,8 @@ class Side:
         self.transport = stream_of(sock)
         self.has_left = 0
 
-    def add_unread(self, unread: list[Any]) -> None:
-        unread.append(self)
+    def add_unread(self, unread: list[Unread]) -> None:
+        unread.append(Unread(self.transport, self.peer_left))
 
     def peer_left(self) -> None:
         self.has_left += 1

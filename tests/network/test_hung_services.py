@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from cmux_proxy import Timeouts
-from cmux_proxy.net.timers import Unread
+from cmux_proxy.relay.downstream import Downstream
 from tests.helpers.loops import descriptors
 from tests.helpers.proxies import ProxyProcess, is_served, local_config, proxy_process
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
@@ -198,7 +198,7 @@ async def test_a_half_closed_client_gets_keep_alive_probes_sooner() -> None:
     async with stage() as on:
         client, _upstream = await half_closed(on)
         [connection] = on.proxy.services.registry.clients
-        assert isinstance(connection, Unread)
+        assert isinstance(connection, Downstream)
         sock = connection.transport.get_extra_info("socket")
         idle = (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
         before = sock.getsockopt(*idle)

@@ -14,8 +14,12 @@ from cmux_proxy import Config, Limits, Timeouts
 from cmux_proxy._build import COMPILED
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.relay import exchange
+from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.downstream import Downstream
+from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.exchange_end import ExchangeEnd
+from cmux_proxy.relay.exchange_pool import ExchangePool
+from cmux_proxy.relay.request import RequestStream
 from cmux_proxy.relay.services import Services
 from tests.helpers.fakes import FakeDial, FakeStream, World
 from tests.helpers.script import head
@@ -94,28 +98,46 @@ MALFORMED = {
 }
 
 
-class CountedEnd(ExchangeEnd):
-    """The end of an exchange that counts how often it has come."""
+class Begun:
+    """A request for which an exchange was begun, and how that has ended."""
 
-    def __init__(self, services: Services, client: Downstream, *parts: Any) -> None:
-        super().__init__(services, client, *parts)
+    def __init__(self, client: Downstream, request: ClientRequest) -> None:
         self.client = client
+        self.request = request
         self.outcomes: list[int] = []
-        ExchangeMachine.running.append(self)
+
+
+class CountedExchanges(ExchangePool):
+    """Exchanges that are remembered."""
+
+    def begin(self, client: Downstream, request: ClientRequest) -> Exchange:
+        ExchangeMachine.begun.append(Begun(client, request))
+        return super().begin(client, request)
+
+
+class CountedEnd(ExchangeEnd):
+    """The end of an exchange that counts how often it has come for one request."""
+
+    def __init__(self, services: Services, request_stream: RequestStream, *parts: Any) -> None:
+        super().__init__(services, request_stream, *parts)
+        self.request_stream = request_stream
 
     def finish(self, outcome: int, ended: float) -> None:
-        self.outcomes.append(outcome)
+        [begun] = [
+            one for one in ExchangeMachine.begun if one.request is self.request_stream.request
+        ]
+        begun.outcomes.append(outcome)
         super().finish(outcome, ended)
 
 
 class ExchangeMachine(RuleBasedStateMachine):
     """Clients, their upstreams, and all events."""
 
-    running: list[CountedEnd]
+    begun: list[Begun]
 
     def __init__(self) -> None:
         super().__init__()
-        ExchangeMachine.running = []
+        ExchangeMachine.begun = []
         self.world = World(
             Config(
                 timeouts=Timeouts(head=10, idle=20, response=30, upstream_idle=40, linger=5),
@@ -126,6 +148,7 @@ class ExchangeMachine(RuleBasedStateMachine):
             # A compiled class cannot be replaced; there, the same orders run without the count.
             self._patch = mock.patch.object(exchange, "ExchangeEnd", CountedEnd)
             self._patch.start()
+            self.world.exchanges = CountedExchanges(self.world.services)
         self.client: FakeStream
 
     @initialize()
@@ -222,15 +245,15 @@ class ExchangeMachine(RuleBasedStateMachine):
     @invariant()
     def no_exchange_ends_twice(self) -> None:
         """No exchange has ended more than once, and no client has two in progress."""
-        assert all(len(end.outcomes) <= 1 for end in self.running)
-        busy = [end.client for end in self.running if not end.outcomes]
+        assert all(len(one.outcomes) <= 1 for one in self.begun)
+        busy = [one.client for one in self.begun if not one.outcomes]
         assert len(set(map(id, busy))) == len(busy)
 
     @invariant()
     def every_end_is_counted_once(self) -> None:
         """The tally counts each end."""
         if not COMPILED:
-            ended = sum(len(end.outcomes) for end in self.running)
+            ended = sum(len(one.outcomes) for one in self.begun)
             tally = self.world.services.tally
             assert sum(tally.count(outcome) for outcome in Outcome) == ended
 
@@ -265,7 +288,7 @@ class ExchangeMachine(RuleBasedStateMachine):
                 connection.close()
             world.run()
             assert not self.open_upstreams()
-            assert all(len(end.outcomes) == 1 for end in self.running)
+            assert all(len(one.outcomes) == 1 for one in self.begun)
         finally:
             if self._patch is not None:
                 self._patch.stop()

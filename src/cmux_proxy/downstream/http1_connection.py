@@ -27,6 +27,7 @@ from cmux_proxy.relay import failures
 from cmux_proxy.relay.accounting import log_unread_request
 from cmux_proxy.relay.downstream import PIPELINE_LIMIT, AdmissionControl, Downstream
 from cmux_proxy.relay.exchange import Exchange
+from cmux_proxy.relay.exchange_pool import ExchangePool
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.services import Services
 
@@ -40,10 +41,11 @@ class Http1Connection(Downstream):
     """A client's connection, from its first byte until it closes or becomes a tunnel."""
 
     __slots__ = (
-        "_response_writer",
-        "_is_serving",
+        "_exchanges",
         "_is_closing",
+        "_is_serving",
         "_is_write_paused",
+        "_response_writer",
         "_searched",
         "_services",
         "_unsent",
@@ -51,10 +53,11 @@ class Http1Connection(Downstream):
         "since",
     )
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, exchanges: ExchangePool) -> None:
         self._response_writer = Http1ResponseWriter()
         super().__init__(self._response_writer)
         self._services = services
+        self._exchanges = exchanges
         self.exchange: Exchange | None = None
         self._searched = 0
         # How many bytes the client had not read when they were counted last.
@@ -197,7 +200,9 @@ class Http1Connection(Downstream):
 
     def exchange_done(self) -> None:
         """Serve the next request, or close."""
-        self.exchange = None
+        if self.exchange is not None:
+            self._exchanges.take_back(self.exchange)
+            self.exchange = None
         self.reading.resume(PEER_FULL | UNSENT)
         if not self._response_writer.keeps_connection:
             self._close()
@@ -332,8 +337,7 @@ class Http1Connection(Downstream):
         self.pipelined = b""
         self.deadline = NEVER
         self._response_writer.minor = head.minor
-        exchange = Exchange(services, self, Http1Request(head))
-        self.exchange = exchange
+        exchange = self.exchange = self._exchanges.begin(self, Http1Request(head))
         exchange.start()
         return True
 

@@ -57,7 +57,7 @@ class DisconnectDetector:
         self._checks = 0
 
     def check(self) -> None:
-        """Call `peer_left` of each connection whose peer has left."""
+        """Call `on_peer_left` of each connection whose peer has left."""
         unread: list[Unread] = []
         for group in self._groups:
             for timed in group:
@@ -65,7 +65,7 @@ class DisconnectDetector:
         if unread:
             self._checks += 1
             for connection in self._abandoned(unread):
-                connection.peer_left()
+                connection.on_peer_left()
 
     def _abandoned(self, unread: list[Unread]) -> list[Unread]:
         """Return those whose peers have left for certain."""

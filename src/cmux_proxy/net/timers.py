@@ -30,7 +30,7 @@ class Timed:
     def drain(self) -> None:
         """The proxy is shutting down: close what is idle."""
 
-    def add_unread(self, unread: "list[Unread]") -> None:
+    def add_unread(self, unread: list["Unread"]) -> None:
         """Add the connections that the event loop does not read now."""
 
     def abort(self) -> None:
@@ -38,18 +38,17 @@ class Timed:
         raise NotImplementedError
 
 
-class Unread(Timed):
-    """A connection that the event loop may not read for a while."""
+class Unread:
+    """A connection that the event loop does not read now.
 
-    __slots__ = ("transport",)
+    `on_peer_left` is called at every check after its peer has left, until the connection is gone.
+    """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.transport: Stream
+    __slots__ = ("on_peer_left", "transport")
 
-    def peer_left(self) -> None:
-        """Its peer has left unnoticed; called at every check until the connection is gone."""
-        raise NotImplementedError
+    def __init__(self, transport: Stream, on_peer_left: Callable[[], None]) -> None:
+        self.transport = transport
+        self.on_peer_left = on_peer_left
 
 
 class Ticker:

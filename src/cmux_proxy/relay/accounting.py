@@ -5,8 +5,6 @@ Exists only where an observer wants it. Does not know the bytes of either messag
 
 from typing import Final
 
-from mypy_extensions import mypyc_attr
-
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.port_activity import PortActivity
@@ -22,7 +20,6 @@ from cmux_proxy.observe.record import (
     shorten,
 )
 from cmux_proxy.relay import state
-from cmux_proxy.relay.downstream import Downstream
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.request import RequestStream
 from cmux_proxy.relay.response import ResponseStream
@@ -36,15 +33,12 @@ _TRACE: Final = b"traceparent"
 _TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 
 
-@mypyc_attr(free_list_len=1)
 class ExchangeLog:
-    """The times and the error of one exchange, in seconds of the observer's clock."""
+    """The times and the error of one exchange at a time, in seconds of the observer's clock."""
 
     __slots__ = (
-        "_client",
         "_observer",
         "_port",
-        "_request",
         "_request_stream",
         "_response_stream",
         "_router",
@@ -58,22 +52,27 @@ class ExchangeLog:
         self,
         observer: Observer,
         router: Router,
-        client: Downstream,
         request_stream: RequestStream,
         response_stream: ResponseStream,
     ) -> None:
         self._observer = observer
         self._router = router
-        self._client = client
-        self._request = request_stream.request
         self._request_stream = request_stream
         self._response_stream = response_stream
-        self.started = observer.clock()
+        self.started = 0.0
         self.first_byte = 0.0
         self.error = ""
         self.is_reused = False
         # The port's figures while the exchange counts as one in progress there.
         self._port: PortActivity | None = None
+
+    def begin(self) -> None:
+        """Note the time: an exchange begins."""
+        self.started = self._observer.clock()
+        self.first_byte = 0.0
+        self.error = ""
+        self.is_reused = False
+        self._port = None
 
     def routed(self, now: float) -> None:
         """Count a request in progress at its port; `now` is in seconds of the loop's clock."""
@@ -95,7 +94,8 @@ class ExchangeLog:
             self.first_byte = self._observer.clock()
 
     def retried(self) -> None:
-        """Count a request that is sent again."""
+        """Count a request that is sent again, on a new connection."""
+        self.is_reused = False
         self._observer.counts.retried += 1
 
     def connected(self, seconds: float) -> None:
@@ -129,14 +129,14 @@ class ExchangeLog:
         response = self._response_stream
         status = response.status or CLIENT_CLOSED
         seconds = now - self.started
-        series = counts.series(self._type(), self._request.method, status)
+        series = counts.series(self._type(), self._request_stream.request.method, status)
         series.durations.add(seconds)
         if self.first_byte:
             series.first_bytes.add(self.first_byte - self.started)
         if self.error:
             # Once a response has begun, its status is the upstream's.
             counts.failed(0 if self.first_byte else status, self.error)
-        received = float(self._request.received)
+        received = float(self._request_stream.request.received)
         sent = float(response.sent)
         counts.received += received
         counts.sent += sent
@@ -147,9 +147,9 @@ class ExchangeLog:
 
     def record(self, now: float) -> Record:
         """Return the record as it is now."""
-        request = self._request
         stream = self._request_stream
-        record = Record(self._type(), self._client.address(), self.started)
+        request = stream.request
+        record = Record(self._type(), stream.client.address(), self.started)
         record.ended = now
         record.first_byte = self.first_byte
         record.method = shorten(request.method.decode("latin-1"), MAX_METHOD)
@@ -170,13 +170,13 @@ class ExchangeLog:
         return record
 
     def _workspace(self) -> str:
-        request = self._request
+        request = self._request_stream.request
         host = None if request.mode == state.CONNECT else request.host
         workspace = self._router.workspace_of(host, request.reserved)
         return shorten(workspace, MAX_WORKSPACE)
 
     def _type(self) -> str:
-        mode = self._request.mode
+        mode = self._request_stream.request.mode
         if mode == state.CONNECT:
             return CONNECT
         return UPGRADE if mode == state.UPGRADE else REQUEST

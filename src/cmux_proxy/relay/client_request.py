@@ -3,6 +3,8 @@
 `downstream/http1_request.py` implements it for HTTP/1.
 """
 
+from typing import Final
+
 from mypy_extensions import mypyc_attr
 
 from cmux_proxy.http1.body import Body, ChunkRules
@@ -76,3 +78,7 @@ class ClientRequest:
     def check_switch(self, response: ResponseHead) -> None:
         """Raise BadMessage unless this 101 grants what the request asked for."""
         raise NotImplementedError
+
+
+# Stands for the request between two exchanges: it has no attributes.
+NO_REQUEST: Final = ClientRequest()

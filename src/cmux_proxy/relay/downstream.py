@@ -11,25 +11,27 @@ from cmux_proxy.http1.local_reply import Content
 from cmux_proxy.net.flow_control import PIPELINE_FULL, ReadControl
 from cmux_proxy.net.peer import peer_of
 from cmux_proxy.net.stream import Stream
-from cmux_proxy.net.timers import Unread
+from cmux_proxy.net.timers import Timed, Unread
 from cmux_proxy.relay.failures import Failure
-from cmux_proxy.relay.response_writer import ResponseWriter
+from cmux_proxy.relay.response_writer import NO_WRITER, ResponseWriter
 
 # With no more pipelined bytes than this the client is still read, so that the end of its connection
 # is noticed. Together with one read, what is held stays within `limits.buffer`.
 PIPELINE_LIMIT: Final = 4096
 
 
-class Downstream(Unread):
+class Downstream(Timed):
     """A client's connection as its exchange sees it.
 
-    `writer` sends its responses, `reading` stops and resumes reading its requests.
+    `transport` is its stream, `writer` sends its responses, `reading` stops and resumes reading its
+    requests.
     """
 
-    __slots__ = ("has_ended", "pipelined", "reading", "writer")
+    __slots__ = ("has_ended", "pipelined", "reading", "transport", "writer")
 
     def __init__(self, writer: ResponseWriter) -> None:
         super().__init__()
+        self.transport: Stream
         self.writer = writer
         self.reading = ReadControl()
         # Bytes behind the request in progress, or of a head that is not complete.
@@ -39,13 +41,17 @@ class Downstream(Unread):
     def add_unread(self, unread: list[Unread]) -> None:
         """Add it while it is not read."""
         if self.reading.is_stopped():
-            unread.append(self)
+            unread.append(Unread(self.transport, self.peer_left))
 
     def keep_pipelined(self, data: bytes) -> None:
         """Keep bytes until their turn comes; stop reading when they exceed the limit."""
         self.pipelined = data
         if len(data) > PIPELINE_LIMIT:
             self.reading.stop(PIPELINE_FULL)
+
+    def peer_left(self) -> None:
+        """The client has left unnoticed."""
+        raise NotImplementedError
 
     def address(self) -> str:
         """Return the client's address, as `peer_of` names it."""
@@ -81,6 +87,10 @@ class Downstream(Unread):
     def detach(self) -> Stream:
         """Give the stream up to a tunnel, and return it."""
         raise NotImplementedError
+
+
+# Stands for the client between two exchanges.
+NO_CLIENT: Final = Downstream(NO_WRITER)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

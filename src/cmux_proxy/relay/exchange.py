@@ -1,18 +1,12 @@
-"""One request and all its responses: the order of events.
+"""One request and all its responses: how it starts, what its client does, and its timeout.
 
-Composes the request half (`request.py`), the response half (`response.py`), the upstream's
-connection (`upstream_lease.py`), the timeout (`progress_timeout.py`), what is logged
-(`accounting.py`) and the ways to end (`exchange_end.py`). Here their events meet: what an event of
-one side means for the other. `state.py` has the table of states.
+Composes the request half (`request.py`), the response half (`response.py`), the request at its
+upstream (`upstream_request.py`), the timeout (`progress_timeout.py`), what is logged
+(`accounting.py`) and the ways to end (`exchange_end.py`). `state.py` has the table of states.
 """
-
-from mypy_extensions import mypyc_attr
 
 from cmux_proxy.errors import RouteRefused, UpstreamUnavailable
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.local_reply import CONNECTION_ESTABLISHED
-from cmux_proxy.net.busy_poll import FROM_UPSTREAM
-from cmux_proxy.net.closing import send_end
 from cmux_proxy.net.flow_control import PEER_FULL
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
@@ -22,50 +16,61 @@ from cmux_proxy.relay.downstream import Downstream
 from cmux_proxy.relay.exchange_end import ExchangeEnd
 from cmux_proxy.relay.progress_timeout import ProgressTimeout
 from cmux_proxy.relay.request import RequestStream
-from cmux_proxy.relay.response import COMPLETE, INCOMPLETE, SWITCHED, ResponseStream
+from cmux_proxy.relay.response import ResponseStream
 from cmux_proxy.relay.services import Services
-from cmux_proxy.relay.state import (
-    AWAITING_HEAD,
-    CONNECT,
-    ENDED,
-    REQUEST_DONE,
-    REQUEST_HEAD,
-    RESPONSE_BODY,
-    RESPONSE_DONE,
-)
+from cmux_proxy.relay.state import AWAITING_HEAD, REQUEST_DONE, REQUEST_HEAD, RESPONSE_DONE
 from cmux_proxy.relay.upstream_lease import UpstreamLease
-from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
+from cmux_proxy.relay.upstream_request import UpstreamRequest
 
 
-@mypyc_attr(free_list_len=1)
-class Exchange(UpstreamOwner):
-    """Carries one request from a client to its upstream, and the response back."""
+class Exchange:
+    """Carries one request from a client to its upstream, and the response back.
+
+    `exchange_pool.py` begins it again for another request once it has ended. So every call that may
+    end it is the last thing that a method does.
+    """
 
     __slots__ = (
-        "_client",
         "_end",
         "_log",
         "_services",
         "_timeout",
+        "_upstream_request",
+        "next_spare",
         "request_stream",
         "response_stream",
         "upstream",
     )
 
-    def __init__(self, services: Services, client: Downstream, request: ClientRequest) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._client = client
-        stream = self.request_stream = RequestStream(services, client, request)
-        self.response_stream = ResponseStream(services, client.writer, stream)
+        # Belongs to the pool.
+        self.next_spare: Exchange | None = None
+        stream = self.request_stream = RequestStream(services)
+        response = self.response_stream = ResponseStream(services, stream)
         upstream = self.upstream = UpstreamLease(services)
         log: ExchangeLog | None = None
         if services.observer is not None:
-            log = ExchangeLog(
-                services.observer, services.router, client, stream, self.response_stream
-            )
+            log = ExchangeLog(services.observer, services.router, stream, response)
         self._log = log
-        self._timeout = ProgressTimeout(services, client, upstream, log)
-        self._end = ExchangeEnd(services, client, stream, self.response_stream, upstream, log)
+        timeout = self._timeout = ProgressTimeout(services, stream, upstream, log)
+        end = self._end = ExchangeEnd(services, stream, response, upstream, log)
+        self._upstream_request = UpstreamRequest(
+            services, stream, response, upstream, timeout, end, log
+        )
+
+    def begin(self, client: Downstream, request: ClientRequest) -> None:
+        """Take the request of a client; `start` sends it on its way."""
+        self.request_stream.begin(client, request)
+        self.response_stream.begin(client.writer)
+        self._timeout.begin()
+        if self._log is not None:
+            self._log.begin()
+
+    def clear(self) -> None:
+        """Release everything that belongs to the request, now that it has ended."""
+        self.request_stream.clear()
+        self.response_stream.clear()
 
     def start(self) -> None:
         """Validate the request and send it on its way, or reply to it."""
@@ -76,11 +81,7 @@ class Exchange(UpstreamOwner):
             self.request_stream.prepare()
             if self._log is not None:
                 self._log.routed(self._services.ticker.now)
-            if self.request_stream.request.mode == CONNECT:
-                # An unused connection, before anything is sent: 200 says that it is established.
-                self._wait_for_upstream(True)
-            else:
-                self._send_or_wait()
+            self._upstream_request.start()
         except BadMessage as error:
             self.request_stream.state = REQUEST_HEAD
             self._end.fail(failures.bad_request(error))
@@ -89,38 +90,10 @@ class Exchange(UpstreamOwner):
         except UpstreamUnavailable as error:
             self._end.fail(failures.unavailable(error))
 
-    def _send_or_wait(self) -> None:
-        """Send the request on an idle connection, or wait for a new one."""
-        connection = self.upstream.take_idle(self.request_stream.target, self)
-        if connection is None:
-            self._wait_for_upstream(False)
-            return
-        self._send(connection)
-        if self.request_stream.takes_body and self._client.has_ended:
-            self._client.request_body_wanted()
-
-    def _wait_for_upstream(self, needs_fresh: bool) -> None:
-        """Wait for a connection; raise UpstreamUnavailable where there may be no more."""
-        stream = self.request_stream
-        self.upstream.wait(stream.target, self, stream.connect_retry, needs_fresh)
-        stream.pause_if_large()
-
-    def _send(self, connection: UpstreamConnection) -> None:
-        """Send the head and the body bytes that have arrived, in one write."""
-        if self._log is not None:
-            self._log.is_reused = connection.has_served
-        self.request_stream.send(connection.transport)
-        timeouts = self._services.timeouts
-        takes_body = self.request_stream.takes_body
-        self._timeout.seconds = timeouts.body if takes_body else timeouts.response
-        if self._client.has_ended:
-            self._pass_end_on()
-        self._timeout.restart()
-
     # The client
 
     def client_data(self, data: bytes) -> None:
-        """Take bytes from the client; only while `request.takes_body`."""
+        """Take bytes from the client; only while `request_stream.takes_body`."""
         connection = self.upstream.connection
         if connection is None:
             return
@@ -158,10 +131,11 @@ class Exchange(UpstreamOwner):
             # Its rest may be among the pipelined bytes, which `request_body_wanted` passes on.
             self.upstream.stop_retrying()
         elif self.request_stream.state != REQUEST_DONE:
+            client = self.request_stream.client
             self.client_gone()
-            self._client.abort_request()
+            client.abort_request()
         else:
-            self._pass_end_on()
+            self._upstream_request.pass_end_on()
 
     def client_gone(self) -> None:
         """The client's connection is lost: drop the upstream's at once."""
@@ -177,171 +151,22 @@ class Exchange(UpstreamOwner):
         self._timeout.peer_resumed()
         self.upstream.set_reading(True)
 
-    # The upstream
-
-    def upstream_connected(self, connection: UpstreamConnection) -> None:
-        """Send what has waited for the connection."""
-        self.upstream.connected(connection)
-        if self._log is not None and not connection.has_served:
-            self._log.connected(connection.connect_seconds)
-        if self.request_stream.request.mode == CONNECT:
-            self._end.become_tunnel(CONNECTION_ESTABLISHED, b"")
-            return
-        self._send(connection)
-        if self.request_stream.takes_body:
-            self._client.request_body_wanted()
-
-    def upstream_unavailable(self, error: UpstreamUnavailable) -> None:
-        """Reply with the reason why there is no connection."""
-        self.upstream.waiter = None
-        if self.response_stream.state != ENDED:
-            self._end.fail(failures.unavailable(error))
-
-    def upstream_paused(self) -> None:
-        """The upstream does not read: stop reading the client."""
-        self._timeout.peer_paused()
-        self._client.reading.stop(PEER_FULL)
-
-    def upstream_resumed(self) -> None:
-        """The upstream reads again."""
-        self._timeout.peer_resumed()
-        self._client.reading.resume(PEER_FULL)
-
-    def upstream_data(self, data: bytes) -> None:
-        """Take bytes of the response."""
-        if self._services.busy_poll is not None:
-            self._services.busy_poll.note(FROM_UPSTREAM)
-        response = self.response_stream
-        try:
-            if response.state == RESPONSE_BODY:
-                self._feed_response(data)
-            elif response.state == AWAITING_HEAD:
-                self._receive_response(data)
-            else:
-                self._end.leave_request_unread()
-        except BadMessage as error:
-            self._end.fail(failures.bad_response(self.request_stream.target, error))
-
-    def _receive_response(self, data: bytes) -> None:
-        """Take bytes of a head."""
-        event = self.response_stream.receive(data)
-        if event == SWITCHED:
-            self._grant_switch()
-            return
-        if event == INCOMPLETE:
-            return
-        log = self._log
-        if log is not None:
-            log.response_started()
-        is_request_done = self.request_stream.state == REQUEST_DONE
-        if event == COMPLETE:
-            # The clock need not be read again for an exchange that ends with its first byte.
-            self._response_done(log.first_byte if log is not None and is_request_done else 0.0)
-            return
-        if is_request_done:
-            self._timeout.seconds = self._services.timeouts.response_idle
-        self._timeout.restart()
-
-    def _feed_response(self, data: bytes) -> None:
-        """Take bytes of a body."""
-        connection = self.upstream.connection
-        if connection is None:
-            return
-        self._timeout.restart()
-        if self.response_stream.feed(data, connection.transport) == COMPLETE:
-            self._response_done(0.0)
-
-    def upstream_ended(self) -> None:
-        """The upstream has sent its last byte."""
-        self._lose_upstream()
-        response = self.response_stream
-        if response.state == AWAITING_HEAD:
-            self._on_no_response()
-        elif response.state == RESPONSE_DONE:
-            self._end.leave_request_unread()
-        elif response.ends_with_connection():
-            response.finish()
-            self._response_done(0.0)
-        else:
-            self._end.break_off()
-
-    def upstream_lost(self, error: Exception | None) -> None:
-        """The upstream's connection is gone without an orderly end."""
-        self._lose_upstream()
-        if self.response_stream.state == AWAITING_HEAD:
-            self._on_no_response()
-        elif self.response_stream.state == RESPONSE_DONE:
-            self._end.leave_request_unread()
-        else:
-            self._end.break_off()
-
-    def _lose_upstream(self) -> None:
-        self.upstream.detach()
-        self.response_stream.upstream_persists = False
-        self.request_stream.takes_body = False
-
-    def _on_no_response(self) -> None:
-        """No response came: send the request again if that is safe, otherwise reply."""
-        has_begun = self.response_stream.held != b""
-        if self.upstream.is_reused and self.request_stream.may_be_sent_again() and not has_begun:
-            if self._log is not None:
-                self._log.retried()
-                self._log.is_reused = False
-            self.response_stream.upstream_persists = True
-            self._retry()
-        else:
-            self._end.fail(failures.no_response(self.request_stream.target, has_begun))
-
-    def _retry(self) -> None:
-        """Wait for a connection that nothing has used."""
-        try:
-            self._wait_for_upstream(True)
-        except UpstreamUnavailable as error:
-            self._end.fail(failures.unavailable(error))
-
     # Time
 
     def deadline_passed(self) -> None:
         """No byte has moved for too long: of the request body, the response's head or body."""
         if not self._timeout.has_passed():
             return
-        if self.request_stream.state == REQUEST_DONE:
+        stream = self.request_stream
+        if stream.state == REQUEST_DONE:
             # Once the response has begun, it is broken off.
-            self._end.fail(failures.response_timeout(self.request_stream.target))
+            self._end.fail(failures.response_timeout(stream.target))
         elif self.response_stream.state == RESPONSE_DONE:
             self._end.leave_request_unread()
-        elif self._client.reading.is_stopped_for(PEER_FULL):
-            self._end.fail(failures.write_timeout(self.request_stream.target))
+        elif stream.client.reading.is_stopped_for(PEER_FULL):
+            self._end.fail(failures.write_timeout(stream.target))
         else:
             self._end.fail(failures.BODY_TIMEOUT)
-
-    def _response_done(self, ended: float) -> None:
-        """The last byte of the response was sent, at `ended` if that is known."""
-        self.response_stream.state = RESPONSE_DONE
-        self.response_stream.body = None
-        if self.request_stream.state == REQUEST_DONE:
-            self._end.complete(ended)
-        elif not self.response_stream.upstream_persists:
-            self._end.leave_request_unread()
-
-    def _grant_switch(self) -> None:
-        """Open the tunnel that the upstream has granted with its 101; raise BadMessage."""
-        head = self.response_stream.switch
-        if head is None:
-            return
-        self.request_stream.request.check_switch(head)
-        if self.request_stream.state != REQUEST_DONE:
-            raise BadMessage("a switch of protocols before the end of the request")
-        rest = head.rest()
-        self.response_stream.sent += head.end + len(rest)
-        self._end.become_tunnel(head.whole(), rest)
-
-    def _pass_end_on(self) -> None:
-        """End our half towards the upstream, as its client has done towards us."""
-        connection = self.upstream.connection
-        if connection is not None and not self._client.pipelined:
-            self.response_stream.upstream_persists = False
-            send_end(connection.transport)
 
     # Inspection
 

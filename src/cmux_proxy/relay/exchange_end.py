@@ -6,12 +6,9 @@ Does not know which event ends it: `exchange.py` does. Neighbours: `failures.py`
 
 from typing import Final
 
-from mypy_extensions import mypyc_attr
-
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay.accounting import ExchangeLog
-from cmux_proxy.relay.downstream import Downstream
 from cmux_proxy.relay.error_content import error_content
 from cmux_proxy.relay.failures import REFUSED, Failure
 from cmux_proxy.relay.request import RequestStream
@@ -24,12 +21,10 @@ from cmux_proxy.relay.upstream_lease import UpstreamLease
 _COMPLETE: Final[int] = Outcome.COMPLETE.value
 
 
-@mypyc_attr(free_list_len=1)
 class ExchangeEnd:
     """Ends one exchange: releases the upstream, logs, and lets the client's connection go on."""
 
     __slots__ = (
-        "_client",
         "_log",
         "_request_stream",
         "_response_stream",
@@ -40,14 +35,12 @@ class ExchangeEnd:
     def __init__(
         self,
         services: Services,
-        client: Downstream,
         request_stream: RequestStream,
         response_stream: ResponseStream,
         upstream: UpstreamLease,
         log: ExchangeLog | None,
     ) -> None:
         self._services = services
-        self._client = client
         self._request_stream = request_stream
         self._response_stream = response_stream
         self._upstream = upstream
@@ -65,13 +58,13 @@ class ExchangeEnd:
         else:
             self._upstream.release()
         self.finish(_COMPLETE, ended)
-        self._client.exchange_done()
+        self._request_stream.client.exchange_done()
 
     def leave_request_unread(self) -> None:
         """The response is complete, and the upstream takes no more of the request."""
         self._upstream.drop()
         self.finish(_COMPLETE, 0.0)
-        self._client.linger()
+        self._request_stream.client.linger()
 
     def client_gone(self) -> None:
         """The client's connection is lost: drop the upstream's at once."""
@@ -86,7 +79,7 @@ class ExchangeEnd:
         ends_with_connection = self._response_stream.ends_with_connection()
         self._upstream.drop()
         self.finish(Outcome.BROKEN_OFF, 0.0)
-        self._client.abort_response(ends_with_connection)
+        self._request_stream.client.abort_response(ends_with_connection)
 
     def fail(self, failure: Failure) -> None:
         """Reply with the failure, or break the response off if it has begun."""
@@ -116,12 +109,12 @@ class ExchangeEnd:
         content = error_content(self._services, request, failure, target)
         self._upstream.drop()
         self.finish(failure.outcome, 0.0)
-        self._client.reply(failure, request.method != b"HEAD", keep, content)
+        stream.client.reply(failure, request.method != b"HEAD", keep, content)
 
     def become_tunnel(self, response: bytes, from_upstream: bytes) -> None:
         """Hand both connections over to a tunnel, with the response that opens it."""
         connection = self._upstream.connection
-        client = self._client
+        client = self._request_stream.client
         if connection is None:
             return
         connection.set_reading(True)

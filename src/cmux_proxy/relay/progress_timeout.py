@@ -3,40 +3,41 @@
 Does not know what a passed timeout means: `exchange.py` does.
 """
 
-from mypy_extensions import mypyc_attr
-
 from cmux_proxy.net.timers import NEVER
 from cmux_proxy.relay.accounting import ExchangeLog
-from cmux_proxy.relay.downstream import Downstream
+from cmux_proxy.relay.request import RequestStream
 from cmux_proxy.relay.services import Services
 from cmux_proxy.relay.upstream_lease import UpstreamLease
 
 
-@mypyc_attr(free_list_len=1)
 class ProgressTimeout:
     """Moves the client's deadline whenever bytes have moved; `seconds` is that of the phase."""
 
-    __slots__ = ("_client", "_log", "_services", "_unsent", "_upstream", "seconds")
+    __slots__ = ("_log", "_request_stream", "_services", "_unsent", "_upstream", "seconds")
 
     def __init__(
         self,
         services: Services,
-        client: Downstream,
+        request_stream: RequestStream,
         upstream: UpstreamLease,
         log: ExchangeLog | None,
     ) -> None:
         self._services = services
-        self._client = client
+        self._request_stream = request_stream
         self._upstream = upstream
         self._log = log
         self.seconds = NEVER
         # How many bytes waited for a peer to read them when they were counted last.
         self._unsent = 0
 
+    def begin(self) -> None:
+        """Forget what waited in the exchange before."""
+        self._unsent = 0
+
     def restart(self) -> None:
         """Bytes have moved: wait for the whole timeout again."""
         now = self._services.ticker.now
-        self._client.deadline = now + self.seconds
+        self._request_stream.client.deadline = now + self.seconds
         if self._log is not None:
             self._log.progressed(now)
 
@@ -59,4 +60,5 @@ class ProgressTimeout:
 
     def _count_unsent(self) -> int:
         """Return how many bytes wait for either peer to read."""
-        return self._upstream.unsent() + self._client.transport.get_write_buffer_size()
+        client = self._request_stream.client.transport
+        return self._upstream.unsent() + client.get_write_buffer_size()

@@ -7,15 +7,13 @@ connection to the upstream is found, nor what the end of the request means for e
 
 from typing import Final
 
-from mypy_extensions import mypyc_attr
-
 from cmux_proxy.http1.serialize import Edits
 from cmux_proxy.net import splice
 from cmux_proxy.net.flow_control import UNSENT
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.relay import body_transfer
-from cmux_proxy.relay.client_request import ClientRequest
-from cmux_proxy.relay.downstream import PIPELINE_LIMIT, Downstream
+from cmux_proxy.relay.client_request import NO_REQUEST, ClientRequest
+from cmux_proxy.relay.downstream import NO_CLIENT, PIPELINE_LIMIT, Downstream
 from cmux_proxy.relay.loop_detection import check_hops, hop_line
 from cmux_proxy.relay.request_options import RequestOptions
 from cmux_proxy.relay.services import Services
@@ -27,9 +25,8 @@ from cmux_proxy.routing.target import HostTarget, Target
 _IDEMPOTENT: Final = frozenset([b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"])
 
 
-@mypyc_attr(free_list_len=1)
 class RequestStream:
-    """A client's request on its way to an upstream.
+    """A client's request on its way to an upstream, one after another.
 
     `takes_body` says that body bytes may be fed now. `outgoing` is the head with the first body
     bytes while they may have to be sent, or sent again. `connect_retry` is for how many seconds a
@@ -37,9 +34,9 @@ class RequestStream:
     """
 
     __slots__ = (
-        "_client",
         "_host_override",
         "_services",
+        "client",
         "connect_retry",
         "is_routed",
         "outgoing",
@@ -49,10 +46,10 @@ class RequestStream:
         "target",
     )
 
-    def __init__(self, services: Services, client: Downstream, request: ClientRequest) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._client = client
-        self.request = request
+        self.client = NO_CLIENT
+        self.request = NO_REQUEST
         self.state = REQUEST_HEAD
         self.takes_body = False
         self.target: Target
@@ -60,6 +57,20 @@ class RequestStream:
         self.outgoing = b""
         self.connect_retry = 0.0
         self._host_override: bytes | None = None
+
+    def begin(self, client: Downstream, request: ClientRequest) -> None:
+        """Take a request."""
+        self.client = client
+        self.request = request
+        self.state = REQUEST_HEAD
+        self.is_routed = False
+        self._host_override = None
+
+    def clear(self) -> None:
+        """Release the request: it has ended."""
+        self.client = NO_CLIENT
+        self.request = NO_REQUEST
+        self.outgoing = b""
 
     def prepare(self) -> None:
         """Validate the request, find its target, and make what is sent to the upstream.
@@ -69,7 +80,7 @@ class RequestStream:
         request = self.request
         rest = request.validate(self._services.chunk_rules)
         if rest:
-            self._client.keep_pipelined(rest)
+            self.client.keep_pipelined(rest)
         self.state = REQUEST_DONE if request.is_complete() else REQUEST_BODY
         target = self._route()
         if request.mode != CONNECT:
@@ -117,7 +128,7 @@ class RequestStream:
         if rewriter is None:
             edits = Edits(override)
         else:
-            edits = rewriter.edits(request, target, override, self._client.address())
+            edits = rewriter.edits(request, target, override, self.client.address())
         if isinstance(target, HostTarget):
             edits.added += hop_line(request.reserved)
         return edits
@@ -125,13 +136,13 @@ class RequestStream:
     def pause_if_large(self) -> None:
         """Stop reading the client while much of the request waits for a connection."""
         if len(self.outgoing) > PIPELINE_LIMIT:
-            self._client.reading.stop(UNSENT)
+            self.client.reading.stop(UNSENT)
 
     def send(self, upstream: Stream) -> None:
         """Send the head and the first body bytes, in one write."""
         upstream.write(self.outgoing)
         if len(self.outgoing) > PIPELINE_LIMIT:
-            self._client.reading.resume(UNSENT)
+            self.client.reading.resume(UNSENT)
         if self.state != REQUEST_DONE:
             self.takes_body = True
             self.outgoing = b""
@@ -159,11 +170,11 @@ class RequestStream:
             request.received -= len(body.trailing_data)
             self.state = REQUEST_DONE
             self.takes_body = False
-            self._client.keep_pipelined(body.trailing_data)
+            self.client.keep_pipelined(body.trailing_data)
             return True
         if len(data) >= splice.MIN_READ:
             body_transfer.start_transfer(
-                self._services.splice_pipe, self._client.transport, upstream, body,
+                self._services.splice_pipe, self.client.transport, upstream, body,
                 self._count_spliced, len(data),
             )  # fmt: skip
         return False

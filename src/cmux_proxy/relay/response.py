@@ -7,8 +7,6 @@ for the request and for either connection: `exchange.py` does.
 
 from typing import Final
 
-from mypy_extensions import mypyc_attr
-
 from cmux_proxy.http1.body import Body, LengthBody
 from cmux_proxy.http1.framing import response_framing
 from cmux_proxy.http1.head import CLOSE, ResponseHead
@@ -18,7 +16,7 @@ from cmux_proxy.net import splice
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.relay import body_transfer
 from cmux_proxy.relay.request import RequestStream
-from cmux_proxy.relay.response_writer import ResponseWriter
+from cmux_proxy.relay.response_writer import NO_WRITER, ResponseWriter
 from cmux_proxy.relay.services import Services
 from cmux_proxy.relay.state import AWAITING_HEAD, REQUEST_DONE, RESPONSE_BODY
 
@@ -32,9 +30,8 @@ SWITCHED: Final = 3  # the upstream has answered 101; `switch` is its head
 _SMALL_HEAD: Final = 1024
 
 
-@mypyc_attr(free_list_len=1)
 class ResponseStream:
-    """An upstream's response on its way to the client.
+    """An upstream's response on its way to the client, one after another.
 
     `upstream_persists` says whether the upstream's connection may carry another request. `sent`
     counts the upstream's bytes, `status` is that of the final head. `held` is a head that is not
@@ -55,14 +52,9 @@ class ResponseStream:
         "upstream_persists",
     )
 
-    def __init__(
-        self,
-        services: Services,
-        writer: ResponseWriter,
-        request_stream: RequestStream,
-    ) -> None:
+    def __init__(self, services: Services, request_stream: RequestStream) -> None:
         self._services = services
-        self._writer = writer
+        self._writer = NO_WRITER
         self._request_stream = request_stream
         self.state = AWAITING_HEAD
         self.body: Body | None = None
@@ -73,6 +65,21 @@ class ResponseStream:
         self.status = 0
         self.sent = 0
         self.switch: ResponseHead | None = None
+
+    def begin(self, writer: ResponseWriter) -> None:
+        """Wait for the response to a request, which this writer sends."""
+        self._writer = writer
+        self.state = AWAITING_HEAD
+        self._searched = 0
+        self.upstream_persists = True
+        self.status = 0
+        self.sent = 0
+
+    def clear(self) -> None:
+        """Release the response: it has ended."""
+        self._writer = NO_WRITER
+        self.held = b""
+        self.switch = None
 
     def receive(self, data: bytes) -> int:
         """Take bytes of heads, behind those `held`; raise BadMessage for a malformed response."""

@@ -3,6 +3,8 @@
 `downstream/http1_response_writer.py` implements it for HTTP/1.
 """
 
+from typing import Final
+
 from cmux_proxy.http1.head import ResponseHead
 from cmux_proxy.net.stream import Stream
 
@@ -48,3 +50,7 @@ class ResponseWriter:
     def finish_body(self) -> None:
         """Mark the end of a body that ended with the upstream's connection."""
         raise NotImplementedError
+
+
+# Stands for the writer between two responses.
+NO_WRITER: Final = ResponseWriter()

@@ -23,16 +23,15 @@ from cmux_proxy.routing.target import Target
 _DELIVERY_TIMEOUT: Final = 60.0
 
 
-class TunnelSide(Unread):
+class TunnelSide:
     """One side of a tunnel: the bytes that it receives are sent to its peer."""
 
     __slots__ = (
         "_has_ended", "_is_lost", "_sender", "_services", "_sink", "_stalled", "_tunnel",
-        "_undelivered", "count", "last_byte", "peer", "reading",
+        "_undelivered", "count", "last_byte", "peer", "reading", "transport",
     )  # fmt: skip
 
     def __init__(self, tunnel: "Tunnel", sender: int, transport: Stream, sink: Stream) -> None:
-        super().__init__()
         self._services = tunnel.services
         self._sender = sender
         self.transport = transport
@@ -54,7 +53,7 @@ class TunnelSide(Unread):
     def add_unread(self, unread: list[Unread]) -> None:
         """Add it while it is not read."""
         if self.reading.is_stopped():
-            unread.append(self)
+            unread.append(Unread(self.transport, self.peer_left))
 
     def data_received(self, data: bytes) -> None:
         """Send the bytes to the peer."""

@@ -4,15 +4,12 @@ Does not know what is sent on it. Neighbours: `upstream/pool.py` keeps idle conn
 `upstream/dialer.py` has the requests that wait for new ones.
 """
 
-from mypy_extensions import mypyc_attr
-
 from cmux_proxy.relay.services import Services
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
 from cmux_proxy.upstream.waiters import Waiter
 
 
-@mypyc_attr(free_list_len=1)
 class UpstreamLease:
     """A connection, or a place among those that wait for one, or neither.
 

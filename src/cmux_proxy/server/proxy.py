@@ -20,6 +20,7 @@ from cmux_proxy.observe.access_log import log
 from cmux_proxy.observe.observer import Sink
 from cmux_proxy.observe.worker_stats import WorkerStats
 from cmux_proxy.relay.connection_registry import ConnectionRegistry
+from cmux_proxy.relay.exchange_pool import ExchangePool
 from cmux_proxy.relay.services import Services
 from cmux_proxy.routing.router import Router
 from cmux_proxy.server.binding import (
@@ -102,7 +103,7 @@ class Proxy:
         services.registry.max_clients = limits.max_clients
         services.registry.on_change = self._pace_accepting
         self._services = services
-        factory = partial(Http1Connection, services)
+        factory = partial(Http1Connection, services, ExchangePool(services))
         self._listener = Listener(
             AcceptedConnections(loop, factory, services.registry.has_room),
             sockets,
