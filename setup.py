@@ -16,9 +16,9 @@ from setuptools.command.build_ext import build_ext
 # subclassed or replaced by users, what runs once, and what tests replace.
 HOT_PATH = {
     "http1": [
-        "body", "expectation", "field_kinds", "fields", "framing", "head", "hop_by_hop",
-        "keep_alive", "request_target", "reserved_fields", "response_body", "response_coding",
-        "scan", "serialize", "trailers", "upgrade",
+        "body", "chunked_body", "expectation", "field_kinds", "fields", "framing", "head",
+        "hop_by_hop", "keep_alive", "request_body", "request_target", "reserved_fields",
+        "response_body", "response_coding", "scan", "serialize", "trailers", "upgrade",
     ],
     "observe": ["counters", "histogram", "observer", "outcome", "port_activity", "record"],
     "routing": ["port_field", "router", "target"],

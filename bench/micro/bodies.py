@@ -4,7 +4,8 @@ from functools import partial
 
 from bench.micro.timing import REPEATS, Prepare, always
 from cmux_proxy import Limits
-from cmux_proxy.http1.body import Body, ChunkedBody, ChunkRules, LengthBody, UntilCloseBody
+from cmux_proxy.http1.body import Body, LengthBody, UntilCloseBody
+from cmux_proxy.http1.chunked_body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.serialize import encode_chunk
 
 _PIECE = bytes(65536)

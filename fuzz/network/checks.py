@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from cmux_proxy.http1.body import request_body
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import request_framing
+from cmux_proxy.http1.request_body import request_body
 from fuzz.network.dialogues import CLIENT, UPSTREAM
 from fuzz.network.peers import Failure
 from fuzz.network.record import Record

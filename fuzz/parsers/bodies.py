@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from cmux_proxy.http1.body import ChunkedBody, ChunkRules
+from cmux_proxy.http1.chunked_body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED
 from cmux_proxy.http1.response_body import ResponseChunkedBody

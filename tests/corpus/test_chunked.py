@@ -2,7 +2,7 @@
 
 import pytest
 
-from cmux_proxy.http1.body import ChunkedBody
+from cmux_proxy.http1.chunked_body import ChunkedBody
 from tests.helpers.cases import Case, names, read_cases
 from tests.helpers.feeding import Fed, feed, feed_refused
 from tests.helpers.judging import CHUNKS

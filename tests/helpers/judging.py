@@ -6,11 +6,13 @@ The steps and their order are those of an exchange; the message can be split in 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cmux_proxy.http1.body import Body, ChunkRules, request_body
+from cmux_proxy.http1.body import Body
+from cmux_proxy.http1.chunked_body import ChunkRules
 from cmux_proxy.http1.expectation import check_expectation
 from cmux_proxy.http1.framing import request_framing, response_framing
 from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.keep_alive import client_keeps_alive, upstream_keeps_alive
+from cmux_proxy.http1.request_body import request_body
 from cmux_proxy.http1.request_target import (
     check_authority_form,
     check_host,

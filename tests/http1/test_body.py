@@ -4,15 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from cmux_proxy.http1.body import (
-    ChunkedBody,
-    ChunkRules,
-    LengthBody,
-    UntilCloseBody,
-    request_body,
-)
+from cmux_proxy.http1.body import LengthBody, UntilCloseBody
+from cmux_proxy.http1.chunked_body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED
+from cmux_proxy.http1.request_body import request_body
 from tests.helpers.feeding import Fed, feed, feed_refused
 
 RULES = ChunkRules(line=20, extensions=30, trailers=40, reserved_prefix=b"x-test-")

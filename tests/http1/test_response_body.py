@@ -2,7 +2,8 @@
 
 import pytest
 
-from cmux_proxy.http1.body import Body, ChunkRules, LengthBody, UntilCloseBody
+from cmux_proxy.http1.body import Body, LengthBody, UntilCloseBody
+from cmux_proxy.http1.chunked_body import ChunkRules
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
 from cmux_proxy.http1.response_body import ResponseChunkedBody, response_body
 from tests.helpers.feeding import Fed, feed, feed_refused

@@ -181,7 +181,7 @@ def test_a_chunk_has_its_size_in_hexadecimal(size: int) -> None:
 
 
 def test_encoded_chunks_are_read_back() -> None:
-    from cmux_proxy.http1.body import ChunkedBody
+    from cmux_proxy.http1.chunked_body import ChunkedBody
     from tests.helpers.judging import CHUNKS
 
     body = ChunkedBody(CHUNKS, unwrap=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.http1.body import ChunkedBody
+from cmux_proxy.http1.chunked_body import ChunkedBody
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.explain import explain_request, explain_response
 from tests.helpers.feeding import assert_sound, scan_pieces

@@ -6,9 +6,15 @@ from typing import Any
 import pytest
 
 from cmux_proxy import _build
-from cmux_proxy.http1 import body as bodies
-from cmux_proxy.http1 import explain, field_lines, hop_by_hop, normalize, response_body
-from cmux_proxy.http1.body import ChunkedBody, ChunkRules
+from cmux_proxy.http1 import (
+    chunked_body,
+    explain,
+    field_lines,
+    hop_by_hop,
+    normalize,
+    response_body,
+)
+from cmux_proxy.http1.chunked_body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
@@ -79,7 +85,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> Work:
     watched.watch(monkeypatch, field_lines, "_REQUEST_LINE", "_STATUS_LINE", "_FIELD")
     watched.watch(monkeypatch, explain, "_FIRST_BYTE", "BARE_LF", "_REQUEST_LINE", "_STATUS_LINE")
     watched.watch(monkeypatch, hop_by_hop, "NAMED_FIELD_LINE")
-    watched.watch(monkeypatch, bodies, "CHUNK_LINE", "CHUNK_LINE_START")
+    watched.watch(monkeypatch, chunked_body, "CHUNK_LINE", "CHUNK_LINE_START")
     watched.watch(monkeypatch, explain, "ANY_STATUS_LINE")
     watched.watch(monkeypatch, normalize, "_BLANK_LINE", "ANY_STATUS_LINE", "CONTENT_LENGTH")
     watched.watch(monkeypatch, normalize, "TOKEN_ONLY")

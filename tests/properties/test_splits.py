@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmux_proxy.errors import RouteRefused
-from cmux_proxy.http1.body import ChunkedBody, ChunkRules
+from cmux_proxy.http1.chunked_body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.field_kinds import request_field_kinds
 from cmux_proxy.http1.fields import FieldReader

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from cmux_proxy.http1.body import Body, ChunkedBody, ChunkRules, LengthBody, UntilCloseBody
+from cmux_proxy.http1.body import Body, LengthBody, UntilCloseBody
+from cmux_proxy.http1.chunked_body import ChunkedBody, ChunkRules
 from cmux_proxy.net.splice import LARGE_READ, MIN_LEFT, SplicePipe, SpliceTransfer
 from cmux_proxy.relay.body_transfer import start_transfer
 from tests.helpers.fakes import FakeStream, World

@@ -5,12 +5,13 @@ Does not know where the request goes, nor how it is sent.
 
 from mypy_extensions import mypyc_attr
 
-from cmux_proxy.http1.body import ChunkRules, request_body
+from cmux_proxy.http1.chunked_body import ChunkRules
 from cmux_proxy.http1.expectation import check_expectation
 from cmux_proxy.http1.field_lines import field_values
 from cmux_proxy.http1.framing import request_framing
 from cmux_proxy.http1.head import RequestHead, ResponseHead
 from cmux_proxy.http1.keep_alive import client_keeps_alive
+from cmux_proxy.http1.request_body import request_body
 from cmux_proxy.http1.request_target import (
     ForwardTarget,
     check_authority_form,

@@ -8,7 +8,8 @@ Reading
     grammar          byte classes and patterns of the RFCs
     explain          why a head was refused
     normalize        repairs the head of a response
-    body             which bytes belong to a body; response_body: the same in responses
+    body             which bytes belong to a body; chunked_body: the same where it has chunks
+    request_body     the body of a request; response_body: that of a response, with loose chunks
     trailers         which trailers may be forwarded
     credentials      tokens in Authorization fields
 

@@ -1,8 +1,8 @@
 """How the body of a message ends (RFC 9112 section 6.3), as one integer.
 
 A value of 0 or more is a length in bytes; CHUNKED and UNTIL_CLOSE are the two negative values. Does
-not know the body's bytes (`body.py` reads those) nor whether the connection is kept
-(`keep_alive.py`).
+not know the body's bytes (`body.py` and `chunked_body.py` read those) nor whether the connection is
+kept (`keep_alive.py`).
 """
 
 from typing import Final

@@ -4,7 +4,7 @@ Does not know limits or what a field means. No pattern backtracks, so that each 
 input: a repeated byte class is possessive, and a repeated group is inside an atomic group, because
 a possessive repeat of a group is wrong in CPython 3.11.2 if an iteration fails halfway. No capture
 group is inside a repeat, because CPython 3.11.7, 3.12.1 and 3.13.0 report wrong spans for it.
-Neighbours: `field_lines.py`, `fields.py` and `body.py` use the patterns.
+Neighbours: `field_lines.py`, `fields.py` and `chunked_body.py` use the patterns.
 """
 
 import re

@@ -1,13 +1,14 @@
 """The bodies of responses: size lines that do not follow the RFC are normalized.
 
-Accepts size lines that services send and `body.py` refuses: with blanks, and with any number of
-leading zeros. The bodies of requests are never read by this file.
+Accepts size lines that services send and `chunked_body.py` refuses: with blanks, and with any
+number of leading zeros. The bodies of requests are never read by this file.
 """
 
 import re
 from typing import Final
 
-from cmux_proxy.http1.body import Body, ChunkedBody, ChunkRules, LengthBody, UntilCloseBody
+from cmux_proxy.http1.body import Body, LengthBody, UntilCloseBody
+from cmux_proxy.http1.chunked_body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.framing import CHUNKED, UNTIL_CLOSE
 from cmux_proxy.http1.grammar import ANY_CHUNK_LINE, ANY_CHUNK_LINE_START, CHUNK_LINE

@@ -7,7 +7,8 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from cmux_proxy.http1.body import Body, ChunkRules
+from cmux_proxy.http1.body import Body
+from cmux_proxy.http1.chunked_body import ChunkRules
 from cmux_proxy.http1.head import ResponseHead
 from cmux_proxy.http1.serialize import Edits
 from cmux_proxy.routing.target import Target
