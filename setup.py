@@ -31,7 +31,7 @@ HOT_PATH = {
         "accounting", "body_transfer", "client_request", "connection_registry", "downstream",
         "exchange", "exchange_end", "exchange_pool", "failures", "loop_detection",
         "progress_timeout", "request", "response", "response_writer", "services", "state",
-        "timeouts", "tunnel", "upstream_lease", "upstream_request",
+        "timeouts", "tunnel", "tunnel_side", "upstream_lease", "upstream_request",
     ],
 }  # fmt: skip
 SOURCE = Path("src/cmux_proxy")

@@ -10,7 +10,8 @@ from typing import Final
 import pytest
 
 from cmux_proxy.net.splice import MAX_MOVE, SplicePipe
-from cmux_proxy.relay.tunnel import Tunnel, TunnelSide
+from cmux_proxy.relay.tunnel import Tunnel
+from cmux_proxy.relay.tunnel_side import TunnelSide
 from tests.helpers.script import ROUTE, Peer, Stage, get, head, stage
 from tests.helpers.timing import later
 from tests.helpers.wire import Wire

@@ -45,11 +45,8 @@ class LingeringClose(Timed):
 
     def connection_lost(self, error: Exception | None) -> None:
         """Leave the registry."""
-        services = self._services
-        services.registry.lingering.discard(self)
-        if services.admission is not None:
-            services.admission.leave(self._stream)
-        services.registry.changed()
+        self._services.registry.lingering.discard(self)
+        self._services.client_gone(self._stream)
 
     def pause_writing(self) -> None:
         """Nothing more is written."""

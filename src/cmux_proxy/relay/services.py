@@ -19,7 +19,7 @@ from cmux_proxy.net.busy_poll import BusyPoll
 from cmux_proxy.net.disconnects import DisconnectDetector
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.splice import SplicePipe
-from cmux_proxy.net.stream import Loop
+from cmux_proxy.net.stream import Loop, Stream
 from cmux_proxy.net.timers import Ticker
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Tally
@@ -113,6 +113,12 @@ class Services:
         timed = groups[:2] if config.timeouts.tunnel is None else groups
         close_idle = partial(close_expired, self.pool)
         self.ticker = registry.ticker = Ticker(loop, timed, close_idle, self.disconnects.check)
+
+    def client_gone(self, stream: Stream) -> None:
+        """Make room for another client: the connection of one is gone from the registry."""
+        if self.admission is not None:
+            self.admission.leave(stream)
+        self.registry.changed()
 
     def date(self) -> bytes:
         """Return the time of day as an IMF-fixdate (RFC 9110 section 5.6.7)."""
