@@ -26,7 +26,10 @@ HOT_PATH = {
         "connection", "dial_owner", "dial_window", "dialer", "pool", "target_queue", "waiters",
     ],
     "net": ["busy_poll", "closing", "flow_control", "timers"],
-    "downstream": ["http1_connection", "http1_request", "http1_response_writer", "lingering_close"],
+    "downstream": [
+        "http1_connection", "http1_request", "http1_response_writer", "lingering_close", "refusals",
+        "request_head_reader",
+    ],
     "relay": [
         "accounting", "body_transfer", "client_request", "connection_registry", "downstream",
         "exchange", "exchange_end", "exchange_pool", "failures", "loop_detection",

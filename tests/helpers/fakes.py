@@ -466,3 +466,8 @@ class World:
         client = self.client()
         client.arrives(request)
         return client, self.dial().succeeds()
+
+
+def statuses(client: FakeStream) -> list[int]:
+    """Return the statuses of the responses that a client has received."""
+    return [int(line[:3]) for line in bytes(client.got).split(b"HTTP/1.1 ")[1:]]

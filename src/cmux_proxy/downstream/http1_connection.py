@@ -1,39 +1,29 @@
 """One connection of an HTTP/1 client: buffers what arrives, starts an exchange for each whole head.
 
 One exchange at a time: pipelined requests wait here, and when enough bytes of them do, nothing more
-is read. Neighbours: `relay/exchange.py` is what a head becomes, `lingering_close.py` ends a
-connection on which the client still sends.
+is read. Neighbours: `request_head_reader.py` reads the heads and has the deadlines between two
+exchanges, `relay/exchange.py` is what a head becomes, `http1_response_writer.py` sends responses,
+`refusals.py` replies where there is no exchange, `lingering_close.py` ends a connection on which
+the client still sends.
 """
-
-from typing import Final
 
 from mypy_extensions import mypyc_attr
 
 from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.downstream.http1_response_writer import Http1ResponseWriter
 from cmux_proxy.downstream.lingering_close import LingeringClose
+from cmux_proxy.downstream.refusals import check_admission, refuse
+from cmux_proxy.downstream.request_head_reader import RequestHeadReader
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.local_reply import Content, error_response, text_content
-from cmux_proxy.http1.scan import skip_empty_lines
-from cmux_proxy.http1.serialize import ADD_CLOSE
 from cmux_proxy.net.busy_poll import FROM_CLIENT
 from cmux_proxy.net.closing import reset
 from cmux_proxy.net.flow_control import PEER_FULL, PIPELINE_FULL, UNSENT
-from cmux_proxy.net.socket_queues import count_unsent
 from cmux_proxy.net.stream import Stream
-from cmux_proxy.net.timers import NEVER
-from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
-from cmux_proxy.relay.accounting import log_unread_request
-from cmux_proxy.relay.downstream import PIPELINE_LIMIT, AdmissionControl, Downstream
+from cmux_proxy.relay.downstream import PIPELINE_LIMIT, Downstream
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.exchange_pool import ExchangePool
-from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.services import Services
-
-# A connection counts as in use for this many seconds after a response; the ticker adds up to half
-# a second.
-_RECENTLY: Final = 1.0
 
 
 @mypyc_attr(free_list_len=1)
@@ -41,27 +31,17 @@ class Http1Connection(Downstream):
     """A client's connection, from its first byte until it closes or becomes a tunnel."""
 
     __slots__ = (
-        "_exchanges",
-        "_is_closing",
-        "_is_serving",
-        "_is_write_paused",
-        "_response_writer",
-        "_searched",
-        "_services",
-        "_unsent",
-        "exchange",
-        "since",
-    )
+        "_exchanges", "_head_reader", "_is_closing", "_is_serving", "_is_write_paused",
+        "_response_writer", "_services", "exchange", "since",
+    )  # fmt: skip
 
     def __init__(self, services: Services, exchanges: ExchangePool) -> None:
         self._response_writer = Http1ResponseWriter()
         super().__init__(self._response_writer)
         self._services = services
         self._exchanges = exchanges
+        self._head_reader = RequestHeadReader(services)
         self.exchange: Exchange | None = None
-        self._searched = 0
-        # How many bytes the client had not read when they were counted last.
-        self._unsent = 0
         self._is_serving = False
         self._is_closing = False
         self._is_write_paused = False
@@ -70,20 +50,18 @@ class Http1Connection(Downstream):
 
     def connection_made(self, transport: Stream) -> None:
         """Take the stream; its write buffer holds at most one write."""
-        self.transport = transport
-        self._response_writer.stream = transport
-        self.reading.stream = transport
+        self.attach(transport)
         transport.set_write_buffer_limits(high=0)
         services = self._services
         services.read_size.limit(transport, self)
         services.registry.clients.add(self)
         self.since = services.ticker.now
-        self._restart_idle_timeout()
+        self._head_reader.restart_idle_timeout(self)
         services.registry.changed()
         if services.registry.is_refusing:
             self._close()
         elif services.admission is not None:
-            self._check_admission(services.admission)
+            check_admission(services, self, services.admission)
 
     def data_received(self, data: bytes) -> None:
         """Pass body bytes to the exchange in progress, or keep the bytes for the next one."""
@@ -122,18 +100,16 @@ class Http1Connection(Downstream):
         self._is_closing = True
         services = self._services
         services.registry.clients.discard(self)
-        if services.admission is not None:
-            services.admission.leave(self.transport)
         exchange = self.exchange
         if exchange is not None:
             self.exchange = None
             exchange.client_gone()
-        services.registry.changed()
+        services.client_gone(self.transport)
 
     def pause_writing(self) -> None:
         """The client does not read: stop reading the upstream."""
         self._is_write_paused = True
-        self._unsent = count_unsent(self.transport)
+        self._response_writer.note_unsent()
         if self.exchange is not None:
             self.exchange.client_paused()
 
@@ -151,19 +127,11 @@ class Http1Connection(Downstream):
         if self.exchange is not None:
             self.exchange.deadline_passed()
         elif self.pipelined and not self._is_write_paused:
-            self._refuse(failures.HEAD_TIMEOUT)
-        elif self._has_read():
-            self._restart_idle_timeout()
+            refuse(self._services, self, failures.HEAD_TIMEOUT)
+        elif self._response_writer.note_unsent():
+            self._head_reader.restart_idle_timeout(self)
         else:
             self.transport.abort()
-
-    def record_in_progress(self) -> Record | None:
-        """Return the record of the exchange in progress, if there is one."""
-        return None if self.exchange is None else self.exchange.record()
-
-    def has_upstream(self) -> bool:
-        """Return whether its exchange has a connection to an upstream."""
-        return self.exchange is not None and self.exchange.has_upstream()
 
     def drain(self) -> None:
         """Close unless an exchange is in progress or a request has begun to arrive.
@@ -173,19 +141,8 @@ class Http1Connection(Downstream):
         """
         if self.exchange is not None or self.pipelined:
             return
-        services = self._services
-        # The deadline tells when it became idle, so that no request has to note the time.
-        recently = services.ticker.now - _RECENTLY + services.timeouts.idle
-        if services.registry.is_refusing or self.deadline < recently:
+        if self._services.registry.is_refusing or self._head_reader.has_waited(self):
             self._close()
-
-    def abort(self) -> None:
-        """Abort the connection."""
-        self.transport.abort()
-
-    def peer_left(self) -> None:
-        """Abort the connection, and with it the upstream's: the client has left unnoticed."""
-        self.transport.abort()
 
     def request_body_wanted(self) -> None:
         """Pass the pipelined bytes to the exchange, which takes body bytes from now on."""
@@ -207,7 +164,7 @@ class Http1Connection(Downstream):
         if not self._response_writer.keeps_connection:
             self._close()
             return
-        self._restart_idle_timeout()
+        self._head_reader.restart_idle_timeout(self)
         if self.pipelined:
             self._serve_pipelined()
         elif self.has_ended or self._services.registry.is_draining:
@@ -223,12 +180,6 @@ class Http1Connection(Downstream):
         elif not self.transport.is_closing():
             self._services.registry.clients.discard(self)
             LingeringClose(self._services, self.transport)
-
-    def abort_request(self) -> None:
-        """Close: the client has ended its connection before its request was complete."""
-        self.exchange = None
-        self._is_closing = True
-        self._close_when_sent()
 
     def abort_response(self, ends_with_connection: bool) -> None:
         """Close so that the client cannot take the response for complete.
@@ -249,44 +200,6 @@ class Http1Connection(Downstream):
         self._services.registry.clients.discard(self)
         return self.transport
 
-    def reply(self, failure: Failure, with_body: bool, keep: bool, content: Content) -> None:
-        """Send the proxy's own response; without `keep`, close once the client has read it."""
-        if self.exchange is None and self._services.observer is not None:
-            log_unread_request(self._services.observer, self.address(), failure)
-        fields = failure.fields if keep else failure.fields + ADD_CLOSE
-        date = self._services.date()
-        self.transport.write(
-            error_response(failure.status, content, failure.error, date, with_body, fields)
-        )
-        if keep:
-            self._response_writer.keeps_connection = True
-            self.exchange_done()
-        else:
-            self.linger()
-
-    def _refuse(self, failure: Failure) -> None:
-        """Reply to a client whose request was not read, and close."""
-        self.reply(failure, True, False, text_content(failure.text))
-
-    def _check_admission(self, admission: AdmissionControl) -> None:
-        """Refuse a client that may not connect; if many are refused, without a reply."""
-        failure = admission.enter(self.transport)
-        if failure is None:
-            return
-        if admission.is_crowded():
-            self.transport.abort()
-        else:
-            self._refuse(failure)
-
-    def _has_read(self) -> bool:
-        """Return whether the client has read something since the last call."""
-        before = self._unsent
-        self._unsent = count_unsent(self.transport)
-        return self._unsent < before
-
-    def _restart_idle_timeout(self) -> None:
-        self.deadline = self._services.ticker.now + self._services.timeouts.idle
-
     def _read_more(self) -> None:
         """Read again unless many pipelined bytes wait for an exchange or for the client."""
         is_head_next = self.exchange is None and not self._is_write_paused
@@ -302,7 +215,7 @@ class Http1Connection(Downstream):
 
     def _close_when_sent(self) -> None:
         """Close when everything has been sent, for which the client has the idle timeout."""
-        self._restart_idle_timeout()
+        self._head_reader.restart_idle_timeout(self)
         self.transport.close()
 
     def _serve_pipelined(self) -> None:
@@ -317,36 +230,14 @@ class Http1Connection(Downstream):
 
     def _start_exchange(self) -> bool:
         """Start an exchange if a complete head has arrived."""
-        data = self.pipelined
-        if data.startswith(b"\r"):
-            # RFC 9112 section 2.2: empty lines before a request are skipped.
-            data = self.pipelined = skip_empty_lines(data)
-            if data in (b"", b"\r"):
-                self._wait_for_head(0)
-                return False
-        services = self._services
         try:
-            head = services.request_scanner.scan(data, self._searched)
+            head = self._head_reader.read(self)
         except BadMessage as error:
-            self._refuse(failures.bad_request(error))
+            refuse(self._services, self, failures.bad_request(error))
             return False
         if head is None:
-            self._wait_for_head(len(data))
             return False
-        self._searched = 0
-        self.pipelined = b""
-        self.deadline = NEVER
         self._response_writer.minor = head.minor
         exchange = self.exchange = self._exchanges.begin(self, Http1Request(head))
         exchange.start()
         return True
-
-    def _wait_for_head(self, arrived: int) -> None:
-        """Set the deadline of a partial head: from its first byte, not from empty lines."""
-        if self.has_ended:
-            self.transport.close()
-            return
-        if not self._searched:
-            deadline = self._services.ticker.now + self._services.timeouts.head
-            self.deadline = deadline if arrived else min(self.deadline, deadline)
-        self._searched = arrived

@@ -1,6 +1,7 @@
 """Sends responses to an HTTP/1 client: their framing, and whether the connection is kept.
 
-Does not know where the bytes come from, nor when the connection closes.
+Sends those of upstreams and the proxy's own, and counts what the client has not read. Does not know
+where the bytes come from, nor when the connection closes.
 """
 
 from typing import Final
@@ -8,8 +9,16 @@ from typing import Final
 from mypy_extensions import mypyc_attr
 
 from cmux_proxy.http1.head import ResponseHead
+from cmux_proxy.http1.local_reply import Content, error_response
 from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP, choose_coding, coding_field_lines
-from cmux_proxy.http1.serialize import LAST_CHUNK, encode_chunk, serialize_response
+from cmux_proxy.http1.serialize import (
+    ADD_CLOSE,
+    LAST_CHUNK,
+    encode_chunk,
+    serialize_response,
+)
+from cmux_proxy.net.socket_queues import count_unsent
+from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.response_writer import ResponseWriter
 
 # Up to this many bytes, one copy costs less than a write of two pieces.
@@ -23,13 +32,15 @@ class Http1ResponseWriter(ResponseWriter):
     `keeps_connection` says that another exchange may follow the response.
     """
 
-    __slots__ = ("_coding", "keeps_connection", "minor")
+    __slots__ = ("_coding", "_unsent", "keeps_connection", "minor")
 
     def __init__(self) -> None:
         self.minor = 1
         # The bits of `http1/response_coding.py`.
         self._coding = 0
         self.keeps_connection = False
+        # How many bytes the client had not read when they were counted last.
+        self._unsent = 0
 
     def inform(self, head: ResponseHead) -> None:
         """Send an interim response; HTTP/1.0 does not know them (RFC 9110 section 15.2)."""
@@ -80,9 +91,25 @@ class Http1ResponseWriter(ResponseWriter):
         if self._coding & WRAP:
             self.stream.write(LAST_CHUNK)
 
+    def send_reply(
+        self, failure: Failure, content: Content, date: bytes, with_body: bool, keep: bool
+    ) -> None:
+        """Send the proxy's own response; without `keep`, it announces the close."""
+        fields = failure.fields if keep else failure.fields + ADD_CLOSE
+        self.stream.write(
+            error_response(failure.status, content, failure.error, date, with_body, fields)
+        )
+        self.keeps_connection = keep
+
     def needs_reset(self, ends_with_connection: bool) -> bool:
         """Return whether a close would look like the end of the body that is being sent.
 
         `ends_with_connection` says that the upstream delimits it by its close.
         """
         return self._coding & UNWRAP != 0 or (ends_with_connection and not self._coding & WRAP)
+
+    def note_unsent(self) -> bool:
+        """Count the bytes that wait for the client to read; return whether they are fewer now."""
+        before = self._unsent
+        self._unsent = count_unsent(self.stream)
+        return self._unsent < before

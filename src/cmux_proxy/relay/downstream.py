@@ -7,7 +7,6 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from cmux_proxy.http1.local_reply import Content
 from cmux_proxy.net.flow_control import PIPELINE_FULL, ReadControl
 from cmux_proxy.net.peer import peer_of
 from cmux_proxy.net.stream import Stream
@@ -38,20 +37,26 @@ class Downstream(Timed):
         self.pipelined = b""
         self.has_ended = False
 
+    def attach(self, stream: Stream) -> None:
+        """Take the client's stream."""
+        self.transport = stream
+        self.writer.stream = stream
+        self.reading.stream = stream
+
+    def abort(self) -> None:
+        """Abort the connection, and with it the upstream's."""
+        self.transport.abort()
+
     def add_unread(self, unread: list[Unread]) -> None:
-        """Add it while it is not read."""
+        """Add it while it is not read: a client that has left unnoticed is aborted."""
         if self.reading.is_stopped():
-            unread.append(Unread(self.transport, self.peer_left))
+            unread.append(Unread(self.transport, self.abort))
 
     def keep_pipelined(self, data: bytes) -> None:
         """Keep bytes until their turn comes; stop reading when they exceed the limit."""
         self.pipelined = data
         if len(data) > PIPELINE_LIMIT:
             self.reading.stop(PIPELINE_FULL)
-
-    def peer_left(self) -> None:
-        """The client has left unnoticed."""
-        raise NotImplementedError
 
     def address(self) -> str:
         """Return the client's address, as `peer_of` names it."""
@@ -65,16 +70,8 @@ class Downstream(Timed):
         """Serve the next request, or close: the exchange is complete."""
         raise NotImplementedError
 
-    def reply(self, failure: Failure, with_body: bool, keep: bool, content: Content) -> None:
-        """Send the proxy's own response, with this content: the exchange has failed."""
-        raise NotImplementedError
-
     def linger(self) -> None:
         """Close, but let the client read what it was sent: the exchange is over."""
-        raise NotImplementedError
-
-    def abort_request(self) -> None:
-        """Close: the client has ended its connection before its request was complete."""
         raise NotImplementedError
 
     def abort_response(self, ends_with_connection: bool) -> None:

@@ -133,7 +133,7 @@ class Exchange:
         elif self.request_stream.state != REQUEST_DONE:
             client = self.request_stream.client
             self.client_gone()
-            client.abort_request()
+            client.linger()
         else:
             self._upstream_request.pass_end_on()
 

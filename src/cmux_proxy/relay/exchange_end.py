@@ -106,10 +106,16 @@ class ExchangeEnd:
         )
         # Only a request whose target refused the connection has one for certain.
         target = stream.target if failure.error == REFUSED else None
-        content = error_content(self._services, request, failure, target)
+        services, client = self._services, stream.client
+        content = error_content(services, request, failure, target)
         self._upstream.drop()
         self.finish(failure.outcome, 0.0)
-        stream.client.reply(failure, request.method != b"HEAD", keep, content)
+        with_body = request.method != b"HEAD"
+        client.writer.send_reply(failure, content, services.date(), with_body, keep)
+        if keep:
+            client.exchange_done()
+        else:
+            client.linger()
 
     def become_tunnel(self, response: bytes, from_upstream: bytes) -> None:
         """Hand both connections over to a tunnel, with the response that opens it."""

@@ -6,7 +6,9 @@
 from typing import Final
 
 from cmux_proxy.http1.head import ResponseHead
+from cmux_proxy.http1.local_reply import Content
 from cmux_proxy.net.stream import Stream
+from cmux_proxy.relay.failures import Failure
 
 
 class ResponseWriter:
@@ -49,6 +51,15 @@ class ResponseWriter:
 
     def finish_body(self) -> None:
         """Mark the end of a body that ended with the upstream's connection."""
+        raise NotImplementedError
+
+    def send_reply(
+        self, failure: Failure, content: Content, date: bytes, with_body: bool, keep: bool
+    ) -> None:
+        """Send the proxy's own response, with this content; `date` is an IMF-fixdate.
+
+        `with_body` is False in a response to HEAD. `keep` says that another exchange may follow.
+        """
         raise NotImplementedError
 
 

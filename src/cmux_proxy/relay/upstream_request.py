@@ -205,17 +205,13 @@ class UpstreamRequest(UpstreamOwner):
 
     def upstream_ended(self) -> None:
         """The upstream has sent its last byte."""
-        self._lose_connection()
         response = self._response_stream
-        if response.state == AWAITING_HEAD:
-            self._on_no_response()
-        elif response.state == RESPONSE_DONE:
-            self._end.leave_request_unread()
-        elif response.ends_with_connection():
+        if response.state == RESPONSE_BODY and response.ends_with_connection():
+            self._lose_connection()
             response.finish()
             self._response_done(0.0)
         else:
-            self._end.break_off()
+            self.upstream_lost(None)
 
     def upstream_lost(self, error: Exception | None) -> None:
         """The upstream's connection is gone without an orderly end."""

@@ -69,7 +69,8 @@ class _Snapshot:
         for tunnel in tunnels:
             tunnel.note_activity()
         under_way = self._under_way()
-        upstreams = sum(client.has_upstream() for client in self._clients)
+        exchanges = [client.exchange for client in self._clients]
+        upstreams = sum(one.has_upstream() for one in exchanges if one is not None)
         return WorkerStats(
             pid=os.getpid(),
             time=self._time,
@@ -92,7 +93,7 @@ class _Snapshot:
         )
 
     def _under_way(self) -> list[Record]:
-        records = [client.record_in_progress() for client in self._clients]
+        records = [_record_in_progress(client) for client in self._clients]
         return [record for record in records if record is not None]
 
     def _traffic(self, under_way: list[Record]) -> TrafficStats:
@@ -122,7 +123,7 @@ class _Snapshot:
 
     def _client(self, client: Http1Connection) -> ConnectionFields:
         since = self._time - (self._loop_now - client.since)
-        record = client.record_in_progress()
+        record = _record_in_progress(client)
         if record is None:
             return {"state": "idle", "since": since, "client": client.address() or None}
         return connection_fields("request", since, record, self._now)
@@ -137,6 +138,10 @@ class _Snapshot:
     def _epoch(self, at: float) -> float:
         """Return a time of the records' clock in seconds since 1970."""
         return self._time - (self._now - at)
+
+
+def _record_in_progress(client: Http1Connection) -> Record | None:
+    return None if client.exchange is None else client.exchange.record()
 
 
 def _started(tunnel: Tunnel) -> float:
