@@ -13,8 +13,9 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from bench.load.commands import ProxySetup
 from bench.load.processes import Cores, Process, free_port
-from bench.load.programs import PROXIES, ProxySetup, program
+from bench.load.programs import PROXIES, program
 from tests.helpers.lenient import FramingPreference, lenient
 from tests.helpers.origins import origin
 from tests.helpers.wire import Wire

@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.load.generators import FIELD
+from bench.load.launch import start_upstream
 from bench.load.machine import builds, commit, machine, versions
 from bench.load.processes import BenchError, Cores
-from bench.load.programs import OURS, program, start_upstream
+from bench.load.programs import OURS, program
 from bench.load.results import save
 from bench.load.rounds import log
 from bench.load.run import raise_file_limit

@@ -2,10 +2,17 @@
 
 scenarios.toml  the requests, transfers and tunnels of each scenario
 targets.toml    the targets to reach
-processes       child processes pinned to cores, and their CPU time and memory
-programs        the upstreams and the proxies, and their commands
+options         the command line -> a Plan
+programs        the proxies, and which of them take part in a scenario
+commands        their commands and configurations
+launch          starts the upstream and the proxies
+processes       child processes pinned to cores, and their memory
+usage           the CPU time, the waits and the sleeps of a process
 stream.c        clients and upstream for transfers and ping-pong
+relay.c         a relay of bytes, the least that a proxy can cost
+compiler        compiles both
 generators      one run of wrk or of stream.c -> counts
+logs            the lines of an access log under load
 measure         one run under load -> one Sample
 footprint       an idle or a starting proxy -> one Sample
 rounds          one scenario -> a Case

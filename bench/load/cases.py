@@ -36,13 +36,15 @@ class Spread:
 class Case:
     """The result of one scenario: a Sample for each proxy and round, failures, and absent proxies.
 
-    If a proxy fails once, its samples are dropped and its failure is reported.
+    If a proxy fails once, its samples are dropped and its failure is reported. `prints` has what a
+    proxy has printed about itself at its start.
     """
 
     scenario: Scenario
     samples: dict[str, list[Sample]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    prints: dict[str, str] = field(default_factory=dict)
 
     def fail(self, name: str, reason: str) -> None:
         """Drop the samples of a proxy, and record its failure."""

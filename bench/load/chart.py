@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from bench.load.programs import MARK, OURS, PURE
+from bench.load.programs import MARK, NEWER, OURS, PURE, RELAY
 
 _ROOT = Path(__file__).parents[2]
 RESULTS = _ROOT / "bench/results"
@@ -26,8 +26,10 @@ _PANELS = {
     "connect-pingpong-64b-c32": "64 bytes back and forth in 32 tunnels",
 }
 _NAMES = {OURS: "cmux-proxy", PURE: "cmux-proxy, pure", MARK: "HAProxy", "nginx": "nginx"}
+_NAMES |= {NEWER: "HAProxy, PyPI", RELAY: "relay without HTTP"}
 _NAMES |= {"haproxy-64k": "HAProxy, 64k buffers", "caddy": "Caddy", "traefik": "Traefik"}
 _UNITS = {"request": "µs", "MB": "µs/MB", "round trip": "µs"}
+_LOAD = {"two": "the load on another", "same": "the load on the same"}
 _COLUMNS = 2
 _WIDTH, _MARGIN, _GAP = 880, 20, 20
 _PANEL_WIDTH = (_WIDTH - 2 * _MARGIN - _GAP * (_COLUMNS - 1)) / _COLUMNS
@@ -47,9 +49,14 @@ text { font: 12px system-ui, -apple-system, 'Segoe UI', sans-serif; fill: #1f232
 }"""
 
 
-def draw(data: dict[str, Any]) -> str:
-    """Return the chart as SVG."""
-    cases = {case["scenario"]["name"]: case for case in data["cases"]}
+def draw(data: dict[str, Any], cores: str = "two") -> str:
+    """Return the chart as SVG, of the cases on the same core or on two."""
+    # Results of before the same core was measured do not name the cores.
+    cases = {
+        case["scenario"]["name"]: case
+        for case in data["cases"]
+        if case["scenario"].get("cores", cores) == cores
+    }
     panels = [cases[name] for name in _PANELS if name in cases and MARK in cases[name]["proxies"]]
     height = float(_TOP)
     body: list[str] = []
@@ -59,10 +66,11 @@ def draw(data: dict[str, Any]) -> str:
             left = _MARGIN + column * (_PANEL_WIDTH + _GAP)
             body += _panel(case, left, height)
         height += _PANEL_HEAD + _ROW * max(len(case["proxies"]) for case in line) + _GAP
-    return "\n".join([*_frame(data, height + _FOOT), *body, *_foot(data, height), "</svg>", ""])
+    frame = _frame(data, cores, height + _FOOT)
+    return "\n".join([*frame, *body, *_foot(data, height), "</svg>", ""])
 
 
-def _frame(data: dict[str, Any], height: float) -> Iterator[str]:
+def _frame(data: dict[str, Any], cores: str, height: float) -> Iterator[str]:
     yield (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:g}" '
         f'width="{_WIDTH}" height="{height:g}" role="img">'
@@ -72,7 +80,7 @@ def _frame(data: dict[str, Any], height: float) -> Iterator[str]:
     rounds = data["method"]["rounds"]
     yield _text(
         f"less is better; medians of {rounds} rounds in which all take turns on one core, "
-        "loopback, user and system time",
+        f"{_LOAD[cores]}, loopback, user and system time",
         _MARGIN, 50, "faint",
     )  # fmt: skip
 
@@ -128,6 +136,7 @@ def main() -> int:
     """Draw the newest result, or the given one."""
     parser = argparse.ArgumentParser(prog="chart", description=__doc__.partition("\n")[0])
     parser.add_argument("result", nargs="?", type=Path, help="a JSON of bench/results")
+    parser.add_argument("--cores", choices=_LOAD, default="two", help="where the load runs")
     parser.add_argument("--output", type=Path, default=OUTPUT, help="path of the SVG")
     options = parser.parse_args()
     source = options.result or max(RESULTS.glob("*.json"), default=None)
@@ -136,7 +145,7 @@ def main() -> int:
         return 1
     options.output.parent.mkdir(parents=True, exist_ok=True)
     data = json.loads(source.read_text(encoding="utf-8"))
-    options.output.write_text(draw(data), encoding="utf-8")
+    options.output.write_text(draw(data, options.cores), encoding="utf-8")
     print(f"{options.output} of {source}")
     return 0
 

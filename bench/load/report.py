@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from bench.load.cases import Case
-from bench.load.programs import MARK, UNOBSERVED
+from bench.load.programs import MARK, NEWER, RELAY, UNOBSERVED
 from bench.load.scenarios import UNITS, Kind
 
-_LEFT_ALIGNED = 2
+_LEFT_ALIGNED = 3
 _WHOLE_CORE = 0.9
 _STARVED = (
     "* had less than 90 % of its core in some round, because of other programs or the load;\n"
@@ -38,7 +38,7 @@ def _core(case: Case, name: str) -> str:
 
 def is_starved(case: Case, name: str) -> bool:
     """Return whether the proxy was not the bottleneck in some round."""
-    core = case.spread(name, "core")
+    core = case.spread(name, "core") if case.scenario.cores == "two" else None
     return core is not None and core.least < _WHOLE_CORE
 
 
@@ -47,9 +47,10 @@ def _load_columns(unit: str, rate: str) -> dict[str, Cell]:
         rate: _median("per_second", ",.0f"),
         f"{rate} {_RATIO}": _ratio("per_second"),
         f"CPU us/{unit}": _median("cpu_us", ".1f"),
-        f"CPU {_RATIO}": _ratio("cpu_us"),
+        **{f"CPU to {mark}": _ratio("cpu_us", mark) for mark in (MARK, NEWER, RELAY)},
         "user": _median("user_us", ".1f"),
         "system": _median("system_us", ".1f"),
+        f"sleeps/{unit}": _median("sleeps", ".3f"),
     }
 
 
@@ -59,6 +60,7 @@ _LATENCY: dict[str, Cell] = {
     f"p99 {_RATIO}": _ratio("p99_ms"),
 }
 _END: dict[str, Cell] = {
+    "logged": _median("logged", ".1%"),
     "core": _core,
     "waited": _median("waited", ".0%"),
     "RSS MB": _median("rss_mb", ".1f"),
@@ -66,8 +68,17 @@ _END: dict[str, Cell] = {
 COLUMNS: dict[Kind, dict[str, Cell]] = {
     "requests": _load_columns("req", "req/s") | _LATENCY | _END,
     "transfer": _load_columns("MB", "MB/s") | _END,
-    "ping-pong": _load_columns("trip", "trips/s") | _LATENCY | _END,
-    "idle": {"bytes each": _median("bytes_each", ",.0f"), _RATIO: _ratio("bytes_each")},
+    "ping-pong": {
+        **_load_columns("trip", "trips/s"),
+        "CPU us/message": _median("message_us", ".2f"),
+        **_LATENCY,
+        **_END,
+    },
+    "idle": {
+        "KB each": _median("kb_each", ".2f"),
+        _RATIO: _ratio("kb_each"),
+        "RSS MB": _median("rss_mb", ".1f"),
+    },
     "start": {
         "ms to listening": _median("listening_ms", ".0f"),
         _RATIO: _ratio("listening_ms"),
@@ -90,9 +101,7 @@ def report(cases: Sequence[Case]) -> str:
     ]
     tables.append((_OBSERVED, [case for case in cases if UNOBSERVED in case.samples]))
     parts = [
-        table(
-            ("case", "proxy", *columns), [row for case in selected for row in _rows(case, columns)]
-        )
+        _table(columns, [row for case in selected for row in _rows(case, columns)])
         for columns, selected in tables
         if selected
     ]
@@ -103,7 +112,14 @@ def report(cases: Sequence[Case]) -> str:
 def _rows(case: Case, columns: dict[str, Cell]) -> Iterator[Sequence[str]]:
     for name in case.samples:
         cells = (cell(case, name) for cell in columns.values())
-        yield (case.scenario.name, name, *cells)
+        yield (case.scenario.name, case.scenario.cores, name, *cells)
+
+
+def _table(columns: dict[str, Cell], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of the columns in which some row has a value."""
+    head = ("case", "cores", "proxy", *columns)
+    shown = [column for column in range(len(head)) if any(row[column] for row in rows)]
+    return table([head[column] for column in shown], [[row[one] for one in shown] for row in rows])
 
 
 def _notes(cases: Sequence[Case]) -> Iterator[str]:
@@ -113,7 +129,7 @@ def _notes(cases: Sequence[Case]) -> Iterator[str]:
     yield from sorted({f"left out: {why}" for case in cases for why in case.absent.values()})
     for case in cases:
         for name, reason in case.failures.items():
-            yield f"FAILED {case.scenario.name}, {name}: {reason}"
+            yield f"FAILED {case.scenario.title}, {name}: {reason}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

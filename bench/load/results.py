@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.load.cases import Case
-from bench.load.programs import MARK, UNOBSERVED
+from bench.load.programs import MARK, NEWER, RELAY, UNOBSERVED
 from bench.load.scenarios import UNITS
 from bench.load.targets import CheckResult
 
@@ -30,7 +30,7 @@ def _proxy_data(case: Case, name: str) -> dict[str, Any]:
         "figures": {figure: asdict(spread) for figure, spread in figures.items() if spread},
         **{
             f"ratios_to_{mark}": _ratios(case, name, mark)
-            for mark in (MARK, UNOBSERVED)
+            for mark in (MARK, NEWER, RELAY, UNOBSERVED)
             if mark in case.samples
         },
         "samples": [
@@ -53,13 +53,14 @@ def verdict_data(verdicts: Sequence[CheckResult]) -> list[dict[str, Any]]:
     """Return the JSON data of the results of targets."""
     return [
         {
-            "scenario": verdict.scenario,
+            "scenario": verdict.scenario.name,
+            "cores": verdict.scenario.cores,
             "proxy": verdict.target.proxy,
             "figure": verdict.target.figure,
-            "to": verdict.target.to,
+            "to": verdict.to,
             "beside": verdict.target.beside,
             "bound": verdict.target.bound(),
-            "measured": asdict(verdict.spread),
+            "measured": asdict(verdict.spread) if verdict.spread else None,
             "met": verdict.is_met,
             "in_every_round": verdict.is_clear,
         }

@@ -16,27 +16,51 @@ from typing import TypeVar
 from bench.load.cases import Case
 from bench.load.footprint import measure_idle, measure_start
 from bench.load.generators import Load
+from bench.load.launch import start_proxy, start_upstream
 from bench.load.measure import Sample, measure
 from bench.load.probe import await_readiness
-from bench.load.processes import BenchError, Cores, Process
-from bench.load.programs import PROXIES, program, start_proxy, start_upstream
+from bench.load.processes import BenchError, Cores, Process, free_ports
+from bench.load.programs import PROXIES, program
 from bench.load.scenarios import UNITS, Scenario
 
 WARM_UP_SECONDS = 1
+ROUNDS = 5
 UPSTREAM = "upstream"
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The scenarios and proxies to measure, and how often."""
+    """The scenarios and proxies to measure, and how often.
+
+    `rounds` is None if each scenario has its number, or five. `is_chosen` if the command names the
+    proxies.
+    """
 
     scenarios: Sequence[Scenario]
     proxies: Sequence[str]
-    rounds: int
+    rounds: int | None
     seconds: int
     cores: Cores
     starts: int = 1
+    is_chosen: bool = False
+
+    def rounds_of(self, scenario: Scenario) -> int:
+        """Return the number of rounds of a scenario."""
+        return self.rounds or scenario.rounds or ROUNDS
+
+    def seconds_of(self, scenario: Scenario) -> int:
+        """Return the seconds of a run of a scenario."""
+        return max(self.seconds, scenario.seconds)
+
+    def cores_of(self, scenario: Scenario) -> Cores:
+        """Return the cores of a scenario."""
+        return self.cores.shared() if scenario.cores == "same" else self.cores
+
+    def proxies_of(self, scenario: Scenario) -> list[str]:
+        """Return the proxies that take part in a scenario if they are installed."""
+        able = [name for name in self.proxies if PROXIES[name].can(scenario)]
+        return [name for name in able if self.is_chosen or PROXIES[name].is_default(scenario)]
 
 
 def run_scenario(plan: Plan, scenario: Scenario) -> Case:
@@ -48,13 +72,16 @@ def run_scenario(plan: Plan, scenario: Scenario) -> Case:
 
 
 def _run_start(plan: Plan, scenario: Scenario, case: Case) -> None:
-    candidates = [name for name in plan.proxies if name not in case.failures]
-    names = [name for name in candidates if _takes_part(case, name)]
+    candidates = [name for name in plan.proxies_of(scenario) if name not in case.failures]
+    names = [name for name in candidates if _is_installed(case, name)]
+    cores = plan.cores_of(scenario)
     try:
         with ExitStack() as stack:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            upstream = stack.enter_context(start_upstream(scenario, plan.cores, directory))
-            load = Load(scenario, upstream.port, plan.seconds, plan.cores, directory)
+            more_ports = tuple(free_ports(scenario.ports - 1))
+            upstream = start_upstream(scenario, cores, directory, more_ports)
+            port = stack.enter_context(upstream).port
+            load = Load(scenario, port, plan.seconds_of(scenario), cores, directory, more_ports)
             if scenario.kind in UNITS:
                 _load_rounds(plan, case, load, _start(stack, case, load, names))
             else:
@@ -63,10 +90,8 @@ def _run_start(plan: Plan, scenario: Scenario, case: Case) -> None:
         _failed(case, UPSTREAM, error)
 
 
-def _takes_part(case: Case, name: str) -> bool:
-    """Return whether a proxy is installed and supports the scenario; record why it is not."""
-    if not PROXIES[name].can(case.scenario):
-        return False
+def _is_installed(case: Case, name: str) -> bool:
+    """Return whether a proxy is installed; record why it is not."""
     try:
         program(name)
     except BenchError as error:
@@ -82,6 +107,7 @@ def _start(stack: ExitStack, case: Case, load: Load, names: Sequence[str]) -> li
             proxy = stack.enter_context(_proxy(load, name))
             await_readiness(load, proxy)
             measure(replace(load, seconds=_warm_up_seconds(load.scenario)), proxy)
+            case.prints[name] = proxy.start_line()
         except BenchError as error:
             _failed(case, name, error)
         else:
@@ -96,7 +122,7 @@ def _warm_up_seconds(scenario: Scenario) -> int:
 
 
 def _load_rounds(plan: Plan, case: Case, load: Load, proxies: Sequence[Process]) -> None:
-    for number in range(plan.rounds):
+    for number in range(plan.rounds_of(case.scenario)):
         for proxy in _rotated(proxies, number):
             if proxy.name not in case.failures:
                 try:
@@ -116,7 +142,7 @@ def _pause(proxy: Process) -> None:
 
 
 def _fresh_rounds(plan: Plan, case: Case, load: Load, names: Sequence[str]) -> None:
-    for number in range(plan.rounds):
+    for number in range(plan.rounds_of(case.scenario)):
         for name in _rotated([name for name in names if name not in case.failures], number):
             try:
                 with _proxy(load, name) as proxy:
@@ -144,7 +170,7 @@ def _add(case: Case, name: str, sample: Sample) -> None:
 
 def _failed(case: Case, name: str, error: BenchError) -> None:
     case.fail(name, str(error))
-    log(f"{case.scenario.name}: FAILED: {name}: {error}")
+    log(f"{case.scenario.title}: FAILED: {name}: {error}")
 
 
 def _log_round(case: Case, number: int) -> None:
@@ -154,7 +180,7 @@ def _log_round(case: Case, number: int) -> None:
         figure, value = next(iter(samples[-1].items()))
         cpu = f", {samples[-1]['cpu_us']:.1f} us" if "cpu_us" in samples[-1] else ""
         parts.append(f"{name} {value:,.0f} {figure.replace('_', ' ')}{cpu}")
-    log(f"{case.scenario.name}: round {number + 1}: {'; '.join(parts)}")
+    log(f"{case.scenario.title}: round {number + 1}: {'; '.join(parts)}")
 
 
 def log(text: str) -> None:

@@ -1,7 +1,8 @@
 """Reads scenarios.toml."""
 
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,11 +10,21 @@ SCENARIOS = Path(__file__).with_name("scenarios.toml")
 
 Kind = Literal["requests", "transfer", "ping-pong", "idle", "start"]
 UNITS: dict[Kind, str] = {"requests": "request", "transfer": "MB", "ping-pong": "round trip"}
+# Where the load and the upstream run: on the core of the proxy, or on all others.
+Layout = Literal["same", "two"]
+LAYOUTS: Sequence[Layout] = ("same", "two")
+LogFormat = Literal["text", "json"]
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """The requests or bytes of a scenario; `unique` names a field whose value always differs."""
+    """The requests or bytes of a scenario; `unique` names a field whose value always differs.
+
+    `ports` is the number of upstreams, `logs` the format of a log of all requests, `seconds` the
+    least time of a run, and `rounds` how often a full run measures it. Only a scenario that
+    `is_wide` is measured with all proxies, and one that `is_on_both` in both layouts, unless the
+    command says so.
+    """
 
     name: str
     kind: Kind
@@ -22,6 +33,18 @@ class Scenario:
     bytes: int = 0
     fields: dict[str, str] = field(default_factory=dict)
     unique: str | None = None
+    ports: int = 1
+    logs: LogFormat | None = None
+    rounds: int | None = None
+    seconds: int = 1
+    is_wide: bool = False
+    is_on_both: bool = False
+    cores: Layout = "two"
+
+    @property
+    def title(self) -> str:
+        """Return the name, and where the load runs if it is not on another core."""
+        return f"{self.name}, same core" if self.cores == "same" else self.name
 
     @property
     def is_tunnel(self) -> bool:
@@ -42,3 +65,10 @@ def load_scenarios(path: Path = SCENARIOS) -> dict[str, Scenario]:
         name: Scenario(name=name, fields=heads[entry.pop("head", None)], **entry)
         for name, entry in data["scenarios"].items()
     }
+
+
+def laid_out(scenario: Scenario, layouts: Sequence[Layout]) -> list[Scenario]:
+    """Return the scenario in each of the layouts; in both only if it is meant for both."""
+    if len(layouts) > 1 and not scenario.is_on_both:
+        return [scenario]
+    return [replace(scenario, cores=layout) for layout in layouts]

@@ -1,4 +1,4 @@
-"""An upstream for machines without nginx: python -m bench.load.upstream PORT.
+"""An upstream for machines without nginx: python -m bench.load.upstream PORT...
 
 Reads every blank line as the end of a request, and its path as the length of the response. Only for
 benchmarks whose requests have no body.
@@ -7,6 +7,7 @@ benchmarks whose requests have no body.
 import asyncio
 import re
 import sys
+from collections.abc import Sequence
 from functools import cache
 from typing import cast
 
@@ -42,11 +43,14 @@ class Upstream(asyncio.Protocol):
             self._transport.write(response(int(match[1] or 0) if match else 0))
 
 
-async def serve(port: int) -> None:
-    """Serve until the process ends."""
+async def serve(ports: Sequence[int]) -> None:
+    """Serve on all ports until the process ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Upstream, "127.0.0.1", port, backlog=4096)
-    await server.serve_forever()
+    # A server closes its sockets when it is freed.
+    servers = [
+        await loop.create_server(Upstream, "127.0.0.1", port, backlog=4096) for port in ports
+    ]
+    await servers[0].serve_forever()
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
@@ -60,4 +64,4 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(serve(int(sys.argv[1])))
+        runner.run(serve([int(port) for port in sys.argv[1:]]))

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.load.generators import Load, generate
+from bench.load.launch import start_upstream
 from bench.load.machine import builds, commit, machine, versions
 from bench.load.probe import await_readiness, connect
 from bench.load.processes import BenchError, Cores, Process, free_port
-from bench.load.programs import OURS, start_upstream
+from bench.load.programs import OURS
 from bench.load.results import save
 from bench.load.rounds import log
 from bench.load.run import raise_file_limit

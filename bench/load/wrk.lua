@@ -1,13 +1,11 @@
--- Prints the counts of wrk as one line of JSON. With the name of a header field as its argument, it
--- gives that field another value in every request.
+-- Prints the counts of wrk as one line of JSON. With the arguments
+--
+--   unique FIELD       every request has another value of that field
+--   ports FIELD PORTS  requests have one of the values PORTS (2,3,5) of that field, in turn
 
 local MARK = "{count}"
 
-function init(args)
-   local field = args[1]
-   if not field then
-      return
-   end
+local function have_unique(field)
    wrk.headers[field] = (wrk.headers[field] or "") .. MARK
    local head = wrk.format()
    local from, to = head:find(MARK, 1, true)
@@ -17,6 +15,27 @@ function init(args)
    request = function()
       count = count + 1
       return before .. run .. count .. after
+   end
+end
+
+local function have_ports(field, ports)
+   local heads = {}
+   for port in ports:gmatch("%d+") do
+      wrk.headers[field] = port
+      heads[#heads + 1] = wrk.format()
+   end
+   local count = 0
+   request = function()
+      count = count % #heads + 1
+      return heads[count]
+   end
+end
+
+function init(args)
+   if args[1] == "unique" then
+      have_unique(args[2])
+   elseif args[1] == "ports" then
+      have_ports(args[2], args[3])
    end
 end
 

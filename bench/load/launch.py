@@ -1,0 +1,56 @@
+"""Starts the upstream and the proxies of a scenario, each on its cores.
+
+`programs` has the proxies, `processes` what a started one can tell.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.load.commands import ProxySetup, fill
+from bench.load.compiler import compiled
+from bench.load.processes import Cores, Process, find_program, free_port
+from bench.load.programs import PROXIES, program
+from bench.load.scenarios import Scenario
+
+_HERE = Path(__file__).parent
+_FILE_SIZES = (100_000,)
+
+
+def upstream_name(scenario: Scenario) -> str:
+    """Return the upstream of a scenario: nginx, or if that is not installed, our own."""
+    if scenario.kind not in ("requests", "start"):
+        return "stream"
+    return "nginx" if find_program("nginx") else "asyncio"
+
+
+def start_upstream(
+    scenario: Scenario, cores: Cores, directory: Path, more_ports: Sequence[int] = ()
+) -> Process:
+    """Return the upstream, on the cores of the load; it listens on the other ports too."""
+    ports = [free_port(), *more_ports]
+    command = _upstream_command(upstream_name(scenario), ports, directory)
+    return Process("upstream", command, ports[0], cores.load, directory)
+
+
+def _upstream_command(name: str, ports: Sequence[int], directory: Path) -> list[str]:
+    if name == "stream":
+        return [str(compiled("stream", directory)), "upstream", str(ports[0])]
+    if name == "asyncio":
+        return [sys.executable, "-m", "bench.load.upstream", *map(str, ports)]
+    for size in _FILE_SIZES:
+        (directory / str(size)).write_bytes(bytes(size))
+    listen = "\n        ".join(f"listen 127.0.0.1:{port} backlog=4096;" for port in ports)
+    setup = ProxySetup(ports[0], ports[0], directory)
+    config = fill(_HERE / "upstream.conf.in", setup, listen=listen)
+    return [program("nginx"), "-e", "stderr", "-p", str(directory), "-c", config]
+
+
+def start_proxy(
+    name: str, scenario: Scenario, upstream: int, cores: Cores, directory: Path
+) -> Process:
+    """Return one of PROXIES, on the core of the proxies."""
+    proxy = PROXIES[name]
+    setup = ProxySetup(free_port(), upstream, directory, scenario.logs)
+    make = proxy.tunnels if scenario.is_tunnel and proxy.tunnels else proxy.requests
+    return Process(name, make(program(name), setup), setup.port, cores.proxy, directory)

@@ -1,0 +1,46 @@
+"""How many lines of an access log have arrived."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from bench.load import logs
+from bench.load.logs import AccessLog
+
+
+def test_only_ended_lines_after_the_start_count(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("before\n")
+    log = AccessLog(path, path.stat().st_size)
+    with path.open("a") as file:
+        file.write("one\ntwo\nthr")
+    assert log.await_lines(2) == 2
+    with path.open("a") as file:
+        file.write("ee\n")
+    assert log.await_lines(1) == 1
+
+
+def test_lines_that_come_later_are_awaited(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.touch()
+    log = AccessLog(path, 0)
+
+    def write() -> None:
+        for _ in range(10):
+            with path.open("a") as file:
+                file.write("line\n" * 100)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert log.await_lines(1000) == 1000
+    writer.join()
+
+
+def test_missing_lines_are_not_awaited_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "_COMPLETE_AFTER", 0.0)
+    path = tmp_path / "log"
+    path.write_text("line\n")
+    assert AccessLog(path, 0).await_lines(2) == 1
