@@ -148,7 +148,7 @@ def _check_requests(record: Record) -> None:
 
 def _after_request(data: bytes) -> bytes:
     head = REQUESTS.scan(data, 0)
-    if head is None or head.fields.upgrade is not None:
+    if head is None or head.upgrade is not None:
         return b""
     framing = request_framing(head)
     if framing == 0:

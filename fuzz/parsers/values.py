@@ -79,9 +79,9 @@ def _switch(requested: list[bytes], granted: list[bytes]) -> object:
     is_requested = requests_upgrade(request)
     check_upgrade_granted(request, response, is_requested)
     assert is_requested
-    assert request.fields.upgrade
-    assert response.fields.upgrade
-    return (request.fields.upgrade, response.fields.upgrade, response.fields.connection)
+    assert request.upgrade
+    assert response.upgrade
+    return (request.upgrade, response.upgrade, response.connection)
 
 
 def _upgrade_fields(connection: bytes, upgrade: bytes) -> bytes:

@@ -56,7 +56,7 @@ def test_the_facts_of_a_valid_request_are_those_of_its_case(case: Case) -> None:
     assert request.keeps_alive == case.expected.get("keeps_alive", True)
     assert request.upgrade == case.expected.get("upgrade", False)
     if "host" in case.expected:
-        assert head.fields.host == case.text("host", "").encode()
+        assert head.host == case.text("host", "").encode()
 
 
 @pytest.mark.parametrize("case", VALID, ids=names(VALID))

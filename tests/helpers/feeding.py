@@ -22,7 +22,7 @@ H = TypeVar("H", bound=Head)
 NEXT_REQUEST = b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n"
 # The largest number of positions at which a message is split in two.
 _MAX_SPLITS = 200
-_OBJECTS = ("buffer", "fields")
+_OBJECTS = ("_finder", "buffer")
 
 
 class Scanner(Protocol[H_co]):
@@ -67,8 +67,9 @@ def facts(head: Head) -> dict[str, object]:
     line = {name: getattr(head, name) for name in attributes(head) if name not in _OBJECTS}
     return {
         **line,
-        **attribute_values(head.fields),
         **attribute_values(head.spans()),
+        "line_end": head.line_end,
+        "target": head.target if isinstance(head, RequestHead) else None,
         "head": head.buffer[: head.end],
     }
 

@@ -95,7 +95,7 @@ def judge_request(pieces: Sequence[bytes]) -> JudgedRequest | None:
     forwarded_target = forward_target(head)
     check_expectation(head)
     upgrade = requests_upgrade(head)
-    target = Router("127.0.0.1").route(head.method, head.fields.host, head.fields.reserved)
+    target = Router("127.0.0.1").route(head.method, head.host, head.reserved)
     arrived = [head.buffer[head.end :], *later]
     body = request_body(framing, CHUNKS)
     fed = feed_pieces(body, arrived)
@@ -114,7 +114,7 @@ def _judge_connect(head: RequestHead, later: list[bytes]) -> JudgedRequest:
     check_host(head)
     check_authority_form(head)
     check_expectation(head)
-    target = Router("127.0.0.1").route(head.method, head.fields.host, head.fields.reserved)
+    target = Router("127.0.0.1").route(head.method, head.host, head.reserved)
     trailing_data = head.buffer[head.end :] + b"".join(later)
     keeps_alive = client_keeps_alive(head)
     return JudgedRequest(head, 0, False, keeps_alive, target.port, b"", True, trailing_data)
@@ -134,7 +134,7 @@ def judge_response(request: RequestHead, pieces: Sequence[bytes]) -> JudgedRespo
             check_upgrade_granted(request, head, requests_upgrade(request))
             sent = head.buffer[: head.end]
         return JudgedResponse(head.status, 0, keeps_alive, 0, sent, b"", True, b"".join(arrived))
-    is_coded = head.fields.transfer_encoding is not None
+    is_coded = head.transfer_encoding is not None
     coding = choose_coding(request.minor, framing, is_coded, client_keeps_alive(request))
     unwrap = coding & UNWRAP != 0
     body: Body = response_body(framing, CHUNKS, unwrap)

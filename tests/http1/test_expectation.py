@@ -37,7 +37,7 @@ def test_100_continue_is_accepted_in_any_case(value: bytes) -> None:
 def test_a_repeated_expectation_counts_once_and_an_empty_one_does_not_count(
     values: list[bytes], expected: bytes | None
 ) -> None:
-    assert request(*values).fields.expect == expected
+    assert request(*values).expect == expected
 
 
 def test_members_are_added_to_those_of_earlier_lines() -> None:

@@ -39,19 +39,26 @@ def test_facts_are_empty_before_a_section_is_read() -> None:
 def test_a_head_has_the_facts_it_was_made_with() -> None:
     buffer = b"GET / HTTP/1.1\r\nTE:\r\n\r\nbehind"
     finder = FieldReader(HeadLimits(100, 100, 10), response_field_kinds(), NO_RESERVED_FIELDS)
-    fields = Fields(content_length=5)
-    request = RequestHead(finder, buffer, 16, 23, b"GET", b"/", 1, b"GET", fields)
+    reserved = ((b"x", b"1"),)
+    request = RequestHead(
+        finder, buffer, 23, b"GET", 1, b"GET", CLOSE, 5, b"a", b"b", b"c", b"d", reserved
+    )
     assert (request.end, request.section(), request.stripped) == (23, b"TE:\r\n\r\n", b"GET")
-    assert (request.buffer, request.line_end, request.fields) == (buffer, 16, fields)
+    assert (request.buffer, request.line_end, request.connection) == (buffer, 16, CLOSE)
+    assert (request.content_length, request.transfer_encoding) == (5, b"a")
+    assert (request.upgrade, request.host, request.expect) == (b"b", b"c", b"d")
+    assert request.reserved == reserved
     assert (request.method, request.target, request.minor) == (b"GET", b"/", 1)
     assert request.spans().cuts == ((0, 5),)
-    response = ResponseHead(finder, buffer, 16, 23, 204, 0, b"GET", fields)
+    response = ResponseHead(finder, buffer, 23, 204, 0, b"GET", UPGRADE, 6, b"e", b"f")
     assert (response.end, response.section(), response.stripped) == (
         23,
         b"TE:\r\n\r\n",
         b"GET",
     )
-    assert (response.buffer, response.line_end, response.fields) == (buffer, 16, fields)
+    assert (response.buffer, response.line_end, response.connection) == (buffer, 16, UPGRADE)
+    assert (response.content_length, response.transfer_encoding) == (6, b"e")
+    assert response.upgrade == b"f"
     assert (response.status, response.minor) == (204, 0)
 
 

@@ -6,7 +6,7 @@ Whole requests are in the corpus, `te-*` and `h2c-*`.
 import pytest
 
 from cmux_proxy.http1.grammar import QUOTED_STRING
-from cmux_proxy.http1.head import RequestHead, Span, Spans
+from cmux_proxy.http1.head import Fields, RequestHead, Span, Spans
 from cmux_proxy.http1.hop_by_hop import (
     remove_h2c,
     renew_hop_by_hop,
@@ -55,22 +55,22 @@ def test_quoted_strings_are_found_in_one_pass(piece: bytes) -> None:
 @pytest.mark.parametrize("upgrade", [b"h2c", b"H2C", b", h2c,", b"h2c, h2C"])
 def test_an_upgrade_to_http2_alone_is_removed(upgrade: bytes) -> None:
     head = request(b"Connection: Upgrade\r\nUpgrade: " + upgrade + b"\r\n" + SETTINGS + b"A: 1\r\n")
-    assert head.fields.upgrade is None
+    assert head.upgrade is None
     assert head.stripped.endswith(b"1.1\r\nA: 1\r\n\r\n")
 
 
 @pytest.mark.parametrize("protocol", [b"h2", b"h2c-14", b"h2c/1", b"xh2c", b'"h2c"'])
 def test_another_protocol_is_kept_with_the_settings(protocol: bytes) -> None:
     head = request(b"Upgrade: " + protocol + b"\r\n" + SETTINGS)
-    assert head.fields.upgrade == protocol
+    assert head.upgrade == protocol
     assert head.stripped.endswith(b"1.1\r\n" + SETTINGS + b"\r\n")
 
 
 def test_a_head_without_upgrade_is_not_changed() -> None:
-    head = request(SETTINGS)
+    fields = Fields()
     spans = Spans()
-    remove_h2c(head.fields, spans)
-    assert (head.fields.upgrade, spans.cuts) == (None, ())
+    remove_h2c(fields, spans)
+    assert (fields.upgrade, spans.cuts) == (None, ())
 
 
 def test_the_te_of_an_http11_request_is_renewed() -> None:

@@ -84,7 +84,7 @@ def judge_accepted(data: bytes) -> JudgedRequest | None:
     if judged is None or not judged.is_complete or judged.upgrade:
         return None
     # A workspace is another upstream, and a mutation may have changed the port.
-    has_other_route = ROUTE not in data or len(judged.head.fields.reserved) != 1
+    has_other_route = ROUTE not in data or len(judged.head.reserved) != 1
     return None if judged.head.method == b"CONNECT" or has_other_route else judged
 
 

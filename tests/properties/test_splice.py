@@ -163,11 +163,11 @@ def test_a_response_loses_its_cuts_and_gets_the_added_lines(
     head = response_head(data)
     # If the space before an absent reason phrase is missing, the scanner has added it.
     lines = Lines(head_of(head.buffer))
-    is_coded = head.fields.transfer_encoding is not None
+    is_coded = head.transfer_encoding is not None
     unwrap = bool(coding & 4) and is_coded
     cut = HOP_BY_HOP | lines.nominated | ({b"transfer-encoding"} if unwrap else set())
     upgrade = []
-    if head.status == 426 and head.fields.upgrade is not None:
+    if head.status == 426 and head.upgrade is not None:
         cut.remove(b"upgrade")
         upgrade = [b"Connection: upgrade"]
     kept = lines.without(cut)

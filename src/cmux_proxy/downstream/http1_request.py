@@ -40,8 +40,8 @@ class Http1Request(ClientRequest):
         self._tail = b""
         self.method = head.method
         self.minor = head.minor
-        self.host = head.fields.host
-        self.reserved = head.fields.reserved
+        self.host = head.host
+        self.reserved = head.reserved
         self.mode = CONNECT if head.method == b"CONNECT" else FORWARD
         self.body = None
         self.expects_continue = False
@@ -62,7 +62,7 @@ class Http1Request(ClientRequest):
         if new_target is not None:
             self._new_target = new_target
             self.host = new_target.authority
-        if head.fields.upgrade is not None and requests_upgrade(head):
+        if head.upgrade is not None and requests_upgrade(head):
             self.mode = UPGRADE
         return self._cut_rest() if framing == 0 else self._start_body(framing, chunk_rules)
 
@@ -79,7 +79,7 @@ class Http1Request(ClientRequest):
         """Read the body bytes that arrived with the head; return those behind the body."""
         head = self.head
         buffer = head.buffer
-        self.expects_continue = head.fields.expect is not None
+        self.expects_continue = head.expect is not None
         body = self.body = request_body(framing, chunk_rules)
         self._tail = body.feed(buffer, head.end)
         self.received = len(buffer) - len(body.trailing_data)
@@ -105,7 +105,7 @@ class Http1Request(ClientRequest):
         new_target = self._new_target
         if new_target is None and head.minor and self.mode == FORWARD and edits is None:
             return serialize_request(head, tail)
-        host = target.authority().encode("ascii") if head.fields.host is None else b""
+        host = target.authority().encode("ascii") if head.host is None else b""
         is_upgrade = self.mode == UPGRADE
         return serialize_changed_request(head, new_target, is_upgrade, host, tail, edits)
 

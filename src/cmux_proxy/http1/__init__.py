@@ -2,6 +2,7 @@
 
 Reading
     scan             the bytes of a head -> its facts; _fast_scan is its compiled shortcut
+    new_head         makes a head of the facts that the shortcut has found
     fields           a header section -> its facts
     field_lines      the valid lines of a head; field_kinds: which fields matter, and how
     head             the facts of a head, and its limits; reserved_fields: the proxy's own fields

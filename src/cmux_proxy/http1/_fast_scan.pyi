@@ -1,15 +1,6 @@
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-# Method, target, minor version, end of the start line, end of the head, the head without its
-# cuts; then the parameters of Fields, in their order.
-RequestFacts = tuple[
-    bytes, bytes, int, int, int, bytes,
-    int, int | None, bytes | None, bytes | None, bytes | None, bytes | None,
-    tuple[tuple[bytes, bytes], ...],
-]  # fmt: skip
-# Status, minor version, the two ends, the head without its cuts; then the parameters of Fields that
-# a response has.
-ResponseFacts = tuple[int, int, int, int, bytes, int, int | None, bytes | None, bytes | None]
+from cmux_proxy.http1.head import RequestHead, ResponseHead, SpanFinder
 
 class FastScan:
     def __init__(
@@ -19,6 +10,8 @@ class FastScan:
         limits: tuple[int, int, int],
         prefix: bytes,
         suffix: bytes,
+        finder: SpanFinder,
+        new_head: Callable[..., RequestHead | ResponseHead],
     ) -> None: ...
-    def request(self, buffer: bytes) -> RequestFacts | None: ...
-    def response(self, buffer: bytes) -> ResponseFacts | None: ...
+    def request(self, buffer: bytes) -> RequestHead | None: ...
+    def response(self, buffer: bytes) -> ResponseHead | None: ...

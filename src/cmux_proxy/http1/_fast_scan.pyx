@@ -1,12 +1,14 @@
 # cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False
+# cython: binding=False
 """Finds the facts of simple heads in one pass over their bytes.
 
 Compiled builds only. `scan.py` and `fields.py` define the result; this is a shortcut to the same
 facts. It returns None for a head that is incomplete, malformed, past a limit or not simple, and
 `scan.py` then reads the head. Not simple are: a field of interest that comes twice, a Connection
 that is not one known option, a Host with an escape, a Transfer-Encoding with unusual white space,
-an Expect that has not exactly one member, TE, and HTTP2-Settings. No head is refused here, and
-every byte of an accepted head was looked up in a table of byte classes.
+an Expect that has not exactly one member, TE, HTTP2-Settings, and a response that may not have its
+framing fields. No head is refused here, and every byte of an accepted head was looked up in a table
+of byte classes.
 
 Nothing is read past the end of the buffer: a bytes object ends in a NUL byte, which belongs to no
 class, so every loop over a class stops there.
@@ -218,10 +220,19 @@ cdef struct Section:
     Slice[MAX_CUTS] lines
 
 
+cdef inline bint _is_consistent(int status, int minor, Section* section) noexcept:
+    """Return whether the full scan accepts a response with these framing fields."""
+    cdef bint is_coded = section.values[TRANSFER_ENCODING].start != NULL
+    if is_coded and (section.length >= 0 or minor == 0):
+        return False
+    return (status >= 200 and status != 204) or not (is_coded or section.length >= 0)
+
+
 cdef class FastScan:
     """Reads heads within `limits`; `kinds` are the kinds of field names, `options` bits by name.
 
-    `prefix` and `suffix` are those of ReservedFields.
+    `prefix` and `suffix` are those of ReservedFields. `new_head` makes a head, see `new_head.py`;
+    `finder` is its first argument.
     """
 
     # The objects that own the bytes of the words.
@@ -233,9 +244,12 @@ cdef class FastScan:
     cdef Word[MAX_WORDS + 1] _options
     cdef Word _prefix, _suffix
     cdef bytes _name, _host
+    cdef object _finder, _new_head
     cdef Py_ssize_t _start_line, _section, _fields
 
-    def __init__(self, kinds, options, limits, bytes prefix not None, bytes suffix not None):
+    def __init__(
+        self, kinds, options, limits, bytes prefix not None, bytes suffix not None, finder, new_head
+    ):
         cdef int index
         names = sorted(kinds, key=len)
         if max(len(names), len(options)) > MAX_WORDS or len(names[len(names) - 1]) > MAX_WORD_SIZE:
@@ -256,13 +270,16 @@ cdef class FastScan:
         self._prefix = _word(prefix, RESERVED)
         self._suffix = _word(suffix, RESERVED)
         self._start_line, self._section, self._fields = limits
+        self._finder = finder
+        self._new_head = new_head
 
     def request(self, bytes buffer not None):
-        """Return RequestFacts, or None."""
+        """Return the head at the start of `buffer`, or None."""
         cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(buffer)
         cdef const unsigned char* last = text + PyBytes_GET_SIZE(buffer)
         cdef const unsigned char* at = text
-        cdef Slice method, target
+        cdef const unsigned char* target
+        cdef Slice method
         cdef Section section
         method.start = at
         while CLASSES[at[0]] & TCHAR:
@@ -271,11 +288,10 @@ cdef class FastScan:
         if at == text or at[0] != 0x20:
             return None
         at += 1
-        target.start = at
+        target = at
         while CLASSES[at[0]] & TARGET:
             at += 1
-        target.end = at
-        if at == target.start or last - at < 11 or memcmp(at, b" HTTP/1.", 8) != 0:
+        if at == target or last - at < 11 or memcmp(at, b" HTTP/1.", 8) != 0:
             return None
         if at[8] != 0x30 and at[8] != 0x31:
             return None
@@ -283,13 +299,13 @@ cdef class FastScan:
             return None
         if not self._read(at + 11, last, &section):
             return None
-        return (
+        return self._new_head(
+            self._finder,
+            buffer,
+            last - section.end,
             # One object for the usual method, so that its hash is computed once.
             GET if method.end - text == 3 and memcmp(text, b"GET", 3) == 0 else _bytes(method),
-            _bytes(target),
             at[8] - 0x30,
-            at + 11 - text,
-            section.end - text,
             _stripped(buffer, &section),
             section.connection,
             None if section.length < 0 else section.length,
@@ -301,10 +317,11 @@ cdef class FastScan:
         )
 
     def response(self, bytes buffer not None):
-        """Return ResponseFacts, or None."""
+        """Return the head at the start of `buffer`, or None."""
         cdef const unsigned char* text = <const unsigned char*>PyBytes_AS_STRING(buffer)
         cdef const unsigned char* last = text + PyBytes_GET_SIZE(buffer)
         cdef const unsigned char* at = text + 12
+        cdef int status
         cdef Section section
         if last - text < 14 or memcmp(text, b"HTTP/1.", 7) != 0 or text[8] != 0x20:
             return None
@@ -319,11 +336,15 @@ cdef class FastScan:
             return None
         if not self._read(at + 2, last, &section):
             return None
-        return (
-            (text[9] - 0x30) * 100 + (text[10] - 0x30) * 10 + (text[11] - 0x30),
+        status = (text[9] - 0x30) * 100 + (text[10] - 0x30) * 10 + (text[11] - 0x30)
+        if not _is_consistent(status, text[7] - 0x30, &section):
+            return None
+        return self._new_head(
+            self._finder,
+            buffer,
+            last - section.end,
+            status,
             text[7] - 0x30,
-            at + 2 - text,
-            section.end - text,
             _stripped(buffer, &section),
             section.connection,
             None if section.length < 0 else section.length,

@@ -23,6 +23,6 @@ def add_expectations(expect: bytes | None, value: bytes) -> bytes | None:
 
 def check_expectation(head: RequestHead) -> None:
     """Raise BadMessage for an Expect other than 100-continue (RFC 9110 section 10.1.1)."""
-    expect = head.fields.expect
+    expect = head.expect
     if head.minor and expect is not None and expect.lower() != b"100-continue":
         raise BadMessage("only the expectation 100-continue is supported", 417)

@@ -32,17 +32,17 @@ def find_head_end(buffer: bytes, searched: int) -> int:
     return 0 if position < 0 else position + 4
 
 
-def split_request_head(buffer: bytes, end: int) -> tuple[bytes, bytes, int, int, bytes] | None:
+def split_request_head(buffer: bytes, end: int) -> tuple[bytes, int, int, bytes] | None:
     """Split the request head that ends at `end`; return None if its first line is not valid.
 
-    Returns the method, the target, the minor version, the end of the line, and the header section.
+    Returns the method, the minor version, the end of the line, and the header section.
     """
     match = _REQUEST_LINE.match(buffer)
     if match is None:
         return None
-    method, target, minor = match.groups()
+    method, _target, minor = match.groups()
     line_end = match.end()
-    return method, target, 1 if minor == b"1" else 0, line_end, buffer[line_end:end]
+    return method, 1 if minor == b"1" else 0, line_end, buffer[line_end:end]
 
 
 def split_response_head(buffer: bytes, end: int) -> tuple[int, int, int, bytes] | None:

@@ -8,7 +8,7 @@ kept (`keep_alive.py`).
 from typing import Final
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.head import Fields, RequestHead, ResponseHead
+from cmux_proxy.http1.head import RequestHead, ResponseHead
 
 CHUNKED: Final = -1
 UNTIL_CLOSE: Final = -2
@@ -16,10 +16,10 @@ UNTIL_CLOSE: Final = -2
 
 def request_framing(head: RequestHead) -> int:
     """Return the framing of a request's body; raise BadMessage if two readers could differ."""
-    fields = head.fields
-    if fields.transfer_encoding is None:
-        return fields.content_length or 0
-    _check_request_coding(fields, fields.transfer_encoding, head.minor)
+    coding = head.transfer_encoding
+    if coding is None:
+        return head.content_length or 0
+    _check_request_coding(head, coding)
     return CHUNKED
 
 
@@ -30,9 +30,8 @@ def response_framing(head: ResponseHead, method: bytes) -> int:
     no content. Raises BadMessage for a coding other than chunked, even if no body follows, and for
     a 101 response that announces content.
     """
-    fields = head.fields
-    coding = fields.transfer_encoding
-    length = fields.content_length
+    coding = head.transfer_encoding
+    length = head.content_length
     if coding is not None:
         _check_coding(coding)
     status = head.status
@@ -46,11 +45,11 @@ def response_framing(head: ResponseHead, method: bytes) -> int:
     return UNTIL_CLOSE if length is None else length
 
 
-def _check_request_coding(fields: Fields, coding: bytes, minor: int) -> None:
+def _check_request_coding(head: RequestHead, coding: bytes) -> None:
     # RFC 9112 section 6.1. Stricter: every message with both fields is refused.
-    if fields.content_length is not None:
+    if head.content_length is not None:
         raise BadMessage("both Transfer-Encoding and Content-Length are given")
-    if minor == 0:
+    if head.minor == 0:
         raise BadMessage("Transfer-Encoding is not defined for HTTP/1.0")
     _check_coding(coding)
 

@@ -19,8 +19,6 @@ UPGRADE: Final = 4
 Span = tuple[int, int]
 
 
-# Made for each head: nothing in it leads back to it, so the garbage collector need not know it.
-@mypyc_attr(acyclic=True, free_list_len=1)
 class Fields:
     """What the fields of one header section say; not changed after it has been read.
 
@@ -101,25 +99,44 @@ class SpanFinder:
         raise NotImplementedError
 
 
+# Made for each head: nothing in it leads back to it, so the garbage collector need not know it.
 @mypyc_attr(acyclic=True)
 class Head:
     """What request and response heads share: `buffer` begins with the head, which ends at `end`.
 
-    The start line ends at `line_end`, and has the version HTTP/1.`minor`. `stripped` is the head
-    without its cuts, and with a new TE line where the request has one. Spans are found on demand,
-    because few heads need them.
+    Its version is HTTP/1.`minor`. `stripped` is the head without its cuts, and with a new TE line
+    where the request has one. `connection` and the attributes after it are those of Fields; one
+    object has them all, because most of the cost of a head is its objects. The end of the start
+    line and the spans are found on demand, because few heads need them.
     """
 
-    __slots__ = ("_finder", "buffer", "end", "fields", "line_end", "minor", "stripped")
+    __slots__ = (
+        "_finder",
+        "buffer",
+        "connection",
+        "content_length",
+        "end",
+        "minor",
+        "stripped",
+        "transfer_encoding",
+        "upgrade",
+    )
 
     # The subclasses set these themselves, because a call of a common constructor is slow.
     _finder: SpanFinder
     buffer: bytes
-    line_end: int
     end: int
     minor: int
     stripped: bytes
-    fields: Fields
+    connection: int
+    content_length: int | None
+    transfer_encoding: bytes | None
+    upgrade: bytes | None
+
+    @property
+    def line_end(self) -> int:
+        """The end of the start line in the buffer."""
+        return self.buffer.find(b"\n") + 1
 
     def rest_size(self) -> int:
         """Return how many bytes arrived behind the head."""
@@ -146,29 +163,42 @@ class Head:
 class RequestHead(Head):
     """The facts of one request head."""
 
-    __slots__ = ("method", "target")
+    __slots__ = ("expect", "host", "method", "reserved")
 
     def __init__(
         self,
         finder: SpanFinder,
         buffer: bytes,
-        line_end: int,
         end: int,
         method: bytes,
-        target: bytes,
         minor: int,
         stripped: bytes,
-        fields: Fields,
+        connection: int,
+        content_length: int | None,
+        transfer_encoding: bytes | None,
+        upgrade: bytes | None,
+        host: bytes | None,
+        expect: bytes | None,
+        reserved: tuple[tuple[bytes, bytes], ...],
     ) -> None:
         self._finder = finder
         self.buffer = buffer
-        self.line_end = line_end
         self.end = end
         self.method = method
-        self.target = target
         self.minor = minor
         self.stripped = stripped
-        self.fields = fields
+        self.connection = connection
+        self.content_length = content_length
+        self.transfer_encoding = transfer_encoding
+        self.upgrade = upgrade
+        self.host = host
+        self.expect = expect
+        self.reserved = reserved
+
+    @property
+    def target(self) -> bytes:
+        """The target of the request line (RFC 9112 section 3.2)."""
+        return self.buffer[len(self.method) + 1 : self.line_end - len(b" HTTP/1.1\r\n")]
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)
@@ -181,21 +211,25 @@ class ResponseHead(Head):
         self,
         finder: SpanFinder,
         buffer: bytes,
-        line_end: int,
         end: int,
         status: int,
         minor: int,
         stripped: bytes,
-        fields: Fields,
+        connection: int,
+        content_length: int | None,
+        transfer_encoding: bytes | None,
+        upgrade: bytes | None,
     ) -> None:
         self._finder = finder
         self.buffer = buffer
-        self.line_end = line_end
         self.end = end
         self.status = status
         self.minor = minor
         self.stripped = stripped
-        self.fields = fields
+        self.connection = connection
+        self.content_length = content_length
+        self.transfer_encoding = transfer_encoding
+        self.upgrade = upgrade
 
 
 class HeadLimits:

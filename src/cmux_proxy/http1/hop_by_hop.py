@@ -122,7 +122,7 @@ def renew_hop_by_hop(
         return (), TE_TRAILERS_LINES if renews_te else b""
     lines = b""
     if not spans.upgrade_lines:
-        lines = b"Upgrade: %b\r\n" % (head.fields.upgrade or b"")
+        lines = b"Upgrade: %b\r\n" % (head.upgrade or b"")
     elif not renews_te and not spans.nominated:
         return spans.connection_lines + spans.upgrade_lines, b""
     # Connection names fields that were cut, or has to name TE: it is written again.

@@ -6,7 +6,7 @@ from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, RequestHead, ResponseHead
 
 def client_keeps_alive(head: RequestHead) -> bool:
     """Return whether the client's connection may be kept after the response to this request."""
-    return _keeps_alive(head.fields.connection, head.minor)
+    return _keeps_alive(head.connection, head.minor)
 
 
 def upstream_keeps_alive(head: ResponseHead, framing: int) -> bool:
@@ -18,10 +18,9 @@ def upstream_keeps_alive(head: ResponseHead, framing: int) -> bool:
     """
     if framing == UNTIL_CLOSE:
         return False
-    fields = head.fields
-    if framing == 0 and (fields.content_length or fields.transfer_encoding is not None):
+    if framing == 0 and (head.content_length or head.transfer_encoding is not None):
         return False
-    return _keeps_alive(fields.connection, head.minor)
+    return _keeps_alive(head.connection, head.minor)
 
 
 def _keeps_alive(connection: int, minor: int) -> bool:

@@ -4,9 +4,13 @@ An upstream gets the origin form, byte for byte, or "*"; nothing is decoded or r
 know where the request is sent: the authority in a target never selects the upstream.
 """
 
+from typing import Final
+
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.grammar import ABSOLUTE_TARGET, AUTHORITY, HOST
 from cmux_proxy.http1.head import RequestHead
+
+_SLASH: Final = 0x2F
 
 
 class ForwardTarget:
@@ -21,7 +25,7 @@ class ForwardTarget:
 
 def check_host(head: RequestHead) -> None:
     """Raise BadMessage for an HTTP/1.1 request without Host (RFC 9112 section 3.2)."""
-    if head.fields.host is None and head.minor:
+    if head.host is None and head.minor:
         raise BadMessage("the Host field is missing")
 
 
@@ -30,9 +34,10 @@ def forward_target(head: RequestHead) -> ForwardTarget | None:
 
     Not for CONNECT. Raises BadMessage for a form that the method does not allow.
     """
-    target = head.target
-    if target.startswith(b"/"):
+    # The target itself is a copy that most requests do not need.
+    if head.buffer[len(head.method) + 1] == _SLASH:
         return None
+    target = head.target
     if target == b"*":
         # RFC 9112 section 3.2.4
         if head.method == b"OPTIONS":
@@ -54,6 +59,6 @@ def check_authority_form(head: RequestHead) -> None:
     """Raise BadMessage unless the target of a CONNECT is host:port (RFC 9112 section 3.2.3)."""
     if AUTHORITY.fullmatch(head.target) is None:
         raise BadMessage("the target of CONNECT is not host:port")
-    if head.fields.transfer_encoding is not None or head.fields.content_length:
+    if head.transfer_encoding is not None or head.content_length:
         # RFC 9110 section 9.3.6: it has no content; the bytes after the head belong to the tunnel.
         raise BadMessage("CONNECT has no body")

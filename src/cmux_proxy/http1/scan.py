@@ -5,6 +5,8 @@ for every head, and only it refuses heads. Neighbours: `fields.py` reads the hea
 `field_lines.py` splits the bytes, `head.py` has the facts, `explain.py` the reasons for refusals.
 """
 
+from collections.abc import Callable
+
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.explain import (
     check_method,
@@ -17,8 +19,9 @@ from cmux_proxy.http1.field_kinds import request_field_kinds, response_field_kin
 from cmux_proxy.http1.field_lines import find_head_end, split_request_head, split_response_head
 from cmux_proxy.http1.fields import FieldReader
 from cmux_proxy.http1.grammar import EMPTY_LINES
-from cmux_proxy.http1.head import Fields, HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.hop_by_hop import CONNECTION_OPTIONS
+from cmux_proxy.http1.new_head import new_request_head, new_response_head
 from cmux_proxy.http1.normalize import find_response_end, normalize
 from cmux_proxy.http1.reserved_fields import NO_RESERVED_FIELDS, ReservedFields
 
@@ -33,13 +36,18 @@ else:
 class Scanner:
     """What the scanners of requests and of responses share.
 
-    `kinds` are the fields that matter, by name. `fast_scan` is None in a pure build.
+    `kinds` are the fields that matter, by name, `new_head` makes a head from the facts of the fast
+    scan. `fast_scan` is None in a pure build.
     """
 
     __slots__ = ("_limits", "_reader", "fast_scan")
 
     def __init__(
-        self, limits: HeadLimits, kinds: dict[bytes, int], reserved: ReservedFields
+        self,
+        limits: HeadLimits,
+        kinds: dict[bytes, int],
+        reserved: ReservedFields,
+        new_head: Callable[..., RequestHead | ResponseHead],
     ) -> None:
         self._limits = limits
         self._reader = FieldReader(limits, kinds, reserved)
@@ -47,17 +55,22 @@ class Scanner:
         if HAS_FAST_SCAN:
             numbers = (limits.start_line, limits.section, limits.fields)
             self.fast_scan = FastScan(
-                kinds, CONNECTION_OPTIONS, numbers, reserved.prefix, reserved.suffix
-            )
+                kinds, CONNECTION_OPTIONS, numbers, reserved.prefix, reserved.suffix,
+                self._reader, new_head,
+            )  # fmt: skip
 
 
 class RequestScanner(Scanner):
     """Scans request heads; `reserved` are the fields to cut and to list."""
 
-    __slots__ = ()
+    __slots__ = ("_scan_fast",)
 
     def __init__(self, limits: HeadLimits, reserved: ReservedFields) -> None:
-        super().__init__(limits, request_field_kinds(reserved), reserved)
+        super().__init__(limits, request_field_kinds(reserved), reserved, new_request_head)
+        # A call of a bound method costs less than the method's look-up.
+        self._scan_fast: Callable[[bytes], RequestHead | None] | None = None
+        if self.fast_scan is not None:
+            self._scan_fast = self.fast_scan.request
 
     def scan(self, buffer: bytes, searched: int) -> RequestHead | None:
         """Return the head at the start of `buffer`, or None if it is not complete.
@@ -65,15 +78,10 @@ class RequestScanner(Scanner):
         `searched` is how many bytes of the buffer an earlier call has searched, so that a head that
         arrives in many reads costs one pass. Raises BadMessage.
         """
-        if self.fast_scan is not None and not searched:
-            facts = self.fast_scan.request(buffer)
-            if facts is not None:
-                (method, target, minor, line_end, end, stripped,
-                 connection, length, coding, upgrade, host, expect, reserved) = facts  # fmt: skip
-                fields = Fields(connection, length, coding, upgrade, host, expect, reserved)
-                return RequestHead(
-                    self._reader, buffer, line_end, end, method, target, minor, stripped, fields
-                )
+        if self._scan_fast is not None and not searched:
+            head = self._scan_fast(buffer)
+            if head is not None:
+                return head
         return self.scan_fully(buffer, searched)
 
     def scan_fully(self, buffer: bytes, searched: int) -> RequestHead | None:
@@ -87,25 +95,31 @@ class RequestScanner(Scanner):
         split = split_request_head(buffer, end)
         if split is None:
             raise explain_request(buffer)
-        method, target, minor, line_end, block = split
+        method, minor, line_end, block = split
         check_method(buffer, self._limits.start_line)
         self._limits.check_start_line(line_end)
         section = self._reader.read(block)
         if section is None:
             raise explain_request(buffer)
         stripped = buffer[:line_end] + section.stripped
+        fields = section.fields
         return RequestHead(
-            self._reader, buffer, line_end, end, method, target, minor, stripped, section.fields
-        )
+            self._reader, buffer, end, method, minor, stripped, fields.connection,
+            fields.content_length, fields.transfer_encoding, fields.upgrade, fields.host,
+            fields.expect, fields.reserved,
+        )  # fmt: skip
 
 
 class ResponseScanner(Scanner):
     """Scans response heads."""
 
-    __slots__ = ()
+    __slots__ = ("_scan_fast",)
 
     def __init__(self, limits: HeadLimits) -> None:
-        super().__init__(limits, response_field_kinds(), NO_RESERVED_FIELDS)
+        super().__init__(limits, response_field_kinds(), NO_RESERVED_FIELDS, new_response_head)
+        self._scan_fast: Callable[[bytes], ResponseHead | None] | None = None
+        if self.fast_scan is not None:
+            self._scan_fast = self.fast_scan.response
 
     def scan(self, buffer: bytes, searched: int) -> ResponseHead | None:
         """Return the head at the start of `buffer`, as RequestScanner.scan does.
@@ -113,16 +127,10 @@ class ResponseScanner(Scanner):
         The buffer of the returned head differs from `buffer` if the head was normalized; the bytes
         after the head are the same in both.
         """
-        if self.fast_scan is not None and not searched:
-            facts = self.fast_scan.response(buffer)
-            if facts is not None:
-                status, minor, line_end, end, stripped, connection, length, coding, upgrade = facts
-                if _is_consistent(status, minor, length, coding):
-                    fields = Fields(connection, length, coding, upgrade)
-                    return ResponseHead(
-                        self._reader, buffer, line_end, end, status, minor, stripped, fields
-                    )
-                return self._normalized(buffer, end)
+        if self._scan_fast is not None and not searched:
+            head = self._scan_fast(buffer)
+            if head is not None:
+                return head
         return self.scan_fully(buffer, searched)
 
     def scan_fully(self, buffer: bytes, searched: int) -> ResponseHead | None:
@@ -138,8 +146,7 @@ class ResponseScanner(Scanner):
             return self._normalized(buffer, end)
         if head is None:
             return self._normalized(buffer, end)
-        fields = head.fields
-        if _is_consistent(head.status, head.minor, fields.content_length, fields.transfer_encoding):
+        if _is_consistent(head.status, head.minor, head.content_length, head.transfer_encoding):
             return head
         return self._normalized(buffer, end)
 
@@ -154,9 +161,11 @@ class ResponseScanner(Scanner):
         if section is None:
             return None
         stripped = buffer[:line_end] + section.stripped
+        fields = section.fields
         return ResponseHead(
-            self._reader, buffer, line_end, end, status, minor, stripped, section.fields
-        )
+            self._reader, buffer, end, status, minor, stripped, fields.connection,
+            fields.content_length, fields.transfer_encoding, fields.upgrade,
+        )  # fmt: skip
 
     def _normalized(self, buffer: bytes, end: int) -> ResponseHead:
         original = buffer[:end]

@@ -79,11 +79,11 @@ def serialize_changed_request(
         new_host = edits.host or new_host
         added_lines += edits.added
         cuts += _spans_to_drop(section, edits)
-    if new_host is None and head.fields.host is None:
+    if new_host is None and head.host is None:
         new_host = default_host
     if new_host is not None:
         line += b"Host: " + new_host + b"\r\n"
-        if head.fields.host is not None:
+        if head.host is not None:
             cuts.append(spans.host_line)
     cuts = sorted(set(cuts))
     return line + _insert(remove_spans(section, cuts), added_lines) + tail
@@ -121,7 +121,7 @@ def _changed_section(head: ResponseHead, unwrap: bool) -> bytes:
     lines = b""
     if unwrap:
         cuts.add(spans.transfer_encoding_line)
-    if head.status == _UPGRADE_REQUIRED and head.fields.upgrade is not None:
+    if head.status == _UPGRADE_REQUIRED and head.upgrade is not None:
         # RFC 9110 sections 15.5.22 and 7.8: it has to list protocols, and Connection names Upgrade.
         cuts.difference_update(spans.upgrade_lines)
         lines = _ADD_UPGRADE

@@ -14,20 +14,19 @@ def requests_upgrade(head: RequestHead) -> bool:
     It does with the option `upgrade` in Connection and a list of protocols in Upgrade. From an
     HTTP/1.0 client the field means nothing. Raises BadMessage if Upgrade is not such a list.
     """
-    fields = head.fields
-    if not fields.connection & UPGRADE or fields.upgrade is None or not head.minor:
+    if not head.connection & UPGRADE or head.upgrade is None or not head.minor:
         return False
-    return bool(_protocols(fields.upgrade))
+    return bool(_protocols(head.upgrade))
 
 
 def check_upgrade_granted(
     request: RequestHead, response: ResponseHead, was_requested: bool
 ) -> None:
     """Raise BadMessage unless this 101 response grants what the request asked for."""
-    requested = request.fields.upgrade
+    requested = request.upgrade
     if not was_requested or requested is None:
         raise BadMessage("a 101 response to a request without an upgrade")
-    granted = _protocols(response.fields.upgrade or b"")
+    granted = _protocols(response.upgrade or b"")
     if not granted:
         raise BadMessage("a 101 response that names no protocol")
     protocols = frozenset(_protocols(requested))

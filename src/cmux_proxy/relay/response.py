@@ -127,7 +127,7 @@ class ResponseStream:
         self.sent += head.end
         if head.status == 100:
             self._request_stream.request.expects_continue = False
-        if head.fields.connection & CLOSE:
+        if head.connection & CLOSE:
             # The scanner marks a head that it had to normalize like this.
             self.upstream_persists = False
         self._writer.inform(head)
@@ -146,7 +146,7 @@ class ResponseStream:
             self.upstream_persists = False
         self._writer.choose_coding(
             framing,
-            head.fields.transfer_encoding is not None,
+            head.transfer_encoding is not None,
             (self.upstream_persists or request_stream.state == REQUEST_DONE)
             and request.allows_keep_alive()
             and not self._services.registry.is_draining,
