@@ -106,6 +106,82 @@ def test_they_agree_on_every_byte_inside_a_long_value(byte: int) -> None:
         assert_response_read_alike(b"HTTP/1.1 200 " + value + b"\r\n\r\n", limits)
 
 
+# The edges of what a value may have: with one borrow too many, a byte behind another one is wrong.
+EDGES = [0x00, 0x08, 0x09, 0x0A, 0x0D, 0x1F, 0x20, 0x21, 0x7E, 0x7F, 0x80, 0x81, 0xFF]
+
+
+@pytest.mark.parametrize("first", EDGES)
+def test_they_agree_on_two_bytes_inside_a_long_value(first: int) -> None:
+    limits = HeadLimits(100, 200, 10)
+    for second in EDGES:
+        for position in range(12):
+            for between in (0, 1, 6, 7):
+                value = b"v" * position + bytes([first]) + b"v" * between + bytes([second])
+                data = b"HTTP/1.1 200 OK\r\nA:" + value + b"v" * 10 + b"\r\n\r\n"
+                assert_response_read_alike(data, limits)
+
+
+WORDS = [
+    b"TE", b"Host", b"Expect", b"Upgrade", b"Connection", b"Keep-Alive", b"X-Listed", b"X-Cut",
+    b"Content-Length", b"HTTP2-Settings", b"Proxy-Connection", b"Transfer-Encoding",
+    b"Proxy-Authenticate", b"Proxy-Authorization", b"X-Cmux-Port-Internal", b"X-Cmux--Internal",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_they_agree_on_names_that_differ_in_one_byte(word: bytes) -> None:
+    limits = HeadLimits(100, 200, 10)
+    lines = b": 1\r\n\r\n"
+    for position in range(len(word)):
+        for byte in range(256):
+            name = word[:position] + bytes([byte]) + word[position + 1 :]
+            assert_request_read_alike(
+                b"GET / HTTP/1.1\r\n" + name + lines, limits, (b"x-cmux-", b"-internal")
+            )
+            assert_response_read_alike(b"HTTP/1.1 200 OK\r\n" + name + lines, limits)
+
+
+def test_they_agree_on_reserved_names_with_other_bytes_than_letters() -> None:
+    word = b"X~1-A_B"
+    for position in range(len(word)):
+        for byte in range(256):
+            name = word[:position] + bytes([byte]) + word[position + 1 :]
+            data = b"GET / HTTP/1.1\r\n" + name + b": 1\r\n\r\n"
+            assert_request_read_alike(data, HeadLimits(100, 200, 10), (b"x~1-", b"_b"))
+
+
+@pytest.mark.parametrize("option", [b"close", b"keep-alive", b"upgrade"])
+def test_they_agree_on_options_that_differ_in_one_byte(option: bytes) -> None:
+    for position in range(len(option)):
+        for byte in range(256):
+            value = option[:position] + bytes([byte]) + option[position + 1 :]
+            data = b"HTTP/1.1 200 OK\r\nConnection: " + value + b"\r\n\r\n"
+            assert_response_read_alike(data, HeadLimits(100, 200, 10))
+
+
+RESERVED_LINES = [
+    b"X-Cmux-Port-Internal: 3000", b"x-cmux-port-internal: 3000", b"X-Cmux-Port-Internal:3000",
+    b"X-Cmux-Port-Internal: 13000", b"X-Cmux-Last-Port-Internal: 3000", b"X-Cmux-Port-Internal: ",
+    b"X-Cmux-Port-Internal:\t", b"X-Cmux-A-Internal: 12345678", b"X-Cmux-B-Internal: 12345678",
+    b"X-Cmux-C-Internal: 012345678", b"X-Cmux-D-Internal: " + b"1" * 128,
+    b"X-Cmux-E-Internal: " + b"1" * 128,
+]  # fmt: skip
+
+
+def test_they_agree_on_reserved_fields_that_have_come_before() -> None:
+    scanner = RequestScanner(
+        HeadLimits(100, 1000, 10), ReservedFields(b"x-cmux-", b"-internal", (), ())
+    )
+    for first in RESERVED_LINES:
+        for second in RESERVED_LINES:
+            for lines in (first, second, first + b"\r\n" + second):
+                data = b"GET / HTTP/1.1\r\n" + lines + b"\r\n\r\n"
+                fast, full = scanner.scan(data, 0), scanner.scan_fully(data, 0)
+                assert fast is not None
+                assert full is not None
+                assert facts(fast) == facts(full)
+
+
 @pytest.mark.parametrize(
     "host",
     [b"a:12345", b"a:123456", b"a:", b":1", b"a:1x", b"a:1:2", b"a..-_~!$&'()*+;=", b"[::1]:12345",

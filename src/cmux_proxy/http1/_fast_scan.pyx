@@ -11,22 +11,18 @@ framing fields. No head is refused here, and every byte of an accepted head was 
 of byte classes.
 
 Nothing is read past the end of the buffer: a bytes object ends in a NUL byte, which belongs to no
-class, so every loop over a class stops there.
+class, so every loop over a class stops there. Nothing is read before its start: field lines come
+after a start line of more than eight bytes. `_bytes.pxi` and `_words.pxi` are parts of this file.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from cmux_proxy.http1 import field_kinds
 
-cdef enum:
-    TCHAR = 1
-    TARGET = 2
-    VALUE = 4
-    HOST_NAME = 8
-    HOST_LITERAL = 16
-    DIGIT = 32
+include "_bytes.pxi"
+include "_words.pxi"
 
 # The kinds of simple fields, numbered for this file alone; a C array is indexed by them.
 cdef enum:
@@ -55,42 +51,13 @@ _SIMPLE_KINDS = {
 
 cdef enum:
     MAX_WORDS = 24
-    MAX_WORD_SIZE = 63
     MAX_CUTS = 16
     MAX_RESERVED = 4
     MAX_DIGITS = 18
+    KNOWN_LINES = 256
+    MAX_KNOWN_LINE = 128
 
-cdef unsigned char[256] CLASSES
-cdef unsigned char[256] LOWER
 cdef bytes GET = b"GET"
-
-
-cdef void _fill_tables() noexcept:
-    cdef int byte
-    cdef bytes others = b"!#$%&'*+-.^_`|~"
-    cdef bytes in_host = b"-._~!$&'()*+;="
-    for byte in range(256):
-        CLASSES[byte] = 0
-        LOWER[byte] = <unsigned char>byte
-        if 0x41 <= byte <= 0x5A:
-            LOWER[byte] = <unsigned char>(byte + 0x20)
-        if 0x30 <= byte <= 0x39:
-            CLASSES[byte] |= TCHAR | HOST_NAME | HOST_LITERAL | DIGIT
-        if 0x41 <= byte <= 0x5A or 0x61 <= byte <= 0x7A:
-            CLASSES[byte] |= TCHAR | HOST_NAME
-        if 0x61 <= LOWER[byte] <= 0x66 or byte in b".:":
-            CLASSES[byte] |= HOST_LITERAL
-        if byte in others:
-            CLASSES[byte] |= TCHAR
-        if byte in in_host:
-            CLASSES[byte] |= HOST_NAME
-        if 0x21 <= byte <= 0x7E and byte != 0x23:
-            CLASSES[byte] |= TARGET
-        if byte == 0x09 or 0x20 <= byte <= 0x7E or byte >= 0x80:
-            CLASSES[byte] |= VALUE
-
-
-_fill_tables()
 
 
 cdef bint _is_host(const unsigned char* at, const unsigned char* end) noexcept:
@@ -131,56 +98,6 @@ cdef inline long long _number(const unsigned char* at, const unsigned char* end)
     return number
 
 
-cdef inline const unsigned char* _value_end(
-    const unsigned char* at, const unsigned char* last
-) noexcept:
-    """Return the first byte that a field value may not have; `last` is the buffer's NUL byte."""
-    cdef uint64_t eight, del_or_zero
-    # Eight bytes at a time, while none is a control byte or DEL. A byte below 0x20 borrows from its
-    # highest bit; so does 0x7F, which the XOR turns into 0.
-    while last - at >= 8:
-        memcpy(&eight, at, 8)
-        del_or_zero = eight ^ 0x7F7F7F7F7F7F7F7FULL
-        if (
-            ((eight - 0x2020202020202020ULL) & ~eight)
-            | ((del_or_zero - 0x0101010101010101ULL) & ~del_or_zero)
-        ) & 0x8080808080808080ULL:
-            break
-        at += 8
-    while CLASSES[at[0]] & VALUE:
-        at += 1
-    return at
-
-
-cdef inline bint _is_blank(const unsigned char* at) noexcept:
-    return at[0] == 0x20 or at[0] == 0x09
-
-
-cdef struct Word:
-    # In lower case; the bytes belong to an object that FastScan keeps.
-    const unsigned char* text
-    Py_ssize_t size
-    # A field's kind, or an option's bit.
-    int number
-
-
-cdef inline Word _word(bytes text, int number) noexcept:
-    return Word(<const unsigned char*>PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text), number)
-
-
-cdef inline bint _is_word(const unsigned char* at, Word* word) noexcept:
-    """Return whether the bytes at `at` are the word, in any case."""
-    cdef Py_ssize_t index = 0
-    while index < word.size and LOWER[at[index]] == word.text[index]:
-        index += 1
-    return index == word.size
-
-
-cdef struct Slice:
-    const unsigned char* start
-    const unsigned char* end
-
-
 cdef inline bint _is_bare(
     const unsigned char* start, Slice value, const unsigned char* end
 ) noexcept:
@@ -190,14 +107,6 @@ cdef inline bint _is_bare(
             return False
         start += 1
     return value.end == end
-
-
-cdef inline bytes _bytes(Slice text):
-    return PyBytes_FromStringAndSize(<const char*>text.start, text.end - text.start)
-
-
-cdef inline bytes _bytes_or_none(Slice text):
-    return None if text.start == NULL else _bytes(text)
 
 
 cdef inline bint _is_one_member(Slice value) noexcept:
@@ -235,15 +144,16 @@ cdef class FastScan:
     `finder` is its first argument.
     """
 
-    # The objects that own the bytes of the words.
-    cdef list _texts
     # Sorted by length, and the index of the first name of each length, because most names differ
     # in length. A word without text marks the end.
     cdef Word[MAX_WORDS + 1] _names
     cdef unsigned char[MAX_WORD_SIZE + 1] _first
     cdef Word[MAX_WORDS + 1] _options
     cdef Word _prefix, _suffix
-    cdef bytes _name, _host
+    cdef bytes _host
+    # Reserved field lines that have come before, and what they say as a tuple of one field: peers
+    # repeat them, and the router finds a value faster that it has seen as the same object.
+    cdef list _known_lines, _known_fields
     cdef object _finder, _new_head
     cdef Py_ssize_t _start_line, _section, _fields
 
@@ -252,9 +162,8 @@ cdef class FastScan:
     ):
         cdef int index
         names = sorted(kinds, key=len)
-        if max(len(names), len(options)) > MAX_WORDS or len(names[len(names) - 1]) > MAX_WORD_SIZE:
-            raise ValueError("too many words, or too long")
-        self._texts = [*names, *options, prefix, suffix]
+        if max(len(names), len(options)) > MAX_WORDS:
+            raise ValueError("too many words")
         for index in range(MAX_WORD_SIZE + 1):
             self._first[index] = len(names)
         for index in reversed(range(len(names))):
@@ -265,8 +174,9 @@ cdef class FastScan:
         for index, option in enumerate(options):
             self._options[index] = _word(option, options[option])
         self._options[len(options)] = _word(b"", 0)
-        self._name = b""
         self._host = b""
+        self._known_lines = [b""] * KNOWN_LINES
+        self._known_fields = [()] * KNOWN_LINES
         self._prefix = _word(prefix, RESERVED)
         self._suffix = _word(suffix, RESERVED)
         self._start_line, self._section, self._fields = limits
@@ -429,24 +339,25 @@ cdef class FastScan:
 
     cdef int _kind(self, const unsigned char* name, Py_ssize_t size) noexcept:
         """Return the kind of a name, -1 if it is of no interest."""
+        cdef const unsigned char* end = name + size
         cdef Word* word
         if size <= MAX_WORD_SIZE:
             word = &self._names[self._first[size]]
             while word.size == size:
-                if _is_word(name, word):
+                if _ends_with(end, word):
                     return word.number
                 word += 1
         if self._prefix.size == 0 or size < self._prefix.size or size < self._suffix.size:
             return -1
-        if not _is_word(name, &self._prefix):
+        if not _ends_with(name + self._prefix.size, &self._prefix):
             return -1
-        return RESERVED if _is_word(name + size - self._suffix.size, &self._suffix) else -1
+        return RESERVED if _ends_with(end, &self._suffix) else -1
 
     cdef int _option(self, const unsigned char* value, Py_ssize_t size) noexcept:
         """Return the bit of a Connection value that is one known option, 0 for any other value."""
         cdef Word* word = &self._options[0]
         while word.size:
-            if word.size == size and _is_word(value, word):
+            if word.size == size and _ends_with(value + size, word):
                 return word.number
             word += 1
         return 0
@@ -465,21 +376,31 @@ cdef class FastScan:
 
     cdef tuple _reserved_fields(self, Section* section):
         """Return the reserved fields as (lower-case name, value)."""
-        cdef Word known
-        cdef Slice name
         cdef int index
         cdef tuple fields = ()
         for index in range(section.reserved):
-            name = section.names[index]
-            known = _word(self._name, RESERVED)
-            if known.size != name.end - name.start or not _is_word(name.start, &known):
-                # Most requests have the same name, so the last one is kept as an object.
-                self._name = _bytes(name).lower()
-            field = (self._name, _bytes(section.reserved_values[index]))
+            field = self._reserved_field(section.names[index], section.reserved_values[index])
             if section.reserved == 1:
-                return (field,)
-            fields += (field,)
+                return field
+            fields += field
         return fields
+
+    cdef tuple _reserved_field(self, Slice name, Slice value):
+        """Return a tuple of one field."""
+        cdef Slice line = Slice(name.start, value.end)
+        cdef Py_ssize_t size = line.end - line.start
+        # The start line is before the line, so that eight bytes can be read.
+        cdef int place = (_eight(line.end - 8) * 0x9E3779B97F4A7C15ULL) >> 56
+        cdef bytes known = self._known_lines[place]
+        if PyBytes_GET_SIZE(known) == size and not memcmp(
+            PyBytes_AS_STRING(known), line.start, size
+        ):
+            return self._known_fields[place]
+        field = ((_bytes(name).lower(), _bytes(value)),)
+        if size <= MAX_KNOWN_LINE:
+            self._known_lines[place] = _bytes(line)
+            self._known_fields[place] = field
+        return field
 
 
 cdef bytes _stripped(bytes buffer, Section* section):
