@@ -73,3 +73,28 @@ def test_an_end_within_a_head_closes() -> None:
     client.ends()
     assert client.is_over()
     assert client.got == b""
+
+
+def test_an_end_within_a_head_closes_after_the_response_before_it() -> None:
+    world = World(TIMES)
+    client, upstream = world.ask(GET + GET[:-1])
+    client.ends()
+    upstream.arrives(OK)
+    assert client.is_over()
+    assert client.got == OK
+
+
+def test_a_head_after_one_that_came_in_parts_is_waited_for_and_found() -> None:
+    world = World(TIMES)
+    client = world.client()
+    client.arrives(GET[:-2] + b"A: longer")
+    client.arrives(b"\r\n\r\n")
+    upstream = world.dial().succeeds()
+    upstream.arrives(OK)
+    client.arrives(GET[:1])
+    client.arrives(GET[1:])
+    upstream.arrives(OK)
+    assert client.got == OK + OK
+    client.arrives(GET[:1])
+    world.walk(10)
+    assert statuses(client) == [200, 200, 408]
