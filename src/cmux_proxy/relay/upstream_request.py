@@ -206,7 +206,7 @@ class UpstreamRequest(UpstreamOwner):
     def upstream_ended(self) -> None:
         """The upstream has sent its last byte."""
         response = self._response_stream
-        if response.state == RESPONSE_BODY and response.ends_with_connection():
+        if response.ends_with_connection():
             self._lose_connection()
             response.finish()
             self._response_done(0.0)
