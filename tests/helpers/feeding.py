@@ -22,7 +22,8 @@ H = TypeVar("H", bound=Head)
 NEXT_REQUEST = b"GET /next HTTP/1.1\r\nHost: b\r\n\r\n"
 # The largest number of positions at which a message is split in two.
 _MAX_SPLITS = 200
-_OBJECTS = ("_finder", "buffer")
+# Attributes that are not facts of the head alone: they have the bytes behind it too.
+_OBJECTS = ("_finder", "buffer", "spliced")
 
 
 class Scanner(Protocol[H_co]):
@@ -69,6 +70,7 @@ def facts(head: Head) -> dict[str, object]:
         **line,
         **attribute_values(head.spans()),
         "line_end": head.line_end,
+        "stripped": head.stripped,
         "target": head.target if isinstance(head, RequestHead) else None,
         "head": head.buffer[: head.end],
     }

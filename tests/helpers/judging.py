@@ -10,7 +10,7 @@ from cmux_proxy.http1.body import Body
 from cmux_proxy.http1.chunked_body import ChunkRules
 from cmux_proxy.http1.expectation import check_expectation
 from cmux_proxy.http1.framing import request_framing, response_framing
-from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.head import MAX_JOINED, HeadLimits, RequestHead, ResponseHead
 from cmux_proxy.http1.keep_alive import client_keeps_alive, upstream_keeps_alive
 from cmux_proxy.http1.request_body import request_body
 from cmux_proxy.http1.request_target import (
@@ -26,6 +26,7 @@ from cmux_proxy.http1.serialize import (
     serialize_changed_request,
     serialize_request,
     serialize_response,
+    serialize_whole_response,
 )
 from cmux_proxy.http1.upgrade import check_upgrade_granted, requests_upgrade
 from cmux_proxy.relay.access import TOKEN_FIELD
@@ -139,7 +140,11 @@ def judge_response(request: RequestHead, pieces: Sequence[bytes]) -> JudgedRespo
     unwrap = coding & UNWRAP != 0
     body: Body = response_body(framing, CHUNKS, unwrap)
     fed = feed_pieces(body, arrived)
-    sent = serialize_response(head, coding_field_lines(request.minor, coding), unwrap, b"")
+    added = coding_field_lines(request.minor, coding)
+    sent = serialize_response(head, added, unwrap, b"")
+    if head.rest_size() == framing <= MAX_JOINED:
+        whole = serialize_whole_response(head, added, unwrap)
+        assert whole == serialize_response(head, added, unwrap, head.rest())
     done = fed.is_done or body.ends_with_connection()
     keeps_alive = keeps_alive and not body.is_normalized
     return JudgedResponse(

@@ -50,7 +50,7 @@ def test_a_head_has_the_facts_it_was_made_with() -> None:
     assert request.reserved == reserved
     assert (request.method, request.target, request.minor) == (b"GET", b"/", 1)
     assert request.spans().cuts == ((0, 5),)
-    response = ResponseHead(finder, buffer, 23, 204, 0, b"GET", UPGRADE, 6, b"e", b"f")
+    response = ResponseHead(finder, buffer, 23, 204, 0, b"GETbehind", UPGRADE, 6, b"e", b"f")
     assert (response.end, response.section(), response.stripped) == (
         23,
         b"TE:\r\n\r\n",
@@ -58,7 +58,7 @@ def test_a_head_has_the_facts_it_was_made_with() -> None:
     )
     assert (response.buffer, response.line_end, response.connection) == (buffer, 16, UPGRADE)
     assert (response.content_length, response.transfer_encoding) == (6, b"e")
-    assert response.upgrade == b"f"
+    assert (response.upgrade, response.spliced) == (b"f", b"GETbehind")
     assert (response.status, response.minor) == (204, 0)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from cmux_proxy import _build
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.head import MAX_JOINED, HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import (
     HAS_FAST_SCAN,
@@ -65,6 +65,33 @@ def test_equal_hosts_are_one_object() -> None:
     no_host = REQUESTS.scan(b"GET / HTTP/1.1\r\n\r\n", 0)
     assert no_host is not None
     assert no_host.host is None
+
+
+@pytest.mark.parametrize("cut", [b"", b"Connection: keep-alive\r\n"], ids=["as it is", "cut"])
+@pytest.mark.parametrize("size", [0, 1, 5, MAX_JOINED, MAX_JOINED + 1])
+@pytest.mark.parametrize("surplus", [-1, 0, 1])
+def test_a_response_that_has_arrived_is_spliced_as_a_whole(
+    cut: bytes, size: int, surplus: int
+) -> None:
+    start = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % size
+    rest = b"x" * (size + surplus)
+    for scan_head in (RESPONSES.scan, RESPONSES.scan_fully):
+        head = scan_head(start + cut + b"\r\n" + rest, 0)
+        assert head is not None
+        is_joined = surplus == 0 and size <= MAX_JOINED
+        assert head.spliced == start + b"\r\n" + (rest if is_joined else b"")
+        assert head.stripped == start + b"\r\n"
+        assert head.rest() == rest
+
+
+@pytest.mark.parametrize("fields", [b"", b"Transfer-Encoding: chunked\r\n"])
+def test_a_body_without_a_length_is_not_joined_to_its_head(fields: bytes) -> None:
+    data = b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n"
+    for rest in (b"", b"rest"):
+        for scan_head in (RESPONSES.scan, RESPONSES.scan_fully):
+            head = scan_head(data + rest, 0)
+            assert head is not None
+            assert head.spliced == head.stripped == data
 
 
 def test_reserved_fields_are_ignored_in_a_response() -> None:

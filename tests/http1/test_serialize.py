@@ -13,6 +13,7 @@ from cmux_proxy.http1.serialize import (
     serialize_changed_request,
     serialize_request,
     serialize_response,
+    serialize_whole_response,
 )
 from tests.helpers.judging import request_head, response_head
 
@@ -131,6 +132,30 @@ def test_only_the_version_of_a_status_line_is_changed() -> None:
     assert serialize_response(response_head(data), ADD_CLOSE, False, b"x") == (
         sent[:-2] + b"Connection: close\r\n\r\nx"
     )
+
+
+@pytest.mark.parametrize("added", [b"", ADD_CLOSE])
+@pytest.mark.parametrize("minor", [0, 1])
+@pytest.mark.parametrize("status", [200, 426])
+def test_a_whole_response_is_sent_in_one_piece(added: bytes, minor: int, status: int) -> None:
+    start = b"HTTP/1.%d %d X\r\n" % (minor, status)
+    fields = b"Connection: upgrade\r\nUpgrade: a\r\nContent-Length: 2\r\n\r\n"
+    head = response_head(start + fields + b"ab")
+    sent = serialize_whole_response(head, added, False)
+    assert sent == serialize_response(head, added, False, b"ab")
+    assert sent.startswith(b"HTTP/1.1 ")
+    assert sent.endswith(added + b"\r\nab")
+
+
+def test_a_whole_response_without_a_change_is_not_joined_again() -> None:
+    data = OK + b"Content-Length: 2\r\n\r\nab"
+    head = response_head(data)
+    assert serialize_whole_response(head, b"", False) is head.spliced == data
+
+
+def test_a_coding_is_removed_from_a_whole_response() -> None:
+    head = response_head(OK + b"Transfer-Encoding: chunked\r\nB: 1\r\n\r\n")
+    assert serialize_whole_response(head, b"", True) == OK + b"B: 1\r\n\r\n"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def assert_response_read_alike(data: bytes, limits: HeadLimits) -> None:
         assert fast is not None
         assert full is not None
         assert facts(fast) == facts(full)
+        assert fast.spliced == full.spliced
 
 
 @given(st.one_of(mutated(requests(), max_changes=8), st.binary()), LIMITS, AFFIXES)

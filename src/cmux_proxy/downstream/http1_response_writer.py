@@ -4,11 +4,9 @@ Sends those of upstreams and the proxy's own, and counts what the client has not
 where the bytes come from, nor when the connection closes.
 """
 
-from typing import Final
-
 from mypy_extensions import mypyc_attr
 
-from cmux_proxy.http1.head import ResponseHead
+from cmux_proxy.http1.head import MAX_JOINED, ResponseHead
 from cmux_proxy.http1.local_reply import Content, error_response
 from cmux_proxy.http1.response_coding import KEEP, UNWRAP, WRAP, choose_coding, coding_field_lines
 from cmux_proxy.http1.serialize import (
@@ -16,13 +14,11 @@ from cmux_proxy.http1.serialize import (
     LAST_CHUNK,
     encode_chunk,
     serialize_response,
+    serialize_whole_response,
 )
 from cmux_proxy.net.socket_queues import count_unsent
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.response_writer import ResponseWriter
-
-# Up to this many bytes, one copy costs less than a write of two pieces.
-_MAX_COPIED: Final = 8192
 
 
 @mypyc_attr(free_list_len=1)
@@ -60,23 +56,25 @@ class Http1ResponseWriter(ResponseWriter):
         """Send the head and the first bytes of the body, in one write."""
         if tail and self._coding & WRAP:
             tail = encode_chunk(tail)
-        self.stream.write(self._serialize(head, tail))
+        unwrap = self._coding & UNWRAP != 0
+        self.stream.write(serialize_response(head, self._added_lines(), unwrap, tail))
 
-    def start_with_rest(self, head: ResponseHead) -> None:
+    def start_with_rest(self, head: ResponseHead, is_whole: bool) -> None:
         """Send the head and the body bytes behind it; a large rest is not copied."""
-        start = self._serialize(head, b"")
-        arrived = len(head.buffer) - head.end
-        if arrived > _MAX_COPIED:
+        added_lines = self._added_lines()
+        unwrap = self._coding & UNWRAP != 0
+        if head.rest_size() > MAX_JOINED:
+            start = serialize_response(head, added_lines, unwrap, b"")
             self.stream.writelines([start, memoryview(head.buffer)[head.end :]])
-        elif arrived:
-            self.stream.write(start + head.buffer[head.end :])
+        elif is_whole:
+            self.stream.write(serialize_whole_response(head, added_lines, unwrap))
         else:
-            self.stream.write(start)
+            self.stream.write(serialize_response(head, added_lines, unwrap, head.rest()))
 
-    def _serialize(self, head: ResponseHead, tail: bytes) -> bytes:
-        coding = self._coding
-        added = b"" if coding == KEEP and self.minor else coding_field_lines(self.minor, coding)
-        return serialize_response(head, added, coding & UNWRAP != 0, tail)
+    def _added_lines(self) -> bytes:
+        if self._coding == KEEP and self.minor:
+            return b""
+        return coding_field_lines(self.minor, self._coding)
 
     def write_body(self, data: bytes) -> None:
         """Send body bytes, as a chunk where only the client gets chunks."""

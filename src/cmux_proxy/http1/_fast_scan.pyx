@@ -19,7 +19,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from cmux_proxy.http1 import field_kinds
+from cmux_proxy.http1 import field_kinds, head
 
 include "_bytes.pxi"
 include "_words.pxi"
@@ -57,6 +57,7 @@ cdef enum:
     KNOWN_LINES = 256
     MAX_KNOWN_LINE = 128
 
+cdef Py_ssize_t MAX_JOINED = head.MAX_JOINED
 cdef bytes GET = b"GET"
 
 
@@ -216,7 +217,7 @@ cdef class FastScan:
             # One object for the usual method, so that its hash is computed once.
             GET if method.end - text == 3 and memcmp(text, b"GET", 3) == 0 else _bytes(method),
             at[8] - 0x30,
-            _stripped(buffer, &section),
+            _without_cuts(buffer, &section, section.end),
             section.connection,
             None if section.length < 0 else section.length,
             _bytes_or_none(section.values[TRANSFER_ENCODING]),
@@ -255,7 +256,7 @@ cdef class FastScan:
             last - section.end,
             status,
             text[7] - 0x30,
-            _stripped(buffer, &section),
+            _spliced(buffer, &section),
             section.connection,
             None if section.length < 0 else section.length,
             _bytes_or_none(section.values[TRANSFER_ENCODING]),
@@ -403,10 +404,20 @@ cdef class FastScan:
         return field
 
 
-cdef bytes _stripped(bytes buffer, Section* section):
-    """Return the head without its cuts."""
+cdef bytes _spliced(bytes buffer, Section* section):
+    """Return a response head without its cuts, and what ResponseHead.spliced has behind it."""
+    cdef const unsigned char* end = (
+        <const unsigned char*>PyBytes_AS_STRING(buffer) + PyBytes_GET_SIZE(buffer)
+    )
+    cdef Py_ssize_t rest_size = end - section.end
+    is_joined = rest_size == section.length and rest_size <= MAX_JOINED
+    return _without_cuts(buffer, section, end if is_joined else section.end)
+
+
+cdef bytes _without_cuts(bytes buffer, Section* section, const unsigned char* end):
+    """Return the bytes up to `end` without the cuts."""
     cdef const unsigned char* at = <const unsigned char*>PyBytes_AS_STRING(buffer)
-    cdef Py_ssize_t size = section.end - at
+    cdef Py_ssize_t size = end - at
     cdef int index
     cdef char* to
     cdef bytes stripped
@@ -421,5 +432,5 @@ cdef bytes _stripped(bytes buffer, Section* section):
         memcpy(to, at, size)
         to += size
         at = section.lines[index].end
-    memcpy(to, at, section.end - at)
+    memcpy(to, at, end - at)
     return stripped

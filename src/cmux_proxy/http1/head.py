@@ -15,6 +15,9 @@ CLOSE: Final = 1
 KEEP_ALIVE: Final = 2
 UPGRADE: Final = 4
 
+# Up to this many bytes, one copy costs less than a write of two pieces.
+MAX_JOINED: Final = 8192
+
 # Where a line starts and where it ends, as offsets into its header section.
 Span = tuple[int, int]
 
@@ -104,8 +107,7 @@ class SpanFinder:
 class Head:
     """What request and response heads share: `buffer` begins with the head, which ends at `end`.
 
-    Its version is HTTP/1.`minor`. `stripped` is the head without its cuts, and with a new TE line
-    where the request has one. `connection` and the attributes after it are those of Fields; one
+    Its version is HTTP/1.`minor`. `connection` and the attributes after it are those of Fields; one
     object has them all, because most of the cost of a head is its objects. The end of the start
     line and the spans are found on demand, because few heads need them.
     """
@@ -117,7 +119,6 @@ class Head:
         "content_length",
         "end",
         "minor",
-        "stripped",
         "transfer_encoding",
         "upgrade",
     )
@@ -127,7 +128,6 @@ class Head:
     buffer: bytes
     end: int
     minor: int
-    stripped: bytes
     connection: int
     content_length: int | None
     transfer_encoding: bytes | None
@@ -161,9 +161,12 @@ class Head:
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class RequestHead(Head):
-    """The facts of one request head."""
+    """The facts of one request head.
 
-    __slots__ = ("expect", "host", "method", "reserved")
+    `stripped` is the head without its cuts, and with a new TE line where it has one.
+    """
+
+    __slots__ = ("expect", "host", "method", "reserved", "stripped")
 
     def __init__(
         self,
@@ -203,9 +206,13 @@ class RequestHead(Head):
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class ResponseHead(Head):
-    """The facts of one response head."""
+    """The facts of one response head.
 
-    __slots__ = ("status",)
+    `spliced` is the head without its cuts. The bytes behind the head follow in it if they are the
+    whole body that Content-Length announces, and not more than MAX_JOINED.
+    """
+
+    __slots__ = ("spliced", "status")
 
     def __init__(
         self,
@@ -214,7 +221,7 @@ class ResponseHead(Head):
         end: int,
         status: int,
         minor: int,
-        stripped: bytes,
+        spliced: bytes,
         connection: int,
         content_length: int | None,
         transfer_encoding: bytes | None,
@@ -225,11 +232,24 @@ class ResponseHead(Head):
         self.end = end
         self.status = status
         self.minor = minor
-        self.stripped = stripped
+        self.spliced = spliced
         self.connection = connection
         self.content_length = content_length
         self.transfer_encoding = transfer_encoding
         self.upgrade = upgrade
+
+    @property
+    def stripped(self) -> bytes:
+        """The head without its cuts."""
+        rest_size = self.rest_size()
+        if rest_size and joins_rest(self.content_length, rest_size):
+            return self.spliced[:-rest_size]
+        return self.spliced
+
+
+def joins_rest(content_length: int | None, rest_size: int) -> bool:
+    """Return whether the bytes behind a response's head are forwarded together with it."""
+    return rest_size == content_length and rest_size <= MAX_JOINED
 
 
 class HeadLimits:

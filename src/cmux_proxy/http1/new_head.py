@@ -35,7 +35,7 @@ def new_response_head(
     rest_size: int,
     status: int,
     minor: int,
-    stripped: bytes,
+    spliced: bytes,
     connection: int,
     content_length: int | None,
     transfer_encoding: bytes | None,
@@ -43,6 +43,6 @@ def new_response_head(
 ) -> ResponseHead:
     """Do the same for a response."""
     return ResponseHead(
-        finder, buffer, len(buffer) - rest_size, status, minor, stripped, connection,
+        finder, buffer, len(buffer) - rest_size, status, minor, spliced, connection,
         content_length, transfer_encoding, upgrade,
     )  # fmt: skip

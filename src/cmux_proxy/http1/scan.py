@@ -19,7 +19,7 @@ from cmux_proxy.http1.field_kinds import request_field_kinds, response_field_kin
 from cmux_proxy.http1.field_lines import find_head_end, split_request_head, split_response_head
 from cmux_proxy.http1.fields import FieldReader
 from cmux_proxy.http1.grammar import EMPTY_LINES
-from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead, joins_rest
 from cmux_proxy.http1.hop_by_hop import CONNECTION_OPTIONS
 from cmux_proxy.http1.new_head import new_request_head, new_response_head
 from cmux_proxy.http1.normalize import find_response_end, normalize
@@ -160,10 +160,12 @@ class ResponseScanner(Scanner):
         section = self._reader.read(block)
         if section is None:
             return None
-        stripped = buffer[:line_end] + section.stripped
+        spliced = buffer[:line_end] + section.stripped
         fields = section.fields
+        if joins_rest(fields.content_length, len(buffer) - end):
+            spliced += buffer[end:]
         return ResponseHead(
-            self._reader, buffer, end, status, minor, stripped, fields.connection,
+            self._reader, buffer, end, status, minor, spliced, fields.connection,
             fields.content_length, fields.transfer_encoding, fields.upgrade,
         )  # fmt: skip
 

@@ -104,6 +104,16 @@ def serialize_response(head: ResponseHead, added_lines: bytes, unwrap: bool, tai
     return stripped + tail if tail else stripped
 
 
+def serialize_whole_response(head: ResponseHead, added_lines: bytes, unwrap: bool) -> bytes:
+    """Do the same for a response that ends with the bytes behind the head.
+
+    These are at most MAX_JOINED; most such responses are forwarded without a change.
+    """
+    if not head.minor or unwrap or len(added_lines) > 0 or head.status == _UPGRADE_REQUIRED:
+        return serialize_response(head, added_lines, unwrap, head.rest())
+    return head.spliced
+
+
 def encode_chunk(data: bytes) -> bytes:
     """Return one chunk of the chunked coding (RFC 9112 section 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)

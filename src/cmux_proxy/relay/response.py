@@ -153,8 +153,9 @@ class ResponseStream:
         )
         if framing >= 0 and rest_size <= framing:
             self.state = RESPONSE_BODY
-            self._writer.start_with_rest(head)
-            if rest_size == framing:
+            is_whole = rest_size == framing
+            self._writer.start_with_rest(head, is_whole)
+            if is_whole:
                 return COMPLETE
             self.body = LengthBody(framing - rest_size)
             return HEAD_SENT

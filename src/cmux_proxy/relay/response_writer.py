@@ -37,8 +37,11 @@ class ResponseWriter:
         """Send the head and the first bytes of the body, in one write."""
         raise NotImplementedError
 
-    def start_with_rest(self, head: ResponseHead) -> None:
-        """Send the head and all bytes that arrived behind it, which are the body's."""
+    def start_with_rest(self, head: ResponseHead, is_whole: bool) -> None:
+        """Send the head and all bytes that arrived behind it, which are the body's.
+
+        `is_whole` says that no more of the body is to come.
+        """
         raise NotImplementedError
 
     def write_body(self, data: bytes) -> None:
