@@ -3,6 +3,7 @@
 import pytest
 
 from cmux_proxy import Config, Timeouts
+from cmux_proxy.net.timers import Unread
 from cmux_proxy.relay.downstream import PIPELINE_LIMIT
 from tests.helpers.fakes import World, statuses
 from tests.helpers.script import head
@@ -319,3 +320,20 @@ def test_an_abort_drops_the_client_and_its_upstream() -> None:
     world.run()
     assert client.was_aborted()
     assert upstream.was_aborted()
+
+
+def test_a_client_that_leaves_while_it_is_not_read_is_aborted_with_its_upstream() -> None:
+    world = World()
+    client, upstream = world.ask(GET)
+    [timed] = world.services.registry.clients
+    unread: list[Unread] = []
+    timed.add_unread(unread)
+    assert not unread
+    client.arrives(GET * 100)
+    timed.add_unread(unread)
+    [connection] = unread
+    assert connection.transport is client
+    connection.on_peer_left()
+    world.run()
+    assert client.was_aborted()
+    assert upstream.is_lost()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from cmux_proxy import Config, Timeouts
 from tests.helpers.fakes import FakeStream, World
 from tests.helpers.script import head
 
@@ -221,6 +222,20 @@ def test_a_deadline_drops_both_sides() -> None:
     world.run()
     assert client.is_lost()
     assert upstream.is_lost()
+
+
+def test_a_deadline_spares_a_tunnel_whose_side_reads_slowly() -> None:
+    world = World(Config(timeouts=Timeouts(tunnel=20)))
+    side, other = tunnel(world)
+    other.stops_reading()
+    side.arrives(b"some bytes")
+    for _ in range(5):
+        other.reads_a_little()
+        world.walk(20)
+        assert not side.is_over()
+    world.walk(20)
+    assert side.was_aborted()
+    assert other.was_aborted()
 
 
 def test_the_server_is_notified_when_a_tunnel_has_closed() -> None:
