@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 HOT_PATH = {
     "http1": [
         "body", "chunked_body", "expectation", "field_kinds", "fields", "framing", "head",
-        "hop_by_hop", "keep_alive", "new_head", "request_body", "request_target",
+        "head_limits", "hop_by_hop", "keep_alive", "new_head", "request_body", "request_target",
         "reserved_fields", "response_body", "response_coding", "scan", "serialize", "trailers",
         "upgrade",
     ],

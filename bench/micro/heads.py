@@ -6,7 +6,8 @@ from functools import partial
 from bench.load.scenarios import load_scenarios
 from bench.micro.timing import REPEATS, Prepare, Step, always
 from cmux_proxy import Limits
-from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.head import RequestHead, ResponseHead
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.http1.serialize import (

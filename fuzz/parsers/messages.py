@@ -11,7 +11,8 @@ from typing import Final
 from cmux_proxy.config.sections import Rewriting
 from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.http1.framing import request_framing
-from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.head import RequestHead, ResponseHead
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.request_target import forward_target
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner

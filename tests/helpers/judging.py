@@ -10,7 +10,8 @@ from cmux_proxy.http1.body import Body
 from cmux_proxy.http1.chunked_body import ChunkRules
 from cmux_proxy.http1.expectation import check_expectation
 from cmux_proxy.http1.framing import request_framing, response_framing
-from cmux_proxy.http1.head import MAX_JOINED, HeadLimits, RequestHead, ResponseHead
+from cmux_proxy.http1.head import MAX_JOINED, RequestHead, ResponseHead
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.keep_alive import client_keeps_alive, upstream_keeps_alive
 from cmux_proxy.http1.request_body import request_body
 from cmux_proxy.http1.request_target import (

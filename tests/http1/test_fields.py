@@ -14,7 +14,8 @@ from cmux_proxy.http1.fields import (
     FieldReader,
     Section,
 )
-from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE, HeadLimits
+from cmux_proxy.http1.head import CLOSE, KEEP_ALIVE, UPGRADE
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.hop_by_hop import remove_spans
 from cmux_proxy.http1.reserved_fields import NO_RESERVED_FIELDS, ReservedFields
 from tests.helpers.feeding import attribute_values

@@ -10,11 +10,11 @@ from cmux_proxy.http1.head import (
     KEEP_ALIVE,
     UPGRADE,
     Fields,
-    HeadLimits,
     RequestHead,
     ResponseHead,
     Spans,
 )
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.reserved_fields import NO_RESERVED_FIELDS
 
 LIMITS = HeadLimits(start_line=20, section=30, fields=3)

@@ -3,7 +3,7 @@
 import pytest
 
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.normalize import find_response_end, normalize
 from cmux_proxy.http1.scan import ResponseScanner
 from tests.helpers.feeding import byte_by_byte, scan_pieces

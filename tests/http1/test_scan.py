@@ -4,7 +4,8 @@ import pytest
 
 from cmux_proxy import _build
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.head import MAX_JOINED, HeadLimits
+from cmux_proxy.http1.head import MAX_JOINED
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import (
     HAS_FAST_SCAN,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from tests.helpers.feeding import facts

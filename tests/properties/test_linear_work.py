@@ -16,7 +16,7 @@ from cmux_proxy.http1 import (
 )
 from cmux_proxy.http1.chunked_body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.response_body import ResponseChunkedBody
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner

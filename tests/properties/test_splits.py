@@ -9,7 +9,7 @@ from cmux_proxy.http1.chunked_body import ChunkedBody, ChunkRules
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.field_kinds import request_field_kinds
 from cmux_proxy.http1.fields import FieldReader
-from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from tests.helpers.feeding import (

@@ -5,7 +5,8 @@ Reading
     new_head         makes a head of the facts that the shortcut has found
     fields           a header section -> its facts
     field_lines      the valid lines of a head; field_kinds: which fields matter, and how
-    head             the facts of a head, and its limits; reserved_fields: the proxy's own fields
+    head             the facts of a head; reserved_fields: the proxy's own fields
+    head_limits      how large a head may be
     grammar          byte classes and patterns of the RFCs
     explain          why a head was refused
     normalize        repairs the head of a response

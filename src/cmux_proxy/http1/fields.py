@@ -21,7 +21,8 @@ from cmux_proxy.http1.field_kinds import (
 )
 from cmux_proxy.http1.field_lines import FieldLines
 from cmux_proxy.http1.grammar import CONTENT_LENGTH, HOST
-from cmux_proxy.http1.head import Fields, HeadLimits, Span, SpanFinder, Spans
+from cmux_proxy.http1.head import Fields, Span, SpanFinder, Spans
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.hop_by_hop import (
     CONNECTION_OPTIONS,
     TE_TRAILERS_LINES,

@@ -1,4 +1,4 @@
-"""The facts of one head, and the limits of a head.
+"""The facts of one head.
 
 Does not read a head (`scan.py` does) nor judge it (`framing.py`, `keep_alive.py` and `upgrade.py`
 do); these are the classes that they share.
@@ -7,8 +7,6 @@ do); these are the classes that they share.
 from typing import Final
 
 from mypy_extensions import mypyc_attr
-
-from cmux_proxy.http1.errors import BadMessage
 
 # The options of the Connection fields, as bits (RFC 9110 section 7.6.1).
 CLOSE: Final = 1
@@ -250,35 +248,3 @@ class ResponseHead(Head):
 def joins_rest(content_length: int | None, rest_size: int) -> bool:
     """Return whether the bytes behind a response's head are forwarded together with it."""
     return rest_size == content_length and rest_size <= MAX_JOINED
-
-
-class HeadLimits:
-    """The limits of a head: bytes of the start line, bytes and lines of the header section."""
-
-    __slots__ = ("fields", "section", "start_line")
-
-    def __init__(self, start_line: int, section: int, fields: int) -> None:
-        self.start_line = start_line
-        self.section = section
-        self.fields = fields
-
-    def check_unfinished(self, buffer: bytes) -> None:
-        """Raise BadMessage if a head that may not have ended already exceeds a limit."""
-        line_end = buffer.find(b"\n") + 1
-        self.check_start_line(line_end or len(buffer))
-        if line_end and len(buffer) - line_end > self.section:
-            raise BadMessage("the header section is too large", 431)
-
-    def check_start_line(self, size: int) -> None:
-        """Raise BadMessage if a start line of `size` bytes is too long."""
-        if size > self.start_line:
-            raise BadMessage("the start line is too long", 414)
-
-    def check_section(self, section: bytes) -> None:
-        """Raise BadMessage if a header section is too large or has too many lines."""
-        size = len(section)
-        if size > self.section:
-            raise BadMessage("the header section is too large", 431)
-        # The shortest field line has four bytes, so most sections need no counting.
-        if size > self.fields * 4 and section.count(b"\n") - 1 > self.fields:
-            raise BadMessage("there are too many header fields", 431)

@@ -19,7 +19,8 @@ from cmux_proxy.http1.field_kinds import request_field_kinds, response_field_kin
 from cmux_proxy.http1.field_lines import find_head_end, split_request_head, split_response_head
 from cmux_proxy.http1.fields import FieldReader
 from cmux_proxy.http1.grammar import EMPTY_LINES
-from cmux_proxy.http1.head import HeadLimits, RequestHead, ResponseHead, joins_rest
+from cmux_proxy.http1.head import RequestHead, ResponseHead, joins_rest
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.hop_by_hop import CONNECTION_OPTIONS
 from cmux_proxy.http1.new_head import new_request_head, new_response_head
 from cmux_proxy.http1.normalize import find_response_end, normalize

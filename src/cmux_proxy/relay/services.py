@@ -11,7 +11,7 @@ from functools import partial
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.sections import MAX_BUFFER, Access, Rewriting
 from cmux_proxy.http1.chunked_body import ChunkRules
-from cmux_proxy.http1.head import HeadLimits
+from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.machine.orphaned_sockets import OrphanQuery
