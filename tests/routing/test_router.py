@@ -42,6 +42,25 @@ def test_a_port_has_one_target_whatever_the_host() -> None:
     assert all(target is targets[0] for target in targets)
 
 
+def test_the_last_route_is_not_that_of_another_host_or_port(by_host: Router) -> None:
+    """The same objects may come with others than the last time."""
+    first, second, third = ((PORT, b"1"),), ((PORT, b"2"),), ((PORT, b"1"), (WORKSPACE, b"w-3"))
+    plain, naming = b"plain", b"2.localhost"
+    for _ in range(2):
+        assert by_host.route(b"GET", plain, first).port == 1
+        with pytest.raises(RouteRefused, match="contradicts"):
+            by_host.route(b"GET", naming, first)
+        assert by_host.route(b"CONNECT", naming, first).port == 1
+        assert by_host.route(b"GET", None, first).port == 1
+        assert by_host.route(b"GET", naming, second).port == 2
+        assert by_host.route(b"GET", plain, second).port == 2
+        with pytest.raises(RouteRefused, match="missing"):
+            by_host.route(b"GET", plain, ())
+        assert by_host.route(b"GET", naming, ()).port == 2
+        assert by_host.route(b"GET", plain, third) == Target("127.18.0.3", 1)
+        assert by_host.route(b"GET", plain, first) == Target("h", 1)
+
+
 @pytest.mark.parametrize("method", [b"GET", b"CONNECT", b"POST"])
 @pytest.mark.parametrize("host", [None, b"a", b"127.0.0.1:1"])
 def test_method_and_host_do_not_select_the_target(method: bytes, host: bytes | None) -> None:

@@ -100,7 +100,7 @@ class Http1Request(ClientRequest):
         """Return the head without the fields that are cut, and the first body bytes."""
         head = self.head
         tail = self._tail
-        if tail:
+        if len(tail) > 0:
             self._tail = b""
         new_target = self._new_target
         if new_target is None and head.minor and self.mode == FORWARD and edits is None:

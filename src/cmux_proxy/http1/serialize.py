@@ -49,7 +49,7 @@ class Edits:
 
 def serialize_request(head: RequestHead, tail: bytes) -> bytes:
     """Return an HTTP/1.1 request in origin form and without an upgrade, ready to send."""
-    return head.stripped + tail if tail else head.stripped
+    return head.stripped + tail if len(tail) > 0 else head.stripped
 
 
 def serialize_changed_request(

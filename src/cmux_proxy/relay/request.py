@@ -79,7 +79,7 @@ class RequestStream:
         """
         request = self.request
         rest = request.validate(self._services.chunk_rules)
-        if rest:
+        if len(rest) > 0:
             self.client.keep_pipelined(rest)
         self.state = REQUEST_DONE if request.is_complete() else REQUEST_BODY
         target = self._route()

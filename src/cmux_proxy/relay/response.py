@@ -84,7 +84,7 @@ class ResponseStream:
     def receive(self, data: bytes) -> int:
         """Take bytes of heads, behind those `held`; raise BadMessage for a malformed response."""
         start = 0
-        if self.held:
+        if len(self.held) > 0:
             data = self.held + data
         while True:
             scanned = data[start : start + _SMALL_HEAD] if start else data

@@ -39,6 +39,9 @@ class Router:
 
     __slots__ = (
         "_has_suffixes",
+        "_last_fields",
+        "_last_host",
+        "_last_target",
         "_other_targets",
         "_port_targets",
         "_portless_hosts",
@@ -61,6 +64,11 @@ class Router:
         self._portless_hosts: set[bytes] = set()
         self._port_targets: dict[bytes, Target] = {}
         self._other_targets: dict[tuple[bytes | None, bytes | None, bytes | None], Target] = {}
+        # The last request that was routed by its port alone. The next one often has the same
+        # objects, because the scan does not make equal ones again.
+        self._last_fields: tuple[tuple[bytes, bytes], ...] | None = None
+        self._last_host: bytes | None = None
+        self._last_target: Target | None = None
 
     def route(
         self, method: bytes, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]
@@ -70,6 +78,9 @@ class Router:
         `host` is the authority of the request target, otherwise the Host. `fields` are the reserved
         fields, each a lower-case name and a value without surrounding white space.
         """
+        last = self._last_target
+        if fields is self._last_fields and host is self._last_host and last is not None:
+            return last
         port: bytes | None = None
         workspace: bytes | None = None
         for name, value in fields:
@@ -86,7 +97,12 @@ class Router:
         if self._has_suffixes and host is not None and host not in self._portless_hosts:
             return self._route_by_all(method, host, port, None)
         target = self._port_targets.get(port)
-        return self._read_port(port) if target is None else target
+        if target is None:
+            target = self._read_port(port)
+        self._last_fields = fields
+        self._last_host = host
+        self._last_target = target
+        return target
 
     def workspace_of(self, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]) -> str:
         """Return the workspace that a request names, or "", for logs and statistics.
