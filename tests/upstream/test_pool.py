@@ -209,6 +209,19 @@ def test_a_target_is_kept_as_long_as_it_is_in_use() -> None:
     assert pool.target_pool(B) is not awaited
 
 
+def test_what_was_leased_last_is_found_again_until_it_is_forgotten() -> None:
+    pool = pool_of()
+    for _ in range(2):
+        first, other = give(pool, A), give(pool, B)
+        assert pool.lease(A) is first
+        assert pool.lease(B) is other
+        assert pool.lease(B) is pool.lease(A) is None
+        for target in (A, B):
+            pool.closed(pool.target_pool(target))
+        # Both targets are unused now.
+        assert pool.expired(0.0) == []
+
+
 # All of it
 
 

@@ -53,7 +53,7 @@ class Pool(Generic[C]):
     """
 
     __slots__ = (
-        "_count", "_idle_timeout", "_max_idle", "_max_open", "_open", "_targets",
+        "_count", "_idle_timeout", "_last", "_max_idle", "_max_open", "_open", "_targets",
         "keeps_alive",
     )  # fmt: skip
 
@@ -67,6 +67,9 @@ class Pool(Generic[C]):
         self._max_open = UNLIMITED if max_open is None else max_open
         self._idle_timeout = idle_timeout
         self._targets: dict[Target, TargetPool[C]] = {}
+        # That of the last lease: the router returns one object per port, and the hash of a target
+        # is computed each time.
+        self._last: TargetPool[C] | None = None
         self._count = 0
         self._open = 0
 
@@ -89,9 +92,12 @@ class Pool(Generic[C]):
 
     def lease(self, target: Target) -> C | None:
         """Take the newest idle connection to `target`, or None."""
-        target_pool = self._targets.get(target)
-        if target_pool is None:
-            return None
+        target_pool = self._last
+        if target_pool is None or target_pool.target is not target:
+            target_pool = self._targets.get(target)
+            if target_pool is None:
+                return None
+            self._last = target_pool
         idle = target_pool.idle
         while idle:
             connection = idle.pop()
@@ -147,6 +153,7 @@ class Pool(Generic[C]):
             del idle[:count]
             if not idle and not target_pool.open and target_pool.offer is None:
                 del self._targets[target]
+                self._last = None
         self._count -= len(taken)
         return taken
 
