@@ -28,14 +28,15 @@ def start_upstream(
     scenario: Scenario, cores: Cores, directory: Path, more_ports: Sequence[int] = ()
 ) -> Process:
     """Return the upstream, on the cores of the load; it listens on the other ports too."""
-    ports = [free_port(), *more_ports]
+    # The last port is the one that is awaited, because servers listen in the order of their ports.
+    ports = [*more_ports, free_port()]
     command = _upstream_command(upstream_name(scenario), ports, directory)
-    return Process("upstream", command, ports[0], cores.load, directory)
+    return Process("upstream", command, ports[-1], cores.load, directory)
 
 
 def _upstream_command(name: str, ports: Sequence[int], directory: Path) -> list[str]:
     if name == "stream":
-        return [str(compiled("stream", directory)), "upstream", str(ports[0])]
+        return [str(compiled("stream", directory)), "upstream", str(ports[-1])]
     if name == "asyncio":
         return [sys.executable, "-m", "bench.load.upstream", *map(str, ports)]
     for size in _FILE_SIZES:

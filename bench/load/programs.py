@@ -123,6 +123,7 @@ def _haproxy(
     buffer: int = 16384,
     kinds: tuple[Kind, ...] = get_args(Kind),
     variant: str | None = None,
+    is_basic: bool = True,
 ) -> Proxy:
     polling = "busy-polling" if variant else ""
     return Proxy(
@@ -134,6 +135,7 @@ def _haproxy(
         logs=("text",),
         kinds=kinds,
         variant=variant,
+        is_basic=is_basic,
         spins=variant is not None,
     )
 
@@ -147,7 +149,7 @@ PROXIES: dict[str, Proxy] = {
     MARK: _haproxy(_on_path("haproxy")),
     NEWER: _haproxy(_newer_haproxy),
     # With larger buffers HAProxy needs less CPU time for large transfers, and more for small ones.
-    "haproxy-64k": _haproxy(_on_path("haproxy"), buffer=65536, kinds=("transfer",)),
+    "haproxy-64k": _haproxy(_on_path("haproxy"), buffer=65536, kinds=("transfer",), is_basic=False),
     RELAY: Proxy(
         _on_path("cc"),
         ("--version",),

@@ -148,16 +148,13 @@ static void pump(struct side *from, bool may_have_ended) {
     }
 }
 
+/* Errors are those of the next read or write. */
 static void handle(struct side *side, uint32_t events) {
-    if (events & EPOLLERR) {
-        drop(side);
-        return;
-    }
     /* After a pause the end of the peer's data is no new event, so that its reads continue to it. */
     if (events & EPOLLOUT && side->unsent && flush(side))
         pump(side->peer, true);
-    if (!side->is_dead && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))
-        pump(side, events & (EPOLLRDHUP | EPOLLHUP));
+    if (!side->is_dead && events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        pump(side, events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR));
 }
 
 static void watch(int poll, struct side *side) {

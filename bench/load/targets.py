@@ -59,8 +59,7 @@ class Target:
 
     def has_lost(self, case: Case) -> bool:
         """Return whether a proxy that the target needs is missing or has failed."""
-        lost = case.failures.keys() | case.absent.keys()
-        return self.proxy in lost or bool(self.to and lost.issuperset(self.to))
+        return not (case.failures.keys() | case.absent.keys()).isdisjoint({self.proxy, *self.to})
 
     @property
     def is_ratio(self) -> bool:

@@ -1,6 +1,5 @@
 """How many lines of an access log have arrived."""
 
-import threading
 from pathlib import Path
 
 import pytest
@@ -21,20 +20,16 @@ def test_only_ended_lines_after_the_start_count(tmp_path: Path) -> None:
     assert log.await_lines(1) == 1
 
 
-def test_lines_that_come_later_are_awaited(tmp_path: Path) -> None:
+def test_lines_that_come_later_are_awaited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log"
     path.touch()
-    log = AccessLog(path, 0)
 
-    def write() -> None:
-        for _ in range(10):
-            with path.open("a") as file:
-                file.write("line\n" * 100)
+    def write(_pause: float) -> None:
+        with path.open("a") as file:
+            file.write("line\n" * 100)
 
-    writer = threading.Thread(target=write)
-    writer.start()
-    assert log.await_lines(1000) == 1000
-    writer.join()
+    monkeypatch.setattr(logs.time, "sleep", write)
+    assert AccessLog(path, 0).await_lines(1000) == 1000
 
 
 def test_missing_lines_are_not_awaited_for_ever(

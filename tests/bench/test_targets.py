@@ -66,12 +66,12 @@ def test_another_scenario_is_compared_with_on_the_same_cores() -> None:
         case_of({OURS: cpu(10.0)}, cores="two"),
         case_of({OURS: cpu(20.0)}, cores="same"),
         case_of({OURS: cpu(11.0)}, named, cores="two"),
-        case_of({OURS: cpu(40.0)}, named, cores="same"),
+        case_of({OURS: cpu(22.0)}, named, cores="same"),
     ]
     results = {result.scenario.cores: result for result in judge(cases, [target])}
     assert {cores: result.word() for cores, result in results.items()} == {
         "two": "met",
-        "same": "MISSED",
+        "same": "met",
     }
 
 
@@ -80,11 +80,10 @@ def test_what_did_not_take_part_is_not_judged() -> None:
     assert list(judge([case_of({"newer": cpu(4.0)})], [HALF])) == []
 
 
-@pytest.mark.parametrize("lost", [(OURS,), ("newer", "older")], ids=["ours", "both others"])
-def test_a_target_whose_proxy_failed_is_not_measured(lost: tuple[str, ...]) -> None:
-    case = case_of({name: cpu(4.0) for name in (OURS, "newer", "older")})
-    for name in lost:
-        case.fail(name, "ended")
+@pytest.mark.parametrize("lost", [OURS, "newer"])
+def test_a_target_whose_proxy_failed_is_not_measured(lost: str) -> None:
+    case = case_of({OURS: cpu(4.0), "newer": cpu(10.0)})
+    case.fail(lost, "ended")
     result = only(*judge([case], [HALF]))
     assert (result.word(), result.is_met) == ("NOT MEASURED", False)
 

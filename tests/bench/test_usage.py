@@ -46,7 +46,7 @@ def test_a_thread_that_waits_sleeps_once_for_each_wait() -> None:
             asked.acquire()
             answered.release()
 
-    thread = threading.Thread(target=answer)
+    thread = threading.Thread(target=answer, daemon=True)
     before = usage_of(os.getpid())
     thread.start()
     for _ in range(99):
