@@ -1,5 +1,6 @@
 """How many lines of an access log have arrived."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_lines_that_come_later_are_awaited(tmp_path: Path, monkeypatch: pytest.M
         with path.open("a") as file:
             file.write("line\n" * 100)
 
-    monkeypatch.setattr(logs.time, "sleep", write)
+    monkeypatch.setattr(time, "sleep", write)
     assert AccessLog(path, 0).await_lines(1000) == 1000
 
 
