@@ -1,11 +1,13 @@
 """Draws the README's chart from a result: python -m bench.load.chart [RESULT.json] [--output SVG].
 
-CPU time of every proxy relative to HAProxy, with a panel for each workload. Bars that are too long
-are cut and marked. The picture follows the reader's light or dark mode.
+CPU time of every proxy relative to HAProxy, the newer one if there are two, with a panel for each
+workload. Bars that are too long are cut and marked. The picture follows the reader's light or dark
+mode.
 """
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,8 +28,9 @@ _PANELS = {
     "connect-pingpong-64b-c32": "64 bytes back and forth in 32 tunnels",
 }
 _NAMES = {OURS: "cmux-proxy", PURE: "cmux-proxy, pure", MARK: "HAProxy", "nginx": "nginx"}
-_NAMES |= {NEWER: "HAProxy, PyPI", RELAY: "relay without HTTP"}
+_MARKS = (NEWER, MARK)
 _NAMES |= {"haproxy-64k": "HAProxy, 64k buffers", "caddy": "Caddy", "traefik": "Traefik"}
+_KINDS = {OURS: "ours", PURE: "pure"}
 _UNITS = {"request": "µs", "MB": "µs/MB", "round trip": "µs"}
 _LOAD = {"two": "the load on another", "same": "the load on the same"}
 _COLUMNS = 2
@@ -57,14 +60,16 @@ def draw(data: dict[str, Any], cores: str = "two") -> str:
         for case in data["cases"]
         if case["scenario"].get("cores", cores) == cores
     }
-    panels = [cases[name] for name in _PANELS if name in cases and MARK in cases[name]["proxies"]]
+    panels = [cases[name] for name in _PANELS if name in cases and _mark(cases[name])]
+    for case in panels:
+        case["proxies"].pop(RELAY, None)  # no proxy for these requests
     height = float(_TOP)
     body: list[str] = []
     for first in range(0, len(panels), _COLUMNS):
         line = panels[first : first + _COLUMNS]
         for column, case in enumerate(line):
             left = _MARGIN + column * (_PANEL_WIDTH + _GAP)
-            body += _panel(case, left, height)
+            body += _panel(case, data["versions"], left, height)
         height += _PANEL_HEAD + _ROW * max(len(case["proxies"]) for case in line) + _GAP
     frame = _frame(data, cores, height + _FOOT)
     return "\n".join([*frame, *body, *_foot(data, height), "</svg>", ""])
@@ -85,26 +90,41 @@ def _frame(data: dict[str, Any], cores: str, height: float) -> Iterator[str]:
     )  # fmt: skip
 
 
-def _panel(case: dict[str, Any], left: float, top: float) -> Iterator[str]:
-    name = case["scenario"]["name"]
+def _mark(case: dict[str, Any]) -> str | None:
+    """Return the proxy with which the others of a case are compared."""
+    return next((name for name in _MARKS if name in case["proxies"]), None)
+
+
+def _label(proxy: str, versions: dict[str, str]) -> str:
+    """Return the name of a proxy; with its version if there may be two of it."""
+    version = re.search(r"version (\d+\.\d+)", versions.get(proxy, ""))
+    if proxy in _MARKS and version:
+        return f"HAProxy {version[1]}"
+    return _NAMES.get(proxy, proxy)
+
+
+def _panel(
+    case: dict[str, Any], versions: dict[str, str], left: float, top: float
+) -> Iterator[str]:
+    name, mark_name = case["scenario"]["name"], _mark(case)
     yield _text(_PANELS[name], left, top + 14, "head")
     yield _text(name, left, top + 30, "faint")
     start, most = left + _LABELS, _PANEL_WIDTH - _LABELS - _VALUES
     rows = top + _PANEL_HEAD
     for row, (proxy, found) in enumerate(case["proxies"].items()):
-        ratio = found[f"ratios_to_{MARK}"].get("cpu_us", {"median": 1.0})["median"]
+        ratio = found[f"ratios_to_{mark_name}"].get("cpu_us", {"median": 1.0})["median"]
         cpu = found["figures"]["cpu_us"]["median"]
-        yield from _bar(proxy, ratio, start, rows + row * _ROW, most)
+        kind = "mark" if proxy == mark_name else _KINDS.get(proxy, "other")
+        yield _text(_label(proxy, versions), start - 8, rows + row * _ROW + 11, "name")
+        yield from _bar(kind, ratio, start, rows + row * _ROW, most)
         value = f"{ratio:.2f} ({cpu:,.{0 if cpu >= 100 else 1}f} {_UNITS[case['unit']]})"
         yield _text(value, start + most + 8, rows + row * _ROW + 11, "")
     mark, bottom = start + most / _MOST, rows + len(case["proxies"]) * _ROW
     yield f'<path class="line" d="M{mark:.1f} {rows - 4:g}V{bottom - 4:g}"/>'
 
 
-def _bar(proxy: str, ratio: float, start: float, top: float, most: float) -> Iterator[str]:
-    kind = {OURS: "ours", PURE: "pure", MARK: "mark"}.get(proxy, "other")
+def _bar(kind: str, ratio: float, start: float, top: float, most: float) -> Iterator[str]:
     length = min(ratio, _MOST) / _MOST * most
-    yield _text(_NAMES.get(proxy, proxy), start - 8, top + 11, "name")
     yield (
         f'<rect class="{kind}" x="{start:.1f}" y="{top:g}" '
         f'width="{length:.1f}" height="{_BAR}" rx="2"/>'
@@ -116,7 +136,7 @@ def _bar(proxy: str, ratio: float, start: float, top: float, most: float) -> Ite
 def _foot(data: dict[str, Any], height: float) -> Iterator[str]:
     versions = data["versions"]
     commit = data["commit"]["hash"][:7]
-    words = versions.get("haproxy", "").split()
+    words = next((versions[name] for name in _MARKS if name in versions), "").split()
     yield _text(
         f"{data['date'][:10]}, commit {commit}; {' '.join(words[:3])}; {data['machine']['cpu']}, "
         f"Linux {data['machine']['kernel'].partition('-')[0]}",

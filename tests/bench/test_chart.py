@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bench.load.chart import draw
-from bench.load.programs import MARK, OURS
+from bench.load.programs import MARK, NEWER, OURS, RELAY
 
 
 def case(cpu: float, **scenario: str) -> dict[str, Any]:
@@ -41,6 +41,22 @@ def test_the_chart_is_of_one_layout(cores: str, label: str) -> None:
     text = draw(result(case(8.0, cores="two"), case(7.0, cores="same")), cores)
     assert [word in text for word in (label, "0.80 (", "0.70 (")].count(True) == 2
     assert label in text
+
+
+def test_the_newer_haproxy_is_compared_with_and_a_relay_is_no_proxy() -> None:
+    one = case(8.0, cores="two")
+    for name, ratio in ((NEWER, None), (OURS, 0.5), (MARK, 0.625), (RELAY, 0.25)):
+        figures = {"figures": {"cpu_us": {"median": 16.0}}, f"ratios_to_{MARK}": {}}
+        proxy = one["proxies"].setdefault(name, figures)
+        proxy[f"ratios_to_{NEWER}"] = {"cpu_us": {"median": ratio}} if ratio else {}
+    data = result(one)
+    data["versions"] = {MARK: "HAProxy version 2.6.12-1 2026", NEWER: "HAProxy version 2.8.25 2026"}
+    text = draw(data)
+    assert all(
+        words in text for words in ("0.50 (8.0", "1.00 (16.0", "HAProxy 2.6", "HAProxy 2.8<")
+    )
+    assert "HAProxy version 2.8.25" in text
+    assert "relay" not in text
 
 
 def test_an_old_result_names_no_cores() -> None:
