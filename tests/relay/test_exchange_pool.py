@@ -20,6 +20,7 @@ from cmux_proxy.relay.downstream import NO_CLIENT
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.exchange_pool import ExchangePool
 from tests.helpers.fakes import FakeStream, World
+from tests.helpers.feeding import attribute_values
 from tests.helpers.script import head
 
 ROUTE = "X-Cmux-Port-Internal: 80"
@@ -154,7 +155,7 @@ class Worker:
         peers = Peers(self.world)
         peers.serve(case)
         upstream = peers.upstream
-        fields = [[getattr(record, name) for name in Record.__slots__] for record in self.records]
+        fields = [attribute_values(record) for record in self.records]
         return peers.client.got, None if upstream is None else upstream.got, fields
 
 
