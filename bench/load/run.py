@@ -1,6 +1,7 @@
 """Compares the proxy and other proxies under the same load, in turns."""
 
 import resource
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ def result_data(
     """Return the JSON data of a run."""
     return {
         "date": when.isoformat(timespec="seconds"),
+        "took_seconds": round((datetime.now(UTC) - when).total_seconds()),
         "commit": commit(),
         "builds": {name: text for name, text in builds().items() if name in plan.proxies},
         "prints": {name: text for case in cases for name, text in case.prints.items() if text},
@@ -58,6 +60,7 @@ def _summary(plan: Plan, data: dict[str, Any], cases: Sequence[Case]) -> str:
     counts = sorted({plan.starts * plan.rounds_of(scenario) for scenario in plan.scenarios})
     rounds = " or ".join(map(str, counts))
     lines.append(f"medians of {rounds} rounds of {plan.seconds} s or more (min..max)")
+    lines.append(f"measured in {data['took_seconds'] / 60:.0f} minutes")
     return "\n".join(["", *lines, "", report(cases)])
 
 
@@ -92,6 +95,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # The programs that run are stopped on the way out, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())
     except KeyboardInterrupt:
