@@ -11,7 +11,8 @@ from typing import Final, Generic, TypeVar
 
 from cmux_proxy.routing.target import Target
 
-UNLIMITED: Final = 1 << 62
+# More than any number of connections, and still a plain integer in a compiled build.
+UNLIMITED: Final = 1 << 60
 
 
 class Idle:
