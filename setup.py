@@ -21,7 +21,9 @@ HOT_PATH = {
         "reserved_fields", "response_body", "response_coding", "scan", "serialize", "trailers",
         "upgrade",
     ],
-    "observe": ["counters", "histogram", "observer", "outcome", "port_activity", "record"],
+    "observe": [
+        "counters", "histogram", "line_block", "observer", "outcome", "port_activity", "record",
+    ],
     "routing": ["port_field", "router", "target"],
     "upstream": [
         "connection", "dial_owner", "dial_window", "dialer", "pool", "target_queue", "waiters",
@@ -38,6 +40,8 @@ HOT_PATH = {
         "timeouts", "tunnel", "tunnel_side", "upstream_lease", "upstream_request",
     ],
 }  # fmt: skip
+# Modules in Cython, which the compiled build alone has.
+CYTHON = [("http1", "_fast_scan"), ("observe", "_fast_lines")]
 SOURCE = Path("src/cmux_proxy")
 
 
@@ -74,14 +78,17 @@ def can_compile() -> bool:
 
 
 def extensions() -> list[Extension]:
-    """Return the fast_scan of the scan and the compiled modules of the hot path."""
+    """Return the modules in Cython and the compiled modules of the hot path."""
     from Cython.Build import cythonize
     from mypyc.build import mypycify
 
-    fast_scan = Extension("cmux_proxy.http1._fast_scan", [str(SOURCE / "http1/_fast_scan.pyx")])
+    cython = [
+        Extension(f"cmux_proxy.{room}.{name}", [str(SOURCE / room / f"{name}.pyx")])
+        for room, name in CYTHON
+    ]
     modules = [str(SOURCE / room / f"{name}.py") for room in HOT_PATH for name in HOT_PATH[room]]
     return [
-        *cythonize([fast_scan], build_dir="build"),
+        *cythonize(cython, build_dir="build"),
         *mypycify(["--config-file=", "--ignore-missing-imports", *modules], opt_level="3"),
     ]
 

@@ -109,11 +109,48 @@ async def test_a_file_is_opened_again_on_sighup(
     assert text_of(path).endswith("error=http_request_error\n")
 
 
+async def test_a_line_is_written_without_further_requests(loop_name: str, tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    flags = ("--access-log", "all", "--access-log-file", str(path))
+    async with proxy_process(loop_name, *flags) as proxy:
+        for count in (1, 2):
+            with await Wire.to("127.0.0.1", proxy.port) as wire:
+                await is_served(wire)
+            await has_lines(path, count)
+        await proxy.stop()
+
+
+async def test_lines_of_two_workers_do_not_mix_and_a_drain_writes_all(loop_name: str) -> None:
+    flags = ("--access-log", "all", "--log-format", "json", "--workers", "2")
+    async with (
+        proxy_process(loop_name, *flags) as proxy,
+        origin(responding(lambda _request: GREETING)) as upstream,
+    ):
+
+        async def ask_often(client: int) -> None:
+            for number in range(25):
+                await ask(proxy, upstream.port, f"/{client}/{number}/{'a' * 1500}")
+
+        await asyncio.gather(*(ask_often(client) for client in range(8)))
+        logged = [json.loads(line) for line in await lines_of(proxy) if line.startswith("{")]
+    order = [entry["path"].split("/")[1:3] for entry in logged]
+    assert sorted(order) == sorted([str(c), str(n)] for c in range(8) for n in range(25))
+
+
 async def serves_until_logged(wire: Wire, path: Path) -> None:
     """Send requests until a line is logged."""
     async with asyncio.timeout(SOON):
         while not text_of(path):
             await is_served(wire)
+
+
+async def has_lines(path: Path, count: int) -> None:
+    """Wait until a file has so many lines."""
+    async with asyncio.timeout(SOON):
+        while True:
+            if text_of(path).count("\n") >= count:
+                return
+            await asyncio.sleep(0)
 
 
 def text_of(path: Path) -> str:

@@ -10,6 +10,7 @@ import pytest
 from cmux_proxy import Access, Config, ConfigError, Observability
 from cmux_proxy.server.access_log_writer import AccessLogWriter
 from cmux_proxy.server.reload import can_reload, reload
+from tests.helpers.fakes import FakeLoop
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_an_unreadable_file_changes_nothing_and_does_not_block(
 def test_the_log_is_reopened(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     config = Config(observability=Observability(access_log_file=str(path)))
-    with AccessLogWriter(config.observability) as log:
+    with AccessLogWriter(config.observability, FakeLoop().call_later) as log:
         path.unlink()
         reload(config, log, [])
     assert path.exists()

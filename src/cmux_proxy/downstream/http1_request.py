@@ -88,6 +88,10 @@ class Http1Request(ClientRequest):
             head.buffer = buffer[: head.end]
         return body.trailing_data
 
+    def request_line(self) -> bytes:
+        """Return bytes that begin with the request line."""
+        return self.head.buffer
+
     def request_target(self) -> bytes:
         """Return the target of the request line."""
         return self.head.target

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Final
 
 from cmux_proxy.observe.counters import Counters
+from cmux_proxy.observe.line_block import LineBlock
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.port_activity import Ports
 from cmux_proxy.observe.record import Record
@@ -32,12 +33,14 @@ class Observer:
     """Counts exchanges, if `is_counting`, and passes their records on.
 
     `on_record` gets every record, `on_error` those of exchanges that the proxy could not complete.
+    `lines` gets a line for every exchange, which needs no record of its own.
     """
 
     __slots__ = (
         "clock",
         "counts",
         "is_counting",
+        "lines",
         "on_error",
         "on_record",
         "ports",
@@ -47,15 +50,20 @@ class Observer:
     )
 
     def __init__(
-        self, is_counting: bool, on_record: Sink | None = None, on_error: Sink | None = None
+        self,
+        is_counting: bool,
+        on_record: Sink | None = None,
+        on_error: Sink | None = None,
+        lines: LineBlock | None = None,
     ) -> None:
         # Seconds of the monotonic clock; an attribute, because a look-up in a module costs more.
         self.clock: Callable[[], float] = monotonic
         self.is_counting = is_counting
         self.on_record = on_record
         self.on_error = on_error
+        self.lines = lines
         # Whether exchanges that end normally have to be reported too.
-        self.wants_all = is_counting or on_record is not None
+        self.wants_all = is_counting or on_record is not None or lines is not None
         # Whether records need the request's traceparent.
         self.wants_trace = False
         self.counts = Counters()
@@ -68,7 +76,9 @@ class Observer:
         return self.on_record is not None or is_error(outcome)
 
     def take(self, record: Record) -> None:
-        """Pass a record on."""
+        """Log a record, and pass it on."""
+        if self.lines is not None:
+            self.lines.put(record)
         if self.on_record is not None:
             self.on_record(record)
         if is_error(record.outcome):

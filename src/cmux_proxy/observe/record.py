@@ -24,7 +24,7 @@ CUT: Final = "..."
 MAX_TRACE: Final = 255
 
 _COMPLETE: Final[int] = Outcome.COMPLETE.value
-_QUERY: Final = b"?"
+_QUERY: Final = "?"
 
 
 class Record:
@@ -99,14 +99,17 @@ def shorten(text: str, max_length: int) -> str:
 
 def path_of(target: bytes) -> str:
     """Return a request target without its query and userinfo (RFC 9112 section 3.2), shortened."""
-    path = target.partition(_QUERY)[0]
-    if b"@" in path and not path.startswith(b"/"):
+    # Looked for in a text, because mypyc asks a bytes object about its contents by way of a call.
+    path = target.decode("latin-1")
+    if _QUERY in path:
+        path = path.partition(_QUERY)[0]
+    if not path.startswith("/") and "@" in path:
         path = _without_userinfo(path)
-    return shorten(path.decode("latin-1"), MAX_PATH)
+    return shorten(path, MAX_PATH)
 
 
-def _without_userinfo(url: bytes) -> bytes:
+def _without_userinfo(url: str) -> str:
     """Return a URL, or an authority alone, without a user and a password before its host."""
-    scheme, separator, after = url.partition(b"://") if b"://" in url else (b"", b"", url)
-    authority, slash, path = after.partition(b"/")
-    return scheme + separator + authority.rpartition(b"@")[2] + slash + path
+    scheme, separator, after = url.partition("://") if "://" in url else ("", "", url)
+    authority, slash, path = after.partition("/")
+    return scheme + separator + authority.rpartition("@")[2] + slash + path

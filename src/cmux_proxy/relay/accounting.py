@@ -5,6 +5,7 @@ Exists only where an observer wants it. Does not know the bytes of either messag
 
 from typing import Final
 
+from cmux_proxy.observe.line_block import LineBlock
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.port_activity import PortActivity
@@ -30,6 +31,8 @@ CLIENT_CLOSED: Final = 499
 
 _TRACE: Final = b"traceparent"
 
+# Read once, because a look-up in an enumeration runs interpreted code.
+_COMPLETE: Final[int] = Outcome.COMPLETE.value
 _TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 
 
@@ -105,13 +108,18 @@ class ExchangeLog:
     def finish(self, outcome: int, ended: float) -> None:
         """Count the exchange and hand over its record; `ended` is 0.0 where it ends now."""
         observer = self._observer
-        if not (observer.wants_all or outcome != Outcome.COMPLETE.value):
+        if not (observer.wants_all or outcome != _COMPLETE):
             return
         now = ended or observer.clock()
         if observer.is_counting:
             self._count(now)
         # A tunnel's record is handed over when the tunnel closes.
-        if outcome != _TUNNELLED and observer.wants(outcome):
+        if outcome == _TUNNELLED:
+            return
+        lines = observer.lines
+        if lines is not None and lines.takes_fields and not observer.wants(outcome):
+            self._put_line(lines, now)
+        elif lines is not None or observer.wants(outcome):
             record = self.record(now)
             record.status = record.status or CLIENT_CLOSED
             record.outcome = outcome
@@ -168,6 +176,20 @@ class ExchangeLog:
             if len(values) == 1 and len(values[0]) <= MAX_TRACE:
                 record.trace = values[0].decode("latin-1")
         return record
+
+    def _put_line(self, lines: LineBlock, now: float) -> None:
+        """Log what the record would hold."""
+        stream = self._request_stream
+        request = stream.request
+        response = self._response_stream
+        lines.put_fields(
+            stream.client.address(), self._type(), request.method, request.request_line(),
+            request.minor, response.status or CLIENT_CLOSED,
+            stream.target if stream.is_routed else None,
+            self._workspace() if stream.is_routed else "",
+            request.received, response.sent, self.started, self.first_byte, now,
+            self.is_reused, self.error,
+        )  # fmt: skip
 
     def _workspace(self) -> str:
         request = self._request_stream.request

@@ -56,6 +56,10 @@ class ClientRequest:
         """Return the target of the request line (RFC 9112 section 3.2)."""
         raise NotImplementedError
 
+    def request_line(self) -> bytes:
+        """Return bytes that begin with the request line and its end (RFC 9112 section 3)."""
+        raise NotImplementedError
+
     def is_complete(self) -> bool:
         """Return whether its last byte has arrived."""
         raise NotImplementedError

@@ -26,7 +26,7 @@ class Downstream(Timed):
     requests.
     """
 
-    __slots__ = ("has_ended", "pipelined", "reading", "transport", "writer")
+    __slots__ = ("_address", "has_ended", "pipelined", "reading", "transport", "writer")
 
     def __init__(self, writer: ResponseWriter) -> None:
         super().__init__()
@@ -36,6 +36,8 @@ class Downstream(Timed):
         # Bytes behind the request in progress, or of a head that is not complete.
         self.pipelined = b""
         self.has_ended = False
+        # Kept for the requests that follow, because finding it costs much of a line of the log.
+        self._address = ""
 
     def attach(self, stream: Stream) -> None:
         """Take the client's stream."""
@@ -60,7 +62,9 @@ class Downstream(Timed):
 
     def address(self) -> str:
         """Return the client's address, as `peer_of` names it."""
-        return peer_of(self.transport)
+        if not self._address:
+            self._address = peer_of(self.transport)
+        return self._address
 
     def request_body_wanted(self) -> None:
         """Pass the body bytes that arrived before the upstream's connection to the exchange."""

@@ -102,8 +102,7 @@ class Tunnel(TunnelSideOwner):
             self._port = None
             observer.counts.received += received
             observer.counts.sent += sent
-        if observer.wants(record.outcome):
-            observer.take(record)
+        observer.take(record)
 
     def add_unread(self, unread: list[Unread]) -> None:
         """Add the sides that are not being read."""

@@ -20,6 +20,7 @@ notify              systemd: ready, stopping, alive
 line_stream         log lines on a standard stream, never blocking
 access_log_writer   the access log, written by a thread
     access_log_file its file: checked, opened, opened again
+    log_output      blocks of lines on their way to a descriptor
 admin               the admin listener, in a process or beside it
 stats_rpc           statistics of workers for the admin process, and the sockets for that
     snapshot        the statistics of one worker

@@ -1,88 +1,77 @@
 """Writes the access log of one process in a thread, so that the event loop never waits for a disk.
 
-Records wait in a queue that is limited in lines and bytes. Records that find no room in it and
-lines that cannot be written are counted. The thread takes all records that wait and writes them
-at once, because waking up costs most. It runs only while records come: in a process with several
-threads the kernel counts the users of a file at each read and write, which costs every request
-more than the log does. `reopen` opens the path again after log rotation.
+The event loop adds lines to a block. The block is handed over when it is full, when its first line
+has waited for `_MAX_AGE`, and at the end. Blocks wait in a queue of limited size; while it has no
+room for another one, further lines are lost and counted. A thread begins with the first block and
+ends with the last one: in a process with several threads the kernel counts the users of a file at
+each read and write, and an idle thread would make every request pay for that. `reopen` opens the
+path again after log rotation. Neighbours: `observe/line_block.py` has the block, `log_output.py`
+the descriptor.
 """
 
-import contextlib
+import _thread
 import logging
-import os
-import select
-import threading
-import time
-from queue import Empty, SimpleQueue
+from collections import deque
+from collections.abc import Callable
+from threading import Condition
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from cmux_proxy.config.sections import Observability
-from cmux_proxy.observe.access_log import FORMATS, missing
-from cmux_proxy.observe.record import Record
+from cmux_proxy.net.stream import Handle
+from cmux_proxy.observe.line_block import LineBlock
 from cmux_proxy.server.access_log_file import STANDARD_OUTPUT, has_file, open_file
+from cmux_proxy.server.log_output import LogOutput
 
-# Bytes that a record takes in memory besides its texts.
-_RECORD_BYTES: Final = 512
-# Lines that are written at once, so that other threads get their turn.
-_BATCH: Final = 256
+# Bytes of the blocks that may wait to be written.
+MAX_WAITING: Final = 8 * 1024 * 1024
+# Seconds that a line may wait in its block.
+_MAX_AGE: Final = 0.1
 # Seconds that the last lines may take at the end.
 _CLOSE_TIMEOUT: Final = 1.0
 
 _log = logging.getLogger("cmux_proxy")
 
-# A record with the time of day, the descriptor that lines go to from now on, or None for the end.
-_Item = tuple[float, Record] | int | None
 
-
-class QueueLimits(NamedTuple):
-    """Lines and bytes that may wait, and the seconds after which an idle thread ends."""
-
-    max_lines: int = 10_000
-    max_bytes: int = 8 * 1024 * 1024
-    idle_timeout: float = 10.0
-
-
-DEFAULT_LIMITS: Final = QueueLimits()
+# Calls a function after some seconds: the method of the event loop.
+CallLater = Callable[[float, Callable[[], None]], Handle]
 
 
 class AccessLogWriter:
-    """Takes records while its `with` block lasts, and writes those that wait before that ends."""
+    """Takes lines while its `with` block lasts, and writes those that wait before that ends.
+
+    `block` takes the lines; it and all methods are called in the event loop, of which `call_later`
+    is the method of that name.
+    """
 
     def __init__(
         self,
         observability: Observability,
-        limits: QueueLimits = DEFAULT_LIMITS,
+        call_later: CallLater,
+        max_waiting: int = MAX_WAITING,
         stdout: int = 1,
         stderr: int = 2,
     ) -> None:
         self._path = observability.access_log_file if has_file(observability) else None
-        self._format_name = observability.log_format
-        self._format = FORMATS[observability.log_format]
-        self._limits = limits
-        self._queue: SimpleQueue[_Item] = SimpleQueue()
-        # Bytes of the records that were put into the queue and taken from it. Each of the two
+        self._call_later = call_later
+        self._timer: Handle | None = None
+        self._max_waiting = max_waiting
+        self.block = LineBlock(observability.log_format, self._start_timer, self._hand_over)
+        is_to_output = observability.access_log_file == STANDARD_OUTPUT
+        self._output = LogOutput(stdout if is_to_output else stderr, observability.log_format)
+        # Blocks, and descriptors that all blocks behind them go to.
+        self._queue: deque[bytes | int] = deque()
+        # Bytes of the blocks that were put into the queue and that were written. Each of the two
         # numbers is changed by one thread only.
         self._bytes_put = 0
-        self._bytes_taken = 0
-        # Lines that found no room in the queue, that could not be written, and that the log itself
-        # reports as missing.
-        self._dropped = 0
-        self._failed = 0
-        self._reported = 0
-        # What `_failed` was when a line was written last.
-        self._failed_before = 0
-        # Whether the last line was written in part only.
-        self._is_torn = False
-        is_to_output = observability.access_log_file == STANDARD_OUTPUT
-        self._descriptor = stdout if is_to_output else stderr
-        self._thread: threading.Thread | None = None
-        # Held while an item is put into the queue, and while the thread decides to end.
-        self._lock = threading.Lock()
+        self._bytes_written = 0
+        self._is_writing = False
+        # Held while the queue or `_is_writing` changes; notified when the thread ends.
+        self._changed = Condition()
 
     def __enter__(self) -> Self:
         if self._path is not None:
-            self._descriptor = open_file(self._path)
+            self._output.replace(open_file(self._path))
         return self
 
     def __exit__(
@@ -91,130 +80,95 @@ class AccessLogWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with self._lock:
-            self._queue.put(None)
-            thread = self._thread
-        if thread is None:
-            self._run()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._enqueue(self.block.take())
+        if self.wait_until_written(_CLOSE_TIMEOUT):
+            # Blocks are left here only if no thread could be started.
+            self._write_all()
+            self._output.close()
         else:
-            thread.join(_CLOSE_TIMEOUT)
-        if self._path is not None and (thread is None or not thread.is_alive()):
-            os.close(self._descriptor)
-
-    def put(self, record: Record) -> None:
-        """Queue a record, or count it as lost; never waits."""
-        size = _size_of(record)
-        has_room = self.waiting_bytes() + size <= self._limits.max_bytes
-        if has_room and self._queue.qsize() < self._limits.max_lines:
-            self._bytes_put += size
-            self._enqueue((time.time(), record))
-        else:
-            self._dropped += 1
+            self._log_unwritten()
 
     def waiting_bytes(self) -> int:
-        """Return the size of the records in the queue."""
-        return self._bytes_put - self._bytes_taken
+        """Return the size of all lines that are not written yet."""
+        return self._bytes_put - self._bytes_written + self.block.size()
 
     def lost(self) -> dict[str, int]:
         """Return how many lines were lost, by reason."""
-        return {"queue_full": self._dropped, "write_failed": self._failed}
+        return {"queue_full": self.block.dropped, "write_failed": self._output.failed}
+
+    def wait_until_written(self, timeout: float) -> bool:
+        """Block until no thread writes; return False after that many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._is_writing, timeout)
 
     def reopen(self) -> None:
         """Open the path again after log rotation; keep the old file where that fails."""
-        if self._path is not None:
-            try:
-                self._enqueue(open_file(self._path))
-            except OSError as error:
-                _log.warning("the access log cannot be opened again: %s", error)
-
-    def _enqueue(self, item: _Item) -> None:
-        with self._lock:
-            self._queue.put(item)
-            if self._thread is None:
-                # A daemon, because a file that nobody reads must not keep the process alive.
-                thread = threading.Thread(target=self._run, name="access log", daemon=True)
-                # Where a thread cannot be started, the next record tries again.
-                with contextlib.suppress(RuntimeError):
-                    thread.start()
-                    self._thread = thread
-
-    def _next(self) -> _Item:
-        """Wait for the next item; return None at the end, or after the idle timeout."""
-        while True:
-            try:
-                return self._queue.get(timeout=self._limits.idle_timeout)
-            except Empty:
-                with self._lock:
-                    if self._queue.empty():
-                        self._thread = None
-                        return None
-
-    def _run(self) -> None:
-        lines: list[str] = []
-        while (item := self._next()) is not None:
-            if isinstance(item, tuple):
-                at, record = item
-                self._bytes_taken += _size_of(record)
-                lines.append(self._format(record, at))
-                if len(lines) < _BATCH and not self._queue.empty():
-                    continue
-            self._write(lines)
-            lines.clear()
-            if isinstance(item, int):
-                os.close(self._descriptor)
-                self._descriptor = item
-                self._is_torn = False
-        self._write(lines)
-
-    def _write(self, lines: list[str]) -> None:
-        """Write lines, after one that says how many are missing, if any are."""
-        lost = self._dropped + self._failed
-        gap = [missing(lost - self._reported, self._format_name, time.time())]
-        output = gap + lines if lost > self._reported else lines
-        if not output:
+        if self._path is None:
             return
-        text = "".join([f"{line}\n" for line in output])
-        # A line that was written in part must not run together with the next one.
-        data = (b"\n" if self._is_torn else b"") + text.encode("ascii", "backslashreplace")
-        written = self._write_bytes(data)
-        if written:
-            self._is_torn = not data.endswith(b"\n", 0, written)
-        unwritten = data.count(b"\n", written)
-        self._failed += min(unwritten, len(lines))
-        if unwritten < len(output):
-            self._reported = lost
-        if not unwritten:
-            self._log_recovery()
-
-    def _write_bytes(self, data: bytes) -> int:
-        """Write, and return how many bytes were written: fewer than all where it failed."""
-        written = 0
-        view = memoryview(data)
         try:
-            while written < len(data):
-                try:
-                    written += os.write(self._descriptor, view[written:])
-                except BlockingIOError:
-                    # Another process made standard error non-blocking, for all that share it.
-                    _wait_until_writable(self._descriptor)
+            descriptor = open_file(self._path)
         except OSError as error:
-            # Logged once, because a full disk stays full for many lines.
-            if self._failed == self._failed_before:
-                _log.warning("the access log cannot be written: %s", error)
-        return written
+            _log.warning("the access log cannot be opened again: %s", error)
+            return
+        # What was logged before goes to the old file.
+        self._enqueue(self.block.take())
+        self._enqueue(descriptor)
 
-    def _log_recovery(self) -> None:
-        """Log that lines are written again, where some were not."""
-        lost, self._failed_before = self._failed - self._failed_before, self._failed
-        if lost:
-            _log.warning("the access log can be written again; lines lost: %d", lost)
+    def _start_timer(self) -> None:
+        self._timer = self._call_later(_MAX_AGE, self._end_wait)
 
+    def _end_wait(self) -> None:
+        """Hand over what has waited long enough, now or as soon as the queue has room."""
+        self.block.is_begun = False
+        if self.block.size() and not self._hand_over():
+            self.block.is_begun = True
+            self._start_timer()
 
-def _size_of(record: Record) -> int:
-    return _RECORD_BYTES + len(record.path) + len(record.workspace)
+    def _hand_over(self) -> bool:
+        """Queue the block; return False where it finds no room."""
+        if self.waiting_bytes() > self._max_waiting:
+            return False
+        self._enqueue(self.block.take())
+        return True
 
+    def _enqueue(self, item: bytes | int) -> None:
+        with self._changed:
+            self._queue.append(item)
+            if isinstance(item, bytes):
+                self._bytes_put += len(item)
+            if not self._is_writing:
+                try:
+                    # Not threading.Thread, whose start waits until the thread runs.
+                    _thread.start_new_thread(self._write_all, ())
+                except RuntimeError:
+                    # The next block tries again.
+                    return
+                self._is_writing = True
 
-def _wait_until_writable(descriptor: int) -> None:
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
-    poll.poll()
+    def _next(self) -> bytes | int | None:
+        """Return the next item of the queue; None for none, and then nothing writes any more."""
+        with self._changed:
+            if self._queue:
+                return self._queue.popleft()
+            self._is_writing = False
+            self._changed.notify()
+            return None
+
+    def _write_all(self) -> None:
+        """Write what is in the queue."""
+        while (item := self._next()) is not None:
+            if isinstance(item, bytes):
+                self._output.write(item, self.block.dropped)
+                self._bytes_written += len(item)
+            else:
+                self._output.replace(item)
+
+    def _log_unwritten(self) -> None:
+        """Log that the process ends before all lines are written."""
+        with self._changed:
+            blocks = [item for item in self._queue if isinstance(item, bytes)]
+            self._queue.clear()
+        lines = sum(block.count(b"\n") for block in blocks)
+        _log.warning("the access log is not taken at the end; lines lost: %d and more", lines)

@@ -3,6 +3,7 @@
 import asyncio
 
 from cmux_proxy.config.sections import Observability
+from cmux_proxy.observe.line_block import LineBlock
 from cmux_proxy.observe.observer import Observer, Sink
 from cmux_proxy.observe.record import Record
 from cmux_proxy.server.tracing import Tracing
@@ -11,7 +12,7 @@ from cmux_proxy.server.tracing import Tracing
 class Telemetry:
     """Has the proxy's observer, or None if nothing is observed; raises ConfigError.
 
-    `log` gets the records for the access log.
+    `log` gets the records for the access log; a LineBlock needs none of its own for them.
     """
 
     def __init__(self, observability: Observability, log: Sink) -> None:
@@ -19,9 +20,11 @@ class Telemetry:
         is_counting = observability.admin is not None
         self.observer: Observer | None = None
         if is_counting or self._tracing is not None or observability.access_log != "off":
-            on_record = self._on_record(log if observability.access_log == "all" else None)
+            lines = log if isinstance(log, LineBlock) else None
+            logs_all = observability.access_log == "all"
+            on_record = self._on_record(log if logs_all and lines is None else None)
             on_error = log if observability.access_log == "errors" else None
-            self.observer = Observer(is_counting, on_record, on_error)
+            self.observer = Observer(is_counting, on_record, on_error, lines if logs_all else None)
             self.observer.wants_trace = self._tracing is not None
 
     async def close(self) -> None:

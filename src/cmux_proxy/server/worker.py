@@ -106,7 +106,7 @@ async def _serve_single(
     stop = asyncio.Event()
     notifier = Notifier.from_environment(os.environ)
     with _access_log(config) as log:
-        proxy = Proxy(config, on_record=None if log is None else log.put)
+        proxy = Proxy(config, on_record=None if log is None else log.block)
         await proxy.start()
         source = LocalStats(partial(_collect_stats, proxy, log))
         async with administered(config, admin, source, proxy.addresses) as subscribers:
@@ -142,7 +142,7 @@ async def _serve_supervised(
     # The supervisor sends nothing, so the lifeline is readable only at its end.
     loop.add_reader(lifeline, stop.set)
     with _access_log(config) as log:
-        proxy = Proxy(config, on_record=None if log is None else log.put)
+        proxy = Proxy(config, on_record=None if log is None else log.block)
         await proxy.start(sockets)
         _attach_signals(signals, config, stop, partial(reload, config, log, [proxy.replace_tokens]))
         collect_stats = partial(_collect_stats, proxy, log)
@@ -191,7 +191,7 @@ def _access_log(config: Config) -> Iterator[AccessLogWriter | None]:
     if config.observability.access_log == "off":
         yield None
         return
-    with AccessLogWriter(config.observability) as log:
+    with AccessLogWriter(config.observability, asyncio.get_running_loop().call_later) as log:
         yield log
 
 
