@@ -40,8 +40,15 @@ HOT_PATH = {
         "timeouts", "tunnel", "tunnel_side", "upstream_lease", "upstream_request",
     ],
 }  # fmt: skip
-# Modules in Cython, which the compiled build alone has.
-CYTHON = [("http1", "_fast_scan"), ("observe", "_fast_lines")]
+# Modules in Cython, which the compiled build alone has. What does I/O needs Linux's epoll.
+CYTHON = {
+    "http1": ["_fast_scan"],
+    "net": [
+        "_native_acceptor", "_native_stream", "_reactor", "_send_queue", "_stream_factory",
+        "_turns",
+    ],
+    "observe": ["_fast_lines"],
+}  # fmt: skip
 SOURCE = Path("src/cmux_proxy")
 
 
@@ -78,17 +85,19 @@ def can_compile() -> bool:
 
 
 def extensions() -> list[Extension]:
-    """Return the modules in Cython and the compiled modules of the hot path."""
+    """Return the Cython modules and the compiled modules of the hot path."""
     from Cython.Build import cythonize
     from mypyc.build import mypycify
 
-    cython = [
+    cython_modules = [
         Extension(f"cmux_proxy.{room}.{name}", [str(SOURCE / room / f"{name}.pyx")])
-        for room, name in CYTHON
+        for room in CYTHON
+        for name in CYTHON[room]
+        if room != "net" or sys.platform == "linux"
     ]
     modules = [str(SOURCE / room / f"{name}.py") for room in HOT_PATH for name in HOT_PATH[room]]
     return [
-        *cythonize(cython, build_dir="build"),
+        *cythonize(cython_modules, include_path=["src"], build_dir="build"),
         *mypycify(["--config-file=", "--ignore-missing-imports", *modules], opt_level="3"),
     ]
 

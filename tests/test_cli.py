@@ -25,6 +25,8 @@ from cmux_proxy import (
     cli,
 )
 from cmux_proxy._build import build_name
+from cmux_proxy.net.backends import HAS_NATIVE
+from cmux_proxy.server.event_loops import io_name
 from tests.helpers.proxies import MODULE, environment
 from tests.helpers.timing import LATER
 
@@ -540,7 +542,7 @@ def test_it_prints_its_addresses_and_ends_with_0_on_a_signal(
     hosts = [line.removeprefix("listening on ").rpartition(":")[0] for line in addresses]
     assert hosts == ["127.0.0.1", "[::1]"]
     assert not any(line.endswith(":0") for line in addresses)
-    assert last == f"cmux-proxy {__version__} ({build_name()}, asyncio)"
+    assert last == f"cmux-proxy {__version__} ({build_name()}, {io_name('asyncio', HAS_NATIVE)})"
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

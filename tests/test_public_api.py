@@ -34,7 +34,7 @@ DOCUMENTED = {
 CONFIGURATION = {
     "Config": [
         "listen", "unix_mode", "upstream_host", "routing", "rewriting", "access", "timeouts",
-        "limits", "observability", "workers", "loop", "busy_poll", "log_level",
+        "limits", "observability", "workers", "loop", "no_native_io", "busy_poll", "log_level",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",

@@ -84,7 +84,7 @@ def test_a_switch_is_a_boolean(
     part, _, name = flag.field.rpartition(".")
 
     def read(config: Config) -> object:
-        return getattr(getattr(config, part), name)
+        return getattr(getattr(config, part) if part else config, name)
 
     assert read(ran.config(*file.write(f"{flag.name} = true"))) is True
     monkeypatch.setenv(flag.variable, "0")

@@ -158,7 +158,7 @@ def test_other_texts_are_no_upstream_host(host: str) -> None:
 
 
 def test_the_loop_and_the_log_level_are_choices() -> None:
-    assert refusal(loop="trio") == "loop: 'trio' is not one of auto, uvloop, asyncio"
+    assert refusal(loop="trio") == "loop: 'trio' is not one of auto, native, uvloop, asyncio"
     assert refusal(log_level="loud") == (
         "log_level: 'loud' is not one of debug, info, warning, error"
     )

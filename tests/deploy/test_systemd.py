@@ -20,6 +20,7 @@ import pytest
 
 from cmux_proxy.config.options import FLAGS
 from cmux_proxy.config.sections import Timeouts
+from tests.helpers.loops import loop_flags
 from tests.helpers.origins import http_response, origin, responding
 from tests.helpers.proxies import MODULE, environment, is_served, proxy_process
 from tests.helpers.script import head
@@ -181,7 +182,7 @@ async def activated(
     settings = [f"--setenv={name}={value}" for name, value in variables.items()]
     command = [tool("systemd-socket-activate"), *sockets, *settings]
     process = await asyncio.create_subprocess_exec(
-        *command, *MODULE, "--loop", loop_name, *flags,
+        *command, *MODULE, *loop_flags(loop_name), *flags,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -22,6 +22,8 @@ from cmux_proxy.config.values import UNIX_PEER
 from cmux_proxy.downstream.admission import Admission
 from cmux_proxy.downstream.http1_connection import Http1Connection
 from cmux_proxy.errors import UnavailableReason
+from cmux_proxy.net.acceptor import Acceptor
+from cmux_proxy.net.backends import Backend
 from cmux_proxy.net.stream import Data, Handle, Loop, Stream, StreamOwner
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.relay.exchange_pool import ExchangePool
@@ -82,6 +84,27 @@ class _FakeHandle(Handle):
     def cancel(self) -> None:
         if self._timer in self._loop.timers:
             self._loop.timers.remove(self._timer)
+
+
+class FakeBackend(Backend):
+    """Streams like asyncio's transports; the tests make them."""
+
+    is_native = False
+    has_read_size = True
+
+    def __init__(self, loop: FakeLoop) -> None:
+        self.loop = loop
+
+    async def open_stream(self, _sock: object, _owner: object) -> None:
+        """Dials are fakes too."""
+        raise NotImplementedError
+
+    def make_acceptors(self, *_: object) -> list[Acceptor]:
+        """Clients come from the tests."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Hold nothing."""
 
 
 class FakeSocket:
@@ -375,7 +398,12 @@ class FakeDialFactory(DialFactory):
         services = world.services
         connector = Connector(world.loop, False, lambda _host, _port: False)
         super().__init__(
-            world.loop, services.pool, connector, services.read_size, timeout, max_connections
+            FakeBackend(world.loop),
+            services.pool,
+            connector,
+            services.read_size,
+            timeout,
+            max_connections,
         )
         self._world = world
 
@@ -404,7 +432,7 @@ class World:
         )
         self.services = Services(
             self.config,
-            self.loop,
+            FakeBackend(self.loop),
             router,
             lambda _host, _port: False,
             None,
@@ -416,8 +444,6 @@ class World:
             FakeDialFactory(self, timeouts.connect, limits.upstream_connections)
         )
         self.exchanges = ExchangePool(self.services)
-        # The streams are like asyncio's transports.
-        self.services.read_size.has_attribute = True
         self.dials: list[FakeDial] = []
         self.clients: list[FakeStream] = []
         self.upstreams: list[FakeStream] = []

@@ -12,29 +12,72 @@ import inspect
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final
+from unittest import mock
 
 import pytest
 import uvloop
 
+from cmux_proxy.net import backends
+from cmux_proxy.net.backends import HAS_NATIVE
+from cmux_proxy.server.event_loops import NATIVE, LoopFactory, loop_factory
 from tests.helpers.timing import MS
 
-FACTORIES: Final[dict[str, Callable[[], asyncio.AbstractEventLoop]]] = {
+# By name; with `nested`, the streams of the proxy are native ones in the loop of somebody else.
+FACTORIES: Final[dict[str, LoopFactory]] = {
     "asyncio": asyncio.new_event_loop,
     "uvloop": uvloop.new_event_loop,
+    "native": lambda: loop_factory(NATIVE)(),
+    "nested-asyncio": asyncio.new_event_loop,
+    "nested-uvloop": uvloop.new_event_loop,
 }
-LOOPS: Final = os.environ.get("CMUX_TEST_LOOPS", "asyncio,uvloop").split(",")
+_WITH_NATIVE_STREAMS: Final = frozenset(["native", "nested-asyncio", "nested-uvloop"])
+_DEFAULT_LOOPS: Final = "native,asyncio,uvloop" if HAS_NATIVE else "asyncio,uvloop"
+LOOPS: Final = os.environ.get("CMUX_TEST_LOOPS", _DEFAULT_LOOPS).split(",")
+
+
+def loop_settings(loop_name: str) -> dict[str, Any]:
+    """Return the settings with which the command does its I/O like that."""
+    return {
+        "loop": loop_name.removeprefix("nested-"),
+        "no_native_io": loop_name not in _WITH_NATIVE_STREAMS,
+    }
+
+
+def loop_flags(loop_name: str) -> list[str]:
+    """Return the same as flags of the command."""
+    plain = [] if loop_name in _WITH_NATIVE_STREAMS else ["--no-native-io"]
+    return ["--loop", loop_name.removeprefix("nested-"), *plain]
+
+
+def loop_variables(loop_name: str) -> dict[str, str]:
+    """Return the same as variables of the command."""
+    is_plain = loop_name not in _WITH_NATIVE_STREAMS
+    return {
+        "CMUX_LOOP": loop_name.removeprefix("nested-"),
+        "CMUX_NO_NATIVE_IO": str(int(is_plain)),
+    }
+
+
+def io_of(loop_name: str) -> str:
+    """Return how a process with these settings names its I/O."""
+    base = loop_name.removeprefix("nested-")
+    return base if base == loop_name else f"{base} with native I/O"
+
 
 _LOGGERS: Final = ("asyncio", "cmux_proxy")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run coroutines, and tests with the argument `loop_name`, on every loop."""
+    """Run coroutines, and tests with the argument `loop_name`, on every loop.
+
+    A module with HOSTINGS names the loops of its tests itself.
+    """
     if inspect.iscoroutinefunction(metafunc.function) and "loop_name" not in metafunc.fixturenames:
         metafunc.fixturenames.append("loop_name")
     if "loop_name" in metafunc.fixturenames:
-        metafunc.parametrize("loop_name", LOOPS)
+        metafunc.parametrize("loop_name", getattr(metafunc.module, "HOSTINGS", LOOPS))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -58,7 +101,10 @@ def run(main: Coroutine[Any, Any, None], loop_name: str) -> list[str]:
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(log)
     try:
-        with asyncio.Runner(loop_factory=FACTORIES[loop_name]) as runner:
+        with (
+            mock.patch.object(backends, "HAS_NATIVE", loop_name in _WITH_NATIVE_STREAMS),
+            asyncio.Runner(loop_factory=FACTORIES[loop_name]) as runner,
+        ):
             runner.get_loop().set_exception_handler(
                 lambda _loop, context: problems.append(_describe(context))
             )

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from cmux_proxy import Address, Config
-from tests.helpers.loops import descriptors
+from tests.helpers.loops import descriptors, loop_flags
 from tests.helpers.timing import SOON, later
 from tests.helpers.wire import Wire
 
@@ -167,7 +167,7 @@ async def proxy_process(
     With `has_group` it leads a process group. `within` is a command that executes the command after
     it. `passed` sockets are passed as systemd does, instead of the port.
     """
-    command = [*within, *MODULE, "--loop", loop_name, *flags]
+    command = [*within, *MODULE, *loop_flags(loop_name), *flags]
     numbers = [fcntl.fcntl(sock, fcntl.F_DUPFD, _HIGH) for sock in passed]
     if passed:
         command = [sys.executable, "-c", _PASS, ",".join(map(str, numbers)), *command]

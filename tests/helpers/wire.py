@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final, Self
 
 from cmux_proxy.net.ipv6_zone import to_sockaddr
+from cmux_proxy.net.readiness import wait_readable
 from tests.helpers.timing import soon
 
 _READ: Final = 65536
@@ -131,8 +132,15 @@ class WireListener:
 
     async def accept(self) -> Wire:
         """Return the next connection, however long that takes."""
-        sock, _address = await asyncio.get_running_loop().sock_accept(self.sock)
-        return Wire(sock)
+        while True:
+            try:
+                # Nothing is awaited behind it, so that no cancellation loses the connection.
+                sock, _address = self.sock.accept()
+            except BlockingIOError:
+                await wait_readable(asyncio.get_running_loop(), self.sock.fileno())
+            else:
+                sock.setblocking(False)
+                return Wire(sock)
 
     def close(self) -> None:
         """Stop listening; connections stay open."""

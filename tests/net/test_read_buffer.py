@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from cmux_proxy.net.asyncio_backend import is_asyncio
 from cmux_proxy.net.read_buffer import ReadSize
 from tests.helpers.timing import soon
 from tests.helpers.wire import WireListener
@@ -44,7 +45,7 @@ class Reads:
 async def test_no_read_is_larger_than_it_may_be(max_bytes: int, times: int) -> None:
     loop = asyncio.get_running_loop()
     listener = WireListener()
-    size = ReadSize(loop, max_bytes)
+    size = ReadSize(is_asyncio(loop), max_bytes)
     reads = Reads()
     connecting: Any = lambda: reads  # noqa: E731
     transport: Any
@@ -73,7 +74,7 @@ async def test_an_owner_is_paused_when_the_peer_does_not_keep_up() -> None:
     connecting: Any = lambda: reads  # noqa: E731
     transport: Any
     transport, _ = await loop.create_connection(connecting, "127.0.0.1", listener.port)
-    ReadSize(loop, 16 * 1024).limit(transport, reads)
+    ReadSize(is_asyncio(loop), 16 * 1024).limit(transport, reads)
     transport.set_write_buffer_limits(high=0)
     with await soon(listener.accept()) as wire:
         transport.write(bytes(8_000_000))

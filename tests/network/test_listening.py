@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy import Proxy
+from tests.helpers.loops import io_of, loop_flags, loop_variables
 from tests.helpers.proxies import MODULE, environment, local_config, proxy_process
 from tests.helpers.script import get, head, stage
 from tests.helpers.timing import later, soon
@@ -71,7 +72,7 @@ async def test_the_process_prints_its_addresses_and_serves_on_all_of_them(loop_n
         hosts = [address.host for address in proxy.addresses]
         assert hosts == ["127.0.0.1", "::1", "127.0.0.2"]
         assert len({address.port for address in proxy.addresses} - {0}) == 3
-        assert re.fullmatch(rf"cmux-proxy [0-9.]+ \(.+, {loop_name}\)", proxy.announced[-1])
+        assert re.fullmatch(rf"cmux-proxy [0-9.]+ \(.+, {io_of(loop_name)}\)", proxy.announced[-1])
         for address in proxy.addresses:
             with await Wire.to(address.host, address.port) as wire:
                 await wire.send(head("GET / HTTP/1.0"))
@@ -89,7 +90,7 @@ async def test_the_variable_may_be_a_list(loop_name: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *MODULE,
         stdout=asyncio.subprocess.PIPE,
-        env=environment(CMUX_LISTEN="127.0.0.2:0, [::1]:0", CMUX_LOOP=loop_name),
+        env=environment(CMUX_LISTEN="127.0.0.2:0, [::1]:0", **loop_variables(loop_name)),
     )
     assert process.stdout is not None
     lines = [(await later(process.stdout.readline())).decode() for _ in range(3)]
@@ -99,7 +100,7 @@ async def test_the_variable_may_be_a_list(loop_name: str) -> None:
         "listening on 127.0.0.2",
         "listening on [::1]",
     ]
-    assert lines[2].endswith(f", {loop_name})\n")
+    assert lines[2].endswith(f", {io_of(loop_name)})\n")
     assert process.returncode == 0
 
 
@@ -128,7 +129,7 @@ async def test_an_address_in_use_exits_with_1_and_one_line(loop_name: str) -> No
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        result = await run_command("--loop", loop_name, "--listen", f"127.0.0.1:0,{address}")
+        result = await run_command(*loop_flags(loop_name), "--listen", f"127.0.0.1:0,{address}")
     assert result == (
         1,
         "",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.loops import loop_flags, loop_settings
 from tests.helpers.origins import http_response, origin, responding
 from tests.helpers.proxies import MODULE, ProxyProcess, environment, is_served, proxy_process
 from tests.helpers.script import head
@@ -70,7 +71,7 @@ async def test_a_drain_does_not_wait_for_the_reader_of_standard_error(
     loop_name: str, workers: str
 ) -> None:
     async with proxy_with_full_stderr(
-        "--loop", loop_name, "--workers", workers, "--drain-timeout", "0"
+        *loop_flags(loop_name), "--workers", workers, "--drain-timeout", "0"
     ) as proxy:
         for _ in range(8):
             await serves(proxy)
@@ -89,7 +90,7 @@ def block(addresses, loop):
     print("cmux-proxy blocks", flush=True)
     while True:
         {work}
-run(Config(listen=["127.0.0.1:0"], loop={loop!r}), block)
+run(Config(listen=["127.0.0.1:0"], **{settings!r}), block)
 """
 
 
@@ -103,7 +104,7 @@ async def test_a_second_signal_ends_a_process_whose_loop_is_blocked(
     reading, writing = os.pipe()
     with full_pipe() as full:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", BLOCKED.format(loop=loop_name, work=work)),
+            *(sys.executable, "-c", BLOCKED.format(settings=loop_settings(loop_name), work=work)),
             stdin=reading,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

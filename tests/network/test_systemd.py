@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.loops import loop_settings
 from tests.helpers.proxies import environment, is_served, proxy_process
 from tests.helpers.script import head
 from tests.helpers.systemd import Systemd
@@ -113,14 +114,14 @@ import asyncio, sys, time
 from cmux_proxy import Config, run
 def on_start(_addresses, _loop):
     asyncio.get_running_loop().add_reader(0, time.sleep, 3600)
-run(Config(listen=["127.0.0.1:0"], loop={loop!r}), on_start)
+run(Config(listen=["127.0.0.1:0"], **{settings!r}), on_start)
 """
 
 
 async def test_a_hung_event_loop_sends_no_notifications(loop_name: str, tmp_path: Path) -> None:
     with Systemd.at(tmp_path) as systemd:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", STUCK.format(loop=loop_name)),
+            *(sys.executable, "-c", STUCK.format(settings=loop_settings(loop_name))),
             stdin=asyncio.subprocess.PIPE,
             env=environment(**watchdog_variables(systemd)),
         )

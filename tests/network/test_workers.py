@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from tests.helpers.loops import descriptors
+from tests.helpers.loops import descriptors, io_of
 from tests.helpers.origins import OriginConnection, http_response, origin, responding
 from tests.helpers.proxies import (
     MODULE,
@@ -90,7 +90,7 @@ async def ended(pids: Sequence[int]) -> None:
 
 async def test_each_worker_serves_its_share(loop_name: str) -> None:
     async with proxy_process(loop_name, "--workers", "2") as proxy:
-        assert proxy.announced[-1].endswith(f", {loop_name}, 2 workers)")
+        assert proxy.announced[-1].endswith(f", {io_of(loop_name)}, 2 workers)")
         assert len(proxy.announced) == 2
         async with clients(proxy):
             shares = [connections(pid, proxy.port) for pid in proxy.workers()]
@@ -111,7 +111,7 @@ async def test_auto_starts_a_worker_for_each_usable_cpu(loop_name: str) -> None:
 async def test_one_worker_has_no_supervisor(loop_name: str) -> None:
     async with proxy_process(loop_name, "--workers", "1") as proxy:
         assert proxy.workers() == []
-        assert proxy.announced[-1].endswith(f", {loop_name})")
+        assert proxy.announced[-1].endswith(f", {io_of(loop_name)})")
         async with clients(proxy, 1):
             assert connections(proxy.pid, proxy.port) == 1
         await proxy.stop()

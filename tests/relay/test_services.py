@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from cmux_proxy import Config, Limits, Router, Timeouts
+from cmux_proxy.net.backends import AsyncioBackend
 from cmux_proxy.relay.downstream import PIPELINE_LIMIT
 from cmux_proxy.relay.services import Services
 from tests.helpers.fakes import World
@@ -17,7 +18,8 @@ from tests.helpers.script import head
 def test_only_transports_of_asyncio_have_a_read_size(is_asyncio: bool) -> None:
     loop = asyncio.new_event_loop() if is_asyncio else pytest.importorskip("uvloop").Loop()
     try:
-        services = Services(Config(), loop, Router("127.0.0.1"), lambda _host, _port: False, 0)
+        backend = AsyncioBackend(loop)
+        services = Services(Config(), backend, Router("127.0.0.1"), lambda _host, _port: False, 0)
         assert services.read_size.has_attribute == is_asyncio
         assert services.read_size.max_bytes + PIPELINE_LIMIT == 256 * 1024
     finally:

@@ -32,9 +32,9 @@ def test_an_address_that_cannot_be_bound_is_an_error() -> None:
 
 
 def test_an_event_loop_that_is_not_installed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_name: str) -> None:
+    def fail(_config: Config) -> None:
         raise ConfigError("loop", "no")
 
-    monkeypatch.setattr(launch, "loop_factory", fail)
+    monkeypatch.setattr(launch, "choose_loop", fail)
     with pytest.raises(ConfigError):
         run(local_config(workers=2))

@@ -3,12 +3,11 @@
 import asyncio
 import errno
 import socket
+from collections.abc import Sequence
 from typing import Self
 
-import pytest
-
-from cmux_proxy.net.acceptor import AcceptedConnections, Factory
-from cmux_proxy.server import listener as module
+from cmux_proxy.net.acceptor import Acceptor, Factory
+from cmux_proxy.net.backends import AsyncioBackend
 from cmux_proxy.server.binding import bind, bound_address
 from cmux_proxy.server.listener import Listener
 from tests.helpers.bound import bound_sockets
@@ -33,26 +32,21 @@ class Stub:
         self.calls.append("finish")
 
 
-def accepted_connections(factory: Factory) -> AcceptedConnections:
-    return AcceptedConnections(asyncio.get_running_loop(), factory, lambda _pending: True)
+def acceptors(factory: Factory, sockets: Sequence[socket.socket]) -> list[Acceptor]:
+    backend = AsyncioBackend(asyncio.get_running_loop())
+    return backend.make_acceptors(sockets, factory, lambda _pending: True, True)
 
 
 class Stubs:
     """A listener over two stubs, and its calls to them."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.calls: list[str] = []
         self.failures: list[OSError] = []
-
-        def stub(_accepted: object, _sock: object, _bursts: bool) -> Stub:
-            return Stub(self.calls, self.failures)
-
-        monkeypatch.setattr(module, "make_acceptor", stub)
         self.sockets = [socket.socket(), socket.socket()]
         self.listener = Listener(
-            accepted_connections(asyncio.Protocol),
+            [Stub(self.calls, self.failures) for _ in range(2)],
             self.sockets,
-            True,
             retry_delay=0.0,
         )
 
@@ -74,18 +68,14 @@ async def iterations(number: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-async def test_accepting_starts_on_every_socket(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with Stubs(monkeypatch) as stubs:
+async def test_accepting_starts_on_every_socket() -> None:
+    with Stubs() as stubs:
         await stubs.listener.start()
         assert stubs.take_calls() == ["start", "start"]
 
 
-async def test_pausing_and_resuming_are_idempotent(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with Stubs(monkeypatch) as stubs:
+async def test_pausing_and_resuming_are_idempotent() -> None:
+    with Stubs() as stubs:
         await stubs.listener.start()
         stubs.listener.resume()
         await iterations()
@@ -99,30 +89,24 @@ async def test_pausing_and_resuming_are_idempotent(
         assert stubs.take_calls() == ["start", "start"]
 
 
-async def test_a_pause_cancels_a_running_resumption(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with Stubs(monkeypatch) as stubs:
+async def test_a_pause_cancels_a_running_resumption() -> None:
+    with Stubs() as stubs:
         stubs.listener.resume()
         stubs.listener.pause()
         await iterations()
         assert stubs.take_calls() == ["stop", "stop"]
 
 
-async def test_resuming_is_retried_where_no_descriptor_is_left(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with Stubs(monkeypatch) as stubs:
+async def test_resuming_is_retried_where_no_descriptor_is_left() -> None:
+    with Stubs() as stubs:
         stubs.failures.append(OSError(errno.EMFILE, ""))
         stubs.listener.resume()
         await iterations(10)
         assert stubs.take_calls() == ["start", "stop", "stop", "start", "start"]
 
 
-async def test_a_pause_cancels_the_retry(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with Stubs(monkeypatch) as stubs:
+async def test_a_pause_cancels_the_retry() -> None:
+    with Stubs() as stubs:
         stubs.failures.append(OSError(errno.EMFILE, ""))
         stubs.listener.resume()
         await iterations(1)
@@ -132,10 +116,8 @@ async def test_a_pause_cancels_the_retry(
         assert "start" not in stubs.take_calls()
 
 
-async def test_a_closed_listener_is_not_resumed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with Stubs(monkeypatch) as stubs:
+async def test_a_closed_listener_is_not_resumed() -> None:
+    with Stubs() as stubs:
         await stubs.listener.start()
         stubs.listener.close()
         stubs.listener.close()
@@ -145,8 +127,8 @@ async def test_a_closed_listener_is_not_resumed(
         assert stubs.take_calls() == ["start", "start", "stop", "stop"]
 
 
-async def test_finish_accepts_the_backlog_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Stubs(monkeypatch) as stubs:
+async def test_finish_accepts_the_backlog_and_closes() -> None:
+    with Stubs() as stubs:
         await stubs.listener.start()
         stubs.listener.finish()
         stubs.listener.finish()
@@ -154,10 +136,8 @@ async def test_finish_accepts_the_backlog_and_closes(monkeypatch: pytest.MonkeyP
         assert stubs.take_calls() == ["start", "start", "finish", "finish", "stop", "stop"]
 
 
-async def test_finish_accepts_nothing_while_paused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with Stubs(monkeypatch) as stubs:
+async def test_finish_accepts_nothing_while_paused() -> None:
+    with Stubs() as stubs:
         await stubs.listener.start()
         stubs.listener.pause()
         stubs.listener.finish()
@@ -174,7 +154,7 @@ async def test_a_paused_listener_leaves_connections_in_the_backlog() -> None:
             accepted.put_nowait(transport)
 
     with bound_sockets() as sockets, socket.socket() as client:
-        listener = Listener(accepted_connections(Accepted), sockets, True)
+        listener = Listener(acceptors(Accepted, sockets), sockets)
         await listener.start()
         listener.pause()
         client.setblocking(False)
@@ -192,7 +172,7 @@ async def test_a_paused_listener_leaves_connections_in_the_backlog() -> None:
 async def test_closing_frees_the_address() -> None:
     with bound_sockets() as sockets:
         address = bound_address(sockets[0])
-        listener = Listener(accepted_connections(asyncio.Protocol), sockets, True)
+        listener = Listener(acceptors(asyncio.Protocol, sockets), sockets)
         await listener.start()
         listener.close()
         await iterations()

@@ -12,7 +12,7 @@ from tests.helpers.snapshots import CONNECT, GET, OK, ROUTE, ObservedWorker
 async def test_an_idle_worker_reports_its_process() -> None:
     stats = ObservedWorker().stats()
     assert (stats.in_flight, stats.clients, stats.upstreams, stats.tunnels) == (0, 0, 0, {})
-    assert stats.build.loop in ("asyncio", "uvloop")
+    assert stats.build.loop in ("asyncio", "uvloop", "native")
     assert stats.is_draining is False
     assert abs(stats.time - time.time()) < 60
     assert stats.process.cpu_seconds > 0

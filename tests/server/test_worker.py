@@ -1,7 +1,6 @@
 """One process: its event loop, its signals, and its logged errors."""
 
 import asyncio
-import builtins
 import gc
 import logging
 import os
@@ -17,10 +16,13 @@ import pytest
 import uvloop
 
 from cmux_proxy import Address, Config, ConfigError, ListenError, Proxy
-from cmux_proxy.server import worker
+from cmux_proxy.net.backends import HAS_NATIVE
+from cmux_proxy.server import event_loops, worker
 from cmux_proxy.server.binding import bind
+from cmux_proxy.server.event_loops import running_loop_name
 from cmux_proxy.server.signals import SignalQueue, handled_signals
-from cmux_proxy.server.worker import HEARTBEAT, OnStart, loop_factory, run_single, run_supervised
+from cmux_proxy.server.worker import HEARTBEAT, OnStart, choose_loop, run_single, run_supervised
+from tests.helpers.loops import io_of, loop_settings
 from tests.helpers.proxies import environment, local_config
 from tests.helpers.script import head
 from tests.helpers.timing import later, soon
@@ -29,32 +31,54 @@ from tests.helpers.wire import Wire, WireListener
 # The event loop
 
 
-def test_auto_selects_uvloop_where_it_is_installed() -> None:
-    assert loop_factory("auto") == ("uvloop", uvloop.new_event_loop)
-    assert loop_factory("uvloop") == ("uvloop", uvloop.new_event_loop)
+def names(**settings: Any) -> str:
+    return choose_loop(Config(**settings))[0]
 
 
-def test_asyncio_is_selected_on_request() -> None:
-    assert loop_factory("asyncio") == ("asyncio", asyncio.new_event_loop)
+def test_auto_selects_the_native_loop_where_it_is_built() -> None:
+    expected = "native" if HAS_NATIVE else "uvloop"
+    assert names() == names(loop="auto") == expected
+    assert names(no_native_io=True) == "uvloop"
 
 
-@pytest.fixture
-def _without_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = builtins.__import__
-
-    def without(name: str, *arguments: Any, **keywords: Any) -> Any:
-        if name == "uvloop":
-            raise ImportError(name)
-        return original(name, *arguments, **keywords)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+def test_other_loops_are_selected_on_request_and_have_native_streams_where_they_are_built() -> None:
+    streams = " with native I/O" if HAS_NATIVE else ""
+    assert names(loop="uvloop") == f"uvloop{streams}"
+    assert names(loop="asyncio") == f"asyncio{streams}"
+    assert names(loop="asyncio", no_native_io=True) == "asyncio"
+    assert choose_loop(Config(loop="uvloop"))[1] is uvloop.new_event_loop
+    assert choose_loop(Config(loop="asyncio"))[1] is asyncio.new_event_loop
 
 
-@pytest.mark.usefixtures("_without_uvloop")
-def test_without_uvloop_auto_selects_asyncio_and_uvloop_is_an_error() -> None:
-    assert loop_factory("auto") == ("asyncio", asyncio.new_event_loop)
+@pytest.mark.skipif(not HAS_NATIVE, reason="this build has no native I/O")
+def test_the_native_loop_is_made_on_request() -> None:
+    loop = choose_loop(Config(loop="native"))[1]()
+    try:
+        assert type(loop).__name__ == "NativeLoop"
+    finally:
+        loop.close()
+    with pytest.raises(ConfigError, match="without no-native-io") as caught:
+        names(loop="native", no_native_io=True)
+    assert caught.value.field == "loop"
+
+
+def test_a_build_without_native_io_has_no_native_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "HAS_NATIVE", False)
+    monkeypatch.setattr(event_loops, "HAS_NATIVE", False)
+    assert names() == "uvloop"
+    with pytest.raises(ConfigError, match="needs Linux and a compiled build") as caught:
+        names(loop="native")
+    assert caught.value.field == "loop"
+
+
+def test_without_uvloop_auto_selects_asyncio_and_uvloop_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker, "has_uvloop", lambda: False)
+    monkeypatch.setattr(event_loops, "has_uvloop", lambda: False)
+    assert names(no_native_io=True) == "asyncio"
     with pytest.raises(ConfigError, match="not installed") as caught:
-        loop_factory("uvloop")
+        names(loop="uvloop")
     assert caught.value.field == "loop"
 
 
@@ -82,19 +106,19 @@ def test_it_runs_in_the_selected_loop_until_a_signal(loop_name: str) -> None:
     started: list[tuple[str, str]] = []
 
     def on_start(addresses: list[Address], name: str) -> None:
-        started.append((name, type(asyncio.get_running_loop()).__module__.partition(".")[0]))
+        started.append((name, running_loop_name()))
         assert addresses[0].port != 0
         os.kill(os.getpid(), signal.SIGTERM)
 
-    run_here(local_config(loop=loop_name), on_start)
-    assert started == [(loop_name, loop_name)]
+    run_here(local_config(**loop_settings(loop_name)), on_start)
+    assert started == [(io_of(loop_name), loop_name.removeprefix("nested-"))]
 
 
 def test_objects_from_the_start_are_frozen_for_the_collector(loop_name: str) -> None:
     def on_start(_addresses: list[Address], _name: str) -> None:
         asyncio.get_running_loop().call_later(0, os.kill, os.getpid(), signal.SIGTERM)
 
-    run_here(local_config(loop=loop_name), on_start)
+    run_here(local_config(**loop_settings(loop_name)), on_start)
     assert gc.get_freeze_count() > 0
     assert gc.get_threshold()[0] > 700
 
@@ -118,7 +142,7 @@ def test_a_second_signal_exits_with_its_number(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_address_that_cannot_be_bound_is_raised(loop_name: str) -> None:
     with pytest.raises(ListenError):
-        run_here(local_config(listen=["192.0.2.1:0"], loop=loop_name))
+        run_here(local_config(listen=["192.0.2.1:0"], **loop_settings(loop_name)))
 
 
 # One of several, in this process
@@ -144,7 +168,7 @@ class Lifeline:
         watcher.start()
         signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
         try:
-            run_supervised(local_config(loop=loop_name), self.sockets, self.worker_end)
+            run_supervised(local_config(**loop_settings(loop_name)), self.sockets, self.worker_end)
             assert signal.pthread_sigmask(signal.SIG_BLOCK, []) >= set(handled_signals())
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
@@ -193,7 +217,9 @@ def test_a_worker_without_a_supervisor_ends(loop_name: str, lifeline: Lifeline) 
     lifeline.supervisor_end.close()
     signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
     try:
-        run_supervised(local_config(loop=loop_name), lifeline.sockets, lifeline.worker_end)
+        run_supervised(
+            local_config(**loop_settings(loop_name)), lifeline.sockets, lifeline.worker_end
+        )
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
 
@@ -245,7 +271,7 @@ def test_errors_of_the_loop_are_logged(loop_name: str, caplog: pytest.LogCapture
         asyncio.get_running_loop().call_soon(fail)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    run_here(local_config(loop=loop_name), on_start)
+    run_here(local_config(**loop_settings(loop_name)), on_start)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage().endswith("[Errno 5] injected")
@@ -257,7 +283,7 @@ PROGRAM = """
 from cmux_proxy import Config, run
 def on_start(addresses, loop):
     print(addresses[0].port, loop, flush=True)
-run(Config(listen=["127.0.0.1:0"], loop={loop!r}), on_start)
+run(Config(listen=["127.0.0.1:0"], **{settings!r}), on_start)
 print("drained")
 """
 
@@ -267,7 +293,7 @@ async def test_a_program_that_runs_the_proxy_serves_drains_and_continues(
     loop_name: str, number: signal.Signals
 ) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM.format(loop=loop_name)),
+        *(sys.executable, "-c", PROGRAM.format(settings=loop_settings(loop_name))),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -276,7 +302,7 @@ async def test_a_program_that_runs_the_proxy_serves_drains_and_continues(
     assert process.stdout is not None
     try:
         line = (await later(process.stdout.readline())).decode()
-        match = re.fullmatch(rf"([0-9]+) {loop_name}\n", line)
+        match = re.fullmatch(rf"([0-9]+) {io_of(loop_name)}\n", line)
         assert match is not None, line
         listener = WireListener()
         with await Wire.to("127.0.0.1", int(match[1])) as client:

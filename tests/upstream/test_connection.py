@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from cmux_proxy.net.asyncio_backend import is_asyncio
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
@@ -35,7 +36,7 @@ async def connected(pool: Pool[UpstreamConnection]) -> AsyncIterator[Both]:
     loop = asyncio.get_running_loop()
     with contextlib.closing(WireListener()) as listener:
         target = Target("127.0.0.1", listener.port)
-        connection = UpstreamConnection(target, pool, ReadSize(loop, READ))
+        connection = UpstreamConnection(target, pool, ReadSize(is_asyncio(loop), READ))
         await loop.create_connection(
             lambda: cast(asyncio.BaseProtocol, connection), "127.0.0.1", listener.port
         )

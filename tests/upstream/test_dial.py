@@ -11,6 +11,8 @@ import pytest
 
 from cmux_proxy._build import COMPILED
 from cmux_proxy.errors import UnavailableReason, UpstreamUnavailable
+from cmux_proxy.net.asyncio_backend import is_asyncio
+from cmux_proxy.net.backends import AsyncioBackend
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.stream import Loop
 from cmux_proxy.routing.target import Target
@@ -61,13 +63,23 @@ class Wrapping:
         return await asyncio.get_running_loop().create_connection(factory, sock=sock)
 
 
+def read_size() -> ReadSize:
+    return ReadSize(is_asyncio(asyncio.get_running_loop()), READ)
+
+
 class Waiting:
     """A request that waits for a connection, and the dial that has started for it."""
 
     def __init__(self, wrapping: Wrapping, target: Target, owner: Owner) -> None:
         loop = cast(Loop, wrapping)
         connector = Connector(loop, False, lambda *_: False)
-        factory = DialFactory(loop, Pool(1, 1.0), connector, ReadSize(loop, READ), SOON)
+        factory = DialFactory(
+            AsyncioBackend(loop),
+            Pool(1, 1.0),
+            connector,
+            ReadSize(is_asyncio(asyncio.get_running_loop()), READ),
+            SOON,
+        )
         self.dialer = Dialer(factory)
         self.waiter = self.dialer.wait(target, cast(UpstreamOwner, owner))
 
@@ -114,7 +126,14 @@ async def test_a_connection_knows_how_long_its_own_attempt_took() -> None:
     loop = asyncio.get_running_loop()
     connector = RefusingOnce(loop, False, lambda *_: False)
     pool: Pool[UpstreamConnection] = Pool(1, 1.0)
-    factory = DialFactory(loop, pool, connector, ReadSize(loop, READ), SOON, clock=clock)
+    factory = DialFactory(
+        AsyncioBackend(loop),
+        pool,
+        connector,
+        ReadSize(is_asyncio(asyncio.get_running_loop()), READ),
+        SOON,
+        clock=clock,
+    )
     owner = Owner()
     with contextlib.closing(WireListener()) as listener:
         target = Target("127.0.0.1", listener.port)

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 
+from cmux_proxy.net.asyncio_backend import is_asyncio
+from cmux_proxy.net.backends import AsyncioBackend
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connection import UpstreamConnection
@@ -19,7 +21,9 @@ from tests.upstream.test_connector import Machine, peer_port, tries
 def dialer(connector: Connector) -> tuple[Pool[UpstreamConnection], Dialer]:
     loop = asyncio.get_running_loop()
     pool: Pool[UpstreamConnection] = Pool(9, 1.0)
-    return pool, Dialer(DialFactory(loop, pool, connector, ReadSize(loop, 256 * 1024), SOON))
+    return pool, Dialer(
+        DialFactory(AsyncioBackend(loop), pool, connector, ReadSize(is_asyncio(loop), 1024), SOON)
+    )
 
 
 def leased(host: str, pool: Pool[UpstreamConnection], address: str | None) -> UpstreamConnection:

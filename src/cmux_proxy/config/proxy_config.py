@@ -18,10 +18,10 @@ from cmux_proxy.config.sections import (
     Timeouts,
 )
 from cmux_proxy.config.setting import option, read_settings
-from cmux_proxy.config.validators import Choice, Entries, Mode, Number, Text, Unit
+from cmux_proxy.config.validators import Choice, Entries, Mode, Number, Switch, Text, Unit
 from cmux_proxy.errors import ConfigError
 
-LoopName = Literal["auto", "uvloop", "asyncio"]
+LoopName = Literal["auto", "native", "uvloop", "asyncio"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 DEFAULT_LISTEN: Final = ("0.0.0.0:8080", "127.0.0.1:8080")
@@ -59,7 +59,9 @@ class Config:
     workers: int = _process(1, Number(Unit.WORKERS, 1, is_whole=True), "workers",
         "Number of worker processes that share the addresses; auto is one per usable CPU.")
     loop: LoopName = _process("auto", Choice(get_args(LoopName)), "loop",
-        "Event loop; auto is uvloop if it is installed.")
+        "Event loop; auto is native where it is built, and otherwise uvloop if it is installed.")
+    no_native_io: bool = _process(False, Switch(), "no-native-io",
+        "Use the connections of uvloop or asyncio instead of native ones, which are faster.")
     busy_poll: float = _process(0.0, Number(Unit.SECONDS, 0, MAX_BUSY_POLL), "busy-poll",
         "How long to poll for events without sleeping after one has arrived, such as 50us; at "
         "most 10ms. Lowers latency at the price of CPU time.", default_text="off", example=0)

@@ -8,7 +8,7 @@ them too, and logs a line for each connection once no file descriptor is left.
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol, cast
 
 from cmux_proxy.net.asyncio_backend import asyncio_loop, is_asyncio
@@ -17,7 +17,7 @@ from cmux_proxy.net.stream import FirstOwner, Handle, Loop
 
 _MAX_AT_ONCE: Final = 8
 # Seconds until accepting is tried again after no descriptor or no memory was left.
-_RETRY_DELAY: Final = 1.0
+RETRY_DELAY: Final = 1.0
 
 # A protocol of asyncio serves as well as an owner of ours.
 Factory = Callable[[], FirstOwner | asyncio.BaseProtocol]
@@ -57,6 +57,13 @@ class AcceptedConnections:
         task = self.loop.create_task(self.loop.connect_accepted_socket(self.factory, connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def make_acceptors(
+    accepted: AcceptedConnections, sockets: Sequence[socket.socket], accepts_bursts: bool
+) -> list[Acceptor]:
+    """Return an acceptor for each listening socket."""
+    return [make_acceptor(accepted, sock, accepts_bursts) for sock in sockets]
 
 
 def make_acceptor(
@@ -128,7 +135,7 @@ class ReaderAcceptor:
         self,
         accepted: AcceptedConnections,
         sock: socket.socket,
-        retry_delay: float = _RETRY_DELAY,
+        retry_delay: float = RETRY_DELAY,
     ) -> None:
         self._accepted = accepted
         self._loop = accepted.loop

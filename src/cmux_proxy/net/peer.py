@@ -12,8 +12,8 @@ def peer_of(stream: Stream) -> str:
     The path to which a peer has bound its end of a Unix socket is the peer's choice, so it
     identifies nothing.
     """
-    sock = stream.get_extra_info("socket")
-    if sock is not None and sock.family == socket.AF_UNIX:
-        return UNIX_PEER
     peer = stream.get_extra_info("peername")
-    return str(peer[0]) if peer else ""
+    if isinstance(peer, tuple):
+        return str(peer[0])
+    sock = stream.get_extra_info("socket")
+    return UNIX_PEER if sock is not None and sock.family == socket.AF_UNIX else ""

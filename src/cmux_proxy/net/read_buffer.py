@@ -1,25 +1,27 @@
 """How much is read at a time: as much as a connection may hold for a peer that does not read.
 
-asyncio's transports have an attribute for it. uvloop reads up to 256,000 bytes into a buffer of its
-own, unless the protocol brings one. Knows nothing of what the bytes mean.
+asyncio's transports and native streams have an attribute for it. uvloop reads up to 256,000 bytes
+into a buffer of its own, unless the protocol brings one. Knows nothing of what the bytes mean.
 """
 
 import asyncio
 from typing import Final, cast
 
-from cmux_proxy.net.asyncio_backend import is_asyncio
-from cmux_proxy.net.stream import Loop, Stream, StreamOwner
+from cmux_proxy.net.stream import Stream, StreamOwner
 
 _UVLOOP_READ_SIZE: Final = 256_000
 
 
 class ReadSize:
-    """Limits the connections of one event loop to reads of at most `max_bytes`."""
+    """Limits the connections of one proxy to reads of at most `max_bytes`.
 
-    def __init__(self, loop: Loop, max_bytes: int) -> None:
+    `has_attribute` says that a stream has `max_size` for it.
+    """
+
+    def __init__(self, has_attribute: bool, max_bytes: int) -> None:
         self.max_bytes = max_bytes
-        self.has_attribute = is_asyncio(loop)
-        is_small = not self.has_attribute and max_bytes < _UVLOOP_READ_SIZE
+        self.has_attribute = has_attribute
+        is_small = not has_attribute and max_bytes < _UVLOOP_READ_SIZE
         # Shared, because nothing stays in it between two callbacks.
         self._buffer = memoryview(bytearray(max_bytes)) if is_small else None
 

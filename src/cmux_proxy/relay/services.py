@@ -15,11 +15,12 @@ from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.machine.orphaned_sockets import OrphanQuery
+from cmux_proxy.net.backends import Backend
 from cmux_proxy.net.busy_poll import BusyPoll
 from cmux_proxy.net.disconnects import DisconnectDetector
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.splice import SplicePipe
-from cmux_proxy.net.stream import Loop, Stream
+from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import Ticker
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Tally
@@ -50,6 +51,7 @@ class Services:
         "chunk_rules",
         "dialer",
         "disconnects",
+        "has_native_streams",
         "is_self",
         "observer",
         "pool",
@@ -68,13 +70,15 @@ class Services:
     def __init__(
         self,
         config: Config,
-        loop: Loop,
+        backend: Backend,
         router: Router,
         is_self: Callable[[str, int], bool],
         max_upstreams: int | None,
         observer: Observer | None = None,
         admission: AdmissionControl | None = None,
     ) -> None:
+        loop = backend.loop
+        self.has_native_streams = backend.is_native
         limits = config.limits
         self.request_scanner = RequestScanner(
             HeadLimits(limits.request_line, limits.header_section, limits.header_fields),
@@ -97,10 +101,10 @@ class Services:
         self.pool: Pool[UpstreamConnection] = Pool(
             limits.idle_upstream_connections, config.timeouts.upstream_idle, max_upstreams
         )
-        self.read_size = ReadSize(loop, limits.buffer - PIPELINE_LIMIT)
+        self.read_size = ReadSize(backend.has_read_size, limits.buffer - PIPELINE_LIMIT)
         self.dialer = Dialer(
             DialFactory(
-                loop, self.pool, Connector(loop, config.upstream_host is None, is_self),
+                backend, self.pool, Connector(loop, config.upstream_host is None, is_self),
                 self.read_size, config.timeouts.connect, limits.upstream_connections,
             )
         )  # fmt: skip

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cmux_proxy.config.address import Address
 from cmux_proxy.config.proxy_config import Config
-from cmux_proxy.net.acceptor import AcceptedConnections
+from cmux_proxy.net.acceptor import AcceptedConnections, make_acceptors
 from cmux_proxy.server.binding import adopt_sockets, bind, bound_address
 from cmux_proxy.server.connection_limits import max_admin_connections
 from cmux_proxy.server.listener import Listener
@@ -104,7 +104,8 @@ class AdminListener:
         accepted = AcceptedConnections(
             asyncio.get_running_loop(), connections.open, connections.has_room
         )
-        self._listener = Listener(accepted, adopt_sockets(sockets), accepts_bursts=False)
+        sockets = adopt_sockets(sockets)
+        self._listener = Listener(make_acceptors(accepted, sockets, False), sockets)
 
     async def start(self) -> None:
         """Accept connections."""

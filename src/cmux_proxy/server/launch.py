@@ -20,7 +20,7 @@ from cmux_proxy.server.signals import SignalQueue
 from cmux_proxy.server.stats_rpc import StatsChannels
 from cmux_proxy.server.supervisor import Job, Supervisor, SupervisorOptions
 from cmux_proxy.server.tracing import require_tracing
-from cmux_proxy.server.worker import OnStart, loop_factory, run_single, run_supervised
+from cmux_proxy.server.worker import OnStart, choose_loop, run_single, run_supervised
 
 
 def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
@@ -47,7 +47,7 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
 def _run_several(
     config: Config, signals: SignalQueue, on_start: OnStart | None, admin: Sequence[socket.socket]
 ) -> int:
-    loop_name, _ = loop_factory(config.loop)
+    loop_name, _ = choose_loop(config)
     groups = open_worker_sockets(config)
     addresses = [bound_address(sock) for sock in groups[0]]
     notifier = Notifier.from_environment(os.environ)

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from cmux_proxy.net.acceptor import AcceptedConnections, make_acceptor
+from cmux_proxy.net.acceptor import Acceptor
 from cmux_proxy.server.unix_socket import UnixSocket
 
 # Seconds until accepting is tried again after no descriptor was left.
@@ -16,18 +16,17 @@ _RETRY_DELAY: Final = 1.0
 
 
 class Listener:
-    """Accepts connections on bound sockets; owns them."""
+    """Accepts connections on bound sockets, each with its acceptor; owns the sockets."""
 
     def __init__(
         self,
-        accepted: AcceptedConnections,
+        acceptors: Sequence[Acceptor],
         sockets: Sequence[socket.socket],
-        accepts_bursts: bool,
         retry_delay: float = _RETRY_DELAY,
     ) -> None:
-        self._loop = accepted.loop
+        self._loop = asyncio.get_running_loop()
         self._sockets = list(sockets)
-        self._acceptors = [make_acceptor(accepted, sock, accepts_bursts) for sock in sockets]
+        self._acceptors = list(acceptors)
         self._retry_delay = retry_delay
         self._is_accepting = False
         self._tasks: set[asyncio.Task[None]] = set()

@@ -15,7 +15,7 @@ from cmux_proxy.config.address import IPV4_WILDCARD, IPV6_WILDCARD, Address
 from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST, Config
 from cmux_proxy.downstream.admission import Admission
 from cmux_proxy.downstream.http1_connection import Http1Connection
-from cmux_proxy.net.acceptor import AcceptedConnections
+from cmux_proxy.net.backends import Backend, make_backend
 from cmux_proxy.observe.access_log import log
 from cmux_proxy.observe.observer import Sink
 from cmux_proxy.observe.worker_stats import WorkerStats
@@ -59,6 +59,7 @@ class Proxy:
         self._addresses: list[Address] = []
         self._services: Services | None = None
         self._telemetry: Telemetry | None = None
+        self._backend: Backend | None = None
         self._listener: Listener | None = None
         self._emptied = asyncio.Event()
         self._drain: Drain | None = None
@@ -82,7 +83,6 @@ class Proxy:
         """
         if self._services is not None:
             raise RuntimeError("the proxy has been started already")
-        loop = asyncio.get_running_loop()
         sockets = open_sockets(self._config) if sockets is None else adopt_sockets(sockets)
         self._addresses = [bound_address(sock) for sock in sockets]
         addresses = [*reachable_addresses(sockets), *_admin_addresses(self._config)]
@@ -90,10 +90,12 @@ class Proxy:
         has_admin = self._config.observability.admin is not None
         reserved = reserved_for_admin(self._config.workers) if has_admin else 0
         limits = connection_limits(self._config.limits.clients, reserved)
+        backend = make_backend(asyncio.get_running_loop(), not self._config.no_native_io)
+        self._backend = backend
         self._telemetry = Telemetry(self._config.observability, self._on_record)
         services = Services(
             self._config,
-            loop,
+            backend,
             self._router,
             self_addresses.covers,
             limits.max_upstreams,
@@ -104,15 +106,15 @@ class Proxy:
         services.registry.on_change = self._pace_accepting
         self._services = services
         factory = partial(Http1Connection, services, ExchangePool(services))
-        self._listener = Listener(
-            AcceptedConnections(loop, factory, services.registry.has_room),
-            sockets,
-            limits.accepts_bursts,
+        acceptors = backend.make_acceptors(
+            sockets, factory, services.registry.has_room, limits.accepts_bursts
         )
+        self._listener = Listener(acceptors, sockets)
         try:
             await self._listener.start()
         except OSError:
             self._listener.close()
+            backend.close()
             raise
         services.ticker.start()
 
@@ -148,6 +150,8 @@ class Proxy:
         self._close_idle_upstreams(services)
         services.dialer.close()
         services.splice_pipe.close()
+        if self._backend is not None:
+            self._backend.close()
         if self._telemetry is not None:
             await self._telemetry.close()
 

@@ -4,7 +4,6 @@ Reads what the relay and the observer keep, and changes nothing. Does not know o
 `stats_rpc.py` carries the result to the admin process.
 """
 
-import asyncio
 import heapq
 import os
 import resource
@@ -26,6 +25,7 @@ from cmux_proxy.observe.worker_stats import BuildInfo, PortStats, ProcessStats, 
 from cmux_proxy.relay.services import Services
 from cmux_proxy.relay.tunnel import Tunnel
 from cmux_proxy.server.connection_limits import descriptor_limits
+from cmux_proxy.server.event_loops import io_name, running_loop_name
 
 _STARTED: Final = time.time()
 
@@ -75,7 +75,9 @@ class _Snapshot:
             pid=os.getpid(),
             time=self._time,
             is_draining=services.registry.is_draining,
-            build=BuildInfo(__version__, build_name(), _loop_name()),
+            build=BuildInfo(
+                __version__, build_name(), io_name(running_loop_name(), services.has_native_streams)
+            ),
             in_flight=len(under_way),
             clients=len(self._clients) + len(tunnels),
             upstreams=len(services.pool) + upstreams + len(tunnels),
@@ -146,10 +148,6 @@ def _record_in_progress(client: Http1Connection) -> Record | None:
 
 def _started(tunnel: Tunnel) -> float:
     return 0.0 if tunnel.record is None else tunnel.record.started
-
-
-def _loop_name() -> str:
-    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
 
 
 def _process() -> ProcessStats:

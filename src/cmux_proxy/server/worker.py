@@ -19,9 +19,19 @@ from typing import Any, Final
 from cmux_proxy.config.address import Address
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.errors import ConfigError
+from cmux_proxy.net.backends import HAS_NATIVE
 from cmux_proxy.observe.worker_stats import WorkerStats
 from cmux_proxy.server.access_log_writer import AccessLogWriter
 from cmux_proxy.server.admin import administered
+from cmux_proxy.server.event_loops import (
+    NATIVE,
+    UVLOOP,
+    LoopFactory,
+    best_loop,
+    has_uvloop,
+    io_name,
+    loop_factory,
+)
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.reload import can_reload, reload
@@ -35,24 +45,23 @@ HEARTBEAT: Final = b"\0"
 # Objects between two garbage collections; the interpreter's default is 700.
 _COLLECTION_THRESHOLD: Final = 10_000
 
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 OnStart = Callable[[list[Address], str], None]
 
 
-def loop_factory(name: str) -> tuple[str, LoopFactory]:
-    """Return the name and the factory of the event loop for `auto`, `uvloop` or `asyncio`.
+def choose_loop(config: Config) -> tuple[str, LoopFactory]:
+    """Return how a worker does its I/O, in words, and what makes its event loop.
 
-    Raises ConfigError where uvloop is requested and not installed.
+    Raises ConfigError where the event loop that is configured is not there.
     """
-    if name != "asyncio":
-        try:
-            import uvloop
-        except ImportError:
-            if name == "uvloop":
-                raise ConfigError("loop", "uvloop is not installed; use auto or asyncio") from None
-        else:
-            return "uvloop", uvloop.new_event_loop
-    return "asyncio", asyncio.new_event_loop
+    is_native = HAS_NATIVE and not config.no_native_io
+    name = best_loop(is_native) if config.loop == "auto" else config.loop
+    if name == NATIVE and not HAS_NATIVE:
+        raise ConfigError("loop", "native needs Linux and a compiled build; use auto")
+    if name == NATIVE and config.no_native_io:
+        raise ConfigError("loop", "native is for native I/O; use it without no-native-io")
+    if name == UVLOOP and not has_uvloop():
+        raise ConfigError("loop", "uvloop is not installed; use auto or asyncio")
+    return io_name(name, is_native), loop_factory(name)
 
 
 def run_single(
@@ -66,7 +75,7 @@ def run_single(
     Raises ListenError or ConfigError. `on_start` is called with the addresses and the name of the
     event loop once the proxy accepts.
     """
-    name, factory = loop_factory(config.loop)
+    name, factory = choose_loop(config)
     with asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_serve_single(config, signals, name, on_start, admin))
 
@@ -85,7 +94,7 @@ def run_supervised(
     afterwards, so that no signal arrives while there is no handler. A heartbeat is sent on the
     lifeline every `heartbeat_interval` seconds; requests for statistics arrive on `channel`.
     """
-    _, factory = loop_factory(config.loop)
+    _, factory = choose_loop(config)
     with SignalQueue(exits_on_second_stop=False) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
         with asyncio.Runner(loop_factory=factory) as runner:

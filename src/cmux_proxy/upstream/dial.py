@@ -8,9 +8,10 @@ from collections.abc import Callable
 from time import monotonic
 
 from cmux_proxy.errors import UpstreamUnavailable
-from cmux_proxy.net.asyncio_backend import open_stream, start_task
+from cmux_proxy.net.asyncio_backend import start_task
+from cmux_proxy.net.backends import Backend
 from cmux_proxy.net.read_buffer import ReadSize
-from cmux_proxy.net.stream import Handle, Loop
+from cmux_proxy.net.stream import Handle
 from cmux_proxy.net.tcp_connect import ConnectTimeout
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.connect_errors import unavailable
@@ -29,11 +30,13 @@ class DialFactory:
     coarse.
     """
 
-    __slots__ = ("clock", "connector", "loop", "max_connections", "pool", "read_size", "timeout")
+    __slots__ = (
+        "backend", "clock", "connector", "loop", "max_connections", "pool", "read_size", "timeout",
+    )  # fmt: skip
 
     def __init__(
         self,
-        loop: Loop,
+        backend: Backend,
         pool: Pool[UpstreamConnection],
         connector: Connector,
         read_size: ReadSize,
@@ -41,7 +44,8 @@ class DialFactory:
         max_connections: int | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.loop = loop
+        self.backend = backend
+        self.loop = backend.loop
         self.pool = pool
         self.connector = connector
         self.read_size = read_size
@@ -116,7 +120,7 @@ class Dial:
         # The connection itself reports that it exists, so that no byte arrives before its owner.
         connection.on_connected = self._connected
         self._owner.dial_opened(self, connection.connect_seconds)
-        await open_stream(factory.loop, sock, connection)
+        await factory.backend.open_stream(sock, connection)
 
     def _connected(self, connection: UpstreamConnection) -> None:
         self._owner.dial_connected(self, connection)

@@ -1,0 +1,52 @@
+from libc.stdint cimport uint32_t
+
+from cmux_proxy.net._reactor cimport Reactor, Source
+from cmux_proxy.net._send_queue cimport SendQueue
+from cmux_proxy.net._sockets cimport peer_address
+
+
+cdef enum:
+    CLOSING = 1  # nothing is read any more; what is pending is sent
+    LOST = 2  # `connection_lost` is due or done; nothing is sent
+    PAUSED = 4  # by the owner
+    ENDED = 8  # the peer has sent its end
+    END_WANTED = 16  # our half ends once everything has been sent
+    OWNER_PAUSED = 32  # the owner was told that the peer does not keep up
+    WATCHES_ROOM = 64  # EPOLLOUT is waited for
+    INTO_BUFFER = 128  # the owner is a BufferedProtocol
+    UNREAD = 256  # there may be bytes that no event announces
+    IN_TURN = 512  # `on_turn` will be called
+    NOT_READ = CLOSING | LOST | PAUSED | ENDED
+
+
+cdef class NativeStream(Source):
+    cdef Reactor reactor
+    # What it reports to; None once it is lost.
+    cdef object owner
+    # Bytes that wait to be sent; None for none.
+    cdef SendQueue queue
+    # With more bytes than this in the queue, the owner is told to pause.
+    cdef Py_ssize_t high
+    cdef Py_ssize_t _read_size
+    cdef object error
+    # Made only where Python code asks for it.
+    cdef object sock
+    cdef int family
+    cdef uint32_t state
+    # Events that came while nothing was read.
+    cdef uint32_t missed
+    cdef peer_address peer
+
+    cdef int start(self) except -1
+    cdef int _send(self, object data, const char* start, Py_ssize_t size) except -1
+    cdef int _send_two(self, object first, object second) except -1
+    cdef int _keep(self, bytes data, Py_ssize_t sent) except -1
+    cdef int _flush(self) except -1
+    cdef int _on_flushed(self) except -1
+    cdef int _read(self, uint32_t events) except -1
+    cdef int _read_later(self) except -1
+    cdef ssize_t _read_bytes(self, Py_ssize_t size, int* error) except -2
+    cdef ssize_t _read_into_buffer(self, Py_ssize_t* size, int* error) except -2
+    cdef int _end(self) except -1
+    cdef int _lose(self, object error) except -1
+    cdef int _drop(self, object error) except -1

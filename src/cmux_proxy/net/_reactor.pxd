@@ -1,0 +1,64 @@
+from cpython.ref cimport PyObject
+from libc.stdint cimport uint32_t
+
+from cmux_proxy.net._epoll cimport epoll_event
+
+
+cdef enum:
+    # Events of one batch. More would make the first sources wait for the last.
+    MAX_EVENTS = 256
+    # As much as one read may bring (`limits.buffer`).
+    BUFFER_SIZE = 256 * 1024
+
+
+cdef struct Slot:
+    PyObject* source
+    # Changes with each source, so that late events of a closed descriptor are recognized.
+    uint32_t generation
+
+
+cdef class Source:
+    cdef int fd
+
+    cdef int on_events(self, uint32_t events) except -1
+    cdef int on_turn(self) except -1
+    cdef int on_closing(self) except -1
+    cdef int on_error(self, object error) except -1
+    cdef int abandon(self) except -1
+
+
+cdef class Reactor:
+    cdef public object loop
+    cdef char* buffer
+    # The sources that have more to do in the next turn, and those whose descriptors are closed at
+    # the end of this one.
+    cdef list again
+    cdef list closing
+    # Set while the reactor waits for the event loop's own descriptors too (`_turns.pyx`).
+    cdef bint is_leading
+    cdef int epoll
+    cdef epoll_event* events
+    cdef Slot* slots
+    cdef int slot_count
+    cdef bint is_in_batch
+    cdef bint is_scheduled
+    cdef object interrupt
+
+    cdef int add(self, Source source, uint32_t events) except -1
+    cdef int reserve(self, Source source) except -1
+    cdef int watch(self, int operation, int fd, uint32_t events) except -1
+    cdef int unwatch(self, int fd) except -1
+    cdef int forget(self, int fd) except -1
+    cdef int read_again(self, Source source) except -1
+    cdef int close_later(self, Source source) except -1
+    cdef int report(self, str message, object error, object source) except -1
+    cdef int run_batch(self, int count) except -1
+    cdef int _grow(self, int fd) except -1
+    cdef int _schedule(self) except -1
+    cdef int _dispatch_events(self, int first, int count) except -1
+    cdef int _dispatch_turns(self, list again) except -1
+    cdef int _close_all(self) except -1
+    cdef int _on_raised(self, Source source, object error) except -1
+
+
+cdef object system_error(int number)

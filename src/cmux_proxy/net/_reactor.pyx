@@ -1,0 +1,278 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, binding=False
+"""Waits for the events of many descriptors with one epoll, and hands them to their sources.
+
+Compiled builds on Linux only. An event carries its descriptor and a generation, never a pointer: a
+descriptor may be closed and opened again as something else before a late event of the first is
+read. For the same reason connections report their loss, and close, at the end of a batch of events
+and never within it.
+Knows nothing of connections: `_native_stream.pyx` and `_native_acceptor.pyx` have the sources. An
+event loop calls `poll` when the epoll is readable; `_turns.pyx` is for a loop that the reactor leads.
+"""
+
+import os
+
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from libc.errno cimport EBADF, errno
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memset
+from posix.unistd cimport close
+
+from cmux_proxy.net._epoll cimport (
+    EPOLL_CLOEXEC,
+    EPOLL_CTL_ADD,
+    EPOLL_CTL_DEL,
+    epoll_create1,
+    epoll_ctl,
+    epoll_event,
+    epoll_wait,
+)
+
+cdef enum:
+    FIRST_SLOTS = 256
+
+
+cdef object system_error(int number):
+    return OSError(number, os.strerror(number))
+
+
+cdef class Source:
+    """Something with a descriptor; the reactor calls it, and its subclasses say what happens."""
+
+    cdef int on_events(self, uint32_t events) except -1:
+        """Act on events of the descriptor."""
+        return 0
+
+    cdef int on_turn(self) except -1:
+        """Do what was put off by `read_again`."""
+        return 0
+
+    cdef int on_closing(self) except -1:
+        """Report the loss, and close the descriptor."""
+        return 0
+
+    cdef int on_error(self, object error) except -1:
+        """A callback has raised `error`."""
+        return 0
+
+    cdef int abandon(self) except -1:
+        """The reactor closes: call `close_later`, if that was not done."""
+        return 0
+
+
+cdef class Reactor:
+    """One epoll and its sources; `loop` is the event loop that hosts it."""
+
+    def __cinit__(self):
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll < 0:
+            raise system_error(errno)
+        self.events = <epoll_event*>malloc(MAX_EVENTS * sizeof(epoll_event))
+        self.buffer = <char*>malloc(BUFFER_SIZE)
+        self.slots = <Slot*>malloc(FIRST_SLOTS * sizeof(Slot))
+        if self.events == NULL or self.buffer == NULL or self.slots == NULL:
+            raise MemoryError
+        self.slot_count = FIRST_SLOTS
+        memset(self.slots, 0, FIRST_SLOTS * sizeof(Slot))
+        self.again = []
+        self.closing = []
+
+    def __init__(self, loop):
+        self.loop = loop
+
+    def __dealloc__(self):
+        if self.epoll >= 0:
+            close(self.epoll)
+        free(self.events)
+        free(self.buffer)
+        free(self.slots)
+
+    def fileno(self):
+        """Return the epoll's descriptor, which is readable while there are events."""
+        return self.epoll
+
+    def poll(self):
+        """Act on the events that there are, without waiting for any."""
+        cdef int count
+        self.is_scheduled = False
+        if self.epoll < 0:
+            return
+        count = epoll_wait(self.epoll, self.events, MAX_EVENTS, 0)
+        try:
+            self.run_batch(count)
+        finally:
+            if self.again or self.closing:
+                self._schedule()
+
+    def close(self):
+        """Abort all connections and close the epoll; idempotent."""
+        cdef int fd
+        if self.epoll < 0:
+            return
+        for fd in range(self.slot_count):
+            if self.slots[fd].source != NULL:
+                (<Source>self.slots[fd].source).abandon()
+        while self.closing:
+            self.run_batch(0)
+        self.again = []
+        close(self.epoll)
+        self.epoll = -1
+
+    # Sources
+
+    cdef int add(self, Source source, uint32_t events) except -1:
+        """Hand these events of a new source to it from now on; raise OSError."""
+        self.reserve(source)
+        try:
+            return self.watch(EPOLL_CTL_ADD, source.fd, events)
+        except BaseException:
+            self.forget(source.fd)
+            raise
+
+    cdef int reserve(self, Source source) except -1:
+        """Keep a new source, but wait for no events yet; raise OSError once it is closed."""
+        cdef Slot* slot
+        if self.epoll < 0:
+            raise system_error(EBADF)
+        if source.fd >= self.slot_count:
+            self._grow(source.fd)
+        slot = &self.slots[source.fd]
+        if slot.source != NULL:
+            raise RuntimeError(f"descriptor {source.fd} is watched already")
+        Py_INCREF(source)
+        slot.source = <PyObject*>source
+        slot.generation += 1
+        return 0
+
+    cdef int _grow(self, int fd) except -1:
+        cdef int count = max(2 * self.slot_count, fd + 1)
+        cdef Slot* slots = <Slot*>realloc(self.slots, count * sizeof(Slot))
+        if slots == NULL:
+            raise MemoryError
+        memset(&slots[self.slot_count], 0, (count - self.slot_count) * sizeof(Slot))
+        self.slots = slots
+        self.slot_count = count
+        return 0
+
+    cdef int watch(self, int operation, int fd, uint32_t events) except -1:
+        """Add or change the events to wait for; raise OSError."""
+        cdef epoll_event event
+        event.events = events
+        event.data.u64 = (<uint64_t>self.slots[fd].generation << 32) | <uint32_t>fd
+        if epoll_ctl(self.epoll, operation, fd, &event) < 0:
+            raise system_error(errno)
+        return 0
+
+    cdef int unwatch(self, int fd) except -1:
+        """Wait for no more events of a descriptor that stays open."""
+        cdef epoll_event event
+        epoll_ctl(self.epoll, EPOLL_CTL_DEL, fd, &event)
+        return 0
+
+    cdef int forget(self, int fd) except -1:
+        """Keep the source no longer; its late events have no effect."""
+        cdef PyObject* source = self.slots[fd].source
+        if source != NULL:
+            self.slots[fd].source = NULL
+            self.slots[fd].generation += 1
+            Py_DECREF(<object>source)
+        return 0
+
+    # Turns
+
+    cdef int read_again(self, Source source) except -1:
+        """Call `on_turn` in the next turn, in which no event may tell of what is left."""
+        self.again.append(source)
+        return self._schedule()
+
+    cdef int close_later(self, Source source) except -1:
+        """Call `on_closing` at the end of this batch, or of the next one."""
+        self.closing.append(source)
+        return self._schedule()
+
+    cdef int _schedule(self) except -1:
+        """See that there is another batch, because no event announces it."""
+        if not (self.is_in_batch or self.is_scheduled or self.is_leading):
+            self.is_scheduled = True
+            self.loop.call_soon(self.poll)
+        return 0
+
+    cdef int report(self, str message, object error, object source) except -1:
+        """Hand an error to the exception handler of the event loop."""
+        self.loop.call_exception_handler(
+            {"message": message, "exception": error, "transport": source}
+        )
+        return 0
+
+    cdef int run_batch(self, int count) except -1:
+        """Act on the first `count` events, and on what was put off; raise what ends the process."""
+        cdef list again = None
+        cdef int done = 0
+        self.is_in_batch = True
+        try:
+            if self.again:
+                # What is put off from now on is for the next batch.
+                again, self.again = self.again, []
+            while done < count:
+                done = self._dispatch_events(done, count)
+            if again is not None:
+                self._dispatch_turns(again)
+            while self.closing:
+                self._close_all()
+        finally:
+            self.is_in_batch = False
+        if self.interrupt is not None:
+            error, self.interrupt = self.interrupt, None
+            raise error
+        return 0
+
+    cdef int _dispatch_events(self, int first, int count) except -1:
+        """Act on events; return the number of the next one. Stops behind one that has failed."""
+        cdef int i = first
+        cdef int fd
+        cdef uint64_t data
+        cdef Source source = None
+        try:
+            while i < count:
+                data = self.events[i].data.u64
+                fd = <int><uint32_t>data
+                i += 1
+                if self.slots[fd].source == NULL:
+                    continue
+                if self.slots[fd].generation != <uint32_t>(data >> 32):
+                    continue
+                source = <Source>self.slots[fd].source
+                source.on_events(self.events[i - 1].events)
+        except BaseException as error:
+            self._on_raised(source, error)
+        return i
+
+    cdef int _dispatch_turns(self, list again) except -1:
+        cdef Source source
+        for source in again:
+            try:
+                source.on_turn()
+            except BaseException as error:
+                self._on_raised(source, error)
+        return 0
+
+    cdef int _close_all(self) except -1:
+        cdef list closing = self.closing
+        cdef Source source
+        self.closing = []
+        for source in closing:
+            try:
+                source.on_closing()
+            except BaseException as error:
+                self._on_raised(None, error)
+        return 0
+
+    cdef int _on_raised(self, Source source, object error) except -1:
+        """Note what is to end the process, after the batch; report anything else to the source."""
+        if isinstance(error, (SystemExit, KeyboardInterrupt)):
+            self.interrupt = error
+        elif source is not None:
+            source.on_error(error)
+        else:
+            self.report("closing a connection failed", error, None)
+        return 0

@@ -1,0 +1,89 @@
+"""How the streams of a proxy are made: by asyncio's transports, or as native streams of ours.
+
+Native streams are faster, and exist where they are built and the kernel has epoll. Neighbours:
+`asyncio_backend.py` and `native_backend.py`. Does not know what the streams carry.
+"""
+
+import importlib.util
+import socket
+import sys
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from cmux_proxy.net.acceptor import AcceptedConnections, Acceptor, Factory, HasRoom, make_acceptors
+from cmux_proxy.net.asyncio_backend import is_asyncio, open_stream
+from cmux_proxy.net.stream import FirstOwner, Loop
+
+# Whether this build has native streams.
+HAS_NATIVE: Final = (
+    sys.platform == "linux" and importlib.util.find_spec("cmux_proxy.net._reactor") is not None
+)
+
+
+class Backend(Protocol):
+    """Makes the streams of one proxy in its event loop.
+
+    `has_read_size` says that streams have an attribute `max_size`: how much they read at a time.
+    """
+
+    loop: Loop
+    is_native: bool
+    has_read_size: bool
+
+    async def open_stream(self, sock: socket.socket, owner: FirstOwner) -> None:
+        """Make a stream of a connected socket, whose owner is called before this returns.
+
+        Must not be cancelled: a cancellation could close the socket twice.
+        """
+
+    def make_acceptors(
+        self,
+        sockets: Sequence[socket.socket],
+        factory: Factory,
+        has_room: HasRoom,
+        accepts_bursts: bool,
+    ) -> list[Acceptor]:
+        """Return an acceptor for each listening socket, which it does not own.
+
+        With `accepts_bursts` there is room for all connections of a backlog.
+        """
+
+    def close(self) -> None:
+        """Release what the proxy has used; all its streams are closed."""
+
+
+class AsyncioBackend:
+    """Makes streams of the transports of the event loop, asyncio's or uvloop's."""
+
+    is_native = False
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.has_read_size = is_asyncio(loop)
+
+    async def open_stream(self, sock: socket.socket, owner: FirstOwner) -> None:
+        """Make a stream of a connected socket."""
+        await open_stream(self.loop, sock, owner)
+
+    def make_acceptors(
+        self,
+        sockets: Sequence[socket.socket],
+        factory: Factory,
+        has_room: HasRoom,
+        accepts_bursts: bool,
+    ) -> list[Acceptor]:
+        """Return an acceptor for each listening socket."""
+        accepted = AcceptedConnections(self.loop, factory, has_room)
+        return make_acceptors(accepted, sockets, accepts_bursts)
+
+    def close(self) -> None:
+        """Do nothing: the event loop has everything."""
+
+
+def make_backend(loop: Loop, wants_native: bool) -> Backend:
+    """Return the backend for one proxy: with native streams where they are wanted and built."""
+    if wants_native and HAS_NATIVE:
+        from cmux_proxy.net.native_backend import NativeBackend
+
+        return NativeBackend(loop)
+    return AsyncioBackend(loop)

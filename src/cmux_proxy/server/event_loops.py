@@ -1,0 +1,58 @@
+"""The event loops that a process can run: native, uvloop and asyncio.
+
+Neighbour: `net/backends.py` chooses how the streams in a loop are made.
+"""
+
+import asyncio
+import importlib.util
+from collections.abc import Callable
+from typing import Final
+
+from cmux_proxy.net.backends import HAS_NATIVE
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+NATIVE: Final = "native"
+UVLOOP: Final = "uvloop"
+ASYNCIO: Final = "asyncio"
+
+
+def has_uvloop() -> bool:
+    """Return whether uvloop is installed."""
+    return importlib.util.find_spec("uvloop") is not None
+
+
+def best_loop(wants_native: bool) -> str:
+    """Return the name of the fastest event loop that is there."""
+    if wants_native and HAS_NATIVE:
+        return NATIVE
+    return UVLOOP if has_uvloop() else ASYNCIO
+
+
+def loop_factory(name: str) -> LoopFactory:
+    """Return what makes an event loop of that name, which must be there."""
+    if name == NATIVE:
+        from cmux_proxy.net.native_loop import NativeLoop
+
+        return NativeLoop
+    if name == UVLOOP:
+        import uvloop
+
+        return uvloop.new_event_loop
+    return asyncio.new_event_loop
+
+
+def io_name(loop_name: str, has_native_streams: bool) -> str:
+    """Return how a process does its I/O, as the log at start and the metrics say it."""
+    return (
+        f"{loop_name} with native I/O" if has_native_streams and loop_name != NATIVE else loop_name
+    )
+
+
+def running_loop_name() -> str:
+    """Return the name of the running loop; that of its module for a loop of somebody else."""
+    loop = asyncio.get_running_loop()
+    module = type(loop).__module__
+    if module.startswith("cmux_proxy."):
+        return NATIVE
+    return module.split(".")[0]
