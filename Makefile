@@ -34,7 +34,7 @@ IN_PARALLEL := -n 4 --dist worksteal
 FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-slow test-compiled fuzz coverage lint types
+.PHONY: help run demo test test-all test-slow test-compiled fuzz coverage lint types
 .PHONY: bench bench-full bench-workers bench-restart bench-micro chart soak
 .PHONY: docs pages pictures build release reproducible release-check clean
 
@@ -50,6 +50,11 @@ demo: $(RUN_VENV)/run.stamp ## three small services, the proxy, one request of e
 test: $(VENV)/dev.stamp ## run the tests, on the sources
 	$(FORGET_COVERAGE)
 	$(PYTEST) -m "not slow" $(IN_PARALLEL) $(ARGS)
+
+test-all: $(VENV)/dev.stamp $(RUN_VENV)/compiled.stamp ## run them on both builds and all event loops
+	CMUX_TEST_LOOPS=native,nested-asyncio,nested-uvloop,asyncio,uvloop \
+		$(RUN_PY) -m pytest -m "not slow" $(IN_PARALLEL) $(ARGS)
+	CMUX_TEST_LOOPS=asyncio,uvloop $(PYTEST) -m "not slow" $(IN_PARALLEL) $(ARGS)
 
 test-slow: $(VENV)/dev.stamp ## run the tests that take long or move much data
 	$(FORGET_COVERAGE)

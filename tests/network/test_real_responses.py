@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -219,7 +221,9 @@ async def inetd(*command: str) -> AsyncIterator[int]:
                 await later(process.wait())
             finally:
                 if process.returncode is None:
-                    process.kill()
+                    # `process.kill` would take the status of a process that has just ended.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGKILL)
                     await process.wait()
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
