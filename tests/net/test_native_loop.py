@@ -43,7 +43,7 @@ def watchdog() -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def full_load() -> AsyncIterator[Streams]:
-    """Send bytes to and fro between streams, from C to C and without a pause."""
+    """Send bytes back and forth between two streams, from C to C and without a pause."""
     with watchdog():
         async with Streams() as streams:
             owners = []

@@ -217,6 +217,28 @@ async def test_pausing_and_resuming_in_one_turn_is_one_read_in_the_next() -> Non
         await owner.receives(b"123456789abc")
 
 
+async def test_resuming_several_times_in_one_turn_is_one_read_in_the_next() -> None:
+    def note() -> None:
+        order.append("read")
+        asyncio.get_running_loop().call_soon(order.append, "loop")
+
+    async with Streams() as streams:
+        order: list[str] = []
+        owner = await streams.open()
+        owner.stream.max_size = 4
+        owner.stream.pause_reading()
+        arrive(owner, b"123456789abc")
+        await turns()
+        owner.on["data_received"] = note
+        for _ in range(3):
+            owner.stream.resume_reading()
+            owner.stream.pause_reading()
+        owner.stream.resume_reading()
+        await owner.receives(b"123456789abc")
+        await turns(1)
+        assert order == ["read", "loop"] * 3
+
+
 @every_family
 async def test_an_end_that_comes_while_paused_is_reported_after_the_bytes(family: int) -> None:
     async with Streams() as streams:

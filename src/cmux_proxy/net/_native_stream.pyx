@@ -247,11 +247,11 @@ cdef class NativeStream(Source):
     # Reading
 
     cdef int on_events(self, uint32_t events) except -1:
-        """Send and read what the events allow."""
-        if self.queue is not None and events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
-            self._flush()
+        """Read and send what the events allow; first read, because a failed write ends both."""
         if events & (EPOLLIN | BEHIND):
             self._read(events)
+        if self.queue is not None and events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
+            self._flush()
         return 0
 
     cdef int on_turn(self) except -1:

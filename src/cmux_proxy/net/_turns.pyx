@@ -143,7 +143,7 @@ cdef class Turns:
         cdef Reactor reactor = self.reactor
         cdef int count
         cdef int milliseconds = -1
-        if reactor.again or self.ready:
+        if reactor.again or reactor.closing or self.ready:
             milliseconds = 0
         elif seconds >= 0:
             # Never early: asyncio would call again and again.
