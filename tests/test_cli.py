@@ -24,8 +24,7 @@ from cmux_proxy import (
     __version__,
     cli,
 )
-from cmux_proxy._build import build_name
-from cmux_proxy.net.backends import HAS_NATIVE
+from cmux_proxy._build import HAS_NATIVE, best_loop, build_name
 from cmux_proxy.server.event_loops import io_name
 from tests.helpers.proxies import MODULE, environment
 from tests.helpers.timing import LATER
@@ -414,7 +413,10 @@ def test_an_error_at_the_start_is_one_line(
 
 def test_the_version_names_the_build(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
-    assert capsys.readouterr() == (f"cmux-proxy {__version__} ({build_name()})\n", "")
+    assert capsys.readouterr() == (
+        f"cmux-proxy {__version__} ({build_name()}, {best_loop()})\n",
+        "",
+    )
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from cmux_proxy._build import __version__, build_name
+from cmux_proxy._build import __version__, best_loop, build_name
 from cmux_proxy.commands.completion import completion_command
 from cmux_proxy.commands.connect import connect_command
 from cmux_proxy.commands.doctor import doctor_command
@@ -72,7 +72,9 @@ class _Proxy(click.Group):
     epilog="A flag overrides its variable, which overrides the file, which overrides the default.",
 )
 @server_options
-@click.version_option(__version__, "--version", message=f"cmux-proxy %(version)s ({build_name()})")
+@click.version_option(
+    __version__, "--version", message=f"cmux-proxy %(version)s ({build_name()}, {best_loop()})"
+)
 @click.pass_context
 def proxy_command(context: click.Context, /, **values: Any) -> int:
     """One port in front of every local port.

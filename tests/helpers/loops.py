@@ -19,9 +19,9 @@ from unittest import mock
 import pytest
 import uvloop
 
+from cmux_proxy._build import HAS_NATIVE, NATIVE
 from cmux_proxy.net import backends
-from cmux_proxy.net.backends import HAS_NATIVE
-from cmux_proxy.server.event_loops import NATIVE, LoopFactory, loop_factory
+from cmux_proxy.server.event_loops import LoopFactory, loop_factory
 from tests.helpers.timing import MS
 
 # By name; with `nested`, the streams of the proxy are native ones in the loop of somebody else.

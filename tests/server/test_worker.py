@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from cmux_proxy import Address, Config, ConfigError, ListenError, Proxy
-from cmux_proxy.net.backends import HAS_NATIVE
-from cmux_proxy.server import event_loops, worker
+from cmux_proxy import Address, Config, ConfigError, ListenError, Proxy, _build
+from cmux_proxy._build import HAS_NATIVE
+from cmux_proxy.server import worker
 from cmux_proxy.server.binding import bind
 from cmux_proxy.server.event_loops import running_loop_name
 from cmux_proxy.server.signals import SignalQueue, handled_signals
@@ -64,7 +64,7 @@ def test_the_native_loop_is_made_on_request() -> None:
 
 def test_a_build_without_native_io_has_no_native_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "HAS_NATIVE", False)
-    monkeypatch.setattr(event_loops, "HAS_NATIVE", False)
+    monkeypatch.setattr(_build, "HAS_NATIVE", False)
     assert names() == "uvloop"
     with pytest.raises(ConfigError, match="needs Linux and a compiled build") as caught:
         names(loop="native")
@@ -75,7 +75,7 @@ def test_without_uvloop_auto_selects_asyncio_and_uvloop_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(worker, "has_uvloop", lambda: False)
-    monkeypatch.setattr(event_loops, "has_uvloop", lambda: False)
+    monkeypatch.setattr(_build, "has_uvloop", lambda: False)
     assert names(no_native_io=True) == "asyncio"
     with pytest.raises(ConfigError, match="not installed") as caught:
         names(loop="uvloop")

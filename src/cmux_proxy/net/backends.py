@@ -4,20 +4,14 @@ Native streams are faster, and exist where they are built and the kernel has epo
 `asyncio_backend.py` and `native_backend.py`. Does not know what the streams carry.
 """
 
-import importlib.util
 import socket
-import sys
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
+from cmux_proxy._build import HAS_NATIVE
 from cmux_proxy.net.acceptor import AcceptedConnections, Acceptor, Factory, HasRoom, make_acceptors
 from cmux_proxy.net.asyncio_backend import is_asyncio, open_stream
 from cmux_proxy.net.stream import FirstOwner, Loop
-
-# Whether this build has native streams.
-HAS_NATIVE: Final = (
-    sys.platform == "linux" and importlib.util.find_spec("cmux_proxy.net._reactor") is not None
-)
 
 
 class Backend(Protocol):

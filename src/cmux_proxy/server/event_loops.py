@@ -4,29 +4,11 @@ Neighbour: `net/backends.py` chooses how the streams in a loop are made.
 """
 
 import asyncio
-import importlib.util
 from collections.abc import Callable
-from typing import Final
 
-from cmux_proxy.net.backends import HAS_NATIVE
+from cmux_proxy._build import NATIVE, UVLOOP
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
-
-NATIVE: Final = "native"
-UVLOOP: Final = "uvloop"
-ASYNCIO: Final = "asyncio"
-
-
-def has_uvloop() -> bool:
-    """Return whether uvloop is installed."""
-    return importlib.util.find_spec("uvloop") is not None
-
-
-def best_loop(wants_native: bool) -> str:
-    """Return the name of the fastest event loop that is there."""
-    if wants_native and HAS_NATIVE:
-        return NATIVE
-    return UVLOOP if has_uvloop() else ASYNCIO
 
 
 def loop_factory(name: str) -> LoopFactory:

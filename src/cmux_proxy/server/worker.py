@@ -16,22 +16,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
+from cmux_proxy._build import HAS_NATIVE, NATIVE, UVLOOP, best_loop, has_uvloop
 from cmux_proxy.config.address import Address
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.net.backends import HAS_NATIVE
 from cmux_proxy.observe.worker_stats import WorkerStats
 from cmux_proxy.server.access_log_writer import AccessLogWriter
 from cmux_proxy.server.admin import administered
-from cmux_proxy.server.event_loops import (
-    NATIVE,
-    UVLOOP,
-    LoopFactory,
-    best_loop,
-    has_uvloop,
-    io_name,
-    loop_factory,
-)
+from cmux_proxy.server.event_loops import LoopFactory, io_name, loop_factory
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.reload import can_reload, reload
