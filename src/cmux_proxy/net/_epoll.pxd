@@ -32,6 +32,17 @@ cdef extern from "sys/epoll.h" nogil:
 
 cdef extern from * nogil:
     """
+    /* What a connection waits for; for room to send only at times. */
+    #define READING_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET)
+    /* With one of these, something follows the bytes of a read that was not full. */
+    #define FOLLOWED_EVENTS (EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR)
+    """
+    cdef uint32_t READING_EVENTS
+    cdef uint32_t FOLLOWED_EVENTS
+
+
+cdef extern from * nogil:
+    """
     #include <time.h>
 
     static double monotonic_seconds(void)

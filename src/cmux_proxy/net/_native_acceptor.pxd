@@ -1,4 +1,5 @@
-from cmux_proxy.net._reactor cimport Reactor, Source
+from cmux_proxy.net._event_source cimport Source
+from cmux_proxy.net._reactor cimport Reactor
 
 
 cdef class NativeAcceptor(Source):

@@ -11,7 +11,8 @@ from libc.stdint cimport uint32_t
 from posix.unistd cimport close
 
 from cmux_proxy.net._epoll cimport EPOLLIN
-from cmux_proxy.net._reactor cimport Reactor, Source, system_error
+from cmux_proxy.net._event_source cimport Source
+from cmux_proxy.net._reactor cimport Reactor, system_error
 from cmux_proxy.net._sockets cimport accept_peer, peer_address
 from cmux_proxy.net._stream_factory cimport open_stream
 

@@ -1,6 +1,7 @@
 from libc.stdint cimport uint32_t
 
-from cmux_proxy.net._reactor cimport Reactor, Source
+from cmux_proxy.net._event_source cimport Source
+from cmux_proxy.net._reactor cimport Reactor
 from cmux_proxy.net._send_queue cimport SendQueue
 from cmux_proxy.net._sockets cimport peer_address
 
@@ -27,7 +28,7 @@ cdef class NativeStream(Source):
     cdef SendQueue queue
     # With more bytes than this in the queue, the owner is told to pause.
     cdef Py_ssize_t high
-    cdef Py_ssize_t _read_size
+    cdef Py_ssize_t read_size
     cdef object error
     # Made only where Python code asks for it.
     cdef object sock
@@ -38,15 +39,5 @@ cdef class NativeStream(Source):
     cdef peer_address peer
 
     cdef int start(self) except -1
-    cdef int _send(self, object data, const char* start, Py_ssize_t size) except -1
-    cdef int _send_two(self, object first, object second) except -1
-    cdef int _keep(self, bytes data, Py_ssize_t sent) except -1
-    cdef int _flush(self) except -1
-    cdef int _on_flushed(self) except -1
-    cdef int _read(self, uint32_t events) except -1
-    cdef int _read_later(self) except -1
-    cdef ssize_t _read_bytes(self, Py_ssize_t size, int* error) except -2
-    cdef ssize_t _read_into_buffer(self, Py_ssize_t* size, int* error) except -2
-    cdef int _end(self) except -1
-    cdef int _lose(self, object error) except -1
-    cdef int _drop(self, object error) except -1
+    cdef int lose(self, object error) except -1
+    cdef int drop(self, object error) except -1

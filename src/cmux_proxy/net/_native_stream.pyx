@@ -6,37 +6,29 @@ that to pause reading is a flag and no system call. What an edge has announced m
 read, or remembered: `missed` and UNREAD do that.
 An owner's `pause_writing` is called within `write`, its `connection_lost` never within a call of
 ours: always at the end of a batch (`_reactor.pyx`).
+Here is what its owner calls, and its end; `_stream_reading.pyx` and `_stream_sending.pyx` have the rest.
 """
 
 import asyncio
 import socket
 
-from cpython.buffer cimport (
-    PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer,
-)
-from cpython.bytes cimport (
-    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE,
-)
-from libc.errno cimport EAGAIN, EINTR, errno
+from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from libc.errno cimport errno
 from libc.stdint cimport uint32_t
 from posix.unistd cimport close
 
 from cmux_proxy.net._epoll cimport (
-    EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI,
-    EPOLLRDHUP,
+    EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, FOLLOWED_EVENTS, READING_EVENTS,
 )
-from cmux_proxy.net._reactor cimport BUFFER_SIZE, Source, system_error
-from cmux_proxy.net._send_queue cimport FAILED, SENT, SendQueue, SendResult
-from cmux_proxy.net._sockets cimport (
-    AF_UNIX, MSG_NOSIGNAL, SHUT_WR, peer_name, recv, send, send_two, shutdown,
-)
+from cmux_proxy.net._event_source cimport Source
+from cmux_proxy.net._reactor cimport BUFFER_SIZE, system_error
+from cmux_proxy.net._sockets cimport SHUT_WR, peer_name, shutdown
+from cmux_proxy.net._stream_reading cimport read
+from cmux_proxy.net._stream_sending cimport flush, send_bytes, send_parts
 
 cdef enum:
     DEFAULT_HIGH = 64 * 1024
-
-cdef uint32_t READING = EPOLLIN | EPOLLRDHUP | EPOLLPRI | EPOLLET
-# With one of these, there is something behind the bytes of a read that was not full.
-cdef uint32_t BEHIND = EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR
 
 _BufferedProtocol = asyncio.BufferedProtocol
 # A socket object has to be told what the descriptor is already.
@@ -49,12 +41,12 @@ cdef class NativeStream(Source):
     cdef int start(self) except -1:
         """Report to the owner, and then read; the reactor has reserved its place."""
         self.high = DEFAULT_HIGH
-        self._read_size = BUFFER_SIZE
+        self.read_size = BUFFER_SIZE
         try:
-            self.reactor.watch(EPOLL_CTL_ADD, self.fd, READING)
+            self.reactor.watch(EPOLL_CTL_ADD, self.fd, READING_EVENTS)
         except OSError as error:
             # Its owner may wait for the connection, and is to learn of its loss.
-            self._drop(error)
+            self.drop(error)
         self.owner.connection_made(self)
         return 0
 
@@ -63,28 +55,28 @@ cdef class NativeStream(Source):
     @property
     def max_size(self):
         """How many bytes are read at a time; never more than the reactor has room for."""
-        return self._read_size
+        return self.read_size
 
     @max_size.setter
     def max_size(self, Py_ssize_t size):
-        self._read_size = max(1, min(size, BUFFER_SIZE))
+        self.read_size = max(1, min(size, BUFFER_SIZE))
 
     def write(self, data):
         """Send bytes, or keep those that the peer does not take yet."""
         cdef Py_buffer view
         if PyBytes_CheckExact(data):
-            self._send(data, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+            send_bytes(self, data, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
             return
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
-            self._send(None, <const char*>view.buf, view.len)
+            send_bytes(self, None, <const char*>view.buf, view.len)
         finally:
             PyBuffer_Release(&view)
 
     def writelines(self, data):
         """Send several pieces of bytes in this order; two of them without a copy."""
         if len(data) == 2 and self.queue is None and not self.state & (LOST | END_WANTED):
-            self._send_two(data[0], data[1])
+            send_parts(self, data[0], data[1])
         else:
             self.write(b"".join(data))
 
@@ -105,11 +97,11 @@ cdef class NativeStream(Source):
         if not self.state & CLOSING:
             self.state |= CLOSING
             if self.queue is None:
-                self._lose(None)
+                self.lose(None)
 
     def abort(self):
         """Close at once, and discard what waits to be sent."""
-        self._drop(None)
+        self.drop(None)
 
     def is_closing(self):
         """Return whether it is closed, or closes."""
@@ -159,99 +151,14 @@ cdef class NativeStream(Source):
             return default if peer is None else peer
         return default
 
-    # Sending
-
-    cdef int _send(self, object data, const char* start, Py_ssize_t size) except -1:
-        """Send bytes at `start`, which are those of `data` unless that is None."""
-        cdef ssize_t count = 0
-        if self.state & END_WANTED:
-            raise RuntimeError("write after write_eof")
-        if self.state & LOST or not size:
-            return 0
-        if self.queue is None:
-            count = send(self.fd, start, size, MSG_NOSIGNAL)
-            if count == size:
-                return 0
-            if count < 0:
-                if errno != EAGAIN and errno != EINTR:
-                    return self._drop(system_error(errno))
-                count = 0
-        if data is None:
-            return self._keep(PyBytes_FromStringAndSize(start + count, size - count), 0)
-        return self._keep(data, count)
-
-    cdef int _send_two(self, object first, object second) except -1:
-        cdef Py_buffer one
-        cdef Py_buffer two
-        cdef ssize_t count
-        cdef int error
-        PyObject_GetBuffer(first, &one, PyBUF_SIMPLE)
-        try:
-            PyObject_GetBuffer(second, &two, PyBUF_SIMPLE)
-        except BaseException:
-            PyBuffer_Release(&one)
-            raise
-        count = send_two(self.fd, one.buf, one.len, two.buf, two.len)
-        # Releasing a buffer may set errno.
-        error = errno
-        PyBuffer_Release(&one)
-        PyBuffer_Release(&two)
-        if count < 0 and error != EAGAIN and error != EINTR:
-            return self._drop(system_error(error))
-        count = max(count, 0)
-        return self._keep(b"".join((first, second)), count) if count < one.len + two.len else 0
-
-    cdef int _keep(self, bytes data, Py_ssize_t sent) except -1:
-        """Keep bytes until there is room for them, without the first `sent`."""
-        if self.queue is None:
-            self.queue = SendQueue.__new__(SendQueue)
-            if not self.state & WATCHES_ROOM:
-                self.state |= WATCHES_ROOM
-                self.reactor.watch(EPOLL_CTL_MOD, self.fd, READING | EPOLLOUT)
-        self.queue.add(data, sent)
-        if self.queue.unsent > self.high and not self.state & OWNER_PAUSED:
-            self.state |= OWNER_PAUSED
-            try:
-                self.owner.pause_writing()
-            except Exception as error:
-                # The caller may be the owner of another stream.
-                self.on_error(error)
-        return 0
-
-    cdef int _flush(self) except -1:
-        """There is room: send what waits for it."""
-        cdef SendResult result = self.queue.flush(self.fd)
-        if result == SENT:
-            return self._on_flushed()
-        return self._drop(system_error(errno)) if result == FAILED else 0
-
-    cdef int _on_flushed(self) except -1:
-        """Everything has been sent: go on, or do what has waited for that."""
-        # With an empty queue, `write_eof` sends an end that `resume_writing` asks for.
-        cdef bint is_end_due = self.state & END_WANTED != 0
-        self.queue = None
-        if self.family == AF_UNIX:
-            # Each byte that the peer reads would be an event.
-            self.state &= ~<uint32_t>WATCHES_ROOM
-            self.reactor.watch(EPOLL_CTL_MOD, self.fd, READING)
-        if self.state & OWNER_PAUSED:
-            self.state &= ~<uint32_t>OWNER_PAUSED
-            self.owner.resume_writing()
-        if self.queue is None:
-            if self.state & CLOSING:
-                return self._lose(None)
-            if is_end_due and shutdown(self.fd, SHUT_WR) < 0:
-                return self._drop(system_error(errno))
-        return 0
-
-    # Reading
+    # Events
 
     cdef int on_events(self, uint32_t events) except -1:
         """Read and send what the events allow; first read, because a failed write ends both."""
-        if events & (EPOLLIN | BEHIND):
-            self._read(events)
+        if events & (EPOLLIN | FOLLOWED_EVENTS):
+            read(self, events)
         if self.queue is not None and events & (EPOLLOUT | EPOLLERR | EPOLLHUP):
-            self._flush()
+            flush(self)
         return 0
 
     cdef int on_turn(self) except -1:
@@ -259,94 +166,17 @@ cdef class NativeStream(Source):
         cdef uint32_t events = self.missed
         self.state &= ~<uint32_t>(UNREAD | IN_TURN)
         self.missed = 0
-        return self._read(events)
-
-    cdef int _read(self, uint32_t events) except -1:
-        """Read once, or to the end where there is more than bytes; a full read is continued later.
-
-        A read that is not full has emptied the socket, unless it ended at an urgent byte, or the
-        peer's end or an error follows: those come with `events`.
-        """
-        cdef Py_ssize_t size
-        cdef ssize_t count
-        cdef int error = 0
-        while True:
-            # The owner, and what it wants, may change with each read.
-            if self.state & NOT_READ:
-                self.state |= UNREAD
-                self.missed |= events & BEHIND
-                return 0
-            size = self._read_size
-            if self.state & INTO_BUFFER:
-                count = self._read_into_buffer(&size, &error)
-            else:
-                count = self._read_bytes(size, &error)
-            if count == size:
-                self.missed |= events & BEHIND
-                return self._read_later()
-            if count > 0:
-                if not events & BEHIND:
-                    return 0
-            elif count == 0:
-                return self._end()
-            elif error == EAGAIN:
-                return 0
-            elif error != EINTR:
-                return self._drop(system_error(error))
-
-    cdef int _read_later(self) except -1:
-        """Leave the rest for the next turn: others have their turn first."""
-        self.state |= UNREAD
-        if not self.state & (NOT_READ | IN_TURN):
-            self.state |= IN_TURN
-            self.reactor.read_again(self)
-        return 0
-
-    cdef ssize_t _read_bytes(self, Py_ssize_t size, int* error) except -2:
-        """Read and hand the bytes over; return how many, 0 at the end, -1 for `error`."""
-        cdef char* buffer = self.reactor.buffer
-        cdef ssize_t count = recv(self.fd, buffer, size, 0)
-        if count > 0:
-            self.owner.data_received(PyBytes_FromStringAndSize(buffer, count))
-        elif count < 0:
-            error[0] = errno
-        return count
-
-    cdef ssize_t _read_into_buffer(self, Py_ssize_t* size, int* error) except -2:
-        """The same for an owner with a buffer of its own, of `size` bytes."""
-        cdef Py_buffer view
-        cdef ssize_t count
-        owner = self.owner
-        PyObject_GetBuffer(owner.get_buffer(-1), &view, PyBUF_WRITABLE)
-        size[0] = view.len
-        if not view.len:
-            # It would look like the end, or like a full read.
-            PyBuffer_Release(&view)
-            raise RuntimeError("get_buffer() returned an empty buffer")
-        count = recv(self.fd, view.buf, view.len, 0)
-        # Releasing the buffer may set errno.
-        error[0] = errno
-        PyBuffer_Release(&view)
-        if count > 0:
-            owner.buffer_updated(count)
-        return count
-
-    cdef int _end(self) except -1:
-        """The peer has sent its end; nothing is read from now on."""
-        self.state |= ENDED
-        if not self.owner.eof_received():
-            self.close()
-        return 0
+        return read(self, events)
 
     # The end
 
-    cdef int _drop(self, object error) except -1:
+    cdef int drop(self, object error) except -1:
         """Close at once; what waits to be sent is lost."""
         self.queue = None
         self.state |= CLOSING
-        return self._lose(error)
+        return self.lose(error)
 
-    cdef int _lose(self, object error) except -1:
+    cdef int lose(self, object error) except -1:
         """Report the loss and close the descriptor at the end of the batch; idempotent."""
         if not self.state & LOST:
             self.state |= LOST
@@ -358,11 +188,11 @@ cdef class NativeStream(Source):
         """A callback of the owner, or the kernel, has failed: drop the connection."""
         if not isinstance(error, OSError):
             self.reactor.report("an error in a callback", error, self)
-        return self._drop(error)
+        return self.drop(error)
 
     cdef int abandon(self) except -1:
         """The reactor closes."""
-        return self._drop(None)
+        return self.drop(None)
 
     cdef int on_closing(self) except -1:
         """Report the loss, and close the descriptor."""

@@ -2,6 +2,7 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t
 
 from cmux_proxy.net._epoll cimport epoll_event
+from cmux_proxy.net._event_source cimport Source
 
 
 cdef enum:
@@ -15,16 +16,6 @@ cdef struct Slot:
     PyObject* source
     # Changes with each source, so that late events of a closed descriptor are recognized.
     uint32_t generation
-
-
-cdef class Source:
-    cdef int fd
-
-    cdef int on_events(self, uint32_t events) except -1
-    cdef int on_turn(self) except -1
-    cdef int on_closing(self) except -1
-    cdef int on_error(self, object error) except -1
-    cdef int abandon(self) except -1
 
 
 cdef class Reactor:

@@ -19,14 +19,9 @@ from libc.string cimport memset
 from posix.unistd cimport close
 
 from cmux_proxy.net._epoll cimport (
-    EPOLL_CLOEXEC,
-    EPOLL_CTL_ADD,
-    EPOLL_CTL_DEL,
-    epoll_create1,
-    epoll_ctl,
-    epoll_event,
-    epoll_wait,
+    EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
 )
+from cmux_proxy.net._event_source cimport Source
 
 cdef enum:
     FIRST_SLOTS = 256
@@ -34,30 +29,6 @@ cdef enum:
 
 cdef object system_error(int number):
     return OSError(number, os.strerror(number))
-
-
-cdef class Source:
-    """Something with a descriptor; the reactor calls it, and its subclasses say what happens."""
-
-    cdef int on_events(self, uint32_t events) except -1:
-        """Act on events of the descriptor."""
-        return 0
-
-    cdef int on_turn(self) except -1:
-        """Do what was put off by `read_again`."""
-        return 0
-
-    cdef int on_closing(self) except -1:
-        """Report the loss, and close the descriptor."""
-        return 0
-
-    cdef int on_error(self, object error) except -1:
-        """A callback has raised `error`."""
-        return 0
-
-    cdef int abandon(self) except -1:
-        """The reactor closes: call `close_later`, if that was not done."""
-        return 0
 
 
 cdef class Reactor:

@@ -14,7 +14,8 @@ from libc.stdint cimport uint32_t
 from cmux_proxy.net._epoll cimport (
     EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_wait, monotonic_seconds,
 )
-from cmux_proxy.net._reactor cimport MAX_EVENTS, Reactor, Source, system_error
+from cmux_proxy.net._event_source cimport Source
+from cmux_proxy.net._reactor cimport MAX_EVENTS, Reactor, system_error
 
 cdef enum:
     READ = 1  # selectors.EVENT_READ
