@@ -341,7 +341,8 @@ def test_what_ends_the_process_is_raised_after_the_batch(
 
     async def finish() -> None:
         # What was read only in part is read to the end, though no event announces it.
-        await other.receives(b"in the same batch")
+        if callback != "pause_writing":
+            await other.receives(b"in the same batch")
         await streams.__aexit__()
 
     streams, owner, other = Streams(), recorder_for(callback), Recorder()
@@ -350,9 +351,9 @@ def test_what_ends_the_process_is_raised_after_the_batch(
         loop.run_until_complete(prepare())
         with pytest.raises(end):
             loop.run_until_complete(trigger())
-        if callback != "pause_writing":
-            assert other.received
-            loop.run_until_complete(finish())
+        # Only `write` calls `pause_writing`, so that there is no batch.
+        assert other.received or callback == "pause_writing"
+        loop.run_until_complete(finish())
     finally:
         loop.close()
 
