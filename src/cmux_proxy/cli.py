@@ -64,6 +64,13 @@ class _Proxy(click.Group):
         self.format_commands(ctx, formatter)
 
 
+def print_version(context: click.Context, _option: click.Parameter, is_wanted: bool) -> None:
+    """Print the version, the build and the event loop of `--loop auto`, and exit, if wanted."""
+    if is_wanted and not context.resilient_parsing:
+        click.echo(f"cmux-proxy {__version__} ({build_name()}, {best_loop()})")
+        context.exit()
+
+
 @click.group(
     cls=_Proxy,
     invoke_without_command=True,
@@ -72,8 +79,13 @@ class _Proxy(click.Group):
     epilog="A flag overrides its variable, which overrides the file, which overrides the default.",
 )
 @server_options
-@click.version_option(
-    __version__, "--version", message=f"cmux-proxy %(version)s ({build_name()}, {best_loop()})"
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Show the version and exit.",
 )
 @click.pass_context
 def proxy_command(context: click.Context, /, **values: Any) -> int:
