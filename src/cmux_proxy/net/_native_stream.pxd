@@ -12,7 +12,7 @@ cdef enum:
     PAUSED = 4  # by the owner
     ENDED = 8  # the peer has sent its end
     END_WANTED = 16  # our half ends once everything has been sent
-    OWNER_PAUSED = 32  # the owner was told that the peer does not keep up
+    OWNER_PAUSED = 32  # `pause_writing` was called, `resume_writing` is due
     WATCHES_ROOM = 64  # EPOLLOUT is waited for
     INTO_BUFFER = 128  # the owner is a BufferedProtocol
     UNREAD = 256  # there may be bytes that no event announces
@@ -26,7 +26,7 @@ cdef class NativeStream(Source):
     cdef object owner
     # Bytes that wait to be sent; None for none.
     cdef SendQueue queue
-    # With more bytes than this in the queue, the owner is told to pause.
+    # `pause_writing` is called when the queue has more bytes than this.
     cdef Py_ssize_t high
     cdef Py_ssize_t read_size
     cdef object error

@@ -31,7 +31,7 @@ cdef enum:
     DEFAULT_HIGH = 64 * 1024
 
 _BufferedProtocol = asyncio.BufferedProtocol
-# A socket object has to be told what the descriptor is already.
+# The descriptor is non-blocking; with this flag its socket object knows that without a call.
 _NON_BLOCKING = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
 
 
@@ -45,7 +45,7 @@ cdef class NativeStream(Source):
         try:
             self.reactor.watch(EPOLL_CTL_ADD, self.fd, READING_EVENTS)
         except OSError as error:
-            # Its owner may wait for the connection, and is to learn of its loss.
+            # The owner may wait for the connection, so its loss is reported after connection_made.
             self.drop(error)
         self.owner.connection_made(self)
         return 0

@@ -152,7 +152,7 @@ cdef class Reactor:
     # Turns
 
     cdef int read_again(self, Source source) except -1:
-        """Call `on_turn` in the next turn, in which no event may tell of what is left."""
+        """Call `on_turn` in the next turn, because no event may announce what is left."""
         self.again.append(source)
         return self._schedule()
 

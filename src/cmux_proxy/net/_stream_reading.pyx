@@ -72,7 +72,7 @@ cdef ssize_t _read_bytes(NativeStream stream, Py_ssize_t size, int* error) excep
 
 
 cdef ssize_t _read_into_buffer(NativeStream stream, Py_ssize_t* size, int* error) except -2:
-    """The same for an owner with a buffer of its own, of `size` bytes."""
+    """Do the same for an owner that brings a buffer, which has `size` bytes."""
     cdef Py_buffer view
     cdef ssize_t count
     owner = stream.owner

@@ -1,6 +1,6 @@
 """Accepts connections from one listening socket; can stop and resume while the backlog fills.
 
-Two implementations with one interface. uvloop accepts in C, and takes all connections of the
+Two implementations with one interface; `native_backend.py` has a third. uvloop accepts in C, and takes all connections of the
 backlog at once. Where that may be too many, the socket is read here, a few connections at a time.
 Unix sockets are always read here, and so are all sockets with asyncio: its own server takes all of
 them too, and logs a line for each connection once no file descriptor is left.
@@ -8,7 +8,7 @@ them too, and logs a line for each connection once no file descriptor is left.
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from cmux_proxy.net.asyncio_backend import asyncio_loop, is_asyncio
@@ -57,13 +57,6 @@ class AcceptedConnections:
         task = self.loop.create_task(self.loop.connect_accepted_socket(self.factory, connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def make_acceptors(
-    accepted: AcceptedConnections, sockets: Sequence[socket.socket], accepts_bursts: bool
-) -> list[Acceptor]:
-    """Return an acceptor for each listening socket."""
-    return [make_acceptor(accepted, sock, accepts_bursts) for sock in sockets]
 
 
 def make_acceptor(

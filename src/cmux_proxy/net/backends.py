@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cmux_proxy._build import HAS_NATIVE
-from cmux_proxy.net.acceptor import AcceptedConnections, Acceptor, Factory, HasRoom, make_acceptors
+from cmux_proxy.net.acceptor import AcceptedConnections, Acceptor, Factory, HasRoom, make_acceptor
 from cmux_proxy.net.asyncio_backend import is_asyncio, open_stream
 from cmux_proxy.net.stream import FirstOwner, Loop
 
@@ -68,7 +68,7 @@ class AsyncioBackend:
     ) -> list[Acceptor]:
         """Return an acceptor for each listening socket."""
         accepted = AcceptedConnections(self.loop, factory, has_room)
-        return make_acceptors(accepted, sockets, accepts_bursts)
+        return [make_acceptor(accepted, sock, accepts_bursts) for sock in sockets]
 
     def close(self) -> None:
         """Do nothing: the event loop has everything."""

@@ -1,7 +1,7 @@
 """How much is read at a time: as much as a connection may hold for a peer that does not read.
 
 asyncio's transports and native streams have an attribute for it. uvloop reads up to 256,000 bytes
-into a buffer of its own, unless the protocol brings one. Knows nothing of what the bytes mean.
+into its buffer, unless the protocol brings one. Knows nothing of what the bytes mean.
 """
 
 import asyncio

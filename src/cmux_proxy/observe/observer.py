@@ -33,7 +33,7 @@ class Observer:
     """Counts exchanges, if `is_counting`, and passes their records on.
 
     `on_record` gets every record, `on_error` those of exchanges that the proxy could not complete.
-    `lines` gets a line for every exchange, which needs no record of its own.
+    `lines` gets a line for every exchange, for which no record is made.
     """
 
     __slots__ = (

@@ -85,5 +85,5 @@ class ClientRequest:
         raise NotImplementedError
 
 
-# Stands for the request between two exchanges: it has no attributes.
+# The request of an exchange that serves none; it has no attributes.
 NO_REQUEST: Final = ClientRequest()

@@ -90,7 +90,7 @@ class Downstream(Timed):
         raise NotImplementedError
 
 
-# Stands for the client between two exchanges.
+# The client of an exchange that serves none.
 NO_CLIENT: Final = Downstream(NO_WRITER)
 
 

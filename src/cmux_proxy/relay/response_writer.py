@@ -66,5 +66,5 @@ class ResponseWriter:
         raise NotImplementedError
 
 
-# Stands for the writer between two responses.
+# The writer of an exchange that serves no request.
 NO_WRITER: Final = ResponseWriter()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cmux_proxy.config.address import Address
 from cmux_proxy.config.proxy_config import Config
-from cmux_proxy.net.acceptor import AcceptedConnections, make_acceptors
+from cmux_proxy.net.backends import AsyncioBackend
 from cmux_proxy.server.binding import adopt_sockets, bind, bound_address
 from cmux_proxy.server.connection_limits import max_admin_connections
 from cmux_proxy.server.listener import Listener
@@ -101,11 +101,11 @@ class AdminListener:
             app, max_connections, self._pace_accepting, timeouts or DEFAULT_TIMEOUTS
         )
         connections = self._server.connections
-        accepted = AcceptedConnections(
-            asyncio.get_running_loop(), connections.open, connections.has_room
-        )
         sockets = adopt_sockets(sockets)
-        self._listener = Listener(make_acceptors(accepted, sockets, False), sockets)
+        acceptors = AsyncioBackend(asyncio.get_running_loop()).make_acceptors(
+            sockets, connections.open, connections.has_room, accepts_bursts=False
+        )
+        self._listener = Listener(acceptors, sockets)
 
     async def start(self) -> None:
         """Accept connections."""

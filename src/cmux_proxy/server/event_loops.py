@@ -32,7 +32,7 @@ def io_name(loop_name: str, has_native_streams: bool) -> str:
 
 
 def running_loop_name() -> str:
-    """Return the name of the running loop; that of its module for a loop of somebody else."""
+    """Return the name of the running loop; for any other loop, that of its package."""
     loop = asyncio.get_running_loop()
     module = type(loop).__module__
     if module.startswith("cmux_proxy."):
