@@ -12,7 +12,7 @@ from cmux_proxy.server.tracing import Tracing
 class Telemetry:
     """Has the proxy's observer, or None if nothing is observed; raises ConfigError.
 
-    `log` gets the records for the access log; a LineBlock gets lines, for which no records are made.
+    `log` gets the records for the access log; a LineBlock gets lines, made without records.
     """
 
     def __init__(self, observability: Observability, log: Sink) -> None:
