@@ -1,9 +1,10 @@
 """Accepts connections from one listening socket; can stop and resume while the backlog fills.
 
 Two implementations with one interface; `native_backend.py` has a third. uvloop accepts in C, and
-takes all connections of the backlog at once. Where that may be too many, the socket is read here, a few connections at a time.
-Unix sockets are always read here, and so are all sockets with asyncio: its own server takes all of
-them too, and logs a line for each connection once no file descriptor is left.
+takes all connections of the backlog at once. Where that may be too many, the socket is read here, a
+few connections at a time. Unix sockets are always read here, and so are all sockets with asyncio:
+its own server takes all of them too, and logs a line for each connection once no file descriptor is
+left.
 """
 
 import asyncio
