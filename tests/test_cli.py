@@ -25,6 +25,7 @@ from cmux_proxy import (
     cli,
 )
 from cmux_proxy._build import HAS_NATIVE, best_loop, build_name
+from cmux_proxy.server import launch
 from cmux_proxy.server.event_loops import io_name
 from tests.helpers.proxies import MODULE, environment
 from tests.helpers.timing import LATER
@@ -150,7 +151,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     for variable in ("CMUX_AUTH_TOKEN", "CMUX_AUTH_TOKEN_FILE", "CMUX_CONFIG"):
         monkeypatch.delenv(variable, raising=False)
     stub = Ran()
-    monkeypatch.setattr(cli, "run", stub)
+    monkeypatch.setattr(launch, "run", stub)
     monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
     return stub
 

@@ -91,12 +91,21 @@ def interrupted(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("words", [("--listen", "127.0.0.1:0"), ("ports",), ("wait", "1")], ids=str)
 @pytest.mark.parametrize(
-    "module", ["cmux_proxy.cli", "click", "asyncio", "cmux_proxy.server.proxy"]
+    ("words", "module"),
+    [
+        (words, module)
+        for words, last in [
+            (["--listen", "127.0.0.1:0"], "cmux_proxy.server.proxy"),
+            (["ports"], "cmux_proxy.machine.listening"),
+            (["wait", "1"], "cmux_proxy.commands.wait"),
+        ]
+        for module in ("cmux_proxy.cli", "click", last)
+    ],
+    ids=str,
 )
 def test_a_signal_while_the_command_is_loaded_ends_it_quietly(
-    module: str, words: Sequence[str], number: signal.Signals, tmp_path: Path
+    words: Sequence[str], module: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     assert interrupted(tmp_path, module, number, *words) == (-number, "", "")
 

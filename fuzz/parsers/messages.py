@@ -18,9 +18,8 @@ from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.http1.serialize import serialize_changed_request
 from cmux_proxy.http1.upgrade import requests_upgrade
-from cmux_proxy.relay.access import TOKEN_FIELD
 from cmux_proxy.relay.header_rules import Rewriter
-from cmux_proxy.relay.request_options import OPTION_NAMES
+from cmux_proxy.relay.request_options import OPTION_NAMES, TOKEN_FIELD
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX
 from cmux_proxy.routing.target import Target
 from fuzz.parsers.cuts import Pieces, is_refusal, outcome, same_in_all_splits

@@ -12,22 +12,13 @@ import click
 from click.core import ParameterSource
 
 from cmux_proxy._build import __version__, best_loop, build_name
-from cmux_proxy.commands.completion import completion_command
-from cmux_proxy.commands.connect import connect_command
-from cmux_proxy.commands.doctor import doctor_command
-from cmux_proxy.commands.forward import forward_command
-from cmux_proxy.commands.healthcheck import healthcheck_command
 from cmux_proxy.commands.output import (
     discard_output,
     escape_unencodable,
     is_output_error,
     warn,
 )
-from cmux_proxy.commands.ports import ports_command
-from cmux_proxy.commands.run import run_command
-from cmux_proxy.commands.wait import wait_command
-from cmux_proxy.commands.workspace_ip import workspace_ip_command
-from cmux_proxy.commands.workspaces import workspaces_command
+from cmux_proxy.commands.subcommands import Subcommands
 from cmux_proxy.config.address import Address
 from cmux_proxy.config.click_options import server_options, write_groups
 from cmux_proxy.config.config_file import FileValues, bad_value
@@ -37,7 +28,6 @@ from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.token_file import Tokens
 from cmux_proxy.errors import ConfigError, ListenError
 from cmux_proxy.server.inherited import take_listen_fds
-from cmux_proxy.server.launch import run
 from cmux_proxy.server.line_stream import LineStream
 from cmux_proxy.server.public_bind import is_admin_unprotected, unprotected_addresses
 
@@ -73,6 +63,7 @@ def print_version(context: click.Context, _option: click.Parameter, is_wanted: b
 
 @click.group(
     cls=_Proxy,
+    commands=Subcommands(),
     invoke_without_command=True,
     subcommand_metavar="[COMMAND]",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -134,6 +125,8 @@ def _serve(config: Config, inherited: Sequence[int], warnings: Iterable[str]) ->
         _log.warning("%s", warning)
     for number in sorted(set(inherited).difference(config.descriptors())):
         _log.warning("an inherited socket is not in --listen: fd://%d", number)
+    from cmux_proxy.server.launch import run
+
     return run(config, partial(announce, config))
 
 
@@ -146,21 +139,6 @@ def _usage_error(context: click.Context, error: ConfigError) -> click.UsageError
     if is_from_file and isinstance(context.default_map, FileValues):
         return bad_value(flag, error.reason, context.default_map.path)
     return click.UsageError(f"Invalid value for {'--' + flag.name!r}: {error.reason}")
-
-
-for _subcommand in (
-    completion_command,
-    connect_command,
-    doctor_command,
-    forward_command,
-    healthcheck_command,
-    ports_command,
-    run_command,
-    wait_command,
-    workspace_ip_command,
-    workspaces_command,
-):
-    proxy_command.add_command(_subcommand)
 
 
 def announce(config: Config, addresses: Sequence[Address], loop_name: str) -> None:

@@ -30,8 +30,7 @@ from cmux_proxy.http1.serialize import (
     serialize_whole_response,
 )
 from cmux_proxy.http1.upgrade import check_upgrade_granted, requests_upgrade
-from cmux_proxy.relay.access import TOKEN_FIELD
-from cmux_proxy.relay.request_options import OPTION_NAMES
+from cmux_proxy.relay.request_options import OPTION_NAMES, TOKEN_FIELD
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from tests.helpers.feeding import feed_pieces, scan_pieces
 

@@ -2,12 +2,15 @@
 
 import base64
 import hashlib
+import html
 import re
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cmux_proxy.relay.error_page import FIELDS, Page
+from cmux_proxy.relay.error_page import FIELDS, Page, escape
 
 
 class Elements(HTMLParser):
@@ -104,6 +107,11 @@ def test_text_and_host_are_escaped() -> None:
     elements = Elements(page)
     assert elements.all("img") == []
     assert elements.all("a") == [{"href": '//1."><img src=x>/'}]
+
+
+@given(st.text(st.sampled_from("&<>\"';a\u00e4")))
+def test_escapes_are_those_of_the_standard_library(text: str) -> None:
+    assert escape(text) == html.escape(text)
 
 
 def test_the_policy_allows_only_the_style_and_the_script_of_the_page() -> None:

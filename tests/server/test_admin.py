@@ -60,13 +60,6 @@ async def test_it_serves_a_proxy_in_the_same_loop() -> None:
     assert all(sock.fileno() == -1 for sock in sockets)
 
 
-async def test_without_sockets_nothing_is_served() -> None:
-    config = local_config()
-    async with Proxy(config) as proxy, administered(config, [], LocalStats(proxy.stats)):
-        with pytest.raises(RuntimeError):
-            proxy.snapshot()
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::]"])
 async def test_its_address_is_not_an_upstream(host: str) -> None:
     if host == "[::]" and not socket.has_ipv6:

@@ -3,7 +3,7 @@
 import pytest
 
 from cmux_proxy import Config, ConfigError, ListenError, run
-from cmux_proxy.server import launch
+from cmux_proxy.server import launch, worker_group
 from cmux_proxy.server.worker import OnStart
 from tests.helpers.proxies import local_config
 
@@ -35,6 +35,6 @@ def test_an_event_loop_that_is_not_installed_is_an_error(monkeypatch: pytest.Mon
     def fail(_config: Config) -> None:
         raise ConfigError("loop", "no")
 
-    monkeypatch.setattr(launch, "choose_loop", fail)
+    monkeypatch.setattr(worker_group, "choose_loop", fail)
     with pytest.raises(ConfigError):
         run(local_config(workers=2))

@@ -272,3 +272,9 @@ async def test_accepting_pauses_before_descriptors_run_out(
 def test_a_proxy_that_has_not_been_started_has_no_services() -> None:
     with pytest.raises(RuntimeError, match="has not been started"):
         _ = Proxy(local_config()).services
+
+
+async def test_without_an_admin_listener_nothing_is_counted() -> None:
+    async with Proxy(local_config()) as proxy:
+        with pytest.raises(RuntimeError, match="nothing is counted"):
+            proxy.snapshot()

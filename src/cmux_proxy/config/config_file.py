@@ -3,8 +3,6 @@
 Knows how TOML writes the values of flags; their types check what they may be.
 """
 
-import difflib
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -37,6 +35,8 @@ class ConfigFileType(FileType[FileValues]):
         self, value: str, param: click.Parameter | None, ctx: click.Context | None
     ) -> FileValues:
         """Read the file, and check every value here, where its key is known."""
+        import tomllib
+
         try:
             with open(value, encoding="utf-8-sig", newline="") as file:
                 table = tomllib.loads(file.read())
@@ -78,6 +78,8 @@ def bad_value(flag: Flag, reason: str, path: str) -> click.UsageError:
 def _flag_of(key: str, path: str) -> Flag:
     if key in _FLAGS:
         return _FLAGS[key]
+    import difflib
+
     close = difflib.get_close_matches(key.replace("_", "-").lower(), _FLAGS, n=1)
     remedy = (
         f"did you mean {close[0]!r}?"

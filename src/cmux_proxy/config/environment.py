@@ -4,7 +4,6 @@ The server reads all of them. Of the subcommands only `healthcheck` reads some, 
 a setting of the server must not break `connect`, and ssh with it.
 """
 
-import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
@@ -76,5 +75,7 @@ def _is_known(name: str, value: str) -> bool:
 
 
 def _with_suggestion(name: str) -> str:
+    import difflib
+
     close = difflib.get_close_matches(name, sorted(_SETTINGS), n=1, cutoff=0.75)
     return f"{name} (did you mean {close[0]}?)" if close else name

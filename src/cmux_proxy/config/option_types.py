@@ -7,10 +7,9 @@ that a TOML file may have for it besides strings. Bounds come from the fields.
 import os
 import re
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from cmux_proxy.config.token_file import Tokens, read_tokens
 from cmux_proxy.config.validators import (
@@ -24,6 +23,9 @@ from cmux_proxy.config.validators import (
     Unit,
     Validator,
 )
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 OFF: Final = "off"
 
@@ -196,8 +198,10 @@ class FileType(click.ParamType[T]):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem[Any]]:
+    ) -> "list[CompletionItem[Any]]":
         """Leave the completion to the shell, which knows the files."""
+        from click.shell_completion import CompletionItem
+
         return [CompletionItem(incomplete, type="file")]
 
 

@@ -4,16 +4,15 @@
 click: programs that embed the proxy do not load it.
 """
 
-from dataclasses import Field, dataclass, field, fields
-from typing import Any, Final
+from dataclasses import Field, field, fields
+from typing import Any, Final, NamedTuple
 
 from cmux_proxy.config.validators import Validator
 
 _SETTING: Final = "cmux_proxy.setting"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """What a field takes, and how users see it; without a `flag` only programs set it.
 
     `group` is the heading in the help. `default_text` describes a default that is not a value, and

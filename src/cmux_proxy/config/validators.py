@@ -6,9 +6,8 @@ field. Command line, file and documentation take bounds from here. Does not know
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from cmux_proxy.errors import ConfigError
 
@@ -31,8 +30,7 @@ class Unit(Enum):
     WORKERS = "workers"
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(NamedTuple):
     """A finite number from `minimum` to `maximum`; or None, for no limit, if `may_be_none`."""
 
     unit: Unit
@@ -66,8 +64,7 @@ class Number:
         return self.minimum <= value <= self.maximum and value < math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class Switch:
+class Switch(NamedTuple):
     """True or False."""
 
     def read(self, name: str, value: Any) -> object:
@@ -77,8 +74,7 @@ class Switch:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One of some words."""
 
     choices: tuple[str, ...]
@@ -90,8 +86,7 @@ class Choice:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """A string, of which the field stores what `parse` returns; `metavar` names it in the help."""
 
     metavar: str
@@ -107,8 +102,7 @@ class Text:
         return _parsed(name, value, self.parse)
 
 
-@dataclass(frozen=True, slots=True)
-class FileName:
+class FileName(NamedTuple):
     """The path of a file, or None; `has_tokens` if the command reads tokens from it."""
 
     has_tokens: bool = False
@@ -120,8 +114,7 @@ class FileName:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(NamedTuple):
     """The permissions of a file, such as 0o660; or None if `may_be_none`."""
 
     may_be_none: bool = False
@@ -135,8 +128,7 @@ class Mode:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Entries:
+class Entries(NamedTuple):
     """Strings that `parse` accepts; `metavar` names them in the help.
 
     The field stores a tuple of the strings, or of what `parse` returns if `stores_parsed`.

@@ -14,7 +14,6 @@ from ipaddress import (
     ip_network,
 )
 from typing import Final, NamedTuple, Self
-from urllib.parse import urlsplit
 
 from cmux_proxy.config.address import MAX_PORT
 from cmux_proxy.config.host_names import HOST_NAME
@@ -189,6 +188,8 @@ def plain_address(host: str) -> IPv4Address | IPv6Address:
 
 def web_address(text: str) -> str:
     """Check the URL of an HTTP service, without a query; raise ValueError for anything else."""
+    from urllib.parse import urlsplit
+
     parts = urlsplit(text)
     if parts.scheme in ("http", "https") and parts.hostname and not parts.query:
         return text

@@ -24,7 +24,7 @@ Deciding
 
 Writing
     serialize        the head to send; hop_by_hop: its TE, Upgrade and Connection
-    local_reply      the responses of the proxy itself
+    local_reply      the responses of the proxy itself; imf_fixdate: the time in them
 
 errors has BadMessage, the only exception that is raised here.
 

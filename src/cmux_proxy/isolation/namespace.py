@@ -4,7 +4,6 @@ Knows the system calls; does not know workspaces. A process that may not create 
 creates a user namespace first, in which it may. Its user and group keep their ids there.
 """
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -122,6 +121,8 @@ def namespace_path(name: str, pid: int | None = None) -> str:
 
 def _call(name: str, *arguments: int) -> None:
     """Make a system call that the standard library only has since Python 3.12."""
+    import ctypes
+
     library = ctypes.CDLL(None, use_errno=True)
     if getattr(library, name)(*arguments) != 0:
         number = ctypes.get_errno() or errno.EIO

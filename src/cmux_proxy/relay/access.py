@@ -12,11 +12,9 @@ from cmux_proxy.config.values import HostPattern, PortRange, plain_host
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1.credentials import is_one_of, token_of
 from cmux_proxy.relay.client_request import ClientRequest
+from cmux_proxy.relay.request_options import TOKEN_FIELD
 from cmux_proxy.relay.state import CONNECT
 from cmux_proxy.routing.target import Target
-
-# Cut from every request, whether tokens are asked for or not.
-TOKEN_FIELD: Final = b"x-cmux-token"
 
 _PROXY_FIELD: Final = b"proxy-authorization"
 _DENIED: Final = "http_request_denied"

@@ -15,6 +15,8 @@ _WAIT: Final = b"x-cmux-wait"
 HOST_FIELD: Final = "X-Cmux-Host-Override"
 _HOST: Final = b"x-cmux-host-override"
 OPTION_NAMES: Final = (_WAIT, _HOST, HOPS_NAME)
+# Cut from every request, whether tokens are asked for or not; `access.py` reads it.
+TOKEN_FIELD: Final = b"x-cmux-token"
 
 # Nine digits are enough, and more would make int() slow.
 _DURATION: Final = re.compile(rb"([0-9]{1,9})(ms|s|m|)")

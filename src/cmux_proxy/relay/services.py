@@ -5,13 +5,15 @@ in `connection_registry.py`.
 """
 
 from collections.abc import Callable
-from email.utils import formatdate
 from functools import partial
+from time import gmtime
+from typing import TYPE_CHECKING
 
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.sections import MAX_BUFFER, Access, Rewriting
 from cmux_proxy.http1.chunked_body import ChunkRules
 from cmux_proxy.http1.head_limits import HeadLimits
+from cmux_proxy.http1.imf_fixdate import imf_fixdate
 from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.machine.orphaned_sockets import OrphanQuery
@@ -24,11 +26,10 @@ from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import Ticker
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Tally
-from cmux_proxy.relay.access import TOKEN_FIELD, RequestAccess
 from cmux_proxy.relay.connection_registry import ConnectionRegistry
 from cmux_proxy.relay.downstream import PIPELINE_LIMIT, AdmissionControl
 from cmux_proxy.relay.header_rules import Rewriter
-from cmux_proxy.relay.request_options import OPTION_NAMES
+from cmux_proxy.relay.request_options import OPTION_NAMES, TOKEN_FIELD
 from cmux_proxy.relay.timeouts import TimeoutSeconds
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection, close_expired
@@ -36,6 +37,9 @@ from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import DialFactory
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
+
+if TYPE_CHECKING:
+    from cmux_proxy.relay.access import RequestAccess
 
 
 class Services:
@@ -93,7 +97,7 @@ class Services:
         self.timeouts = TimeoutSeconds(config.timeouts)
         self.router = router
         self.is_self = is_self
-        self.access = None if config.access == Access() else RequestAccess(config.access)
+        self.access = _request_access(config.access)
         self.admission = admission
         self.rewriter = None if config.rewriting == Rewriting() else Rewriter(config.rewriting)
         self.tally = Tally()
@@ -126,4 +130,13 @@ class Services:
 
     def date(self) -> bytes:
         """Return the time of day as an IMF-fixdate (RFC 9110 section 5.6.7)."""
-        return formatdate(usegmt=True).encode("ascii")
+        return imf_fixdate(gmtime())
+
+
+def _request_access(access: Access) -> "RequestAccess | None":
+    """Return the rules for requests, whose comparison of tokens loads OpenSSL, if there are any."""
+    if access == Access():
+        return None
+    from cmux_proxy.relay.access import RequestAccess
+
+    return RequestAccess(access)

@@ -1,6 +1,7 @@
 """Processes and sockets: what serves, restarts, drains and reports, around the relay.
 
 launch              one process or several: checks the system, and starts them
+worker_group        several processes: their sockets, and the admin process beside them
 supervisor          several processes: starts and restarts them, forwards signals
     slot            the sockets of one process, and the process that serves them
     fork            one new process that calls a function

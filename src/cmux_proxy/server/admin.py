@@ -1,6 +1,7 @@
 """Runs the admin listener: in the process of the only worker, or in a process for several workers.
 
-aiohttp and prometheus_client are imported only where the listener is configured.
+Loaded only where the listener is configured; aiohttp and prometheus_client only in the process that
+serves it.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ _log = logging.getLogger("cmux_proxy")
 
 
 def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
-    """Bind the admin listener, if one is configured; raise ConfigError or ListenError.
+    """Bind the admin listener, which must be configured; raise ConfigError or ListenError.
 
     Return the configuration with its real address, and its sockets.
     """
@@ -55,14 +56,11 @@ async def administered(
     source: LocalStats | StatsClient,
     addresses: Sequence[Address] = (),
 ) -> AsyncIterator[list[ReplaceTokens]]:
-    """Serve the admin listener's sockets, if there are any, while the context lasts.
+    """Serve the admin listener's sockets while the context lasts.
 
     `addresses` are those at which the proxy itself listens, for links to it. Yield the functions
     that take tokens after a reload.
     """
-    if not sockets:
-        yield []
-        return
     from cmux_proxy.admin.app import AdminApp
     from cmux_proxy.admin.reachability import Reachability
 

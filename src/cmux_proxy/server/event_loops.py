@@ -6,9 +6,29 @@ Neighbour: `net/backends.py` chooses how the streams in a loop are made.
 import asyncio
 from collections.abc import Callable
 
-from cmux_proxy._build import NATIVE, UVLOOP
+from cmux_proxy._build import HAS_NATIVE, NATIVE, UVLOOP, best_loop, has_uvloop
+from cmux_proxy.config.proxy_config import Config
+from cmux_proxy.errors import ConfigError
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+def choose_loop(config: Config) -> tuple[str, LoopFactory]:
+    """Return how a worker does its I/O, in words, and what makes its event loop.
+
+    Raises ConfigError where the event loop that is configured is not there.
+    """
+    is_native = HAS_NATIVE and not config.no_native_io
+    name = best_loop(is_native) if config.loop == "auto" else config.loop
+    if name == NATIVE and not HAS_NATIVE:
+        raise ConfigError("loop", "native needs Linux and a compiled build; use auto")
+    if name == NATIVE and config.no_native_io:
+        raise ConfigError("loop", "native is for native I/O; use it without no-native-io")
+    if name == UVLOOP and not has_uvloop():
+        raise ConfigError(
+            "loop", "uvloop is not installed: pip install 'cmux-proxy[uvloop]', or use auto"
+        )
+    return io_name(name, is_native), loop_factory(name)
 
 
 def loop_factory(name: str) -> LoopFactory:

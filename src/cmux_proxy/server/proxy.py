@@ -9,7 +9,7 @@ import logging
 import socket
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from cmux_proxy.config.address import IPV4_WILDCARD, IPV6_WILDCARD, Address
 from cmux_proxy.config.proxy_config import DEFAULT_UPSTREAM_HOST, Config
@@ -18,7 +18,6 @@ from cmux_proxy.downstream.http1_connection import Http1Connection
 from cmux_proxy.net.backends import Backend, make_backend
 from cmux_proxy.observe.access_log import log
 from cmux_proxy.observe.observer import Sink
-from cmux_proxy.observe.worker_stats import WorkerStats
 from cmux_proxy.relay.connection_registry import ConnectionRegistry
 from cmux_proxy.relay.exchange_pool import ExchangePool
 from cmux_proxy.relay.services import Services
@@ -33,8 +32,10 @@ from cmux_proxy.server.connection_limits import connection_limits, reserved_for_
 from cmux_proxy.server.drain import Drain
 from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.self_addresses import SelfAddresses
-from cmux_proxy.server.snapshot import take_snapshot
 from cmux_proxy.server.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from cmux_proxy.observe.worker_stats import WorkerStats
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -167,12 +168,11 @@ class Proxy:
         """
         return self.stats(max_connections).to_json()
 
-    def stats(self, max_connections: int = 0) -> WorkerStats:
+    def stats(self, max_connections: int = 0) -> "WorkerStats":
         """Return what `snapshot` returns, as values that add up with those of other workers."""
-        services = self._services
-        if services is None or services.observer is None or not services.observer.is_counting:
+        if self._services is None or self._telemetry is None:
             raise RuntimeError("nothing is counted")
-        return take_snapshot(services, services.observer, max_connections)
+        return self._telemetry.stats(self._services, max_connections)
 
     async def __aenter__(self) -> Self:
         await self.start()

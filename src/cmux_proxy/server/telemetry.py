@@ -1,12 +1,17 @@
 """Telemetry: the observer of one proxy, and the access log, counters and traces behind it."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from cmux_proxy.config.sections import Observability
 from cmux_proxy.observe.line_block import LineBlock
 from cmux_proxy.observe.observer import Observer, Sink
 from cmux_proxy.observe.record import Record
+from cmux_proxy.relay.services import Services
 from cmux_proxy.server.tracing import Tracing
+
+if TYPE_CHECKING:
+    from cmux_proxy.observe.worker_stats import WorkerStats
 
 
 class Telemetry:
@@ -26,6 +31,17 @@ class Telemetry:
             on_error = log if observability.access_log == "errors" else None
             self.observer = Observer(is_counting, on_record, on_error, lines if logs_all else None)
             self.observer.wants_trace = self._tracing is not None
+        self._take_snapshot = None
+        if is_counting:
+            from cmux_proxy.server.snapshot import take_snapshot
+
+            self._take_snapshot = take_snapshot
+
+    def stats(self, services: Services, max_connections: int) -> "WorkerStats":
+        """Return the present statistics; raise RuntimeError where nothing is counted."""
+        if self._take_snapshot is None or self.observer is None:
+            raise RuntimeError("nothing is counted")
+        return self._take_snapshot(services, self.observer, max_connections)
 
     async def close(self) -> None:
         """Send the spans that wait."""

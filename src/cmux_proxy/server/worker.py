@@ -14,21 +14,20 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cmux_proxy._build import HAS_NATIVE, NATIVE, UVLOOP, best_loop, has_uvloop
 from cmux_proxy.config.address import Address
 from cmux_proxy.config.proxy_config import Config
-from cmux_proxy.errors import ConfigError
-from cmux_proxy.observe.worker_stats import WorkerStats
 from cmux_proxy.server.access_log_writer import AccessLogWriter
-from cmux_proxy.server.admin import administered
-from cmux_proxy.server.event_loops import LoopFactory, io_name, loop_factory
+from cmux_proxy.server.event_loops import choose_loop
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
-from cmux_proxy.server.reload import can_reload, reload
+from cmux_proxy.server.reload import ReplaceTokens, can_reload, reload
 from cmux_proxy.server.signals import HANGUP, UNUSED, SignalQueue, handled_signals, log_unused
-from cmux_proxy.server.stats_rpc import LocalStats, StatsResponder
+
+if TYPE_CHECKING:
+    from cmux_proxy.observe.worker_stats import WorkerStats
+    from cmux_proxy.server.stats_rpc import StatsResponder
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -38,22 +37,6 @@ HEARTBEAT: Final = b"\0"
 _COLLECTION_THRESHOLD: Final = 10_000
 
 OnStart = Callable[[list[Address], str], None]
-
-
-def choose_loop(config: Config) -> tuple[str, LoopFactory]:
-    """Return how a worker does its I/O, in words, and what makes its event loop.
-
-    Raises ConfigError where the event loop that is configured is not there.
-    """
-    is_native = HAS_NATIVE and not config.no_native_io
-    name = best_loop(is_native) if config.loop == "auto" else config.loop
-    if name == NATIVE and not HAS_NATIVE:
-        raise ConfigError("loop", "native needs Linux and a compiled build; use auto")
-    if name == NATIVE and config.no_native_io:
-        raise ConfigError("loop", "native is for native I/O; use it without no-native-io")
-    if name == UVLOOP and not has_uvloop():
-        raise ConfigError("loop", "uvloop is not installed; use auto or asyncio")
-    return io_name(name, is_native), loop_factory(name)
 
 
 def run_single(
@@ -109,8 +92,7 @@ async def _serve_single(
     with _access_log(config) as log:
         proxy = Proxy(config, on_record=None if log is None else log.block)
         await proxy.start()
-        source = LocalStats(partial(_collect_stats, proxy, log))
-        async with administered(config, admin, source, proxy.addresses) as subscribers:
+        async with _administered(config, admin, proxy, log) as subscribers:
             _attach_signals(
                 signals,
                 config,
@@ -146,8 +128,7 @@ async def _serve_supervised(
         proxy = Proxy(config, on_record=None if log is None else log.block)
         await proxy.start(sockets)
         _attach_signals(signals, config, stop, partial(reload, config, log, [proxy.replace_tokens]))
-        collect_stats = partial(_collect_stats, proxy, log)
-        responder = None if channel is None else StatsResponder(channel, collect_stats)
+        responder = None if channel is None else _responder(channel, proxy, log)
         # The worker must not block while the supervisor does not read.
         lifeline.setblocking(False)
         _send_heartbeat(lifeline)
@@ -180,7 +161,31 @@ def _attach_signals(
     signals.attach(lambda number: loop.call_soon_threadsafe(act, number))
 
 
-def _collect_stats(proxy: Proxy, log: AccessLogWriter | None, max_connections: int) -> WorkerStats:
+def _administered(
+    config: Config, sockets: Sequence[socket.socket], proxy: Proxy, log: AccessLogWriter | None
+) -> contextlib.AbstractAsyncContextManager[list[ReplaceTokens]]:
+    """Serve the admin listener in this process while the context lasts, if it has sockets here."""
+    if not sockets:
+        return contextlib.nullcontext([])
+    from cmux_proxy.server.admin import administered
+    from cmux_proxy.server.stats_rpc import LocalStats
+
+    source = LocalStats(partial(_collect_stats, proxy, log))
+    return administered(config, sockets, source, proxy.addresses)
+
+
+def _responder(
+    channel: socket.socket, proxy: Proxy, log: AccessLogWriter | None
+) -> "StatsResponder":
+    """Report statistics on a channel from now on."""
+    from cmux_proxy.server.stats_rpc import StatsResponder
+
+    return StatsResponder(channel, partial(_collect_stats, proxy, log))
+
+
+def _collect_stats(
+    proxy: Proxy, log: AccessLogWriter | None, max_connections: int
+) -> "WorkerStats":
     """Return the statistics of this worker, with the lines that its access log has lost."""
     stats = proxy.stats(max_connections)
     return stats if log is None else replace(stats, lost_lines=log.lost())
