@@ -13,7 +13,7 @@ COVERAGE ?=
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --pretty=%ct 2>/dev/null)
 
 # .venv has the tools and the sources themselves, in pure Python; .venv-run has the package as its
-# users get it: compiled where there is a C compiler.
+# users get it: compiled where there is a C compiler. It has uvloop, for comparisons.
 VENV := .venv
 BIN := $(VENV)/bin
 PY := $(BIN)/python
@@ -150,7 +150,7 @@ python_hint = Python 3.11 or newer is needed, and $(PYTHON) is not it: try make 
 
 $(RUN_VENV)/run.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
 	@echo "installing cmux-proxy into $(RUN_VENV); where it is compiled, this takes half a minute"
-	@$(RUN_PY) $(PIP_INSTALL) ".[admin]"
+	@$(RUN_PY) $(PIP_INSTALL) ".[admin,uvloop]"
 	@touch $@
 
 $(RUN_VENV)/compiled.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy import __version__, cli
-from tests.helpers.proxies import MODULE, environment
+from tests.helpers.proxies import MODULE, environment, path_with
 from tests.helpers.timing import LATER
 
 
@@ -84,7 +84,7 @@ def interrupted(
         [*within, *MODULE, *words],
         capture_output=True,
         text=True,
-        env=environment(PYTHONPATH=str(folder), AT=module, NUMBER=str(int(number))),
+        env=environment(PYTHONPATH=path_with(folder), AT=module, NUMBER=str(int(number))),
         timeout=LATER,
     )
     return done.returncode, done.stdout, done.stderr

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from cmux_proxy import Address, Config
@@ -44,6 +45,11 @@ def environment(**variables: str) -> dict[str, str]:
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CMUX_")}
     return {**inherited, "PYTHONUNBUFFERED": "1", "CMUX_ACCESS_LOG": "off", **variables}
+
+
+def path_with(folder: Path) -> str:
+    """Return a PYTHONPATH on which a folder comes first, for its `sitecustomize.py`."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 class ProxyProcess:

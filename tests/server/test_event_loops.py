@@ -1,6 +1,7 @@
 """Which event loop a configuration gets, in each build."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,9 @@ from cmux_proxy import Config, ConfigError, _build
 from cmux_proxy._build import HAS_NATIVE
 from cmux_proxy.server import event_loops
 from cmux_proxy.server.event_loops import choose_loop
+from tests.helpers.proxies import MODULE, environment, is_served, path_with, proxy_process
+from tests.helpers.tools import finish
+from tests.helpers.wire import Wire
 
 
 def names(**settings: Any) -> str:
@@ -61,3 +65,44 @@ def test_without_uvloop_auto_selects_asyncio_and_uvloop_is_an_error(
     with pytest.raises(ConfigError, match="not installed") as caught:
         names(loop="uvloop")
     assert caught.value.field == "loop"
+
+
+# Processes without uvloop
+
+
+@pytest.fixture
+def without_uvloop(tmp_path: Path) -> dict[str, str]:
+    """Return variables for processes in which uvloop is not installed."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['uvloop'] = None\n")
+    return {"PYTHONPATH": path_with(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ([], "native" if HAS_NATIVE else "asyncio"),
+        (["--no-native-io"], "asyncio"),
+        (["--workers", "2"], "native" if HAS_NATIVE else "asyncio"),
+    ],
+    ids=["default", "no-native-io", "workers"],
+)
+async def test_without_uvloop_a_proxy_serves_on_the_best_of_the_other_loops(
+    flags: list[str], name: str, without_uvloop: dict[str, str]
+) -> None:
+    async with proxy_process("auto", *flags, variables=without_uvloop) as proxy:
+        assert proxy.announced[-1].removesuffix(")").split(", ")[2] == name
+        with await Wire.to("127.0.0.1", proxy.port) as wire:
+            await is_served(wire)
+
+
+async def test_without_uvloop_a_proxy_that_has_to_run_on_it_says_in_one_line_what_to_do(
+    without_uvloop: dict[str, str],
+) -> None:
+    words = ("--listen", "127.0.0.1:0", "--loop", "uvloop")
+    done = await finish(*MODULE, *words, variables=environment(**without_uvloop))
+    assert (done.status, done.out, done.errors.decode()) == (
+        2,
+        b"",
+        "cmux-proxy: error: Invalid value for '--loop': uvloop is not installed: "
+        "pip install 'cmux-proxy[uvloop]', or use auto\n",
+    )
