@@ -160,6 +160,10 @@ class Streams:
         assert isinstance(self.backend, NativeBackend)
         return self.backend._open_reactor()
 
+    def keep(self, owner: Recorder) -> None:
+        """Close the stream of an owner at the end."""
+        self._owners.append(owner)
+
     def forget(self, owner: Recorder) -> None:
         """Keep no reference to an owner whose stream is lost."""
         self._owners.remove(owner)

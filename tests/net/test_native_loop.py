@@ -65,7 +65,7 @@ async def echoes(streams: Streams) -> list[Recorder]:
         owner.fd = sock.fileno()
         adopt(streams.reactor, sock, owner)
         owner.stream.set_protocol(SimpleNamespace(data_received=owner.stream.write))
-        streams._owners.append(owner)
+        streams.keep(owner)
     owners[0].stream.write(b"ball")
     return owners
 

@@ -1,8 +1,9 @@
 """Busy polling with real sockets: exchanges work as usual, and the loop sleeps afterwards."""
 
 import asyncio
+from typing import Any
 
-from cmux_proxy.net.busy_poll import BusyPoll
+from cmux_proxy.net.busy_poll import BusyPoll, Window
 from tests.helpers.proxies import local_config, proxy_process
 from tests.helpers.script import Peer, Stage, get, head, stage
 from tests.helpers.timing import soon
@@ -13,17 +14,25 @@ REQUEST = head("GET / HTTP/1.1", "Host: a")
 OK = head("HTTP/1.1 200 OK", "Content-Length: 2") + b"ok"
 
 
-def busy_poll_of(on: Stage) -> BusyPoll:
-    """Return the busy poll of the proxy's loop."""
-    services = on.proxy.services
-    assert services.busy_poll is not None
-    return services.busy_poll
+def windows_of(on: Stage) -> tuple[Window, Window]:
+    """Return how long to poll for either side."""
+    busy_poll = on.proxy.services.busy_poll
+    loop: Any = asyncio.get_running_loop()
+    windows = loop.busy_poll_windows if busy_poll is None else busy_poll.windows
+    assert windows is not None
+    return windows
 
 
-async def wait_until_asleep(busy_poll: BusyPoll) -> None:
+def is_polling(on: Stage) -> bool:
+    """Return whether callbacks keep the loop awake; the native loop polls without any."""
+    busy_poll: BusyPoll | None = on.proxy.services.busy_poll
+    return busy_poll is not None and busy_poll.is_polling
+
+
+async def wait_until_asleep(on: Stage) -> None:
     """Wait until the loop does not poll any more."""
     while True:
-        if not busy_poll.is_polling:
+        if not is_polling(on):
             return
         await asyncio.sleep(0)
 
@@ -38,19 +47,18 @@ async def exchange(client: Peer, upstream: Peer) -> None:
 
 async def test_requests_are_served_while_the_loop_polls_and_then_it_sleeps() -> None:
     async with stage(local_config(busy_poll=MAX_POLL)) as on:
-        busy_poll = busy_poll_of(on)
         client, upstream = await on.pair()
         await upstream.says(OK)
         await client.gets(OK)
         # A wait shorter than MAX_POLL starts polling; on loopback, some waits are.
-        while not any(window.length for window in busy_poll.windows):
+        while not any(window.length for window in windows_of(on)):
             await exchange(client, upstream)
         for _ in range(20):
             await exchange(client, upstream)
-        await soon(wait_until_asleep(busy_poll))
+        await soon(wait_until_asleep(on))
         for _ in range(100):
             await asyncio.sleep(0)
-            assert not busy_poll.is_polling
+            assert not is_polling(on)
         await exchange(client, upstream)
 
 
@@ -66,7 +74,7 @@ async def test_a_tunnel_works_while_the_loop_polls() -> None:
         await upstream.gets_end()
         upstream.ends()
         await client.gets_end()
-        await soon(wait_until_asleep(busy_poll_of(on)))
+        await soon(wait_until_asleep(on))
 
 
 async def test_a_process_that_has_polled_sleeps_when_idle(loop_name: str) -> None:

@@ -33,6 +33,8 @@ cdef class NativeStream(Source):
     # Made only where Python code asks for it.
     cdef object sock
     cdef int family
+    # The sender of what is read: FROM_CLIENT or FROM_UPSTREAM.
+    cdef int sender
     cdef uint32_t state
     # Events that came while nothing was read.
     cdef uint32_t missed

@@ -10,6 +10,10 @@ cdef enum:
     MAX_EVENTS = 256
     # As much as one read may bring (`limits.buffer`).
     BUFFER_SIZE = 256 * 1024
+    # As in `busy_poll.py`: which side has sent something last.
+    FROM_CLIENT = 0
+    FROM_UPSTREAM = 1
+    NOBODY = -1
 
 
 cdef struct Slot:
@@ -27,6 +31,8 @@ cdef class Reactor:
     cdef list closing
     # Set while the reactor waits for the event loop's own descriptors too (`_turns.pyx`).
     cdef bint is_leading
+    # Which side has sent something since this was last set to NOBODY (`_busy_polling.pyx`).
+    cdef int arrival
     cdef int epoll
     cdef epoll_event* events
     cdef Slot* slots

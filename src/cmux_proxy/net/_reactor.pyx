@@ -47,6 +47,7 @@ cdef class Reactor:
         memset(self.slots, 0, FIRST_SLOTS * sizeof(Slot))
         self.again = []
         self.closing = []
+        self.arrival = NOBODY
 
     def __init__(self, loop):
         self.loop = loop

@@ -4,7 +4,7 @@
 from posix.unistd cimport close
 
 from cmux_proxy.net._native_stream cimport NativeStream
-from cmux_proxy.net._reactor cimport Reactor
+from cmux_proxy.net._reactor cimport FROM_UPSTREAM, Reactor
 from cmux_proxy.net._sockets cimport peer_address
 
 
@@ -13,7 +13,8 @@ cdef NativeStream open_stream(
 ):
     """Make a stream of a non-blocking descriptor, which it owns, and report it to `owner`.
 
-    What fails from then on is the loss of the connection, and no exception. `peer` may be NULL.
+    What fails from then on is the loss of the connection, and no exception. `peer` is NULL where
+    the connection was made from here, to an upstream.
     """
     cdef NativeStream stream = NativeStream.__new__(NativeStream)
     stream.reactor = reactor
@@ -21,6 +22,8 @@ cdef NativeStream open_stream(
     stream.family = family
     if peer != NULL:
         stream.peer = peer[0]
+    else:
+        stream.sender = FROM_UPSTREAM
     stream.set_protocol(owner)
     try:
         reactor.reserve(stream)

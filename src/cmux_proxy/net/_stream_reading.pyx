@@ -65,6 +65,7 @@ cdef ssize_t _read_bytes(NativeStream stream, Py_ssize_t size, int* error) excep
     cdef char* buffer = stream.reactor.buffer
     cdef ssize_t count = recv(stream.fd, buffer, size, 0)
     if count > 0:
+        stream.reactor.arrival = stream.sender
         stream.owner.data_received(PyBytes_FromStringAndSize(buffer, count))
     elif count < 0:
         error[0] = errno
@@ -87,6 +88,7 @@ cdef ssize_t _read_into_buffer(NativeStream stream, Py_ssize_t* size, int* error
     error[0] = errno
     PyBuffer_Release(&view)
     if count > 0:
+        stream.reactor.arrival = stream.sender
         owner.buffer_updated(count)
     return count
 

@@ -11,6 +11,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint32_t
 
+from cmux_proxy.net._busy_polling cimport BusyPolling
 from cmux_proxy.net._epoll cimport (
     EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_wait, monotonic_seconds,
 )
@@ -54,6 +55,8 @@ cdef class Turns:
     # asyncio's private queues, None where it has none by those names: then each turn returns.
     cdef object ready
     cdef object timers
+    # None while the loop sleeps at once.
+    cdef BusyPolling busy_polling
     # The loop is to stop, and has to be asked.
     cdef bint is_stopping
 
@@ -66,6 +69,10 @@ cdef class Turns:
         """Run the turns of this loop."""
         self.reactor.loop = loop
         self.ready = getattr(loop, "_ready", None)
+
+    def poll_busily(self, windows):
+        """Poll before the loop sleeps, for as long as these windows allow (`busy_poll.py`)."""
+        self.busy_polling = BusyPolling(windows)
 
     def stop(self):
         """Let `select` return, because the loop stops after this turn."""
@@ -149,8 +156,11 @@ cdef class Turns:
         elif seconds >= 0:
             # Never early: asyncio would call again and again.
             milliseconds = <int>(min(seconds, 86400.0) * 1000 + 0.999)
-        with nogil:
-            count = epoll_wait(reactor.epoll, reactor.events, MAX_EVENTS, milliseconds)
+        if milliseconds and self.busy_polling is not None:
+            count = self.busy_polling.wait(reactor, milliseconds)
+        else:
+            with nogil:
+                count = epoll_wait(reactor.epoll, reactor.events, MAX_EVENTS, milliseconds)
         if count < 0:
             if errno != EINTR:
                 raise system_error(errno)

@@ -11,6 +11,7 @@ from typing import Protocol
 from cmux_proxy._build import HAS_NATIVE
 from cmux_proxy.net.acceptor import AcceptedConnections, Acceptor, Factory, HasRoom, make_acceptor
 from cmux_proxy.net.asyncio_backend import is_asyncio, open_stream
+from cmux_proxy.net.busy_poll import BusyPoll
 from cmux_proxy.net.stream import FirstOwner, Loop
 
 
@@ -42,6 +43,12 @@ class Backend(Protocol):
         With `accepts_bursts` there is room for all connections of a backlog.
         """
 
+    def start_busy_polling(self, max_length: float) -> BusyPoll | None:
+        """Poll for events for `max_length` seconds, which is not 0, after each arrival.
+
+        Return what has to know of arrivals, or None where the event loop knows by itself.
+        """
+
     def close(self) -> None:
         """Release what the proxy has used; all its streams are closed."""
 
@@ -69,6 +76,10 @@ class AsyncioBackend:
         """Return an acceptor for each listening socket."""
         accepted = AcceptedConnections(self.loop, factory, has_room)
         return [make_acceptor(accepted, sock, accepts_bursts) for sock in sockets]
+
+    def start_busy_polling(self, max_length: float) -> BusyPoll | None:
+        """Keep the event loop from sleeping, by callbacks."""
+        return BusyPoll(self.loop, max_length)
 
     def close(self) -> None:
         """Do nothing: the event loop has everything."""

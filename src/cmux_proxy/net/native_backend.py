@@ -14,6 +14,7 @@ from cmux_proxy.net._reactor import Reactor
 from cmux_proxy.net._stream_factory import adopt
 from cmux_proxy.net.acceptor import RETRY_DELAY, Acceptor, Factory, HasRoom
 from cmux_proxy.net.asyncio_backend import asyncio_loop
+from cmux_proxy.net.busy_poll import BusyPoll
 from cmux_proxy.net.native_loop import NativeLoop
 from cmux_proxy.net.stream import FirstOwner, Handle, Loop
 
@@ -58,6 +59,13 @@ class NativeBackend:
             RetryingAcceptor(asyncio_loop(self.loop), reactor, sock, factory, has_room)
             for sock in sockets
         ]
+
+    def start_busy_polling(self, max_length: float) -> BusyPoll | None:
+        """Poll in C, or in a loop of another kind by callbacks."""
+        if not isinstance(self.loop, NativeLoop):
+            return BusyPoll(self.loop, max_length)
+        self.loop.poll_busily(max_length)
+        return None
 
     def close(self) -> None:
         """Abort what is left of the proxy's connections, if no other proxy uses the reactor."""

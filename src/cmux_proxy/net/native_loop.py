@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from cmux_proxy.net._reactor import Reactor
 from cmux_proxy.net._turns import Turns
+from cmux_proxy.net.busy_poll import Window
 
 
 class Keys(Mapping[Any, selectors.SelectorKey]):
@@ -88,8 +89,15 @@ class NativeLoop(asyncio.SelectorEventLoop):
         selector = ReactorSelector()
         self.reactor: Final[Reactor] = selector.turns.reactor
         super().__init__(selector)
+        # By the side that has sent something; None while the loop does not poll.
+        self.busy_poll_windows: tuple[Window, Window] | None = None
         self._turns: Final = selector.turns
         self._turns.lead(self)
+
+    def poll_busily(self, max_length: float) -> None:
+        """Poll for events for at most `max_length` seconds before the loop sleeps."""
+        self.busy_poll_windows = (Window(max_length), Window(max_length))
+        self._turns.poll_busily(self.busy_poll_windows)
 
     def stop(self) -> None:
         """Stop after this turn."""

@@ -18,7 +18,6 @@ from cmux_proxy.http1.reserved_fields import ReservedFields
 from cmux_proxy.http1.scan import RequestScanner, ResponseScanner
 from cmux_proxy.machine.orphaned_sockets import OrphanQuery
 from cmux_proxy.net.backends import Backend
-from cmux_proxy.net.busy_poll import BusyPoll
 from cmux_proxy.net.disconnects import DisconnectDetector
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.splice import SplicePipe
@@ -114,7 +113,7 @@ class Services:
         )  # fmt: skip
         # A pipe holds more than a small buffer limit allows.
         self.splice_pipe = SplicePipe(limits.buffer >= MAX_BUFFER)
-        self.busy_poll = BusyPoll(loop, config.busy_poll) if config.busy_poll else None
+        self.busy_poll = backend.start_busy_polling(config.busy_poll) if config.busy_poll else None
         self.registry = registry = ConnectionRegistry()
         groups = [registry.clients, registry.lingering, registry.tunnels]
         self.disconnects = DisconnectDetector(groups, OrphanQuery)
