@@ -189,7 +189,7 @@ async def test_a_finish_accepts_the_backlog_and_nothing_later_room_or_not() -> N
 
 
 async def test_room_is_asked_for_before_each_connection() -> None:
-    async with accepting() as made:
+    async with accepting(delay=1 * MS) as made:
         made.room = 3
         with contextlib.ExitStack() as stack:
             await connect(stack, made, 10)
@@ -198,6 +198,21 @@ async def test_room_is_asked_for_before_each_connection() -> None:
             await turns()
             assert len(made.owners) == 3
             made.room = 5
+            await made.until(5)
+
+
+async def test_without_room_an_acceptor_stops_and_does_not_spin() -> None:
+    async with accepting() as made:
+        made.room = 3
+        with contextlib.ExitStack() as stack:
+            await connect(stack, made, 10)
+            await made.acceptor.start()
+            await made.until_asked(4)
+            await turns(100)
+            assert made.asked == 4
+            assert watched_events(made.sock.fileno()) is None
+            made.room = 5
+            await made.acceptor.start()
             await made.until(5)
 
 
@@ -285,6 +300,23 @@ async def test_a_stop_cancels_the_next_attempt() -> None:
             with no_descriptor_left():
                 knock(client, made)
                 await made.until_asked(1)
+                made.acceptor.stop()
+            asked, passed = made.asked, asyncio.Event()
+            asyncio.get_running_loop().call_later(3 * MS, passed.set)
+            await soon(passed.wait())
+            assert made.asked == asked
+            assert not made.owners
+
+
+async def test_a_start_by_hand_is_stopped_too_although_an_attempt_was_due() -> None:
+    async with accepting(delay=1 * MS) as made:
+        await made.acceptor.start()
+        with socket.socket() as client:
+            with no_descriptor_left():
+                knock(client, made)
+                await made.until_asked(1)
+                await made.acceptor.start()
+                await made.until_asked(2)
                 made.acceptor.stop()
             asked, passed = made.asked, asyncio.Event()
             asyncio.get_running_loop().call_later(3 * MS, passed.set)

@@ -8,10 +8,10 @@ cdef class NativeAcceptor(Source):
     cdef object _sock
     cdef object _factory
     cdef object _has_room
-    cdef object _on_failure
+    cdef object _on_stopped
     cdef int _family
     cdef bint _is_on
 
     cdef int _accept(self, int max_count, bint is_last) except -1
     cdef object _make_owner(self, int fd)
-    cdef int _fail(self, int number) except -1
+    cdef int _give_up(self) except -1

@@ -12,7 +12,7 @@ from posix.unistd cimport close
 
 from cmux_proxy.net._epoll cimport EPOLLIN
 from cmux_proxy.net._event_source cimport Source
-from cmux_proxy.net._reactor cimport Reactor, system_error
+from cmux_proxy.net._reactor cimport Reactor
 from cmux_proxy.net._sockets cimport accept_peer, peer_address
 from cmux_proxy.net._stream_factory cimport open_stream
 
@@ -24,16 +24,16 @@ cdef enum:
 cdef class NativeAcceptor(Source):
     """Accepts between start and stop; all methods are idempotent.
 
-    `has_room(0)` is asked before each connection. `on_failure` is called with an OSError once no
-    descriptor or memory is left; the acceptor has stopped then.
+    `has_room(0)` is asked before each connection. Once there is no room, or no descriptor or memory
+    is left, the acceptor stops itself and calls `on_stopped`.
     """
 
-    def __init__(self, Reactor reactor, sock, factory, has_room, on_failure):
+    def __init__(self, Reactor reactor, sock, factory, has_room, on_stopped):
         self._reactor = reactor
         self._sock = sock
         self._factory = factory
         self._has_room = has_room
-        self._on_failure = on_failure
+        self._on_stopped = on_stopped
         self._family = sock.family
         self.fd = sock.fileno()
         sock.setblocking(False)
@@ -63,7 +63,9 @@ cdef class NativeAcceptor(Source):
     cdef int _accept(self, int max_count, bint is_last) except -1:
         cdef peer_address peer
         cdef int fd
-        while max_count and (is_last or (self._is_on and self._has_room(0))):
+        while max_count and (is_last or self._is_on):
+            if not is_last and not self._has_room(0):
+                return self._give_up()
             fd = accept_peer(self.fd, &peer)
             if fd >= 0:
                 max_count -= 1
@@ -71,7 +73,7 @@ cdef class NativeAcceptor(Source):
             elif errno == EAGAIN:
                 return 0
             elif errno != EINTR and errno != ECONNABORTED and errno != EPROTO:
-                return self._fail(errno)
+                return self._give_up()
         return 0
 
     cdef object _make_owner(self, int fd):
@@ -81,11 +83,11 @@ cdef class NativeAcceptor(Source):
             close(fd)
             raise
 
-    cdef int _fail(self, int number) except -1:
-        """Stop: as long as nothing is freed, accepting would fail again at once."""
+    cdef int _give_up(self) except -1:
+        """Stop: as long as nothing is freed, the socket would be announced again and again."""
         if self._is_on:
             self.stop()
-            self._on_failure(system_error(number))
+            self._on_stopped()
         return 0
 
     cdef int on_error(self, object error) except -1:

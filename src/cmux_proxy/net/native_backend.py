@@ -80,7 +80,7 @@ class NativeBackend:
 
 
 class RetryingAcceptor:
-    """An acceptor that starts again some time after no descriptor or memory was left."""
+    """An acceptor that starts again some time after no room, descriptor or memory was left."""
 
     def __init__(
         self,
@@ -98,13 +98,12 @@ class RetryingAcceptor:
 
     async def start(self) -> None:
         """Accept from now on; raise OSError where the system does not allow it."""
+        self._cancel_retry()
         self._acceptor.start()
 
     def stop(self) -> None:
         """Leave new connections in the backlog."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        self._cancel_retry()
         self._acceptor.stop()
 
     def finish(self) -> None:
@@ -112,15 +111,20 @@ class RetryingAcceptor:
         self.stop()
         self._acceptor.finish()
 
-    def _retry_later(self, _error: OSError) -> None:
+    def _cancel_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def _retry_later(self) -> None:
         self._retry = self._loop.call_later(self._retry_delay, self._start_again)
 
     def _start_again(self) -> None:
         self._retry = None
         try:
             self._acceptor.start()
-        except OSError as error:
-            self._retry_later(error)
+        except OSError:
+            self._retry_later()
 
 
 def _acquire(loop: asyncio.AbstractEventLoop) -> Reactor:
