@@ -352,6 +352,41 @@ async def test_readers_and_writers_of_one_socket_are_called() -> None:
         assert not loop.remove_reader(ours)
 
 
+def reuse_forgotten(forgotten: socket.socket) -> tuple[socket.socket, socket.socket]:
+    """Close a socket that is still watched; return a peer, and a socket with its number."""
+    number = forgotten.fileno()
+    peer, ours = socket.socketpair()
+    os.dup2(ours.fileno(), number)
+    ours.close()
+    forgotten.detach()
+    peer.setblocking(False)
+    return peer, socket.socket(fileno=number)
+
+
+async def test_a_stream_may_have_the_number_of_a_reader_that_was_forgotten(
+    loop_name: str,
+) -> None:
+    loop = asyncio.get_running_loop()
+    calls: list[str] = []
+    peer, ours = socket.socketpair()
+    with peer:
+        async with Streams() as streams:
+            loop.add_reader(ours, calls.append, "forgotten")
+            other, again = reuse_forgotten(ours)
+            number = again.fileno()
+            owner = streams.adopt(again, other)
+            await owner.wire.send(b"hello")
+            await owner.receives(b"hello")
+            # A late removal has no effect on the stream.
+            loop.remove_reader(number)
+            await owner.wire.send(b" again")
+            await owner.receives(b"hello again")
+            # uvloop watches the new descriptor instead.
+            assert calls == [] or loop_name == "nested-uvloop"
+            owner.stream.abort()
+            await owner.lost()
+
+
 async def test_subprocesses_run_with_pipes() -> None:
     process = await asyncio.create_subprocess_exec(
         "cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
@@ -362,6 +397,71 @@ async def test_subprocesses_run_with_pipes() -> None:
 
 
 # Of the native loop only
+
+
+@pytest.mark.parametrize("events", ["the same", "others"])
+def test_a_reader_may_have_the_number_of_one_that_was_forgotten(events: str) -> None:
+    # asyncio's own selector reports nothing then, or raises.
+    async def main() -> None:
+        loop, ready = asyncio.get_running_loop(), asyncio.Event()
+        _peer, ours = socket.socketpair()
+        with _peer:
+            loop.add_reader(ours, calls.append, "forgotten")
+            other, again = reuse_forgotten(ours)
+            with other, again:
+                other.send(b"x")
+                add = loop.add_reader if events == "the same" else loop.add_writer
+                add(again, ready.set)
+                await soon(ready.wait())
+                loop.remove_writer(again)
+                loop.remove_reader(again)
+
+    calls: list[str] = []
+    with asyncio.Runner(loop_factory=NativeLoop) as runner:
+        runner.run(main())
+    assert calls == ([] if events == "the same" else ["forgotten"])
+
+
+def test_a_stream_may_not_have_a_descriptor_that_the_loop_watches() -> None:
+    async def main() -> None:
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        peer, ours = socket.socketpair()
+        number, same = ours.fileno(), os.dup(ours.fileno())
+        with peer:
+            loop.add_reader(ours, readable.set)
+            with pytest.raises(RuntimeError, match="is watched already"):
+                adopt(loop.reactor, ours, Recorder())  # type: ignore[attr-defined]
+            # The descriptor was given away, and is closed; the socket is still watched.
+            os.dup2(same, number)
+            peer.send(b"x")
+            await soon(readable.wait())
+            assert loop.remove_reader(number)
+            os.close(number)
+            os.close(same)
+
+    with asyncio.Runner(loop_factory=NativeLoop) as runner:
+        runner.run(main())
+
+
+def test_streams_may_not_share_a_descriptor() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        peer, ours = socket.socketpair()
+        number, owner = ours.fileno(), Recorder()
+        same = os.dup(number)
+        with peer:
+            adopt(loop.reactor, ours, owner)  # type: ignore[attr-defined]
+            with pytest.raises(RuntimeError, match="is watched already"):
+                adopt(loop.reactor, socket.socket(fileno=number), Recorder())  # type: ignore[attr-defined]
+            os.dup2(same, number)
+            os.close(same)
+            peer.send(b"x")
+            await owner.receives(b"x")
+            owner.stream.abort()
+            await owner.lost()
+
+    with asyncio.Runner(loop_factory=NativeLoop) as runner:
+        runner.run(main())
 
 
 def test_the_selector_has_the_errors_of_the_standard_one() -> None:

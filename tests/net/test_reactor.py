@@ -178,6 +178,25 @@ async def test_a_reactor_that_is_closed_aborts_its_streams_and_does_nothing_more
         assert owner.calls == []
 
 
+async def test_a_reactor_that_closes_opens_no_stream_for_the_loss_of_another() -> None:
+    def open_another() -> None:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            adopt(reactor, ours, second)
+
+    reactor = Reactor(asyncio.get_running_loop())
+    first, second = Recorder(), Recorder()
+    peer, ours = socket.socketpair()
+    first_peer, first_ours = socket.socketpair()
+    first.on["connection_lost"] = open_another
+    adopt(reactor, first_ours, first)
+    with peer, first_peer:
+        reactor.close()
+        assert first.calls == ["connection_made", "connection_lost"]
+        # Its descriptor is closed all the same.
+        assert second.calls == []
+        assert peer.recv(1) == b""
+
+
 async def test_a_reset_reaches_every_stream_of_a_batch() -> None:
     async with Streams() as streams:
         owners = [await streams.open() for _ in range(20)]

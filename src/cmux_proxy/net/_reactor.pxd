@@ -1,8 +1,8 @@
-from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t
 
 from cmux_proxy.net._epoll cimport epoll_event
 from cmux_proxy.net._event_source cimport Source
+from cmux_proxy.net._slots cimport Slot
 
 
 cdef enum:
@@ -16,12 +16,6 @@ cdef enum:
     NOBODY = -1
 
 
-cdef struct Slot:
-    PyObject* source
-    # Changes with each source, so that late events of a closed descriptor are recognized.
-    uint32_t generation
-
-
 cdef class Reactor:
     cdef public object loop
     cdef char* buffer
@@ -33,6 +27,10 @@ cdef class Reactor:
     cdef bint is_leading
     # Which side has sent something since this was last set to NOBODY (`_busy_polling.pyx`).
     cdef int arrival
+    cdef bint is_closed
+    # Called with the number of a new stream that the kernel watches no longer for another source:
+    # that of the loop was closed while it was watched. Returns whether the loop has forgotten it.
+    cdef public object evict
     cdef int epoll
     cdef epoll_event* events
     cdef Slot* slots
@@ -50,7 +48,7 @@ cdef class Reactor:
     cdef int close_later(self, Source source) except -1
     cdef int report(self, str message, object error, object source) except -1
     cdef int run_batch(self, int count) except -1
-    cdef int _grow(self, int fd) except -1
+    cdef int _make_room(self, int fd) except -1
     cdef int _schedule(self) except -1
     cdef int _dispatch_events(self, int first, int count) except -1
     cdef int _dispatch_turns(self, list again) except -1

@@ -1,7 +1,9 @@
 from asyncio import AbstractEventLoop
+from collections.abc import Callable
 
 class Reactor:
     loop: AbstractEventLoop | None
+    evict: Callable[[int], bool] | None
     def __init__(self, loop: AbstractEventLoop | None) -> None: ...
     def fileno(self) -> int: ...
     def poll(self) -> None: ...

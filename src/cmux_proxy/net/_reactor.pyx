@@ -14,14 +14,14 @@ import os
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.errno cimport EBADF, errno
 from libc.stdint cimport uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memset
+from libc.stdlib cimport free, malloc
 from posix.unistd cimport close
 
 from cmux_proxy.net._epoll cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
 )
 from cmux_proxy.net._event_source cimport Source
+from cmux_proxy.net._slots cimport Slot, grow_slots
 
 cdef enum:
     FIRST_SLOTS = 256
@@ -40,11 +40,9 @@ cdef class Reactor:
             raise system_error(errno)
         self.events = <epoll_event*>malloc(MAX_EVENTS * sizeof(epoll_event))
         self.buffer = <char*>malloc(BUFFER_SIZE)
-        self.slots = <Slot*>malloc(FIRST_SLOTS * sizeof(Slot))
-        if self.events == NULL or self.buffer == NULL or self.slots == NULL:
+        if self.events == NULL or self.buffer == NULL:
             raise MemoryError
-        self.slot_count = FIRST_SLOTS
-        memset(self.slots, 0, FIRST_SLOTS * sizeof(Slot))
+        self.slots = grow_slots(NULL, &self.slot_count, FIRST_SLOTS - 1)
         self.again = []
         self.closing = []
         self.arrival = NOBODY
@@ -79,8 +77,9 @@ cdef class Reactor:
     def close(self):
         """Abort all connections and close the epoll; idempotent."""
         cdef int fd
-        if self.epoll < 0:
+        if self.is_closed:
             return
+        self.is_closed = True
         for fd in range(self.slot_count):
             if self.slots[fd].source != NULL:
                 (<Source>self.slots[fd].source).abandon()
@@ -104,27 +103,28 @@ cdef class Reactor:
     cdef int reserve(self, Source source) except -1:
         """Keep a new source, but wait for no events yet; raise OSError once it is closed."""
         cdef Slot* slot
-        if self.epoll < 0:
+        if self.is_closed:
             raise system_error(EBADF)
         if source.fd >= self.slot_count:
-            self._grow(source.fd)
+            self.slots = grow_slots(self.slots, &self.slot_count, source.fd)
         slot = &self.slots[source.fd]
         if slot.source != NULL:
-            raise RuntimeError(f"descriptor {source.fd} is watched already")
+            self._make_room(source.fd)
         Py_INCREF(source)
         slot.source = <PyObject*>source
         slot.generation += 1
         return 0
 
-    cdef int _grow(self, int fd) except -1:
-        cdef int count = max(2 * self.slot_count, fd + 1)
-        cdef Slot* slots = <Slot*>realloc(self.slots, count * sizeof(Slot))
-        if slots == NULL:
-            raise MemoryError
-        memset(&slots[self.slot_count], 0, (count - self.slot_count) * sizeof(Slot))
-        self.slots = slots
-        self.slot_count = count
-        return 0
+    cdef int _make_room(self, int fd) except -1:
+        """Forget a source whose descriptor was closed; raise RuntimeError where it is in use."""
+        cdef epoll_event event
+        event.events = 0
+        # The kernel has forgotten what was closed, unless a copy of the descriptor is open.
+        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, fd, &event) == 0:
+            self.unwatch(fd)
+            if self.evict is not None and self.evict(fd):
+                return self.forget(fd)
+        raise RuntimeError(f"descriptor {fd} is watched already")
 
     cdef int watch(self, int operation, int fd, uint32_t events) except -1:
         """Add or change the events to wait for; raise OSError."""

@@ -42,6 +42,7 @@ class ReactorSelector(selectors.BaseSelector):
     def __init__(self) -> None:
         self.turns: Final = Turns()
         self._keys = Keys()
+        self.turns.reactor.evict = self._evict
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch a file; raise KeyError where it is watched already."""
@@ -63,7 +64,12 @@ class ReactorSelector(selectors.BaseSelector):
     def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch for other events; raise KeyError where the file is not watched."""
         key = self._keys[fileobj]._replace(events=events, data=data)
-        self.turns.change(key.fd, events, key)
+        try:
+            self.turns.change(key.fd, events, key)
+        except FileNotFoundError:
+            # The file was closed while it was watched, and another one has its number.
+            self.turns.unwatch(key.fd)
+            self.turns.watch(key.fd, events, key)
         self._keys.by_descriptor[key.fd] = key
         return key
 
@@ -80,6 +86,10 @@ class ReactorSelector(selectors.BaseSelector):
     def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
         """Return the keys by descriptor or file."""
         return self._keys
+
+    def _evict(self, fd: int) -> bool:
+        """Forget a closed file, whose number a stream has now; return whether there was one."""
+        return self._keys.by_descriptor.pop(fd, None) is not None
 
 
 class NativeLoop(asyncio.SelectorEventLoop):
