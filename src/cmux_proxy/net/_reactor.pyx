@@ -164,7 +164,7 @@ cdef class Reactor:
 
     cdef int _schedule(self) except -1:
         """See that there is another batch, because no event announces it."""
-        if not (self.is_in_batch or self.is_scheduled or self.is_leading):
+        if not (self.is_in_batch or self.is_scheduled or self.is_leading or self.is_closed):
             self.is_scheduled = True
             self.loop.call_soon(self.poll)
         return 0

@@ -5,7 +5,9 @@ Only `native_loop.py` leads its own. Compiled builds on Linux only (`backends.py
 """
 
 import asyncio
+import functools
 import socket
+import weakref
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,10 +27,13 @@ class _Nested:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.users = 0
         self.reactor = Reactor(loop)
-        loop.add_reader(self.reactor.fileno(), self.reactor.poll)
+        reader = functools.partial(self.reactor.poll)
+        loop.add_reader(self.reactor.fileno(), reader)
+        # Only the loop has the reader, so that it ends with a loop that closes before its proxies.
+        weakref.finalize(reader, _forget, loop).atexit = False
 
 
-# By event loop, which is kept alive by the reader of its proxies anyway.
+# By event loop, until the last proxy closes, or the loop does.
 _nested: Final[dict[asyncio.AbstractEventLoop, _Nested]] = {}
 
 
@@ -145,6 +150,12 @@ def _release(loop: asyncio.AbstractEventLoop) -> None:
         return
     nested.users -= 1
     if not nested.users:
-        del _nested[loop]
         loop.remove_reader(nested.reactor.fileno())
+        _forget(loop)
+
+
+def _forget(loop: asyncio.AbstractEventLoop) -> None:
+    """Close the reactor of a loop, which aborts its connections; idempotent."""
+    nested = _nested.pop(loop, None)
+    if nested is not None:
         nested.reactor.close()
