@@ -32,7 +32,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     number("--aborts", type=int, default=500, help="aborts a second (default 500)")
     number("--clients", type=int, default=64, help="clients with mixed traffic (default 64)")
     number("--workers", type=int, default=1, help="workers of the proxy (default 1)")
-    number("--loop", choices=("auto", "uvloop", "asyncio"), default="auto")
+    number(
+        "--loop",
+        choices=("auto", "native", "uvloop", "asyncio"),
+        default="auto",
+        help="event loop of the proxy (default auto)",
+    )
+    number(
+        "--no-native-io", action="store_true", help="connections of the loop, not native ones in it"
+    )
     number("--seed", default="cmux", help="selects another mixture")
     number("--every", type=float, default=5, help="seconds between two samples (default 5)")
     number(

@@ -65,12 +65,14 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
     port = free_port()
     command = [sys.executable, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{port}"]
     command += ["--workers", str(options.workers), "--loop", options.loop, "--access-log", "off"]
+    command += ["--no-native-io"] if options.no_native_io else []
     os.environ.update(_ALLOCATOR)
     with tempfile.TemporaryDirectory() as name:
         cores = frozenset(os.sched_getaffinity(0))
         with Process(OURS, command, port, cores, Path(name)) as proxy:
             run = Soak(options, proxy)
             readings = await run.run()
+            program = proxy.start_line()
             status = proxy.end(_ENDED_WITHIN)
             lines = [line for line in proxy.printed() if not _is_expected(line)]
     problems = [*run.problems, *judge(readings, options.websockets, options.most_growth)]
@@ -79,7 +81,9 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
     if lines:
         problems.append(f"the proxy has printed {len(lines)} lines: {' | '.join(lines)[-2000:]}")
     return {
+        "program": program,
         "problems": problems,
+        "bytes_per_websocket": run.bytes_per_websocket,
         "readings": readings_data(readings),
         "most_growth": tolerance(readings.first, options.most_growth),
         "done": run.done,
@@ -103,11 +107,14 @@ def readings_data(readings: Readings) -> dict[str, Any]:
 
 def summary(data: dict[str, Any]) -> str:
     """Return a summary in a few lines."""
-    lines = [
+    lines = [data["program"]]
+    lines += [
         f"{name:7} {reading['resident'] / _MIB:8.1f} MiB resident   "
         + "  ".join(f"{kind} {count}" for kind, count in reading["descriptors"].items())
         for name, reading in data["readings"].items()
     ]
+    if (size := data["bytes_per_websocket"]) is not None:
+        lines.append(f"an idle WebSocket: {size:,} bytes")
     for name, done in data["done"].items():
         excused = sum(count for kind, count in done.items() if kind.startswith("excused"))
         reason = f", {excused} of them excused by {done['restarts']} restarts" if excused else ""

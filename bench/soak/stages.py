@@ -45,6 +45,8 @@ class Soak:
         self.samples: list[dict[str, Any]] = []
         self.done: dict[str, dict[str, int]] = {"traffic": {}, "aborts": {}, "idle": {}}
         self.problems: list[str] = []
+        # How much memory the proxy has taken for each WebSocket, before any traffic.
+        self.bytes_per_websocket: int | None = None
         self._held = FixedPorts(_ECHO_PORTS + 2 * _LOAD_PORTS)
         ports = self._held.numbers
         self._echo_ports = tuple(ports[:_ECHO_PORTS])
@@ -63,6 +65,8 @@ class Soak:
         async with AsyncExitStack() as stack:
             if options.websockets:
                 await self._open_websockets(stack)
+                taken = footprint(self._proxy.pid).resident - start.resident
+                self.bytes_per_websocket = round(taken / options.websockets)
             first = await self._load(options.warm_up, sockets)
             last = await self._load(options.seconds - options.warm_up, sockets)
         for program in self._running:

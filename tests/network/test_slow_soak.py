@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.helpers.loops import io_of, loop_flags
 from tests.helpers.proxies import environment
 
 ROOT: Final = Path(__file__).parents[2]
@@ -49,10 +50,12 @@ def saved_result(directory: Path) -> dict[str, Any]:
 async def test_a_short_soak_runs_all_jobs_and_finds_no_problem(
     loop_name: str, tmp_path: Path
 ) -> None:
-    status, out = await soak("--loop", loop_name, "--output", str(tmp_path))
+    status, out = await soak(*loop_flags(loop_name), "--output", str(tmp_path))
     assert status == 0, out
     data = saved_result(tmp_path)
     assert data["problems"] == []
+    assert data["program"].endswith(f", {io_of(loop_name)})")
+    assert data["bytes_per_websocket"] is not None
     assert {name for name, done in data["done"].items() if sum(done.values())} == {
         "traffic", "aborts", "idle", "echo",
     }  # fmt: skip
@@ -77,7 +80,7 @@ async def test_a_problem_is_one_line_and_the_status_is_1(loop_name: str) -> None
         "--workers",
         "2",
     )
-    status, out = await soak("--loop", loop_name, "--no-save", *flags)
+    status, out = await soak(*loop_flags(loop_name), "--no-save", *flags)
     problems = [line for line in out.splitlines() if line.startswith("soak: ")]
     assert (status, len(problems)) == (1, 1), out
     assert "resident memory has grown" in problems[0]
