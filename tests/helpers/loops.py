@@ -72,12 +72,18 @@ _LOGGERS: Final = ("asyncio", "cmux_proxy")
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run coroutines, and tests with the argument `loop_name`, on every loop.
 
-    A module with HOSTINGS names the loops of its tests itself.
+    A module with HOSTINGS names the loops of its tests itself. Other coroutines are marked
+    `in_loop`, unless they have the argument: those start processes or loops, which takes long, and
+    are marked `hosting` where each loop is worth it.
     """
-    if inspect.iscoroutinefunction(metafunc.function) and "loop_name" not in metafunc.fixturenames:
+    takes_name = "loop_name" in metafunc.fixturenames
+    if inspect.iscoroutinefunction(metafunc.function) and not takes_name:
         metafunc.fixturenames.append("loop_name")
     if "loop_name" in metafunc.fixturenames:
-        metafunc.parametrize("loop_name", getattr(metafunc.module, "HOSTINGS", LOOPS))
+        has_own = hasattr(metafunc.module, "HOSTINGS")
+        marks = () if takes_name or has_own else pytest.mark.in_loop
+        names = metafunc.module.HOSTINGS if has_own else LOOPS
+        metafunc.parametrize("loop_name", [pytest.param(name, marks=marks) for name in names])
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -69,6 +69,7 @@ async def ask(proxy: ProxyProcess, port: int, count: int) -> None:
             assert (await later(wire.receive_all())).endswith(b"hello")
 
 
+@pytest.mark.hosting
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_it_has_the_statistics_of_all_workers(loop_name: str, workers: int) -> None:
     async with administered(loop_name, workers) as (proxy, session):
@@ -93,6 +94,7 @@ async def test_promtool_accepts_the_metrics() -> None:
         await proxy.stop()
 
 
+@pytest.mark.hosting
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_it_serves_during_a_drain(loop_name: str, workers: int) -> None:
     async with administered(loop_name, workers, "--drain-timeout", "60s") as (proxy, session):

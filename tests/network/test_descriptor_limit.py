@@ -41,6 +41,7 @@ async def test_more_clients_than_descriptors_are_served_in_sequence(
         await proxy.stop()
 
 
+@pytest.mark.hosting
 async def test_waiting_clients_are_served_when_others_disconnect(loop_name: str) -> None:
     async with proxy_process(loop_name, descriptor_limit=LIMIT) as proxy:
         with contextlib.ExitStack() as stack:

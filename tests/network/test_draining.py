@@ -314,6 +314,7 @@ class _World:
             wire.close()
 
 
+@pytest.mark.hosting
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_the_process_and_it_exits_with_0(
     loop_name: str, number: signal.Signals
@@ -333,6 +334,7 @@ async def test_a_signal_drains_the_process_and_it_exits_with_0(
             await proxy.drains()
 
 
+@pytest.mark.hosting
 async def test_a_tunnel_gets_the_drain_timeout_and_the_process_exits_with_0(
     loop_name: str,
 ) -> None:

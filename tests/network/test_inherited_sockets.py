@@ -62,6 +62,7 @@ async def test_all_passed_sockets_are_served_instead_of_the_default(
 
 
 @one_and_two_workers
+@pytest.mark.hosting
 async def test_connections_without_a_proxy_wait_for_the_next_one(
     loop_name: str, workers: str
 ) -> None:

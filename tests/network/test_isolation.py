@@ -51,6 +51,7 @@ async def curl_from_inside(name: str, url: str, prefix: tuple[str, ...]) -> tupl
     return done.status, done.out
 
 
+@pytest.mark.hosting
 async def test_two_servers_on_one_port_are_reachable_and_separate(
     loop_name: str, registry: Path, prefix: tuple[str, ...], tmp_path: Path
 ) -> None:

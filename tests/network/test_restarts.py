@@ -58,7 +58,11 @@ class Clients:
 
 
 @pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.slow), "2"])
-@pytest.mark.parametrize("overlaps", [True, False], ids=["overlapping", "one after the other"])
+@pytest.mark.parametrize(
+    "overlaps",
+    [pytest.param(True, marks=pytest.mark.hosting, id="overlapping"),
+     pytest.param(False, id="one after the other")],
+)  # fmt: skip
 async def test_no_request_fails(loop_name: str, workers: str, overlaps: bool) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=512) as sock:
         async with (

@@ -94,6 +94,7 @@ run(Config(listen=["127.0.0.1:0"], **{settings!r}), block)
 """
 
 
+@pytest.mark.hosting
 @pytest.mark.parametrize(
     "work", ["os.read(0, 1)", "pass", "os.write(int(os.environ['FULL']), b'x' * 4096)"],
     ids=["reads", "computes", "writes"],
@@ -149,6 +150,7 @@ async def logs_unused(proxy: ProxyProcess, pid: int, number: signal.Signals) -> 
 
 
 @WORKERS
+@pytest.mark.hosting
 async def test_sighup_drains_where_there_is_no_file_to_reload(loop_name: str, workers: str) -> None:
     async with proxy_process(loop_name, "--workers", workers) as proxy:
         proxy.signal(signal.SIGHUP)
@@ -190,6 +192,7 @@ async def request_admin_with(port: int, token: str) -> bytes:
 
 
 @WORKERS
+@pytest.mark.hosting
 async def test_sighup_reloads_the_tokens(loop_name: str, workers: str, tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text("old\n")

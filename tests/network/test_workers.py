@@ -88,6 +88,7 @@ async def ended(pids: Sequence[int]) -> None:
 # Serving
 
 
+@pytest.mark.hosting
 async def test_each_worker_serves_its_share(loop_name: str) -> None:
     async with proxy_process(loop_name, "--workers", "2") as proxy:
         assert proxy.announced[-1].endswith(f", {io_of(loop_name)}, 2 workers)")
@@ -171,6 +172,7 @@ async def test_the_addresses_are_free_after_the_end(loop_name: str) -> None:
 # Workers that end
 
 
+@pytest.mark.hosting
 async def test_a_killed_worker_is_replaced_and_no_other_client_notices(loop_name: str) -> None:
     async with proxy_process(loop_name, "--workers", "2") as proxy:
         async with clients(proxy) as wires:
@@ -201,6 +203,7 @@ async def _is_closed(wire: Wire) -> bool:
     return False
 
 
+@pytest.mark.hosting
 async def test_a_worker_that_gets_sigterm_drains_and_is_replaced(loop_name: str) -> None:
     async with (
         origin(responding(lambda _request: GREETING)) as upstream,
@@ -307,6 +310,7 @@ async def test_a_signal_to_the_process_group_counts_once(loop_name: str) -> None
         await proxy.drains()
 
 
+@pytest.mark.hosting
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("fields", [["Connection: close"], []], ids=["new", "reused"])
 async def test_no_request_fails_when_it_drains_under_load(
@@ -408,6 +412,7 @@ async def test_a_worker_killed_during_the_drain_sets_the_exit_status(loop_name: 
         )  # fmt: skip
 
 
+@pytest.mark.hosting
 async def test_workers_drain_and_end_when_their_supervisor_is_killed(loop_name: str) -> None:
     async with proxy_process(loop_name, "--workers", "2") as proxy:
         async with pending_requests(proxy) as pending, clients(proxy, 1) as [idle]:

@@ -26,6 +26,8 @@ from tests.helpers.script import head
 from tests.helpers.timing import later, soon
 from tests.helpers.wire import Wire, WireListener
 
+pytestmark = pytest.mark.hosting
+
 # A run in this process
 
 
