@@ -443,6 +443,26 @@ def test_a_stream_may_not_have_a_descriptor_that_the_loop_watches() -> None:
         runner.run(main())
 
 
+def test_a_stream_may_not_have_the_number_of_one_whose_descriptor_others_have_closed() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        peer, ours = socket.socketpair()
+        number, owner = ours.fileno(), Recorder()
+        other_peer, other = socket.socketpair()
+        with peer, other_peer:
+            adopt(loop.reactor, ours, owner)  # type: ignore[attr-defined]
+            os.dup2(other.fileno(), number)
+            other.close()
+            # The stream would close the descriptor of the second one.
+            with pytest.raises(RuntimeError, match="is watched already"):
+                adopt(loop.reactor, socket.socket(fileno=number), Recorder())  # type: ignore[attr-defined]
+            owner.stream.abort()
+            await owner.lost()
+
+    with asyncio.Runner(loop_factory=NativeLoop) as runner:
+        runner.run(main())
+
+
 def test_streams_may_not_share_a_descriptor() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
