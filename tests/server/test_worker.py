@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -175,7 +176,7 @@ def test_a_worker_without_a_supervisor_ends(loop_name: str, lifeline: Lifeline) 
 
 def logged(caplog: pytest.LogCaptureFixture, **context: Any) -> logging.LogRecord:
     with asyncio.Runner() as runner:
-        worker.log_loop_exception(runner.get_loop(), {"message": "it went wrong", **context})
+        worker.handle_loop_exception(runner.get_loop(), {"message": "it went wrong", **context})
     (record,) = caplog.records
     assert record.name == "cmux_proxy"
     return record
@@ -271,3 +272,15 @@ async def test_a_program_that_runs_the_proxy_serves_drains_and_continues(
             process.kill()
             await process.wait()
     assert (process.returncode, out, errors) == (0, b"drained\n", b"")
+
+
+def test_a_connection_whose_callback_has_failed_is_aborted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    transport = mock.Mock()
+    logged(caplog, exception=MemoryError(), transport=transport)
+    transport.abort.assert_called_once_with()
+
+
+def test_what_has_no_abort_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    assert logged(caplog, exception=MemoryError(), transport=object()).levelno == logging.WARNING

@@ -162,8 +162,10 @@ cdef class NativeStream(Source):
         return 0
 
     cdef int on_turn(self) except -1:
-        """Read what was left over."""
+        """Read what was left over; another connection may have put the descriptor in the list."""
         cdef uint32_t events = self.missed
+        if not self.state & IN_TURN:
+            return 0
         self.state &= ~<uint32_t>(UNREAD | IN_TURN)
         self.missed = 0
         return read(self, events)
@@ -186,9 +188,10 @@ cdef class NativeStream(Source):
 
     cdef int on_error(self, object error) except -1:
         """A callback of the owner, or the kernel, has failed: drop the connection."""
+        self.drop(error)
         if not isinstance(error, OSError):
             self.reactor.report("an error in a callback", error, self)
-        return self.drop(error)
+        return 0
 
     cdef int abandon(self) except -1:
         """The reactor closes."""

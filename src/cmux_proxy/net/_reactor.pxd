@@ -2,7 +2,7 @@ from libc.stdint cimport uint32_t
 
 from cmux_proxy.net._epoll cimport epoll_event
 from cmux_proxy.net._event_source cimport Source
-from cmux_proxy.net._slots cimport Slot
+from cmux_proxy.net._slots cimport LISTS, Slot, SlotList
 
 
 cdef enum:
@@ -21,8 +21,7 @@ cdef class Reactor:
     cdef char* buffer
     # The sources that have more to do in the next turn, and those whose descriptors are closed at
     # the end of this one.
-    cdef list again
-    cdef list closing
+    cdef SlotList lists[LISTS]
     # Set while the reactor waits for the event loop's own descriptors too (`_turns.pyx`).
     cdef bint is_leading
     # Which side has sent something since this was last set to NOBODY (`_busy_polling.pyx`).
@@ -51,8 +50,7 @@ cdef class Reactor:
     cdef int _make_room(self, int fd) except -1
     cdef int _schedule(self) except -1
     cdef int _dispatch_events(self, int first, int count) except -1
-    cdef int _dispatch_turns(self, list again) except -1
-    cdef int _close_all(self) except -1
+    cdef int _call_list(self, int which, int fd) except -1
     cdef int _on_raised(self, Source source, object error) except -1
 
 

@@ -21,7 +21,9 @@ from cmux_proxy.net._epoll cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
 )
 from cmux_proxy.net._event_source cimport Source
-from cmux_proxy.net._slots cimport Slot, grow_slots
+from cmux_proxy.net._slots cimport (
+    CLOSING, LAST, TURNS, Slot, grow_slots, is_any_listed, put, source_at, step, take,
+)
 
 cdef enum:
     FIRST_SLOTS = 256
@@ -43,8 +45,7 @@ cdef class Reactor:
         if self.events == NULL or self.buffer == NULL:
             raise MemoryError
         self.slots = grow_slots(NULL, &self.slot_count, FIRST_SLOTS - 1)
-        self.again = []
-        self.closing = []
+        self.lists[TURNS].first = self.lists[CLOSING].first = LAST
         self.arrival = NOBODY
 
     def __init__(self, loop):
@@ -71,7 +72,7 @@ cdef class Reactor:
         try:
             self.run_batch(count)
         finally:
-            if self.again or self.closing:
+            if is_any_listed(self.lists):
                 self._schedule()
 
     def close(self):
@@ -83,9 +84,8 @@ cdef class Reactor:
         for fd in range(self.slot_count):
             if self.slots[fd].source != NULL:
                 (<Source>self.slots[fd].source).abandon()
-        while self.closing:
+        while self.lists[CLOSING].first != LAST:
             self.run_batch(0)
-        self.again = []
         close(self.epoll)
         self.epoll = -1
 
@@ -154,43 +154,44 @@ cdef class Reactor:
 
     cdef int read_again(self, Source source) except -1:
         """Call `on_turn` in the next turn, because no event may announce what is left."""
-        self.again.append(source)
+        put(self.slots, self.lists, TURNS, source.fd)
         return self._schedule()
 
     cdef int close_later(self, Source source) except -1:
         """Call `on_closing` at the end of this batch, or of the next one."""
-        self.closing.append(source)
+        put(self.slots, self.lists, CLOSING, source.fd)
         return self._schedule()
 
     cdef int _schedule(self) except -1:
         """See that there is another batch, because no event announces it."""
         if not (self.is_in_batch or self.is_scheduled or self.is_leading or self.is_closed):
-            self.is_scheduled = True
             self.loop.call_soon(self.poll)
+            self.is_scheduled = True
         return 0
 
     cdef int report(self, str message, object error, object source) except -1:
         """Hand an error to the exception handler of the event loop."""
-        self.loop.call_exception_handler(
-            {"message": message, "exception": error, "transport": source}
-        )
+        try:
+            self.loop.call_exception_handler(
+                {"message": message, "exception": error, "transport": source}
+            )
+        except MemoryError:
+            # Not even for the report.
+            pass
         return 0
 
     cdef int run_batch(self, int count) except -1:
         """Act on the first `count` events, and on what was put off; raise what ends the process."""
-        cdef list again = None
         cdef int done = 0
+        # What is put off from now on is for the next batch.
+        cdef int turns = take(self.lists, TURNS)
         self.is_in_batch = True
         try:
-            if self.again:
-                # What is put off from now on is for the next batch.
-                again, self.again = self.again, []
             while done < count:
                 done = self._dispatch_events(done, count)
-            if again is not None:
-                self._dispatch_turns(again)
-            while self.closing:
-                self._close_all()
+            self._call_list(TURNS, turns)
+            while self.lists[CLOSING].first != LAST:
+                self._call_list(CLOSING, take(self.lists, CLOSING))
         finally:
             self.is_in_batch = False
         if self.interrupt is not None:
@@ -219,24 +220,21 @@ cdef class Reactor:
             self._on_raised(source, error)
         return i
 
-    cdef int _dispatch_turns(self, list again) except -1:
+    cdef int _call_list(self, int which, int fd) except -1:
+        """Call the sources of a list that was taken, from this descriptor on."""
         cdef Source source
-        for source in again:
+        while fd != LAST:
+            source = source_at(self.slots, fd)
+            fd = step(self.slots, which, fd)
             try:
-                source.on_turn()
+                if source is None:
+                    continue
+                if which == TURNS:
+                    source.on_turn()
+                else:
+                    source.on_closing()
             except BaseException as error:
-                self._on_raised(source, error)
-        return 0
-
-    cdef int _close_all(self) except -1:
-        cdef list closing = self.closing
-        cdef Source source
-        self.closing = []
-        for source in closing:
-            try:
-                source.on_closing()
-            except BaseException as error:
-                self._on_raised(None, error)
+                self._on_raised(source if which == TURNS else None, error)
         return 0
 
     cdef int _on_raised(self, Source source, object error) except -1:

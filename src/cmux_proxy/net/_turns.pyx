@@ -17,6 +17,7 @@ from cmux_proxy.net._epoll cimport (
 )
 from cmux_proxy.net._event_source cimport Source
 from cmux_proxy.net._reactor cimport MAX_EVENTS, Reactor, system_error
+from cmux_proxy.net._slots cimport CLOSING, LAST, is_any_listed
 
 cdef enum:
     READ = 1  # selectors.EVENT_READ
@@ -110,7 +111,7 @@ cdef class Turns:
         if timeout is not None:
             left = max(<double>timeout, 0.0)
             deadline = monotonic_seconds() + left
-        if self.reactor.closing:
+        if self.reactor.lists[CLOSING].first != LAST:
             self.reactor.run_batch(0)
         while True:
             self._wait(left)
@@ -151,7 +152,7 @@ cdef class Turns:
         cdef Reactor reactor = self.reactor
         cdef int count
         cdef int milliseconds = -1
-        if reactor.again or reactor.closing or self.ready:
+        if is_any_listed(reactor.lists) or self.ready:
             milliseconds = 0
         elif seconds >= 0:
             # Never early: asyncio would call again and again.

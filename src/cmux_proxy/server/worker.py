@@ -86,7 +86,7 @@ async def _serve_single(
     on_start: OnStart | None,
     admin: Sequence[socket.socket],
 ) -> None:
-    asyncio.get_running_loop().set_exception_handler(log_loop_exception)
+    asyncio.get_running_loop().set_exception_handler(handle_loop_exception)
     stop = asyncio.Event()
     notifier = Notifier.from_environment(os.environ)
     with _access_log(config) as log:
@@ -120,7 +120,7 @@ async def _serve_supervised(
     channel: socket.socket | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(log_loop_exception)
+    loop.set_exception_handler(handle_loop_exception)
     stop = asyncio.Event()
     # The supervisor sends nothing, so the lifeline is readable only at its end.
     loop.add_reader(lifeline, stop.set)
@@ -225,12 +225,17 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(_COLLECTION_THRESHOLD)
 
 
-def log_loop_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def handle_loop_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log an error of a peer or the machine as one line, and a bug with its traceback.
 
-    An exception handler of event loops: `context` has `message` and maybe `exception`.
+    An exception handler of event loops: `context` has `message`, and maybe `exception` and
+    `transport`. A connection whose callback has failed is aborted: asyncio and uvloop go on with
+    it after `pause_writing` and `resume_writing`, although nobody would read it again.
     """
     error = context.get("exception")
+    abort = getattr(context.get("transport"), "abort", None)
+    if error is not None and abort is not None:
+        abort()
     if isinstance(error, OSError):
         _log.warning("%s: %s", context.get("message"), error)
     elif isinstance(error, MemoryError):
