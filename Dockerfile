@@ -15,10 +15,11 @@ WORKDIR /src
 COPY LICENSE MANIFEST.in README.md pyproject.toml setup.py ./
 COPY docs/cmux-proxy.1 docs/
 COPY src src
-# Without pip, because nothing is installed later.
+# Without pip, because nothing is installed later. With bytecode, which the image's user may not
+# write: each start and each health check would compile the sources.
 RUN python -m venv --without-pip /opt/cmux-proxy \
     && CMUX_PROXY_COMPILE=1 python -m pip --python /opt/cmux-proxy/bin/python \
-        install --no-cache-dir --no-compile ".[admin]"
+        install --no-cache-dir ".[admin]"
 
 FROM ${PYTHON}
 COPY --from=build /opt/cmux-proxy /opt/cmux-proxy
