@@ -11,8 +11,8 @@ from cmux_proxy import Config, ConfigError, _build
 from cmux_proxy._build import HAS_NATIVE
 from cmux_proxy.server import event_loops
 from cmux_proxy.server.event_loops import choose_loop
-from tests.helpers.proxies import MODULE, environment, is_served, path_with, proxy_process
-from tests.helpers.tools import finish
+from tests.helpers.proxies import MODULE, environment, is_served, path_with
+from tests.helpers.tools import finish, program, wait_for_output
 from tests.helpers.wire import Wire
 
 
@@ -87,11 +87,14 @@ def without_uvloop(tmp_path: Path) -> dict[str, str]:
     ids=["default", "no-native-io", "workers"],
 )
 async def test_without_uvloop_a_proxy_serves_on_the_best_of_the_other_loops(
-    flags: list[str], name: str, without_uvloop: dict[str, str]
+    flags: list[str], name: str, without_uvloop: dict[str, str], tmp_path: Path
 ) -> None:
-    async with proxy_process("auto", *flags, variables=without_uvloop) as proxy:
-        assert proxy.announced[-1].removesuffix(")").split(", ")[2] == name
-        with await Wire.to("127.0.0.1", proxy.port) as wire:
+    command = (*MODULE, "--listen", "127.0.0.1:0", *flags)
+    variables = environment(**without_uvloop)
+    async with program(*command, folder=tmp_path, variables=variables) as proxy:
+        port = int(await wait_for_output(proxy, r"listening on 127\.0\.0\.1:([0-9]+)\n"))
+        assert await wait_for_output(proxy, r"cmux-proxy .*, ([a-z ]+)(?:, 2 workers)?\)\n") == name
+        with await Wire.to("127.0.0.1", port) as wire:
             await is_served(wire)
 
 

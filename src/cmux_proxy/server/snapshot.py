@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
 
 from cmux_proxy._build import __version__, build_name
 from cmux_proxy.downstream.http1_connection import Http1Connection
@@ -26,8 +25,7 @@ from cmux_proxy.relay.services import Services
 from cmux_proxy.relay.tunnel import Tunnel
 from cmux_proxy.server.connection_limits import descriptor_limits
 from cmux_proxy.server.event_loops import io_name, running_loop_name
-
-_STARTED: Final = time.time()
+from cmux_proxy.server.telemetry import STARTED
 
 
 def take_snapshot(
@@ -159,7 +157,7 @@ def _process() -> ProcessStats:
         open_fds = len(os.listdir("/proc/self/fd")) - 1
     return ProcessStats(
         cpu_seconds=usage.ru_utime + usage.ru_stime,
-        start_time=_STARTED,
+        start_time=STARTED,
         max_fds=descriptor_limits()[0],
         resident_bytes=resident_bytes,
         open_fds=open_fds,

@@ -1,7 +1,8 @@
 """Telemetry: the observer of one proxy, and the access log, counters and traces behind it."""
 
 import asyncio
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
 from cmux_proxy.config.sections import Observability
 from cmux_proxy.observe.line_block import LineBlock
@@ -12,6 +13,9 @@ from cmux_proxy.server.tracing import Tracing
 
 if TYPE_CHECKING:
     from cmux_proxy.observe.worker_stats import WorkerStats
+
+# When the program started: workers are forked after this file is loaded.
+STARTED: Final = time.time()
 
 
 class Telemetry:

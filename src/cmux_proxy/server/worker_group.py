@@ -8,7 +8,10 @@ import os
 import socket
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
+from typing import Final
 
+from cmux_proxy._build import HAS_NATIVE
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.server.admin import run_admin
 from cmux_proxy.server.binding import bound_address, open_worker_sockets
@@ -20,6 +23,14 @@ from cmux_proxy.server.stats_rpc import StatsChannels
 from cmux_proxy.server.supervisor import Job, Supervisor, SupervisorOptions
 from cmux_proxy.server.worker import OnStart, run_supervised
 
+# What a worker may load for its settings. It is loaded before, because a worker that is started
+# again must not find the files of an upgrade.
+_NEEDED_BY_WORKERS: Final = (
+    "cmux_proxy.relay.access",
+    "cmux_proxy.server.snapshot",
+    *(["cmux_proxy.net.native_backend"] if HAS_NATIVE else []),
+)
+
 
 def run_several(
     config: Config, signals: SignalQueue, on_start: OnStart | None, admin: Sequence[socket.socket]
@@ -28,6 +39,8 @@ def run_several(
 
     Raises ListenError or ConfigError. `admin` are the sockets of the admin listener.
     """
+    for name in _NEEDED_BY_WORKERS:
+        import_module(name)
     loop_name, _ = choose_loop(config)
     groups = open_worker_sockets(config)
     addresses = [bound_address(sock) for sock in groups[0]]

@@ -1,5 +1,8 @@
 """What a start loads: only what its command and its settings need, and nothing later."""
 
+import asyncio
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -8,7 +11,7 @@ import pytest
 
 from cmux_proxy._build import HAS_NATIVE
 from cmux_proxy.commands.subcommands import Subcommands
-from tests.helpers.proxies import MODULE, environment
+from tests.helpers.proxies import MODULE, environment, proxy_process
 from tests.helpers.timing import LATER
 from tests.test_architecture import SOURCE
 
@@ -162,3 +165,24 @@ def test_a_running_proxy_loads_nothing_more_of_the_package() -> None:
         timeout=LATER,
     )
     assert (done.stdout, done.stderr) == ("200 400 502 502 502 502 502 200 400\n", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+async def test_a_worker_that_is_started_again_loads_nothing_more_of_the_package(
+    loop_name: str,
+) -> None:
+    flags = ("--workers", "2", "--admin", "127.0.0.1:0", "--deny-port", "22")
+    variables = {"PYTHONPROFILEIMPORTTIME": "1"}
+    async with proxy_process(loop_name, *flags, variables=variables) as proxy:
+        workers = proxy.workers()
+        os.kill(workers[0], signal.SIGKILL)
+        async with asyncio.timeout(LATER):
+            # There is no event for it.
+            while len(proxy.workers()) < len(workers) or workers[0] in proxy.workers():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        proxy.signal()
+        _status, errors = await proxy.ended()
+    _, killed, after = errors.partition("was ended by signal 9")
+    assert killed
+    names = [line.rpartition("|")[2].strip() for line in after.splitlines() if "|" in line]
+    assert [name for name in names if name.startswith("cmux_proxy")] == []
