@@ -546,47 +546,6 @@ def test_a_loop_that_closes_aborts_its_streams() -> None:
 # Without memory
 
 
-class Failing:
-    """A callback whose failure asyncio's loop cannot report, because no memory is left."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-
-    def __call__(self) -> None:
-        raise MemoryError
-
-    def __repr__(self) -> str:
-        raise MemoryError
-
-
-@pytest.fixture
-def native_loop() -> Iterator[NativeLoop]:
-    """A loop of its own, not running yet."""
-    loop = NativeLoop()
-    with watchdog():
-        yield loop
-    loop.close()
-
-
-def test_the_loop_goes_on_when_a_turn_fails_for_want_of_memory(native_loop: NativeLoop) -> None:
-    native_loop.call_soon(Failing(native_loop))
-    native_loop.call_later(1 * MS, native_loop.stop)
-    native_loop.run_forever()
-
-
-def test_a_stop_is_not_lost_in_a_turn_that_fails(native_loop: NativeLoop) -> None:
-    native_loop.call_soon(native_loop.stop)
-    native_loop.call_soon(Failing(native_loop))
-    native_loop.run_forever()
-
-
-def test_the_loop_can_run_again_after_a_stop(native_loop: NativeLoop) -> None:
-    for _ in range(2):
-        native_loop.call_soon(Failing(native_loop))
-        native_loop.call_later(1 * MS, native_loop.stop)
-        native_loop.run_forever()
-
-
 def without_memory(call: Callable[[], object]) -> None:
     """Make a call while nothing can be allocated, which may fail because of that."""
     no_memory = pytest.importorskip("_testcapi")

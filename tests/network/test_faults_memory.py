@@ -31,12 +31,22 @@ BUFFER: Final = 65536
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
+# A callback that asyncio or uvloop could not even schedule leaves an exchange waiting; its timeout
+# ends it.
+TIMEOUTS: Final = (
+    *("--connect-timeout", "10s", "--response-timeout", "10s"),
+    *("--body-timeout", "10s", "--response-idle-timeout", "10s", "--idle-timeout", "10s"),
+)
+
+
 # Slow, and no part of each run: with so little memory, CPython itself may abort, because it cannot
 # make the exception that says so.
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 async def test_without_memory_exchanges_are_dropped_and_the_proxy_goes_on(loop_name: str) -> None:
-    async with proxy_process(loop_name) as proxy:
+    if loop_name == "uvloop":
+        pytest.skip("after a failed allocation, its transports may never send what they hold")
+    async with proxy_process(loop_name, *TIMEOUTS) as proxy:
         before = footprint(proxy)
         async with harness(proxy.port) as on, contextlib.AsyncExitStack() as stack:
             on.add_handler("long", _sends_long_response)

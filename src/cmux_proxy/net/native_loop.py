@@ -99,7 +99,6 @@ class NativeLoop(asyncio.SelectorEventLoop):
         selector = ReactorSelector()
         self.reactor: Final[Reactor] = selector.turns.reactor
         super().__init__(selector)
-        self._is_stopping = False
         # By the side that has sent something; None while the loop does not poll.
         self.busy_poll_windows: tuple[Window, Window] | None = None
         self._turns: Final = selector.turns
@@ -110,21 +109,7 @@ class NativeLoop(asyncio.SelectorEventLoop):
         self.busy_poll_windows = (Window(max_length), Window(max_length))
         self._turns.poll_busily(self.busy_poll_windows)
 
-    def run_forever(self) -> None:
-        """Run until `stop`; what fails in a turn because no memory is left, ends only the turn.
-
-        asyncio's own code needs memory to report that a callback has failed.
-        """
-        self._is_stopping = False
-        while True:
-            try:
-                return super().run_forever()
-            except MemoryError:
-                if self._is_stopping:
-                    return None
-
     def stop(self) -> None:
         """Stop after this turn."""
-        self._is_stopping = True
         super().stop()
         self._turns.stop()

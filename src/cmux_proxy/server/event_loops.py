@@ -4,7 +4,8 @@ Neighbour: `net/backends.py` chooses how the streams in a loop are made.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from cmux_proxy._build import HAS_NATIVE, NATIVE, UVLOOP, best_loop, has_uvloop
 from cmux_proxy.config.proxy_config import Config
@@ -42,6 +43,23 @@ def loop_factory(name: str) -> LoopFactory:
 
         return uvloop.new_event_loop
     return asyncio.new_event_loop
+
+
+def run(factory: LoopFactory, main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine to its end in a new event loop.
+
+    A turn of the loop that fails because no memory is left ends the turn only: asyncio's own code
+    needs memory to report that a callback has failed.
+    """
+    with asyncio.Runner(loop_factory=factory) as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(main)
+        while not task.done():
+            try:
+                loop.run_until_complete(task)
+            except MemoryError:
+                continue
+        task.result()
 
 
 def io_name(loop_name: str, has_native_streams: bool) -> str:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cmux_proxy.config.address import Address
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.server.access_log_writer import AccessLogWriter
-from cmux_proxy.server.event_loops import choose_loop
+from cmux_proxy.server.event_loops import choose_loop, run
 from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.reload import ReplaceTokens, can_reload, reload
@@ -51,8 +51,7 @@ def run_single(
     event loop once the proxy accepts.
     """
     name, factory = choose_loop(config)
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve_single(config, signals, name, on_start, admin))
+    run(factory, _serve_single(config, signals, name, on_start, admin))
 
 
 def run_supervised(
@@ -72,10 +71,10 @@ def run_supervised(
     _, factory = choose_loop(config)
     with SignalQueue(exits_on_second_stop=False) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(
-                _serve_supervised(config, signals, sockets, lifeline, heartbeat_interval, channel)
-            )
+        run(
+            factory,
+            _serve_supervised(config, signals, sockets, lifeline, heartbeat_interval, channel),
+        )
         signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
 
 
