@@ -22,7 +22,7 @@ HOT_PATH = {
         "upgrade",
     ],
     "observe": [
-        "counters", "histogram", "line_block", "observer", "outcome", "port_activity", "record",
+        "counters", "histogram", "observer", "outcome", "port_activity", "record",
     ],
     "routing": ["port_field", "router", "target"],
     "upstream": [

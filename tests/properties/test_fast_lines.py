@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from datetime import UTC, datetime
 from typing import Final
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cmux_proxy.observe import clock
 from cmux_proxy.observe.access_log import FORMATS, encode
-from cmux_proxy.observe.line_block import HAS_FAST_LINES, LineBlock
+from cmux_proxy.observe.line_block import BLOCK_SIZE, HAS_FAST_LINES
 from cmux_proxy.observe.record import (
     CONNECT,
     MAX_METHOD,
@@ -21,6 +23,9 @@ from cmux_proxy.observe.record import (
     shorten,
 )
 from cmux_proxy.observe.record_fields import record_fields
+
+if HAS_FAST_LINES:
+    from cmux_proxy.observe._fast_lines import FastLines
 
 # A request line has no line end in it.
 BYTES: Final = st.binary(max_size=40).map(lambda data: data.replace(b"\n", b"?"))
@@ -35,6 +40,7 @@ SECONDS: Final = st.one_of(
     st.builds(lambda number: (number + 0.5) / 1e4, st.integers(0, 10**6)),
     st.builds(lambda number: (number + 0.5) / 1e6, st.integers(0, 10**6)),
     st.builds(lambda number: number / 1e6, st.integers(0, 10**6)),
+    st.builds(lambda number: number / 1e6, st.integers(0, 200)),
 )
 TARGETS: Final = st.one_of(
     BYTES,
@@ -65,19 +71,19 @@ def records(draw: st.DrawFn) -> tuple[Record, bytes, bytes]:
     record.workspace = draw(st.one_of(st.sampled_from(["", "a b", 'a"b']), st.text(max_size=20)))
     record.received, record.sent = draw(COUNTS), draw(COUNTS)
     record.ended = draw(SECONDS)
-    record.first_byte = draw(st.one_of(st.just(0.0), SECONDS))
+    record.first_byte = draw(st.one_of(st.just(0.0), st.just(record.ended), SECONDS))
     record.is_reused = draw(st.booleans())
     record.error = draw(st.one_of(st.just(""), LATIN1))
     return record, method, target
 
 
-def put(block: LineBlock, record: Record, method: bytes, target: bytes) -> None:
-    line = b"%b %b HTTP/1.1\r\nHost: a\r\n" % (method, target)
-    block.put_fields(
-        record.client, record.kind, method, line, record.minor, record.status,
-        (record.host, record.port) if record.port else None, record.workspace, record.received,
-        record.sent, record.started, record.first_byte, record.ended, record.is_reused,
-        record.error,
+def add(
+    block: "FastLines", record: Record, upstream: tuple[str, int] | None, method: bytes, line: bytes
+) -> None:
+    block.add(
+        record.client, record.kind, method, line, record.minor, record.status, upstream,
+        record.workspace, record.received, record.sent, record.started, record.first_byte or None,
+        record.ended, record.is_reused, record.error,
     )  # fmt: skip
 
 
@@ -94,19 +100,44 @@ def second_of(line: bytes, log_format: str) -> float:
 
 @pytest.mark.skipif(not HAS_FAST_LINES, reason="this is the pure build")
 @pytest.mark.parametrize("log_format", FORMATS)
-@given(st.lists(records(), min_size=1, max_size=4))
-def test_they_have_the_same_bytes(log_format: str, made: list[tuple[Record, bytes, bytes]]) -> None:
-    block = LineBlock(log_format, list, bool)
+@given(
+    st.lists(records(), min_size=1, max_size=4),
+    st.sampled_from([b" HTTP/1.1\r\nHost: a\r\n", b" HTTP/1.0\n", b" HTTP/1.1\n", b" -"]),
+)
+def test_they_have_the_same_bytes(
+    log_format: str, made: list[tuple[Record, bytes, bytes]], behind: bytes
+) -> None:
+    block = FastLines(log_format, list, bool, BLOCK_SIZE)
     for record, method, target in made:
-        put(block, record, method, target)
-        from_fields = block.take()
-        at = second_of(from_fields, log_format)
-        assert from_fields == encode(FORMATS[log_format](record, at))
+        upstream = (record.host, record.port) if record.port else None
+        line = b"%b %b%b" % (method, target, behind)
+        # The second one finds the upstream of the first.
+        add(block, record, upstream, method, line)
+        lines = [block.take()]
+        add(block, record, upstream, method, line)
+        lines.append(block.take())
         block.put(record)
-        from_record = block.take()
-        assert from_record == encode(
-            FORMATS[log_format](record, second_of(from_record, log_format))
-        )
+        lines.append(block.take())
+        for line in lines:
+            at = second_of(line, log_format)
+            assert line == encode(FORMATS[log_format](record, at))
+
+
+@pytest.mark.skipif(not HAS_FAST_LINES, reason="this is the pure build")
+def test_each_of_many_upstreams_is_in_its_lines() -> None:
+    block = FastLines("text", list, bool, BLOCK_SIZE)
+    record = Record(REQUEST, "192.0.2.1", 0.0)
+    for port in [*range(1, 3000), *range(1, 3000, 7)]:
+        for _ in range(2):
+            add(block, record, ("127.0.0.1", port), b"GET", b"GET / HTTP/1.1\r\n")
+            assert b" port=%d workspace=- upstream=127.0.0.1:%d in=" % (port, port) in block.take()
+
+
+@pytest.mark.skipif(not HAS_FAST_LINES, reason="this is the pure build")
+def test_its_clock_is_that_of_python() -> None:
+    before = time.monotonic()
+    now = clock.monotonic()
+    assert before <= now <= time.monotonic()
 
 
 @given(records())

@@ -122,7 +122,7 @@ class CountedEnd(ExchangeEnd):
         super().__init__(services, request_stream, *parts)
         self.request_stream = request_stream
 
-    def finish(self, outcome: int, ended: float) -> None:
+    def finish(self, outcome: int, ended: object) -> None:
         [begun] = [
             one for one in ExchangeMachine.begun if one.request is self.request_stream.request
         ]

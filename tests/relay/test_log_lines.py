@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from cmux_proxy.observe.access_log import FORMATS
-from cmux_proxy.observe.line_block import LineBlock
+from cmux_proxy.observe.line_block import make_block
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.record import Record
 from tests.helpers.fakes import World
@@ -104,7 +104,7 @@ def test_a_line_says_what_the_record_says(
 ) -> None:
     records: list[Record] = []
     play(script, Observer(is_counting, on_record=records.append))
-    block = LineBlock(log_format, list, bool)
+    block = make_block(log_format, list, bool)
     play(script, Observer(is_counting, lines=block))
     lines = block.take().decode("ascii").splitlines()
     expected = [
@@ -117,7 +117,7 @@ def test_a_line_says_what_the_record_says(
 
 def test_records_are_kept_beside_lines_where_they_are_wanted() -> None:
     records: list[Record] = []
-    block = LineBlock("text", list, bool)
+    block = make_block("text", list, bool)
     play(SCRIPTS["a request"], Observer(False, on_record=records.append, lines=block))
     assert len(records) == 1
     assert block.take().count(b"\n") == 1
@@ -128,7 +128,7 @@ def test_records_are_kept_beside_lines_where_they_are_wanted() -> None:
 
 
 def test_the_address_of_a_client_is_asked_for_once() -> None:
-    block = LineBlock("text", list, bool)
+    block = make_block("text", list, bool)
     world = World(None, Observer(False, lines=block))
     world.peer = "192.0.2.7"
     request = head("GET /a HTTP/1.1", "Host: a", ROUTE)

@@ -19,9 +19,6 @@ from cmux_proxy.server.access_log_writer import MAX_WAITING, AccessLogWriter
 from tests.helpers.fakes import FakeLoop
 from tests.helpers.timing import SOON
 
-# The size of a pipe, beyond which nothing is taken without a reader.
-PIPE_SIZE = 65536
-
 
 class Log(AccessLogWriter):
     """A writer of all records to a file, or to `stderr`; the test rings its timer."""
@@ -264,13 +261,13 @@ def test_what_may_wait_for_a_reader_that_does_not_read_is_limited_in_bytes(
     log_file: Path, log_format: str
 ) -> None:
     reader = Reader(log_file)
-    with Log(log_file, 200_000, log_format) as log:
+    with Log(log_file, 800_000, log_format) as log:
         count = 0
         while log.lost()["queue_full"] < 3:
             log.put("/" + "p" * 2000)
             count += 1
-            assert log.waiting_bytes() < 200_000 + BLOCK_SIZE + 3000
-        assert log.waiting_bytes() > 200_000
+            assert log.waiting_bytes() < 800_000 + BLOCK_SIZE + 3000
+        assert log.waiting_bytes() > 800_000
         reader.start()
         assert log.wait_until_written(SOON)
         log.write("/after")
@@ -305,7 +302,7 @@ def test_a_reader_that_does_not_read_at_the_end_is_not_waited_for(
     monkeypatch.setattr(access_log_writer, "_CLOSE_TIMEOUT", 0.01)
     reader = Reader(log_file)
     with Log(log_file) as log:
-        while log.waiting_bytes() < 3 * PIPE_SIZE:
+        while log.waiting_bytes() < 2 * BLOCK_SIZE:
             log.fill_block("/" + "p" * 200)
         lines = log.fill_block("/last")
     [message] = caplog.messages

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from cmux_proxy.config.sections import Observability
-from cmux_proxy.observe.line_block import LineBlock
+from cmux_proxy.observe.line_block import make_block
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import REQUEST, Record
 from cmux_proxy.server.telemetry import Telemetry
@@ -53,7 +53,7 @@ async def test_a_block_gets_a_line_for_each_exchange_that_is_logged(
     log: str, is_counting: bool
 ) -> None:
     admin = "127.0.0.1:0" if is_counting else None
-    block = LineBlock("text", list, bool)
+    block = make_block("text", list, bool)
     telemetry = Telemetry(Observability(access_log=log, admin=admin), block)  # type: ignore[arg-type]
     observer = telemetry.observer
     assert observer is not None

@@ -6,6 +6,7 @@ record              one finished exchange
     record_fields   its fields as JSON carries them
     access_log      its line in the access log; _fast_lines is its compiled twin
 line_block          lines of the access log that are written together
+clock               the clock of records
 counters            counters of all exchanges of a worker
     histogram       durations counted by bucket
     port_activity   counters of each port

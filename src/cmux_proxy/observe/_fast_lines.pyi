@@ -1,5 +1,21 @@
+from collections.abc import Callable
+
+from cmux_proxy.observe.record import Record
+
+def monotonic() -> float: ...
+
 class FastLines:
-    def __init__(self, format_name: str, full_size: int) -> None: ...
+    dropped: int
+    is_begun: bool
+    def __init__(
+        self,
+        format_name: str,
+        begin: Callable[[], object],
+        hand_over: Callable[[], bool],
+        full_size: int,
+    ) -> None: ...
+    def __call__(self, record: Record) -> None: ...
+    def put(self, record: Record) -> None: ...
     def add(
         self,
         client: str,
@@ -8,15 +24,16 @@ class FastLines:
         request_line: bytes,
         minor: int,
         status: int,
-        upstream: tuple[str, int] | None,
+        target: tuple[str, int] | None,
         workspace: str,
         received: int,
         sent: int,
-        seconds: float,
-        first_byte: float,
+        started: float,
+        first_byte: float | None,
+        ended: float,
         is_reused: bool,
         error: str,
         /,
-    ) -> bool: ...
-    def count(self) -> int: ...
+    ) -> None: ...
+    def size(self) -> int: ...
     def take(self) -> bytes: ...

@@ -1,13 +1,14 @@
-"""LineBlock: the lines of the access log that are written together.
+"""A block: the lines of the access log that are written together.
 
 Called for every exchange, in the event loop; does not know files or threads.
-`server/access_log_writer.py` takes the blocks. Neighbours: `access_log.py` defines the lines,
-`_fast_lines.pyx` writes them in a compiled build.
+`server/access_log_writer.py` takes the blocks. `make_block` makes the block of this build: a
+LineBlock, or the FastLines of `_fast_lines.pyx`, which does the same in a compiled one. Neighbour:
+`access_log.py` defines the lines.
 """
 
 from collections.abc import Callable
 from time import time
-from typing import Final
+from typing import Final, TypeAlias, TypeGuard
 
 from cmux_proxy.observe.access_log import FORMATS, encode
 from cmux_proxy.observe.record import Record
@@ -19,40 +20,32 @@ except ImportError:
 else:
     HAS_FAST_LINES = True
 
-# Bytes with which a block is full; its last line may exceed them.
-BLOCK_SIZE: Final = 65536
+# Bytes with which a block is full; its last line may exceed them. A thread is started for each.
+BLOCK_SIZE: Final = 262144
 
 
 class LineBlock:
-    """Collects whole lines.
+    """Collects whole lines, until `take` returns them.
 
     `begin` is called with the first line, unless `is_begun` is still set: the block has to be taken
-    soon. `hand_over` is called when the block is full, and again with each line that comes then; it
-    takes the block, or returns False where there is no room for it. Such a line is lost, and
-    counted in `dropped`. `takes_fields` says that `put_fields` may be called.
+    soon. `hand_over` is called when the block has `full_size` bytes, and again with each line that
+    comes then; it takes the block, or returns False where there is no room for it. Such a line is
+    lost, and counted in `dropped`.
     """
 
-    __slots__ = (
-        "_add", "_begin", "_fast", "_format", "_hand_over", "_is_full", "_lines", "_size",
-        "dropped", "is_begun", "takes_fields",
-    )  # fmt: skip
-
     def __init__(
-        self, format_name: str, begin: Callable[[], object], hand_over: Callable[[], bool]
+        self,
+        format_name: str,
+        begin: Callable[[], object],
+        hand_over: Callable[[], bool],
+        full_size: int,
     ) -> None:
         self._begin = begin
         self._hand_over = hand_over
+        self._full_size = full_size
         self._format = FORMATS[format_name]
         self._lines: list[bytes] = []
         self._size = 0
-        self._is_full = False
-        self._fast: FastLines | None = None
-        # Its method `add`, because a look-up costs a tenth of a line.
-        self._add: Callable[..., bool] | None = None
-        self.takes_fields = HAS_FAST_LINES
-        if HAS_FAST_LINES:
-            self._fast = FastLines(format_name, BLOCK_SIZE)
-            self._add = self._fast.add
         self.dropped = 0
         self.is_begun = False
 
@@ -62,64 +55,46 @@ class LineBlock:
 
     def put(self, record: Record) -> None:
         """Add the line of a record, or count it as lost; never waits."""
-        if self.takes_fields:
-            self.put_fields(
-                record.client, record.kind, record.method.encode("latin-1"),
-                f"{record.method} {record.path} -\n".encode("latin-1"), record.minor, record.status,
-                (record.host, record.port) if record.port else None, record.workspace,
-                record.received, record.sent, record.started, record.first_byte, record.ended,
-                record.is_reused, record.error,
-            )  # fmt: skip
-        elif self._has_room():
-            line = encode(self._format(record, time()))
-            self._lines.append(line)
-            self._size += len(line)
-            self._note_line(self._size >= BLOCK_SIZE)
-
-    def put_fields(
-        self, client: str, kind: str, method: bytes, request_line: bytes, minor: int,
-        status: int, upstream: object, workspace: str, received: int, sent: int, started: float,
-        first_byte: float, ended: float, is_reused: bool, error: str,
-    ) -> None:  # fmt: skip
-        """Do what `put` does with the record that has these values.
-
-        `request_line` begins with the method, a space, the whole target, and another space.
-        """
-        add = self._add
-        if add is not None and self._has_room():
-            until_first_byte = first_byte - started if first_byte else -1.0
-            self._note_line(
-                add(
-                    client, kind, method, request_line, minor, status, upstream, workspace,
-                    received, sent, ended - started, until_first_byte, is_reused, error,
-                )
-            )  # fmt: skip
+        if self._size >= self._full_size and not self._hand_over():
+            self.dropped += 1
+            return
+        line = encode(self._format(record, time()))
+        self._lines.append(line)
+        self._size += len(line)
+        if not self.is_begun:
+            self.is_begun = True
+            self._begin()
+        if self._size >= self._full_size:
+            self._hand_over()
 
     def size(self) -> int:
         """Return how many bytes the lines have."""
-        return self._size if self._fast is None else self._fast.count()
+        return self._size
 
     def take(self) -> bytes:
         """Return the lines, and begin with none."""
-        self._is_full = False
-        if self._fast is not None:
-            return self._fast.take()
         lines = b"".join(self._lines)
         self._lines.clear()
         self._size = 0
         return lines
 
-    def _has_room(self) -> bool:
-        """Return whether a line can be added; otherwise count it as lost."""
-        if self._is_full and not self._hand_over():
-            self.dropped += 1
-            return False
-        return True
 
-    def _note_line(self, is_full: bool) -> None:
-        self._is_full = is_full
-        if not self.is_begun:
-            self.is_begun = True
-            self._begin()
-        if is_full:
-            self._hand_over()
+Block: TypeAlias = "LineBlock | FastLines"
+_TYPES: Final[tuple[type, ...]] = (LineBlock, FastLines) if HAS_FAST_LINES else (LineBlock,)
+
+
+def make_block(
+    format_name: str,
+    begin: Callable[[], object],
+    hand_over: Callable[[], bool],
+    full_size: int = BLOCK_SIZE,
+) -> "Block":
+    """Return a block for lines in the format of that name."""
+    if HAS_FAST_LINES:
+        return FastLines(format_name, begin, hand_over, full_size)
+    return LineBlock(format_name, begin, hand_over, full_size)
+
+
+def is_block(sink: object) -> "TypeGuard[Block]":
+    """Return whether a sink of records is a block."""
+    return isinstance(sink, _TYPES)

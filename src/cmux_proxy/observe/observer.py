@@ -7,11 +7,11 @@ or files: records go to the functions that log or export them, numbers stay in `
 
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
-from typing import Final
+from typing import Final, cast
 
+from cmux_proxy.observe.clock import monotonic
 from cmux_proxy.observe.counters import Counters
-from cmux_proxy.observe.line_block import LineBlock
+from cmux_proxy.observe.line_block import Block
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.port_activity import Ports
 from cmux_proxy.observe.record import Record
@@ -54,10 +54,12 @@ class Observer:
         is_counting: bool,
         on_record: Sink | None = None,
         on_error: Sink | None = None,
-        lines: LineBlock | None = None,
+        lines: "Block | None" = None,
     ) -> None:
         # Seconds of the monotonic clock; an attribute, because a look-up in a module costs more.
-        self.clock: Callable[[], float] = monotonic
+        # Returns a float, typed as an object, because a compiled build would otherwise take its
+        # value out of it, and make another float of that for a line.
+        self.clock: Callable[[], object] = monotonic
         self.is_counting = is_counting
         self.on_record = on_record
         self.on_error = on_error
@@ -70,6 +72,10 @@ class Observer:
         self.ports = Ports()
         # The last errors, for the dashboard.
         self.recent: deque[Record] = deque(maxlen=_MAX_RECENT)
+
+    def now(self) -> float:
+        """Return the time by the clock."""
+        return cast(float, self.clock())
 
     def wants(self, outcome: int) -> bool:
         """Return whether a record of an exchange with this outcome is needed."""

@@ -3,9 +3,9 @@
 Exists only where an observer wants it. Does not know the bytes of either message.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, cast
 
-from cmux_proxy.observe.line_block import LineBlock
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.port_activity import PortActivity
@@ -25,6 +25,7 @@ from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.request import RequestStream
 from cmux_proxy.relay.response import ResponseStream
 from cmux_proxy.routing.router import Router
+from cmux_proxy.routing.target import Target
 
 # nginx's status for a client that closed its connection before its response began; never sent.
 CLIENT_CLOSED: Final = 499
@@ -37,9 +38,14 @@ _TUNNELLED: Final[int] = Outcome.TUNNELLED.value
 
 
 class ExchangeLog:
-    """The times and the error of one exchange at a time, in seconds of the observer's clock."""
+    """The times and the error of one exchange at a time.
+
+    A time is a float as the observer's clock returns it, which is kept as an object because a line
+    of the log takes it as one; `first_byte` is None until there is one.
+    """
 
     __slots__ = (
+        "_add_line",
         "_observer",
         "_port",
         "_request_stream",
@@ -62,8 +68,11 @@ class ExchangeLog:
         self._router = router
         self._request_stream = request_stream
         self._response_stream = response_stream
-        self.started = 0.0
-        self.first_byte = 0.0
+        lines = observer.lines
+        # Adds a line without a record, in a compiled build.
+        self._add_line: Callable[..., object] | None = getattr(lines, "add", None)
+        self.started: object = 0.0
+        self.first_byte: object = None
         self.error = ""
         self.is_reused = False
         # The port's figures while the exchange counts as one in progress there.
@@ -72,7 +81,7 @@ class ExchangeLog:
     def begin(self) -> None:
         """Note the time: an exchange begins."""
         self.started = self._observer.clock()
-        self.first_byte = 0.0
+        self.first_byte = None
         self.error = ""
         self.is_reused = False
         self._port = None
@@ -105,30 +114,31 @@ class ExchangeLog:
         """Count a connection to an upstream that took this time to establish."""
         self._observer.counts.connects.add(seconds)
 
-    def finish(self, outcome: int, ended: float) -> None:
-        """Count the exchange and hand over its record; `ended` is 0.0 where it ends now."""
+    def finish(self, outcome: int, ended: object) -> None:
+        """Count the exchange and hand over its record; `ended` is None where it ends now."""
         observer = self._observer
         if not (observer.wants_all or outcome != _COMPLETE):
             return
-        now = ended or observer.clock()
+        now = observer.clock() if ended is None else ended
         if observer.is_counting:
-            self._count(now)
+            self._count(cast(float, now))
         # A tunnel's record is handed over when the tunnel closes.
         if outcome == _TUNNELLED:
             return
-        lines = observer.lines
-        if lines is not None and lines.takes_fields and not observer.wants(outcome):
-            self._put_line(lines, now)
-        elif lines is not None or observer.wants(outcome):
-            record = self.record(now)
+        add_line = self._add_line
+        if add_line is not None and not observer.wants(outcome):
+            self._log_line(add_line, now)
+        elif observer.lines is not None or observer.wants(outcome):
+            record = self.record(cast(float, now))
             record.status = record.status or CLIENT_CLOSED
             record.outcome = outcome
             observer.take(record)
 
     def tunnel_record(self) -> Record:
         """Return the record of a tunnel that opens now."""
-        self.first_byte = self._observer.clock()
-        record = self.record(self.first_byte)
+        now = self._observer.now()
+        self.first_byte = now
+        record = self.record(now)
         record.outcome = _TUNNELLED
         return record
 
@@ -136,14 +146,15 @@ class ExchangeLog:
         counts = self._observer.counts
         response = self._response_stream
         status = response.status or CLIENT_CLOSED
-        seconds = now - self.started
+        started = cast(float, self.started)
+        seconds = now - started
         series = counts.series(self._type(), self._request_stream.request.method, status)
         series.durations.add(seconds)
-        if self.first_byte:
-            series.first_bytes.add(self.first_byte - self.started)
+        if self.first_byte is not None:
+            series.first_bytes.add(cast(float, self.first_byte) - started)
         if self.error:
             # Once a response has begun, its status is the upstream's.
-            counts.failed(0 if self.first_byte else status, self.error)
+            counts.failed(status if self.first_byte is None else 0, self.error)
         received = float(self._request_stream.request.received)
         sent = float(response.sent)
         counts.received += received
@@ -157,9 +168,10 @@ class ExchangeLog:
         """Return the record as it is now."""
         stream = self._request_stream
         request = stream.request
-        record = Record(self._type(), stream.client.address(), self.started)
+        record = Record(self._type(), stream.client.address(), cast(float, self.started))
         record.ended = now
-        record.first_byte = self.first_byte
+        if self.first_byte is not None:
+            record.first_byte = cast(float, self.first_byte)
         record.method = shorten(request.method.decode("latin-1"), MAX_METHOD)
         record.path = path_of(request.request_target())
         record.minor = request.minor
@@ -177,16 +189,19 @@ class ExchangeLog:
                 record.trace = values[0].decode("latin-1")
         return record
 
-    def _put_line(self, lines: LineBlock, now: float) -> None:
+    def _log_line(self, add: Callable[..., object], now: object) -> None:
         """Log what the record would hold."""
         stream = self._request_stream
         request = stream.request
         response = self._response_stream
-        lines.put_fields(
+        target: Target | None = None
+        workspace = ""
+        if stream.is_routed:
+            target = stream.target
+            workspace = self._workspace()
+        add(
             stream.client.address(), self._type(), request.method, request.request_line(),
-            request.minor, response.status or CLIENT_CLOSED,
-            stream.target if stream.is_routed else None,
-            self._workspace() if stream.is_routed else "",
+            request.minor, response.status or CLIENT_CLOSED, target, workspace,
             request.received, response.sent, self.started, self.first_byte, now,
             self.is_reused, self.error,
         )  # fmt: skip
@@ -195,7 +210,7 @@ class ExchangeLog:
         request = self._request_stream.request
         host = None if request.mode == state.CONNECT else request.host
         workspace = self._router.workspace_of(host, request.reserved)
-        return shorten(workspace, MAX_WORKSPACE)
+        return workspace if not workspace else shorten(workspace, MAX_WORKSPACE)
 
     def _type(self) -> str:
         mode = self._request_stream.request.mode
@@ -206,7 +221,7 @@ class ExchangeLog:
 
 def log_unread_request(observer: Observer, client: str, failure: Failure) -> None:
     """Log a reply to a client whose request was not read."""
-    record = Record(REQUEST, client, observer.clock())
+    record = Record(REQUEST, client, observer.now())
     record.status = failure.status
     record.error = failure.error
     record.outcome = failure.outcome

@@ -116,7 +116,7 @@ class Exchange:
         if response.state == RESPONSE_DONE:
             # An upstream that did not read the body would take it for a request.
             response.upstream_persists = False
-            self._end.complete(0.0)
+            self._end.complete(None)
         else:
             self._timeout.restart()
 
@@ -173,7 +173,7 @@ class Exchange:
     def record(self) -> Record | None:
         """Return the record of the exchange as it is now, if one is kept."""
         observer = self._services.observer
-        return None if self._log is None or observer is None else self._log.record(observer.clock())
+        return None if self._log is None or observer is None else self._log.record(observer.now())
 
     def has_upstream(self) -> bool:
         """Return whether it has a connection to an upstream."""

@@ -46,10 +46,10 @@ class ExchangeEnd:
         self._upstream = upstream
         self._log = log
 
-    def complete(self, ended: float) -> None:
+    def complete(self, ended: object) -> None:
         """Both messages are complete: release the upstream's connection, or close it.
 
-        `ended` is the time in seconds of the observer's clock, 0.0 for now.
+        `ended` is the time by the observer's clock, None for now.
         """
         if not self._response_stream.upstream_persists or (
             self._request_stream.request.body is not None and self._upstream.unsent()
@@ -63,13 +63,13 @@ class ExchangeEnd:
     def leave_request_unread(self) -> None:
         """The response is complete, and the upstream takes no more of the request."""
         self._upstream.drop()
-        self.finish(_COMPLETE, 0.0)
+        self.finish(_COMPLETE, None)
         self._request_stream.client.linger()
 
     def client_gone(self) -> None:
         """The client's connection is lost: drop the upstream's at once."""
         self._upstream.drop()
-        self.finish(Outcome.CLIENT_GONE, 0.0)
+        self.finish(Outcome.CLIENT_GONE, None)
 
     def break_off(self) -> None:
         """The response cannot be completed: make sure that the client can tell."""
@@ -78,7 +78,7 @@ class ExchangeEnd:
             log.error = "http_response_incomplete"
         ends_with_connection = self._response_stream.ends_with_connection()
         self._upstream.drop()
-        self.finish(Outcome.BROKEN_OFF, 0.0)
+        self.finish(Outcome.BROKEN_OFF, None)
         self._request_stream.client.abort_response(ends_with_connection)
 
     def fail(self, failure: Failure) -> None:
@@ -109,7 +109,7 @@ class ExchangeEnd:
         services, client = self._services, stream.client
         content = error_content(services, request, failure, target)
         self._upstream.drop()
-        self.finish(failure.outcome, 0.0)
+        self.finish(failure.outcome, None)
         with_body = request.method != b"HEAD"
         client.writer.send_reply(failure, content, services.date(), with_body, keep)
         if keep:
@@ -132,10 +132,10 @@ class ExchangeEnd:
         record: Record | None = None if self._log is None else self._log.tunnel_record()
         target = self._request_stream.target
         tunnel = Tunnel(self._services, client.detach(), connection.transport, target, record)
-        self.finish(Outcome.TUNNELLED, 0.0)
+        self.finish(Outcome.TUNNELLED, None)
         tunnel.open(response, from_client, from_upstream, client.has_ended)
 
-    def finish(self, outcome: int, ended: float) -> None:
+    def finish(self, outcome: int, ended: object) -> None:
         """Count and log the exchange: no event has an effect from now on."""
         self._response_stream.state = ENDED
         self._request_stream.takes_body = False

@@ -94,7 +94,7 @@ class Tunnel(TunnelSideOwner):
 
     def _report(self, observer: Observer, record: Record) -> None:
         received, sent = self.moved()
-        record.ended = observer.clock()
+        record.ended = observer.now()
         record.received += received
         record.sent += sent
         if self._port is not None:

@@ -165,7 +165,7 @@ class UpstreamRequest(UpstreamOwner):
         is_request_done = self._request_stream.state == REQUEST_DONE
         if event == COMPLETE:
             # The clock need not be read again for an exchange that ends with its first byte.
-            self._response_done(log.first_byte if log is not None and is_request_done else 0.0)
+            self._response_done(log.first_byte if log is not None and is_request_done else None)
             return
         if is_request_done:
             self._timeout.seconds = self._services.timeouts.response_idle
@@ -178,10 +178,10 @@ class UpstreamRequest(UpstreamOwner):
             return
         self._timeout.restart()
         if self._response_stream.feed(data, connection.transport) == COMPLETE:
-            self._response_done(0.0)
+            self._response_done(None)
 
-    def _response_done(self, ended: float) -> None:
-        """The last byte of the response was sent, at `ended` if that is known."""
+    def _response_done(self, ended: object) -> None:
+        """The last byte of the response was sent, at `ended` unless that is None."""
         response = self._response_stream
         response.state = RESPONSE_DONE
         response.body = None
@@ -209,7 +209,7 @@ class UpstreamRequest(UpstreamOwner):
         if response.ends_with_connection():
             self._lose_connection()
             response.finish()
-            self._response_done(0.0)
+            self._response_done(None)
         else:
             self.upstream_lost(None)
 

@@ -110,6 +110,9 @@ class Router:
         The parameters are those of `route`, except that `host` is None if it does not select the
         upstream.
         """
+        if fields is self._last_fields and (host is None or host is self._last_host):
+            # It was routed by its port alone.
+            return ""
         if host is not None and host not in self._portless_hosts:
             label = self._suffixes.read(host)
             if label is not None:

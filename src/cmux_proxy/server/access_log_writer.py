@@ -19,7 +19,7 @@ from typing import Final, Self
 
 from cmux_proxy.config.sections import Observability
 from cmux_proxy.net.stream import Handle
-from cmux_proxy.observe.line_block import LineBlock
+from cmux_proxy.observe.line_block import make_block
 from cmux_proxy.server.access_log_file import STANDARD_OUTPUT, has_file, open_file
 from cmux_proxy.server.log_output import LogOutput
 
@@ -56,7 +56,7 @@ class AccessLogWriter:
         self._call_later = call_later
         self._timer: Handle | None = None
         self._max_waiting = max_waiting
-        self.block = LineBlock(observability.log_format, self._start_timer, self._hand_over)
+        self.block = make_block(observability.log_format, self._start_timer, self._hand_over)
         is_to_output = observability.access_log_file == STANDARD_OUTPUT
         self._output = LogOutput(stdout if is_to_output else stderr, observability.log_format)
         # Blocks, and descriptors that all blocks behind them go to.

@@ -50,7 +50,7 @@ class _Snapshot:
         self._observer = observer
         self._time = time
         # The records' clock and the event loop's clock.
-        self._now = observer.clock()
+        self._now = observer.now()
         self._loop_now = services.ticker.now
         # Without lingering closes, whose exchanges are over: neither the count nor the list of
         # connections has them. The registry knows connections by their deadlines only.

@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from cmux_proxy.config.sections import Observability
-from cmux_proxy.observe.line_block import LineBlock
+from cmux_proxy.observe.line_block import is_block
 from cmux_proxy.observe.observer import Observer, Sink
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay.services import Services
@@ -21,7 +21,7 @@ STARTED: Final = time.time()
 class Telemetry:
     """Has the proxy's observer, or None if nothing is observed; raises ConfigError.
 
-    `log` gets the records for the access log; a LineBlock gets lines, made without records.
+    `log` gets the records for the access log; a block gets lines, made without records.
     """
 
     def __init__(self, observability: Observability, log: Sink) -> None:
@@ -29,7 +29,7 @@ class Telemetry:
         is_counting = observability.admin is not None
         self.observer: Observer | None = None
         if is_counting or self._tracing is not None or observability.access_log != "off":
-            lines = log if isinstance(log, LineBlock) else None
+            lines = log if is_block(log) else None
             logs_all = observability.access_log == "all"
             on_record = self._on_record(log if logs_all and lines is None else None)
             on_error = log if observability.access_log == "errors" else None
