@@ -1,7 +1,7 @@
 """A header-routed reverse proxy: one port in front of every local port.
 
 A name is imported from its module when it is first used, so that the command can handle signals
-before the package is loaded, which takes a quarter of a second.
+before the package is loaded, which takes a tenth of a second.
 """
 
 from importlib import import_module
