@@ -62,7 +62,7 @@ def test_what_the_coroutine_leaves_is_cancelled(loop_name: str) -> None:
             raise
 
     async def main() -> None:
-        left = asyncio.create_task(waits())
+        left = asyncio.get_running_loop().create_task(waits())
         await soon(asyncio.sleep(0))
         assert not left.done()
 
