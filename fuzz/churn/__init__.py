@@ -1,0 +1,1 @@
+"""Random programs in which descriptors close, and open again as something else, within a batch."""
