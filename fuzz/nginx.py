@@ -16,14 +16,13 @@ from typing import Final
 
 from fuzz.network.peers import Failure
 from fuzz.network.watch import Watch
+from fuzz.proxies import add_options, watched_proxy
 from fuzz.responses import messages
 from tests.helpers.nginx_responses import NginxComparison, nginx_comparison
 from tests.helpers.origins import origin
-from tests.helpers.proxies import proxy_process
 from tests.helpers.response_plays import Upstream
 
 _HERE: Final = Path(__file__).parent
-_SOURCES: Final = _HERE.parent / "src"
 _WORK: Final = _HERE / ".work"
 _MAX_FAILURES: Final = 5
 
@@ -42,7 +41,8 @@ class Fuzzer:
         """Try them until the time is over, or until too many have failed."""
         end = time.monotonic() + seconds
         for data in responses:
-            if time.monotonic() > end or len(self.failures) >= _MAX_FAILURES:
+            is_over = self._watch.has_ended or len(self.failures) >= _MAX_FAILURES
+            if time.monotonic() > end or is_over:
                 return
             await self._try(data)
 
@@ -66,17 +66,13 @@ def _save(data: bytes) -> Path:
 
 async def fuzz(options: argparse.Namespace) -> Fuzzer:
     """Start upstream, proxy and nginx, and try responses."""
-    variables = {"PYTHONPATH": str(_SOURCES)} if options.build == "pure" else {}
     upstream = Upstream()
     async with (
         origin(upstream.behave) as source,
-        proxy_process(options.loop, "--allow-port", str(source.port), variables=variables) as proxy,
+        watched_proxy(options, "--allow-port", str(source.port)) as watch,
     ):
-        if options.build not in proxy.announced[-1].lower():
-            raise SystemExit(f"not the {options.build} build: {proxy.announced[-1]}")
-        watch = Watch(proxy)
         with tempfile.TemporaryDirectory() as folder:
-            async with nginx_comparison(Path(folder), proxy.port, source, upstream) as nginx:
+            async with nginx_comparison(Path(folder), watch.port, source, upstream) as nginx:
                 fuzzer = Fuzzer(nginx, watch)
                 given = [file.read_bytes() for file in options.files]
                 responses = given or messages(options.seed, _WORK / "learned")
@@ -93,8 +89,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="fuzz.nginx", description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="uvloop")
-    parser.add_argument("--build", choices=("pure", "compiled"), default="compiled")
+    add_options(parser)
     parser.add_argument("files", nargs="*", type=Path, help="try only these")
     options = parser.parse_args()
     start = time.monotonic()

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from fuzz import sanitized
 from fuzz.seeds import write_seeds
 from tests.helpers.tools import SEARCHED
 
@@ -24,23 +25,25 @@ _WORK: Final = _HERE / ".work"
 _MAX_INPUT: Final = 2048
 # How many characters of a crash are printed.
 _SHOWN: Final = 2000
-# How long a harness needs until its first input, in seconds.
-_START: Final = 2.0
 
 # The share of the time for each harness; whole messages get the largest.
 PARSERS: Final = {
     "request": 6, "response": 6, "chunked": 4, "response-chunked": 4, "trailers": 2, "target": 3,
     "switching": 2, "routing": 2, "length": 1, "configured": 1,
 }  # fmt: skip
-SOCKETS: Final = {
-    "sockets-uvloop-compiled": 6, "sockets-asyncio-compiled": 4,
-    "sockets-uvloop-pure": 4, "sockets-asyncio-pure": 4,
+# By kind, event loop and build. Native I/O is that of ours, and runs with AddressSanitizer.
+PROCESSES: Final = {
+    "descriptors-native-asan": 8, "descriptors-nested-asyncio-asan": 8,
+    "sockets-native-asan": 5, "sockets-nested-asyncio-asan": 5,
+    "sockets-uvloop-compiled": 4, "sockets-asyncio-pure": 4,
+    "nginx-native-asan": 3, "nginx-nested-asyncio-asan": 2,
+    "nginx-uvloop-compiled": 2, "nginx-asyncio-pure": 2,
 }  # fmt: skip
-NGINX: Final = {
-    "nginx-uvloop-compiled": 3, "nginx-asyncio-compiled": 2,
-    "nginx-uvloop-pure": 2, "nginx-asyncio-pure": 2,
+# The option that repeats one step of it.
+_REPEATED_BY: Final = {
+    "descriptors": "--program NUMBER", "sockets": "--step NUMBER", "nginx": "FILE",
 }  # fmt: skip
-_WEIGHTS: Final = PARSERS | SOCKETS | NGINX
+_WEIGHTS: Final = PARSERS | PROCESSES
 
 
 class Result(NamedTuple):
@@ -58,24 +61,39 @@ def main() -> int:
     names = [name for name in _WEIGHTS if any(fnmatch.fnmatch(name, p) for p in options.only)]
     if not names:
         sys.exit(f"no harness has such a name; there are {', '.join(_WEIGHTS)}")
-    if shutil.which("nginx", path=SEARCHED) is None:
-        print("nginx is not installed; its harnesses are skipped")
-        names = [name for name in names if name not in NGINX]
-    unit = (options.seconds - _START * len(names)) / sum(_WEIGHTS[name] for name in names)
+    names = _without_missing(names)
+    left = options.seconds - sum(map(_start, names))
+    unit = left / max(1, sum(_WEIGHTS[name] for name in names))
     failed = False
     for name in names:
         start = time.monotonic()
-        run = _run_parser if name in PARSERS else _run_sockets if name in SOCKETS else _run_nginx
+        run = _run_parser if name in PARSERS else _run_process
         result = run(name, max(1, round(unit * _WEIGHTS[name])), options.seed)
         failed |= result.crashes > 0
         print(
-            f"{name:25} {result.executions:9} executions {time.monotonic() - start:6.0f} s "
+            f"{name:32} {result.executions:9} executions {time.monotonic() - start:6.0f} s "
             f"{result.new:6} new {result.crashes:3} crashes",
             flush=True,
         )
         if result.report:
             print(result.report, flush=True)
     return 1 if failed else 0
+
+
+def _without_missing(names: list[str]) -> list[str]:
+    """Return the harnesses whose programs are installed; say which are not."""
+    if shutil.which("nginx", path=SEARCHED) is None:
+        print("nginx is not installed; its harnesses are skipped")
+        names = [name for name in names if not name.startswith("nginx-")]
+    if not sanitized.is_built():
+        print("there is no build with gcc's AddressSanitizer; its harnesses are skipped")
+        names = [name for name in names if not name.endswith("-asan")]
+    return names
+
+
+def _start(name: str) -> float:
+    """Return after how many seconds a harness has its first input, and ends after its last."""
+    return 2.0 if name in PARSERS or name.endswith("-asan") else 1.0
 
 
 def _options() -> argparse.Namespace:
@@ -114,23 +132,17 @@ def _report(name: str, log: str) -> str:
     return "\n".join(f"    {line}" for line in lines)
 
 
-def _run_sockets(name: str, seconds: int, seed: int) -> Result:
-    return _run_proxy("fuzz.sockets", "--step NUMBER", name, seconds, seed)
-
-
-def _run_nginx(name: str, seconds: int, seed: int) -> Result:
-    return _run_proxy("fuzz.nginx", "FILE", name, seconds, seed)
-
-
-def _run_proxy(module: str, argument: str, name: str, seconds: int, seed: int) -> Result:
-    _, loop, build = name.split("-")
+def _run_process(name: str, seconds: int, seed: int) -> Result:
+    """Run a harness of PROCESSES."""
+    kind, _, rest = name.partition("-")
+    loop, _, build = rest.rpartition("-")
     options = ["--loop", loop, "--build", build, "--seed", str(seed)]
-    status, log = _finish(name, [module, *options, "--seconds", str(seconds)])
-    executions = _number(r": ([0-9]+) (?:steps|responses)", log)
+    status, log = _finish(name, [f"fuzz.{kind}", *options, "--seconds", str(seconds)])
+    executions = _number(r": ([0-9]+) (?:steps|responses|programs)", log)
     if status == 0:
         return Result(executions, 0, 0, "")
-    repeat = f"repeat: {_python()} -m {module} {' '.join(options)} {argument}"
-    lines = [line[:_SHOWN] for line in [*log.splitlines(), repeat]]
+    command = [_python(), "-m", f"fuzz.{kind}", *options, _REPEATED_BY[kind]]
+    lines = [line[:_SHOWN] for line in [*log.splitlines(), f"repeat: {' '.join(command)}"]]
     crashes = max(1, _number(r", ([0-9]+) failures", log))
     return Result(executions, 0, crashes, "\n".join(f"    {line}" for line in lines))
 

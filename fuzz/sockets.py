@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import sys
 import time
-from pathlib import Path
 from typing import Final
 
 from fuzz.network.dialogues import DIALOGUES
@@ -16,9 +15,8 @@ from fuzz.network.peers import Failure, Slot
 from fuzz.network.play import play
 from fuzz.network.steps import Plan, Step
 from fuzz.network.watch import Watch
-from tests.helpers.proxies import proxy_process
+from fuzz.proxies import add_options, watched_proxy
 
-_SOURCES: Final = Path(__file__).parent.parent / "src"
 # How many slots play steps at the same time.
 _SLOTS: Final = 3
 # How many steps each slot plays before all connections close, and leftovers are looked for.
@@ -45,7 +43,7 @@ class Fuzzer:
         """Play rounds until the time is over."""
         end = time.monotonic() + seconds
         rounds = 0
-        while time.monotonic() < end and len(self.failures) < _MAX_FAILURES:
+        while time.monotonic() < end and not self._is_over():
             first = rounds * _ROUND * len(self._slots)
             await asyncio.gather(
                 *(self._round(slot, first + index, end) for index, slot in enumerate(self._slots))
@@ -55,9 +53,13 @@ class Fuzzer:
             if rounds == _WARM:
                 self._watch.settle()
 
+    def _is_over(self) -> bool:
+        """Return whether nothing new would be found."""
+        return self._watch.has_ended or len(self.failures) >= _MAX_FAILURES
+
     async def _round(self, slot: Slot, first: int, end: float) -> None:
         for number in range(first, first + _ROUND * len(self._slots), len(self._slots)):
-            if time.monotonic() > end or len(self.failures) >= _MAX_FAILURES:
+            if time.monotonic() > end or self._is_over():
                 return
             await self.step(slot, number)
 
@@ -86,18 +88,12 @@ class Fuzzer:
 
 async def fuzz(options: argparse.Namespace) -> Fuzzer:
     """Start a proxy, and fuzz it."""
-    variables = {"PYTHONPATH": str(_SOURCES)} if options.build == "pure" else {}
     slots = [Slot() for _ in range(_SLOTS)]
     ports = ",".join(str(slot.listener.port) for slot in slots)
-    async with proxy_process(
-        options.loop, "--allow-port", ports, "--drain-timeout", "1s", variables=variables
-    ) as proxy:
-        if options.build not in proxy.announced[-1].lower():
-            raise SystemExit(f"not the {options.build} build: {proxy.announced[-1]}")
-        watch = Watch(proxy)
+    async with watched_proxy(options, "--allow-port", ports, "--drain-timeout", "1s") as watch:
         fuzzer = Fuzzer(Plan(options.seed), watch, slots)
         for slot in slots:
-            slot.proxy_port = proxy.port
+            slot.proxy_port = watch.port
         if options.step is not None:
             await fuzzer.step(slots[0], options.step)
             await fuzzer.close_all()
@@ -118,8 +114,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--step", type=int, help="repeat this step")
-    parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="uvloop")
-    parser.add_argument("--build", choices=("pure", "compiled"), default="compiled")
+    add_options(parser)
     options = parser.parse_args()
     start = time.monotonic()
     fuzzer = asyncio.run(fuzz(options))

@@ -5,28 +5,31 @@ import contextlib
 import re
 import time
 
+from fuzz import sanitized
 from fuzz.network.peers import Failure
 from tests.helpers.proxies import ProxyProcess
 from tests.helpers.timing import SOON
 
-# The memory of an interpreter varies a little.
-_MAX_GROWTH = 16 << 20
-
 
 class Watch:
-    """What a proxy writes to standard error, and its memory and descriptors at the start."""
+    """What a proxy writes to standard error, and its memory and descriptors at the start.
 
-    def __init__(self, proxy: ProxyProcess) -> None:
+    Its memory may grow by `max_growth` bytes.
+    """
+
+    def __init__(self, proxy: ProxyProcess, max_growth: int) -> None:
+        self.port = proxy.port
         self._proxy = proxy
+        self._max_growth = max_growth
         self._errors: list[str] = []
         self._descriptors = sorted(proxy.descriptors().values())
         self._memory = 0
         self._reading = asyncio.get_running_loop().create_task(self._read())
 
     @property
-    def held(self) -> str:
-        """The memory and the descriptors, as a text."""
-        return f"{self.memory() >> 10} KiB, {len(self._descriptors)} descriptors"
+    def has_ended(self) -> bool:
+        """Whether the proxy has closed its standard error."""
+        return self._reading.done()
 
     async def _read(self) -> None:
         while True:
@@ -40,8 +43,9 @@ class Watch:
         """Raise Failure if the proxy has ended or has written an error."""
         errors, self._errors = self._errors, []
         if errors:
-            raise Failure("the proxy writes errors: " + "\n".join(errors))
-        if self._reading.done():
+            text = "\n".join(errors)
+            raise Failure(f"the proxy writes errors: {sanitized.report_in(text) or text}")
+        if self.has_ended:
             raise Failure("the proxy has closed its standard error")
 
     def settle(self) -> None:
@@ -51,14 +55,21 @@ class Watch:
     async def check_idle(self) -> None:
         """Raise Failure unless the idle proxy has its descriptors and memory of before."""
         end = time.monotonic() + SOON
-        while sorted(self._proxy.descriptors().values()) != self._descriptors:
+        while (held := self._held()) != self._descriptors:
+            self.check()
             if time.monotonic() > end:
-                held = sorted(self._proxy.descriptors().values())
                 raise Failure(f"descriptors are left over: {held} and not {self._descriptors}")
             await asyncio.sleep(0.01)
         grown = self.memory() - self._memory
-        if self._memory and grown > _MAX_GROWTH:
+        if self._memory and grown > self._max_growth:
             raise Failure(f"the proxy has grown by {grown >> 10} KiB")
+
+    def _held(self) -> list[str]:
+        """Return what the descriptors refer to; nothing once the proxy has ended."""
+        try:
+            return sorted(self._proxy.descriptors().values())
+        except FileNotFoundError:
+            return []
 
     def memory(self) -> int:
         """Return the resident memory, in bytes."""
