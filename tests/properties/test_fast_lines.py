@@ -1,5 +1,6 @@
 """Lines of the access log: those of the compiled build are the same, and JSON is what it claims."""
 
+import itertools
 import json
 import re
 import time
@@ -29,6 +30,7 @@ if HAS_FAST_LINES:
 
 # A request line has no line end in it.
 BYTES: Final = st.binary(max_size=40).map(lambda data: data.replace(b"\n", b"?"))
+OTHERS: Final = [byte for byte in range(256) if byte != 10]
 LATIN1: Final = st.text(st.characters(max_codepoint=255), max_size=40)
 COUNTS: Final = st.one_of(st.integers(0, 2**63 - 1), st.integers(0, 2000))
 # Numbers of each size, and those that lie halfway between two numbers of four or six digits.
@@ -46,6 +48,7 @@ TARGETS: Final = st.one_of(
     BYTES,
     st.builds(bytes.__add__, st.just(b"/"), BYTES),
     st.text("/?@:a", max_size=12).map(str.encode),
+    st.just(b"/a HTTP/1."),
     st.builds(
         lambda start, byte, count, query: start + byte * count + query,
         st.sampled_from([b"", b"/", b"http://u@a/"]),
@@ -102,7 +105,7 @@ def second_of(line: bytes, log_format: str) -> float:
 @pytest.mark.parametrize("log_format", FORMATS)
 @given(
     st.lists(records(), min_size=1, max_size=4),
-    st.sampled_from([b" HTTP/1.1\r\nHost: a\r\n", b" HTTP/1.0\n", b" HTTP/1.1\n", b" -"]),
+    st.sampled_from([b" HTTP/1.1\r\nHost: a\r\n", b" HTTP/1.0\n", b" HTTP/1.1\n", b" x\n", b" -"]),
 )
 def test_they_have_the_same_bytes(
     log_format: str, made: list[tuple[Record, bytes, bytes]], behind: bytes
@@ -121,6 +124,33 @@ def test_they_have_the_same_bytes(
         for line in lines:
             at = second_of(line, log_format)
             assert line == encode(FORMATS[log_format](record, at))
+
+
+@pytest.mark.skipif(not HAS_FAST_LINES, reason="this is the pure build")
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_every_byte_at_every_position_is_escaped(log_format: str) -> None:
+    block = FastLines(log_format, list, bool, BLOCK_SIZE)
+    record = Record(REQUEST, "192.0.2.1", 0.0)
+    for byte, length in itertools.product(OTHERS, [1, 5, 8, 19]):
+        for position in range(length):
+            path = b"/" + b"a" * position + bytes([byte]) + b"a" * (length - 1 - position)
+            record.path = path_of(path)
+            block.put(record)
+            line = block.take()
+            assert line == encode(FORMATS[log_format](record, second_of(line, log_format)))
+
+
+@pytest.mark.skipif(not HAS_FAST_LINES, reason="this is the pure build")
+@pytest.mark.parametrize("log_format", FORMATS)
+def test_small_numbers_have_the_same_digits(log_format: str) -> None:
+    block = FastLines(log_format, list, bool, BLOCK_SIZE)
+    for number in [*range(1200), 9999, 10000, 99999, 100000]:
+        record = Record(REQUEST, "192.0.2.1", 0.0)
+        record.sent = record.received = record.status = number
+        record.ended = number / 1e6
+        block.put(record)
+        line = block.take()
+        assert line == encode(FORMATS[log_format](record, second_of(line, log_format)))
 
 
 @pytest.mark.skipif(not HAS_FAST_LINES, reason="this is the pure build")

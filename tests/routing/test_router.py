@@ -170,6 +170,18 @@ def test_the_workspace_of_a_request_is_returned(
 # Hosts
 
 
+def test_the_workspace_after_a_route_is_not_that_of_another_host(by_host: Router) -> None:
+    fields = ((PORT, b"80"),)
+    host = b"127.0.0.1:8080"
+    # The second one finds that the host names no port.
+    for _ in range(2):
+        by_host.route(b"GET", host, fields)
+    assert by_host.workspace_of(host, fields) == ""
+    assert by_host.workspace_of(b"ws-80.localhost", fields) == "ws"
+    assert by_host.workspace_of(host, ((PORT, b"80"), (WORKSPACE, b"ws-1"))) == "ws-1"
+    assert by_host.workspace_of(None, fields) == ""
+
+
 @pytest.fixture
 def by_host() -> Router:
     return Router("h", None, ["localhost", "example.dev"])
