@@ -422,6 +422,26 @@ def test_a_reader_may_have_the_number_of_one_that_was_forgotten(events: str) -> 
     assert calls == ([] if events == "the same" else ["forgotten"])
 
 
+def test_an_event_of_a_reader_that_was_forgotten_is_dropped() -> None:
+    async def main() -> None:
+        peer, ours = socket.socketpair()
+        with peer:
+            async with Streams() as streams:
+                asyncio.get_running_loop().add_reader(ours, calls.append, "forgotten")
+                owner = await streams.open()
+                owner.on["data_received"] = lambda: streams.adopt(*reuse_forgotten(ours)[::-1])
+                # Both have an event in the next batch, the reader first.
+                peer.send(b"x")
+                arrive(owner, b"y")
+                await owner.receives(b"y")
+                await turns()
+
+    calls: list[str] = []
+    with asyncio.Runner(loop_factory=NativeLoop) as runner:
+        runner.run(main())
+    assert calls == []
+
+
 def test_a_stream_may_not_have_a_descriptor_that_the_loop_watches() -> None:
     async def main() -> None:
         loop, readable = asyncio.get_running_loop(), asyncio.Event()

@@ -89,7 +89,10 @@ class ReactorSelector(selectors.BaseSelector):
 
     def _evict(self, fd: int) -> bool:
         """Forget a closed file, whose number a stream has now; return whether there was one."""
-        return self._keys.by_descriptor.pop(fd, None) is not None
+        if self._keys.by_descriptor.pop(fd, None) is None:
+            return False
+        self.turns.unwatch(fd)
+        return True
 
 
 class NativeLoop(asyncio.SelectorEventLoop):
