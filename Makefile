@@ -28,6 +28,8 @@ SANITIZED := fuzz/.work/sanitized
 DOCS_VENV := .venv-docs
 SITE := mkdocs-material==9.8.2
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# setuptools would put a module that is compiled no longer into the next wheel.
+FORGET_BUILD := rm -rf build/lib*
 SOURCES := pyproject.toml setup.py $(shell find src -name '*.py' -o -name '*.p[xy][dix]' \
 	-o -name '*.html' -o -name '*.css' -o -name '*.js')
 PYTEST := $(PY) -m $(if $(COVERAGE),coverage run -m )pytest
@@ -152,14 +154,17 @@ python_hint = Python 3.11 or newer is needed, and $(PYTHON) is not it: try make 
 
 $(RUN_VENV)/run.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
 	@echo "installing cmux-proxy into $(RUN_VENV); where it is compiled, this takes half a minute"
+	@$(FORGET_BUILD)
 	@$(RUN_PY) $(PIP_INSTALL) ".[admin,uvloop]"
 	@touch $@
 
 $(RUN_VENV)/compiled.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
+	@$(FORGET_BUILD)
 	@CMUX_PROXY_COMPILE=1 $(RUN_PY) $(PIP_INSTALL) ".[dev]"
 	@touch $@ $(RUN_VENV)/run.stamp
 
 $(RUN_VENV)/fuzz.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
+	@$(FORGET_BUILD)
 	@CMUX_PROXY_COMPILE=1 $(RUN_PY) $(PIP_INSTALL) ".[dev,fuzz]"
 	@touch $@ $(RUN_VENV)/run.stamp $(RUN_VENV)/compiled.stamp
 
