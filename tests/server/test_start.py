@@ -6,14 +6,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from cmux_proxy import commands
 from cmux_proxy._build import HAS_NATIVE
 from cmux_proxy.commands.subcommands import Subcommands
 from tests.helpers.proxies import MODULE, environment, proxy_process
 from tests.helpers.timing import LATER
-from tests.test_architecture import SOURCE
 
 # Needed by subcommands, by the file of flags, by the admin listener, by several workers, by tokens.
 OPTIONAL = {
@@ -91,7 +92,7 @@ def test_a_subcommand_loads_neither_the_server_nor_the_others(
 
 
 def test_every_file_of_a_subcommand_is_one() -> None:
-    folder = SOURCE / "commands"
+    folder = Path(commands.__file__).parent
     files = [path.stem for path in folder.glob("*.py") if "_command(" in path.read_text("utf-8")]
     subcommands = Subcommands()
     assert sorted(files) == sorted(name.replace("-", "_") for name in subcommands)
