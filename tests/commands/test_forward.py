@@ -297,7 +297,10 @@ async def test_without_descriptors_connections_wait_and_one_line_is_printed() ->
             assert process.stderr is not None
             line = (await later(process.stdout.readline())).decode()
             port = int(line.split()[1].rpartition(":")[2])
+            # They all wait in the backlog, so that descriptors run out while it is accepted.
+            process.send_signal(signal.SIGSTOP)
             wires = [await Wire.to("127.0.0.1", port) for _ in range(40)]
+            process.send_signal(signal.SIGCONT)
             waits = (
                 "cmux-proxy: error: connections have to wait: all 30 file descriptors are in use; "
                 "`ulimit -n` raises the limit\n"
