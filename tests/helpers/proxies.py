@@ -209,3 +209,21 @@ async def is_served(wire: Wire) -> None:
         chunk = await later(wire.receive())
         assert chunk, data
         data += chunk
+
+
+@contextlib.asynccontextmanager
+async def embedding_program(code: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run Python code that embeds the proxy, for as long as the block."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", code),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

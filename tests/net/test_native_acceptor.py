@@ -293,6 +293,15 @@ async def test_an_acceptor_without_a_descriptor_starts_again_once_there_is_one()
             await made.until(1)
 
 
+async def stays_stopped(made: Accepting) -> None:
+    """Require that no attempt follows in three times the delay between two of them."""
+    asked, passed = made.asked, asyncio.Event()
+    asyncio.get_running_loop().call_later(3 * MS, passed.set)
+    await soon(passed.wait())
+    assert made.asked == asked
+    assert not made.owners
+
+
 async def test_a_stop_cancels_the_next_attempt() -> None:
     async with accepting(delay=1 * MS) as made:
         await made.acceptor.start()
@@ -301,11 +310,7 @@ async def test_a_stop_cancels_the_next_attempt() -> None:
                 knock(client, made)
                 await made.until_asked(1)
                 made.acceptor.stop()
-            asked, passed = made.asked, asyncio.Event()
-            asyncio.get_running_loop().call_later(3 * MS, passed.set)
-            await soon(passed.wait())
-            assert made.asked == asked
-            assert not made.owners
+            await stays_stopped(made)
 
 
 async def test_a_start_by_hand_is_stopped_too_although_an_attempt_was_due() -> None:
@@ -318,11 +323,7 @@ async def test_a_start_by_hand_is_stopped_too_although_an_attempt_was_due() -> N
                 await made.acceptor.start()
                 await made.until_asked(2)
                 made.acceptor.stop()
-            asked, passed = made.asked, asyncio.Event()
-            asyncio.get_running_loop().call_later(3 * MS, passed.set)
-            await soon(passed.wait())
-            assert made.asked == asked
-            assert not made.owners
+            await stays_stopped(made)
 
 
 async def test_a_finish_without_a_descriptor_gives_up() -> None:

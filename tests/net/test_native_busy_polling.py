@@ -56,6 +56,15 @@ class Polling:
         owner.wire.sock.send(b"x")
         await owner.receives(bytes(owner.received) + b"x")
 
+    async def learns(self) -> None:
+        """Let the loop wait until it has looked back at the wait before the last arrival."""
+        before = self.results()
+        while True:
+            # A timer ends the wait, in which nothing arrives.
+            await asyncio.sleep(1 * MS)
+            if self.results() != before:
+                return
+
     def results(self) -> list[tuple[int, int]]:
         """Return the numbers of hits and misses: of the client's window, and the upstream's."""
         return [(window.hits, len(window.misses)) for window in self.windows]
@@ -86,11 +95,6 @@ async def accept(streams: Streams) -> Recorder:
     return owner
 
 
-async def learn() -> None:
-    """Let the loop wait once more, so that it looks back at the last wait."""
-    await asyncio.sleep(1 * MS)
-
-
 async def test_the_loop_polls_while_the_window_of_the_last_sender_is_open() -> None:
     async with polling(client=OPEN, upstream=CLOSED) as on:
         await on.arrival(FROM_CLIENT)
@@ -98,7 +102,7 @@ async def test_the_loop_polls_while_the_window_of_the_last_sender_is_open() -> N
         assert on.results() == [(0, 1), (0, 0)]
         await on.arrival(FROM_CLIENT)
         assert on.results() == [(1, 1), (0, 0)]
-        await learn()
+        await on.learns()
         assert on.results() == [(1, 1), (0, 1)]
 
 
@@ -108,7 +112,7 @@ async def test_each_side_has_its_own_window() -> None:
         for number in range(1, 4):
             await on.arrival(FROM_UPSTREAM)
             await on.arrival(FROM_CLIENT)
-            await learn()
+            await on.learns()
             assert on.results()[FROM_UPSTREAM] == (number, 0)
             assert on.results()[FROM_CLIENT][0] == 0
 
@@ -117,22 +121,27 @@ async def test_a_miss_knows_how_long_the_wait_was() -> None:
     async with polling(client=CLOSED, upstream=CLOSED) as on:
         await asyncio.sleep(20 * MS)
         await on.arrival(FROM_UPSTREAM)
-        start = time.monotonic()
+        before = time.monotonic()
+        # The wait has started when the one before it is learnt from.
+        await on.learns()
+        started = time.monotonic()
         # Waits without an arrival are parts of one wait.
         await asyncio.sleep(5 * MS)
         await asyncio.sleep(5 * MS)
+        ended = time.monotonic()
         await on.arrival(FROM_CLIENT)
-        await learn()
+        await on.learns()
         [wait] = on.windows[FROM_UPSTREAM].misses
-        assert 9 * MS < wait < time.monotonic() - start
+        assert ended - started <= wait <= time.monotonic() - before
 
 
 async def test_a_wait_that_goes_on_after_the_window_is_a_miss() -> None:
     async with polling(client=CLOSED, upstream=1 * MS) as on:
         await on.arrival(FROM_UPSTREAM)
+        await on.learns()
         await asyncio.sleep(3 * MS)
         await on.arrival(FROM_UPSTREAM)
-        await learn()
+        await on.learns()
         assert on.results()[FROM_UPSTREAM] == (0, 1)
 
 

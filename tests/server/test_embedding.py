@@ -5,7 +5,6 @@ import contextlib
 import gc
 import signal
 import socket
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
@@ -17,7 +16,7 @@ import pytest
 from cmux_proxy import Config, Proxy
 from cmux_proxy.net import backends
 from tests.helpers.loops import FACTORIES, descriptors, loop_settings
-from tests.helpers.proxies import environment
+from tests.helpers.proxies import embedding_program
 from tests.helpers.script import get, head, stage
 from tests.helpers.timing import SOON, later, soon
 from tests.helpers.wire import Wire
@@ -200,14 +199,8 @@ print("drained")
 
 
 async def test_a_program_serves_and_drains_with_its_own_handler_of_signals(loop_name: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM.format(**loop_settings(loop_name))),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(),
-    )
-    assert process.stdout is not None
-    try:
+    async with embedding_program(PROGRAM.format(**loop_settings(loop_name))) as process:
+        assert process.stdout is not None
         with contextlib.ExitStack() as stack:
             for port in (await later(process.stdout.readline())).split():
                 client = stack.enter_context(await Wire.to("127.0.0.1", int(port)))
@@ -215,8 +208,4 @@ async def test_a_program_serves_and_drains_with_its_own_handler_of_signals(loop_
                 assert (await soon(client.receive())).startswith(b"HTTP/1.1 400 ")
             process.send_signal(signal.SIGTERM)
             out, errors = await later(process.communicate())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
     assert (process.returncode, out, errors) == (0, b"drained\n", b"")

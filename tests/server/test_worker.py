@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,7 +21,7 @@ from cmux_proxy.server.event_loops import running_loop_name
 from cmux_proxy.server.signals import SignalQueue, handled_signals
 from cmux_proxy.server.worker import HEARTBEAT, OnStart, run_single, run_supervised
 from tests.helpers.loops import io_of, loop_settings
-from tests.helpers.proxies import environment, local_config
+from tests.helpers.proxies import embedding_program, local_config
 from tests.helpers.script import head
 from tests.helpers.timing import later, soon
 from tests.helpers.wire import Wire, WireListener
@@ -239,15 +238,8 @@ print("drained")
 async def test_a_program_that_runs_the_proxy_serves_drains_and_continues(
     loop_name: str, number: signal.Signals
 ) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", PROGRAM.format(settings=loop_settings(loop_name))),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(),
-    )
-    assert process.stdout is not None
-    try:
+    async with embedding_program(PROGRAM.format(settings=loop_settings(loop_name))) as process:
+        assert process.stdout is not None
         line = (await later(process.stdout.readline())).decode()
         match = re.fullmatch(rf"([0-9]+) {io_of(loop_name)}\n", line)
         assert match is not None, line
@@ -267,10 +259,6 @@ async def test_a_program_that_runs_the_proxy_serves_drains_and_continues(
                 response = head("HTTP/1.1 204 No Content", "Connection: close")
                 assert await soon(client.receive_all()) == response
         out, errors = await later(process.communicate())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
     assert (process.returncode, out, errors) == (0, b"drained\n", b"")
 
 

@@ -8,6 +8,7 @@ learnt as `busy_poll.py` describes, which does the same for all other loops.
 from cmux_proxy.net._epoll cimport epoll_wait, monotonic_seconds
 from cmux_proxy.net._reactor cimport MAX_EVENTS, NOBODY, Reactor
 
+
 cdef class BusyPolling:
     """Waits for events, with two windows, by the side that has sent something (`Window`)."""
 

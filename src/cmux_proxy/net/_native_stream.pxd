@@ -17,6 +17,7 @@ cdef enum:
     INTO_BUFFER = 128  # the owner is a BufferedProtocol
     UNREAD = 256  # there may be bytes that no event announces
     IN_TURN = 512  # `on_turn` will be called
+    DIALED = 1024  # the connection was made from here, so that its peer is an upstream
     NOT_READ = CLOSING | LOST | PAUSED | ENDED
 
 
@@ -33,8 +34,6 @@ cdef class NativeStream(Source):
     # Made only where Python code asks for it.
     cdef object sock
     cdef int family
-    # The sender of what is read: FROM_CLIENT or FROM_UPSTREAM.
-    cdef int sender
     cdef uint32_t state
     # Events that came while nothing was read.
     cdef uint32_t missed

@@ -162,9 +162,10 @@ cdef class NativeStream(Source):
         return 0
 
     cdef int on_turn(self) except -1:
-        """Read what was left over; another connection may have put the descriptor in the list."""
+        """Read what was left over."""
         cdef uint32_t events = self.missed
         if not self.state & IN_TURN:
+            # The connection that had this descriptor before was in the list.
             return 0
         self.state &= ~<uint32_t>(UNREAD | IN_TURN)
         self.missed = 0

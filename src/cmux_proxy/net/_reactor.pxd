@@ -26,9 +26,8 @@ cdef class Reactor:
     cdef bint is_leading
     # Which side has sent something since this was last set to NOBODY (`_busy_polling.pyx`).
     cdef int arrival
-    cdef bint is_closed
-    # Called with the number of a new stream that the kernel watches no longer for another source:
-    # that of the loop was closed while it was watched. Returns whether the loop has forgotten it.
+    # Called with a descriptor of which a source is left although the kernel watches it no longer:
+    # the file was closed before its reader was removed. Returns whether the loop has forgotten it.
     cdef public object evict
     cdef int epoll
     cdef epoll_event* events
@@ -36,6 +35,7 @@ cdef class Reactor:
     cdef int slot_count
     cdef bint is_in_batch
     cdef bint is_scheduled
+    cdef bint is_closed
     cdef object interrupt
 
     cdef int add(self, Source source, uint32_t events) except -1

@@ -3,8 +3,8 @@
 
 from posix.unistd cimport close
 
-from cmux_proxy.net._native_stream cimport NativeStream
-from cmux_proxy.net._reactor cimport FROM_UPSTREAM, Reactor
+from cmux_proxy.net._native_stream cimport DIALED, NativeStream
+from cmux_proxy.net._reactor cimport Reactor
 from cmux_proxy.net._sockets cimport peer_address
 
 
@@ -23,7 +23,7 @@ cdef NativeStream open_stream(
     if peer != NULL:
         stream.peer = peer[0]
     else:
-        stream.sender = FROM_UPSTREAM
+        stream.state |= DIALED
     stream.set_protocol(owner)
     try:
         reactor.reserve(stream)

@@ -11,9 +11,9 @@ from libc.stdint cimport uint32_t
 
 from cmux_proxy.net._epoll cimport FOLLOWED_EVENTS
 from cmux_proxy.net._native_stream cimport (
-    ENDED, IN_TURN, INTO_BUFFER, NOT_READ, UNREAD, NativeStream,
+    DIALED, ENDED, IN_TURN, INTO_BUFFER, NOT_READ, UNREAD, NativeStream,
 )
-from cmux_proxy.net._reactor cimport system_error
+from cmux_proxy.net._reactor cimport FROM_CLIENT, FROM_UPSTREAM, system_error
 from cmux_proxy.net._sockets cimport recv
 
 
@@ -65,7 +65,7 @@ cdef ssize_t _read_bytes(NativeStream stream, Py_ssize_t size, int* error) excep
     cdef char* buffer = stream.reactor.buffer
     cdef ssize_t count = recv(stream.fd, buffer, size, 0)
     if count > 0:
-        stream.reactor.arrival = stream.sender
+        stream.reactor.arrival = FROM_UPSTREAM if stream.state & DIALED else FROM_CLIENT
         stream.owner.data_received(PyBytes_FromStringAndSize(buffer, count))
     elif count < 0:
         error[0] = errno
@@ -88,7 +88,7 @@ cdef ssize_t _read_into_buffer(NativeStream stream, Py_ssize_t* size, int* error
     error[0] = errno
     PyBuffer_Release(&view)
     if count > 0:
-        stream.reactor.arrival = stream.sender
+        stream.reactor.arrival = FROM_UPSTREAM if stream.state & DIALED else FROM_CLIENT
         owner.buffer_updated(count)
     return count
 
