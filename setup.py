@@ -28,7 +28,10 @@ HOT_PATH = {
     "upstream": [
         "connection", "dial_owner", "dial_window", "dialer", "pool", "target_queue", "waiters",
     ],
-    "net": ["busy_poll", "closing", "flow_control", "timers"],
+    "net": [
+        "busy_poll", "closing", "flow_control", "timers", "tls_engine", "tls_handshake",
+        "tls_stream",
+    ],
     "downstream": [
         "http1_connection", "http1_request", "http1_response_writer", "lingering_close", "refusals",
         "request_head_reader",

@@ -24,8 +24,8 @@ _MEMORY: Final = struct.Struct("=8xII4xI12x")
 
 
 def count_unread(stream: Stream) -> int:
-    """Return how many bytes the kernel has of the peer that were not read."""
-    return _ask_kernel(stream, termios.FIONREAD)
+    """Return how many bytes of the peer were not read: those in the kernel, and of TLS here."""
+    return _ask_kernel(stream, termios.FIONREAD) + int(stream.get_extra_info("unread_size", 0))
 
 
 def count_unsent(stream: Stream) -> int:

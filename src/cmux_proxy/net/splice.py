@@ -214,6 +214,8 @@ def start_transfer(
         if sock is not None:
             disable_pacing(sock, peer_of(sink))
         SpliceTransfer(pipe, source, sink, body, count_moved).attach(source)
+    else:
+        limit_reads(pipe, source, sink)
 
 
 def limit_reads(pipe: SplicePipe, source: Stream, sink: Stream) -> None:
