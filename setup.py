@@ -30,11 +30,11 @@ HOT_PATH = {
     ],
     "net": [
         "busy_poll", "closing", "flow_control", "timers", "tls_engine", "tls_handshake",
-        "tls_stream",
+        "tls_stream", "unread_bytes",
     ],
     "downstream": [
         "http1_connection", "http1_request", "http1_response_writer", "lingering_close", "refusals",
-        "request_head_reader",
+        "request_head_reader", "tls_connection",
     ],
     "relay": [
         "accounting", "body_transfer", "client_request", "connection_registry", "downstream",

@@ -3,6 +3,7 @@
 import pytest
 
 from cmux_proxy.errors import (
+    CertificateError,
     CmuxProxyError,
     ConfigError,
     ListenError,
@@ -42,6 +43,7 @@ def test_an_unavailable_upstream_has_a_reason() -> None:
     "error",
     [
         ConfigError("a", "b"),
+        CertificateError("a", "b"),
         ListenError("a", "b"),
         RouteRefused(400, "a"),
         UpstreamUnavailable(UnavailableReason.LOOP, "a"),

@@ -12,6 +12,7 @@ from cmux_proxy import _build
 DOCUMENTED = {
     "Access": "who may connect, and where to",
     "Address": "the address a proxy listens on",
+    "CertificateError": "a file with a certificate or a key that cannot be used",
     "CmuxProxyError": "the base of the exceptions",
     "Config": "the configuration of a proxy",
     "ConfigError": "a bad value in Config",
@@ -26,6 +27,7 @@ DOCUMENTED = {
     "Routing": "how a request names its target",
     "Target": "where a request goes",
     "Timeouts": "how long to wait",
+    "Tls": "certificates, and what plain text gets",
     "UpstreamUnavailable": "no connection to an upstream",
     "__version__": "which version it is",
     "run": "serve until a signal comes",
@@ -33,8 +35,9 @@ DOCUMENTED = {
 }
 CONFIGURATION = {
     "Config": [
-        "listen", "unix_mode", "upstream_host", "routing", "rewriting", "access", "timeouts",
-        "limits", "observability", "workers", "loop", "no_native_io", "busy_poll", "log_level",
+        "listen", "unix_mode", "upstream_host", "routing", "rewriting", "access", "tls",
+        "timeouts", "limits", "observability", "workers", "loop", "no_native_io", "busy_poll",
+        "log_level",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
@@ -48,6 +51,7 @@ CONFIGURATION = {
     "Access": [
         "tokens", "auth_token_file", "allow_ports", "deny_ports", "allow_hosts", "allow_clients",
     ],
+    "Tls": ["certs", "keys", "client_ca", "plain_text"],
     "Routing": ["workspace_host", "host_suffixes", "no_host_routing"],
     "Rewriting": [
         "host_header", "rewrite_origin", "forwarded", "forwarded_rfc7239", "trusted_proxies",

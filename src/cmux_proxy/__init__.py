@@ -19,7 +19,9 @@ if TYPE_CHECKING:
         Routing,
         Timeouts,
     )
+    from cmux_proxy.config.tls_section import Tls
     from cmux_proxy.errors import (
+        CertificateError,
         CmuxProxyError,
         ConfigError,
         ListenError,
@@ -40,8 +42,10 @@ else:
         "config.sections": [
             "Access", "Limits", "Observability", "Rewriting", "Routing", "Timeouts",
         ],
+        "config.tls_section": ["Tls"],
         "errors": [
-            "CmuxProxyError", "ConfigError", "ListenError", "RouteRefused", "UpstreamUnavailable",
+            "CertificateError", "CmuxProxyError", "ConfigError", "ListenError", "RouteRefused",
+            "UpstreamUnavailable",
         ],
         "observe.record": ["Record"],
         "routing.router": ["Router"],
@@ -66,6 +70,7 @@ else:
 __all__ = [
     "Access",
     "Address",
+    "CertificateError",
     "CmuxProxyError",
     "Config",
     "ConfigError",
@@ -80,6 +85,7 @@ __all__ = [
     "Routing",
     "Target",
     "Timeouts",
+    "Tls",
     "UpstreamUnavailable",
     "__version__",
     "run",

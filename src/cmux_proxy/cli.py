@@ -26,7 +26,7 @@ from cmux_proxy.config.environment import choose_variables, unknown_variables
 from cmux_proxy.config.options import config_from, flag_of
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.token_file import Tokens
-from cmux_proxy.errors import ConfigError, ListenError
+from cmux_proxy.errors import CertificateError, ConfigError, ListenError
 from cmux_proxy.server.inherited import take_listen_fds
 from cmux_proxy.server.line_stream import LineStream
 from cmux_proxy.server.public_bind import is_admin_unprotected, unprotected_addresses
@@ -95,6 +95,8 @@ def proxy_command(context: click.Context, /, **values: Any) -> int:
             values["listen"] = [[f"fd://{number}" for number in inherited.descriptors]]
     try:
         return _serve(config_from(values), inherited.descriptors, _warnings(values))
+    except CertificateError:
+        raise
     except ConfigError as error:
         raise _usage_error(context, error) from None
 
@@ -176,6 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except click.ClickException as error:
         return _report_error(error.format_message(), error.exit_code)
+    except CertificateError as error:
+        return _report_error(error.reason, _EXIT_FAILURE)
     except ListenError as error:
         return _report_error(str(error), _EXIT_FAILURE)
     except click.Abort:

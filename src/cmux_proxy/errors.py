@@ -2,6 +2,7 @@
 
 CmuxProxyError
  ├── ConfigError            a value in Config is not usable (also a ValueError)
+ │    └── CertificateError  a file with a certificate or a key is not usable
  ├── ListenError            an address cannot be bound
  ├── RouteRefused           a request has no target, or may not reach it
  └── UpstreamUnavailable    an upstream could not be connected to; nothing was sent
@@ -21,6 +22,10 @@ class ConfigError(CmuxProxyError, ValueError):
         super().__init__(f"{field}: {reason}")
         self.field = field
         self.reason = reason
+
+
+class CertificateError(ConfigError):
+    """A file with a certificate or a private key cannot be used; says what to do about it."""
 
 
 class ListenError(CmuxProxyError):

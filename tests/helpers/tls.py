@@ -1,5 +1,6 @@
 """Certificates of an authority for tests, and the other end of a TLS session without I/O."""
 
+import asyncio
 import datetime
 import functools
 import random
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Final
 
 import trustme
+
+from tests.helpers.timing import soon
+from tests.helpers.wire import Wire
 
 NAME: Final = "app.example"
 TLS_1_2: Final = ssl.TLSVersion.TLSv1_2
@@ -35,6 +39,14 @@ def expired_leaf(name: str) -> trustme.LeafCert:
     now = datetime.datetime.now(datetime.UTC)
     day = datetime.timedelta(days=1)
     return authority().issue_cert(name, not_before=now - 2 * day, not_after=now - day)
+
+
+def not_yet_valid_leaf(name: str) -> trustme.LeafCert:
+    """Return a certificate whose time has not come."""
+    tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    return authority().issue_cert(
+        name, not_before=tomorrow, not_after=tomorrow + datetime.timedelta(days=1)
+    )
 
 
 def server_context(*protocols: str, asks: bool = False) -> ssl.SSLContext:
@@ -94,11 +106,17 @@ def cut(data: bytes, how: str) -> Iterator[bytes]:
 class TlsPeer:
     """One end of a session: takes ciphertext, and keeps what it has decrypted in `received`."""
 
-    def __init__(self, context: ssl.SSLContext, is_server: bool, name: str | None = NAME) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        is_server: bool,
+        name: str | None = NAME,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.session = context.wrap_bio(
-            self._incoming, self._outgoing, is_server, None if is_server else name
+            self._incoming, self._outgoing, is_server, None if is_server else name, session
         )
         self.received = bytearray()
         self.is_open = False
@@ -106,7 +124,9 @@ class TlsPeer:
         self.error: ssl.SSLError | None = None
 
     def take(self, data: bytes) -> None:
-        """Take ciphertext; keep an error in `error`."""
+        """Take ciphertext; keep an error in `error`, after which nothing is taken."""
+        if self.error is not None:
+            return
         self._incoming.write(data)
         try:
             if not self.is_open:
@@ -138,3 +158,51 @@ class TlsPeer:
     def outgoing(self) -> bytes:
         """Return what is to be sent."""
         return self._outgoing.read()
+
+
+class TlsClient:
+    """A client over a plain socket; what it has decrypted is in `peer.received`."""
+
+    def __init__(self, wire: Wire, context: ssl.SSLContext, name: str = NAME) -> None:
+        self.wire = wire
+        self.peer = TlsPeer(context, False, name)
+
+    async def open(self, how: str = "whole") -> None:
+        """Shake hands."""
+        self.peer.take(b"")
+        while not self.peer.is_open:
+            await self.send_raw(self.peer.outgoing(), how)
+            self.peer.take(await soon(self.wire.receive()))
+            assert self.peer.error is None
+        await self.send_raw(self.peer.outgoing(), how)
+
+    async def send(self, data: bytes, how: str = "whole") -> None:
+        """Send data, encrypted."""
+        await self.send_raw(self.peer.sends(data), how)
+
+    async def send_raw(self, data: bytes, how: str = "whole") -> None:
+        """Send ciphertext."""
+        for piece in cut(data, how):
+            await soon(self.wire.send(piece))
+
+    def send_aside(self, data: bytes) -> asyncio.Task[None]:
+        """Send data while the test goes on; the caller awaits it."""
+        return asyncio.get_running_loop().create_task(self.wire.send(self.peer.sends(data)))
+
+    async def receive(self, count: int) -> bytes:
+        """Return all that was received, once it is that much."""
+        while len(self.peer.received) < count:
+            await self._take_next()
+        return bytes(self.peer.received)
+
+    async def receive_all(self) -> bytes:
+        """Return all that was received, once the other end has sent close_notify."""
+        while not self.peer.has_got_end:
+            await self._take_next()
+        return bytes(self.peer.received)
+
+    async def _take_next(self) -> None:
+        data = await soon(self.wire.receive())
+        assert data, "the connection has ended"
+        self.peer.take(data)
+        assert self.peer.error is None

@@ -21,7 +21,7 @@ from cmux_proxy.net.tls_handshake import TlsHandshake
 from cmux_proxy.net.tls_stream import TlsStream
 from tests.helpers.sockets import pair
 from tests.helpers.timing import SOON, soon
-from tests.helpers.tls import CUTS, TLS_1_2, TLS_1_3, TlsPeer, contexts, cut
+from tests.helpers.tls import CUTS, TLS_1_2, TLS_1_3, TlsClient, contexts
 from tests.helpers.wire import Wire
 
 VERSIONS = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
@@ -84,7 +84,7 @@ class Server:
         self._read_size.limit(stream, self.owner)
         stream.start(self.owner, is_write_paused)
 
-    def handshake_failed(self, error: HandshakeError, /) -> None:
+    def handshake_failed(self, error: HandshakeError, has_ended: bool, /) -> None:
         self.failure = error
 
     def data_received(self, data: bytes, /) -> None: ...
@@ -100,36 +100,17 @@ class Server:
     def resume_writing(self) -> None: ...
 
 
-class Client:
-    """A client over a plain socket."""
+class Client(TlsClient):
+    """A client of an `Echo`."""
 
     def __init__(self, wire: Wire, context: ssl.SSLContext, owner: Echo) -> None:
-        self.wire = wire
+        super().__init__(wire, context)
         self._owner = owner
-        self.peer = TlsPeer(context, False)
 
     async def open(self, how: str = "whole") -> None:
-        self.peer.take(b"")
-        while not self.peer.is_open:
-            await self.send(self.peer.outgoing(), how)
-            self.peer.take(await soon(self.wire.receive()))
-            assert self.peer.error is None
-        await self.send(self.peer.outgoing(), how)
+        """Shake hands, and wait for the server to have done so."""
+        await super().open(how)
         await soon(self._owner.made.wait())
-
-    async def send(self, data: bytes, how: str = "whole") -> None:
-        for piece in cut(data, how):
-            await soon(self.wire.send(piece))
-
-    def send_aside(self, data: bytes) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(self.wire.send(data))
-
-    async def receive(self, count: int) -> bytes:
-        while len(self.peer.received) < count:
-            data = await soon(self.wire.receive())
-            assert data
-            self.peer.take(data)
-        return bytes(self.peer.received)
 
 
 @contextlib.asynccontextmanager
@@ -163,7 +144,7 @@ async def until(is_reached: Callable[[], bool]) -> None:
 async def test_a_session_is_opened_and_echoes(version: ssl.TLSVersion, how: str) -> None:
     async with served(version) as (client, _owner):
         await client.open(how)
-        await client.send(client.peer.sends(b"hello"), how)
+        await client.send(b"hello", how)
         assert await client.receive(5) == b"hello"
 
 
@@ -174,7 +155,7 @@ async def test_megabytes_pass_both_ways_with_a_write_buffer_of_zero(
 ) -> None:
     async with served(version, max_bytes) as (client, owner):
         await client.open()
-        sending = client.send_aside(client.peer.sends(LARGE))
+        sending = client.send_aside(LARGE)
         assert await client.receive(len(LARGE)) == LARGE
         await soon(sending)
         assert owner.received == len(LARGE)
@@ -184,7 +165,7 @@ async def test_megabytes_pass_both_ways_with_a_write_buffer_of_zero(
 async def test_a_client_that_does_not_read_is_not_read(version: ssl.TLSVersion) -> None:
     async with served(version) as (client, owner):
         await client.open()
-        sending = client.send_aside(client.peer.sends(LARGE * 4))
+        sending = client.send_aside(LARGE * 4)
         await until(lambda: owner.pauses > 0 and is_behind(owner.stream))
         assert 0 < owner.stream.get_write_buffer_size() < 100_000
         assert owner.received < len(LARGE * 4)
@@ -202,12 +183,11 @@ async def test_half_closes_pass_in_both_directions(version: ssl.TLSVersion) -> N
         owner.data_received = lambda data: setattr(  # type: ignore[method-assign]
             owner, "received", owner.received + len(data)
         )
-        await client.send(flying)
-        while not client.peer.has_got_end:
-            client.peer.take(await soon(client.wire.receive()))
+        await client.send_raw(flying)
+        await client.receive_all()
         # The end of the connection's half is behind close_notify.
         assert await soon(client.wire.receive()) == b""
-        await client.send(client.peer.ends())
+        await client.send_raw(client.peer.ends())
         await soon(owner.ended.wait())
         assert owner.received == 100_000
         owner.stream.close()

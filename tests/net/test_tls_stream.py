@@ -107,7 +107,7 @@ class Session:
     def handshake_done(self, stream: TlsStream, is_write_paused: bool, /) -> None:
         stream.start(self.owner, is_write_paused)
 
-    def handshake_failed(self, error: HandshakeError, /) -> None:
+    def handshake_failed(self, error: HandshakeError, has_ended: bool, /) -> None:
         self.failure = error
 
     def connection_lost(self, error: Exception | None, /) -> None:
@@ -568,7 +568,7 @@ def test_a_session_within_a_session_works() -> None:
         def handshake_done(self, stream: TlsStream, is_write_paused: bool, /) -> None:
             stream.start(inner_owner, is_write_paused)
 
-        def handshake_failed(self, error: HandshakeError, /) -> None:
+        def handshake_failed(self, error: HandshakeError, has_ended: bool, /) -> None:
             raise AssertionError(error)
 
         def connection_lost(self, error: Exception | None, /) -> None: ...

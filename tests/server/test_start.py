@@ -15,13 +15,16 @@ from cmux_proxy._build import HAS_NATIVE
 from cmux_proxy.commands.subcommands import Subcommands
 from tests.helpers.proxies import MODULE, environment, proxy_process
 from tests.helpers.timing import LATER
+from tests.helpers.tls import leaf, write_pem
 
-# Needed by subcommands, by the file of flags, by the admin listener, by several workers, by tokens.
+# Needed by subcommands, by the file of flags, by the admin listener, by several workers, by tokens, by TLS.
 OPTIONAL = {
     "aiohttp", "ctypes", "difflib", "email", "hashlib", "hmac", "html", "http.client",
     "prometheus_client", "shutil", "tomllib", "urllib.parse",
     "cmux_proxy.admin", "cmux_proxy.client", "cmux_proxy.relay.access", "cmux_proxy.server.admin",
+    "cmux_proxy.downstream.tls_connection", "cmux_proxy.net.tls_engine",
     "cmux_proxy.observe.worker_stats", "cmux_proxy.server.supervisor",
+    "cmux_proxy.server.tls_reload",
 }  # fmt: skip
 
 
@@ -67,11 +70,16 @@ def test_a_start_loads_nothing_that_only_other_commands_and_settings_need() -> N
         (["--admin", "127.0.0.1:0"], "cmux_proxy.server.admin"),
         (["--workers", "2"], "cmux_proxy.server.supervisor"),
         (["--deny-port", "22"], "cmux_proxy.relay.access"),
+        (["--tls-cert", "CERTIFICATE"], "cmux_proxy.downstream.tls_connection"),
     ],
-    ids=["admin", "workers", "access"],
+    ids=["admin", "workers", "access", "tls"],
 )
-def test_a_setting_loads_what_it_needs_at_the_start(flags: Sequence[str], name: str) -> None:
-    assert name in loaded_by_start(*flags)
+def test_a_setting_loads_what_it_needs_at_the_start(
+    flags: Sequence[str], name: str, tmp_path: Path
+) -> None:
+    cert, key = write_pem(tmp_path, "a", leaf("a.example"))
+    Path(cert).write_bytes(Path(cert).read_bytes() + Path(key).read_bytes())
+    assert name in loaded_by_start(*[cert if flag == "CERTIFICATE" else flag for flag in flags])
 
 
 @pytest.mark.parametrize(
@@ -124,6 +132,13 @@ async def ask(port, *lines):
     writer.close()
     return int(status.split()[1])
 
+async def ask_with_tls(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\\x16\\x03\\x01")
+    alert = await reader.read(7)
+    writer.close()
+    return alert[0]
+
 async def main():
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     open = f"X-Cmux-Port-Internal: {server.sockets[0].getsockname()[1]}"
@@ -146,6 +161,7 @@ async def main():
             await ask(port, "GET / HTTP/1.1", open, end, "X-Cmux-Workspace-Internal: w"),
             await ask(port, "CONNECT a:1 HTTP/1.1", open),
             await ask(port, "nonsense"),
+            await ask_with_tls(port),
         ]
         proxy.snapshot(10)
         await proxy.drain()
@@ -165,7 +181,7 @@ def test_a_running_proxy_loads_nothing_more_of_the_package() -> None:
         env=environment(),
         timeout=LATER,
     )
-    assert (done.stdout, done.stderr) == ("200 400 502 502 502 502 502 200 400\n", "")
+    assert (done.stdout, done.stderr) == ("200 400 502 502 502 502 502 200 400 21\n", "")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -18,6 +18,7 @@ from cmux_proxy.config.sections import (
     Timeouts,
 )
 from cmux_proxy.config.setting import option, read_settings
+from cmux_proxy.config.tls_section import Tls
 from cmux_proxy.config.validators import Choice, Entries, Mode, Number, Switch, Text, Unit
 from cmux_proxy.errors import ConfigError
 
@@ -53,6 +54,7 @@ class Config:
     routing: Routing = field(default_factory=Routing)
     rewriting: Rewriting = field(default_factory=Rewriting)
     access: Access = field(default_factory=Access)
+    tls: Tls = field(default_factory=Tls)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     observability: Observability = field(default_factory=Observability)

@@ -103,6 +103,13 @@ def plain_host(value: bytes) -> str:
     return text.partition(":")[0].removesuffix(".")
 
 
+def file_path(text: str) -> str:
+    """Return the path of a file."""
+    if not text:
+        raise ValueError("the path of a file is empty")
+    return text
+
+
 def domain(text: str) -> str:
     """Read "example.dev", a name of two labels or more; return it in lower case."""
     lower = text.lower()

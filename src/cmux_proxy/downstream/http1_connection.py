@@ -12,8 +12,9 @@ from mypy_extensions import mypyc_attr
 from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.downstream.http1_response_writer import Http1ResponseWriter
 from cmux_proxy.downstream.lingering_close import LingeringClose
-from cmux_proxy.downstream.refusals import check_admission, refuse
+from cmux_proxy.downstream.refusals import check_admission, refuse, refuse_plain
 from cmux_proxy.downstream.request_head_reader import RequestHeadReader
+from cmux_proxy.downstream.tls_start import take_tls
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.net.busy_poll import FROM_CLIENT
 from cmux_proxy.net.closing import reset
@@ -98,13 +99,12 @@ class Http1Connection(Downstream):
     def connection_lost(self, error: Exception | None) -> None:
         """End the exchange, and leave the registry."""
         self._is_closing = True
-        services = self._services
-        services.registry.clients.discard(self)
+        self._services.registry.clients.discard(self)
         exchange = self.exchange
         if exchange is not None:
             self.exchange = None
             exchange.client_gone()
-        services.client_gone(self.transport)
+        self._services.client_gone(self.transport)
 
     def pause_writing(self) -> None:
         """The client does not read: stop reading the upstream."""
@@ -233,9 +233,14 @@ class Http1Connection(Downstream):
         try:
             head = self._head_reader.read(self)
         except BadMessage as error:
-            refuse(self._services, self, failures.bad_request(error))
+            is_fresh = not self._response_writer.keeps_connection
+            if not (is_fresh and take_tls(self._services, self, Http1Connection, self._exchanges)):
+                refuse(self._services, self, failures.bad_request(error))
             return False
         if head is None:
+            return False
+        rule = self._services.plain_text
+        if rule is not None and refuse_plain(self._services, self, rule, Http1Request(head)):
             return False
         self._response_writer.minor = head.minor
         exchange = self.exchange = self._exchanges.begin(self, Http1Request(head))

@@ -96,6 +96,10 @@ class Http1Request(ClientRequest):
         """Return the target of the request line."""
         return self.head.target
 
+    def path(self) -> bytes:
+        """Return the target in origin form, or "*"."""
+        return self.head.target if self._new_target is None else self._new_target.path
+
     def is_complete(self) -> bool:
         """Return whether its last byte has arrived."""
         return self.body is None or self.body.is_done

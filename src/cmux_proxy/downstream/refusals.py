@@ -1,23 +1,34 @@
 """Replies to clients whose request was not read: not admitted, a bad head, a head that is too late.
 
+A request in plain text where only TLS is served is one of them.
+
 Does not know when a head is bad or late: `http1_connection.py` does. Neighbours: `admission.py`
 decides who may connect, `relay/failures.py` picks the status, `relay/exchange_end.py` replies to
 requests that were read.
 """
 
+from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.local_reply import text_content
+from cmux_proxy.net.asyncio_backend import is_encrypted
 from cmux_proxy.relay.accounting import log_unread_request
+from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.downstream import AdmissionControl, Downstream
-from cmux_proxy.relay.failures import Failure
+from cmux_proxy.relay.failures import Failure, bad_request
+from cmux_proxy.relay.plain_text import PlainTextRule
 from cmux_proxy.relay.services import Services
 
 
-def refuse(services: Services, client: Downstream, failure: Failure) -> None:
-    """Send the failure, log it, and close once the client has read it."""
+def refuse(
+    services: Services, client: Downstream, failure: Failure, with_body: bool = True
+) -> None:
+    """Send the failure, log it, and close once the client has read it.
+
+    `with_body` is False for a request that is known to be HEAD.
+    """
     if services.observer is not None:
         log_unread_request(services.observer, client.address(), failure)
     content = text_content(failure.text)
-    client.writer.send_reply(failure, content, services.date(), True, False)
+    client.writer.send_reply(failure, content, services.date(), with_body, False)
     client.linger()
 
 
@@ -30,3 +41,17 @@ def check_admission(services: Services, client: Downstream, admission: Admission
         client.transport.abort()
     else:
         refuse(services, client, failure)
+
+
+def refuse_plain(
+    services: Services, client: Downstream, rule: PlainTextRule, request: ClientRequest
+) -> bool:
+    """Refuse a request in plain text, or redirect it; return False if it is encrypted."""
+    if is_encrypted(client.transport):
+        return False
+    try:
+        failure = rule.failure(request, services.chunk_rules)
+    except BadMessage as error:
+        failure = bad_request(error)
+    refuse(services, client, failure, request.method != b"HEAD")
+    return True

@@ -72,8 +72,9 @@ class TlsEngine:
         """Read until a record is not complete; a question saves the exception in most cases."""
         session = self.session
         try:
-            while self._incoming.pending or session.pending():
-                part = session.read(RECORD_SIZE)
+            # A record is longer than its plaintext, so that small ones take little memory.
+            while size := self._incoming.pending or session.pending():
+                part = session.read(min(size, RECORD_SIZE))
                 if not part:
                     self.has_ended = True
                     return

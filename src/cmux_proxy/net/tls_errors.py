@@ -3,8 +3,10 @@
 OpenSSL names its reasons; those that a user can act on are explained here.
 """
 
-import ssl
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import ssl
 
 
 class HandshakeError(NamedTuple):
@@ -42,7 +44,7 @@ _ALERTS: Final = {
 }
 
 
-def handshake_error(error: ssl.SSLError, is_server: bool) -> HandshakeError:
+def handshake_error(error: "ssl.SSLError", is_server: bool) -> HandshakeError:
     """Return why a handshake has failed; `is_server` says which end we are."""
     reason = str(getattr(error, "reason", None) or "")
     _, is_alert, alert = reason.partition("_ALERT_")

@@ -22,8 +22,11 @@ class HandshakeOwner(Protocol):
     def handshake_done(self, stream: TlsStream, is_write_paused: bool, /) -> None:
         """Take the session, and `start` it; it is the owner of the stream beneath."""
 
-    def handshake_failed(self, error: HandshakeError, /) -> None:
-        """Take the stream beneath back: own it, and close it."""
+    def handshake_failed(self, error: HandshakeError, has_ended: bool, /) -> None:
+        """Take the stream beneath back: own it, and close it.
+
+        `has_ended` says that the peer sends nothing more.
+        """
 
     def connection_lost(self, error: Exception | None, /) -> None:
         """The stream beneath is gone."""
@@ -73,12 +76,12 @@ class TlsHandshake:
                 self._finish(data[start + PORTION :])
                 return
             if self._engine.failure is not None:
-                self._fail(handshake_error(self._engine.failure, self._is_server))
+                self._fail(handshake_error(self._engine.failure, self._is_server), False)
                 return
 
     def eof_received(self) -> bool:
         """Fail: the peer cannot go on."""
-        self._fail(_CLOSED)
+        self._fail(_CLOSED, True)
         return True
 
     def connection_lost(self, error: Exception | None, /) -> None:
@@ -105,7 +108,7 @@ class TlsHandshake:
         if owner is not None:
             owner.handshake_done(stream, self._is_write_paused)
 
-    def _fail(self, error: HandshakeError) -> None:
+    def _fail(self, error: HandshakeError, has_ended: bool) -> None:
         if self._owner is not None and not self._is_over:
             self._is_over = True
-            self._owner.handshake_failed(error)
+            self._owner.handshake_failed(error, has_ended)

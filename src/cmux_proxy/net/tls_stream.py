@@ -7,8 +7,7 @@ want yet waits here, at most one read of the stream beneath.
 A peer of a server that ends without close_notify has ended in order, as in nginx and HAProxy: many
 clients leave it out, and the framing of a request shows whether it is whole (RFC 9112 section 9.8).
 A server that does so has broken off, because the end of a connection can be the end of a response.
-Does not know the handshake. Neighbours: `tls_handshake.py` makes these streams, `tls_engine.py`
-encrypts and decrypts.
+Neighbours: `tls_handshake.py` makes these streams, `tls_engine.py` encrypts and decrypts.
 """
 
 import asyncio
@@ -19,6 +18,7 @@ from mypy_extensions import mypyc_attr
 
 from cmux_proxy.net.stream import Data, FirstOwner, Loop, Stream, StreamOwner
 from cmux_proxy.net.tls_engine import TlsEngine
+from cmux_proxy.net.unread_bytes import UnreadBytes
 
 _DEFAULT_READ_SIZE: Final = 256 * 1024
 
@@ -52,7 +52,7 @@ class TlsStream:
         # Ciphertext that came with the end of the handshake.
         self._early = early
         # Plaintext that the owner has not taken.
-        self._unread = b""
+        self._unread = UnreadBytes()
         self._owner: StreamOwner | None = None
         self._error: Exception | None = None
         self._state = 0
@@ -64,9 +64,8 @@ class TlsStream:
         owner.connection_made(self)
         if is_write_paused:
             self.pause_writing()
-        early = self._early
+        self.data_received(self._early)
         self._early = b""
-        self.data_received(early)
 
     # What its owner calls
 
@@ -78,9 +77,7 @@ class TlsStream:
     def writelines(self, data: Iterable[Data], /) -> None:
         """Encrypt several pieces of bytes and send them in this order, in one write."""
         if self._may_write():
-            records = self._engine.encrypt_parts(data)
-            if len(records) > 0:
-                self._inner.write(records)
+            self._inner.write(self._engine.encrypt_parts(data))
 
     def _may_write(self) -> bool:
         """Return whether a write has an effect; raise RuntimeError after `write_eof`."""
@@ -105,17 +102,16 @@ class TlsStream:
         """Close once everything has been sent, with close_notify."""
         if self._state & _CLOSING:
             return
-        has_sent_end = self._state & _SENT_END != 0
         self._state |= _CLOSING
-        self._unread = b""
-        if not (has_sent_end or self._inner.is_closing()):
+        self._unread.clear()
+        if not self._state & _SENT_END and not self._inner.is_closing():
             self._inner.write(self._engine.end())
         self._inner.close()
 
     def abort(self) -> None:
         """Close at once, without close_notify, and discard what waits to be sent."""
         self._state |= _CLOSING
-        self._unread = b""
+        self._unread.clear()
         self._inner.abort()
 
     def is_closing(self) -> bool:
@@ -126,17 +122,20 @@ class TlsStream:
         """Leave what arrives with the kernel."""
         if not self._state & _PAUSED:
             self._state |= _PAUSED
-            if not self._state & _NO_INPUT and not self._inner.is_closing():
+            if self._has_input():
                 self._inner.pause_reading()
 
     def resume_reading(self) -> None:
         """Read again; plaintext that waits is handed over in the next turn of the loop."""
         if self._state & _PAUSED:
             self._state &= ~_PAUSED
-            if len(self._unread) > 0 or self._state & (_ENDED | _END_REPORTED) == _ENDED:
+            if self._unread.size > 0 or self._state & (_ENDED | _END_REPORTED) == _ENDED:
                 self._loop.call_soon(self._deliver_later)
-            if not self._state & _NO_INPUT and not self._inner.is_closing():
+            if self._has_input():
                 self._inner.resume_reading()
+
+    def _has_input(self) -> bool:
+        return not self._state & _NO_INPUT and not self._inner.is_closing()
 
     def set_protocol(self, owner: StreamOwner, /) -> None:
         """Report to another owner from now on."""
@@ -168,7 +167,7 @@ class TlsStream:
         if name == "ssl_object":
             return self._engine.session
         if name == "unread_size":
-            return len(self._unread)
+            return self._unread.size
         return self._inner.get_extra_info(name, default)
 
     # What the stream beneath calls
@@ -184,7 +183,8 @@ class TlsStream:
             self._inner.write(engine.take_outgoing())
         if engine.has_ended:
             self._state |= _ENDED
-        self._unread = self._unread + plaintext if len(self._unread) > 0 else plaintext
+        if len(plaintext) > 0:
+            self._unread.add(plaintext)
         self._deliver()
         if engine.failure is not None:
             self._break_off(engine.failure)
@@ -193,17 +193,16 @@ class TlsStream:
         """Take the end of the stream beneath for that of the peer's half."""
         self._state |= _NO_INPUT
         if not self._state & (_CLOSING | _ENDED):
-            if self._is_server:
-                self._state |= _ENDED
-                self._deliver()
-            else:
+            self._state |= _ENDED
+            if not self._is_server:
                 self._break_off(ConnectionResetError("the peer has ended without close_notify"))
+            self._deliver()
         return True
 
     def connection_lost(self, error: Exception | None, /) -> None:
         """Report the loss."""
         self._state |= _CLOSING
-        self._unread = b""
+        self._unread.clear()
         owner = self._owner
         # Without the cycle of stream and owner, neither waits for the garbage collector.
         self._owner = None
@@ -222,41 +221,23 @@ class TlsStream:
             self._state &= ~_OWNER_PAUSED
             self._owner.resume_writing()
 
-    # Handing over
-
     def _deliver(self) -> None:
         """Hand plaintext over, and then the end, until the owner pauses or closes."""
         # The owner, and what it wants, may change with each call.
-        while len(self._unread) > 0 and not self._state & (_PAUSED | _CLOSING):
+        while self._unread.size > 0 and not self._state & (_PAUSED | _CLOSING):
             if self._owner is None:
                 return
             if self._state & _INTO_BUFFER:
-                self._fill_buffer(cast(asyncio.BufferedProtocol, self._owner))
+                self._unread.fill(cast(asyncio.BufferedProtocol, self._owner))
             else:
-                self._owner.data_received(self._take_unread(self.max_size))
+                self._owner.data_received(self._unread.take(self.max_size))
         if self._state & (_ENDED | _END_REPORTED | _PAUSED | _CLOSING) == _ENDED:
             self._state |= _END_REPORTED
             if self._owner is not None and not self._owner.eof_received():
                 self.close()
 
-    def _take_unread(self, max_size: int) -> bytes:
-        data = self._unread
-        if len(data) <= max_size:
-            self._unread = b""
-            return data
-        self._unread = data[max_size:]
-        return data[:max_size]
-
-    def _fill_buffer(self, owner: asyncio.BufferedProtocol) -> None:
-        buffer = memoryview(owner.get_buffer(-1))
-        if not len(buffer):
-            raise RuntimeError("get_buffer() returned an empty buffer")
-        data = self._take_unread(len(buffer))
-        buffer[: len(data)] = data
-        owner.buffer_updated(len(data))
-
     def _deliver_later(self) -> None:
-        """Hand over what has waited; an error of the owner drops the connection, as elsewhere."""
+        """Hand over what has waited; an error of the owner drops the connection."""
         try:
             self._deliver()
         except BaseException:
@@ -264,7 +245,6 @@ class TlsStream:
             raise
 
     def _break_off(self, error: Exception) -> None:
-        """Drop the connection; `error` is what its owner gets to know."""
         if not self._state & _CLOSING:
             self._error = error
             self.abort()

@@ -60,6 +60,10 @@ class ClientRequest:
         """Return bytes that begin with the request line and its end (RFC 9112 section 3)."""
         raise NotImplementedError
 
+    def path(self) -> bytes:
+        """Return the target in origin form, or "*", once the request is valid; not for CONNECT."""
+        raise NotImplementedError
+
     def is_complete(self) -> bool:
         """Return whether its last byte has arrived."""
         raise NotImplementedError

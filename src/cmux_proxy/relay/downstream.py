@@ -7,6 +7,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
+from cmux_proxy.net.asyncio_backend import scheme
 from cmux_proxy.net.flow_control import PIPELINE_FULL, ReadControl
 from cmux_proxy.net.peer import peer_of
 from cmux_proxy.net.stream import Stream
@@ -65,6 +66,10 @@ class Downstream(Timed):
         if not self._address:
             self._address = peer_of(self.transport)
         return self._address
+
+    def scheme(self) -> bytes:
+        """Return the scheme of URIs that the client reaches so."""
+        return scheme(self.transport).encode("ascii")
 
     def request_body_wanted(self) -> None:
         """Pass the body bytes that arrived before the upstream's connection to the exchange."""

@@ -54,6 +54,9 @@ TOO_MANY_CLIENTS: Final = Failure(
     _RETRY_SOON,
 )
 
+# The Proxy-Status error of a request that must not come in plain text.
+_DENIED: Final = "http_request_denied"
+
 # The status and the Proxy-Status error of each reason.
 _UNAVAILABLE: Final = {
     UnavailableReason.REFUSED: (502, REFUSED),
@@ -70,6 +73,23 @@ _UNAVAILABLE: Final = {
 def bad_request(error: BadMessage) -> Failure:
     """The client's message is malformed, ambiguous or too large."""
     return Failure(error.status, f"bad request: {error.reason}", _REQUEST_ERROR, Outcome.REFUSED)
+
+
+def https_required(url: str) -> Failure:
+    """Plain HTTP is not served here."""
+    text = f"plain HTTP is not served here; use {url}"
+    return Failure(400, text, _DENIED, Outcome.REFUSED)
+
+
+def https_redirect(url: str) -> Failure:
+    """A browser asks in plain HTTP, which is not served here, for what there is with TLS."""
+    location = f"Location: {url}\r\n".encode("ascii", "replace")
+    return Failure(308, f"this is at {url}", _DENIED, Outcome.REFUSED, location)
+
+
+def handshake_failure(text: str, error: str) -> Failure:
+    """A TLS handshake has failed, so that there is no response; `error` is what Record has."""
+    return Failure(0, text, error, Outcome.REFUSED)
 
 
 def refused(error: RouteRefused) -> Failure:

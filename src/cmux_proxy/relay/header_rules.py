@@ -20,26 +20,27 @@ class Rewriter:
         self._trusted = Peers(rules.trusted_proxies)
 
     def edits(
-        self, request: ClientRequest, target: Target, host_override: bytes | None, peer: str
-    ) -> Edits:
+        self, request: ClientRequest, target: Target, host_override: bytes | None, peer: str,
+        scheme: bytes = b"http",
+    ) -> Edits:  # fmt: skip
         """Return the changes to a request.
 
         `host_override` is the Host that the request asks for, `peer` the client: an IP address,
-        "unix:", or empty where that is not known.
+        "unix:", or empty where that is not known. `scheme` is that of the client's connection.
         """
         host = request.host
         edits = Edits(host_override or self._new_host(target))
         mode = self._rules.forwarded
         is_trusted = mode == "preserve" or (mode == "append" and self._trusted.include(peer))
         if self._rules.rewrite_origin and edits.host is not None and host is not None:
-            _change_origin(edits, request, _own_origin(request, host, is_trusted))
+            _change_origin(edits, request, _own_origin(request, host, is_trusted, scheme))
         if mode != "preserve":
             # A service that reads fields as CGI variables takes X_Real_IP for X-Real-IP.
             edits.lookalikes = FORWARDED
             if not is_trusted:
                 edits.drop += FORWARDED
             if mode == "append":
-                self._append(edits, request, host, peer, is_trusted)
+                self._append(edits, request, host, peer, is_trusted, scheme)
         return edits
 
     def _new_host(self, target: Target) -> bytes | None:
@@ -55,6 +56,7 @@ class Rewriter:
         host: bytes | None,
         peer: str,
         is_trusted: bool,
+        scheme: bytes,
     ) -> None:
         def trusted_values(name: bytes) -> list[bytes]:
             return request.forwarded_values(name) if is_trusted else []
@@ -67,13 +69,13 @@ class Rewriter:
         if host is not None and not trusted_values(b"x-forwarded-host"):
             edits.replace(b"X-Forwarded-Host", host)
         if not trusted_values(b"x-forwarded-proto"):
-            edits.replace(b"X-Forwarded-Proto", b"http")
+            edits.replace(b"X-Forwarded-Proto", scheme)
         if self._rules.forwarded_rfc7239:
-            element = _element(peer, host)
+            element = _element(peer, host, scheme)
             edits.replace(b"Forwarded", b", ".join([*trusted_values(b"forwarded"), element]))
 
 
-def _element(peer: str, host: bytes | None) -> bytes:
+def _element(peer: str, host: bytes | None, scheme: bytes) -> bytes:
     """Return one element of a Forwarded field (RFC 7239 section 4); `peer` may be empty."""
     if not peer:
         node = b"unknown"
@@ -85,18 +87,18 @@ def _element(peer: str, host: bytes | None) -> bytes:
     if host is not None:
         # A valid Host contains neither quotes nor backslashes.
         element += b';host="%b"' % host
-    return element + b";proto=http"
+    return element + b";proto=" + scheme
 
 
-def _own_origin(request: ClientRequest, host: bytes, is_trusted: bool) -> bytes:
+def _own_origin(request: ClientRequest, host: bytes, is_trusted: bool, own_scheme: bytes) -> bytes:
     """Return the origin that a request was sent to, in lower case (RFC 6454 section 4).
 
-    The scheme is that of X-Forwarded-Proto if `is_trusted`, otherwise that of this proxy.
+    The scheme is that of X-Forwarded-Proto if `is_trusted` and it is there, otherwise our own.
     """
     schemes = request.forwarded_values(b"x-forwarded-proto") if is_trusted else []
     # The first scheme is that of the proxy next to the client. Some send wss for an upgrade.
-    is_secure = b",".join(schemes).partition(b",")[0].strip(b" \t").lower() in (b"https", b"wss")
-    return (b"https://" if is_secure else b"http://") + host.lower()
+    first = b",".join(schemes).partition(b",")[0].strip(b" \t").lower() or own_scheme
+    return (b"https://" if first in (b"https", b"wss") else b"http://") + host.lower()
 
 
 def _change_origin(edits: Edits, request: ClientRequest, own: bytes) -> None:

@@ -128,7 +128,9 @@ class RequestStream:
         if rewriter is None:
             edits = Edits(override)
         else:
-            edits = rewriter.edits(request, target, override, self.client.address())
+            edits = rewriter.edits(
+                request, target, override, self.client.address(), self.client.scheme()
+            )
         if isinstance(target, HostTarget):
             edits.added += hop_line(request.reserved)
         return edits

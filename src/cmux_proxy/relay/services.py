@@ -23,11 +23,13 @@ from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.splice import SplicePipe
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import Ticker
+from cmux_proxy.observe.handshake_log import HandshakeLog
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Tally
 from cmux_proxy.relay.connection_registry import ConnectionRegistry
 from cmux_proxy.relay.downstream import PIPELINE_LIMIT, AdmissionControl
 from cmux_proxy.relay.header_rules import Rewriter
+from cmux_proxy.relay.plain_text import PlainTextRule
 from cmux_proxy.relay.request_options import OPTION_NAMES, TOKEN_FIELD
 from cmux_proxy.relay.timeouts import TimeoutSeconds
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
@@ -38,12 +40,14 @@ from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
 
 if TYPE_CHECKING:
+    from cmux_proxy.net.tls_contexts import TlsServer
     from cmux_proxy.relay.access import RequestAccess
 
 
 class Services:
     """The services of one worker; a rule that is not configured is None, so that it costs nothing.
 
+    `tls` opens sessions, and `check_files` is called at each tick with the time.
     `is_self` says whether an address is one of the proxy's own listeners.
     """
 
@@ -54,9 +58,12 @@ class Services:
         "chunk_rules",
         "dialer",
         "disconnects",
+        "handshake_log",
         "has_native_streams",
         "is_self",
+        "loop",
         "observer",
+        "plain_text",
         "pool",
         "read_size",
         "registry",
@@ -68,6 +75,7 @@ class Services:
         "tally",
         "ticker",
         "timeouts",
+        "tls",
     )
 
     def __init__(
@@ -79,8 +87,10 @@ class Services:
         max_upstreams: int | None,
         observer: Observer | None = None,
         admission: AdmissionControl | None = None,
+        tls: "TlsServer | None" = None,
+        check_files: Callable[[float], object] | None = None,
     ) -> None:
-        loop = backend.loop
+        self.loop = loop = backend.loop
         self.has_native_streams = backend.is_native
         limits = config.limits
         self.request_scanner = RequestScanner(
@@ -98,6 +108,9 @@ class Services:
         self.is_self = is_self
         self.access = _request_access(config.access)
         self.admission = admission
+        self.plain_text = PlainTextRule.from_config(config.tls)
+        self.tls = tls
+        self.handshake_log = HandshakeLog()
         self.rewriter = None if config.rewriting == Rewriting() else Rewriter(config.rewriting)
         self.tally = Tally()
         self.observer = observer
@@ -118,8 +131,10 @@ class Services:
         groups = [registry.clients, registry.lingering, registry.tunnels]
         self.disconnects = DisconnectDetector(groups, OrphanQuery)
         timed = groups[:2] if config.timeouts.tunnel is None else groups
-        close_idle = partial(close_expired, self.pool)
-        self.ticker = registry.ticker = Ticker(loop, timed, close_idle, self.disconnects.check)
+        on_tick: Callable[[float], object] = partial(close_expired, self.pool)
+        if check_files is not None:
+            on_tick = partial(_call_both, on_tick, check_files)
+        self.ticker = registry.ticker = Ticker(loop, timed, on_tick, self.disconnects.check)
 
     def client_gone(self, stream: Stream) -> None:
         """Make room for another client: the connection of one is gone from the registry."""
@@ -139,3 +154,10 @@ def _request_access(access: Access) -> "RequestAccess | None":
     from cmux_proxy.relay.access import RequestAccess
 
     return RequestAccess(access)
+
+
+def _call_both(
+    first: Callable[[float], object], second: Callable[[float], object], now: float
+) -> None:
+    first(now)
+    second(now)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from cmux_proxy.relay.connection_registry import ConnectionRegistry
 from cmux_proxy.relay.services import Services
 
 # Seconds in which a request arrives that a client has sent before it could notice the drain. The
@@ -80,3 +81,14 @@ class Drain:
         if clients or tunnels:
             line = "draining: waits up to %g s; clients: %d, tunnels: %d"
             _log.info(line, self._timeout, clients, tunnels)
+
+
+def log_closed(registry: ConnectionRegistry, timeout: float) -> None:
+    """Log the connections that have not ended within the drain timeout."""
+    if len(registry):
+        _log.info(
+            "%d clients and %d tunnels were still open after %g s of draining, and are closed",
+            len(registry) - len(registry.tunnels),
+            len(registry.tunnels),
+            timeout,
+        )

@@ -9,6 +9,7 @@ import socket
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.server.access_log_file import check_file
 from cmux_proxy.server.connection_limits import check_descriptor_limit, raise_descriptor_limit
+from cmux_proxy.server.reload import load_certificates
 from cmux_proxy.server.signals import SignalQueue
 from cmux_proxy.server.tracing import require_tracing
 from cmux_proxy.server.worker import OnStart, run_single
@@ -26,6 +27,7 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
         raise_descriptor_limit()
         check_descriptor_limit(str(config.listen[0]))
         check_file(config.observability)
+        load_certificates(config)
         if config.observability.otlp is not None:
             require_tracing()
         admin: list[socket.socket] = []

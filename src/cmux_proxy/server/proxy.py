@@ -5,7 +5,6 @@ logging.
 """
 
 import asyncio
-import logging
 import socket
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +17,6 @@ from cmux_proxy.downstream.http1_connection import Http1Connection
 from cmux_proxy.net.backends import Backend, make_backend
 from cmux_proxy.observe.access_log import log
 from cmux_proxy.observe.observer import Sink
-from cmux_proxy.relay.connection_registry import ConnectionRegistry
 from cmux_proxy.relay.exchange_pool import ExchangePool
 from cmux_proxy.relay.services import Services
 from cmux_proxy.routing.router import Router
@@ -29,15 +27,15 @@ from cmux_proxy.server.binding import (
     reachable_addresses,
 )
 from cmux_proxy.server.connection_limits import connection_limits, reserved_for_admin
-from cmux_proxy.server.drain import Drain
+from cmux_proxy.server.drain import Drain, log_closed
 from cmux_proxy.server.listener import Listener
+from cmux_proxy.server.reload import load_certificates
 from cmux_proxy.server.self_addresses import SelfAddresses
 from cmux_proxy.server.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from cmux_proxy.observe.worker_stats import WorkerStats
-
-_log = logging.getLogger("cmux_proxy")
+    from cmux_proxy.server.tls_reload import CertificateFiles
 
 
 class Proxy:
@@ -62,6 +60,7 @@ class Proxy:
         self._telemetry: Telemetry | None = None
         self._backend: Backend | None = None
         self._listener: Listener | None = None
+        self._certificates: CertificateFiles | None = None
         self._emptied = asyncio.Event()
         self._drain: Drain | None = None
 
@@ -84,6 +83,7 @@ class Proxy:
         """
         if self._services is not None:
             raise RuntimeError("the proxy has been started already")
+        certificates = self._certificates = load_certificates(self._config)
         sockets = open_sockets(self._config) if sockets is None else adopt_sockets(sockets)
         self._addresses = [bound_address(sock) for sock in sockets]
         addresses = [*reachable_addresses(sockets), *_admin_addresses(self._config)]
@@ -102,6 +102,8 @@ class Proxy:
             limits.max_upstreams,
             self._telemetry.observer,
             Admission.from_config(self._config),
+            None if certificates is None else certificates.server,
+            None if certificates is None else certificates.check,
         )
         services.registry.max_clients = limits.max_clients
         services.registry.on_change = self._pace_accepting
@@ -133,7 +135,7 @@ class Proxy:
                 await self._begin_drain(services, seconds)
                 await self._wait_until_empty(services)
         except TimeoutError:
-            _log_closed(services.registry, seconds)
+            log_closed(services.registry, seconds)
         await self.close()
 
     async def close(self) -> None:
@@ -160,6 +162,11 @@ class Proxy:
         """Require one of these tokens from now on; does nothing where no tokens were configured."""
         if self._services is not None and self._services.access is not None:
             self._services.access.replace_tokens(tokens)
+
+    def reload_certificates(self) -> None:
+        """Read the files of `tls` again, for new connections; keep the old ones if they are bad."""
+        if self._certificates is not None:
+            self._certificates.reload()
 
     def snapshot(self, max_connections: int = 0) -> dict[str, Any]:
         """Return the proxy's statistics as plain data, with at most `max_connections` connections.
@@ -233,14 +240,3 @@ def _default_router(config: Config) -> Router:
         config.routing.workspace_host,
         config.routing.suffixes(),
     )
-
-
-def _log_closed(registry: ConnectionRegistry, timeout: float) -> None:
-    """Log the connections that have not ended within the drain timeout."""
-    if len(registry):
-        _log.info(
-            "%d clients and %d tunnels were still open after %g s of draining, and are closed",
-            len(registry) - len(registry.tunnels),
-            len(registry.tunnels),
-            timeout,
-        )

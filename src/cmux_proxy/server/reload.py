@@ -1,4 +1,4 @@
-"""Reload on SIGHUP: opens the access log's file again, and reads the tokens' file again.
+"""Reload on SIGHUP: opens the access log's file again, and reads tokens and certificates again.
 
 If a file cannot be read, the old state stays and a warning is logged.
 """
@@ -6,6 +6,7 @@ If a file cannot be read, the old state stays and a warning is logged.
 import logging
 import os
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.config.sections import Access
@@ -14,23 +15,50 @@ from cmux_proxy.errors import ConfigError
 from cmux_proxy.server.access_log_file import has_file
 from cmux_proxy.server.access_log_writer import AccessLogWriter
 
+if TYPE_CHECKING:
+    from cmux_proxy.server.tls_reload import CertificateFiles
+
 _log = logging.getLogger("cmux_proxy")
 
 # Replaces the tokens.
 ReplaceTokens = Callable[[Sequence[str]], None]
 
 
+def load_certificates(config: Config) -> "CertificateFiles | None":
+    """Return the certificates of a configuration; None, without loading OpenSSL, for none.
+
+    Raises CertificateError, and ConfigError where settings contradict each other.
+    """
+    config.tls.check()
+    if not config.tls.certs:
+        return None
+    # What the first handshake needs is loaded at the start too.
+    import cmux_proxy.downstream.tls_connection  # noqa: F401
+    from cmux_proxy.server.tls_reload import CertificateFiles
+
+    return CertificateFiles(config.tls)
+
+
 def can_reload(config: Config) -> bool:
     """Return whether there is a file to reload; without one, SIGHUP drains."""
-    return has_file(config.observability) or config.access.auth_token_file is not None
+    has_tokens = config.access.auth_token_file is not None
+    return has_file(config.observability) or has_tokens or len(config.tls.certs) > 0
 
 
 def reload(
-    config: Config, log: AccessLogWriter | None, subscribers: Sequence[ReplaceTokens]
+    config: Config,
+    log: AccessLogWriter | None,
+    subscribers: Sequence[ReplaceTokens],
+    reload_certificates: Callable[[], None] | None = None,
 ) -> None:
-    """Open the access log's file again, and pass the tokens of their file to all subscribers."""
+    """Open the access log's file again, and pass the tokens of their file to all subscribers.
+
+    A process without certificates has no `reload_certificates`.
+    """
     if log is not None:
         log.reopen()
+    if reload_certificates is not None:
+        reload_certificates()
     path = config.access.auth_token_file
     if path is None:
         return

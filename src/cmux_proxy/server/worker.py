@@ -92,12 +92,9 @@ async def _serve_single(
         proxy = Proxy(config, on_record=None if log is None else log.block)
         await proxy.start()
         async with _administered(config, admin, proxy, log) as subscribers:
-            _attach_signals(
-                signals,
-                config,
-                stop,
-                partial(reload, config, log, [proxy.replace_tokens, *subscribers]),
-            )
+            tokens = [proxy.replace_tokens, *subscribers]
+            reload_files = partial(reload, config, log, tokens, proxy.reload_certificates)
+            _attach_signals(signals, config, stop, reload_files)
             if on_start is not None:
                 on_start(proxy.addresses, loop_name)
             notifier.ready(proxy.addresses)
@@ -126,7 +123,9 @@ async def _serve_supervised(
     with _access_log(config) as log:
         proxy = Proxy(config, on_record=None if log is None else log.block)
         await proxy.start(sockets)
-        _attach_signals(signals, config, stop, partial(reload, config, log, [proxy.replace_tokens]))
+        tokens = [proxy.replace_tokens]
+        reload_files = partial(reload, config, log, tokens, proxy.reload_certificates)
+        _attach_signals(signals, config, stop, reload_files)
         responder = None if channel is None else _responder(channel, proxy, log)
         # The worker must not block while the supervisor does not read.
         lifeline.setblocking(False)

@@ -66,6 +66,10 @@ STARTING: Final = [
     Recipe(f"{G}workspaces.md", ("cmux-proxy --listen",), LISTENING),
 ]  # fmt: skip
 
+_WITH_TLS: Final = (
+    "cmux-proxy --listen 127.0.0.1:8443 --tls-cert /etc/cmux-proxy/app.example.pem --tls-"
+)
+
 # Where else it is tried, or why it cannot be.
 ELSEWHERE: Final = {
     ("README.md", "python3 -m venv"): ".ci/packages installs",
@@ -99,6 +103,8 @@ ELSEWHERE: Final = {
     (f"{G}see-what-it-does.md", "python3 -m pip install '.[otlp]'"): "tests/network/test_traces.py",
     (f"{G}see-what-it-does.md", "import asyncio"): "it says nothing before somebody comes",
     (f"{G}tcp-over-connect.md", "curl -k"): "a service that speaks TLS is not here",
+    (f"{G}tls.md", f"{_WITH_TLS}key"): "tests/network/test_tls.py",
+    (f"{G}tls.md", f"{_WITH_TLS}client-ca"): "tests/network/test_tls.py",
     (f"{G}websockets.md", "npx wscat"): "a program that is not here",
     (f"{G}workspaces.md", "cmux-proxy run"): "tests/network/test_isolation.py",
 }

@@ -1,0 +1,264 @@
+"""TLS beside plain text on one port, with real clients."""
+
+import asyncio
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+
+from cmux_proxy import CertificateError, Config, ConfigError, Proxy, Tls
+from tests.helpers.origins import echo, http_response, origin, responding
+from tests.helpers.proxies import local_config
+from tests.helpers.timing import soon
+from tests.helpers.tls import (
+    TLS_1_2,
+    TLS_1_3,
+    TlsClient,
+    client_context,
+    expired_leaf,
+    leaf,
+    write_authority,
+    write_pem,
+)
+from tests.helpers.tools import Finished, finish, tool
+from tests.helpers.wire import Wire, WireListener
+
+VERSIONS = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
+BODY = bytes(range(256)) * 4096
+
+
+def tls(folder: Path, **options: Any) -> Tls:
+    """Return a configuration with certificates for this machine and for another name."""
+    pairs = [
+        write_pem(folder, "here", leaf("localhost", "127.0.0.1")),
+        write_pem(folder, "other", leaf("*.b.example")),
+    ]
+    return Tls(
+        certs=[cert for cert, _ in pairs], keys=[key for _, key in pairs], **options
+    )  # fmt: skip
+
+
+def config(folder: Path, **options: Any) -> Config:
+    return local_config(tls=tls(folder, **options))
+
+
+def port_of(proxy: Proxy) -> int:
+    return proxy.addresses[0].port
+
+
+async def curl(folder: Path, upstream_port: int, *arguments: str, stdin: bytes = b"") -> Finished:
+    """Run curl, which trusts the authority, routed to a port."""
+    return await finish(
+        tool("curl"), "-q", "-sS", "--noproxy", "", "--cacert", write_authority(folder),
+        "-H", f"X-Cmux-Port-Internal: {upstream_port}", *arguments, stdin=stdin,
+    )  # fmt: skip
+
+
+async def open_client(proxy: Proxy, version: ssl.TLSVersion = TLS_1_3) -> TlsClient:
+    context = client_context("http/1.1")
+    context.minimum_version = context.maximum_version = version
+    client = TlsClient(await Wire.to("127.0.0.1", port_of(proxy)), context, "localhost")
+    await client.open()
+    return client
+
+
+async def test_curl_gets_the_same_over_both(tmp_path: Path) -> None:
+    async with origin(responding(echo)) as upstream, Proxy(config(tmp_path)) as proxy:
+        urls = [f"{scheme}://localhost:{port_of(proxy)}/a" for scheme in ("https", "http")]
+        for url in urls:
+            result = await curl(tmp_path, upstream.port, "-i", url)
+            assert result.errors == b""
+            assert result.out.startswith(b"HTTP/1.1 200 OK\r\nX-Method: GET\r\nX-Target: /a\r\n")
+        result = await curl(
+            tmp_path, upstream.port, "-w", "%{num_connects} %{http_version} ", *[urls[0]] * 3
+        )
+        assert result.out == b"1 1.1 0 1.1 0 1.1 "
+
+
+@VERSIONS
+async def test_a_megabyte_passes_in_both_directions(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    async with (
+        origin(responding(lambda request: http_response(request.body))) as upstream,
+        Proxy(config(tmp_path)) as proxy,
+    ):
+        result = await curl(
+            tmp_path, upstream.port, f"https://localhost:{port_of(proxy)}/",
+            "--tls-max", version.name.removeprefix("TLSv").replace("_", "."),
+            "--data-binary", "@-", stdin=BODY,
+        )  # fmt: skip
+        assert (result.errors, result.out) == (b"", BODY)
+
+
+async def test_openssl_chooses_by_name_and_resumes(tmp_path: Path) -> None:
+    async with Proxy(config(tmp_path)) as proxy:
+        command = [
+            tool("openssl"), "s_client", "-connect", f"127.0.0.1:{port_of(proxy)}",
+            "-CAfile", write_authority(tmp_path), "-verify_return_error",
+        ]  # fmt: skip
+        result = await finish(
+            *command, "-servername", "x.b.example", "-verify_hostname", "x.b.example",
+            "-alpn", "h2,http/1.1",
+        )  # fmt: skip
+        assert b"ALPN protocol: http/1.1" in result.out
+        assert b"Verify return code: 0 (ok)" in result.out
+        result = await finish(*command, "-tls1_2", "-reconnect")
+        assert result.out.count(b"\nReused, TLSv1.2") == 5
+
+
+@VERSIONS
+async def test_a_tunnel_over_tls_keeps_half_closes(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    listener = WireListener()
+    async with Proxy(config(tmp_path)) as proxy:
+        client = await open_client(proxy, version)
+        await client.send(
+            b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nX-Cmux-Port-Internal: %d\r\n\r\n" % listener.port
+        )
+        upstream = await soon(listener.accept())
+        established = b"HTTP/1.1 200 Connection established\r\n\r\n"
+        assert await client.receive(len(established)) == established
+        sending = client.send_aside(BODY)
+        # The upstream ends while bytes of the client are on their way.
+        await upstream.send(b"last words")
+        upstream.end()
+        assert await client.receive_all() == established + b"last words"
+        received = b""
+        while len(received) < len(BODY):
+            received += await soon(upstream.receive())
+        await soon(sending)
+        await client.send_raw(client.peer.ends())
+        assert await soon(upstream.receive()) == b""
+        assert received == BODY
+        client.wire.close()
+        upstream.close()
+    listener.close()
+
+
+async def test_a_reset_of_the_upstream_is_a_reset_for_a_client_over_tls(tmp_path: Path) -> None:
+    listener = WireListener()
+    async with Proxy(config(tmp_path)) as proxy:
+        client = await open_client(proxy)
+        await client.send(
+            b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\nX-Cmux-Port-Internal: %d\r\n\r\n" % listener.port
+        )
+        upstream = await soon(listener.accept())
+        await client.receive(10)
+        upstream.reset()
+        with pytest.raises(ConnectionResetError):
+            await soon(client.wire.receive_all())
+        client.wire.close()
+    listener.close()
+
+
+async def test_a_websocket_works_over_tls(tmp_path: Path) -> None:
+    async def echo_messages(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with serve(echo_messages, "127.0.0.1", 0) as server, Proxy(config(tmp_path)) as proxy:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with connect(
+            f"wss://localhost:{port_of(proxy)}/",
+            ssl=client_context(),
+            additional_headers={"X-Cmux-Port-Internal": str(port)},
+        ) as websocket:
+            await websocket.send("x" * 100_000)
+            assert await soon(websocket.recv()) == "x" * 100_000
+
+
+async def test_a_client_that_does_not_read_holds_little(tmp_path: Path) -> None:
+    async with (
+        origin(responding(lambda _request: http_response(BODY * 8))) as upstream,
+        Proxy(config(tmp_path)) as proxy,
+    ):
+        client = await open_client(proxy)
+        request = b"GET / HTTP/1.1\r\nHost: a\r\nX-Cmux-Port-Internal: %d\r\n\r\n" % upstream.port
+        await client.send(request)
+        await client.receive(100_000)
+        received = await client.receive(len(BODY) * 8)
+        assert received.endswith(BODY * 8)
+        client.wire.close()
+
+
+async def test_a_client_certificate_is_required(tmp_path: Path) -> None:
+    settings = config(tmp_path, client_ca=write_authority(tmp_path))
+    async with origin(responding(echo)) as upstream, Proxy(settings) as proxy:
+        url = f"https://localhost:{port_of(proxy)}/"
+        result = await curl(tmp_path, upstream.port, url)
+        assert result.out == b""
+        assert b"certificate required" in result.errors
+        cert, key = write_pem(tmp_path, "client", leaf("client.example"))
+        result = await curl(tmp_path, upstream.port, "-i", "--cert", cert, "--key", key, url)
+        assert result.out.startswith(b"HTTP/1.1 200 OK")
+
+
+async def test_plain_curl_is_told_where_to_go(tmp_path: Path) -> None:
+    async with Proxy(config(tmp_path, plain_text="redirect")) as proxy:
+        url = f"http://localhost:{port_of(proxy)}/a?b"
+        result = await curl(tmp_path, 1, url)
+        assert result.out == (
+            b"plain HTTP is not served here; use https://localhost:%d/a?b\n" % port_of(proxy)
+        )
+        result = await curl(
+            tmp_path, 1, "-H", "Upgrade-Insecure-Requests: 1", "-o", "/dev/null",
+            "-w", "%{http_code} %{redirect_url}", url,
+        )  # fmt: skip
+        assert result.out == b"308 https://localhost:%d/a?b" % port_of(proxy)
+
+
+async def test_a_tls_client_gets_an_alert_from_a_plain_port(tmp_path: Path) -> None:
+    async with Proxy(local_config()) as proxy:
+        result = await curl(tmp_path, 1, f"https://localhost:{port_of(proxy)}/")
+        assert b"alert handshake failure" in result.errors
+
+
+async def test_a_reload_is_for_new_connections(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    async with origin(responding(echo)) as upstream, Proxy(settings) as proxy:
+        client = await open_client(proxy)
+        write_pem(tmp_path, "here", leaf("new.example"))
+        proxy.reload_certificates()
+        # The open connection goes on with its certificate.
+        await client.send(
+            b"GET / HTTP/1.1\r\nHost: a\r\nX-Cmux-Port-Internal: %d\r\n\r\n" % upstream.port
+        )
+        assert (await client.receive(15)).startswith(b"HTTP/1.1 200 OK")
+        client.wire.close()
+        context = client_context()
+        wire = await Wire.to("127.0.0.1", port_of(proxy))
+        client = TlsClient(wire, context, "new.example")
+        await client.open()
+        wire.close()
+
+
+async def test_a_proxy_does_not_start_with_what_it_cannot_use(tmp_path: Path) -> None:
+    cert, key = write_pem(tmp_path, "old", expired_leaf("old.example"))
+    with pytest.raises(CertificateError, match="has expired"):
+        await Proxy(local_config(tls=Tls(certs=[cert], keys=[key]))).start()
+    with pytest.raises(ConfigError, match="1 keys for 0 certificates"):
+        await Proxy(local_config(tls=Tls(keys=[key]))).start()
+    for options in ({"client_ca": cert}, {"plain_text": "refuse"}):
+        with pytest.raises(ConfigError, match="needs a certificate"):
+            await Proxy(local_config(tls=Tls(**options))).start()  # type: ignore[arg-type]
+
+
+async def test_the_drain_lets_a_request_over_tls_finish(tmp_path: Path) -> None:
+    listener = WireListener()
+    proxy = Proxy(config(tmp_path))
+    await proxy.start()
+    client = await open_client(proxy)
+    await client.send(
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-Cmux-Port-Internal: %d\r\n\r\n" % listener.port
+    )
+    with await soon(listener.accept()) as upstream:
+        await soon(upstream.receive())
+        drain = asyncio.get_running_loop().create_task(proxy.drain())
+        await upstream.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        assert (await client.receive_all()).endswith(b"\r\n\r\nhi")
+        client.wire.close()
+        await soon(drain)
+    listener.close()
