@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import pytest
 
+from cmux_proxy import Tls
 from tests.commands.test_forward import Forwarding, forwarding
 from tests.helpers.authority import Authority
 from tests.helpers.http_proxies import http_proxy
-from tests.helpers.proxies import MODULE, environment
+from tests.helpers.proxies import MODULE, environment, local_config
 from tests.helpers.script import Stage, stage
 from tests.helpers.timing import SOON, later, soon
+from tests.helpers.tls import leaf, write_authority, write_pem
 from tests.helpers.tools import finish, tool
 from tests.helpers.wire import Wire, closed_port
 from tests.network.test_real_redis import redis_server
@@ -133,6 +135,63 @@ async def test_the_end_of_one_direction_ends_a_tunnel_in_tls(tmp_path: Path) -> 
             await upstream.gets_end()
             upstream.ends()
             assert await soon(near.receive()) == b""
+
+
+async def test_half_closes_pass_through_forward_and_the_tls_of_the_proxy(tmp_path: Path) -> None:
+    cert, key = write_pem(tmp_path, "a", leaf("127.0.0.1"))
+    variables = environment(SSL_CERT_FILE=write_authority(tmp_path))
+    settings = local_config(tls=Tls(certs=[cert], keys=[key]))
+    async with stage(settings) as on:
+        url = f"https://{on.address}"
+        async with forwarding(url, f"0:{on.port}", variables=variables) as running:
+            with await Wire.to("127.0.0.1", running.ports[0]) as near:
+                upstream = await on.upstream()
+                await near.send(b"question")
+                near.end()
+                await upstream.gets(b"question")
+                await upstream.gets_end()
+                await upstream.says(b"an answer behind the end")
+                upstream.ends()
+                assert await soon(near.receive_all()) == b"an answer behind the end"
+
+
+async def test_connect_passes_the_end_of_its_input_through_tls(tmp_path: Path) -> None:
+    cert, key = write_pem(tmp_path, "a", leaf("127.0.0.1"))
+    variables = environment(SSL_CERT_FILE=write_authority(tmp_path))
+    settings = local_config(tls=Tls(certs=[cert], keys=[key]))
+    async with stage(settings) as on:
+        process = await asyncio.create_subprocess_exec(
+            *MODULE, "connect", str(on.port), f"https://{on.address}",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=variables,
+        )  # fmt: skip
+        upstream = await on.upstream()
+        assert process.stdin is not None
+        process.stdin.write(b"question")
+        process.stdin.close()
+        await upstream.gets(b"question")
+        await upstream.gets_end()
+        await upstream.says(b"response")
+        upstream.ends()
+        assert process.stdout is not None
+        assert await later(process.stdout.read()) == b"response"
+        assert await later(process.wait()) == 0
+
+
+async def test_doctor_and_healthcheck_reach_a_proxy_with_tls(tmp_path: Path) -> None:
+    cert, key = write_pem(tmp_path, "a", leaf("127.0.0.1"))
+    variables = environment(SSL_CERT_FILE=write_authority(tmp_path))
+    for plain_text in ("allow", "refuse"):
+        settings = local_config(tls=Tls(certs=[cert], keys=[key], plain_text=plain_text))
+        async with stage(settings) as on:
+            done = await finish(
+                *MODULE, "healthcheck", "--listen", str(on.address), variables=variables
+            )
+            assert (done.status, done.errors) == (0, b"")
+            done = await finish(
+                *MODULE, "doctor", "--proxy", f"https://{on.address}", variables=variables
+            )
+            assert b"does not speak TLS" not in done.out + done.errors
+            assert b"is a cmux-proxy" in done.out or b"responds" in done.out, done.out
 
 
 async def test_the_refusal_of_a_proxy_in_front_is_printed(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """TLS beside plain text on one port, with real clients."""
 
 import asyncio
+import signal
 import ssl
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from cmux_proxy import CertificateError, Config, ConfigError, Proxy, Tls
+from tests.helpers.loops import loop_flags
 from tests.helpers.origins import echo, http_response, origin, responding
-from tests.helpers.proxies import local_config
+from tests.helpers.proxies import MODULE, environment, local_config, proxy_process
 from tests.helpers.timing import soon
 from tests.helpers.tls import (
     TLS_1_2,
@@ -262,3 +264,73 @@ async def test_the_drain_lets_a_request_over_tls_finish(tmp_path: Path) -> None:
         client.wire.close()
         await soon(drain)
     listener.close()
+
+
+# The command
+
+
+def spoil(path: str) -> None:
+    Path(path).write_text("not a key")
+
+
+def flags_of(certificate: tuple[str, str]) -> list[str]:
+    return ["--tls-cert", certificate[0], "--tls-key", certificate[1]]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_hangup_reads_certificates_again_and_keeps_the_old_ones_if_they_are_bad(
+    workers: str, tmp_path: Path, loop_name: str
+) -> None:
+    certificate = write_pem(tmp_path, "a", leaf("old.example"))
+    variables = {"CMUX_LOG_LEVEL": "info"}
+    async with proxy_process(
+        loop_name, *flags_of(certificate), "--workers", workers, variables=variables
+    ) as proxy:
+
+        async def open_for(name: str) -> None:
+            client = TlsClient(await Wire.to("127.0.0.1", proxy.port), client_context(), name)
+            await client.open()
+            client.wire.close()
+
+        await open_for("old.example")
+        write_pem(tmp_path, "a", leaf("new.example"))
+        for expected in ("INFO: certificates reloaded: 1", "WARNING: cannot reload the cert"):
+            proxy.signal(signal.SIGHUP)
+            for _ in range(int(workers)):
+                assert (await proxy.error_line()).startswith(f"cmux-proxy: {expected}")
+            await open_for("new.example")
+            spoil(certificate[1])
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_bad_files_are_one_line_and_status_1(
+    workers: str, tmp_path: Path, loop_name: str
+) -> None:
+    cert, key = write_pem(tmp_path, "a", leaf("a.example"))
+    _, other = write_pem(tmp_path, "b", leaf("b.example"))
+    old = write_pem(tmp_path, "c", expired_leaf("c.example"))
+    missing = str(tmp_path / "missing")
+    for flags, expected in (
+        (flags_of((cert, other)), f"the key in {other} does not belong to the certificate in"),
+        (flags_of(old), f"the certificate in {old[0]} has expired on"),
+        (flags_of((missing, key)), f"cannot read {missing}: No such file or directory"),
+        (["--tls-cert", cert], f"{cert} has no private key in PEM format"),
+        ([*flags_of((cert, key)), "--tls-client-ca", key], f"{key} has no certificate of an"),
+    ):
+        result = await finish(
+            *MODULE, *loop_flags(loop_name), "--listen", "127.0.0.1:0", "--workers", workers,
+            *flags, variables=environment(),
+        )  # fmt: skip
+        assert (result.status, result.out) == (1, b"")
+        [line] = result.errors.decode().splitlines()
+        assert line.startswith(f"cmux-proxy: error: {expected}")
+
+
+async def test_settings_that_need_a_certificate_are_a_usage_error(loop_name: str) -> None:
+    for flags in (["--plain-text", "refuse"], ["--tls-client-ca", "a"], ["--tls-key", "a"]):
+        result = await finish(
+            *MODULE, *loop_flags(loop_name), "--listen", "127.0.0.1:0", *flags,
+            variables=environment(),
+        )  # fmt: skip
+        assert result.status == 2
+        assert f"Invalid value for '{flags[0]}'" in result.errors.decode()

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from cmux_proxy.client.http_proxy import MAX_HEAD, HttpProxy, HttpProxyError, http_proxy_for
 from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.client.tls_tunnel import start_tls
 from cmux_proxy.config.address import format_authority
 from cmux_proxy.net.loopback import IPV4_LOOPBACK
 
@@ -88,7 +89,7 @@ async def _open(url: ProxyUrl, request: ConnectRequest) -> Tunnel:
     name = str(url) if http_proxy is None else f"{url}, through {http_proxy},"
     try:
         if url.is_tls:
-            await _start_tls(url, tunnel.writer)
+            tunnel = await _start_tls(url, tunnel.writer)
         tunnel.writer.write(request.head())
         await _read_response(name, tunnel.reader)
     except BaseException:
@@ -118,9 +119,9 @@ async def _connect_through(http_proxy: HttpProxy, url: ProxyUrl) -> Tunnel:
     return tunnel
 
 
-async def _start_tls(url: ProxyUrl, writer: asyncio.StreamWriter) -> None:
+async def _start_tls(url: ProxyUrl, writer: asyncio.StreamWriter) -> Tunnel:
     try:
-        await writer.start_tls(ssl.create_default_context(), server_hostname=url.name)
+        return Tunnel(*await start_tls(writer, url.name, MAX_HEAD))
     except ssl.SSLCertVerificationError as error:
         remedy = _OWN_AUTHORITY if error.verify_code in _UNKNOWN_AUTHORITY else ""
         reason = error.verify_message + remedy

@@ -35,7 +35,7 @@ async def join(
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Count) -> None:
-    """Copy up to the end, and half-close; close if the transport has no half-close, as with TLS."""
+    """Copy up to the end, and half-close; close if the transport has no half-close."""
     while data := await reader.read(_READ_SIZE):
         writer.write(data)
         await writer.drain()

@@ -69,16 +69,20 @@ class TlsEngine:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _read_records(self, parts: list[bytes]) -> None:
-        """Read until a record is not complete; a question saves the exception in most cases."""
+        """Read until a record is not complete; questions save the exception in most cases."""
         session = self.session
+        # A record is longer than its plaintext, so that small ones take little memory.
+        size: int = self._incoming.pending or session.pending()
         try:
-            # A record is longer than its plaintext, so that small ones take little memory.
-            while size := self._incoming.pending or session.pending():
+            while size > 0:
                 part = session.read(min(size, RECORD_SIZE))
                 if not part:
                     self.has_ended = True
                     return
                 parts.append(part)
+                # A short read has emptied its record.
+                is_whole = len(part) < size
+                size = self._incoming.pending or (0 if is_whole else session.pending())
         except ssl.SSLWantReadError:
             return
         except ssl.SSLZeroReturnError:

@@ -33,7 +33,7 @@ class PlainTextRule:
 def _https_url(request: ClientRequest) -> str:
     """Return where the same is served with TLS: the port takes both."""
     host = (request.host or b"").decode("ascii", "replace")
-    path = b"/" if request.mode == CONNECT else request.path()
+    path = b"/" if request.mode == CONNECT or request.path() == b"*" else request.path()
     return f"https://{host or 'HOST'}{path.decode('ascii', 'replace')}"
 
 
