@@ -117,12 +117,13 @@ async def test_the_http2_preface_gets_505_with_a_hint() -> None:
         assert text == "bad request: HTTP/2 is not supported; use HTTP/1.1"
 
 
-async def test_a_tls_handshake_gets_400_with_a_hint() -> None:
+async def test_a_tls_handshake_gets_an_alert_without_certificates() -> None:
     async with stage() as on:
         client = await on.client()
         await client.says(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
-        text = await client.gets_error(400, "http_request_error", closes=True)
-        assert "TLS" in text
+        # RFC 8446 section 6: a fatal handshake_failure.
+        await client.gets(b"\x15\x03\x01\x00\x02\x02\x28")
+        await client.gets_end()
 
 
 @pytest.mark.parametrize(

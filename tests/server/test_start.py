@@ -17,7 +17,7 @@ from tests.helpers.proxies import MODULE, environment, proxy_process
 from tests.helpers.timing import LATER
 from tests.helpers.tls import leaf, write_pem
 
-# Needed by subcommands, by the file of flags, by the admin listener, by several workers, by tokens, by TLS.
+# Needed by subcommands, the file of flags, the admin listener, several workers, tokens, TLS.
 OPTIONAL = {
     "aiohttp", "ctypes", "difflib", "email", "hashlib", "hmac", "html", "http.client",
     "prometheus_client", "shutil", "tomllib", "urllib.parse",
