@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -525,4 +526,36 @@ def test_reads_are_limited_while_the_sink_is_full_and_the_kernel_cannot_move_the
             reader.recv(1 << 20)
         reads.buffer_updated(2)
         assert owner.got == b"0123401"
+        assert feeding.get_protocol() is owner
+
+
+class Encrypted(Joined):
+    """A stream of TLS, whose socket has the bytes encrypted."""
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        """Return a context too."""
+        return self if name == "sslcontext" else super().get_extra_info(name, default)
+
+
+def test_reads_are_limited_while_a_sink_of_tls_is_full() -> None:
+    world = World()
+    with opened() as pipe, sockets() as (_far, source), sockets() as (ours, _reader):
+        owner = Owner()
+        feeding, sink = Joined(world, source), Encrypted(world, ours)
+        feeding.set_protocol(owner)
+        start_transfer(pipe, feeding, sink, None, owner.count_moved, LARGE_READ)
+        assert feeding.get_protocol() is owner
+        fill(ours)
+        start_transfer(pipe, feeding, sink, None, owner.count_moved, LARGE_READ)
+        assert isinstance(feeding.get_protocol(), LimitedReads)
+
+
+def test_bytes_of_tls_are_never_moved_nor_limited() -> None:
+    world = World()
+    with opened() as pipe, sockets() as (_far, source), sockets() as (ours, _reader):
+        owner = Owner()
+        feeding, sink = Encrypted(world, source), Joined(world, ours)
+        feeding.set_protocol(owner)
+        fill(ours)
+        start_transfer(pipe, feeding, sink, None, owner.count_moved, LARGE_READ)
         assert feeding.get_protocol() is owner

@@ -526,14 +526,41 @@ def test_bytes_that_were_changed_on_the_way_drop_the_connection(version: ssl.TLS
     assert "ALERT_BAD_RECORD_MAC" in str(session.peer.error.reason)
 
 
-@VERSIONS
-def test_a_renegotiation_and_key_updates_do_not_disturb(version: ssl.TLSVersion) -> None:
-    session = Session(True, version).open()
-    session.arrives(session.peer.sends(b"one"))
-    session.stream.writelines([])
+def test_an_empty_write_sends_nothing() -> None:
+    session = Session().open()
+    session.pass_on()
     session.stream.write(b"")
     session.pass_on()
-    assert session.owner.received == b"one"
+    assert not session.peer.received
+
+
+def test_what_arrives_behind_a_failed_handshake_is_ignored() -> None:
+    session = Session()
+    session.handshake.start(b"GET / HTTP/1.1\r\n\r\n")
+    assert session.failure is not None
+    assert session.failure.text == "the peer sent plain HTTP"
+    # The stream stays open: its next owner closes it.
+    assert not session.inner.is_over()
+    session.failure = None
+    session.arrives(b"more")
+    session.inner.ends()
+    assert session.failure is None
+    session.inner.breaks()
+    session.world.run()
+    assert len(session.loss) == 1
+
+
+def test_a_peer_that_does_not_read_during_the_handshake_and_reads_again_pauses_nobody() -> None:
+    session = Session()
+    session.inner.set_write_buffer_limits(high=0)
+    session.inner.stops_reading()
+    session.handshake.start(b"")
+    session.peer.take(b"")
+    session.arrives(session.peer.outgoing())
+    session.inner.reads_again()
+    session.pass_on()
+    session.arrives(session.peer.outgoing())
+    assert session.owner.calls == ["made"]
 
 
 # What the seam asks

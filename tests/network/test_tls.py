@@ -112,6 +112,34 @@ async def test_openssl_chooses_by_name_and_resumes(tmp_path: Path) -> None:
         assert result.out.count(b"\nReused, TLSv1.2") == 5
 
 
+async def test_a_client_may_ask_for_new_keys_but_not_renegotiate(tmp_path: Path) -> None:
+    async with origin(responding(echo)) as upstream, Proxy(config(tmp_path)) as proxy:
+        for version, letter, expected in (
+            ("-tls1_3", b"K", b"KEYUPDATE"),
+            ("-tls1_2", b"R", b"no renegotiation"),
+        ):
+            process = await asyncio.create_subprocess_exec(
+                tool("openssl"), "s_client", "-connect", f"127.0.0.1:{port_of(proxy)}", version,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )  # fmt: skip
+            assert process.stdin is not None
+            assert process.stdout is not None
+            await soon(process.stdout.readuntil(b"\n---\n"))
+            # The letter has to come alone, and the keys are those of the session.
+            process.stdin.write(letter + b"\n")
+            await soon(process.stdout.readuntil(expected))
+            if letter == b"K":
+                process.stdin.write(
+                    b"GET /k HTTP/1.1\r\nHost: a\r\nX-Cmux-Port-Internal: %d\r\n\r\n"
+                    % upstream.port
+                )
+                await soon(process.stdout.readuntil(b"X-Target: /k"))
+            process.stdin.close()
+            await soon(process.communicate())
+
+
 @VERSIONS
 async def test_a_tunnel_over_tls_keeps_half_closes(tmp_path: Path, version: ssl.TLSVersion) -> None:
     listener = WireListener()
