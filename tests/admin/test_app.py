@@ -16,6 +16,7 @@ from cmux_proxy.admin.connections import ConnectionTimeouts
 from cmux_proxy.admin.event_stream import WRITE_TIMEOUT
 from cmux_proxy.admin.reachability import UNKNOWN
 from cmux_proxy.config.sections import Access
+from cmux_proxy.net.tls_contexts import TlsServer
 from cmux_proxy.observe.worker_stats import WorkerStats
 from cmux_proxy.server.admin import AdminListener
 from tests.helpers.script import head
@@ -46,13 +47,14 @@ async def admin(
     max_readers: int = 48,
     timeouts: ConnectionTimeouts | None = None,
     write_timeout: float = WRITE_TIMEOUT,
+    tls: TlsServer | None = None,
 ) -> AsyncIterator[ClientSession]:
     """Serve an admin listener, and give a client of it."""
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
     access = Access(tokens=tokens, allow_hosts=hosts)
     app = AdminApp(source, access, has_port_metrics, UNKNOWN, max_readers, write_timeout)
-    listener = AdminListener(app, [sock], max_connections, timeouts)
+    listener = AdminListener(app, [sock], max_connections, timeouts, tls)
     await listener.start()
     try:
         connector = TCPConnector(force_close=True)

@@ -26,7 +26,7 @@ from tests.helpers.tls import (
     write_pem,
 )
 from tests.helpers.tools import Finished, finish, tool
-from tests.helpers.wire import Wire, WireListener
+from tests.helpers.wire import Wire, WireListener, closed_port
 
 VERSIONS = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
 BODY = bytes(range(256)) * 4096
@@ -328,6 +328,28 @@ async def test_a_hangup_reads_certificates_again_and_keeps_the_old_ones_if_they_
                 assert (await proxy.error_line()).startswith(f"cmux-proxy: {expected}")
             await open_for("new.example")
             spoil(certificate[1])
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_the_admin_listener_has_the_certificates_and_their_renewal(
+    workers: str, tmp_path: Path, loop_name: str
+) -> None:
+    certificate = write_pem(tmp_path, "a", leaf("localhost"))
+    with closed_port() as free:
+        admin = free
+    async with proxy_process(
+        loop_name, *flags_of(certificate), "--workers", workers, "--admin", f"127.0.0.1:{admin}"
+    ) as proxy:
+        for scheme in ("https", "http"):
+            result = await curl(tmp_path, 1, f"{scheme}://localhost:{admin}/healthz")
+            assert (result.out, result.errors) == (b"ok\n", b"")
+        write_pem(tmp_path, "a", leaf("other.example"))
+        proxy.signal(signal.SIGHUP)
+        # One line for each worker, and one for the process of the admin listener.
+        for _ in range(1 if workers == "1" else 3):
+            assert "certificates reloaded" in await proxy.error_line()
+        result = await curl(tmp_path, 1, f"https://localhost:{admin}/healthz")
+        assert b"no alternative certificate subject name" in result.errors
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from cmux_proxy.admin.access_guard import Handler
 from cmux_proxy.admin.app import AdminApp
 from cmux_proxy.admin.connections import DEFAULT_TIMEOUTS, Connections, ConnectionTimeouts
+from cmux_proxy.net.tls_contexts import TlsServer
 
 # Seconds that readers of events have at the end.
 _SHUTDOWN_TIMEOUT: Final = 0.1
@@ -42,6 +43,7 @@ class AdminServer:
         max_connections: int,
         on_change: Callable[[], None] = lambda: None,
         timeouts: ConnectionTimeouts = DEFAULT_TIMEOUTS,
+        tls: TlsServer | None = None,
     ) -> None:
         application = app.application()
         application.middlewares.insert(0, self._track)
@@ -54,7 +56,7 @@ class AdminServer:
             logger=_log,
             shutdown_timeout=_SHUTDOWN_TIMEOUT,
         )
-        self.connections = Connections(self._handler, max_connections, on_change, timeouts)
+        self.connections = Connections(self._handler, max_connections, on_change, timeouts, tls)
 
     async def start(self) -> None:
         """Prepare for connections."""

@@ -4,7 +4,8 @@ aiohttp limits neither, so each connection has an object here that passes every 
 aiohttp's handler. There is always room for one more connection: when the limit is reached, the
 connection that has been without a whole request for longest is closed. Where nearly all
 connections have a request under way, new ones wait in the listener's backlog. Does not know what
-requests are for.
+requests are for. Neighbour: `tls_session.py` opens the TLS session of a connection that begins with
+one.
 """
 
 import asyncio
@@ -13,6 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, cast
 
 from aiohttp import web
+
+from cmux_proxy.admin.tls_session import begins_with_tls, open_session
+from cmux_proxy.net.stream import FirstOwner, Stream
+from cmux_proxy.net.tls_contexts import TlsServer
 
 
 class ConnectionTimeouts(NamedTuple):
@@ -30,7 +35,10 @@ DEFAULT_TIMEOUTS: Final = ConnectionTimeouts()
 
 
 class Connections:
-    """All open connections; `on_change` is called after their number has changed."""
+    """All open connections; `on_change` is called after their number has changed.
+
+    With `tls`, a connection may begin with TLS.
+    """
 
     def __init__(
         self,
@@ -38,7 +46,9 @@ class Connections:
         max_connections: int,
         on_change: Callable[[], None],
         timeouts: ConnectionTimeouts = DEFAULT_TIMEOUTS,
+        tls: TlsServer | None = None,
     ) -> None:
+        self.tls = tls
         self._make_handler = make_handler
         self._max_connections = max_connections
         self._on_change = on_change
@@ -102,31 +112,49 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._has_head_begun = False
+        # Whether the handler has the transport: where there may be TLS, the first byte decides.
+        self._is_attached = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the timeout of the first request head."""
+        """Start the timeout of the first request head, or go on within a TLS session."""
+        if self._transport is None:
+            self._has_head_begun = True
+            self._connections.add(self)
+            self.wait(self._connections.timeouts.head)
+        is_session = self._transport is not None
         self._transport = cast(asyncio.Transport, transport)
-        self._has_head_begun = True
-        self.handler.connection_made(transport)
-        self.wait(self._connections.timeouts.head)
-        self._connections.add(self)
+        if is_session or self._connections.tls is None:
+            self._attach()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Remove the connection."""
         self.stop_waiting()
         self._connections.remove(self)
-        self.handler.connection_lost(exc)
+        if self._is_attached:
+            self.handler.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Pass data on; the first bytes of a head start its timeout."""
         if self._timer is not None and not self._has_head_begun:
             self._has_head_begun = True
             self.wait(self._connections.timeouts.head)
+        tls = self._connections.tls
+        if not self._is_attached and tls is not None and self._transport is not None:
+            if begins_with_tls(data):
+                stream, owner = cast(Stream, self._transport), cast(FirstOwner, self)
+                open_session(asyncio.get_running_loop(), stream, owner, tls, data)
+                return
+            self._attach()
         self.handler.data_received(data)
+
+    def _attach(self) -> None:
+        self._is_attached = True
+        self.handler.connection_made(cast(asyncio.BaseTransport, self._transport))
 
     def eof_received(self) -> None:
         """Pass the end on; the transport then closes."""
-        self.handler.eof_received()
+        if self._is_attached:
+            self.handler.eof_received()
 
     def pause_writing(self) -> None:
         """Pass the event on."""

@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cmux_proxy.config.address import Address
 from cmux_proxy.config.proxy_config import Config
@@ -20,15 +20,19 @@ from cmux_proxy.server.binding import adopt_sockets, bind, bound_address
 from cmux_proxy.server.connection_limits import max_admin_connections
 from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.optional_packages import require_packages
-from cmux_proxy.server.reload import ReplaceTokens, reload
+from cmux_proxy.server.reload import ReplaceTokens, load_certificates, reload
 from cmux_proxy.server.signals import HANGUP, UNUSED, SignalQueue, handled_signals, log_unused
 from cmux_proxy.server.stats_rpc import LocalStats, StatsClient
 
 if TYPE_CHECKING:
     from cmux_proxy.admin.app import AdminApp
     from cmux_proxy.admin.connections import ConnectionTimeouts
+    from cmux_proxy.net.tls_contexts import TlsServer
+    from cmux_proxy.server.tls_reload import CertificateFiles
 
 _log = logging.getLogger("cmux_proxy")
+
+_WATCH_INTERVAL: Final = 1.0
 
 
 def open_admin(config: Config) -> tuple[Config, list[socket.socket]]:
@@ -55,10 +59,12 @@ async def administered(
     sockets: Sequence[socket.socket],
     source: LocalStats | StatsClient,
     addresses: Sequence[Address] = (),
+    tls: "TlsServer | None" = None,
 ) -> AsyncIterator[list[ReplaceTokens]]:
     """Serve the admin listener's sockets while the context lasts.
 
-    `addresses` are those at which the proxy itself listens, for links to it. Yield the functions
+    `addresses` are those at which the proxy itself listens, for links to it. With `tls`, the
+    listener speaks TLS beside plain HTTP. Yield the functions
     that take tokens after a reload.
     """
     from cmux_proxy.admin.app import AdminApp
@@ -74,7 +80,7 @@ async def administered(
         reachability,
         max_readers=max_connections * 3 // 4,
     )
-    listener = AdminListener(app, sockets, max_connections)
+    listener = AdminListener(app, sockets, max_connections, tls=tls)
     await listener.start()
     try:
         yield [app.replace_tokens]
@@ -91,12 +97,13 @@ class AdminListener:
         sockets: Sequence[socket.socket],
         max_connections: int,
         timeouts: "ConnectionTimeouts | None" = None,
+        tls: "TlsServer | None" = None,
     ) -> None:
         from cmux_proxy.admin.admin_site import AdminServer
         from cmux_proxy.admin.connections import DEFAULT_TIMEOUTS
 
         self._server = AdminServer(
-            app, max_connections, self._pace_accepting, timeouts or DEFAULT_TIMEOUTS
+            app, max_connections, self._pace_accepting, timeouts or DEFAULT_TIMEOUTS, tls
         )
         connections = self._server.connections
         sockets = adopt_sockets(sockets)
@@ -137,8 +144,10 @@ def run_admin(
     """
     with SignalQueue(exits_on_second_stop=False) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
-        listener = administered(config, sockets, StatsClient(channels), addresses)
-        asyncio.run(_serve(listener, config, signals, lifeline))
+        certificates = load_certificates(config)
+        tls = None if certificates is None else certificates.server
+        listener = administered(config, sockets, StatsClient(channels), addresses, tls)
+        asyncio.run(_serve(listener, config, signals, lifeline, certificates))
         signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())
 
 
@@ -147,8 +156,12 @@ async def _serve(
     config: Config,
     signals: SignalQueue,
     lifeline: socket.socket,
+    certificates: "CertificateFiles | None",
 ) -> None:
     loop = asyncio.get_running_loop()
+    reload_certificates = None if certificates is None else certificates.reload
+    if certificates is not None:
+        _watch(certificates)
     stop = asyncio.Event()
     loop.add_reader(lifeline, stop.set)
     async with listener as subscribers:
@@ -160,7 +173,7 @@ async def _serve(
             elif number in UNUSED:
                 log_unused(number)
             elif number == HANGUP:
-                reload(config, None, subscribers)
+                reload(config, None, subscribers, reload_certificates)
 
         signals.attach(lambda number: loop.call_soon_threadsafe(act, number))
         with contextlib.suppress(OSError):
@@ -168,3 +181,10 @@ async def _serve(
         await stop.wait()
         signals.detach()
     loop.remove_reader(lifeline)
+
+
+def _watch(certificates: "CertificateFiles") -> None:
+    """Look at the files of certificates now and then."""
+    loop = asyncio.get_running_loop()
+    certificates.check(loop.time())
+    loop.call_later(_WATCH_INTERVAL, _watch, certificates)

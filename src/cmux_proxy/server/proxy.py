@@ -34,6 +34,7 @@ from cmux_proxy.server.self_addresses import SelfAddresses
 from cmux_proxy.server.telemetry import Telemetry
 
 if TYPE_CHECKING:
+    from cmux_proxy.net.tls_contexts import TlsServer
     from cmux_proxy.observe.worker_stats import WorkerStats
     from cmux_proxy.server.tls_reload import CertificateFiles
 
@@ -76,6 +77,11 @@ class Proxy:
             raise RuntimeError("the proxy has not been started")
         return self._services
 
+    @property
+    def tls(self) -> "TlsServer | None":
+        """What its TLS sessions are opened with; None without certificates. Not stable."""
+        return None if self._certificates is None else self._certificates.server
+
     async def start(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Bind and accept; raise ListenError, or RuntimeError if it has been started already.
 
@@ -102,7 +108,7 @@ class Proxy:
             limits.max_upstreams,
             self._telemetry.observer,
             Admission.from_config(self._config),
-            None if certificates is None else certificates.server,
+            self.tls,
             None if certificates is None else certificates.check,
         )
         services.registry.max_clients = limits.max_clients
