@@ -77,6 +77,16 @@ def test_a_request_over_tls_is_served(how: str) -> None:
     assert [record.status for record in site.records] == [200, 200]
 
 
+def test_a_request_with_the_end_of_its_client_right_behind_is_answered() -> None:
+    site = Site().open()
+    site.arrives(site.peer.sends(GET + b"\r\n") + site.peer.ends())
+    site.world.dial().succeeds().arrives(OK)
+    site.pass_on()
+    assert (bytes(site.peer.received), site.peer.has_got_end) == (OK, True)
+    site.world.run()
+    assert len(site.world.services.registry) == 0
+
+
 def test_plain_text_is_served_beside_it() -> None:
     site = Site()
     site.client.arrives(GET + b"\r\n")

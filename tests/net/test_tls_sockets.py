@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import ssl
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -207,9 +208,9 @@ async def test_a_reset_is_a_reset_and_an_abort_no_orderly_end() -> None:
 
 
 async def test_a_client_that_has_left_while_it_is_not_read_is_noticed() -> None:
-    class Connection(Timed):
+    # No subclass, because `Timed` may be compiled.
+    class Connection:
         def __init__(self, stream: Stream) -> None:
-            super().__init__()
             self._stream = stream
 
         def add_unread(self, unread: list[Unread]) -> None:
@@ -226,10 +227,30 @@ async def test_a_client_that_has_left_while_it_is_not_read_is_noticed() -> None:
         await client.open()
         owner.stream.pause_reading()
         client.wire.reset()
-        detector = DisconnectDetector([[Connection(owner.stream)]], Query)
+        detector = DisconnectDetector([[cast(Timed, Connection(owner.stream))]], Query)
 
         def is_noticed() -> bool:
             detector.check()
             return owner.lost.done()
 
         await until(is_noticed)
+
+
+async def test_a_session_that_is_over_does_not_wait_for_the_garbage_collector() -> None:
+    async def use_one() -> None:
+        async with served() as (client, owner):
+            await client.open()
+            await client.send(b"hello")
+            await client.receive(5)
+            await client.send_raw(client.peer.ends())
+            await soon(owner.ended.wait())
+            owner.stream.close()
+            await soon(asyncio.shield(owner.lost))
+
+    gc.disable()
+    try:
+        await use_one()
+        sessions = [one for one in gc.get_objects() if isinstance(one, ssl.SSLObject)]
+        assert not [session for session in sessions if session.server_side]
+    finally:
+        gc.enable()

@@ -563,6 +563,20 @@ def test_a_peer_that_does_not_read_during_the_handshake_and_reads_again_pauses_n
     assert session.owner.calls == ["made"]
 
 
+@VERSIONS
+def test_bytes_that_were_changed_behind_our_half_close_drop_the_connection(
+    version: ssl.TLSVersion,
+) -> None:
+    session = Session(True, version).open()
+    session.stream.write_eof()
+    bad = bytearray(session.peer.sends(b"bad"))
+    bad[-1] ^= 1
+    # There is no way to send the alert any more.
+    session.arrives(bytes(bad))
+    session.world.run()
+    assert isinstance(session.owner.error, ssl.SSLError)
+
+
 # What the seam asks
 
 

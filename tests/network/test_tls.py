@@ -1,6 +1,7 @@
 """TLS beside plain text on one port, with real clients."""
 
 import asyncio
+import gc
 import signal
 import ssl
 from pathlib import Path
@@ -292,6 +293,30 @@ async def test_the_drain_lets_a_request_over_tls_finish(tmp_path: Path) -> None:
         client.wire.close()
         await soon(drain)
     listener.close()
+
+
+async def test_connections_that_are_over_do_not_wait_for_the_garbage_collector(
+    tmp_path: Path,
+) -> None:
+    async with origin(responding(echo)) as upstream, Proxy(config(tmp_path)) as proxy:
+        registry = proxy.services.registry
+        gc.disable()
+        try:
+            for asked in (b"GET / HTTP/1.1\r\nHost: a\r\n", b"nonsense", b""):
+                client = await open_client(proxy)
+                if asked:
+                    route = b"X-Cmux-Port-Internal: %d\r\n\r\n" % upstream.port
+                    await client.send(asked + route)
+                    await client.receive(10)
+                await client.send_raw(client.peer.ends())
+                client.wire.end()
+                while len(registry):  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+                client.wire.close()
+            sessions = [one for one in gc.get_objects() if isinstance(one, ssl.SSLObject)]
+            assert not [session for session in sessions if session.server_side]
+        finally:
+            gc.enable()
 
 
 # The command

@@ -178,8 +178,8 @@ class TlsStream:
             return
         engine = self._engine
         plaintext = engine.decrypt(data)
-        if engine.has_outgoing():
-            # Such as the alert to a bad record.
+        if engine.has_outgoing() and not self._state & _SENT_END:
+            # Such as the alert to a bad record, or new keys.
             self._inner.write(engine.take_outgoing())
         if engine.has_ended:
             self._state |= _ENDED
