@@ -7,6 +7,7 @@ import shlex
 import signal
 import socket
 import subprocess
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from cmux_proxy import (
     ConfigError,
     ListenError,
     Observability,
+    Tls,
     __version__,
     cli,
 )
@@ -453,6 +455,17 @@ def test_it_prints_the_number_of_workers(capsys: pytest.CaptureFixture[str]) -> 
         "listening on 127.0.0.1:80",
         f"cmux-proxy {__version__} ({build_name()}, asyncio, 3 workers)",
     ]
+
+
+def test_it_warns_of_plain_text_beside_certificates_of_clients(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    allows = Tls(certs=["a"], client_ca="b")
+    for tls, expected in ((allows, 1), (replace(allows, plain_text="refuse"), 0)):
+        caplog.clear()
+        cli.announce(Config(tls=tls), [Address("::1", 80)], "asyncio")
+        assert len([line for line in caplog.messages if "--plain-text refuse" in line]) == expected
+        assert len(caplog.messages) == expected
 
 
 def test_it_warns_of_an_unprotected_address(

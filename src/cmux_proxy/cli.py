@@ -148,12 +148,17 @@ def announce(config: Config, addresses: Sequence[Address], loop_name: str) -> No
     output = LineStream(sys.stdout)
     for address in addresses:
         output.write(f"listening on {address}\n")
-    exposed = unprotected_addresses(addresses, config.access)
+    exposed = unprotected_addresses(addresses, config.access, config.tls)
     if exposed:
         _log.warning(
             "every client that can reach %s can reach every port of this machine; restrict access "
             "with --auth-token-file, --allow-port or --allow-client, or listen on 127.0.0.1",
             ", ".join(map(str, exposed)),
+        )
+    if config.tls.client_ca is not None and not config.tls.refuses_plain():
+        _log.warning(
+            "clients without a certificate can use plain HTTP, in spite of --tls-client-ca; "
+            "--plain-text refuse prevents it"
         )
     admin = config.observability.admin
     if admin is not None and is_admin_unprotected(Address.parse(admin), config.access):

@@ -49,6 +49,10 @@ class Tls:
         """Return whether plain HTTP is not served."""
         return self.plain_text != "allow"
 
+    def requires_client_certificates(self) -> bool:
+        """Return whether every client must have a certificate."""
+        return self.client_ca is not None and self.refuses_plain()
+
     def files(self) -> list[str]:
         """Return all files that are read."""
         return [*self.certs, *self.keys, *([self.client_ca] if self.client_ca else [])]
