@@ -115,6 +115,10 @@ class Browser:
             width=width, height=height, deviceScaleFactor=1, mobile=False,
         )  # fmt: skip
 
+    async def ignore_certificate_errors(self) -> None:
+        """Accept every certificate."""
+        await self._call("Security.setIgnoreCertificateErrors", ignore=True)
+
     async def hide_scroll_bars(self) -> None:
         """Hide scroll bars, for screenshots."""
         await self._call("Emulation.setScrollbarsHidden", hidden=True)

@@ -10,10 +10,12 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from cmux_proxy import workspace_ip
+from cmux_proxy import Proxy, Tls, workspace_ip
 from tests.helpers.browser import chromium
 from tests.helpers.origins import Behaviour, fixed_length, origin
+from tests.helpers.proxies import local_config
 from tests.helpers.script import stage
+from tests.helpers.tls import leaf, write_pem
 from tests.helpers.wire import closed_port
 
 PAGE: Final = """<!doctype html>
@@ -24,7 +26,7 @@ MAIN: Final = """
 import { greeting } from "./greeting.js";
 const before = document.cookie;
 document.cookie = "seen=" + location.host;
-const socket = new WebSocket(`ws://${location.host}/echo`);
+const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/echo`);
 socket.onopen = () => socket.send(greeting);
 socket.onmessage = (event) => report(JSON.stringify([event.data, before, isSecureContext]));
 """
@@ -186,3 +188,24 @@ async def test_a_page_reaches_no_other_port_through_a_service_that_allows_everyt
         nowhere = f"http://localhost:{on.address.port}/"
         assert await browser.evaluate(OTHER_PORT % (nowhere, secret.port)) == failed
         assert not secret.requests
+
+
+async def test_a_page_and_its_websocket_over_tls_to_which_plain_http_is_redirected(
+    tmp_path: Path,
+) -> None:
+    site = Site("over TLS")
+    cert, key = write_pem(tmp_path, "a", leaf("*.localhost"))
+    config = local_config(tls=Tls(certs=[cert], keys=[key], plain_text="redirect"))
+    with closed_port() as port:
+        async with (
+            running(site, "127.0.0.1", port),
+            Proxy(config) as proxy,
+            chromium(tmp_path) as browser,
+        ):
+            await browser.ignore_certificate_errors()
+            for scheme in ("https", "http"):
+                url = f"{scheme}://{port}.localhost:{proxy.addresses[0].port}/"
+                assert await browser.open(url) == 200
+                data, _cookies, is_secure = json.loads(await browser.next_report())
+                assert (data, is_secure) == ("over TLS: hello", True)
+                assert await browser.evaluate("location.protocol") == "https:"
