@@ -287,7 +287,8 @@ def test_plain_text_is_redirected_or_refused(
     assert b"Connection: close" in lines
     assert site.client.has_sent_end()
     assert not site.world.dials
-    assert site.records[0].status == status
+    [record] = site.records
+    assert (record.status, record.method, record.path) == (status, "GET", "/a")
 
 
 @pytest.mark.parametrize("plain_text", ["redirect", "refuse"])

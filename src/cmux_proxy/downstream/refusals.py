@@ -10,7 +10,7 @@ requests that were read.
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.local_reply import text_content
 from cmux_proxy.net.asyncio_backend import is_encrypted
-from cmux_proxy.relay.accounting import log_unread_request
+from cmux_proxy.relay.accounting import log_refusal
 from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.downstream import AdmissionControl, Downstream
 from cmux_proxy.relay.failures import Failure, bad_request
@@ -19,14 +19,15 @@ from cmux_proxy.relay.services import Services
 
 
 def refuse(
-    services: Services, client: Downstream, failure: Failure, with_body: bool = True
+    services: Services, client: Downstream, failure: Failure, request: ClientRequest | None = None
 ) -> None:
     """Send the failure, log it, and close once the client has read it.
 
-    `with_body` is False for a request that is known to be HEAD.
+    `request` is the request that is refused, if it was read.
     """
     if services.observer is not None:
-        log_unread_request(services.observer, client.address(), failure)
+        log_refusal(services.observer, client.address(), failure, request)
+    with_body = request is None or request.method != b"HEAD"
     content = text_content(failure.text)
     client.writer.send_reply(failure, content, services.date(), with_body, False)
     client.linger()
@@ -53,5 +54,5 @@ def refuse_plain(
         failure = rule.failure(request, services.chunk_rules)
     except BadMessage as error:
         failure = bad_request(error)
-    refuse(services, client, failure, request.method != b"HEAD")
+    refuse(services, client, failure, request)
     return True

@@ -11,7 +11,7 @@ from typing import Final
 from cmux_proxy.net.asyncio_backend import is_encrypted
 from cmux_proxy.net.stream import FirstOwner
 from cmux_proxy.net.tls_errors import HandshakeError
-from cmux_proxy.relay.accounting import log_unread_request
+from cmux_proxy.relay.accounting import log_refusal
 from cmux_proxy.relay.downstream import Downstream
 from cmux_proxy.relay.exchange_pool import ExchangePool
 from cmux_proxy.relay.failures import handshake_failure
@@ -60,4 +60,4 @@ def report_failure(services: Services, address: str, error: HandshakeError) -> N
     """Log a failed handshake, as a line with its reason and as a record."""
     services.handshake_log.report(services.ticker.now, address, error.text)
     if services.observer is not None:
-        log_unread_request(services.observer, address, handshake_failure(error.text, error.error))
+        log_refusal(services.observer, address, handshake_failure(error.text, error.error))

@@ -21,6 +21,7 @@ from cmux_proxy.observe.record import (
     shorten,
 )
 from cmux_proxy.relay import state
+from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.request import RequestStream
 from cmux_proxy.relay.response import ResponseStream
@@ -219,9 +220,15 @@ class ExchangeLog:
         return UPGRADE if mode == state.UPGRADE else REQUEST
 
 
-def log_unread_request(observer: Observer, client: str, failure: Failure) -> None:
-    """Log a reply to a client whose request was not read."""
+def log_refusal(
+    observer: Observer, client: str, failure: Failure, request: ClientRequest | None = None
+) -> None:
+    """Log a reply to a client whose request was not served, and mostly not even read."""
     record = Record(REQUEST, client, observer.now())
+    if request is not None:
+        record.method = shorten(request.method.decode("latin-1"), MAX_METHOD)
+        record.path = path_of(request.request_target())
+        record.received = request.received
     record.status = failure.status
     record.error = failure.error
     record.outcome = failure.outcome
