@@ -74,7 +74,7 @@ coverage: $(VENV)/dev.stamp ## check the coverage that `make test COVERAGE=1` me
 	@if ls .coverage.* >/dev/null 2>&1; then $(PY) -m coverage combine --quiet; fi
 	$(PY) -m coverage report --fail-under=95
 	$(PY) -m coverage report --fail-under=100 \
-		--include="src/cmux_proxy/http1/*,src/cmux_proxy/routing/*"
+		--include="src/cmux_proxy/http1/*,src/cmux_proxy/http2/*,src/cmux_proxy/routing/*"
 
 lint: $(VENV)/dev.stamp ## check format, style, import contracts, spelling and metadata
 	$(PY) -m ruff format --check .

@@ -21,6 +21,10 @@ HOT_PATH = {
         "reserved_fields", "response_body", "response_coding", "scan", "serialize", "trailers",
         "upgrade",
     ],
+    "http2": [
+        "error_codes", "field_memory", "header_field", "hpack_decoder", "hpack_encoder",
+        "hpack_integer", "huffman", "huffman_code", "line_memory", "static_table",
+    ],
     "observe": [
         "counters", "histogram", "observer", "outcome", "port_activity", "record",
     ],

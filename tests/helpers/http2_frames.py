@@ -1,0 +1,52 @@
+"""Frames and header lists of HTTP/2, written and read by hand for tests of its engine."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cmux_proxy.http1.head_limits import HeadLimits
+
+Fields = Sequence[tuple[bytes, bytes]]
+Event = tuple[object, ...]
+
+HEAD_LIMITS = HeadLimits(16_384, 65_536, 256)
+GET: Fields = [
+    (b":method", b"GET"),
+    (b":scheme", b"http"),
+    (b":authority", b"a"),
+    (b":path", b"/"),
+]
+POST: Fields = [(b":method", b"POST"), *GET[1:]]
+GET_HEAD = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+POST_HEAD = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class Frame(NamedTuple):
+    """One frame; its payload has padding and priority as they were sent."""
+
+    kind: int
+    flags: int
+    stream_id: int
+    payload: bytes
+
+
+def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
+    """Return the bytes of a frame, whatever its numbers are."""
+    size = len(payload).to_bytes(3, "big")
+    return size + bytes([kind, flags]) + stream_id.to_bytes(4, "big") + payload
+
+
+def read_frames(data: bytes) -> list[Frame]:
+    """Return the frames in some bytes, which have to be whole."""
+    frames = []
+    while data:
+        end = 9 + int.from_bytes(data[:3], "big")
+        assert len(data) >= end, "a frame is cut short"
+        stream_id = int.from_bytes(data[5:9], "big")
+        frames.append(Frame(data[3], data[4], stream_id, data[9:end]))
+        data = data[end:]
+    return frames
+
+
+def number(value: int) -> bytes:
+    """Return four bytes: an error code, an increment, a stream."""
+    return value.to_bytes(4, "big")

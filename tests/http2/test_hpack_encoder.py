@@ -1,0 +1,207 @@
+"""Response heads become header blocks (RFC 7541), which hpack decodes."""
+
+import hpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmux_proxy.http2.hpack_decoder import TABLE_SIZE
+from cmux_proxy.http2.hpack_encoder import HpackEncoder
+from cmux_proxy.http2.line_memory import (
+    COMMON_AFTER,
+    MAX_LINE_SIZE,
+    MAX_LINES,
+    LineMemory,
+    encode_string,
+)
+
+STATUS_LINE = b"HTTP/1.1 200 OK"
+
+
+class Pair:
+    """An encoder and hpack's decoder."""
+
+    def __init__(self, memory: LineMemory | None = None) -> None:
+        self.encoder = HpackEncoder(memory or LineMemory())
+        self.decoder = hpack.Decoder()
+
+    def head(self, *lines: bytes) -> list[tuple[bytes, bytes]]:
+        """Return what the client reads of a head."""
+        return self.decoded(self.encoder.encode_head(b"\r\n".join([*lines, b"", b""])))
+
+    def decoded(self, block: bytes) -> list[tuple[bytes, bytes]]:
+        """Return what the client reads of a block."""
+        return [(bytes(name), bytes(value)) for name, value in self.decoder.decode(block, raw=True)]
+
+    def entries(self) -> list[tuple[bytes, bytes]]:
+        """Return the client's table, newest first."""
+        entries = self.decoder.header_table.dynamic_entries
+        return [(bytes(name), bytes(value)) for name, value in entries]
+
+
+@pytest.mark.parametrize("status", [100, 103, 200, 204, 206, 304, 400, 404, 418, 500, 599, 999])
+@pytest.mark.parametrize("end", [b" Reason", b" ", b" two words"])
+def test_every_status_is_sent_without_its_reason(status: int, end: bytes) -> None:
+    assert Pair().head(b"HTTP/1.1 %d" % status + end) == [(b":status", b"%d" % status)]
+
+
+def test_names_become_lower_case_and_values_lose_white_space_around_them() -> None:
+    lines = [b"Content-Type:text/html", b"X-A: \t b c \t", b"X-Empty:", b"X-B: :"]
+    assert Pair().head(STATUS_LINE, *lines)[1:] == [
+        (b"content-type", b"text/html"),
+        (b"x-a", b"b c"),
+        (b"x-empty", b""),
+        (b"x-b", b":"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["Connection", "keep-alive", "Proxy-Connection", "TRANSFER-ENCODING", "Upgrade"]
+)
+def test_fields_of_a_connection_are_left_out(name: str) -> None:
+    pair = Pair()
+    for _ in range(COMMON_AFTER + 2):
+        fields = pair.head(STATUS_LINE, b"a: 1", name.encode() + b": x", b"b: 2")
+        assert fields[1:] == [(b"a", b"1"), (b"b", b"2")]
+
+
+def test_fields_that_occur_more_than_once_stay_in_order() -> None:
+    lines = [b"set-cookie: a=1", b"x: y", b"set-cookie: a=1", b"set-cookie: b=2"]
+    assert Pair().head(STATUS_LINE, *lines)[1:] == [
+        (b"set-cookie", b"a=1"),
+        (b"x", b"y"),
+        (b"set-cookie", b"a=1"),
+        (b"set-cookie", b"b=2"),
+    ]
+
+
+def test_trailers_have_no_status() -> None:
+    pair = Pair()
+    block = pair.encoder.encode_trailers(b"Grpc-Status: 0\r\nx: y\r\n")
+    assert pair.decoded(block) == [(b"grpc-status", b"0"), (b"x", b"y")]
+    assert pair.encoder.encode_trailers(b"") == b""
+
+
+def test_a_common_line_enters_the_table_and_becomes_one_byte() -> None:
+    pair = Pair()
+    line = b"Server: some-service"
+    sizes = []
+    for _ in range(COMMON_AFTER + 2):
+        block = pair.encoder.encode_head(b"\r\n".join([STATUS_LINE, line, b"", b""]))
+        assert pair.decoded(block)[1:] == [(b"server", b"some-service")]
+        sizes.append(len(block))
+    assert len(set(sizes[:COMMON_AFTER])) == 1
+    assert 2 < sizes[COMMON_AFTER] < sizes[0]
+    assert sizes[COMMON_AFTER + 1] == 2
+    assert pair.entries() == [(b"server", b"some-service")]
+
+
+@pytest.mark.parametrize(
+    "line", [b"Date: Mon, 21 Oct 2013 20:13:21 GMT", b"ETag: 1", b"Content-Length: 5", b"Age: 1"]
+)
+def test_lines_that_change_do_not_enter_the_table(line: bytes) -> None:
+    pair = Pair()
+    for _ in range(COMMON_AFTER + 2):
+        pair.head(STATUS_LINE, line)
+    assert pair.entries() == []
+
+
+def test_secrets_are_never_indexed_nor_remembered() -> None:
+    memory = LineMemory()
+    pair = Pair(memory)
+    for _ in range(COMMON_AFTER + 2):
+        block = pair.encoder.encode_head(STATUS_LINE + b"\r\nSet-Cookie: a\r\n\r\n")
+    # RFC 7541 section 6.2.3
+    assert block[1:3] == b"\x1f\x28"
+    assert pair.entries() == []
+    assert not memory.lines
+
+
+def test_the_table_is_filled_and_never_evicts() -> None:
+    pair = Pair()
+    lines = [b"x-%d: " % count + b"v" * 60 for count in range(80)]
+    for _ in range(COMMON_AFTER + 3):
+        assert len(pair.head(STATUS_LINE, *lines)) == 81
+    size = sum(len(name) + len(value) + 32 for name, value in pair.entries())
+    assert TABLE_SIZE - 110 < size <= TABLE_SIZE
+    assert (b"x-0", b"v" * 60) in pair.entries()
+
+
+def test_many_small_entries_have_long_indexes() -> None:
+    pair = Pair()
+    lines = [b"%d:" % count for count in range(90)]
+    for _ in range(COMMON_AFTER + 2):
+        fields = pair.head(STATUS_LINE, *lines)
+        assert [name for name, _value in fields[1:]] == [b"%d" % count for count in range(90)]
+    assert len(pair.entries()) == 90
+
+
+@pytest.mark.parametrize("sizes", [(0,), (40,), (0, 4096), (100, 0), (4095,)])
+def test_the_client_makes_the_table_smaller(sizes: tuple[int, ...]) -> None:
+    pair = Pair()
+    lines = [b"server: a", b"x-long: " + b"v" * 50]
+    for size in (4096, *sizes):
+        pair.decoder.max_allowed_table_size = size
+        pair.encoder.limit_table(size)
+        for _ in range(COMMON_AFTER + 2):
+            assert len(pair.head(STATUS_LINE, *lines)) == 3
+        assert pair.decoder.header_table.maxsize == size
+    assert len(pair.entries()) == (2 if sizes[-1] > 200 else 1 if sizes[-1] else 0)
+
+
+def test_two_connections_share_what_is_remembered_but_not_the_table() -> None:
+    memory = LineMemory()
+    first, second = Pair(memory), Pair(memory)
+    for _ in range(COMMON_AFTER + 1):
+        first.head(STATUS_LINE, b"server: a")
+    assert second.head(STATUS_LINE, b"server: a")[1:] == [(b"server", b"a")]
+    assert first.entries() == second.entries() == [(b"server", b"a")]
+
+
+def test_the_memory_is_bounded() -> None:
+    memory = LineMemory()
+    pair = Pair(memory)
+    for count in range(MAX_LINES + 1):
+        pair.head(STATUS_LINE, b"x: %d" % count)
+        assert len(memory.lines) <= MAX_LINES
+    assert memory.lines
+    memory.lines.clear()
+    pair.head(STATUS_LINE, b"x: " + b"v" * MAX_LINE_SIZE)
+    assert not memory.lines
+
+
+def test_a_line_that_was_forgotten_is_still_in_the_table() -> None:
+    memory = LineMemory()
+    pair = Pair(memory)
+    for _ in range(COMMON_AFTER + 2):
+        pair.head(STATUS_LINE, b"server: a")
+    memory.lines.clear()
+    for _ in range(COMMON_AFTER + 2):
+        assert pair.head(STATUS_LINE, b"server: a")[1:] == [(b"server", b"a")]
+    assert pair.entries() == [(b"server", b"a")]
+
+
+def test_a_string_has_its_shorter_form() -> None:
+    assert encode_string(b"www.example.com", True)[0] == 0x80 | 12
+    assert encode_string(b"www.example.com", False) == b"\x0fwww.example.com"
+    assert encode_string(b"\xff\xfe", True) == b"\x02\xff\xfe"
+
+
+NAMES = st.sampled_from([b"Server", b"x-a", b"Content-Type", b"date", b"set-cookie", b"Via"])
+BYTES = st.sampled_from([b"a", b"Z", b"\xff", b" b", b"~" * 40])
+VALUES = st.lists(BYTES, max_size=4).map(b"".join)
+LINES = st.lists(st.tuples(NAMES, VALUES), max_size=6)
+
+
+@given(st.lists(st.tuples(LINES, st.sampled_from([None, None, 0, 64, 4096])), max_size=20))
+def test_whatever_is_sent_is_read(
+    heads: list[tuple[list[tuple[bytes, bytes]], int | None]],
+) -> None:
+    pair = Pair()
+    for fields, size in heads * 3:
+        if size is not None:
+            pair.decoder.max_allowed_table_size = size
+            pair.encoder.limit_table(size)
+        lines = [name + b": " + value for name, value in fields]
+        expected = [(name.lower(), value.strip()) for name, value in fields]
+        assert pair.head(STATUS_LINE, *lines)[1:] == expected
