@@ -23,7 +23,8 @@ HOT_PATH = {
     ],
     "http2": [
         "error_codes", "field_memory", "header_field", "hpack_decoder", "hpack_encoder",
-        "hpack_integer", "huffman", "huffman_code", "line_memory", "static_table",
+        "hpack_integer", "huffman", "huffman_code", "line_memory", "request_composer",
+        "static_table",
     ],
     "observe": [
         "counters", "histogram", "observer", "outcome", "port_activity", "record",
