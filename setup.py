@@ -22,9 +22,10 @@ HOT_PATH = {
         "upgrade",
     ],
     "http2": [
-        "error_codes", "field_memory", "header_field", "hpack_decoder", "hpack_encoder",
-        "hpack_integer", "huffman", "huffman_code", "line_memory", "request_composer",
-        "static_table",
+        "error_codes", "field_memory", "flood_budget", "frame_faults", "frame_handler",
+        "frame_reader", "frame_types", "frame_writer", "header_block", "header_field",
+        "hpack_decoder", "hpack_encoder", "hpack_integer", "huffman", "huffman_code", "line_memory",
+        "peer_settings", "rare_frames", "request_composer", "static_table",
     ],
     "observe": [
         "counters", "histogram", "observer", "outcome", "port_activity", "record",
