@@ -22,10 +22,12 @@ HOT_PATH = {
         "upgrade",
     ],
     "http2": [
-        "error_codes", "field_memory", "flood_budget", "frame_faults", "frame_handler",
-        "frame_reader", "frame_types", "frame_writer", "header_block", "header_field",
-        "hpack_decoder", "hpack_encoder", "hpack_integer", "huffman", "huffman_code", "line_memory",
-        "peer_settings", "rare_frames", "request_composer", "static_table",
+        "back_pressure", "client_frames", "engine", "error_codes", "field_memory", "flood_budget",
+        "frame_faults", "frame_handler", "frame_reader", "frame_types", "frame_writer", "handler",
+        "header_block", "header_field", "hpack_decoder", "hpack_encoder", "hpack_integer",
+        "http2_limits", "http2_stream", "huffman", "huffman_code", "line_memory",
+        "outgoing_frames", "peer_settings", "rare_frames", "receive_windows", "request_composer",
+        "request_streams", "server_connection", "static_table", "stream_ends", "stream_table",
     ],
     "observe": [
         "counters", "histogram", "observer", "outcome", "port_activity", "record",
