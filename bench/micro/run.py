@@ -7,7 +7,7 @@ of the code; the median shows how quiet the machine was. "repeated" is one head 
 
 import argparse
 
-from bench.micro import bodies, heads
+from bench.micro import bodies, heads, http2
 from bench.micro.timing import show
 
 
@@ -16,7 +16,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="micro", description=__doc__.partition("\n")[0])
     parser.add_argument("pattern", nargs="?", default="", help="only names that contain this")
     pattern = parser.parse_args().pattern
-    cases = heads.cases() | bodies.cases()
+    cases = heads.cases() | bodies.cases() | http2.cases()
     show({name: prepare for name, prepare in cases.items() if pattern in name})
 
 
