@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.helpers.cases import read_cases
+from tests.helpers.http2_frames import GET, POST, frame, number, plain_block
 
 _MESSAGES: Final = {
     "request": "requests", "response": "responses", "chunked": "chunked",
@@ -49,6 +50,25 @@ _VALUES: Final[Mapping[str, tuple[bytes, ...]]] = {
         b"fffffffffffffff \r\nhello",
         b"0 ; a =b\r\n\r\n",
     ),
+    "http2": (
+        frame(1, 5, 1, plain_block(GET)) + frame(6, 0, 0, b"12345678"),
+        frame(1, 4, 3, plain_block(POST)) + frame(0, 0, 3, b"abc") + frame(0, 1, 3, b"d"),
+        frame(1, 4, 3, plain_block(POST)) + frame(0, 8, 3, b"\x02abc\0\0")
+        + frame(1, 5, 3, plain_block([(b"a", b"b")])),
+        frame(1, 1, 1, plain_block(GET[:2])) + frame(9, 4, 1, plain_block(GET[2:]))
+        + frame(8, 0, 0, number(100_000)) + frame(8, 0, 1, number(100_000)),
+        frame(4, 0, 0, b"\0\1" + number(0) + b"\0\4" + number(10)) + frame(4, 1, 0)
+        + frame(1, 5, 7, plain_block(GET)) + frame(3, 0, 7, number(8)) + frame(7, 0, 0, bytes(8)),
+        frame(2, 0, 5, number(3) + b"\x10") + frame(1, 0x25, 5, number(3) + b"\x10" + b"\x82\x84"),
+    ),
+    "http2-block": (
+        plain_block(GET),
+        plain_block([*POST, (b"content-length", b"5"), (b"cookie", b"a"), (b"cookie", b"b")]),
+        plain_block([(b":method", b"CONNECT"), (b":protocol", b"websocket"), *GET[1:]]),
+        bytes.fromhex("828684418cf1e3c2e5f23a6ba0ab90f4ff"),
+        bytes.fromhex("3fe11f20828684be5886a8eb10649cbf408825a849e95ba97d7f8925a849e95bb8e8b4bf"),
+        bytes.fromhex("8286844001610162bec05803303132bfbe0f0d023132"),
+    ),
     "length": (b"0", b"12345", b" 00017\t", b"999999999999999999", b"1, 1", b"5\r\nA: b"),
     "configured": (
         b"127.0.0.1:8080", b"[::1]:0", b"3000", b"5000-5999", b"*.app.example", b"[::1]",
@@ -60,8 +80,8 @@ _VALUES: Final[Mapping[str, tuple[bytes, ...]]] = {
 def write_seeds(folder: Path, name: str) -> None:
     """Write the seeds of a harness into a folder, one file for each."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, data in enumerate(seeds(name)):
-        (folder / f"{number:04}").write_bytes(data)
+    for index, data in enumerate(seeds(name)):
+        (folder / f"{index:04}").write_bytes(data)
 
 
 def seeds(name: str) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from fuzz.parsers import bodies, messages, values
+from fuzz.parsers import bodies, http2, messages, values
 
 TARGETS: Final[Mapping[str, Callable[[bytes], object]]] = {
     "request": messages.request,
@@ -16,4 +16,6 @@ TARGETS: Final[Mapping[str, Callable[[bytes], object]]] = {
     "routing": values.routing,
     "length": values.length,
     "configured": values.configured,
+    "http2": http2.connection,
+    "http2-block": http2.block,
 }

@@ -158,3 +158,34 @@ class Peer:
             for sent in self.sent()
             if sent.kind == RST_STREAM
         ]
+
+
+class Responder(Owner):
+    """Responds to some requests at once, to some when they end, and resets others."""
+
+    peer: Peer
+
+    def on_request(self, stream: Http2Stream, head: bytes) -> None:
+        super().on_request(stream, head)
+        if stream.id % 3 == 1:
+            self.peer.connection.send_head(stream, OK_HEAD, False)
+            self.peer.connection.send_data(stream, b"x" * 40_000, False)
+            self.peer.connection.send_trailers(stream, b"a: b\r\n")
+        elif stream.id % 3 == 2:
+            self.peer.connection.reset(stream, 2)
+
+    def on_data(self, stream: Http2Stream, data: bytes, is_last: bool) -> None:
+        super().on_data(stream, data, is_last)
+        self.peer.connection.consume(stream, len(data) // 2)
+        if is_last and stream.id % 3 == 0:
+            self.peer.connection.send_head(stream, OK_HEAD, True)
+
+
+def play(limits: Http2Limits, pieces: Iterable[bytes]) -> tuple[list[Event], bytes, int, bool]:
+    """Return the calls that a connection makes, what it sends after all bytes, and its state."""
+    owner = Responder()
+    peer = Peer(limits, owner, greets=False)
+    owner.peer = peer
+    peer.feed(*pieces)
+    sent = peer.sent_bytes()
+    return peer.events, sent, peer.connection.count_streams(), peer.connection.is_over

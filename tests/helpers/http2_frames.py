@@ -50,3 +50,10 @@ def read_frames(data: bytes) -> list[Frame]:
 def number(value: int) -> bytes:
     """Return four bytes: an error code, an increment, a stream."""
     return value.to_bytes(4, "big")
+
+
+def plain_block(fields: Fields) -> bytes:
+    """Return a header block that uses no table; names and values are short."""
+    return b"".join(
+        b"\x10" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in fields
+    )
