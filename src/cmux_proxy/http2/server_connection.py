@@ -26,9 +26,10 @@ from cmux_proxy.http2.stream_table import StreamTable
 class ServerConnection:
     """A connection, from its preface on.
 
-    Frames wait until `take_frames` returns them. Commands for a stream that is closed do nothing,
-    because the client may have reset it at any time. `is_over` says that the connection has failed:
-    the frames that wait are its last.
+    Its owner passes what it reads to `receive`, and writes what `take_frames` returns: after each
+    read, and after commands, at once or when the loop turns. Commands for a stream that is closed
+    do nothing, because the client may have reset it at any time. `is_over` says that the connection
+    has failed: the frames that wait are its last.
     """
 
     __slots__ = (
