@@ -119,6 +119,27 @@ def test_an_end_after_the_body_is_an_empty_frame() -> None:
     assert peer.events == [("closed", 1)]
 
 
+def test_an_end_right_after_the_body_is_in_its_last_frame() -> None:
+    peer = Peer()
+    first, second = peer.open(1, is_last=True), peer.open(3, is_last=True)
+    for stream in (first, second):
+        peer.connection.send_data(stream, b"abc", False)
+    peer.connection.send_data(second, b"", True)
+    peer.connection.send_data(first, b"", True)
+    ends = [Frame(0, 0, 1, b"abc"), Frame(0, 1, 3, b"abc"), Frame(0, 1, 1, b"")]
+    assert peer.sent() == ends
+    assert peer.events == [("closed", 3), ("closed", 1)]
+
+
+def test_a_frame_that_was_taken_cannot_end_a_stream() -> None:
+    peer = Peer()
+    stream = peer.open(1, is_last=True)
+    peer.connection.send_data(stream, b"abc", False)
+    assert peer.sent() == [Frame(0, 0, 1, b"abc")]
+    peer.connection.send_data(stream, b"", True)
+    assert peer.sent() == [Frame(0, 1, 1, b"")]
+
+
 def test_a_response_with_trailers() -> None:
     peer = Peer()
     stream = peer.open(1, is_last=True)

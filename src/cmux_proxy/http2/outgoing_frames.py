@@ -25,12 +25,16 @@ class OutgoingFrames:
     """
 
     __slots__ = (
-        "_encoder", "_pieces", "_ready", "ended", "pending_size", "untaken_size", "window",
+        "_encoder", "_last_data", "_last_data_at", "_pieces", "_ready", "ended", "pending_size",
+        "untaken_size", "window",
     )  # fmt: skip
 
     def __init__(self, encoder: HpackEncoder) -> None:
         self._encoder = encoder
         self._pieces: list[Piece] = []
+        # The stream of the last DATA frame, and where the header of that frame is.
+        self._last_data: Http2Stream | None = None
+        self._last_data_at = 0
         # The streams that have something to send, in turn.
         self._ready: list[Http2Stream] = []
         # The streams whose response has ended since the last call of `take`.
@@ -67,14 +71,28 @@ class OutgoingFrames:
             return False
         if stream.pending_size > 0 or (size == 0 and not is_last):
             return False
+        if size == 0 and self._last_data is stream:
+            self._end_with_last_data(stream)
+            return True
         self.window -= size
         stream.send_window -= size
-        self._pieces.append(frame_header(size, DATA, END_STREAM if is_last else 0, stream.id))
-        self._pieces.append(data)
-        if is_last:
-            stream.ends_after_pending = True
-            self._end(stream)
+        self._add_data(stream, data, size, is_last)
         return True
+
+    def _add_data(self, stream: Http2Stream, part: Piece, size: int, is_last: bool) -> None:
+        self._last_data = stream
+        self._last_data_at = len(self._pieces)
+        self._pieces.append(frame_header(size, DATA, END_STREAM if is_last else 0, stream.id))
+        self._pieces.append(part)
+        if is_last:
+            self._end(stream)
+
+    def _end_with_last_data(self, stream: Http2Stream) -> None:
+        """Let the last DATA frame, which was not taken, end the stream."""
+        at = self._last_data_at
+        size = len(self._pieces[at + 1])
+        self._pieces[at] = frame_header(size, DATA, END_STREAM, stream.id)
+        self._end(stream)
 
     def mark_ready(self, stream: Http2Stream) -> None:
         """List a stream that may have something to send now."""
@@ -124,6 +142,7 @@ class OutgoingFrames:
         """Return all frames, in order, and keep none."""
         pieces = self._pieces
         self._pieces = []
+        self._last_data = None
         self.untaken_size = 0
         return pieces
 
@@ -147,11 +166,7 @@ class OutgoingFrames:
             stream.send_window -= size
             self.window -= size
             is_last = stream.pending_size == 0 and stream.ends_after_pending and not stream.trailers
-            flags = END_STREAM if is_last else 0
-            self._pieces.append(frame_header(size, DATA, flags, stream.id))
-            self._pieces.append(_part(data, start, size))
-            if is_last:
-                self._end(stream)
+            self._add_data(stream, _part(data, start, size), size, is_last)
 
     def _send_end(self, stream: Http2Stream) -> None:
         """Send the trailers, or an empty DATA frame, which need no window."""
@@ -163,6 +178,7 @@ class OutgoingFrames:
         self._end(stream)
 
     def _end(self, stream: Http2Stream) -> None:
+        stream.ends_after_pending = True
         stream.end_response()
         self.ended.append(stream)
 
