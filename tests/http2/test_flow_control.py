@@ -320,6 +320,21 @@ def test_a_blocked_stream_is_unblocked_when_all_is_sent() -> None:
     assert peer.events == [("unblocked", 1)]
 
 
+def test_a_stream_that_ends_is_not_unblocked() -> None:
+    peer = Peer()
+    peer.feed(window_setting(0))
+    streams = [peer.open(1, is_last=True), peer.open(3)]
+    for stream in streams:
+        peer.connection.send_data(stream, b"abc", False)
+    peer.sent()
+    assert peer.events == [("blocked", 1), ("blocked", 3)]
+    for stream in streams:
+        peer.connection.send_data(stream, b"", True)
+    peer.feed(window_setting(WINDOW))
+    assert [sent[:3] for sent in peer.sent()][-2:] == [(0, 1, 1), (0, 1, 3)]
+    assert peer.events == [("closed", 1)]
+
+
 def test_a_transport_that_is_full_blocks_the_streams_that_send() -> None:
     peer = Peer()
     first, second, third = peer.open(1), peer.open(3), peer.open(5)

@@ -7,7 +7,7 @@ the others go on, so that a client may leave some responses unread. Does not kno
 
 from cmux_proxy.http2.handler import ConnectionHandler
 from cmux_proxy.http2.http2_limits import MAX_PENDING, MIN_ROOM
-from cmux_proxy.http2.http2_stream import CLOSED, Http2Stream
+from cmux_proxy.http2.http2_stream import Http2Stream
 from cmux_proxy.http2.outgoing_frames import OutgoingFrames
 from cmux_proxy.http2.stream_table import StreamTable
 
@@ -74,6 +74,6 @@ class BackPressure:
             self._handler.on_blocked(stream)
 
     def _unblock(self, stream: Http2Stream) -> None:
-        if stream.is_blocked and stream.state != CLOSED:
+        if stream.is_blocked and stream.is_writable():
             stream.is_blocked = False
             self._handler.on_unblocked(stream)

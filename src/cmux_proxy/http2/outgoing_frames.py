@@ -178,7 +178,6 @@ class OutgoingFrames:
         self._end(stream)
 
     def _end(self, stream: Http2Stream) -> None:
-        stream.ends_after_pending = True
         stream.end_response()
         self.ended.append(stream)
 
