@@ -57,3 +57,20 @@ def plain_block(fields: Fields) -> bytes:
     return b"".join(
         b"\x10" + bytes([len(name)]) + name + bytes([len(value)]) + value for name, value in fields
     )
+
+
+def window_setting(value: int) -> bytes:
+    """Return a SETTINGS frame with an initial window."""
+    return frame(4, 0, 0, b"\0\4" + number(value))
+
+
+def updates(frames: list[Frame]) -> list[tuple[int, int]]:
+    """Return stream and increment of each WINDOW_UPDATE."""
+    return [
+        (sent.stream_id, int.from_bytes(sent.payload, "big")) for sent in frames if sent.kind == 8
+    ]
+
+
+def content(frames: list[Frame], stream_id: int) -> bytes:
+    """Return the DATA of a stream."""
+    return b"".join(sent.payload for sent in frames if sent[0] == 0 and sent[2] == stream_id)
