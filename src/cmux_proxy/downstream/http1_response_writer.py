@@ -80,6 +80,9 @@ class Http1ResponseWriter(ResponseWriter):
         """Send body bytes, as a chunk where only the client gets chunks."""
         self.stream.write(encode_chunk(data) if self._coding & WRAP else data)
 
+    def write_trailers(self, lines: bytes) -> None:
+        """Do nothing: they were among the chunks, or HTTP/1.0 has none."""
+
     def may_splice(self) -> bool:
         """Return whether body bytes reach the client as they come."""
         return not self._coding & WRAP

@@ -10,13 +10,15 @@ without a copy if all of them can be forwarded. Does not know how a framing is c
 class Body:
     """A message body whose bytes arrive one read at a time."""
 
-    __slots__ = ("is_done", "is_normalized", "trailing_data")
+    __slots__ = ("is_done", "is_normalized", "trailers", "trailing_data")
 
     def __init__(self) -> None:
         self.is_done = False
         # Whether size lines were changed because they do not follow the RFC.
         self.is_normalized = False
         self.trailing_data = b""
+        # The lines of the trailers that may be forwarded (RFC 9110 section 6.5).
+        self.trailers = b""
 
     def feed(self, data: bytes, start: int) -> bytes:
         """Take data[start:]; return the bytes to forward. Raises BadMessage."""

@@ -50,7 +50,6 @@ class ChunkedBody(Body):
         "_phase",
         "_remaining",
         "_rules",
-        "_trailers",
         "_trailers_size",
         "_unwrap",
     )
@@ -64,8 +63,7 @@ class ChunkedBody(Body):
         # The beginning of a line whose end has not arrived.
         self._pending = b""
         self._extensions_size = 0
-        # The trailers to forward, and the size of all trailers that were read.
-        self._trailers = b""
+        # The size of all trailers that were read.
         self._trailers_size = 0
 
     def feed(self, data: bytes, start: int) -> bytes:
@@ -191,11 +189,11 @@ class ChunkedBody(Body):
             if self._trailers_size > self._rules.trailers:
                 raise BadMessage("the trailer section is too large")
             if may_forward_trailer(line, self._rules.reserved_prefix):
-                self._trailers += line
+                self.trailers += line
         self.is_done = True
         self.trailing_data = data[position:]
         if content is not None:
             return b"".join(content)
-        if position == chunks_end + 2 and not self._trailers:
+        if position == chunks_end + 2 and not self.trailers:
             return self._forwarded(data, start, position)
-        return self._forwarded(data, start, chunks_end) + self._trailers + b"\r\n"
+        return self._forwarded(data, start, chunks_end) + self.trailers + b"\r\n"

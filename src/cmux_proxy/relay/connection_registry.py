@@ -19,6 +19,7 @@ class ConnectionRegistry:
         "lingering",
         "max_clients",
         "on_change",
+        "streams",
         "ticker",
         "tunnels",
     )
@@ -29,6 +30,8 @@ class ConnectionRegistry:
         # Clients that have had their last response and may still be sending.
         self.lingering: set[Timed] = set()
         self.tunnels: set[Timed] = set()
+        # Requests of HTTP/2 clients, whose connections are among the clients.
+        self.streams: set[Timed] = set()
         # The next response on each connection is its last; a little later, requests get a 503.
         self.is_draining = False
         self.is_refusing = False

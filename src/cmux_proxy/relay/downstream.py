@@ -90,6 +90,13 @@ class Downstream(Timed):
         """
         raise NotImplementedError
 
+    def accept_tunnel(self, response: bytes) -> bytes:
+        """Return what the tunnel sends first: the HTTP/1.1 response that opens it.
+
+        Another protocol sends it itself, and returns nothing.
+        """
+        return response
+
     def detach(self) -> Stream:
         """Give the stream up to a tunnel, and return it."""
         raise NotImplementedError

@@ -131,9 +131,10 @@ class ExchangeEnd:
         request.received += len(from_client)
         record: Record | None = None if self._log is None else self._log.tunnel_record()
         target = self._request_stream.target
+        opening = client.accept_tunnel(response)
         tunnel = Tunnel(self._services, client.detach(), connection.transport, target, record)
         self.finish(Outcome.TUNNELLED, None)
-        tunnel.open(response, from_client, from_upstream, client.has_ended)
+        tunnel.open(opening, from_client, from_upstream, client.has_ended)
 
     def finish(self, outcome: int, ended: object) -> None:
         """Count and log the exchange: no event has an effect from now on."""

@@ -170,7 +170,7 @@ class ResponseStream:
         self.state = RESPONSE_BODY
         writer.start(head, tail)
         if body.is_done:
-            self._check_rest(body)
+            self._end_body(body)
             return COMPLETE
         self.body = body
         return HEAD_SENT
@@ -185,7 +185,7 @@ class ResponseStream:
         if out:
             self._writer.write_body(out)
         if body.is_done:
-            self._check_rest(body)
+            self._end_body(body)
             return COMPLETE
         if len(data) >= splice.MIN_READ:
             self._splice(body, upstream, len(data))
@@ -207,7 +207,10 @@ class ResponseStream:
         """The upstream has closed its connection, which completes the body."""
         self._writer.finish_body()
 
-    def _check_rest(self, body: Body) -> None:
+    def _end_body(self, body: Body) -> None:
+        """Send the trailers, where they are no part of the body's bytes."""
+        if len(body.trailers) > 0:
+            self._writer.write_trailers(body.trailers)
         # RFC 9112 section 9.2: surplus bytes spoil the connection, not the response.
         if body.trailing_data or body.is_normalized:
             self.upstream_persists = False

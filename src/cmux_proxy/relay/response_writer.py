@@ -48,6 +48,10 @@ class ResponseWriter:
         """Send bytes of the body; not empty."""
         raise NotImplementedError
 
+    def write_trailers(self, lines: bytes) -> None:
+        """End the response with trailers, where body bytes are wanted without their coding."""
+        raise NotImplementedError
+
     def may_splice(self) -> bool:
         """Return whether body bytes reach the client as they come from the upstream."""
         raise NotImplementedError

@@ -40,6 +40,7 @@ from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
 
 if TYPE_CHECKING:
+    from cmux_proxy.http2.engine import Engine
     from cmux_proxy.net.tls_contexts import TlsServer
     from cmux_proxy.relay.access import RequestAccess
 
@@ -60,6 +61,8 @@ class Services:
         "disconnects",
         "handshake_log",
         "has_native_streams",
+        "head_limits",
+        "http2",
         "is_self",
         "loop",
         "observer",
@@ -93,8 +96,13 @@ class Services:
         self.loop = loop = backend.loop
         self.has_native_streams = backend.is_native
         limits = config.limits
+        self.head_limits = HeadLimits(
+            limits.request_line, limits.header_section, limits.header_fields
+        )
+        # What the HTTP/2 connections of the worker share; made for the first of them.
+        self.http2: Engine | None = None
         self.request_scanner = RequestScanner(
-            HeadLimits(limits.request_line, limits.header_section, limits.header_fields),
+            self.head_limits,
             ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, OPTION_NAMES, (TOKEN_FIELD,)),
         )
         self.response_scanner = ResponseScanner(
@@ -128,9 +136,9 @@ class Services:
         self.splice_pipe = SplicePipe(limits.buffer >= MAX_BUFFER)
         self.busy_poll = backend.start_busy_polling(config.busy_poll) if config.busy_poll else None
         self.registry = registry = ConnectionRegistry()
-        groups = [registry.clients, registry.lingering, registry.tunnels]
+        groups = [registry.clients, registry.lingering, registry.streams, registry.tunnels]
         self.disconnects = DisconnectDetector(groups, OrphanQuery)
-        timed = groups[:2] if config.timeouts.tunnel is None else groups
+        timed = groups[:3] if config.timeouts.tunnel is None else groups
         on_tick: Callable[[float], object] = partial(close_expired, self.pool)
         if check_files is not None:
             on_tick = partial(_call_both, on_tick, check_files)
