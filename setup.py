@@ -41,7 +41,9 @@ HOT_PATH = {
         "tls_stream", "unread_bytes",
     ],
     "downstream": [
-        "http1_connection", "http1_request", "http1_response_writer", "lingering_close", "refusals",
+        "http1_connection", "http1_request", "http1_response_writer", "http2_client",
+        "http2_client_stream", "http2_connection", "http2_link", "http2_requests",
+        "http2_response_writer", "http2_websocket", "lingering_close", "refusals",
         "request_head_reader", "tls_connection",
     ],
     "relay": [

@@ -11,6 +11,7 @@ from mypy_extensions import mypyc_attr
 
 from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.downstream.http1_response_writer import Http1ResponseWriter
+from cmux_proxy.downstream.http2_start import take_http2
 from cmux_proxy.downstream.lingering_close import LingeringClose
 from cmux_proxy.downstream.refusals import check_admission, refuse, refuse_plain
 from cmux_proxy.downstream.request_head_reader import RequestHeadReader
@@ -228,13 +229,19 @@ class Http1Connection(Downstream):
                 break
         self._is_serving = False
 
+    def _switch_protocol(self) -> bool:
+        """Give the connection up if its first bytes are those of another protocol."""
+        return take_tls(self._services, self, Http1Connection, self._exchanges) or take_http2(
+            self._services, self, self._exchanges
+        )
+
     def _start_exchange(self) -> bool:
         """Start an exchange if a complete head has arrived."""
         try:
             head = self._head_reader.read(self)
         except BadMessage as error:
             is_fresh = not self._response_writer.keeps_connection
-            if not (is_fresh and take_tls(self._services, self, Http1Connection, self._exchanges)):
+            if not (is_fresh and self._switch_protocol()):
                 refuse(self._services, self, failures.bad_request(error))
             return False
         if head is None:

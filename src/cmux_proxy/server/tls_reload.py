@@ -18,7 +18,7 @@ _log = logging.getLogger("cmux_proxy")
 # Seconds between two looks at the files.
 CHECK_INTERVAL: Final = 5.0
 # By ALPN.
-PROTOCOLS: Final = ("http/1.1",)
+PROTOCOLS: Final = ("h2", "http/1.1")
 
 # What changes with the contents of a file, also of one that a link leads to.
 _State = tuple[int, int, int, int] | None

@@ -1,0 +1,166 @@
+"""A connection of an HTTP/2 client: owns its transport, and has its deadlines and its drain.
+
+Neighbours: `http2_link.py` sends, `http2_requests.py` starts exchanges, `http2/` is the engine.
+Does not know requests.
+"""
+
+from typing import Final
+
+from cmux_proxy.downstream.http2_link import Http2Link
+from cmux_proxy.downstream.http2_requests import Http2Requests
+from cmux_proxy.downstream.lingering_close import LingeringClose
+from cmux_proxy.http2.engine import Engine
+from cmux_proxy.http2.http2_limits import Http2Limits
+from cmux_proxy.http2.server_connection import ServerConnection
+from cmux_proxy.net.flow_control import PEER_FULL, ReadControl
+from cmux_proxy.net.peer import peer_of
+from cmux_proxy.net.stream import Stream
+from cmux_proxy.net.timers import Timed, Unread
+from cmux_proxy.relay.exchange_pool import ExchangePool
+from cmux_proxy.relay.services import Services
+
+# Seconds of silence after which a client with open streams has to answer a PING, and how long it
+# may take for that.
+PING_INTERVAL: Final = 30.0
+PING_TIMEOUT: Final = 10.0
+_PING: Final = b"cmux-pxy"
+
+
+class Http2Connection(Timed):
+    """A client's connection, from its preface on."""
+
+    __slots__ = (
+        "_engine", "_has_announced", "_has_ended", "_is_pinged", "_link", "_reading", "_requests",
+        "_services", "since", "transport",
+    )  # fmt: skip
+
+    def __init__(self, services: Services, exchanges: ExchangePool, transport: Stream) -> None:
+        super().__init__()
+        self._services = services
+        self.transport = transport
+        link = self._link = Http2Link(services.loop, transport, self._close_over)
+        self._requests = Http2Requests(services, exchanges, link, self._stream_ended)
+        self._engine = link.engine = ServerConnection(_engine_of(services), self._requests)
+        self._reading = ReadControl()
+        self._reading.stream = transport
+        self._is_pinged = False
+        self._has_announced = False
+        self._has_ended = False
+        self.since = services.ticker.now
+
+    def start(self, data: bytes) -> None:
+        """Take the connection over, with the first bytes, which begin with the preface."""
+        self._requests.address = peer_of(self.transport)
+        self._services.registry.clients.add(self)
+        self.transport.set_protocol(self)
+        self.data_received(data)
+
+    # The transport
+
+    def data_received(self, data: bytes) -> None:
+        """Let the engine act on the bytes."""
+        self._is_pinged = False
+        self._link.receive(data, self._services.ticker.now)
+        self._set_deadline()
+        if not self._engine.may_read():
+            self._reading.stop(PEER_FULL)
+
+    def eof_received(self) -> bool:
+        """The client sends nothing more: what it has asked for is still sent."""
+        self._reading.note_end()
+        self._has_ended = True
+        return not self._engine.is_idle()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End all exchanges."""
+        services = self._services
+        services.registry.clients.discard(self)
+        self._requests.lose_all()
+        services.client_gone(self.transport)
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        self._engine.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._engine.resume_writing()
+        self._link.flush()
+        if self._engine.may_read():
+            self._reading.resume(PEER_FULL)
+
+    def _stream_ended(self) -> None:
+        """Go on with the idle timeout behind the last stream, or close where the proxy drains."""
+        if self._engine.count_streams():
+            return
+        self._set_deadline()
+        is_last = self._has_ended or self._services.registry.is_refusing
+        if is_last and not self.transport.is_closing():
+            self._services.loop.call_soon(self._close)
+
+    # Time
+
+    def _set_deadline(self) -> None:
+        """Set the idle timeout, the one of a partial frame, or the time of the next PING."""
+        timeouts = self._services.timeouts
+        now = self._services.ticker.now
+        if self._engine.is_mid_frame():
+            self.deadline = now + timeouts.head
+        elif self._engine.count_streams():
+            self.deadline = now + PING_INTERVAL
+        else:
+            self.deadline = now + timeouts.idle
+
+    def deadline_passed(self) -> None:
+        """Ask a client with open streams whether it is there; close the connection otherwise."""
+        if self._engine.count_streams() and not (self._is_pinged or self._engine.is_mid_frame()):
+            self._is_pinged = True
+            self.deadline = self._services.ticker.now + PING_TIMEOUT
+            self._engine.ping(_PING)
+            self._link.flush()
+        elif self._is_pinged or self.transport.is_closing():
+            self.transport.abort()
+        else:
+            self._close()
+
+    def drain(self) -> None:
+        """Ask the client to open no more streams; close once none is open and requests are refused.
+
+        RFC 9113 section 6.8: first without a last stream, because requests may be on their way.
+        """
+        if not self._has_announced:
+            self._has_announced = True
+            self._engine.announce_drain()
+            self._link.flush()
+        if self._services.registry.is_refusing:
+            self._engine.refuse_streams()
+            self._link.flush()
+            if not self._engine.count_streams():
+                self._close()
+
+    def _close(self) -> None:
+        """Close with a GOAWAY."""
+        self._engine.refuse_streams()
+        self._link.flush()
+        self.transport.close()
+
+    def _close_over(self) -> None:
+        """Close after a failure, once the client has read why."""
+        if not self.transport.is_closing():
+            self._services.registry.clients.discard(self)
+            LingeringClose(self._services, self.transport)
+
+    def add_unread(self, unread: list[Unread]) -> None:
+        """Add it while it is not read."""
+        if self._reading.is_stopped():
+            unread.append(Unread(self.transport, self.abort))
+
+    def abort(self) -> None:
+        """Abort the connection, and with it all exchanges."""
+        self.transport.abort()
+
+
+def _engine_of(services: Services) -> Engine:
+    if services.http2 is None:
+        services.http2 = Engine(Http2Limits(services.head_limits))
+    return services.http2

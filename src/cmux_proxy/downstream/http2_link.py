@@ -1,0 +1,112 @@
+"""Joins the engine of an HTTP/2 connection to its transport: what is sent leaves from here.
+
+Frames leave at once behind a response that is the only one under way, and otherwise once in each
+turn of the loop, so that many streams share a write. Does not know requests. Neighbours:
+`http2_connection.py` owns the transport, `http2/server_connection.py` is the engine.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from cmux_proxy.downstream.http2_client_stream import Http2ClientStream, StreamCarrier
+from cmux_proxy.http2.http2_stream import Http2Stream, Piece
+from cmux_proxy.http2.server_connection import ServerConnection
+from cmux_proxy.net.stream import Loop, Stream
+
+# Frames of up to so many bytes are joined, because a copy costs less than many buffers.
+_MAX_JOINED: Final = 65536
+
+
+class Http2Link(StreamCarrier):
+    """Sends for all streams of one connection."""
+
+    __slots__ = ("_closing", "_is_receiving", "_is_scheduled", "_loop", "engine", "on_over")
+
+    def __init__(self, loop: Loop, transport: Stream, on_over: Callable[[], None]) -> None:
+        self.transport = transport
+        self._loop = loop
+        self.engine: ServerConnection
+        # Called once the last frame of a connection that has failed is sent.
+        self.on_over = on_over
+        self._is_receiving = False
+        self._is_scheduled = False
+        self._closing: list[Http2ClientStream] = []
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Pass bytes of the client to the engine, and send what that leads to."""
+        self._is_receiving = True
+        try:
+            self.engine.receive(data, now)
+        finally:
+            self._is_receiving = False
+        self.flush()
+
+    def send_head(self, stream: Http2Stream, head: bytes, is_last: bool) -> None:
+        """Send a response head of HTTP/1.1."""
+        self.engine.send_head(stream, head, is_last)
+        self._flush_later(is_last)
+
+    def send_data(self, stream: Http2Stream, data: Piece, is_last: bool) -> None:
+        """Send body bytes."""
+        self.engine.send_data(stream, data, is_last)
+        self._flush_later(is_last)
+
+    def send_trailers(self, stream: Http2Stream, lines: bytes) -> None:
+        """Send the trailers of a response, which end it."""
+        self.engine.send_trailers(stream, lines)
+        self._flush_later(True)
+
+    def reset(self, stream: Http2Stream, code: int) -> None:
+        """Reset a stream."""
+        self.engine.reset(stream, code)
+        self._flush_later(False)
+
+    def consume(self, stream: Http2Stream, size: int) -> None:
+        """Give the client room for more."""
+        self.engine.consume(stream, size)
+        self._flush_later(False)
+
+    def reset_when_sent(self, stream: Http2ClientStream) -> None:
+        """Reset a stream when its response has left."""
+        self._closing.append(stream)
+        self._flush_later(False)
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Call back in the next turn of the loop."""
+        self._loop.call_soon(callback)
+
+    def _flush_later(self, is_last: bool) -> None:
+        """Send at once behind the last byte of the only response, otherwise when the loop turns."""
+        if self._is_receiving or self._is_scheduled:
+            return
+        if is_last and self.engine.count_streams() <= 1:
+            self.flush()
+        else:
+            self._is_scheduled = True
+            self._loop.call_soon(self._flush_scheduled)
+
+    def _flush_scheduled(self) -> None:
+        self._is_scheduled = False
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what may be sent now."""
+        if self.transport.is_closing():
+            return
+        pieces = self.engine.take_frames()
+        if pieces:
+            self._write(pieces)
+        if self._closing:
+            closing = self._closing
+            self._closing = [stream for stream in closing if not stream.reset_if_sent()]
+        if self.engine.is_over:
+            self.on_over()
+
+    def _write(self, pieces: list[Piece]) -> None:
+        size = 0
+        for piece in pieces:
+            size += len(piece)
+        if size <= _MAX_JOINED:
+            self.transport.write(b"".join(pieces))
+        else:
+            self.transport.writelines(pieces)

@@ -1,0 +1,139 @@
+"""What the engine of an HTTP/2 connection calls: starts an exchange for each request.
+
+Neighbours: `http2_client.py` is the client of one exchange, `http2_connection.py` has the
+connection. Does not know frames or windows.
+"""
+
+from collections.abc import Callable
+from typing import cast
+
+from cmux_proxy.downstream.http1_request import Http1Request
+from cmux_proxy.downstream.http2_client import Http2Client
+from cmux_proxy.downstream.http2_link import Http2Link
+from cmux_proxy.downstream.http2_response_writer import Http2ResponseWriter
+from cmux_proxy.downstream.http2_websocket import WEBSOCKET, WebSocketRequest, add_key, make_key
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.local_reply import text_content
+from cmux_proxy.http2.handler import ConnectionHandler
+from cmux_proxy.http2.http2_stream import Http2Stream
+from cmux_proxy.relay import failures
+from cmux_proxy.relay.accounting import log_refusal
+from cmux_proxy.relay.exchange_pool import ExchangePool
+from cmux_proxy.relay.services import Services
+
+
+class Http2Requests(ConnectionHandler):
+    """Starts exchanges, and passes on what their clients do.
+
+    `on_ended` is called whenever a stream is gone.
+    """
+
+    __slots__ = ("_clients", "_exchanges", "_link", "_on_ended", "_services", "address")
+
+    def __init__(
+        self,
+        services: Services,
+        exchanges: ExchangePool,
+        link: Http2Link,
+        on_ended: Callable[[], None],
+    ) -> None:
+        self._services = services
+        self._exchanges = exchanges
+        self._link = link
+        self._on_ended = on_ended
+        self._clients: set[Http2Client] = set()
+        self.address = ""
+
+    def on_request(self, stream: Http2Stream, head: bytes) -> None:
+        """Start an exchange; a head that HTTP/1.1 does not allow gets its status."""
+        key = b""
+        if stream.protocol == WEBSOCKET:
+            key = make_key()
+            head = add_key(head, key)
+        try:
+            scanned = self._services.request_scanner.scan(head, 0)
+        except BadMessage as error:
+            self.on_bad_request(stream, error)
+            return
+        if scanned is None:
+            self.on_bad_request(stream, BadMessage("the head is incomplete"))
+            return
+        request = WebSocketRequest(scanned, key) if key else Http1Request(scanned)
+        self._client(stream).start(request)
+
+    def _client(self, stream: Http2Stream) -> Http2Client:
+        writer = Http2ResponseWriter(self._link, stream)
+        client = Http2Client(
+            self._services, self._exchanges, self._link, stream, writer, self.address
+        )
+        stream.attachment = client
+        self._clients.add(client)
+        return client
+
+    def on_bad_request(self, stream: Http2Stream, error: BadMessage) -> None:
+        """Respond with the status of the error."""
+        services = self._services
+        failure = failures.bad_request(error)
+        if services.observer is not None:
+            log_refusal(services.observer, self.address, failure, None)
+        writer = Http2ResponseWriter(self._link, stream)
+        writer.send_reply(failure, text_content(failure.text), services.date(), True, True)
+
+    def on_refused(self, stream_id: int, code: int, rule: str) -> None:
+        """Nothing has begun."""
+
+    def on_data(self, stream: Http2Stream, data: bytes, is_last: bool) -> None:
+        """Pass body bytes on; those of a request that got a reply already are dropped."""
+        client = stream.attachment
+        if client is None:
+            self._link.consume(stream, len(data))
+        else:
+            cast(Http2Client, client).stream.receive(data, is_last)
+
+    def on_trailers(self, stream: Http2Stream, lines: bytes) -> None:
+        """Pass the trailers of a request on."""
+        if stream.attachment is not None:
+            cast(Http2Client, stream.attachment).trailers_received(lines)
+
+    def on_reset(self, stream: Http2Stream, code: int, rule: str) -> None:
+        """The client is gone, or has broken a rule."""
+        self._lose(stream, ConnectionResetError("the stream was reset"))
+
+    def on_closed(self, stream: Http2Stream) -> None:
+        """Both directions have ended."""
+        self._lose(stream, None)
+
+    def _lose(self, stream: Http2Stream, error: Exception | None) -> None:
+        if stream.attachment is not None:
+            client = cast(Http2Client, stream.attachment)
+            stream.attachment = None
+            self._clients.discard(client)
+            client.stream.lose(error)
+        self._on_ended()
+
+    def lose_all(self) -> None:
+        """Report to all exchanges that their client is gone."""
+        clients = list(self._clients)
+        self._clients.clear()
+        for client in clients:
+            client.stream.lose(ConnectionResetError("the connection is gone"))
+
+    def on_blocked(self, stream: Http2Stream) -> None:
+        """Stop the response."""
+        if stream.attachment is not None:
+            cast(Http2Client, stream.attachment).stream.pause()
+
+    def on_unblocked(self, stream: Http2Stream) -> None:
+        """Let the response go on."""
+        if stream.attachment is not None:
+            cast(Http2Client, stream.attachment).stream.resume()
+
+    def on_ping_answered(self, payload: bytes) -> None:
+        """The connection sees that the client is there by any byte of it."""
+
+    def on_goaway(self, last_stream_id: int, code: int) -> None:
+        """The client opens no more streams, and closes when it has its responses."""
+
+    def on_connection_fault(self, code: int, rule: str) -> None:
+        """End all exchanges; the connection closes once its GOAWAY is sent."""
+        self.lose_all()
