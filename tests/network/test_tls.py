@@ -72,13 +72,19 @@ async def test_curl_gets_the_same_over_both(tmp_path: Path) -> None:
     async with origin(responding(echo)) as upstream, Proxy(config(tmp_path)) as proxy:
         urls = [f"{scheme}://localhost:{port_of(proxy)}/a" for scheme in ("https", "http")]
         for url in urls:
-            result = await curl(tmp_path, upstream.port, "-i", url)
+            result = await curl(tmp_path, upstream.port, "--http1.1", "-i", url)
             assert result.errors == b""
             assert result.out.startswith(b"HTTP/1.1 200 OK\r\nX-Method: GET\r\nX-Target: /a\r\n")
+
+
+@pytest.mark.parametrize(("option", "version"), [("--http1.1", b"1.1"), ("--http2", b"2")])
+async def test_the_client_chooses_the_protocol(tmp_path: Path, option: str, version: bytes) -> None:
+    async with origin(responding(echo)) as upstream, Proxy(config(tmp_path)) as proxy:
+        url = f"https://localhost:{port_of(proxy)}/a"
         result = await curl(
-            tmp_path, upstream.port, "-w", "%{num_connects} %{http_version} ", *[urls[0]] * 3
+            tmp_path, upstream.port, option, "-w", "%{num_connects} %{http_version} ", *[url] * 3
         )
-        assert result.out == b"1 1.1 0 1.1 0 1.1 "
+        assert result.out == b"1 %b 0 %b 0 %b " % (version, version, version)
 
 
 @VERSIONS
@@ -107,7 +113,7 @@ async def test_openssl_chooses_by_name_and_resumes(tmp_path: Path) -> None:
             *command, "-servername", "x.b.example", "-verify_hostname", "x.b.example",
             "-alpn", "h2,http/1.1",
         )  # fmt: skip
-        assert b"ALPN protocol: http/1.1" in result.out
+        assert b"ALPN protocol: h2" in result.out
         assert b"Verify return code: 0 (ok)" in result.out
         result = await finish(*command, "-tls1_2", "-reconnect")
         assert result.out.count(b"\nReused, TLSv1.2") == 5
@@ -224,7 +230,7 @@ async def test_a_client_certificate_is_required(tmp_path: Path) -> None:
         assert b"certificate required" in result.errors
         cert, key = write_pem(tmp_path, "client", leaf("client.example"))
         result = await curl(tmp_path, upstream.port, "-i", "--cert", cert, "--key", key, url)
-        assert result.out.startswith(b"HTTP/1.1 200 OK")
+        assert result.out.startswith(b"HTTP/2 200")
 
 
 async def test_plain_curl_is_told_where_to_go(tmp_path: Path) -> None:

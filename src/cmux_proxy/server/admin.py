@@ -145,7 +145,7 @@ def run_admin(
     with SignalQueue(exits_on_second_stop=False) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
         certificates = load_certificates(config)
-        tls = None if certificates is None else certificates.server
+        tls = None if certificates is None else certificates.http1_server
         listener = administered(config, sockets, StatsClient(channels), addresses, tls)
         asyncio.run(_serve(listener, config, signals, lifeline, certificates))
         signal.pthread_sigmask(signal.SIG_BLOCK, handled_signals())

@@ -78,9 +78,9 @@ class Proxy:
         return self._services
 
     @property
-    def tls(self) -> "TlsServer | None":
-        """What its TLS sessions are opened with; None without certificates. Not stable."""
-        return None if self._certificates is None else self._certificates.server
+    def http1_tls(self) -> "TlsServer | None":
+        """What opens TLS sessions without HTTP/2; None without certificates. Not stable."""
+        return None if self._certificates is None else self._certificates.http1_server
 
     async def start(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Bind and accept; raise ListenError, or RuntimeError if it has been started already.
@@ -108,7 +108,7 @@ class Proxy:
             limits.max_upstreams,
             self._telemetry.observer,
             Admission.from_config(self._config),
-            self.tls,
+            None if certificates is None else certificates.server,
             None if certificates is None else certificates.check,
         )
         services.registry.max_clients = limits.max_clients

@@ -6,7 +6,6 @@ The ticker calls it, so that no thread is needed.
 
 import logging
 import os
-from collections.abc import Sequence
 from typing import Final
 
 from cmux_proxy.config.tls_section import Tls
@@ -17,32 +16,38 @@ _log = logging.getLogger("cmux_proxy")
 
 # Seconds between two looks at the files.
 CHECK_INTERVAL: Final = 5.0
-# By ALPN.
-PROTOCOLS: Final = ("h2", "http/1.1")
+# By ALPN: what the proxy offers, and what a listener does that is served by aiohttp.
+_PROTOCOLS: Final = ("h2", "http/1.1")
+_HTTP1_PROTOCOLS: Final = ("http/1.1",)
 
 # What changes with the contents of a file, also of one that a link leads to.
 _State = tuple[int, int, int, int] | None
 
 
 class CertificateFiles:
-    """The files of a configuration, and the server that uses them; raises CertificateError."""
+    """The files of a configuration, and the servers that use them; raises CertificateError.
 
-    def __init__(self, config: Tls, protocols: Sequence[str] = PROTOCOLS) -> None:
+    `server` is the proxy's, `http1_server` that of a listener without HTTP/2.
+    """
+
+    def __init__(self, config: Tls) -> None:
         self._config = config
-        self._protocols = protocols
         self._read = self._seen = self._states()
         self._next_check = 0.0
-        self.server = TlsServer(load_server_context(config, protocols))
+        self.server = TlsServer(load_server_context(config, _PROTOCOLS))
+        self.http1_server = TlsServer(load_server_context(config, _HTTP1_PROTOCOLS))
 
     def reload(self) -> None:
         """Read the files again."""
         self._read = self._seen = self._states()
         try:
-            self.server.context = load_server_context(self._config, self._protocols)
+            context = load_server_context(self._config, _PROTOCOLS)
+            self.http1_server.context = load_server_context(self._config, _HTTP1_PROTOCOLS)
         except CertificateError as error:
             line = "cannot reload the certificates, the old ones stay in use: %s"
             _log.warning(line, error.reason)
             return
+        self.server.context = context
         _log.info("certificates reloaded: %d", len(self._config.certs))
 
     def check(self, now: float) -> None:

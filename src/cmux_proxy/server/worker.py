@@ -169,7 +169,7 @@ def _administered(
     from cmux_proxy.server.stats_rpc import LocalStats
 
     source = LocalStats(partial(_collect_stats, proxy, log))
-    return administered(config, sockets, source, proxy.addresses, proxy.tls)
+    return administered(config, sockets, source, proxy.addresses, proxy.http1_tls)
 
 
 def _responder(
