@@ -80,7 +80,7 @@ def test_a_request_and_a_response() -> None:
     response = next(browser.of(h2.events.ResponseReceived))
     assert isinstance(response, h2.events.ResponseReceived)
     assert response.headers == [(b":status", b"200"), (b"set-cookie", b"c")]
-    assert browser.peer.connection.is_idle()
+    assert not browser.peer.connection.has_work()
 
 
 def test_settings_and_pings_are_acknowledged() -> None:

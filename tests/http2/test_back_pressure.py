@@ -156,7 +156,7 @@ def test_what_waits_is_counted() -> None:
     stream = peer.open(1)
     peer.connection.send_data(stream, bytes(WINDOW + 10), False)
     assert peer.connection.pending_size() == WINDOW + 10
-    assert peer.connection.has_frames()
+    assert peer.connection.has_work()
     peer.sent()
     assert peer.connection.pending_size() == 10
     peer.feed(frame(3, 0, 1, number(CANCEL)))

@@ -27,10 +27,10 @@ def test_a_drain_serves_streams_on_their_way() -> None:
     peer.feed(peer.headers(5, [(b"a", b"b")]), frame(3, 0, 5, number(CANCEL)))
     assert (peer.sent(), peer.events) == ([], [])
     peer.respond(1)
-    assert not peer.connection.is_idle()
+    assert peer.connection.has_work()
     peer.respond(3)
     assert peer.events == [("closed", 1), ("closed", 3)]
-    assert peer.connection.is_idle()
+    assert not peer.connection.has_work()
 
 
 def test_blocks_of_ignored_streams_are_decoded() -> None:
@@ -50,17 +50,15 @@ def test_the_client_says_that_it_goes_away() -> None:
     assert peer.connection.count_streams() == 1
 
 
-def test_it_is_idle_only_with_nothing_to_do() -> None:
+def test_it_has_work_while_frames_wait_or_a_stream_is_open() -> None:
     peer = Peer(greets=False)
-    assert not peer.connection.is_idle()
+    assert peer.connection.has_work()
     peer.sent()
-    assert peer.connection.is_idle()
+    assert not peer.connection.has_work()
     peer.feed(PREFACE + frame(4, 0, 0))
     peer.sent()
-    assert not peer.connection.is_mid_frame()
-    peer.feed(b"\0")
-    assert not peer.connection.is_idle()
-    assert peer.connection.is_mid_frame()
+    peer.open(1)
+    assert peer.connection.has_work()
 
 
 def test_all_bytes_before_a_fault_are_sent() -> None:

@@ -94,7 +94,7 @@ def test_a_request_and_its_response() -> None:
     assert (hints.flags, head.flags) == (4, 4)
     assert (first, last) == (Frame(0, 0, 1, b"hello"), Frame(0, 1, 1, b" world"))
     assert peer.events == [("closed", 1)]
-    assert peer.connection.is_idle()
+    assert not peer.connection.has_work()
 
 
 def test_a_response_without_a_body_ends_with_its_head() -> None:

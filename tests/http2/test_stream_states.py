@@ -49,7 +49,7 @@ def test_a_reset_of_the_owner_drops_what_is_not_sent() -> None:
     peer.connection.reset(stream, INTERNAL_ERROR)
     assert [sent.kind for sent in peer.sent()] == [1, 3]
     assert peer.events == []
-    assert peer.connection.is_idle()
+    assert not peer.connection.has_work()
 
 
 def test_frames_in_flight_after_a_reset_are_ignored() -> None:

@@ -10,7 +10,7 @@ from cmux_proxy.downstream.http2_client_stream import Http2ClientStream, StreamC
 from cmux_proxy.downstream.http2_response_writer import Http2ResponseWriter
 from cmux_proxy.downstream.http2_websocket import opening_head
 from cmux_proxy.http1.serialize import encode_chunk
-from cmux_proxy.http2.error_codes import INTERNAL_ERROR
+from cmux_proxy.http2.error_codes import CANCEL, INTERNAL_ERROR
 from cmux_proxy.http2.http2_stream import Http2Stream
 from cmux_proxy.net.flow_control import PIPELINE_FULL
 from cmux_proxy.net.stream import Stream
@@ -24,8 +24,8 @@ class Http2Client(Downstream):
     """One request of an HTTP/2 client, and the stream that it came on."""
 
     __slots__ = (
-        "_exchanges", "_is_chunked", "_response_writer", "_services", "_stream", "exchange",
-        "stream",
+        "_exchanges", "_is_chunked", "_response_writer", "_services", "_unsent", "exchange",
+        "http2_stream", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -41,9 +41,11 @@ class Http2Client(Downstream):
         self._services = services
         self._exchanges = exchanges
         self._response_writer = writer
-        self._stream = stream
+        self.http2_stream = stream
         self._address = address
         self._is_chunked = False
+        # How many bytes of a whole response waited for the client when they were counted last.
+        self._unsent = 0
         self.exchange: Exchange | None = None
         self.stream = Http2ClientStream(carrier, stream, self)
         self.attach(self.stream)
@@ -67,17 +69,12 @@ class Http2Client(Downstream):
         That of a tunnel is the client's half-close.
         """
         if self._is_chunked:
-            self.trailers_received(b"")
-        elif self._stream.is_tunnel and self.exchange is not None:
+            self._is_chunked = False
+            self._pass_on(b"0\r\n" + self.stream.trailers + b"\r\n")
+        elif self.http2_stream.is_tunnel and self.exchange is not None:
             self.has_ended = True
             self.exchange.client_ended()
         return True
-
-    def trailers_received(self, lines: bytes) -> None:
-        """Take the end of a chunked body, and its trailers."""
-        if self._is_chunked:
-            self._is_chunked = False
-            self._pass_on(b"0\r\n" + lines + b"\r\n")
 
     def _pass_on(self, data: bytes) -> None:
         exchange = self.exchange
@@ -109,9 +106,13 @@ class Http2Client(Downstream):
             self.exchange.client_resumed()
 
     def deadline_passed(self) -> None:
-        """No byte has moved for too long."""
+        """No byte has moved for too long; the client may take that long for a whole response."""
         if self.exchange is not None:
             self.exchange.deadline_passed()
+        elif self.http2_stream.pending_size < self._unsent:
+            self._wait_until_sent()
+        else:
+            self.stream.reset(CANCEL)
 
     # The exchange
 
@@ -132,9 +133,15 @@ class Http2Client(Downstream):
 
     def linger(self) -> None:
         """End the response; the client need not send the rest (RFC 9113 section 8.1)."""
-        self._leave()
+        self.exchange = None
+        self._wait_until_sent()
         self._response_writer.end()
         self.stream.close()
+
+    def _wait_until_sent(self) -> None:
+        """Wait until the client has opened its windows for the rest of the response."""
+        self._unsent = self.http2_stream.pending_size
+        self.deadline = self._services.ticker.now + self._services.timeouts.idle
 
     def abort_response(self, ends_with_connection: bool) -> None:
         """Reset the stream, so that the client cannot take the response for complete."""

@@ -43,11 +43,14 @@ class StreamCarrier:
 
 
 class Http2ClientStream:
-    """A stream with the methods of asyncio's transports; its owner is called as theirs are."""
+    """A stream with the methods of asyncio's transports; its owner is called as theirs are.
+
+    `trailers` are the field lines of the client, once its end is reported.
+    """
 
     __slots__ = (
         "_carrier", "_has_ended", "_held", "_is_closing", "_is_lost", "_is_paused", "_owner",
-        "_stream",
+        "_stream", "trailers",
     )  # fmt: skip
 
     def __init__(self, carrier: StreamCarrier, stream: Http2Stream, owner: StreamOwner) -> None:
@@ -60,6 +63,7 @@ class Http2ClientStream:
         self._is_paused = False
         self._is_closing = False
         self._is_lost = False
+        self.trailers = b""
 
     # What the connection calls
 
@@ -73,6 +77,11 @@ class Http2ClientStream:
             self._held.append(data)
         else:
             self._pass_on(data)
+
+    def receive_trailers(self, lines: bytes) -> None:
+        """Take the end of the client behind all bytes, with trailers."""
+        self.trailers = lines
+        self.receive(b"", True)
 
     def lose(self, error: Exception | None) -> None:
         """Report that the stream is gone; idempotent."""

@@ -10,12 +10,14 @@ from cmux_proxy.downstream.http2_link import Http2Link
 from cmux_proxy.downstream.http2_requests import Http2Requests
 from cmux_proxy.downstream.lingering_close import LingeringClose
 from cmux_proxy.http2.engine import Engine
+from cmux_proxy.http2.error_codes import ENHANCE_YOUR_CALM
 from cmux_proxy.http2.http2_limits import Http2Limits
 from cmux_proxy.http2.server_connection import ServerConnection
 from cmux_proxy.net.flow_control import PEER_FULL, ReadControl
 from cmux_proxy.net.peer import peer_of
+from cmux_proxy.net.socket_queues import count_unsent
 from cmux_proxy.net.stream import Stream
-from cmux_proxy.net.timers import Timed, Unread
+from cmux_proxy.net.timers import NEVER, Timed, Unread
 from cmux_proxy.relay.exchange_pool import ExchangePool
 from cmux_proxy.relay.services import Services
 
@@ -30,8 +32,8 @@ class Http2Connection(Timed):
     """A client's connection, from its preface on."""
 
     __slots__ = (
-        "_engine", "_has_announced", "_has_ended", "_is_pinged", "_link", "_reading", "_requests",
-        "_services", "since", "transport",
+        "_engine", "_has_announced", "_has_ended", "_head_deadline", "_idle_since", "_is_pinged",
+        "_link", "_reading", "_requests", "_services", "_unsent", "since", "transport",
     )  # fmt: skip
 
     def __init__(self, services: Services, exchanges: ExchangePool, transport: Stream) -> None:
@@ -43,13 +45,22 @@ class Http2Connection(Timed):
         self._engine = link.engine = ServerConnection(_engine_of(services), self._requests)
         self._reading = ReadControl()
         self._reading.stream = transport
+        # Whether a PING waits for its answer, and how much the client had not read then, in bytes.
         self._is_pinged = False
+        self._unsent = 0
         self._has_announced = False
         self._has_ended = False
-        self.since = services.ticker.now
+        # When the whole preface has to be there.
+        self._head_deadline = NEVER
+        # When the last stream has ended.
+        self._idle_since = self.since = services.ticker.now
 
-    def start(self, data: bytes) -> None:
-        """Take the connection over, with the first bytes, which begin with the preface."""
+    def start(self, data: bytes, deadline: float) -> None:
+        """Take the connection over, with the first bytes, which begin with the preface.
+
+        The rest of the preface has to be there at `deadline`.
+        """
+        self._head_deadline = deadline
         self._requests.address = peer_of(self.transport)
         self._services.registry.clients.add(self)
         self.transport.set_protocol(self)
@@ -69,7 +80,8 @@ class Http2Connection(Timed):
         """The client sends nothing more: what it has asked for is still sent."""
         self._reading.note_end()
         self._has_ended = True
-        return not self._engine.is_idle()
+        self._requests.lose_incomplete()
+        return self._engine.has_work()
 
     def connection_lost(self, error: Exception | None) -> None:
         """End all exchanges."""
@@ -80,19 +92,23 @@ class Http2Connection(Timed):
 
     def pause_writing(self) -> None:
         """The client does not read."""
-        self._engine.pause_writing()
+        self._link.pause()
 
     def resume_writing(self) -> None:
-        """The client reads again."""
-        self._engine.resume_writing()
-        self._link.flush()
+        """The client reads again, which is a sign of life too."""
+        self._link.resume()
+        if self._is_pinged:
+            self.deadline = self._services.ticker.now + PING_TIMEOUT
         if self._engine.may_read():
             self._reading.resume(PEER_FULL)
+        if self._has_ended and not self._engine.has_work():
+            self._close()
 
     def _stream_ended(self) -> None:
         """Go on with the idle timeout behind the last stream, or close where the proxy drains."""
         if self._engine.count_streams():
             return
+        self._idle_since = self._services.ticker.now
         self._set_deadline()
         is_last = self._has_ended or self._services.registry.is_refusing
         if is_last and not self.transport.is_closing():
@@ -101,27 +117,52 @@ class Http2Connection(Timed):
     # Time
 
     def _set_deadline(self) -> None:
-        """Set the idle timeout, the one of a partial frame, or the time of the next PING."""
+        """Set the time of the next PING or the idle timeout, and that of what arrives in part.
+
+        No byte but the last of a frame or of a header block gives it more time.
+        """
+        engine = self._engine
         timeouts = self._services.timeouts
-        now = self._services.ticker.now
-        if self._engine.is_mid_frame():
-            self.deadline = now + timeouts.head
-        elif self._engine.count_streams():
-            self.deadline = now + PING_INTERVAL
+        if engine.count_streams():
+            deadline = self._services.ticker.now + PING_INTERVAL
         else:
-            self.deadline = now + timeouts.idle
+            deadline = self._idle_since + timeouts.idle
+        partial_since = engine.partial_since
+        if partial_since == NEVER:
+            self._head_deadline = NEVER
+        else:
+            deadline = min(deadline, self._head_deadline, partial_since + timeouts.head)
+        self.deadline = deadline
 
     def deadline_passed(self) -> None:
         """Ask a client with open streams whether it is there; close the connection otherwise."""
-        if self._engine.count_streams() and not (self._is_pinged or self._engine.is_mid_frame()):
+        if self.transport.is_closing():
+            self.transport.abort()
+        elif self._is_late():
+            self._engine.fail(ENHANCE_YOUR_CALM, "a frame or a header block takes too long")
+            self._link.flush()
+        elif not self._engine.count_streams():
+            self._close()
+        elif not self._is_pinged:
             self._is_pinged = True
-            self.deadline = self._services.ticker.now + PING_TIMEOUT
             self._engine.ping(_PING)
             self._link.flush()
-        elif self._is_pinged or self.transport.is_closing():
-            self.transport.abort()
+            self._wait_for_answer()
+        elif count_unsent(self.transport) < self._unsent:
+            # The PING waits behind what a slow client reads.
+            self._wait_for_answer()
         else:
-            self._close()
+            self.transport.abort()
+
+    def _is_late(self) -> bool:
+        """Return whether what has arrived in part should be whole."""
+        head_timeout = self._services.timeouts.head
+        deadline = min(self._head_deadline, self._engine.partial_since + head_timeout)
+        return deadline <= self._services.ticker.now
+
+    def _wait_for_answer(self) -> None:
+        self._unsent = count_unsent(self.transport)
+        self.deadline = self._services.ticker.now + PING_TIMEOUT
 
     def drain(self) -> None:
         """Ask the client to open no more streams; close once none is open and requests are refused.
@@ -139,9 +180,10 @@ class Http2Connection(Timed):
                 self._close()
 
     def _close(self) -> None:
-        """Close with a GOAWAY."""
+        """Close with a GOAWAY, once all is sent, for which the client has the idle timeout."""
         self._engine.refuse_streams()
         self._link.flush()
+        self.deadline = self._services.ticker.now + self._services.timeouts.idle
         self.transport.close()
 
     def _close_over(self) -> None:

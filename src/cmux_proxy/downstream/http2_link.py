@@ -20,7 +20,10 @@ _MAX_JOINED: Final = 65536
 class Http2Link(StreamCarrier):
     """Sends for all streams of one connection."""
 
-    __slots__ = ("_closing", "_is_receiving", "_is_scheduled", "_loop", "engine", "on_over")
+    __slots__ = (
+        "_closing", "_is_over", "_is_paused", "_is_receiving", "_is_scheduled", "_loop", "engine",
+        "on_over",
+    )  # fmt: skip
 
     def __init__(self, loop: Loop, transport: Stream, on_over: Callable[[], None]) -> None:
         self.transport = transport
@@ -28,6 +31,8 @@ class Http2Link(StreamCarrier):
         self.engine: ServerConnection
         # Called once the last frame of a connection that has failed is sent.
         self.on_over = on_over
+        self._is_over = False
+        self._is_paused = False
         self._is_receiving = False
         self._is_scheduled = False
         self._closing: list[Http2ClientStream] = []
@@ -39,6 +44,17 @@ class Http2Link(StreamCarrier):
             self.engine.receive(data, now)
         finally:
             self._is_receiving = False
+        self.flush()
+
+    def pause(self) -> None:
+        """Leave all frames with the engine: the client does not read."""
+        self._is_paused = True
+        self.engine.pause_writing()
+
+    def resume(self) -> None:
+        """Send again."""
+        self._is_paused = False
+        self.engine.resume_writing()
         self.flush()
 
     def send_head(self, stream: Http2Stream, head: bytes, is_last: bool) -> None:
@@ -90,8 +106,9 @@ class Http2Link(StreamCarrier):
         self.flush()
 
     def flush(self) -> None:
-        """Send what may be sent now."""
-        if self.transport.is_closing():
+        """Send what may be sent now; why a connection has failed may be sent at any time."""
+        is_over = self.engine.is_over
+        if self._is_over or self.transport.is_closing() or (self._is_paused and not is_over):
             return
         pieces = self.engine.take_frames()
         if pieces:
@@ -99,7 +116,8 @@ class Http2Link(StreamCarrier):
         if self._closing:
             closing = self._closing
             self._closing = [stream for stream in closing if not stream.reset_if_sent()]
-        if self.engine.is_over:
+        if is_over:
+            self._is_over = True
             self.on_over()
 
     def _write(self, pieces: list[Piece]) -> None:

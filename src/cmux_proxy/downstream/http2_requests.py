@@ -14,6 +14,7 @@ from cmux_proxy.downstream.http2_response_writer import Http2ResponseWriter
 from cmux_proxy.downstream.http2_websocket import WEBSOCKET, WebSocketRequest, add_key, make_key
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.local_reply import text_content
+from cmux_proxy.http2.error_codes import CANCEL
 from cmux_proxy.http2.handler import ConnectionHandler
 from cmux_proxy.http2.http2_stream import Http2Stream
 from cmux_proxy.relay import failures
@@ -47,7 +48,10 @@ class Http2Requests(ConnectionHandler):
     def on_request(self, stream: Http2Stream, head: bytes) -> None:
         """Start an exchange; a head that HTTP/1.1 does not allow gets its status."""
         key = b""
-        if stream.protocol == WEBSOCKET:
+        if stream.protocol:
+            if stream.protocol.lower() != WEBSOCKET:
+                self.on_bad_request(stream, BadMessage("the protocol is not websocket", 501))
+                return
             key = make_key()
             head = add_key(head, key)
         try:
@@ -93,7 +97,7 @@ class Http2Requests(ConnectionHandler):
     def on_trailers(self, stream: Http2Stream, lines: bytes) -> None:
         """Pass the trailers of a request on."""
         if stream.attachment is not None:
-            cast(Http2Client, stream.attachment).trailers_received(lines)
+            cast(Http2Client, stream.attachment).stream.receive_trailers(lines)
 
     def on_reset(self, stream: Http2Stream, code: int, rule: str) -> None:
         """The client is gone, or has broken a rule."""
@@ -110,6 +114,14 @@ class Http2Requests(ConnectionHandler):
             self._clients.discard(client)
             client.stream.lose(error)
         self._on_ended()
+
+    def lose_incomplete(self) -> None:
+        """Reset the streams whose requests will never be whole: the client has left."""
+        for client in list(self._clients):
+            stream = client.http2_stream
+            if not stream.has_request_ended():
+                self._link.reset(stream, CANCEL)
+                self.on_reset(stream, CANCEL, "")
 
     def lose_all(self) -> None:
         """Report to all exchanges that their client is gone."""

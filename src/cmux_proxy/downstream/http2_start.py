@@ -16,13 +16,14 @@ _HEAD = PREFACE[:18]
 def take_http2(services: Services, client: Downstream, exchanges: ExchangePool) -> bool:
     """Give a connection that begins with the preface to an `Http2Connection`.
 
-    Return False if it does not begin with it.
+    Return False if it does not begin with it, as far as it has arrived.
     """
     data = client.pipelined
-    if not data.startswith(_HEAD):
+    if not (data.startswith(_HEAD) or PREFACE.startswith(data)):
         return False
     from cmux_proxy.downstream.http2_connection import Http2Connection
 
     client.pipelined = b""
-    Http2Connection(services, exchanges, client.detach()).start(data)
+    deadline = min(client.deadline, services.ticker.now + services.timeouts.head)
+    Http2Connection(services, exchanges, client.detach()).start(data, deadline)
     return True

@@ -37,16 +37,21 @@ _AT_FRAME: Final = 2
 
 
 class FrameReader:
-    """The reader of one connection, from its preface on."""
+    """The reader of one connection, from its preface on.
+
+    `turns` changes whenever what had begun to arrive, a frame or a header block, is whole.
+    """
 
     __slots__ = (
-        "_block", "_handler", "_held", "_held_size", "_is_stopped", "_needed", "_phase",
-        "_rare_frames",
+        "_block", "_block_at", "_handler", "_held", "_held_size", "_is_stopped", "_needed",
+        "_phase", "_rare_frames", "turns",
     )  # fmt: skip
 
     def __init__(self, handler: FrameHandler) -> None:
         self._handler = handler
         self._block = HeaderBlock()
+        # Where the last HEADERS frame that is not a whole block begins in what is fed.
+        self._block_at = 0
         self._rare_frames = RareFrames(handler, self._block)
         self._phase = _AT_PREFACE
         self._is_stopped = False
@@ -54,6 +59,7 @@ class FrameReader:
         self._held: list[bytes] = []
         self._held_size = 0
         self._needed = 1
+        self.turns = 0
 
     def feed(self, data: bytes) -> None:
         """Take bytes, and pass the frames that they complete on; raise ConnectionFault."""
@@ -68,7 +74,10 @@ class FrameReader:
         start = 0
         if self._phase == _AT_PREFACE:
             start = self._read_preface(data)
+        self._block_at = 0
         end = self._read_frames(data, start)
+        if end > start and (not self._block.stream_id or self._block_at > start):
+            self.turns += 1
         if end < len(data):
             self._hold(data[end:])
 
@@ -77,8 +86,12 @@ class FrameReader:
         self._is_stopped = True
 
     def is_clean(self) -> bool:
-        """Return whether no frame and no header block has begun to arrive."""
-        return not self._held_size and not self._block.stream_id
+        """Return whether no frame and no header block has begun to arrive.
+
+        The first SETTINGS frame belongs to the preface (RFC 9113 section 3.4).
+        """
+        is_greeted = self._phase == _AT_FRAME
+        return is_greeted and not self._held_size and not self._block.stream_id
 
     def _hold(self, rest: bytes) -> None:
         self._held.append(rest)
@@ -139,6 +152,7 @@ class FrameReader:
         """Read a HEADERS frame (RFC 9113 section 6.2); its priority is ignored."""
         if stream_id == 0:
             raise frame_fault("HEADERS is on stream 0")
+        start = at - HEADER_SIZE
         if flags & PADDED:
             if at == end:
                 raise size_fault("HEADERS is too short")
@@ -158,6 +172,7 @@ class FrameReader:
         if flags & END_HEADERS:
             self._handler.on_header_block(stream_id, data[at:end], is_last)
         else:
+            self._block_at = start
             self._block.begin(stream_id, data[at:end], is_last)
 
     def _read_data(self, flags: int, stream_id: int, data: bytes, at: int, end: int) -> None:

@@ -5,6 +5,8 @@ This is what the owner of the connection calls; `handler.py` is what it is calle
 know sockets, clocks or exchanges: times are arguments, and who takes the frames sends them.
 """
 
+from typing import Final
+
 from cmux_proxy.http2.back_pressure import BackPressure
 from cmux_proxy.http2.client_frames import ClientFrames
 from cmux_proxy.http2.engine import Engine
@@ -22,6 +24,8 @@ from cmux_proxy.http2.receive_windows import ReceiveWindows
 from cmux_proxy.http2.stream_ends import StreamEnds
 from cmux_proxy.http2.stream_table import StreamTable
 
+_NEVER: Final = float("inf")
+
 
 class ServerConnection:
     """A connection, from its preface on.
@@ -29,12 +33,13 @@ class ServerConnection:
     Its owner passes what it reads to `receive`, and writes what `take_frames` returns: after each
     read, and after commands, at once or when the loop turns. Commands for a stream that is closed
     do nothing, because the client may have reset it at any time. `is_over` says that the connection
-    has failed: the frames that wait are its last.
+    has failed: the frames that wait are its last. `partial_since` is when a frame or a header block
+    began to arrive that is not whole, and infinite if there is none.
     """
 
     __slots__ = (
         "_back_pressure", "_ends", "_frames", "_handler", "_outgoing", "_reader", "_table",
-        "is_over",
+        "is_over", "partial_since",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, handler: ConnectionHandler) -> None:
@@ -51,6 +56,7 @@ class ServerConnection:
         self._reader = FrameReader(self._frames)
         self._back_pressure = BackPressure(handler, self._outgoing, self._table)
         self.is_over = False
+        self.partial_since = _NEVER
         self._outgoing.add(engine.greeting)
 
     # What the client sends
@@ -60,10 +66,16 @@ class ServerConnection:
         if self.is_over:
             return
         self._ends.now = now
+        reader = self._reader
+        turns = reader.turns
         try:
-            self._reader.feed(data)
+            reader.feed(data)
         except ConnectionFault as fault:
             self.fail(fault.code, fault.rule)
+        if reader.is_clean():
+            self.partial_since = _NEVER
+        elif self.partial_since == _NEVER or reader.turns != turns:
+            self.partial_since = now
         self._back_pressure.note_room()
 
     def may_read(self) -> bool:
@@ -147,20 +159,11 @@ class ServerConnection:
         """Return how many streams are open."""
         return len(self._table.streams)
 
-    def is_mid_frame(self) -> bool:
-        """Return whether a frame or a header block has begun to arrive, and not ended."""
-        return not self._reader.is_clean()
-
-    def is_idle(self) -> bool:
-        """Return whether no stream is open and nothing has begun to arrive or waits to be taken."""
-        has_work = self._table.streams or self._outgoing.has_frames()
-        return not has_work and not self.is_mid_frame()
+    def has_work(self) -> bool:
+        """Return whether a stream is open or frames wait to be taken."""
+        return len(self._table.streams) > 0 or self._outgoing.has_frames()
 
     # The transport
-
-    def has_frames(self) -> bool:
-        """Return whether `take_frames` may have something to return."""
-        return self._outgoing.has_frames()
 
     def pending_size(self) -> int:
         """Return how many body bytes wait for windows or for the transport."""
