@@ -58,3 +58,8 @@ class WebSocketRequest(Http1Request):
         super().check_switch(response)
         if field_values(response.section(), _ACCEPT) != [accept_of(self._key)]:
             raise BadMessage("a 101 response with a wrong Sec-WebSocket-Accept")
+
+    def check_refusal(self, response: ResponseHead) -> None:
+        """Raise BadMessage for a 2xx, which would open the WebSocket (RFC 8441 section 5)."""
+        if response.status < 300:
+            raise BadMessage(f"a {response.status} response to a WebSocket, not a 101")

@@ -88,6 +88,9 @@ class ClientRequest:
         """Raise BadMessage unless this 101 grants what the request asked for."""
         raise NotImplementedError
 
+    def check_refusal(self, response: ResponseHead) -> None:
+        """Raise BadMessage unless this final response may answer the request for an upgrade."""
+
 
 # The request of an exchange that serves none; it has no attributes.
 NO_REQUEST: Final = ClientRequest()

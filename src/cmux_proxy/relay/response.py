@@ -18,7 +18,7 @@ from cmux_proxy.relay import body_transfer
 from cmux_proxy.relay.request import RequestStream
 from cmux_proxy.relay.response_writer import NO_WRITER, ResponseWriter
 from cmux_proxy.relay.services import Services
-from cmux_proxy.relay.state import AWAITING_HEAD, REQUEST_DONE, RESPONSE_BODY
+from cmux_proxy.relay.state import AWAITING_HEAD, REQUEST_DONE, RESPONSE_BODY, UPGRADE
 
 # What `receive` and `feed` report.
 INCOMPLETE: Final = 0  # more bytes are needed
@@ -137,6 +137,8 @@ class ResponseStream:
         request_stream = self._request_stream
         request = request_stream.request
         framing = response_framing(head, request.method)
+        if request.mode == UPGRADE:
+            request.check_refusal(head)
         self.status = head.status
         rest_size = head.rest_size()
         self.sent += head.end + rest_size
