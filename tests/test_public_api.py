@@ -28,6 +28,7 @@ DOCUMENTED = {
     "Target": "where a request goes",
     "Timeouts": "how long to wait",
     "Tls": "certificates, and what plain text gets",
+    "Upstreams": "which upstreams speak TLS",
     "UpstreamUnavailable": "no connection to an upstream",
     "__version__": "which version it is",
     "run": "serve until a signal comes",
@@ -36,8 +37,8 @@ DOCUMENTED = {
 CONFIGURATION = {
     "Config": [
         "listen", "unix_mode", "upstream_host", "routing", "rewriting", "access", "tls",
-        "timeouts", "limits", "observability", "workers", "loop", "no_native_io", "busy_poll",
-        "log_level",
+        "upstreams", "timeouts", "limits", "observability", "workers", "loop", "no_native_io",
+        "busy_poll", "log_level",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
@@ -52,6 +53,7 @@ CONFIGURATION = {
         "tokens", "auth_token_file", "allow_ports", "deny_ports", "allow_hosts", "allow_clients",
     ],
     "Tls": ["certs", "keys", "client_ca", "plain_text"],
+    "Upstreams": ["https_ports", "ca"],
     "Routing": ["workspace_host", "host_suffixes", "no_host_routing"],
     "Rewriting": [
         "host_header", "rewrite_origin", "forwarded", "forwarded_rfc7239", "trusted_proxies",
@@ -71,7 +73,7 @@ SIGNATURES = {
     "Router.route": ["self", "method", "host", "fields"],
     "Router.workspace_of": ["self", "host", "fields"],
     "RouteRefused": ["status", "text", "error", "fields"],
-    "Target": ["host", "port"],
+    "Target": ["host", "port", "scheme"],
     "run": ["config", "on_start"],
     "workspace_ip": ["name"],
 }

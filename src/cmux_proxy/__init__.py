@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Timeouts,
     )
     from cmux_proxy.config.tls_section import Tls
+    from cmux_proxy.config.upstream_section import Upstreams
     from cmux_proxy.errors import (
         CertificateError,
         CmuxProxyError,
@@ -43,6 +44,7 @@ else:
             "Access", "Limits", "Observability", "Rewriting", "Routing", "Timeouts",
         ],
         "config.tls_section": ["Tls"],
+        "config.upstream_section": ["Upstreams"],
         "errors": [
             "CertificateError", "CmuxProxyError", "ConfigError", "ListenError", "RouteRefused",
             "UpstreamUnavailable",
@@ -87,6 +89,7 @@ __all__ = [
     "Timeouts",
     "Tls",
     "UpstreamUnavailable",
+    "Upstreams",
     "__version__",
     "run",
     "workspace_ip",

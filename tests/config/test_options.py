@@ -15,7 +15,12 @@ from tools.docs.commands import PAGE
 # Only programs that embed the proxy set these. The command reads tokens from a file.
 WITHOUT_FLAG = {"access.tokens", "timeouts.linger"}
 # Words of a flag that its section makes superfluous.
-WORDS_OF_SECTION = {"timeouts": "-timeout", "limits": "max-", "tls": "tls-"}
+WORDS_OF_SECTION = {
+    "timeouts": "-timeout",
+    "limits": "max-",
+    "tls": "tls-",
+    "upstreams": "upstream-",
+}
 
 
 def settings_of(section: object, prefix: str = "") -> set[str]:

@@ -93,7 +93,8 @@ async def test_an_upstream_that_closes_without_a_response_is_a_502(end: str) -> 
         client, upstream = await on.pair()
         await end_connection(upstream, end)
         text = await client.gets_error(502, "connection_terminated")
-        assert text == f"127.0.0.1:{on.port} closed the connection without an answer"
+        expected = f"127.0.0.1:{on.port} closed the connection without an answer; if it speaks"
+        assert text.startswith(expected)
         await on.nothing_reached_upstream()
 
 

@@ -1,6 +1,7 @@
 """Activity of ports: what is under way, what has been, and what is forgotten."""
 
 from cmux_proxy.observe.port_activity import MAX_PORTS, Ports
+from cmux_proxy.routing.target import Target
 
 
 def test_a_port_has_what_is_under_way_and_what_has_been() -> None:
@@ -52,3 +53,9 @@ def test_of_too_many_ports_the_quietest_are_forgotten_and_never_a_busy_one() -> 
     assert ports.of(("h", 0)) is busy
     assert ports.of(("h", MAX_PORTS - 1)) is kept
     assert 1 not in known
+
+
+def test_a_port_is_one_with_tls_and_without() -> None:
+    ports = Ports()
+    assert ports.of(Target("a", 1, "https")) is ports.of(Target("a", 1))
+    assert list(ports.all()) == [("a", 1)]

@@ -51,13 +51,35 @@ TABLE = {
         (503, "full", "connection_limit_reached", Outcome.UNAVAILABLE),
     ),
     "a malformed response": (
-        failures.bad_response(TARGET, BadMessage("it is malformed")),
+        failures.bad_response(TARGET, BadMessage("it is malformed"), b"\x15"),
         (
             502,
             "127.0.0.1:3000 did not answer in valid HTTP: it is malformed",
             "http_protocol_error",
             Outcome.UNAVAILABLE,
         ),
+    ),
+    "an alert of TLS": (
+        failures.bad_response(TARGET, BadMessage("it is malformed"), b"\x15\x03\x03"),
+        (
+            502,
+            "127.0.0.1:3000 speaks TLS; send X-Cmux-Scheme: https, or use --https-port",
+            "http_protocol_error",
+            Outcome.UNAVAILABLE,
+        ),
+    ),
+    "no response over TLS": (
+        failures.no_response(Target("a", 1, "https"), False),
+        (
+            502,
+            "a:1 closed the connection without an answer",
+            "connection_terminated",
+            Outcome.UNAVAILABLE,
+        ),
+    ),
+    "a certificate that is not trusted": (
+        failures.unavailable(UpstreamUnavailable(UnavailableReason.TLS_CERTIFICATE, "why")),
+        (502, "why", "tls_certificate_error", Outcome.UNAVAILABLE),
     ),
     "an incomplete response head": (
         failures.no_response(TARGET, True),
@@ -72,7 +94,8 @@ TABLE = {
         failures.no_response(V6, False),
         (
             502,
-            "[::1]:3000 closed the connection without an answer",
+            "[::1]:3000 closed the connection without an answer; if it speaks TLS, send "
+            "X-Cmux-Scheme: https, or use --https-port",
             "connection_terminated",
             Outcome.UNAVAILABLE,
         ),

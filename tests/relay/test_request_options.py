@@ -1,4 +1,4 @@
-"""The options of a request in X-Cmux-Wait and X-Cmux-Host-Override; without sockets."""
+"""The options of a request in X-Cmux-Wait, -Host-Override and -Scheme; without sockets."""
 
 import pytest
 
@@ -109,3 +109,22 @@ def test_a_half_close_ends_the_wait() -> None:
     world.dial().fails()
     client.ends()
     assert refused_for(world, client) == 0
+
+
+@pytest.mark.parametrize(("value", "scheme"), [(b"http", "http"), (b"https", "https")])
+def test_a_scheme_is_one_of_two(value: bytes, scheme: str) -> None:
+    assert RequestOptions(((b"x-cmux-scheme", value), PORT)).scheme == scheme
+    assert RequestOptions((PORT,)).scheme is None
+
+
+@pytest.mark.parametrize("value", [b"", b"HTTPS", b"h2", b"http,https", b"https://"])
+def test_another_scheme_is_refused(value: bytes) -> None:
+    with pytest.raises(RouteRefused) as caught:
+        RequestOptions(((b"x-cmux-scheme", value),))
+    assert caught.value.status == 400
+    assert caught.value.text == "invalid header: X-Cmux-Scheme must be http or https"
+
+
+def test_two_schemes_are_refused() -> None:
+    with pytest.raises(RouteRefused, match="given more than once: X-Cmux-Scheme"):
+        RequestOptions(((b"x-cmux-scheme", b"http"), (b"x-cmux-scheme", b"http")))

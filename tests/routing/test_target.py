@@ -15,6 +15,7 @@ def test_an_ipv6_address_is_in_brackets(host: str, authority: str) -> None:
 
 def test_equal_targets_are_the_same_key() -> None:
     assert Target("a", 1) == Target("a", 1)
+    assert Target("a", 1) != Target("a", 1, "https")
     assert {Target("a", 1), Target("a", 1), Target("a", 2), Target("b", 1)} == (
         {Target("a", 1), Target("a", 2), Target("b", 1)}
     )

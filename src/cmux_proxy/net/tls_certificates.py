@@ -57,14 +57,18 @@ def new_server_context() -> ssl.SSLContext:
 
 def require_client_certificates(context: ssl.SSLContext, path: str) -> None:
     """Require certificates of the authorities in a file; raise CertificateError."""
-    field = "tls.client_ca"
+    load_authorities(context, path, "tls.client_ca")
+    context.verify_mode = ssl.CERT_REQUIRED
+
+
+def load_authorities(context: ssl.SSLContext, path: str, field: str) -> None:
+    """Trust the authorities in a file; raise CertificateError, which names `field`."""
     if _CERTIFICATE.search(_read(path, field)) is None:
         _fail(field, f"{path} has no certificate of an authority in PEM format")
     try:
         context.load_verify_locations(path)
     except (OSError, ssl.SSLError) as error:
         _fail(field, f"{path} cannot be used: {_reason(error)}")
-    context.verify_mode = ssl.CERT_REQUIRED
 
 
 def _read(path: str, field: str) -> str:

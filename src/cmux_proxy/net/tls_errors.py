@@ -16,16 +16,20 @@ class HandshakeError(NamedTuple):
     error: str
 
 
-_PROTOCOL: Final = "tls_protocol_error"
-_CERTIFICATE: Final = "tls_certificate_error"
-_ALERT: Final = "tls_alert_received"
+# The Proxy-Status error types.
+TLS_PROTOCOL: Final = "tls_protocol_error"
+TLS_CERTIFICATE: Final = "tls_certificate_error"
+TLS_ALERT: Final = "tls_alert_received"
+
+CLOSED: Final = HandshakeError("the peer closed the connection", "connection_terminated")
+NO_TLS: Final = "the peer did not send TLS"
 
 _OLD: Final = "the peer offers no version of TLS that is allowed: 1.2 or newer"
 
 # By the names of OpenSSL.
 _OWN: Final = {
     "HTTP_REQUEST": "the peer sent plain HTTP",
-    "WRONG_VERSION_NUMBER": "the peer did not send TLS",
+    "WRONG_VERSION_NUMBER": NO_TLS,
     "UNSUPPORTED_PROTOCOL": _OLD,
     "VERSION_TOO_LOW": _OLD,
     "NO_SHARED_CIPHER": "the peer offers no cipher that is allowed",
@@ -49,14 +53,16 @@ def handshake_error(error: "ssl.SSLError", is_server: bool) -> HandshakeError:
     reason = str(getattr(error, "reason", None) or "")
     _, is_alert, alert = reason.partition("_ALERT_")
     if is_alert:
-        return HandshakeError(_alert_text(alert), _ALERT)
+        return HandshakeError(_alert_text(alert), TLS_ALERT)
     peer = "client" if is_server else "server"
     if reason == _VERIFY_FAILED:
         why = getattr(error, "verify_message", "") or "unknown reason"
-        return HandshakeError(f"the certificate of the {peer} is not trusted: {why}", _CERTIFICATE)
+        return HandshakeError(
+            f"the certificate of the {peer} is not trusted: {why}", TLS_CERTIFICATE
+        )
     if reason == _CERTIFICATE_MISSING:
-        return HandshakeError(f"the {peer} sent no certificate", _CERTIFICATE)
-    return HandshakeError(_OWN.get(reason) or _words(reason), _PROTOCOL)
+        return HandshakeError(f"the {peer} sent no certificate", TLS_CERTIFICATE)
+    return HandshakeError(_OWN.get(reason) or _words(reason), TLS_PROTOCOL)
 
 
 def _alert_text(alert: str) -> str:

@@ -5,15 +5,13 @@ stays open then, so that the peer can read our alert. Has no deadline: its owner
 Neighbours: `tls_engine.py` has the session, `tls_errors.py` the sentences.
 """
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.stream import Loop, Stream
 from cmux_proxy.net.tls_engine import PORTION, TlsEngine
-from cmux_proxy.net.tls_errors import HandshakeError, handshake_error
+from cmux_proxy.net.tls_errors import CLOSED, HandshakeError, handshake_error
 from cmux_proxy.net.tls_stream import TlsStream
-
-_CLOSED: Final = HandshakeError("the peer closed the connection", "connection_terminated")
 
 
 class HandshakeOwner(Protocol):
@@ -81,7 +79,7 @@ class TlsHandshake:
 
     def eof_received(self) -> bool:
         """Fail: the peer cannot go on."""
-        self._fail(_CLOSED, True)
+        self._fail(CLOSED, True)
         return True
 
     def connection_lost(self, error: Exception | None, /) -> None:

@@ -83,8 +83,8 @@ class Ports:
         self._last = PortActivity()
         self._last_target: object = None
 
-    def of(self, target: object) -> PortActivity:
-        """Return the activity of a port; `target` is a pair of host and port."""
+    def of(self, target: Any) -> PortActivity:
+        """Return the activity of a port; `target` begins with host and port."""
         if target is not self._last_target:
             self._last = self._find(target)
             self._last_target = target
@@ -94,12 +94,14 @@ class Ports:
         """Return the activity of every port by host and port."""
         return self._by_target
 
-    def _find(self, target: object) -> PortActivity:
-        port = self._by_target.get(target)
+    def _find(self, target: Any) -> PortActivity:
+        # A port is one, with TLS or without.
+        key = target[:2]
+        port = self._by_target.get(key)
         if port is None:
             if len(self._by_target) >= MAX_PORTS:
                 self._forget_idle()
-            port = self._by_target[target] = PortActivity()
+            port = self._by_target[key] = PortActivity()
         return port
 
     def _forget_idle(self) -> None:

@@ -178,7 +178,7 @@ class ExchangeLog:
         record.minor = request.minor
         record.status = self._response_stream.status
         if stream.is_routed:
-            record.host, record.port = stream.target
+            record.host, record.port, _ = stream.target
             record.workspace = self._workspace()
         record.received = request.received
         record.sent = self._response_stream.sent

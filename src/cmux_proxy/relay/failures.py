@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from cmux_proxy.errors import RouteRefused, UnavailableReason, UpstreamUnavailable
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.observe.outcome import Outcome
-from cmux_proxy.routing.target import Target
+from cmux_proxy.routing.target import HTTP, Target
 
 
 class Failure(NamedTuple):
@@ -25,6 +25,9 @@ class Failure(NamedTuple):
 _REQUEST_ERROR: Final = "http_request_error"
 # The Proxy-Status error of a port that nothing listens on.
 REFUSED: Final = "connection_refused"
+# How an alert of TLS begins (RFC 8446 section 5.1).
+_ALERT: Final = b"\x15\x03"
+_TLS_REMEDY: Final = "send X-Cmux-Scheme: https, or use --https-port"
 _RETRY_SOON: Final = b"Retry-After: 1\r\n"
 
 HEAD_TIMEOUT: Final = Failure(
@@ -64,6 +67,9 @@ _UNAVAILABLE: Final = {
     UnavailableReason.UNROUTABLE: (502, "destination_ip_unroutable"),
     UnavailableReason.TIMEOUT: (504, "connection_timeout"),
     UnavailableReason.TERMINATED: (502, "connection_terminated"),
+    UnavailableReason.TLS_PROTOCOL: (502, "tls_protocol_error"),
+    UnavailableReason.TLS_CERTIFICATE: (502, "tls_certificate_error"),
+    UnavailableReason.TLS_ALERT: (502, "tls_alert_received"),
     UnavailableReason.LOOP: (508, "proxy_loop_detected"),
     UnavailableReason.CONNECTION_LIMIT: (503, "connection_limit_reached"),
     UnavailableReason.RESOURCE_LIMIT: (503, "connection_limit_reached"),
@@ -104,9 +110,12 @@ def unavailable(error: UpstreamUnavailable) -> Failure:
     return Failure(status, error.text, proxy_error, Outcome.UNAVAILABLE, fields)
 
 
-def bad_response(target: Target, error: BadMessage) -> Failure:
-    """The upstream's response is malformed or ambiguous."""
-    text = f"{target.authority()} did not answer in valid HTTP: {error.reason}"
+def bad_response(target: Target, error: BadMessage, data: bytes) -> Failure:
+    """The upstream's response is malformed or ambiguous; `data` are its last bytes."""
+    if data.startswith(_ALERT):
+        text = f"{target.authority()} speaks TLS; {_TLS_REMEDY}"
+    else:
+        text = f"{target.authority()} did not answer in valid HTTP: {error.reason}"
     return Failure(502, text, "http_protocol_error", Outcome.UNAVAILABLE)
 
 
@@ -116,6 +125,8 @@ def no_response(target: Target, has_begun: bool) -> Failure:
         text = f"{target.authority()} closed the connection before the response head was complete"
         return Failure(502, text, "http_response_incomplete", Outcome.UNAVAILABLE)
     text = f"{target.authority()} closed the connection without an answer"
+    if target.scheme == HTTP:
+        text += f"; if it speaks TLS, {_TLS_REMEDY}"
     return Failure(502, text, "connection_terminated", Outcome.UNAVAILABLE)
 
 

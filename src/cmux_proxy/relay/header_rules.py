@@ -33,7 +33,8 @@ class Rewriter:
         mode = self._rules.forwarded
         is_trusted = mode == "preserve" or (mode == "append" and self._trusted.include(peer))
         if self._rules.rewrite_origin and edits.host is not None and host is not None:
-            _change_origin(edits, request, _own_origin(request, host, is_trusted, scheme))
+            own = _own_origin(request, host, is_trusted, scheme)
+            _change_origin(edits, request, own, target.scheme)
         if mode != "preserve":
             # A service that reads fields as CGI variables takes X_Real_IP for X-Real-IP.
             edits.lookalikes = FORWARDED
@@ -101,13 +102,15 @@ def _own_origin(request: ClientRequest, host: bytes, is_trusted: bool, own_schem
     return (b"https://" if first in (b"https", b"wss") else b"http://") + host.lower()
 
 
-def _change_origin(edits: Edits, request: ClientRequest, own: bytes) -> None:
-    """Change Origin and Referer with Host, if Origin is where the request was sent to."""
+def _change_origin(edits: Edits, request: ClientRequest, own: bytes, new_scheme: str) -> None:
+    """Change Origin and Referer with Host, if Origin is where the request was sent to.
+
+    `new_scheme` is that of the upstream, which takes it for its own.
+    """
     origins = request.forwarded_values(b"origin")
     if edits.host is None or len(origins) != 1 or origins[0].lower() != own:
         return
-    # The upstream is reached by plain HTTP, so that it takes http for its own scheme.
-    origin = b"http://" + edits.host
+    origin = new_scheme.encode("ascii") + b"://" + edits.host
     edits.replace(b"Origin", origin)
     referer_values = request.forwarded_values(b"referer")
     if len(referer_values) == 1:

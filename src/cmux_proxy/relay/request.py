@@ -16,6 +16,7 @@ from cmux_proxy.relay.client_request import NO_REQUEST, ClientRequest
 from cmux_proxy.relay.downstream import NO_CLIENT, PIPELINE_LIMIT, Downstream
 from cmux_proxy.relay.loop_detection import check_hops, hop_line
 from cmux_proxy.relay.request_options import RequestOptions
+from cmux_proxy.relay.scheme_rules import plain, with_scheme
 from cmux_proxy.relay.services import Services
 from cmux_proxy.relay.state import CONNECT, REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD
 from cmux_proxy.routing.router import PORT_NAME
@@ -35,6 +36,7 @@ class RequestStream:
 
     __slots__ = (
         "_host_override",
+        "_scheme",
         "_services",
         "client",
         "connect_retry",
@@ -57,6 +59,7 @@ class RequestStream:
         self.outgoing = b""
         self.connect_retry = 0.0
         self._host_override: bytes | None = None
+        self._scheme: str | None = None
 
     def begin(self, client: Downstream, request: ClientRequest) -> None:
         """Take a request."""
@@ -65,6 +68,7 @@ class RequestStream:
         self.state = REQUEST_HEAD
         self.is_routed = False
         self._host_override = None
+        self._scheme = None
 
     def clear(self) -> None:
         """Release the request: it has ended."""
@@ -106,6 +110,10 @@ class RequestStream:
         if len(reserved) > 1 or (reserved and reserved[0][0] != PORT_NAME):
             self._read_options(reserved)
         target = services.router.route(request.method, request.host, reserved)
+        if request.mode == CONNECT:
+            target = plain(target)
+        elif self._scheme is not None or services.schemes is not None:
+            target = with_scheme(target, self._scheme, services.schemes)
         if access is not None:
             access.check_target(target)
         self.is_routed = True
@@ -117,6 +125,7 @@ class RequestStream:
         options = RequestOptions(reserved)
         max_wait = self._services.timeouts.max_wait
         self._host_override = options.host
+        self._scheme = options.scheme
         if options.wait is not None and max_wait:
             self.connect_retry = min(options.wait, max_wait)
 

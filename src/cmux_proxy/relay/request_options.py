@@ -1,4 +1,4 @@
-"""The options of a request: X-Cmux-Wait and X-Cmux-Host-Override.
+"""The options of a request: X-Cmux-Wait, X-Cmux-Host-Override and X-Cmux-Scheme.
 
 The proxy cuts these fields, like those that route. `loop_detection.py` has one more.
 """
@@ -9,29 +9,37 @@ from typing import Final
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1.grammar import HOST
 from cmux_proxy.relay.loop_detection import HOPS_NAME
+from cmux_proxy.routing.target import HTTP, HTTPS
 
 WAIT_FIELD: Final = "X-Cmux-Wait"
 _WAIT: Final = b"x-cmux-wait"
 HOST_FIELD: Final = "X-Cmux-Host-Override"
 _HOST: Final = b"x-cmux-host-override"
-OPTION_NAMES: Final = (_WAIT, _HOST, HOPS_NAME)
+SCHEME_FIELD: Final = "X-Cmux-Scheme"
+_SCHEME: Final = b"x-cmux-scheme"
+OPTION_NAMES: Final = (_WAIT, _HOST, _SCHEME, HOPS_NAME)
 # Cut from every request, whether tokens are asked for or not; `access.py` reads it.
 TOKEN_FIELD: Final = b"x-cmux-token"
 
 # Nine digits are enough, and more would make int() slow.
 _DURATION: Final = re.compile(rb"([0-9]{1,9})(ms|s|m|)")
+_SCHEMES: Final = {scheme.encode("ascii"): scheme for scheme in (HTTP, HTTPS)}
 _SECONDS: Final = {b"ms": 0.001, b"s": 1.0, b"m": 60.0, b"": 1.0}
 
 
 class RequestOptions:
-    """How many seconds to wait for the port, and the Host to send; None where it says nothing."""
+    """How many seconds to wait for the port, the Host to send, and the scheme of the upstream.
 
-    __slots__ = ("host", "wait")
+    Each is None where the request says nothing about it.
+    """
+
+    __slots__ = ("host", "scheme", "wait")
 
     def __init__(self, fields: tuple[tuple[bytes, bytes], ...]) -> None:
         """Read the reserved fields; raise RouteRefused for invalid values."""
         self.wait: float | None = None
         self.host: bytes | None = None
+        self.scheme: str | None = None
         for name, value in fields:
             if name == _WAIT:
                 if self.wait is not None:
@@ -41,6 +49,10 @@ class RequestOptions:
                 if self.host is not None:
                     raise RouteRefused(400, f"header given more than once: {HOST_FIELD}")
                 self.host = _host(value)
+            elif name == _SCHEME:
+                if self.scheme is not None:
+                    raise RouteRefused(400, f"header given more than once: {SCHEME_FIELD}")
+                self.scheme = _scheme(value)
 
 
 def _wait(value: bytes) -> float:
@@ -48,6 +60,13 @@ def _wait(value: bytes) -> float:
     if match is None:
         raise RouteRefused(400, f"invalid header: {WAIT_FIELD} must be a duration such as 30s")
     return int(match.group(1)) * _SECONDS[match.group(2)]
+
+
+def _scheme(value: bytes) -> str:
+    scheme = _SCHEMES.get(value)
+    if scheme is None:
+        raise RouteRefused(400, f"invalid header: {SCHEME_FIELD} must be http or https")
+    return scheme
 
 
 def _host(value: bytes) -> bytes:

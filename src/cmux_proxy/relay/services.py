@@ -31,6 +31,7 @@ from cmux_proxy.relay.downstream import PIPELINE_LIMIT, AdmissionControl
 from cmux_proxy.relay.header_rules import Rewriter
 from cmux_proxy.relay.plain_text import PlainTextRule
 from cmux_proxy.relay.request_options import OPTION_NAMES, TOKEN_FIELD
+from cmux_proxy.relay.scheme_rules import SchemeRules
 from cmux_proxy.relay.timeouts import TimeoutSeconds
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection, close_expired
@@ -38,6 +39,7 @@ from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import DialFactory
 from cmux_proxy.upstream.dialer import Dialer
 from cmux_proxy.upstream.pool import Pool
+from cmux_proxy.upstream.upstream_tls import UpstreamTls
 
 if TYPE_CHECKING:
     from cmux_proxy.http2.engine import Engine
@@ -48,7 +50,8 @@ if TYPE_CHECKING:
 class Services:
     """The services of one worker; a rule that is not configured is None, so that it costs nothing.
 
-    `tls` opens sessions, and `check_files` is called at each tick with the time.
+    `tls` opens sessions with clients, `upstream_tls` those with upstreams. `check_files` is called
+    at each tick with the time.
     `is_self` says whether an address is one of the proxy's own listeners.
     """
 
@@ -74,6 +77,7 @@ class Services:
         "response_scanner",
         "rewriter",
         "router",
+        "schemes",
         "splice_pipe",
         "tally",
         "ticker",
@@ -92,6 +96,7 @@ class Services:
         admission: AdmissionControl | None = None,
         tls: "TlsServer | None" = None,
         check_files: Callable[[float], object] | None = None,
+        upstream_tls: UpstreamTls | None = None,
     ) -> None:
         self.loop = loop = backend.loop
         self.has_native_streams = backend.is_native
@@ -113,6 +118,7 @@ class Services:
         )
         self.timeouts = TimeoutSeconds(config.timeouts)
         self.router = router
+        self.schemes = SchemeRules.from_config(config.upstreams)
         self.is_self = is_self
         self.access = _request_access(config.access)
         self.admission = admission
@@ -130,6 +136,7 @@ class Services:
             DialFactory(
                 backend, self.pool, Connector(loop, config.upstream_host is None, is_self),
                 self.read_size, config.timeouts.connect, limits.upstream_connections,
+                tls=upstream_tls,
             )
         )  # fmt: skip
         # A pipe holds more than a small buffer limit allows.

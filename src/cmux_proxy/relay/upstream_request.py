@@ -149,7 +149,7 @@ class UpstreamRequest(UpstreamOwner):
             else:
                 self._end.leave_request_unread()
         except BadMessage as error:
-            self._end.fail(failures.bad_response(self._request_stream.target, error))
+            self._end.fail(failures.bad_response(self._request_stream.target, error, data))
 
     def _receive_response(self, data: bytes) -> None:
         """Take bytes of a head."""

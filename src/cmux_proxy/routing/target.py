@@ -1,17 +1,24 @@
 """Target: the upstream of a request, and whether the request's Host named it."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mypy_extensions import mypyc_attr
 
 from cmux_proxy.config.address import format_authority
 
+HTTP: Final = "http"
+HTTPS: Final = "https"
+
 
 class Target(NamedTuple):
-    """An upstream's host (a name or an IP address without brackets) and port."""
+    """An upstream's host (a name or an IP address without brackets), its port and its scheme.
+
+    With the scheme "https", connections to it have TLS; otherwise it is "http".
+    """
 
     host: str
     port: int
+    scheme: str = HTTP
 
     def authority(self) -> str:
         """Return the target in the form of a Host value (RFC 9110 section 7.2)."""

@@ -13,6 +13,7 @@ from cmux_proxy.server.reload import load_certificates
 from cmux_proxy.server.signals import SignalQueue
 from cmux_proxy.server.tracing import require_tracing
 from cmux_proxy.server.worker import OnStart, run_single
+from cmux_proxy.upstream.upstream_tls import UpstreamTls
 
 
 def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
@@ -28,6 +29,7 @@ def run(config: Config | None = None, on_start: OnStart | None = None) -> int:
         check_descriptor_limit(str(config.listen[0]))
         check_file(config.observability)
         load_certificates(config)
+        UpstreamTls(config.upstreams.ca)
         if config.observability.otlp is not None:
             require_tracing()
         admin: list[socket.socket] = []

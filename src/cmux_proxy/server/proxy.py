@@ -32,6 +32,7 @@ from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.reload import load_certificates
 from cmux_proxy.server.self_addresses import SelfAddresses
 from cmux_proxy.server.telemetry import Telemetry
+from cmux_proxy.upstream.upstream_tls import UpstreamTls
 
 if TYPE_CHECKING:
     from cmux_proxy.net.tls_contexts import TlsServer
@@ -90,6 +91,7 @@ class Proxy:
         if self._services is not None:
             raise RuntimeError("the proxy has been started already")
         certificates = self._certificates = load_certificates(self._config)
+        upstream_tls = UpstreamTls(self._config.upstreams.ca)
         sockets = open_sockets(self._config) if sockets is None else adopt_sockets(sockets)
         self._addresses = [bound_address(sock) for sock in sockets]
         addresses = [*reachable_addresses(sockets), *_admin_addresses(self._config)]
@@ -110,6 +112,7 @@ class Proxy:
             Admission.from_config(self._config),
             None if certificates is None else certificates.server,
             None if certificates is None else certificates.check,
+            upstream_tls,
         )
         services.registry.max_clients = limits.max_clients
         services.registry.on_change = self._pace_accepting
@@ -156,7 +159,8 @@ class Proxy:
         for connection in services.registry.everyone():
             connection.abort()
         await self._wait_until_empty(services)
-        self._close_idle_upstreams(services)
+        for idle in services.pool.drain():
+            idle.close()
         services.dialer.close()
         services.splice_pipe.close()
         if self._backend is not None:
@@ -211,10 +215,6 @@ class Proxy:
         while len(services.registry):
             self._emptied.clear()
             await self._emptied.wait()
-
-    def _close_idle_upstreams(self, services: Services) -> None:
-        for connection in services.pool.drain():
-            connection.close()
 
     def _pace_accepting(self) -> None:
         """Pause accepting before descriptors run out; resume when there is room again."""

@@ -9,6 +9,14 @@ import socket
 from typing import Final, NamedTuple
 
 from cmux_proxy.errors import UnavailableReason, UpstreamUnavailable
+from cmux_proxy.net.tls_errors import (
+    CLOSED,
+    NO_TLS,
+    TLS_ALERT,
+    TLS_CERTIFICATE,
+    TLS_PROTOCOL,
+    HandshakeError,
+)
 from cmux_proxy.routing.target import Target
 from cmux_proxy.upstream.dns_cache import is_unknown
 
@@ -44,6 +52,12 @@ _NO_RESOURCES: Final = _Diagnosis(
 )
 _SILENT: Final = _Diagnosis(UnavailableReason.TIMEOUT, "{} did not answer the connection attempt")
 _FAILED: Final = _Diagnosis(UnavailableReason.TERMINATED, "the connection to {} failed")
+_OF_TLS: Final = {
+    TLS_PROTOCOL: UnavailableReason.TLS_PROTOCOL,
+    TLS_CERTIFICATE: UnavailableReason.TLS_CERTIFICATE,
+    TLS_ALERT: UnavailableReason.TLS_ALERT,
+    CLOSED.error: UnavailableReason.TERMINATED,
+}
 
 
 def unavailable(target: Target, error: Exception) -> UpstreamUnavailable:
@@ -59,6 +73,18 @@ def timed_out(target: Target, seconds: float) -> UpstreamUnavailable:
     """Return the error of a request that has waited `seconds` for a connection."""
     text = f"no connection to {target.authority()} within {seconds:g} s"
     return UpstreamUnavailable(UnavailableReason.TIMEOUT, text)
+
+
+def handshake_failed(target: Target, error: HandshakeError) -> UpstreamUnavailable:
+    """Return the error of a request whose target has not agreed on a TLS session."""
+    authority = target.authority()
+    if error.text == NO_TLS:
+        text = f"{authority} does not speak TLS; leave out X-Cmux-Scheme: https and --https-port"
+    else:
+        text = f"the TLS handshake with {authority} failed: {error.text}"
+    if error.error == TLS_CERTIFICATE:
+        text += "; name its authority with --upstream-ca"
+    return UpstreamUnavailable(_OF_TLS[error.error], text)
 
 
 def at_connection_limit(target: Target) -> UpstreamUnavailable:

@@ -5,7 +5,9 @@ it, `connector.py` connects a socket, `connection.py` is the result.
 """
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.net.asyncio_backend import start_task
@@ -13,13 +15,18 @@ from cmux_proxy.net.backends import Backend
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.stream import Handle
 from cmux_proxy.net.tcp_connect import ConnectTimeout
-from cmux_proxy.routing.target import Target
-from cmux_proxy.upstream.connect_errors import unavailable
+from cmux_proxy.net.tls_errors import HandshakeError
+from cmux_proxy.routing.target import HTTPS, Target
+from cmux_proxy.upstream.connect_errors import handshake_failed, unavailable
 from cmux_proxy.upstream.connection import UpstreamConnection
 from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial_owner import DialOwner
 from cmux_proxy.upstream.dns_cache import resolved_address
 from cmux_proxy.upstream.pool import UNLIMITED, Pool
+from cmux_proxy.upstream.upstream_tls import UpstreamTls
+
+if TYPE_CHECKING:
+    from cmux_proxy.upstream.tls_opening import TlsOpening
 
 
 class DialFactory:
@@ -32,6 +39,7 @@ class DialFactory:
 
     __slots__ = (
         "backend", "clock", "connector", "loop", "max_connections", "pool", "read_size", "timeout",
+        "tls",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +51,7 @@ class DialFactory:
         timeout: float,
         max_connections: int | None = None,
         clock: Callable[[], float] = monotonic,
+        tls: UpstreamTls | None = None,
     ) -> None:
         self.backend = backend
         self.loop = backend.loop
@@ -51,6 +60,7 @@ class DialFactory:
         self.read_size = read_size
         self.timeout = timeout
         self.clock = clock
+        self.tls = UpstreamTls() if tls is None else tls
         self.max_connections = UNLIMITED if max_connections is None else max_connections
 
     def start(
@@ -68,11 +78,13 @@ class DialFactory:
 class Dial:
     """A dial in flight, for the requests up to number `last_waiter`; it started at `started_at`.
 
-    It can be cancelled while it `is_connecting`, and reports nothing then.
+    It can be cancelled while it `is_connecting`, which a TLS handshake is part of, and reports
+    nothing then.
     """
 
     __slots__ = (
-        "_factory", "_owner", "_target", "_task", "is_connecting", "last_waiter", "started_at",
+        "_factory", "_owner", "_target", "_task", "_tls", "is_connecting", "last_waiter",
+        "started_at",
     )  # fmt: skip
 
     def __init__(
@@ -89,11 +101,16 @@ class Dial:
         self.last_waiter = last_waiter
         self.started_at = factory.loop.time()
         self.is_connecting = True
+        # Once a handshake is under way. The task must not be cancelled then.
+        self._tls: TlsOpening | None = None
         self._task: Handle | None = start_task(factory.loop, self._run(timeout))
 
     def cancel(self) -> None:
         """Give up."""
-        if self._task is not None:
+        if self._tls is not None:
+            self._tls.cancel()
+            self._tls = None
+        elif self._task is not None:
             self._task.cancel()
             # The exception that ends the task refers to this dial. If the dial kept the task, both
             # would wait for the garbage collector.
@@ -113,14 +130,32 @@ class Dial:
         factory = self._factory
         started_at = factory.clock()
         sock = await factory.connector.open_socket(self._target, timeout)
-        self.is_connecting = False
         connection = UpstreamConnection(self._target, factory.pool, factory.read_size)
-        connection.connect_seconds = factory.clock() - started_at
         connection.address = resolved_address(self._target.host, sock)
         # The connection itself reports that it exists, so that no byte arrives before its owner.
         connection.on_connected = self._connected
+        opened = partial(self._opened, connection, started_at)
+        if self._target.scheme == HTTPS:
+            from cmux_proxy.upstream.tls_opening import TlsOpening
+
+            self._tls = TlsOpening(
+                factory.loop, factory.tls.new_engine(self._target), connection, factory.read_size,
+                opened, self._handshake_failed,
+            )  # fmt: skip
+            await factory.backend.open_stream(sock, self._tls)
+        else:
+            opened()
+            await factory.backend.open_stream(sock, connection)
+
+    def _opened(self, connection: UpstreamConnection, started_at: float) -> None:
+        self.is_connecting = False
+        self._tls = None
+        connection.connect_seconds = self._factory.clock() - started_at
         self._owner.dial_opened(self, connection.connect_seconds)
-        await factory.backend.open_stream(sock, connection)
+
+    def _handshake_failed(self, error: HandshakeError) -> None:
+        self._tls = None
+        self._owner.dial_failed(self, handshake_failed(self._target, error))
 
     def _connected(self, connection: UpstreamConnection) -> None:
         self._owner.dial_connected(self, connection)

@@ -63,6 +63,7 @@ STARTING: Final = [
         f"{G}see-what-it-does.md", ("cmux-proxy --listen", "curl -s http://127.0.0.1:9179"),
         r'"idle_seconds": null[^}]*}\s*None',
     ),
+    Recipe(f"{G}upstream-tls.md", ("cmux-proxy --listen",), LISTENING),
     Recipe(f"{G}workspaces.md", ("cmux-proxy --listen",), LISTENING),
 ]  # fmt: skip
 
@@ -105,6 +106,7 @@ ELSEWHERE: Final = {
     (f"{G}tcp-over-connect.md", "curl -k"): "a service that speaks TLS is not here",
     (f"{G}tls.md", f"{_WITH_TLS}key"): "tests/network/test_tls.py",
     (f"{G}tls.md", f"{_WITH_TLS}client-ca"): "tests/network/test_tls.py",
+    (f"{G}upstream-tls.md", "curl -H"): "tests/network/test_upstream_tls.py",
     (f"{G}websockets.md", "npx wscat"): "a program that is not here",
     (f"{G}workspaces.md", "cmux-proxy run"): "tests/network/test_isolation.py",
 }
