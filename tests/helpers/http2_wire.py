@@ -1,5 +1,6 @@
 """A client that sends raw HTTP/2 frames over a real socket, and reads those of the proxy."""
 
+import asyncio
 from typing import Self
 
 from cmux_proxy.http2.frame_types import GOAWAY, PREFACE, RST_STREAM, SETTINGS
@@ -31,9 +32,10 @@ class Http2Wire:
         self.wire.close()
 
     async def send(self, *pieces: bytes) -> None:
-        """Send each piece in a segment of its own."""
+        """Send each piece in a segment of its own, and let the proxy read it."""
         for piece in pieces:
             await self.wire.send(piece)
+            await asyncio.sleep(0)
 
     async def frame(self) -> Frame:
         """Return the next frame."""
