@@ -9,9 +9,9 @@ import trustme
 
 from cmux_proxy.errors import CertificateError
 from cmux_proxy.net.tls_certificates import (
+    Authorities,
     load_certificate,
     new_server_context,
-    require_client_certificates,
 )
 from tests.helpers.tls import (
     authority,
@@ -123,7 +123,7 @@ def test_a_certificate_that_is_not_for_servers_is_named(tmp_path: Path) -> None:
 
 def test_the_file_of_an_authority_is_checked(tmp_path: Path) -> None:
     context = new_server_context()
-    require_client_certificates(context, write_authority(tmp_path))
+    Authorities(write_authority(tmp_path), "tls.client_ca").require_in(context)
     assert context.verify_mode == ssl.CERT_REQUIRED
     for content, reason in (
         ("nothing", "has no certificate of an authority in PEM format"),
@@ -132,4 +132,4 @@ def test_the_file_of_an_authority_is_checked(tmp_path: Path) -> None:
         path = tmp_path / "bad.pem"
         path.write_text(content)
         with pytest.raises(CertificateError, match=reason):
-            require_client_certificates(context, str(path))
+            Authorities(str(path), "tls.client_ca").require_in(context)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy import CertificateError, Config, Tls
+from cmux_proxy.server.file_watch import CHECK_INTERVAL
 from cmux_proxy.server.reload import can_reload, load_certificates, reload
-from cmux_proxy.server.tls_reload import CHECK_INTERVAL, CertificateFiles
+from cmux_proxy.server.tls_reload import CertificateFiles
 from tests.helpers.tls import expired_leaf, leaf, write_pem
 
 

@@ -55,20 +55,30 @@ def new_server_context() -> ssl.SSLContext:
     return context
 
 
-def require_client_certificates(context: ssl.SSLContext, path: str) -> None:
-    """Require certificates of the authorities in a file; raise CertificateError."""
-    load_authorities(context, path, "tls.client_ca")
-    context.verify_mode = ssl.CERT_REQUIRED
+class Authorities:
+    """The certificates of authorities, as a file has them now.
 
+    Raises CertificateError, which names `field`.
+    """
 
-def load_authorities(context: ssl.SSLContext, path: str, field: str) -> None:
-    """Trust the authorities in a file; raise CertificateError, which names `field`."""
-    if _CERTIFICATE.search(_read(path, field)) is None:
-        _fail(field, f"{path} has no certificate of an authority in PEM format")
-    try:
-        context.load_verify_locations(path)
-    except (OSError, ssl.SSLError) as error:
-        _fail(field, f"{path} cannot be used: {_reason(error)}")
+    def __init__(self, path: str, field: str) -> None:
+        self._path = path
+        self._field = field
+        self._certificates = "\n".join(_CERTIFICATE.findall(_read(path, field)))
+        if not self._certificates:
+            _fail(field, f"{path} has no certificate of an authority in PEM format")
+
+    def trust_in(self, context: ssl.SSLContext) -> None:
+        """Trust them; raise CertificateError."""
+        try:
+            context.load_verify_locations(cadata=self._certificates)
+        except (ValueError, ssl.SSLError) as error:
+            _fail(self._field, f"{self._path} cannot be used: {_reason(error)}")
+
+    def require_in(self, context: ssl.SSLContext) -> None:
+        """Require certificates of them; raise CertificateError."""
+        self.trust_in(context)
+        context.verify_mode = ssl.CERT_REQUIRED
 
 
 def _read(path: str, field: str) -> str:

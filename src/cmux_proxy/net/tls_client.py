@@ -7,7 +7,7 @@ server, `tls_certificates.py` reads its files.
 import ssl
 from collections.abc import Sequence
 
-from cmux_proxy.net.tls_certificates import load_authorities
+from cmux_proxy.net.tls_certificates import Authorities
 
 
 def trusting_context(path: str | None, protocols: Sequence[str], field: str) -> ssl.SSLContext:
@@ -20,7 +20,7 @@ def trusting_context(path: str | None, protocols: Sequence[str], field: str) -> 
     if path is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
-        load_authorities(context, path, field)
+        Authorities(path, field).trust_in(context)
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return _offering(context, protocols)
 

@@ -2,8 +2,8 @@
 
 The server name that a client asks for (RFC 6066 section 3) chooses, and the first certificate is
 for all others. Sessions are resumed with tickets, whose key a context has for as long as it lives.
-Does not know when the files are read again: `server/tls_reload.py` does. Neighbour:
-`tls_certificates.py` reads them.
+Does not know when the files are read again: `server/tls_reload.py` does. Neighbours:
+`tls_certificates.py` reads them, `tls_leaves.py` has the contexts of a local authority.
 """
 
 import ssl
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cmux_proxy.net.tls_certificates import (
+    Authorities,
     Certificate,
     load_certificate,
-    require_client_certificates,
 )
 
 
@@ -73,12 +73,19 @@ def load_server_context(files: TlsFiles, protocols: Sequence[str]) -> ssl.SSLCon
     """
     keys = files.keys or files.certs
     certificates = [load_certificate(*pair) for pair in zip(files.certs, keys, strict=True)]
+    clients = None if files.client_ca is None else Authorities(files.client_ca, "tls.client_ca")
     for certificate in certificates:
-        context = certificate.context
-        context.set_alpn_protocols(list(protocols))
-        if files.client_ca is not None:
-            require_client_certificates(context, files.client_ca)
+        configure_context(certificate.context, protocols, clients)
     default = certificates[0].context
     if len(certificates) > 1:
         default.sni_callback = CertificateTable(certificates).choose
     return default
+
+
+def configure_context(
+    context: ssl.SSLContext, protocols: Sequence[str], clients: Authorities | None
+) -> None:
+    """Offer protocols by ALPN, and require certificates of clients; raise CertificateError."""
+    context.set_alpn_protocols(list(protocols))
+    if clients is not None:
+        clients.require_in(context)

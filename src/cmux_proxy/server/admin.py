@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cmux_proxy.admin.app import AdminApp
     from cmux_proxy.admin.connections import ConnectionTimeouts
     from cmux_proxy.net.tls_contexts import TlsServer
-    from cmux_proxy.server.tls_reload import CertificateFiles
+    from cmux_proxy.server.tls_reload import Certificates
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -156,7 +156,7 @@ async def _serve(
     config: Config,
     signals: SignalQueue,
     lifeline: socket.socket,
-    certificates: "CertificateFiles | None",
+    certificates: "Certificates | None",
 ) -> None:
     loop = asyncio.get_running_loop()
     reload_certificates = None if certificates is None else certificates.reload
@@ -183,7 +183,7 @@ async def _serve(
     loop.remove_reader(lifeline)
 
 
-def _watch(certificates: "CertificateFiles") -> None:
+def _watch(certificates: "Certificates") -> None:
     """Look at the files of certificates now and then."""
     loop = asyncio.get_running_loop()
     certificates.check(loop.time())

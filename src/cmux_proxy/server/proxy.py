@@ -37,7 +37,7 @@ from cmux_proxy.upstream.upstream_tls import UpstreamTls
 if TYPE_CHECKING:
     from cmux_proxy.net.tls_contexts import TlsServer
     from cmux_proxy.observe.worker_stats import WorkerStats
-    from cmux_proxy.server.tls_reload import CertificateFiles
+    from cmux_proxy.server.tls_reload import Certificates
 
 
 class Proxy:
@@ -62,7 +62,7 @@ class Proxy:
         self._telemetry: Telemetry | None = None
         self._backend: Backend | None = None
         self._listener: Listener | None = None
-        self._certificates: CertificateFiles | None = None
+        self._certificates: Certificates | None = None
         self._emptied = asyncio.Event()
         self._drain: Drain | None = None
 
