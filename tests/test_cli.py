@@ -76,6 +76,7 @@ OPTIONS = [
            ("*.example", "localhost,[::1]"), (("*.example",), ("localhost", "[::1]"))),
     Option("--allow-client", "(all)", "access.allow_clients",
            ("::1", "10.0.0.0/8, 127.0.0.1"), (("::1",), ("10.0.0.0/8", "127.0.0.1"))),
+    Option("--tls", "(files)", "tls.source", ("auto", "files"), ("auto", "files")),
     Option("--tls-cert", "(none)", "tls.certs", ("a.pem", "a.pem,/b.pem"),
            (("a.pem",), ("a.pem", "/b.pem"))),
     Option("--tls-key", "(the file of the certificate)", "tls.keys", ("a.key", "a.key,/b.key"),

@@ -14,7 +14,7 @@ from cmux_proxy.config.environment import unknown_variables
         ("CMUX_PROXY_LISTEN", "CMUX_PROXY_LISTEN (did you mean CMUX_LISTEN?)"),
         ("CMUX_TOKEN", "CMUX_TOKEN (did you mean CMUX_AUTH_TOKEN?)"),
         ("CMUX_COLOUR", "CMUX_COLOUR"),
-        ("CMUX_", "CMUX_"),
+        ("CMUX_", "CMUX_ (did you mean CMUX_TLS?)"),
     ],
 )
 def test_an_unknown_variable_is_named_with_the_most_similar(name: str, expected: str) -> None:

@@ -19,12 +19,12 @@ from tests.helpers.tls import leaf, write_pem
 
 # Needed by subcommands, the file of flags, the admin listener, several workers, tokens, TLS.
 OPTIONAL = {
-    "aiohttp", "ctypes", "difflib", "email", "hashlib", "hmac", "html", "http.client",
-    "prometheus_client", "shutil", "tomllib", "urllib.parse",
+    "aiohttp", "cryptography", "ctypes", "difflib", "email", "hashlib", "hmac", "html",
+    "http.client", "prometheus_client", "shutil", "tomllib", "urllib.parse",
     "cmux_proxy.admin", "cmux_proxy.client", "cmux_proxy.relay.access", "cmux_proxy.server.admin",
     "cmux_proxy.downstream.tls_connection", "cmux_proxy.net.tls_engine",
     "cmux_proxy.observe.worker_stats", "cmux_proxy.server.supervisor",
-    "cmux_proxy.server.tls_reload",
+    "cmux_proxy.server.tls_local", "cmux_proxy.server.tls_reload",
 }  # fmt: skip
 
 
@@ -71,12 +71,14 @@ def test_a_start_loads_nothing_that_only_other_commands_and_settings_need() -> N
         (["--workers", "2"], "cmux_proxy.server.supervisor"),
         (["--deny-port", "22"], "cmux_proxy.relay.access"),
         (["--tls-cert", "CERTIFICATE"], "cmux_proxy.downstream.tls_connection"),
+        (["--tls", "auto"], "cmux_proxy.net.tls_leaves"),
     ],
-    ids=["admin", "workers", "access", "tls"],
+    ids=["admin", "workers", "access", "tls", "tls auto"],
 )
 def test_a_setting_loads_what_it_needs_at_the_start(
-    flags: Sequence[str], name: str, tmp_path: Path
+    flags: Sequence[str], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     cert, key = write_pem(tmp_path, "a", leaf("a.example"))
     Path(cert).write_bytes(Path(cert).read_bytes() + Path(key).read_bytes())
     assert name in loaded_by_start(*[cert if flag == "CERTIFICATE" else flag for flag in flags])

@@ -19,6 +19,7 @@ _NAMES: Final = (
     "healthcheck",
     "ports",
     "run",
+    "trust",
     "wait",
     "workspace-ip",
     "workspaces",

@@ -1,7 +1,7 @@
 """The CMUX_ variables: which ones a command reads, and which ones that are set are unknown.
 
-The server reads all of them. Of the subcommands only `healthcheck` reads some, because a mistake in
-a setting of the server must not break `connect`, and ssh with it.
+The server reads all of them. Of the subcommands only `healthcheck` and `trust` read some, because a
+mistake in a setting of the server must not break `connect`, and ssh with it.
 """
 
 import re
@@ -32,7 +32,10 @@ _SERVICE: Final = re.compile(
 _SERVICE_PORT: Final = re.compile(r"(?:tcp|udp|sctp)://.*")
 
 _READ: Final = "cmux_proxy.config.environment.read"
-_READ_BY: Final[dict[str, frozenset[str]]] = {"healthcheck": frozenset({"config", "listen"})}
+_READ_BY: Final[dict[str, frozenset[str]]] = {
+    "healthcheck": frozenset({"config", "listen"}),
+    "trust": frozenset({"config", "host_suffix"}),
+}
 
 
 class ServerOption(click.Option):

@@ -14,6 +14,7 @@ from cmux_proxy.config.values import file_path
 from cmux_proxy.errors import ConfigError
 
 PlainText = Literal["allow", "redirect", "refuse"]
+TlsSource = Literal["files", "auto"]
 
 _tls: Final = partial(option, group="TLS")
 _FILES: Final = Entries("FILE", file_path)
@@ -27,6 +28,10 @@ class Tls:
     `keys` belong to `certs` in the same order; without any, each certificate's file has its key.
     """
 
+    source: TlsSource = _tls("files", Choice(get_args(TlsSource)), "tls",
+        "Where certificates come from: files are those of --tls-cert, auto issues them for "
+        "localhost and the domains of --host-suffix, with an authority that is made for this "
+        "user; see the command trust.")
     certs: Sequence[str] = _tls((), _FILES, "tls-cert",
         "PEM file with a certificate and its chain: serve TLS on the same ports. With several, the "
         "server name of a client chooses, and the first is the default. SIGHUP and changes of the "
@@ -45,6 +50,10 @@ class Tls:
     def __post_init__(self) -> None:
         read_settings(self, "tls.")
 
+    def is_enabled(self) -> bool:
+        """Return whether there is TLS."""
+        return self.source == "auto" or len(self.certs) > 0
+
     def refuses_plain(self) -> bool:
         """Return whether plain HTTP is not served."""
         return self.plain_text != "allow"
@@ -59,9 +68,13 @@ class Tls:
 
     def check(self) -> None:
         """Raise ConfigError where settings need others, or contradict them."""
+        if self.source == "auto" and (self.certs or self.keys):
+            raise ConfigError("tls.source", "auto issues certificates; leave out --tls-cert")
         if self.keys and len(self.keys) != len(self.certs):
             count = f"{len(self.keys)} keys for {len(self.certs)} certificates"
             raise ConfigError("tls.keys", f"{count}; each certificate needs its own, in its order")
         for name, is_set in (("client_ca", self.client_ca), ("plain_text", self.refuses_plain())):
-            if is_set and not self.certs:
-                raise ConfigError(f"tls.{name}", "needs a certificate, with --tls-cert")
+            if is_set and not self.is_enabled():
+                raise ConfigError(
+                    f"tls.{name}", "needs a certificate, with --tls-cert, or --tls auto"
+                )

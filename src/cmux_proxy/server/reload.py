@@ -14,9 +14,10 @@ from cmux_proxy.config.token_file import read_tokens
 from cmux_proxy.errors import ConfigError
 from cmux_proxy.server.access_log_file import has_file
 from cmux_proxy.server.access_log_writer import AccessLogWriter
+from cmux_proxy.server.optional_packages import require_packages
 
 if TYPE_CHECKING:
-    from cmux_proxy.server.tls_reload import CertificateFiles
+    from cmux_proxy.server.tls_reload import Certificates
 
 _log = logging.getLogger("cmux_proxy")
 
@@ -24,16 +25,23 @@ _log = logging.getLogger("cmux_proxy")
 ReplaceTokens = Callable[[Sequence[str]], None]
 
 
-def load_certificates(config: Config) -> "CertificateFiles | None":
+def load_certificates(config: Config) -> "Certificates | None":
     """Return the certificates of a configuration; None, without loading OpenSSL, for none.
 
-    Raises CertificateError, and ConfigError where settings contradict each other.
+    Raises CertificateError, and ConfigError where settings contradict each other, or the packages
+    of an extra are missing.
     """
     config.tls.check()
-    if not config.tls.certs:
+    if not config.tls.is_enabled():
         return None
     # What the first handshake needs is loaded at the start too.
     import cmux_proxy.downstream.tls_connection  # noqa: F401
+
+    if config.tls.source == "auto":
+        require_packages("tls.source", "tls", ("cryptography",))
+        from cmux_proxy.server.tls_local import LocalCertificates
+
+        return LocalCertificates(config)
     from cmux_proxy.server.tls_reload import CertificateFiles
 
     return CertificateFiles(config.tls)
@@ -42,7 +50,7 @@ def load_certificates(config: Config) -> "CertificateFiles | None":
 def can_reload(config: Config) -> bool:
     """Return whether there is a file to reload; without one, SIGHUP drains."""
     has_tokens = config.access.auth_token_file is not None
-    return has_file(config.observability) or has_tokens or len(config.tls.certs) > 0
+    return has_file(config.observability) or has_tokens or config.tls.is_enabled()
 
 
 def reload(
