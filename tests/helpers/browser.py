@@ -37,7 +37,8 @@ _KEYS: Final = {"Tab": 9, "Enter": 13}
 class Browser:
     """A running Chromium with one page.
 
-    `sockets` are the URLs of its WebSockets, `console_errors` are the messages of its console.
+    `sockets` are the URLs of its WebSockets, `console_errors` are the messages of its console,
+    `document` is what DevTools knows of the response with the page.
     """
 
     def __init__(self, devtools: ClientConnection) -> None:
@@ -47,6 +48,7 @@ class Browser:
         self._events: defaultdict[str, deque[dict[str, Any]]] = defaultdict(deque)
         self.sockets: list[str] = []
         self.console_errors: list[str] = []
+        self.document: dict[str, Any] = {}
 
     async def attach(self) -> None:
         """Create the page."""
@@ -67,7 +69,12 @@ class Browser:
             event = await self._event("Network.responseReceived")
             # A response to a request of the previous page may still arrive.
             if event["type"] == "Document" and event["loaderId"] == page["loaderId"]:
-                return int(event["response"]["status"])
+                self.document = event["response"]
+                return int(self.document["status"])
+
+    async def refusal(self, url: str) -> str:
+        """Return the error of a page that cannot be opened."""
+        return str((await self._call("Page.navigate", url=url))["errorText"])
 
     async def follow(self, selector: str) -> None:
         """Click on the link that a selector matches, and wait until its page has loaded."""
@@ -78,6 +85,11 @@ class Browser:
     async def next_report(self) -> str:
         """Return the next text that a page reports; waits for it."""
         return str((await self._event("Runtime.bindingCalled"))["payload"])
+
+    async def next_websocket_status(self) -> int:
+        """Return the status of the next handshake of a WebSocket; waits for it."""
+        event = await self._event("Network.webSocketHandshakeResponseReceived")
+        return int(event["response"]["status"])
 
     async def next_websocket_message(self) -> str:
         """Return the next message that one of the page's WebSockets receives; waits for it."""

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import pytest
 
-from cmux_proxy import Rewriting, Routing
+from cmux_proxy import Rewriting, Routing, Tls
+from tests.helpers.authority_files import use_state
 from tests.helpers.browser import Browser, chromium
 from tests.helpers.proxies import MODULE, environment, local_config
 from tests.helpers.script import stage
 from tests.helpers.tools import finish, missing, program, tool, wait_for_output
+from tests.network.test_real_trust import change_trust
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -64,9 +66,9 @@ async def running_site(
         yield browser, f"{port}.{suffix}:{on.address.port}"
 
 
-async def expect_reload(browser: Browser, host: str, site: Path) -> None:
+async def expect_reload(browser: Browser, host: str, site: Path, scheme: str = "http") -> None:
     """Fail unless a page receives a change of the site over a WebSocket to its own host."""
-    assert await browser.open(f"http://{host}/") == 200
+    assert await browser.open(f"{scheme}://{host}/") == 200
     assert await browser.next_report() == "first"
     await browser.next_websocket_message()
     # The new text has the same length, so that the file is never empty.
@@ -122,3 +124,21 @@ async def test_another_origin_is_refused_if_only_the_host_is_rewritten(
 async def test_a_host_below_localhost_needs_no_flags(site: Path, tmp_path: Path) -> None:
     async with running_site(site, tmp_path, "localhost") as (browser, host):
         await expect_reload(browser, host, site)
+
+
+@pytest.mark.parametrize("server", COMMANDS)
+async def test_hot_reload_works_over_tls_and_http2(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = use_state(tmp_path / "state", monkeypatch)
+    config = local_config(tls=Tls(source="auto"))
+    async with (
+        program(*COMMANDS[site.name], folder=site, variables={"NO_COLOR": "1"}) as process,
+        stage(config) as on,
+    ):
+        change_trust(file, tmp_path, is_removal=False)
+        async with chromium(tmp_path) as browser:
+            port = await wait_for_output(process, r"http://localhost:([0-9]+)/")
+            await expect_reload(browser, f"{port}.localhost:{on.address.port}", site, "https")
+            assert browser.document["protocol"] == "h2"
+            assert browser.document["securityState"] == "secure"
