@@ -44,6 +44,7 @@ CONFIGURATION = {
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
         "chunk_extensions", "trailers", "buffer", "clients", "clients_per_address",
         "upstream_connections", "idle_upstream_connections",
+        "http2_streams", "http2_stream_window", "http2_connection_window",
     ],
     "Timeouts": [
         "connect", "connect_retry", "max_wait", "head", "idle", "body", "response",

@@ -125,7 +125,7 @@ async def test_names_follow_the_conventions() -> None:
     for line in text.splitlines():
         if line.startswith("# TYPE"):
             _, _, name, metric_type = line.split()
-            assert re.fullmatch(r"(cmux_proxy|process)_[a-z_]+", name)
+            assert re.fullmatch(r"(cmux_proxy|process)_[a-z0-9_]+", name)
             assert (metric_type == "counter") == name.endswith("_total")
     helps = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")}
     types = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}

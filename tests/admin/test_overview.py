@@ -24,7 +24,7 @@ def error(time: float, path: str = "/a") -> ErrorFields:
         "time": time, "client": "127.0.0.1", "kind": "request", "method": "GET", "path": path,
         "status": 502, "port": 3000, "workspace": None, "upstream": "127.0.0.1:3000",
         "error": "connection_refused", "seconds": 0.1, "bytes_in": 1, "bytes_out": 2,
-        "first_byte_seconds": None, "reused": False,
+        "first_byte_seconds": None, "reused": False, "protocol": "HTTP/1.1",
     }  # fmt: skip
 
 

@@ -110,9 +110,9 @@ def test_a_duration_may_be_a_number_of_seconds(flag: Flag, ran: Ran, file: File)
     ids=lambda flag: flag.name,
 )
 def test_a_size_or_a_count_may_be_a_number(flag: Flag, ran: Ran, file: File) -> None:
-    config = ran.config(*file.write(f"{flag.name} = 20_000"))
+    config = ran.config(*file.write(f"{flag.name} = 200_000"))
     part, _, name = flag.field.rpartition(".")
-    assert getattr(getattr(config, part) if part else config, name) == 20_000
+    assert getattr(getattr(config, part) if part else config, name) == 200_000
 
 
 def test_a_list_is_an_array_or_a_string_with_commas(ran: Ran, file: File) -> None:

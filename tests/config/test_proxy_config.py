@@ -202,7 +202,8 @@ MINIMUMS = {"idle_upstream_connections": 0}
 NUMBERS: list[tuple[Any, str, str, int]] = [
     *[
         (Limits, "limits", field.name, MINIMUMS.get(field.name, 1))
-        for field in fields(Limits) if field.name != "buffer"
+        for field in fields(Limits)
+        if field.name != "buffer" and not field.name.startswith("http2_")
     ],
     *[(Timeouts, "timeouts", field.name, 0) for field in fields(Timeouts)],
 ]  # fmt: skip
@@ -226,6 +227,35 @@ def test_a_buffer_has_a_minimum_and_a_maximum(wrong: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         Limits(buffer=wrong)
     assert str(caught.value) == (f"limits.buffer: {wrong!r} is not a number from 16384 to 262144")
+
+
+@pytest.mark.parametrize("wrong", [0, 2**31, 1.5, None])
+def test_the_number_of_streams_is_whole(wrong: Any) -> None:
+    assert (Limits(http2_streams=1).http2_streams, Limits().http2_streams) == (1, 100)
+    with pytest.raises(ConfigError) as caught:
+        Limits(http2_streams=wrong)
+    reason = f"{wrong!r} is not a whole number from 1 to 2147483647"
+    assert str(caught.value) == f"limits.http2_streams: {reason}"
+
+
+@pytest.mark.parametrize("name", ["http2_stream_window", "http2_connection_window"])
+@pytest.mark.parametrize("wrong", [65534, 2**31, 1e6, None])
+def test_windows_of_http2_begin_with_their_default(name: str, wrong: Any) -> None:
+    least = Limits(http2_stream_window=65535, http2_connection_window=65535)
+    assert getattr(least, name) == 65535
+    most = Limits(http2_stream_window=2**31 - 1, http2_connection_window=2**31 - 1)
+    assert getattr(most, name) == 2**31 - 1
+    with pytest.raises(ConfigError) as caught:
+        Limits(**as_any({name: wrong}))
+    reason = f"{wrong!r} is not a whole number from 65535 to 2147483647"
+    assert str(caught.value) == f"limits.{name}: {reason}"
+
+
+def test_the_window_of_a_connection_holds_one_of_a_stream() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Limits(http2_stream_window=2**20 + 1)
+    reason = "1048576 is smaller than the window of a stream"
+    assert str(caught.value) == f"limits.http2_connection_window: {reason}"
 
 
 # Access
@@ -294,7 +324,7 @@ def test_limits_on_connections_may_be_none(name: str) -> None:
     "field", [field for field in fields(Limits) if field.name not in UNLIMITED]
 )
 def test_other_limits_are_never_none(field: Any) -> None:
-    with pytest.raises(ConfigError, match="None is not a number"):
+    with pytest.raises(ConfigError, match=r"None is not a (whole )?number"):
         Limits(**as_any({field.name: None}))
 
 

@@ -14,7 +14,7 @@ def full() -> Record:
     """Return a record with a value in every field."""
     record = Record(REQUEST, "192.0.2.1", 100.0)
     record.first_byte, record.ended = 100.25, 101.5
-    record.method, record.path, record.minor = "GET", "/a", 0
+    record.method, record.path, record.protocol = "GET", "/a", "HTTP/1.0"
     record.status, record.error = 502, "connection_refused"
     record.host, record.port, record.workspace = "::1", 3000, "ws-1"
     record.received, record.sent = 10, 20
@@ -37,7 +37,7 @@ def test_text_has_everything_in_one_line() -> None:
     assert text(full(), AT) == (
         "2026-11-25T10:00:00.500Z 192.0.2.1 request GET /a 502 port=3000 workspace=ws-1 "
         "upstream=[::1]:3000 in=10 out=20 seconds=1.5000 first=0.2500 reused=yes "
-        "error=connection_refused"
+        "protocol=HTTP/1.0 error=connection_refused"
     )
 
 
@@ -60,7 +60,7 @@ def test_a_workspace_cannot_be_mistaken_for_other_fields_of_a_line(
 def test_text_has_a_dash_for_nothing() -> None:
     assert text(empty(), AT) == (
         "2026-11-25T10:00:00.500Z - request - - 400 port=- workspace=- upstream=- in=0 out=0 "
-        "seconds=0.0000 first=- reused=no error=-"
+        "seconds=0.0000 first=- reused=no protocol=- error=-"
     )
 
 
@@ -70,10 +70,12 @@ def test_json_has_the_same_and_null_for_nothing() -> None:
         "method": "GET", "path": "/a", "status": 502, "port": 3000, "workspace": "ws-1",
         "upstream": "[::1]:3000", "bytes_in": 10, "bytes_out": 20, "seconds": 1.5,
         "first_byte_seconds": 0.25, "reused": True, "error": "connection_refused",
+        "protocol": "HTTP/1.0",
     }  # fmt: skip
     fields = json.loads(as_json(empty(), AT))
     assert {name for name, value in fields.items() if value is None} == {
         "client", "method", "path", "port", "workspace", "upstream", "first_byte_seconds", "error",
+        "protocol",
     }  # fmt: skip
 
 

@@ -16,6 +16,9 @@ from cmux_proxy.observe.access_log import FORMATS, encode
 from cmux_proxy.observe.line_block import BLOCK_SIZE, HAS_FAST_LINES
 from cmux_proxy.observe.record import (
     CONNECT,
+    HTTP_1_0,
+    HTTP_1_1,
+    HTTP_2,
     MAX_METHOD,
     REQUEST,
     UPGRADE,
@@ -67,7 +70,7 @@ def records(draw: st.DrawFn) -> tuple[Record, bytes, bytes]:
     target = draw(TARGETS)
     record.method = shorten(method.decode("latin-1"), MAX_METHOD)
     record.path = path_of(target)
-    record.minor = draw(st.integers(0, 1))
+    record.protocol = draw(st.one_of(st.sampled_from(["", HTTP_1_0, HTTP_1_1, HTTP_2]), LATIN1))
     record.status = draw(st.integers(100, 999))
     record.host = draw(st.one_of(st.sampled_from(["127.0.0.1", "::1"]), st.text(max_size=20)))
     record.port = draw(st.one_of(st.just(0), st.integers(1, 65535)))
@@ -84,7 +87,7 @@ def add(
     block: "FastLines", record: Record, upstream: tuple[str, int] | None, method: bytes, line: bytes
 ) -> None:
     block.add(
-        record.client, record.kind, method, line, record.minor, record.status, upstream,
+        record.client, record.kind, method, line, record.protocol, record.status, upstream,
         record.workspace, record.received, record.sent, record.started, record.first_byte or None,
         record.ended, record.is_reused, record.error,
     )  # fmt: skip

@@ -84,7 +84,7 @@ def test_without_a_descriptor_limit_connections_are_unlimited(
 ) -> None:
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
     monkeypatch.setattr(resource, "getrlimit", lambda _which: unlimited)
-    assert connection_limits() == (float("inf"), None, True)
+    assert connection_limits() == (float("inf"), None, float("inf"), True)
 
 
 def test_the_usual_limit_is_assumed_where_the_limit_may_not_be_read(

@@ -255,7 +255,7 @@ async def test_accepting_pauses_before_descriptors_run_out(
     monkeypatch.setattr(
         module,
         "connection_limits",
-        lambda *_: ConnectionLimits(max_clients=2, max_upstreams=2, accepts_bursts=False),
+        lambda *_: ConnectionLimits(2, 2, max_exchanges=2, accepts_bursts=False),
     )
     async with Proxy(local_config()) as proxy:
         port = proxy.addresses[0].port

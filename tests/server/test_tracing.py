@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.observe.record import REQUEST, Record
+from cmux_proxy.observe.record import HTTP_1_1, REQUEST, Record
 from cmux_proxy.server.tracing import Tracing
 from tests.helpers.collector import Collector, attributes, collector
 
@@ -17,6 +17,7 @@ def record_of(trace: str = "") -> Record:
     record = Record(REQUEST, "192.0.2.1", 100.0)
     record.ended = 101.5
     record.method, record.path, record.status = "GET", "/a", 200
+    record.protocol = HTTP_1_1
     record.host, record.port = "127.0.0.1", 3000
     record.trace = trace
     return record

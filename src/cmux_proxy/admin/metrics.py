@@ -69,6 +69,7 @@ class _StatsCollector(Collector):
         yield from _gauges(stats)
         yield from _totals(stats.traffic)
         yield from _errors(stats.traffic.errors)
+        yield from _http2(stats)
         yield _lost_lines(stats.lost_lines)
         yield from _processes(stats)
         if self._ports is not None:
@@ -188,6 +189,19 @@ def _rejection(status: int, error: str) -> str | None:
     if reason is None and (0 < status < 500 or error == _REQUEST_ERROR):
         return "request"
     return reason
+
+
+def _http2(stats: WorkerStats) -> Iterator[Metric]:
+    connections, streams = stats.http2_connections, stats.http2_streams
+    yield _gauge("http2_connections", "Open connections of HTTP/2 clients.", connections)
+    yield _gauge("http2_streams", "Open streams on these connections.", streams)
+    goaways = CounterMetricFamily(
+        "cmux_proxy_http2_goaways", "HTTP/2 connections that the proxy has ended, by error code.",
+        labels=["code"],
+    )  # fmt: skip
+    for code, count in sorted(stats.traffic.goaways.items()):
+        goaways.add_metric([code], count)
+    yield goaways
 
 
 def _lost_lines(lost: Mapping[str, int]) -> Metric:

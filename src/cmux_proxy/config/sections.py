@@ -33,12 +33,17 @@ LogFormat = Literal["text", "json", "combined"]
 LOCALHOST: Final = "localhost"
 MIN_BUFFER: Final = 16 * 1024
 MAX_BUFFER: Final = 256 * 1024
+# Windows of HTTP/2 begin with this size (RFC 9113 section 6.9.2), and cannot be larger than the
+# other (section 6.9.1).
+MIN_WINDOW: Final = 65_535
+MAX_WINDOW: Final = 2**31 - 1
 # The variable with a single token, in place of a file.
 TOKEN_VARIABLE: Final = "CMUX_AUTH_TOKEN"  # noqa: S105
 
 _SIZE: Final = Number(Unit.BYTES, 1)
 _COUNT: Final = Number(Unit.ITEMS, 1)
 _COUNT_OR_NONE: Final = Number(Unit.ITEMS, 1, may_be_none=True)
+_WINDOW: Final = Number(Unit.BYTES, MIN_WINDOW, MAX_WINDOW, is_whole=True)
 _SECONDS: Final = Number(Unit.SECONDS)
 _SECONDS_OR_NONE: Final = Number(Unit.SECONDS, may_be_none=True)
 
@@ -188,16 +193,29 @@ class Limits:
         "Maximum number of client connections; more wait in the backlog.",
         default_text="40% of the file descriptors", example=1000)
     clients_per_address: int | None = _limit(None, _COUNT_OR_NONE, "max-clients-per-address",
-        "Maximum number of client connections from one IP address; beyond it 503.")
+        "Maximum number of client connections from one IP address, and 100 times as many requests "
+        "over HTTP/2 at a time; beyond it 503.")
     upstream_connections: int | None = _limit(None, _COUNT_OR_NONE, "max-upstream-connections",
         "Maximum number of connections to one port, and of requests that wait for one; beyond it "
         "503.")
     idle_upstream_connections: int | None = _limit(None, Number(Unit.ITEMS, may_be_none=True),
         "max-idle-upstream-connections", "Maximum number of idle connections to upstreams.",
         default_text="as many as were busy recently", example=1000)
+    http2_streams: int = _limit(100, Number(Unit.ITEMS, 1, MAX_WINDOW, is_whole=True),
+        "http2-max-streams", "Maximum number of requests and tunnels at a time on an HTTP/2 "
+        "connection; beyond it they are refused.")
+    http2_stream_window: int = _limit(MIN_WINDOW, _WINDOW, "http2-stream-window",
+        "Maximum number of bytes that an HTTP/2 client may send ahead in a request or a tunnel.",
+        default_text="65535", example=65535)
+    http2_connection_window: int = _limit(1024 * 1024, _WINDOW, "http2-connection-window",
+        "Maximum number of bytes that an HTTP/2 client may send ahead in all of them; at least "
+        "as large as --http2-stream-window.")
 
     def __post_init__(self) -> None:
         read_settings(self, "limits.")
+        if self.http2_connection_window < self.http2_stream_window:
+            reason = f"{self.http2_connection_window} is smaller than the window of a stream"
+            raise ConfigError("limits.http2_connection_window", reason)
 
 
 @dataclass(frozen=True, slots=True)

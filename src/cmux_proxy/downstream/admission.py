@@ -10,8 +10,15 @@ from cmux_proxy.config.values import UNIX_PEER, Peers
 from cmux_proxy.net.peer import peer_of
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.relay.downstream import AdmissionControl
-from cmux_proxy.relay.failures import CLIENT_NOT_ALLOWED, TOO_MANY_CLIENTS, Failure
+from cmux_proxy.relay.failures import (
+    CLIENT_NOT_ALLOWED,
+    TOO_MANY_CLIENTS,
+    TOO_MANY_REQUESTS,
+    Failure,
+)
 
+# How many requests over HTTP/2 an address may have at a time, for each connection that it may have.
+_STREAMS_PER_CLIENT: Final = 100
 # How many refused connections get a reply at a time; further ones are closed without.
 _MAX_REFUSED: Final = 64
 
@@ -26,6 +33,8 @@ class Admission(AdmissionControl):
         # The address of each connection that is counted, and the connections of each address.
         self.addresses: dict[Stream, str] = {}
         self.counts: dict[str, int] = {}
+        # The requests over HTTP/2 of each address.
+        self.streams: dict[str, int] = {}
         self._refused: set[Stream] = set()
 
     @staticmethod
@@ -51,6 +60,20 @@ class Admission(AdmissionControl):
             self.addresses[stream] = host
         return None
 
+    def enter_stream(self, address: str) -> Failure | None:
+        """Admit a request on a stream, or return the failure to reply with."""
+        if self._max_per_address is None or address == UNIX_PEER:
+            return None
+        count = self.streams.get(address, 0)
+        if count >= self._max_per_address * _STREAMS_PER_CLIENT:
+            return TOO_MANY_REQUESTS
+        self.streams[address] = count + 1
+        return None
+
+    def leave_stream(self, address: str) -> None:
+        """Forget a request that was admitted."""
+        _decrease(self.streams, address)
+
     def is_crowded(self) -> bool:
         """Return whether too many refused connections are still open."""
         return len(self._refused) > _MAX_REFUSED
@@ -60,8 +83,13 @@ class Admission(AdmissionControl):
         self._refused.discard(stream)
         host = self.addresses.pop(stream, None)
         if host is not None:
-            count = self.counts[host] - 1
-            if count:
-                self.counts[host] = count
-            else:
-                del self.counts[host]
+            _decrease(self.counts, host)
+
+
+def _decrease(counts: dict[str, int], key: str) -> None:
+    """Count one less, if any was counted."""
+    count = counts.get(key, 0) - 1
+    if count > 0:
+        counts[key] = count
+    else:
+        counts.pop(key, None)

@@ -9,14 +9,20 @@ from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.downstream.http2_client_stream import Http2ClientStream, StreamCarrier
 from cmux_proxy.downstream.http2_response_writer import Http2ResponseWriter
 from cmux_proxy.downstream.http2_websocket import opening_head
+from cmux_proxy.downstream.refusals import refuse
+from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.serialize import encode_chunk
-from cmux_proxy.http2.error_codes import CANCEL, INTERNAL_ERROR
+from cmux_proxy.http2.error_codes import CANCEL, INTERNAL_ERROR, REFUSED_STREAM
 from cmux_proxy.http2.http2_stream import Http2Stream
 from cmux_proxy.net.flow_control import PIPELINE_FULL
 from cmux_proxy.net.stream import Stream
+from cmux_proxy.net.timers import NEVER
+from cmux_proxy.observe.record import HTTP_2
+from cmux_proxy.relay.accounting import log_refusal
 from cmux_proxy.relay.downstream import PIPELINE_LIMIT, Downstream
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.exchange_pool import ExchangePool
+from cmux_proxy.relay.failures import TOO_MANY_STREAMS
 from cmux_proxy.relay.services import Services
 
 
@@ -24,7 +30,8 @@ class Http2Client(Downstream):
     """One request of an HTTP/2 client, and the stream that it came on."""
 
     __slots__ = (
-        "_exchanges", "_is_chunked", "_response_writer", "_services", "_unsent", "exchange",
+        "_exchanges", "_is_admitted", "_is_chunked", "_is_counted", "_is_tunnel",
+        "_response_writer", "_services", "_unsent", "_waiting_request", "exchange",
         "http2_stream", "stream",
     )  # fmt: skip
 
@@ -46,16 +53,69 @@ class Http2Client(Downstream):
         self._is_chunked = False
         # How many bytes of a whole response waited for the client when they were counted last.
         self._unsent = 0
+        self._is_admitted = False
+        # Whether it is counted among the streams under way, and whether it is a tunnel by now.
+        self._is_counted = False
+        self._is_tunnel = False
+        # The request while it waits for others to end.
+        self._waiting_request: Http1Request | None = None
         self.exchange: Exchange | None = None
         self.stream = Http2ClientStream(carrier, stream, self)
         self.attach(self.stream)
 
     def start(self, request: Http1Request) -> None:
-        """Start the exchange of a request whose head was scanned."""
+        """Start the exchange of a request whose head was scanned, as soon as there is room."""
+        services = self._services
+        if services.admission is not None:
+            failure = services.admission.enter_stream(self._address)
+            if failure is not None:
+                refuse(services, self, failure, request)
+                return
+            self._is_admitted = True
         self._is_chunked = request.head.transfer_encoding is not None
-        self._services.registry.streams.add(self)
+        if services.registry.enter_stream():
+            self._begin(request)
+            return
+        self._waiting_request = request
+        self.deadline = services.ticker.now + services.timeouts.connect
+        if not services.registry.budget.wait(self, self._end_wait):
+            self._refuse(request)
+
+    def _end_wait(self) -> None:
+        request = self._waiting_request
+        if request is not None:
+            self._waiting_request = None
+            self.deadline = NEVER
+            self._begin(request)
+
+    def _begin(self, request: Http1Request) -> None:
+        self._is_counted = True
         exchange = self.exchange = self._exchanges.begin(self, request)
         exchange.start()
+
+    def _refuse(self, request: Http1Request) -> None:
+        """Reset the stream, so that the client may ask again (RFC 9113 section 8.7)."""
+        services = self._services
+        self._leave()
+        if services.observer is not None:
+            log_refusal(services.observer, self._address, TOO_MANY_STREAMS, HTTP_2, request)
+        self.stream.reset(REFUSED_STREAM)
+
+    def release(self) -> None:
+        """Make room for another stream: this one is gone."""
+        registry = self._services.registry
+        registry.budget.withdraw(self)
+        self._waiting_request = None
+        if self._is_admitted and self._services.admission is not None:
+            self._is_admitted = False
+            self._services.admission.leave_stream(self._address)
+        if self._is_counted:
+            self._is_counted = False
+            registry.leave_stream(self._is_tunnel)
+
+    def protocol(self, minor: int) -> str:
+        """Return the name of HTTP/2."""
+        return HTTP_2
 
     # The client
 
@@ -79,6 +139,8 @@ class Http2Client(Downstream):
     def _pass_on(self, data: bytes) -> None:
         exchange = self.exchange
         if exchange is None:
+            if self._waiting_request is not None:
+                self.keep_pipelined(self.pipelined + data)
             return
         if exchange.request_stream.takes_body:
             exchange.client_data(data)
@@ -86,6 +148,11 @@ class Http2Client(Downstream):
         self.keep_pipelined(self.pipelined + data)
         if len(self.pipelined) > PIPELINE_LIMIT:
             exchange.pipelined_grows()
+
+    def break_rule(self, error: BadMessage) -> None:
+        """The client has broken a rule behind the head: that is a bad request too."""
+        if self.exchange is not None:
+            self.exchange.client_failed(error)
 
     def connection_lost(self, error: Exception | None) -> None:
         """End the exchange."""
@@ -107,7 +174,9 @@ class Http2Client(Downstream):
 
     def deadline_passed(self) -> None:
         """No byte has moved for too long; the client may take that long for a whole response."""
-        if self.exchange is not None:
+        if self._waiting_request is not None:
+            self._refuse(self._waiting_request)
+        elif self.exchange is not None:
             self.exchange.deadline_passed()
         elif self.http2_stream.pending_size < self._unsent:
             self._wait_until_sent()
@@ -156,6 +225,8 @@ class Http2Client(Downstream):
     def detach(self) -> Stream:
         """Give the stream up to a tunnel, and return it."""
         self._leave()
+        self._is_tunnel = True
+        self._services.registry.budget.tunnels += 1
         return self.transport
 
     def _leave(self) -> None:

@@ -17,9 +17,10 @@ from cmux_proxy.net.stream import Data, Stream, StreamOwner
 class StreamCarrier:
     """The connection, as its streams use it; `http2_connection.py` implements it."""
 
-    __slots__ = ("transport",)
+    __slots__ = ("number", "transport")
 
     transport: Stream
+    number: int
 
     def send_data(self, stream: Http2Stream, data: bytes, is_last: bool) -> None:
         """Send body bytes, at once or when the loop turns."""
@@ -35,6 +36,10 @@ class StreamCarrier:
 
     def reset_when_sent(self, stream: "Http2ClientStream") -> None:
         """Call `reset_if_sent` whenever frames were sent, until it returns True."""
+        raise NotImplementedError
+
+    def lost(self, stream: Http2Stream) -> None:
+        """Forget a stream that is gone; idempotent."""
         raise NotImplementedError
 
     def call_soon(self, callback: Callable[[], object]) -> None:
@@ -91,6 +96,7 @@ class Http2ClientStream:
             self._owner = None
             self._held.clear()
             owner.connection_lost(error)
+        self._carrier.lost(self._stream)
 
     def pause(self) -> None:
         """Much waits for the client."""
@@ -195,7 +201,12 @@ class Http2ClientStream:
         return self._stream.pending_size
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what is true of the stream too: its peer, and whether it is encrypted."""
+        """Return what is true of the connection too: its peer, and whether it is encrypted.
+
+        "http2" is the number of the connection and of the stream.
+        """
+        if name == "http2":
+            return self._carrier.number, self._stream.id
         return (
             default if name == "socket" else self._carrier.transport.get_extra_info(name, default)
         )

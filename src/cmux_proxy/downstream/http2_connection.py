@@ -6,11 +6,12 @@ Does not know requests.
 
 from typing import Final
 
+from cmux_proxy.downstream.http2_client import Http2Client
 from cmux_proxy.downstream.http2_link import Http2Link
 from cmux_proxy.downstream.http2_requests import Http2Requests
 from cmux_proxy.downstream.lingering_close import LingeringClose
 from cmux_proxy.http2.engine import Engine
-from cmux_proxy.http2.error_codes import ENHANCE_YOUR_CALM
+from cmux_proxy.http2.error_codes import ENHANCE_YOUR_CALM, NO_ERROR
 from cmux_proxy.http2.http2_limits import Http2Limits
 from cmux_proxy.http2.server_connection import ServerConnection
 from cmux_proxy.net.flow_control import PEER_FULL, ReadControl
@@ -33,7 +34,8 @@ class Http2Connection(Timed):
 
     __slots__ = (
         "_engine", "_has_announced", "_has_ended", "_head_deadline", "_idle_since", "_is_pinged",
-        "_link", "_reading", "_requests", "_services", "_unsent", "since", "transport",
+        "_is_refusing", "_link", "_reading", "_requests", "_services", "_unsent", "since",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, services: Services, exchanges: ExchangePool, transport: Stream) -> None:
@@ -42,6 +44,7 @@ class Http2Connection(Timed):
         self.transport = transport
         link = self._link = Http2Link(services.loop, transport, self._close_over)
         self._requests = Http2Requests(services, exchanges, link, self._stream_ended)
+        link.on_lost = self._requests.forget
         self._engine = link.engine = ServerConnection(_engine_of(services), self._requests)
         self._reading = ReadControl()
         self._reading.stream = transport
@@ -49,6 +52,7 @@ class Http2Connection(Timed):
         self._is_pinged = False
         self._unsent = 0
         self._has_announced = False
+        self._is_refusing = False
         self._has_ended = False
         # When the whole preface has to be there.
         self._head_deadline = NEVER
@@ -62,7 +66,11 @@ class Http2Connection(Timed):
         """
         self._head_deadline = deadline
         self._requests.address = peer_of(self.transport)
-        self._services.registry.clients.add(self)
+        registry = self._services.registry
+        registry.clients.add(self)
+        registry.budget.connections += 1
+        registry.budget.opened += 1
+        self._link.number = registry.budget.opened
         self.transport.set_protocol(self)
         self.data_received(data)
 
@@ -86,7 +94,7 @@ class Http2Connection(Timed):
     def connection_lost(self, error: Exception | None) -> None:
         """End all exchanges."""
         services = self._services
-        services.registry.clients.discard(self)
+        self._leave()
         self._requests.lose_all()
         services.client_gone(self.transport)
 
@@ -111,7 +119,7 @@ class Http2Connection(Timed):
         self._idle_since = self._services.ticker.now
         self._set_deadline()
         is_last = self._has_ended or self._services.registry.is_refusing
-        if is_last and not self.transport.is_closing():
+        if is_last and not (self._engine.is_over or self.transport.is_closing()):
             self._services.loop.call_soon(self._close)
 
     # Time
@@ -174,23 +182,47 @@ class Http2Connection(Timed):
             self._engine.announce_drain()
             self._link.flush()
         if self._services.registry.is_refusing:
-            self._engine.refuse_streams()
-            self._link.flush()
+            self._refuse_streams()
             if not self._engine.count_streams():
                 self._close()
 
     def _close(self) -> None:
         """Close with a GOAWAY, once all is sent, for which the client has the idle timeout."""
-        self._engine.refuse_streams()
-        self._link.flush()
+        self._refuse_streams()
         self.deadline = self._services.ticker.now + self._services.timeouts.idle
         self.transport.close()
+
+    def _refuse_streams(self) -> None:
+        """Send the last GOAWAY, once."""
+        if not self._is_refusing:
+            self._is_refusing = True
+            self._requests.count_goaway(NO_ERROR)
+            self._engine.refuse_streams()
+        self._link.flush()
 
     def _close_over(self) -> None:
         """Close after a failure, once the client has read why."""
         if not self.transport.is_closing():
-            self._services.registry.clients.discard(self)
+            self._leave()
             LingeringClose(self._services, self.transport)
+
+    def address(self) -> str:
+        """Return the client's address, as `peer_of` names it."""
+        return self._requests.address
+
+    def number(self) -> int:
+        """Return what names it in lists."""
+        return self._link.number
+
+    def clients(self) -> list[Http2Client]:
+        """Return the clients of its open streams."""
+        return list(self._requests.clients)
+
+    def _leave(self) -> None:
+        registry = self._services.registry
+        if self in registry.clients:
+            registry.clients.discard(self)
+            registry.budget.connections -= 1
 
     def add_unread(self, unread: list[Unread]) -> None:
         """Add it while it is not read."""
@@ -204,5 +236,11 @@ class Http2Connection(Timed):
 
 def _engine_of(services: Services) -> Engine:
     if services.http2 is None:
-        services.http2 = Engine(Http2Limits(services.head_limits))
+        limits = services.http2_limits
+        services.http2 = Engine(
+            Http2Limits(
+                services.head_limits, limits.http2_streams, limits.http2_stream_window,
+                limits.http2_connection_window,
+            )
+        )  # fmt: skip
     return services.http2

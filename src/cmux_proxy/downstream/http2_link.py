@@ -22,7 +22,7 @@ class Http2Link(StreamCarrier):
 
     __slots__ = (
         "_closing", "_is_over", "_is_paused", "_is_receiving", "_is_scheduled", "_loop", "engine",
-        "on_over",
+        "on_lost", "on_over",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, transport: Stream, on_over: Callable[[], None]) -> None:
@@ -33,6 +33,10 @@ class Http2Link(StreamCarrier):
         self.on_over = on_over
         self._is_over = False
         self._is_paused = False
+        # Names the connection in lists.
+        self.number = 0
+        # Called when a stream is gone, whatever has ended it.
+        self.on_lost: Callable[[Http2Stream], None]
         self._is_receiving = False
         self._is_scheduled = False
         self._closing: list[Http2ClientStream] = []
@@ -86,6 +90,10 @@ class Http2Link(StreamCarrier):
         """Reset a stream when its response has left."""
         self._closing.append(stream)
         self._flush_later(False)
+
+    def lost(self, stream: Http2Stream) -> None:
+        """Forget a stream."""
+        self.on_lost(stream)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
         """Call back in the next turn of the loop."""

@@ -12,11 +12,12 @@ from cmux_proxy.downstream.http2_client import Http2Client
 from cmux_proxy.downstream.http2_link import Http2Link
 from cmux_proxy.downstream.http2_response_writer import Http2ResponseWriter
 from cmux_proxy.downstream.http2_websocket import WEBSOCKET, WebSocketRequest, add_key, make_key
+from cmux_proxy.downstream.refusals import refuse, refuse_plain
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.local_reply import text_content
-from cmux_proxy.http2.error_codes import CANCEL
+from cmux_proxy.http2.error_codes import CANCEL, REFUSED_STREAM, error_name
 from cmux_proxy.http2.handler import ConnectionHandler
 from cmux_proxy.http2.http2_stream import Http2Stream
+from cmux_proxy.observe.record import HTTP_2
 from cmux_proxy.relay import failures
 from cmux_proxy.relay.accounting import log_refusal
 from cmux_proxy.relay.exchange_pool import ExchangePool
@@ -26,10 +27,10 @@ from cmux_proxy.relay.services import Services
 class Http2Requests(ConnectionHandler):
     """Starts exchanges, and passes on what their clients do.
 
-    `on_ended` is called whenever a stream is gone.
+    `on_ended` is called whenever a stream is gone. `clients` are those of the open streams.
     """
 
-    __slots__ = ("_clients", "_exchanges", "_link", "_on_ended", "_services", "address")
+    __slots__ = ("_exchanges", "_link", "_on_ended", "_services", "address", "clients")
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class Http2Requests(ConnectionHandler):
         self._exchanges = exchanges
         self._link = link
         self._on_ended = on_ended
-        self._clients: set[Http2Client] = set()
+        self.clients: set[Http2Client] = set()
         self.address = ""
 
     def on_request(self, stream: Http2Stream, head: bytes) -> None:
@@ -63,7 +64,10 @@ class Http2Requests(ConnectionHandler):
             self.on_bad_request(stream, BadMessage("the head is incomplete"))
             return
         request = WebSocketRequest(scanned, key) if key else Http1Request(scanned)
-        self._client(stream).start(request)
+        client = self._client(stream)
+        rule = self._services.plain_text
+        if rule is None or not refuse_plain(self._services, client, rule, request):
+            client.start(request)
 
     def _client(self, stream: Http2Stream) -> Http2Client:
         writer = Http2ResponseWriter(self._link, stream)
@@ -71,28 +75,29 @@ class Http2Requests(ConnectionHandler):
             self._services, self._exchanges, self._link, stream, writer, self.address
         )
         stream.attachment = client
-        self._clients.add(client)
+        self.clients.add(client)
+        self._services.registry.streams.add(client)
         return client
 
     def on_bad_request(self, stream: Http2Stream, error: BadMessage) -> None:
         """Respond with the status of the error."""
-        services = self._services
-        failure = failures.bad_request(error)
-        if services.observer is not None:
-            log_refusal(services.observer, self.address, failure, None)
-        writer = Http2ResponseWriter(self._link, stream)
-        writer.send_reply(failure, text_content(failure.text), services.date(), True, True)
+        refuse(self._services, self._client(stream), failures.bad_request(error))
 
     def on_refused(self, stream_id: int, code: int, rule: str) -> None:
-        """Nothing has begun."""
+        """Log a request whose stream was reset in place of a response."""
+        if code == REFUSED_STREAM:
+            self._log(failures.TOO_MANY_STREAMS)
+        else:
+            self._log(failures.bad_request(BadMessage(rule)))
+
+    def _log(self, failure: failures.Failure) -> None:
+        if self._services.observer is not None:
+            log_refusal(self._services.observer, self.address, failure, HTTP_2)
 
     def on_data(self, stream: Http2Stream, data: bytes, is_last: bool) -> None:
-        """Pass body bytes on; those of a request that got a reply already are dropped."""
-        client = stream.attachment
-        if client is None:
-            self._link.consume(stream, len(data))
-        else:
-            cast(Http2Client, client).stream.receive(data, is_last)
+        """Pass body bytes on."""
+        if stream.attachment is not None:
+            cast(Http2Client, stream.attachment).stream.receive(data, is_last)
 
     def on_trailers(self, stream: Http2Stream, lines: bytes) -> None:
         """Pass the trailers of a request on."""
@@ -101,23 +106,28 @@ class Http2Requests(ConnectionHandler):
 
     def on_reset(self, stream: Http2Stream, code: int, rule: str) -> None:
         """The client is gone, or has broken a rule."""
-        self._lose(stream, ConnectionResetError("the stream was reset"))
+        client = cast(Http2Client, stream.attachment)
+        if rule:
+            client.break_rule(BadMessage(rule))
+        client.stream.lose(ConnectionResetError("the stream was reset"))
 
     def on_closed(self, stream: Http2Stream) -> None:
         """Both directions have ended."""
-        self._lose(stream, None)
+        cast(Http2Client, stream.attachment).stream.lose(None)
 
-    def _lose(self, stream: Http2Stream, error: Exception | None) -> None:
-        if stream.attachment is not None:
-            client = cast(Http2Client, stream.attachment)
+    def forget(self, stream: Http2Stream) -> None:
+        """A stream is gone; idempotent."""
+        client = stream.attachment
+        if client is not None:
+            # Otherwise each would keep the other alive.
             stream.attachment = None
-            self._clients.discard(client)
-            client.stream.lose(error)
-        self._on_ended()
+            self.clients.discard(cast(Http2Client, client))
+            cast(Http2Client, client).release()
+            self._on_ended()
 
     def lose_incomplete(self) -> None:
         """Reset the streams whose requests will never be whole: the client has left."""
-        for client in list(self._clients):
+        for client in list(self.clients):
             stream = client.http2_stream
             if not stream.has_request_ended():
                 self._link.reset(stream, CANCEL)
@@ -125,8 +135,8 @@ class Http2Requests(ConnectionHandler):
 
     def lose_all(self) -> None:
         """Report to all exchanges that their client is gone."""
-        clients = list(self._clients)
-        self._clients.clear()
+        clients = list(self.clients)
+        self.clients.clear()
         for client in clients:
             client.stream.lose(ConnectionResetError("the connection is gone"))
 
@@ -146,6 +156,14 @@ class Http2Requests(ConnectionHandler):
     def on_goaway(self, last_stream_id: int, code: int) -> None:
         """The client opens no more streams, and closes when it has its responses."""
 
+    def count_goaway(self, code: int) -> None:
+        """Count the end of the connection by a GOAWAY."""
+        observer = self._services.observer
+        if observer is not None and observer.is_counting:
+            observer.counts.goaway(error_name(code))
+
     def on_connection_fault(self, code: int, rule: str) -> None:
-        """End all exchanges; the connection closes once its GOAWAY is sent."""
+        """Log it, and end all exchanges; the connection closes once its GOAWAY is sent."""
+        self._log(failures.bad_request(BadMessage(rule)))
+        self.count_goaway(code)
         self.lose_all()

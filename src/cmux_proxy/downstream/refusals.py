@@ -26,7 +26,8 @@ def refuse(
     `request` is the request that is refused, if it was read.
     """
     if services.observer is not None:
-        log_refusal(services.observer, client.address(), failure, request)
+        protocol = client.protocol(-1 if request is None else request.minor)
+        log_refusal(services.observer, client.address(), failure, protocol, request)
     with_body = request is None or request.method != b"HEAD"
     content = text_content(failure.text)
     client.writer.send_reply(failure, content, services.date(), with_body, False)

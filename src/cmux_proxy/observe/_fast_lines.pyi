@@ -22,7 +22,7 @@ class FastLines:
         kind: str,
         method: bytes,
         request_line: bytes,
-        minor: int,
+        protocol: str,
         status: int,
         target: tuple[str, int] | None,
         workspace: str,

@@ -80,7 +80,7 @@ cdef class FastLines:
 
     def add(
         self, str client not None, str kind not None, bytes method not None,
-        bytes request_line not None, int minor, int status, object target, str workspace not None,
+        bytes request_line not None, str protocol not None, int status, object target, str workspace not None,
         unsigned long long received, unsigned long long sent, double started, object first_byte,
         double ended, bint is_reused, str error not None, /,
     ):
@@ -96,7 +96,7 @@ cdef class FastLines:
             self._set_upstream(target)
         cdef Py_ssize_t method_length = PyBytes_GET_SIZE(method)
         cdef const char *path = PyBytes_AS_STRING(request_line) + method_length + 1
-        cdef Py_ssize_t path_length = target_length(request_line, method_length + 1)
+        cdef Py_ssize_t length, path_length = target_length(request_line, method_length + 1)
         if must_change(path, path_length):
             request_line = records.path_of(path[:path_length]).encode("latin-1")
             path = PyBytes_AS_STRING(request_line)
@@ -110,13 +110,13 @@ cdef class FastLines:
         cdef double seconds = ended - started
         cdef double until_first_byte = -1.0 if first_byte is None else <double>first_byte - started
         self._reserve(
-            PyUnicode_GET_LENGTH(client) + PyUnicode_GET_LENGTH(kind) + method_length + path_length
-            + PyUnicode_GET_LENGTH(workspace) + PyUnicode_GET_LENGTH(error)
+            method_length + path_length + PyUnicode_GET_LENGTH(client) + PyUnicode_GET_LENGTH(kind)
+            + PyUnicode_GET_LENGTH(protocol) + PyUnicode_GET_LENGTH(workspace)
+            + PyUnicode_GET_LENGTH(error)
         )
         cdef Upstream upstream = self.upstream
-        cdef char *to = self.data + self.length
         cdef char *number
-        cdef Py_ssize_t length
+        cdef char *to = self.data + self.length
         if self.form == TEXT:
             to = put_word(put(self._put_time(to), " "), client)
             to = put(put_str(put(to, " "), kind, TEXT), " ")
@@ -140,8 +140,8 @@ cdef class FastLines:
                 to = put_plain(to, number, length)
             else:
                 to = put_fixed(to, until_first_byte)
-            to = put(to, " reused=yes error=") if is_reused else put(to, " reused=no error=")
-            to = put(put_word(to, error), "\n")
+            to = put(to, " reused=yes protocol=") if is_reused else put(to, " reused=no protocol=")
+            to = put(put_word(put(put_word(to, protocol), " error="), error), "\n")
         elif self.form == JSON:
             to = put(self._put_time(put(to, '{"time":"')), '","client":')
             to = put(put_string(to, client), ',"kind":"')
@@ -169,13 +169,14 @@ cdef class FastLines:
             else:
                 to = put_float(to, until_first_byte)
             to = put(to, ',"reused":true,') if is_reused else put(to, ',"reused":false,')
-            to = put(put_string(put(to, '"error":'), error), "}\n")
+            to = put(put_string(put(to, '"protocol":'), protocol), ',"error":')
+            to = put(put_string(to, error), "}\n")
         else:
             to = put(self._put_time(put(put_word(to, client), " - - [")), '] "')
             if method_length:
                 to = put(put_latin1(to, verb, method_length, COMBINED), " ")
-                to = put(put_latin1(to, path, path_length, COMBINED), " HTTP/1.")
-                to = put_number(to, minor)
+                to = put(put_latin1(to, path, path_length, COMBINED), " ")
+                to = put_str(to, protocol, COMBINED)
             else:
                 to = put(to, "-")
             to = put_number(put(put_number(put(to, '" '), status), " "), sent)
@@ -191,7 +192,7 @@ cdef class FastLines:
         """Add the line of a record, or count it as lost; never waits."""
         self.add(
             record.client, record.kind, record.method.encode("latin-1"),
-            f"{record.method} {record.path} -\n".encode("latin-1"), record.minor, record.status,
+            f"{record.method} {record.path} -\n".encode("latin-1"), record.protocol, record.status,
             (record.host, record.port) if record.port else None, record.workspace, record.received,
             record.sent, record.started, record.first_byte or None, record.ended,
             record.is_reused, record.error,
@@ -207,8 +208,7 @@ cdef class FastLines:
 
     def take(self):
         """Return the lines, and begin with none."""
-        lines = PyBytes_FromStringAndSize(self.data, self.length)
-        self.length = 0
+        lines, self.length = PyBytes_FromStringAndSize(self.data, self.length), 0
         return lines
 
     cdef inline int _reserve(self, Py_ssize_t characters) except -1:

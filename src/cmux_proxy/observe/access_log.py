@@ -44,14 +44,15 @@ def as_json(record: Record, at: float) -> str:
         f'"bytes_in":{record.received},"bytes_out":{record.sent},'
         f'"seconds":{round(record.duration(), 6)!r},'
         f'"first_byte_seconds":{_NULL if first_byte is None else repr(round(first_byte, 6))},'
-        f'"reused":{"true" if record.is_reused else "false"},"error":{_string(record.error)}}}'
+        f'"reused":{"true" if record.is_reused else "false"},'
+        f'"protocol":{_string(record.protocol)},"error":{_string(record.error)}}}'
     )
 
 
 def combined(record: Record, at: float) -> str:
     """Return a line in Apache's and nginx's combined format, without referrer and user agent."""
     method = record.method
-    request = f"{method} {record.path} HTTP/1.{record.minor}" if method else _NOTHING
+    request = f"{method} {record.path} {record.protocol}" if method else _NOTHING
     quoted = request.replace("\\", "\\\\").replace('"', '\\"')
     client = record.client or _NOTHING
     return f'{client} - - [{_apache_time(at)}] "{quoted}" {record.status} {record.sent} "-" "-"'
@@ -86,7 +87,8 @@ def _text(record: Record) -> str:
         f"workspace={_word(record.workspace)} upstream={record.upstream() or _NOTHING} "
         f"in={record.received} out={record.sent} seconds={record.duration():.4f} "
         f"first={_NOTHING if first_byte is None else f'{first_byte:.4f}'} "
-        f"reused={'yes' if record.is_reused else 'no'} error={record.error or _NOTHING}"
+        f"reused={'yes' if record.is_reused else 'no'} protocol={record.protocol or _NOTHING} "
+        f"error={record.error or _NOTHING}"
     )
 
 

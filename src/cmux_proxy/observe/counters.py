@@ -37,6 +37,7 @@ class Counters:
         "_series",
         "connects",
         "errors",
+        "goaways",
         "received",
         "retried",
         "reused",
@@ -52,6 +53,8 @@ class Counters:
         self._last_status = 0
         # By status and Proxy-Status error type: the proxy's own responses and aborted responses.
         self.errors: dict[tuple[int, str], int] = {}
+        # HTTP/2 connections that were ended, by the name of the code of their GOAWAY.
+        self.goaways: dict[str, int] = {}
         self.connects = Histogram()
         self.received = 0.0
         self.sent = 0.0
@@ -87,3 +90,7 @@ class Counters:
         """Count a response of the proxy's own, or an aborted response, whose status is 0."""
         key = (status, error)
         self.errors[key] = self.errors.get(key, 0) + 1
+
+    def goaway(self, code: str) -> None:
+        """Count an HTTP/2 connection that was ended with a GOAWAY of that code."""
+        self.goaways[code] = self.goaways.get(code, 0) + 1

@@ -15,6 +15,11 @@ REQUEST: Final = "request"
 UPGRADE: Final = "upgrade"
 CONNECT: Final = "connect"
 
+# The protocols of clients, named as Apache and nginx name them.
+HTTP_1_0: Final = "HTTP/1.0"
+HTTP_1_1: Final = "HTTP/1.1"
+HTTP_2: Final = "HTTP/2.0"
+
 # Limits in bytes for a client's texts; a longer text is cut and ends with CUT.
 MAX_METHOD: Final = 64
 MAX_PATH: Final = 2048
@@ -32,6 +37,7 @@ class Record:
 
     `started`, `first_byte` and `ended` are seconds of the monotonic clock; `first_byte` is 0.0
     where no response has begun. `received` counts bytes from the client, `sent` bytes to it.
+    `protocol` is the client's, or empty where no request was read.
     `error` is a Proxy-Status error type (RFC 9209 section 2.3), or empty.
     """
 
@@ -44,10 +50,10 @@ class Record:
         "is_reused",
         "kind",
         "method",
-        "minor",
         "outcome",
         "path",
         "port",
+        "protocol",
         "received",
         "sent",
         "started",
@@ -64,7 +70,7 @@ class Record:
         self.first_byte = 0.0
         self.method = ""
         self.path = ""
-        self.minor = 1
+        self.protocol = ""
         self.status = 0
         self.host = ""
         self.port = 0

@@ -25,6 +25,7 @@ class RecordFields(TypedDict):
     first_byte_seconds: float | None
     reused: bool
     error: str | None
+    protocol: str | None
 
 
 class ErrorFields(RecordFields):
@@ -34,12 +35,14 @@ class ErrorFields(RecordFields):
 
 
 class ConnectionFields(TypedDict, total=False):
-    """An open connection of a client; an idle one has only the first three fields.
+    """An open connection of a client, or a stream of one.
 
-    `since` is in seconds since 1970.
+    `since` is in seconds since 1970. An idle connection of HTTP/1 has only the first three fields.
+    One of HTTP/2 has no exchange itself, but the name `connection` and a number of `streams`; each
+    of its streams has that name and the number `stream`.
     """
 
-    state: Literal["idle", "request", "tunnel"]
+    state: Literal["idle", "open", "request", "tunnel"]
     since: float
     client: str | None
     kind: str
@@ -54,6 +57,10 @@ class ConnectionFields(TypedDict, total=False):
     seconds: float
     first_byte_seconds: float | None
     reused: bool
+    protocol: str | None
+    connection: str
+    stream: int
+    streams: int
 
 
 def record_fields(record: Record) -> RecordFields:
@@ -73,6 +80,7 @@ def record_fields(record: Record) -> RecordFields:
         "seconds": round(record.duration(), 6),
         "first_byte_seconds": None if first_byte is None else round(first_byte, 6),
         "reused": record.is_reused,
+        "protocol": record.protocol or None,
         "error": record.error or None,
     }
 
@@ -98,4 +106,5 @@ def connection_fields(
         "seconds": round(now - record.started, 6),
         "first_byte_seconds": fields["first_byte_seconds"],
         "reused": fields["reused"],
+        "protocol": fields["protocol"],
     }

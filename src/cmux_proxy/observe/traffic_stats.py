@@ -90,11 +90,12 @@ class SeriesStats:
 class TrafficStats:
     """What a worker has counted of all exchanges; bytes are those to upstreams and to clients.
 
-    `errors` are by status and Proxy-Status error type.
+    `errors` are by status and Proxy-Status error type, `goaways` by error code.
     """
 
     series: Mapping[SeriesKey, SeriesStats]
     errors: Mapping[tuple[int, str], int]
+    goaways: Mapping[str, int]
     connects: HistogramStats
     received: int
     sent: int
@@ -110,6 +111,7 @@ class TrafficStats:
                 for (kind, method, status), series in counters.all_series().items()
             },
             errors=dict(counters.errors),
+            goaways=dict(counters.goaways),
             connects=HistogramStats.of(counters.connects),
             received=int(counters.received),
             sent=int(counters.sent),
@@ -121,6 +123,7 @@ class TrafficStats:
         return TrafficStats(
             series=add_tables(self.series, other.series),
             errors=add_tables(self.errors, other.errors),
+            goaways=add_tables(self.goaways, other.goaways),
             connects=self.connects + other.connects,
             received=self.received + other.received,
             sent=self.sent + other.sent,
@@ -136,6 +139,7 @@ class TrafficStats:
                 for key, series in self.series.items()
             ],
             "errors": [[status, error, count] for (status, error), count in self.errors.items()],
+            "goaways": dict(self.goaways),
             "connects": self.connects.to_json(),
             "received": self.received,
             "sent": self.sent,
@@ -152,6 +156,7 @@ class TrafficStats:
                 for row in data["series"]
             },
             errors={(status, error): count for status, error, count in data["errors"]},
+            goaways=data["goaways"],
             connects=HistogramStats.from_json(data["connects"]),
             received=data["received"],
             sent=data["sent"],

@@ -119,7 +119,8 @@ class PortStats:
 class WorkerStats:
     """One worker, or several together: then `workers` counts them and `pid` is 0.
 
-    `clients`, `upstreams` and `idle_upstreams` are open connections, `tunnels` are by kind and
+    `clients`, `upstreams` and `idle_upstreams` are open connections. `http2_connections` are those
+    of the clients that speak HTTP/2, `http2_streams` their streams. `tunnels` are by kind and
     `outcomes` by name. `recent` are the last errors, the oldest first. `lost_lines` are lines
     missing in the access log, by reason.
     """
@@ -140,6 +141,8 @@ class WorkerStats:
     recent: Sequence[ErrorFields] = field(default_factory=list)
     lost_lines: Mapping[str, int] = field(default_factory=dict)
     connections: Sequence[ConnectionFields] = field(default_factory=list)
+    http2_connections: int = 0
+    http2_streams: int = 0
     workers: int = 1
 
     def __add__(self, other: "WorkerStats") -> "WorkerStats":
@@ -160,6 +163,8 @@ class WorkerStats:
             recent=sorted([*self.recent, *other.recent], key=lambda error: error["time"]),
             lost_lines=add_tables(self.lost_lines, other.lost_lines),
             connections=[*self.connections, *other.connections],
+            http2_connections=self.http2_connections + other.http2_connections,
+            http2_streams=self.http2_streams + other.http2_streams,
             workers=self.workers + other.workers,
         )
 
@@ -177,6 +182,8 @@ class WorkerStats:
             ports=ports,
             process=replace(self.process, resident_bytes=None, open_fds=None),
             connections=[],
+            http2_connections=0,
+            http2_streams=0,
             workers=0,
         )
 

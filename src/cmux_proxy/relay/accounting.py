@@ -175,7 +175,7 @@ class ExchangeLog:
             record.first_byte = cast(float, self.first_byte)
         record.method = shorten(request.method.decode("latin-1"), MAX_METHOD)
         record.path = path_of(request.request_target())
-        record.minor = request.minor
+        record.protocol = stream.client.protocol(request.minor)
         record.status = self._response_stream.status
         if stream.is_routed:
             record.host, record.port, _ = stream.target
@@ -202,8 +202,8 @@ class ExchangeLog:
             workspace = self._workspace()
         add(
             stream.client.address(), self._type(), request.method, request.request_line(),
-            request.minor, response.status or CLIENT_CLOSED, target, workspace,
-            request.received, response.sent, self.started, self.first_byte, now,
+            stream.client.protocol(request.minor), response.status or CLIENT_CLOSED, target,
+            workspace, request.received, response.sent, self.started, self.first_byte, now,
             self.is_reused, self.error,
         )  # fmt: skip
 
@@ -221,10 +221,18 @@ class ExchangeLog:
 
 
 def log_refusal(
-    observer: Observer, client: str, failure: Failure, request: ClientRequest | None = None
+    observer: Observer,
+    client: str,
+    failure: Failure,
+    protocol: str = "",
+    request: ClientRequest | None = None,
 ) -> None:
-    """Log a reply to a client whose request was not served, and mostly not even read."""
+    """Log a reply to a client whose request was not served, and mostly not even read.
+
+    `protocol` is empty where it is not known.
+    """
     record = Record(REQUEST, client, observer.now())
+    record.protocol = protocol
     if request is not None:
         record.method = shorten(request.method.decode("latin-1"), MAX_METHOD)
         record.path = path_of(request.request_target())

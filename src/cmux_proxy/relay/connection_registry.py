@@ -1,17 +1,20 @@
 """The connections of one worker: clients, lingering closes and tunnels, and how many may come.
 
 The server reads it to pace accepting and to drain. Does not know what any connection carries.
+Neighbour: `stream_budget.py` counts the streams of HTTP/2 clients.
 """
 
 from collections.abc import Callable
 
 from cmux_proxy.net.timers import NEVER, Ticker, Timed
+from cmux_proxy.relay.stream_budget import StreamBudget
 
 
 class ConnectionRegistry:
     """Who is connected, whether the worker drains, and whether it has room for more clients."""
 
     __slots__ = (
+        "budget",
         "clients",
         "is_draining",
         "is_full",
@@ -32,6 +35,7 @@ class ConnectionRegistry:
         self.tunnels: set[Timed] = set()
         # Requests of HTTP/2 clients, whose connections are among the clients.
         self.streams: set[Timed] = set()
+        self.budget = StreamBudget()
         # The next response on each connection is its last; a little later, requests get a 503.
         self.is_draining = False
         self.is_refusing = False
@@ -43,8 +47,16 @@ class ConnectionRegistry:
         self.ticker: Ticker | None = None
 
     def __len__(self) -> int:
-        """Return how many connections of clients are open, lingering ones and tunnels included."""
-        return len(self.clients) + len(self.lingering) + len(self.tunnels)
+        """Return how many connections of clients are open, lingering ones and tunnels included.
+
+        Tunnels on streams have the connection of their client, which is counted once.
+        """
+        return self.count()
+
+    def count(self) -> int:
+        """Return the same."""
+        tunnels = len(self.tunnels) - self.budget.tunnels
+        return len(self.clients) + len(self.lingering) + tunnels
 
     def everyone(self) -> list[Timed]:
         """Return all of them."""
@@ -52,16 +64,34 @@ class ConnectionRegistry:
 
     def has_room(self, pending: int) -> bool:
         """Return whether one more client may be accepted besides `pending` ones."""
-        count = len(self.clients) + len(self.lingering) + len(self.tunnels)
-        return count + pending < self.max_clients
+        count = self.count() + pending
+        return count < self.max_clients and self.budget.has_room(count)
 
     def changed(self) -> None:
         """Call `on_change` when room for clients ends or begins, and when no connection is left."""
-        count = len(self.clients) + len(self.lingering) + len(self.tunnels)
-        is_full = count >= self.max_clients
+        count = self.count()
+        is_full = count >= self.max_clients or not self.budget.has_room(count)
         if self.on_change is not None and (is_full != self.is_full or not count):
             self.is_full = is_full
             if self.ticker is not None:
                 # While clients wait to be accepted, connections whose peer has left make room.
                 self.ticker.is_urgent = is_full
             self.on_change()
+        self.budget.fill(self.count)
+
+    def enter_stream(self) -> bool:
+        """Count a stream of an HTTP/2 client; return False if it has to wait."""
+        budget = self.budget
+        if not budget.enter(self.count()):
+            return False
+        if not budget.has_room(self.count()):
+            self.changed()
+        return True
+
+    def leave_stream(self, was_tunnel: bool) -> None:
+        """A stream that was counted is gone."""
+        budget = self.budget
+        budget.count -= 1
+        budget.tunnels -= was_tunnel
+        if was_tunnel or self.is_full or budget.is_waiting():
+            self.changed()

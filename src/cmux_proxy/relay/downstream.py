@@ -12,6 +12,7 @@ from cmux_proxy.net.flow_control import PIPELINE_FULL, ReadControl
 from cmux_proxy.net.peer import peer_of
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import Timed, Unread
+from cmux_proxy.observe.record import HTTP_1_0, HTTP_1_1
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.response_writer import NO_WRITER, ResponseWriter
 
@@ -67,6 +68,15 @@ class Downstream(Timed):
             self._address = peer_of(self.transport)
         return self._address
 
+    def protocol(self, minor: int) -> str:
+        """Return the name of its protocol, where a request has this version of HTTP/1.
+
+        It is -1 where no request was read, and the name then empty unless it is known all the same.
+        """
+        if minor < 0:
+            return ""
+        return HTTP_1_1 if minor else HTTP_1_0
+
     def scheme(self) -> bytes:
         """Return the scheme of URIs that the client reaches so."""
         return scheme(self.transport).encode("ascii")
@@ -114,6 +124,14 @@ class AdmissionControl:
 
     def enter(self, stream: Stream) -> Failure | None:
         """Admit a connection, or return the failure to answer it with."""
+        raise NotImplementedError
+
+    def enter_stream(self, address: str) -> Failure | None:
+        """Admit a request on a stream, or return the failure to answer it with."""
+        raise NotImplementedError
+
+    def leave_stream(self, address: str) -> None:
+        """Forget a request that was admitted."""
         raise NotImplementedError
 
     def is_crowded(self) -> bool:

@@ -141,6 +141,10 @@ class Exchange:
         """The client's connection is lost: drop the upstream's at once."""
         self._end.client_gone()
 
+    def client_failed(self, error: BadMessage) -> None:
+        """The client has broken a rule of its protocol in the middle of the request."""
+        self._end.fail(failures.bad_request(error))
+
     def client_paused(self) -> None:
         """The client does not read: stop reading the upstream."""
         self._timeout.peer_paused()

@@ -57,6 +57,18 @@ TOO_MANY_CLIENTS: Final = Failure(
     _RETRY_SOON,
 )
 
+TOO_MANY_REQUESTS: Final = Failure(
+    503,
+    "this address has too many requests at a time (--max-clients-per-address)",
+    "connection_limit_reached",
+    Outcome.REFUSED,
+    _RETRY_SOON,
+)
+# Its stream is reset, so that the text is for the log's readers alone.
+TOO_MANY_STREAMS: Final = Failure(
+    503, "too many streams are open", "connection_limit_reached", Outcome.REFUSED, _RETRY_SOON
+)
+
 # The Proxy-Status error of a request that must not come in plain text.
 _DENIED: Final = "http_request_denied"
 

@@ -66,6 +66,7 @@ class Services:
         "has_native_streams",
         "head_limits",
         "http2",
+        "http2_limits",
         "is_self",
         "loop",
         "observer",
@@ -104,6 +105,7 @@ class Services:
         self.head_limits = HeadLimits(
             limits.request_line, limits.header_section, limits.header_fields
         )
+        self.http2_limits = limits
         # What the HTTP/2 connections of the worker share; made for the first of them.
         self.http2: Engine | None = None
         self.request_scanner = RequestScanner(

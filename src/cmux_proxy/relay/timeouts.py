@@ -9,6 +9,7 @@ class TimeoutSeconds:
 
     __slots__ = (
         "body",
+        "connect",
         "connect_retry",
         "head",
         "idle",
@@ -21,6 +22,7 @@ class TimeoutSeconds:
 
     def __init__(self, timeouts: Timeouts) -> None:
         self.body = _seconds(timeouts.body)
+        self.connect = timeouts.connect
         self.connect_retry = timeouts.connect_retry
         self.head = _seconds(timeouts.head)
         self.idle = _seconds(timeouts.idle)

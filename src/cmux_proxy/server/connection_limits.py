@@ -33,12 +33,15 @@ _ASSUMED_LIMIT: Final = 1024
 class ConnectionLimits(NamedTuple):
     """The limits of one worker; None and infinity mean unlimited.
 
-    Idle upstream connections are closed above `max_upstreams`. `accepts_bursts` is whether there
-    are enough descriptors to accept a full backlog without checking `max_clients` in between.
+    Idle upstream connections are closed above `max_upstreams`. `max_exchanges` bounds the clients
+    of HTTP/1 and the streams of HTTP/2 together, each of which may need an upstream connection.
+    `accepts_bursts` is whether there are enough descriptors to accept a full backlog without
+    checking `max_clients` in between.
     """
 
     max_clients: float
     max_upstreams: int | None
+    max_exchanges: float
     accepts_bursts: bool
 
 
@@ -51,11 +54,11 @@ def connection_limits(max_clients: int | None = None, reserved: int = 0) -> Conn
     client_limit = math.inf if max_clients is None else max_clients
     descriptors = descriptor_limits()[0]
     if descriptors == resource.RLIM_INFINITY:
-        return ConnectionLimits(client_limit, None, max_clients is None)
+        return ConnectionLimits(client_limit, None, math.inf, max_clients is None)
     descriptors -= reserved
     room = max(1.0, min(descriptors * _CLIENT_SHARE, (descriptors - _RESERVED_DESCRIPTORS) / 2))
     accepts_bursts = max_clients is None and descriptors * _BURST_SHARE >= LISTEN_BACKLOG
-    return ConnectionLimits(min(client_limit, room), int(room), accepts_bursts)
+    return ConnectionLimits(min(client_limit, room), int(room), room, accepts_bursts)
 
 
 def descriptor_limits() -> tuple[int, int]:

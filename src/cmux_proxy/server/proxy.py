@@ -115,6 +115,7 @@ class Proxy:
             upstream_tls,
         )
         services.registry.max_clients = limits.max_clients
+        services.registry.budget.max_exchanges = limits.max_exchanges
         services.registry.on_change = self._pace_accepting
         self._services = services
         factory = partial(Http1Connection, services, ExchangePool(services))

@@ -9,7 +9,7 @@ import time
 from typing import Any, Final
 
 from cmux_proxy._build import __version__
-from cmux_proxy.observe.record import Record
+from cmux_proxy.observe.record import HTTP_2, Record
 from cmux_proxy.server.optional_packages import require_packages
 
 _NANOSECONDS: Final = 1_000_000_000
@@ -66,13 +66,18 @@ class Tracing:
         self._provider.shutdown()
 
 
+def _version(protocol: str) -> str:
+    """Return the version of a protocol; OpenTelemetry's is 2 for HTTP/2.0."""
+    return "2" if protocol == HTTP_2 else protocol.removeprefix("HTTP/")
+
+
 def _attributes(record: Record) -> dict[str, Any]:
     """Return a record's fields, named by OpenTelemetry's conventions for HTTP or as `cmux.*`."""
     attributes = {
         "http.request.method": record.method,
         "url.path": record.path,
         "http.response.status_code": record.status,
-        "network.protocol.version": f"1.{record.minor}",
+        "network.protocol.version": _version(record.protocol),
         "client.address": record.client,
         "server.address": record.host,
         "server.port": record.port,
