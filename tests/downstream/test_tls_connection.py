@@ -131,7 +131,7 @@ def test_a_client_of_tls_gets_an_alert_where_there_is_none(
     assert site.client.has_sent_end()
     assert site.peer.error is not None
     assert "ALERT_HANDSHAKE_FAILURE" in str(site.peer.error.reason)
-    assert "this port speaks plain HTTP; use http://, or start with --tls-cert" in caplog.text
+    assert "this port speaks plain HTTP; use http://, or start with --tls auto or" in caplog.text
     [record] = site.records
     assert (record.status, record.error, record.client) == (0, "tls_protocol_error", "192.0.2.1")
     site.client.ends()

@@ -12,7 +12,8 @@ from tests.helpers.authority_files import client_trusting, use_state
 from tests.helpers.loops import loop_flags
 from tests.helpers.origins import echo, origin, responding
 from tests.helpers.proxies import MODULE, environment, path_with, proxy_process
-from tests.helpers.tls import TlsClient
+from tests.helpers.timing import soon
+from tests.helpers.tls import TlsClient, TlsPeer
 from tests.helpers.tools import Finished, finish, tool
 from tests.helpers.wire import Wire
 
@@ -171,3 +172,27 @@ async def test_a_missing_package_is_a_usage_error(
         "Invalid value for '--tls': needs packages that are not installed: pip install "
         "'cmux-proxy[tls]'"
     )
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_server_name_that_is_no_text_is_one_line(
+    workers: str, file: AuthorityFile, loop_name: str
+) -> None:
+    flags = (*AUTO, "--workers", workers)
+    async with proxy_process(loop_name, *flags, variables=INFO) as proxy:
+        await proxy.error_line()
+        context = client_trusting(file)
+        wire = await Wire.to("127.0.0.1", proxy.port)
+        peer = TlsPeer(context, False, "abcd.localhost")
+        peer.take(b"")
+        await wire.send(peer.outgoing().replace(b"abcd.", b"ab\xc3\xa4."))
+        assert await soon(wire.receive_all())
+        wire.close()
+        assert await proxy.error_line() == (
+            "cmux-proxy: INFO: TLS handshake with 127.0.0.1 failed: there is no certificate for "
+            "the server name that the peer has sent"
+        )
+        wire = await Wire.to("127.0.0.1", proxy.port)
+        await TlsClient(wire, context, "3000.localhost").open()
+        wire.close()
+        await proxy.stop()

@@ -22,7 +22,8 @@ _FIRST_BYTE: Final = b"\x16"
 # The alert handshake_failure (RFC 8446 section 6), in the form of every version.
 _ALERT: Final = b"\x15\x03\x01\x00\x02\x02\x28"
 _NO_TLS: Final = HandshakeError(
-    "this port speaks plain HTTP; use http://, or start with --tls-cert", "tls_protocol_error"
+    "this port speaks plain HTTP; use http://, or start with --tls auto or --tls-cert",
+    "tls_protocol_error",
 )
 
 

@@ -35,6 +35,7 @@ _OWN: Final = {
     "NO_SHARED_CIPHER": "the peer offers no cipher that is allowed",
     "NO_SUITABLE_SIGNATURE_ALGORITHM": "the peer cannot check a certificate of this type",
     "NO_SUITABLE_KEY_SHARE": "the peer offers no key exchange that is allowed",
+    "CALLBACK_FAILED": "there is no certificate for the server name that the peer has sent",
     "NO_PROTOCOLS_AVAILABLE": "no version of TLS is allowed on both ends",
 }  # fmt: skip
 _CERTIFICATE_MISSING: Final = "PEER_DID_NOT_RETURN_A_CERTIFICATE"

@@ -23,6 +23,7 @@ from cmux_proxy.server.optional_packages import require_packages
 from cmux_proxy.server.reload import ReplaceTokens, load_certificates, reload
 from cmux_proxy.server.signals import HANGUP, UNUSED, SignalQueue, handled_signals, log_unused
 from cmux_proxy.server.stats_rpc import LocalStats, StatsClient
+from cmux_proxy.server.unraisable_errors import hide_errors_of_peers
 
 if TYPE_CHECKING:
     from cmux_proxy.admin.app import AdminApp
@@ -142,6 +143,7 @@ def run_admin(
     Returns after SIGTERM, or when the supervisor has closed its end of the lifeline. `addresses`
     are those at which the workers listen.
     """
+    hide_errors_of_peers()
     with SignalQueue(exits_on_second_stop=False) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
         certificates = load_certificates(config)

@@ -24,6 +24,7 @@ from cmux_proxy.server.notify import Notifier
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.reload import ReplaceTokens, can_reload, reload
 from cmux_proxy.server.signals import HANGUP, UNUSED, SignalQueue, handled_signals, log_unused
+from cmux_proxy.server.unraisable_errors import hide_errors_of_peers
 
 if TYPE_CHECKING:
     from cmux_proxy.observe.worker_stats import WorkerStats
@@ -50,6 +51,7 @@ def run_single(
     Raises ListenError or ConfigError. `on_start` is called with the addresses and the name of the
     event loop once the proxy accepts.
     """
+    hide_errors_of_peers()
     name, factory = choose_loop(config)
     run(factory, _serve_single(config, signals, name, on_start, admin))
 
@@ -68,6 +70,7 @@ def run_supervised(
     afterwards, so that no signal arrives while there is no handler. A heartbeat is sent on the
     lifeline every `heartbeat_interval` seconds; requests for statistics arrive on `channel`.
     """
+    hide_errors_of_peers()
     _, factory = choose_loop(config)
     with SignalQueue(exits_on_second_stop=False) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, handled_signals())
