@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from cmux_proxy.net.tls_authority import (
     LEAF_LIFETIME,
@@ -145,28 +145,40 @@ def test_what_is_no_authority_is_refused(authority: Authority) -> None:
             Authority.from_pem(pem)
 
 
-def test_a_leaf_does_not_outlive_its_authority() -> None:
-    key = new_key()
+def certificate_without_constraints(
+    key: ec.EllipticCurvePrivateKey, days: int, *extensions: x509.ExtensionType
+) -> x509.Certificate:
+    """Return a certificate that ends in some days."""
     now = datetime.datetime.now(datetime.UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "short")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1)
+    builder = builder.not_valid_before(now - datetime.timedelta(days=9))
+    builder = builder.not_valid_after(now + datetime.timedelta(days=days))
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+def test_a_certificate_without_extensions_is_no_authority() -> None:
+    key = new_key()
+    pem = certificate_without_constraints(key, 9).public_bytes(serialization.Encoding.PEM)
+    with pytest.raises(ValueError, match="not that of an authority"):
+        Authority.from_pem(key_to_pem(key) + pem)
+
+
+@pytest.mark.parametrize(("days", "has_expired"), [(3, False), (-1, True)])
+def test_a_leaf_does_not_outlive_its_authority(days: int, has_expired: bool) -> None:
+    key = new_key()
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    for days, has_expired in ((3, False), (-1, True)):
-        ends = now + datetime.timedelta(days=days)
-        certificate = (
-            x509.CertificateBuilder(name, name, key.public_key(), 1)
-            .not_valid_before(now - datetime.timedelta(days=9))
-            .not_valid_after(ends)
-            .add_extension(identifier, critical=False)
-            .add_extension(x509.BasicConstraints(True, None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        authority = Authority(key, certificate)
-        assert authority.has_expired() == has_expired
-        # Nothing says for which names it may issue, so it is not used for any.
-        assert authority.domains() == []
-        if not has_expired:
-            leaf = authority.issue(new_key().public_key(), ["localhost"], [])
-            assert leaf.ends == certificate.not_valid_after_utc.timestamp()
+    basic = x509.BasicConstraints(True, None)
+    certificate = certificate_without_constraints(key, days, identifier, basic)
+    authority = Authority(key, certificate)
+    assert authority.has_expired() == has_expired
+    # Nothing says for which names it may issue, so it is not used for any.
+    assert authority.domains() == []
+    if not has_expired:
+        leaf = authority.issue(new_key().public_key(), ["localhost"], [])
+        assert leaf.ends == certificate.not_valid_after_utc.timestamp()
 
 
 def test_python_trusts_the_certificate(authority: Authority) -> None:
