@@ -56,6 +56,7 @@ HOT_PATH = {
 # Modules in Cython, which the compiled build alone has. What does I/O needs Linux's epoll.
 CYTHON = {
     "http1": ["_fast_scan"],
+    "http2": ["_fast_frames"],
     "net": [
         "_busy_polling", "_event_source", "_native_acceptor", "_native_stream", "_reactor",
         "_send_queue", "_stream_factory", "_stream_reading", "_stream_sending", "_turns",

@@ -101,7 +101,7 @@ def decode_all(decoder: HpackDecoder, blocks: Sequence[bytes]) -> None:
 def encode_all(encoder: HpackEncoder, heads: Sequence[bytes]) -> None:
     """Encode each head."""
     for head in heads:
-        encoder.encode_head(head)
+        encoder.head_frames(1, head, False)
 
 
 def exchange(streams: int, run: int) -> Step:

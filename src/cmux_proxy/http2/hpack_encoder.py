@@ -2,15 +2,25 @@
 
 Keeps the client's dynamic table of one connection. Entries are added until the table is full, and
 never evicted: the lines that a service repeats are few, and what came first stays valid. Does not
-know frames, nor whether a head is well-formed: the scan of responses has judged it.
+know whether a head is well-formed: the scan of responses has judged it. In a compiled build
+`_fast_frames.pyx` writes the frames of most heads.
 """
 
 from typing import Final
 
+from cmux_proxy.http2.frame_writer import headers_frames
 from cmux_proxy.http2.hpack_decoder import TABLE_SIZE
 from cmux_proxy.http2.hpack_integer import encode_integer
-from cmux_proxy.http2.line_memory import COMMON_AFTER, EncodedLine, LineMemory, encode_string
+from cmux_proxy.http2.line_memory import LineMemory, encode_string
 from cmux_proxy.http2.static_table import STATIC_SIZE, static_entries
+
+try:
+    from cmux_proxy.http2._fast_frames import MAX_FAST_HEAD
+    from cmux_proxy.http2._fast_frames import head_frame as fast_head_frame
+except ImportError:
+    HAS_FAST_FRAMES = False
+else:
+    HAS_FAST_FRAMES = True
 
 _INDEXED: Final = 0x80
 _SIZE_UPDATE: Final = 0x20
@@ -53,51 +63,58 @@ class HpackEncoder:
             if size:
                 self._size_updates += encode_integer(size, 0x1F, _SIZE_UPDATE)
 
-    def encode_head(self, head: bytes) -> bytes:
-        """Return the block of a response head that ends with its blank line.
+    def head_frames(self, stream_id: int, head: bytes, is_last: bool) -> bytes:
+        """Return the frames of a response head that ends with its blank line.
 
         Fields of one connection are left out (RFC 9113 section 8.2.2).
         """
+        start = self._start(_encode_status(head[9:12]))
+        if HAS_FAST_FRAMES and len(head) <= MAX_FAST_HEAD:
+            return fast_head_frame(
+                stream_id, is_last, head, start, self._memory.literals, self._positions,
+                self.encode_line,
+            )  # fmt: skip
         lines = head.split(b"\r\n")
-        status = lines[0][9:12]
-        encoded = _STATUSES.get(status)
-        if encoded is None:
-            encoded = _STATUS_NAME + encode_string(status, False)
-        return self._block(encoded, lines, 1, len(lines) - 2)
+        return headers_frames(stream_id, self._block(start, lines, 1, len(lines) - 2), is_last)
 
     def encode_trailers(self, trailers: bytes) -> bytes:
         """Return the block of trailer lines, each of which ends with CRLF."""
         lines = trailers.split(b"\r\n")
-        return self._block(b"", lines, 0, len(lines) - 1)
+        return self._block(self._start(b""), lines, 0, len(lines) - 1)
+
+    def _start(self, first: bytes) -> bytes:
+        """Return what a block begins with."""
+        if len(self._size_updates) > 0:
+            first = self._size_updates + first
+            self._size_updates = b""
+        return first
 
     def _block(self, start: bytes, lines: list[bytes], first: int, end: int) -> bytes:
         """Return a block of `start` and lines[first:end]."""
-        pieces = [self._size_updates, start]
-        if len(self._size_updates) > 0:
-            self._size_updates = b""
-        remembered = self._memory.lines
+        pieces = [start]
+        literals = self._memory.literals
         for number in range(first, end):
             line = lines[number]
-            encoded = remembered.get(line)
+            encoded = literals.get(line)
             if encoded is None:
-                encoded = self._memory.encode(line)
-            if encoded.may_index:
-                pieces.append(self._common_line(line, encoded))
-            else:
-                pieces.append(encoded.literal)
+                encoded = self.encode_line(line)
+            pieces.append(encoded)
         return b"".join(pieces)
 
-    def _common_line(self, line: bytes, encoded: EncodedLine) -> bytes:
-        """Return a line that may enter the table: as an entry, a new entry, or a literal."""
-        if encoded.uses < COMMON_AFTER:
-            self._memory.note_use(line, encoded)
-            return encoded.literal
+    def encode_line(self, line: bytes) -> bytes:
+        """Return a line as an entry of the table, as a new entry, or as a literal."""
         position = self._positions.get(line, -1)
         if position >= 0:
             index = STATIC_SIZE + len(self._positions) - position
             return _INDEXES[index] if index < 0x7F else encode_integer(index, 0x7F, _INDEXED)
-        if self._size + encoded.size > self._table_size:
+        encoded = self._memory.encode(line)
+        if len(encoded.indexing) == 0 or self._size + encoded.size > self._table_size:
             return encoded.literal
         self._positions[line] = len(self._positions)
         self._size += encoded.size
         return encoded.indexing
+
+
+def _encode_status(status: bytes) -> bytes:
+    encoded = _STATUSES.get(status)
+    return _STATUS_NAME + encode_string(status, False) if encoded is None else encoded

@@ -45,51 +45,67 @@ _NAME_INDEXES: Final[dict[bytes, int]] = {
 class EncodedLine:
     """One line: `literal` leaves tables as they are, and `indexing` adds an entry of `size` bytes.
 
-    `literal` is empty if the line may not be sent. `may_index` says that it may enter a table, and
-    `uses` counts up to COMMON_AFTER.
+    `literal` is empty if the line may not be sent, `indexing` if it should not enter a table, or
+    not yet: `uses` counts up to COMMON_AFTER.
     """
 
-    __slots__ = ("indexing", "literal", "may_index", "size", "uses")
+    __slots__ = ("indexing", "literal", "size", "uses")
 
-    def __init__(self, literal: bytes, size: int, may_index: bool) -> None:
+    def __init__(self, literal: bytes, size: int) -> None:
         self.literal = literal
         self.indexing = b""
         self.size = size
-        self.may_index = may_index
         self.uses = 0
 
 
 class LineMemory:
-    """At most MAX_LINES lines of at most MAX_LINE_SIZE bytes, without their CRLF."""
+    """Lines of at most MAX_LINE_SIZE bytes, without their CRLF; at most MAX_LINES of each kind.
 
-    __slots__ = ("lines",)
+    `literals` are those that never enter a table, `candidates` those that may.
+    """
+
+    __slots__ = ("candidates", "literals")
 
     def __init__(self) -> None:
-        self.lines: dict[bytes, EncodedLine] = {}
+        self.literals: dict[bytes, bytes] = {}
+        self.candidates: dict[bytes, EncodedLine] = {}
 
     def encode(self, line: bytes) -> EncodedLine:
-        """Encode a valid line that is not remembered; remember it unless it is large or secret."""
+        """Encode a valid line, and remember it unless it is large or secret."""
+        encoded = self.candidates.get(line)
+        if encoded is not None:
+            self._note_use(line, encoded)
+            return encoded
         name, value = split_line(line)
         if name in _CONNECTION_FIELDS:
-            return self._remember(line, EncodedLine(b"", 0, False))
+            return self._keep_literal(line, b"")
         if name in _SECRET:
-            return EncodedLine(_literal(name, value, _NEVER_INDEXED, 0x0F, False), 0, False)
+            return EncodedLine(_literal(name, value, _NEVER_INDEXED, 0x0F, False), 0)
         literal = _literal(name, value, _WITHOUT_INDEXING, 0x0F, False)
-        size = len(name) + len(value) + TABLE_OVERHEAD
         if len(line) > MAX_LINE_SIZE:
-            return EncodedLine(literal, size, False)
-        return self._remember(line, EncodedLine(literal, size, name not in _VARYING))
+            return EncodedLine(literal, 0)
+        if name in _VARYING:
+            return self._keep_literal(line, literal)
+        return self._keep_candidate(line, literal, len(name) + len(value) + TABLE_OVERHEAD)
 
-    def _remember(self, line: bytes, encoded: EncodedLine) -> EncodedLine:
-        if len(self.lines) >= MAX_LINES:
-            self.lines.clear()
-        self.lines[line] = encoded
+    def _keep_literal(self, line: bytes, literal: bytes) -> EncodedLine:
+        if len(self.literals) >= MAX_LINES:
+            self.literals.clear()
+        self.literals[line] = literal
+        return EncodedLine(literal, 0)
+
+    def _keep_candidate(self, line: bytes, literal: bytes, size: int) -> EncodedLine:
+        if len(self.candidates) >= MAX_LINES:
+            self.candidates.clear()
+        encoded = self.candidates[line] = EncodedLine(literal, size)
+        self._note_use(line, encoded)
         return encoded
 
-    def note_use(self, line: bytes, encoded: EncodedLine) -> None:
-        """Count a use of a line that may enter tables; encode it for them once it is common."""
-        encoded.uses += 1
-        if encoded.uses == COMMON_AFTER:
+    def _note_use(self, line: bytes, encoded: EncodedLine) -> None:
+        """Count a use of a line; encode it for tables when it is about to be common."""
+        if encoded.uses < COMMON_AFTER:
+            encoded.uses += 1
+        elif len(encoded.indexing) == 0:
             name, value = split_line(line)
             encoded.indexing = _literal(name, value, _WITH_INDEXING, 0x3F, True)
 

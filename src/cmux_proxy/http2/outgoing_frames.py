@@ -50,7 +50,7 @@ class OutgoingFrames:
 
     def add_head(self, stream: Http2Stream, head: bytes, is_last: bool) -> None:
         """Add a response head; with `is_last`, no body follows."""
-        self.add(headers_frames(stream.id, self._encoder.encode_head(head), is_last))
+        self.add(self._encoder.head_frames(stream.id, head, is_last))
         if is_last:
             self._end(stream)
 

@@ -160,16 +160,17 @@ class RequestComposer:
         return self._head(b"GET", self._path)
 
     def _head(self, method: bytes, target: bytes) -> bytes:
-        lines = self._lines
-        start = method + b" " + target + b" HTTP/1.1\r\n"
+        pieces = [method, b" ", target, b" HTTP/1.1\r\n"]
         if self._seen >> AUTHORITY & 1:
-            start += b"host: " + self._authority + b"\r\n"
+            pieces += [b"host: ", self._authority, b"\r\n"]
         elif self._seen >> HOST & 1:
-            start += b"host: " + self._host + b"\r\n"
+            pieces += [b"host: ", self._host, b"\r\n"]
+        pieces += self._lines
         if self._crumbs:
             # RFC 9113 section 8.2.3
-            lines.append(b"cookie: " + b"; ".join(self._crumbs) + b"\r\n")
-        return start + b"".join(lines) + b"\r\n"
+            pieces += [b"cookie: ", b"; ".join(self._crumbs), b"\r\n"]
+        pieces.append(b"\r\n")
+        return b"".join(pieces)
 
 
 def compose_trailers(fields: list[HeaderField]) -> bytes:
