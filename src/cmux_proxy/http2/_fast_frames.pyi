@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from cmux_proxy.http2.hpack_encoder import HpackEncoder
 
 MAX_FAST_HEAD: int
 
@@ -6,8 +6,9 @@ def head_frame(
     stream_id: int,
     is_last: bool,
     head: bytes,
-    start: bytes,
+    size_updates: bytes,
     literals: dict[bytes, bytes],
     positions: dict[bytes, int],
-    encode_line: Callable[[bytes], bytes],
+    encoder: HpackEncoder,
 ) -> bytes: ...
+def frame_header(size: int, kind: int, flags: int, stream_id: int) -> bytes: ...

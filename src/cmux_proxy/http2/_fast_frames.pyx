@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, binding=False
-"""The HEADERS frame of a response, written in one pass over its head.
+"""The HEADERS frame of a response, written in one pass over its head, and headers of frames.
 
-Compiled builds only. `hpack_encoder.py` and `frame_writer.py` define its bytes; this calls the
+Compiled builds only. `hpack_encoder.py` and `frame_writer.py` define the bytes; this calls the
 encoder for each line that is in neither of two dictionaries.
 """
 
@@ -21,26 +21,27 @@ cdef enum:
     # A line has at least four bytes, and its encoding at most eleven more than the line.
     MAX_FRAME = 4 * MAX_HEAD + 64
     HEADER_SIZE = 9
+    STATUS_AT = 9
     INDEXED = 0x80
     INDEX_MAX = 0x7F
 
 # The size of the largest head that is taken here; its block fits into one frame.
 MAX_FAST_HEAD = MAX_HEAD
 
-cdef unsigned char KIND = frame_types.HEADERS
+cdef int KIND = frame_types.HEADERS
 cdef int END_HEADERS = frame_types.END_HEADERS
 cdef int END_STREAM = frame_types.END_STREAM
 cdef Py_ssize_t STATIC_SIZE = static_table.STATIC_SIZE
 
 
 def head_frame(
-    unsigned int stream_id, bint is_last, bytes head not None, bytes start not None,
-    dict literals not None, dict positions not None, encode_line,
+    unsigned int stream_id, bint is_last, bytes head not None, bytes size_updates not None,
+    dict literals not None, dict positions not None, encoder,
 ):
-    """Return the frame of a head of at most MAX_FAST_HEAD bytes, whose block begins with `start`.
+    """Return the frame of a head of at most MAX_FAST_HEAD bytes, with `size_updates` before it.
 
-    `literals` has lines that never are in a table, `positions` the table. `encode_line` encodes
-    any other line, and may add to both.
+    `literals` has lines that never are in a table, `positions` the table. The encoder encodes any
+    other line, and may add to both.
     """
     cdef unsigned char frame[MAX_FRAME]
     cdef const char* at = PyBytes_AS_STRING(head)
@@ -49,7 +50,7 @@ def head_frame(
     cdef const char* line_end
     cdef PyObject* found
     cdef bytes encoded
-    out = _add(out, start)
+    out = _add_status(_add(out, size_updates), at + STATUS_AT)
     at = _end_of_line(at, end) + 2
     while at < end:
         line_end = _end_of_line(at, end)
@@ -64,10 +65,19 @@ def head_frame(
             )
             continue
         found = PyDict_GetItemWithError(literals, line)
-        encoded = encode_line(line) if found is NULL else <object>found
+        encoded = encoder.encode_line(line) if found is NULL else <object>found
         out = _add(out, encoded)
-    _write_header(frame, out - frame - HEADER_SIZE, stream_id, is_last)
+    _write_header(
+        frame, out - frame - HEADER_SIZE, KIND, END_HEADERS | (END_STREAM if is_last else 0), stream_id
+    )
     return PyBytes_FromStringAndSize(<const char*>frame, out - frame)
+
+
+def frame_header(Py_ssize_t size, int kind, int flags, unsigned int stream_id):
+    """Return the nine bytes before a payload."""
+    cdef unsigned char header[HEADER_SIZE]
+    _write_header(header, size, kind, flags, stream_id)
+    return PyBytes_FromStringAndSize(<const char*>header, HEADER_SIZE)
 
 
 cdef inline const char* _end_of_line(const char* at, const char* end) noexcept:
@@ -87,6 +97,33 @@ cdef inline unsigned char* _add(unsigned char* out, bytes encoded) except NULL:
     return out + size
 
 
+cdef inline unsigned char* _add_status(unsigned char* out, const char* digits) noexcept:
+    """Write a :status of the static table (RFC 7541 appendix A), or as a literal."""
+    cdef int status = (digits[0] - 48) * 100 + (digits[1] - 48) * 10 + digits[2] - 48
+    cdef int index = 0
+    if status == 200:
+        index = 8
+    elif status == 204:
+        index = 9
+    elif status == 206:
+        index = 10
+    elif status == 304:
+        index = 11
+    elif status == 400:
+        index = 12
+    elif status == 404:
+        index = 13
+    elif status == 500:
+        index = 14
+    if index:
+        out[0] = INDEXED | index
+        return out + 1
+    out[0] = 8
+    out[1] = 3
+    memcpy(out + 2, digits, 3)
+    return out + 5
+
+
 cdef inline unsigned char* _add_index(unsigned char* out, Py_ssize_t index) noexcept:
     """Write an indexed field (RFC 7541 sections 5.1 and 6.1)."""
     if index < INDEX_MAX:
@@ -104,14 +141,14 @@ cdef inline unsigned char* _add_index(unsigned char* out, Py_ssize_t index) noex
 
 
 cdef inline void _write_header(
-    unsigned char* frame, Py_ssize_t size, unsigned int stream_id, bint is_last
+    unsigned char* frame, Py_ssize_t size, int kind, int flags, unsigned int stream_id
 ) noexcept:
     """Write the header of the frame (RFC 9113 section 4.1)."""
     frame[0] = size >> 16
     frame[1] = size >> 8
     frame[2] = size
-    frame[3] = KIND
-    frame[4] = END_HEADERS | (END_STREAM if is_last else 0)
+    frame[3] = kind
+    frame[4] = flags
     frame[5] = stream_id >> 24
     frame[6] = stream_id >> 16
     frame[7] = stream_id >> 8

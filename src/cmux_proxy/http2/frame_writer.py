@@ -14,12 +14,19 @@ from cmux_proxy.http2.frame_types import (
     WINDOW_UPDATE,
 )
 
+try:
+    from cmux_proxy.http2._fast_frames import frame_header as fast_frame_header
+except ImportError:
+    HAS_FAST_FRAMES = False
+else:
+    HAS_FAST_FRAMES = True
+
 
 def frame_header(size: int, kind: int, flags: int, stream_id: int) -> bytes:
-    """Return the nine bytes before a payload of at most FRAME_SIZE bytes.
-
-    The first byte is 0 then, and the others are a number that needs no object of Python.
-    """
+    """Return the nine bytes before a payload of at most FRAME_SIZE bytes."""
+    if HAS_FAST_FRAMES:
+        return fast_frame_header(size, kind, flags, stream_id)
+    # The first byte is 0, and the others are a number that needs no object of Python.
     return b"\0" + (size << 48 | kind << 40 | flags << 32 | stream_id).to_bytes(8, "big")
 
 

@@ -68,26 +68,22 @@ class HpackEncoder:
 
         Fields of one connection are left out (RFC 9113 section 8.2.2).
         """
-        start = self._start(_encode_status(head[9:12]))
+        start = self._size_updates
+        self._size_updates = b""
         if HAS_FAST_FRAMES and len(head) <= MAX_FAST_HEAD:
             return fast_head_frame(
-                stream_id, is_last, head, start, self._memory.literals, self._positions,
-                self.encode_line,
-            )  # fmt: skip
+                stream_id, is_last, head, start, self._memory.literals, self._positions, self
+            )
         lines = head.split(b"\r\n")
+        start += _encode_status(head[9:12])
         return headers_frames(stream_id, self._block(start, lines, 1, len(lines) - 2), is_last)
 
     def encode_trailers(self, trailers: bytes) -> bytes:
         """Return the block of trailer lines, each of which ends with CRLF."""
         lines = trailers.split(b"\r\n")
-        return self._block(self._start(b""), lines, 0, len(lines) - 1)
-
-    def _start(self, first: bytes) -> bytes:
-        """Return what a block begins with."""
-        if len(self._size_updates) > 0:
-            first = self._size_updates + first
-            self._size_updates = b""
-        return first
+        start = self._size_updates
+        self._size_updates = b""
+        return self._block(start, lines, 0, len(lines) - 1)
 
     def _block(self, start: bytes, lines: list[bytes], first: int, end: int) -> bytes:
         """Return a block of `start` and lines[first:end]."""

@@ -102,9 +102,10 @@ class OutgoingFrames:
 
     def drop(self, stream: Http2Stream) -> None:
         """Drop what a stream that was reset has not sent."""
-        self.pending_size -= stream.pending_size
-        stream.pending_size = 0
-        stream.pending.clear()
+        if stream.pending_size > 0:
+            self.pending_size -= stream.pending_size
+            stream.pending_size = 0
+            stream.pending.clear()
         stream.trailers = b""
 
     def has_frames(self) -> bool:

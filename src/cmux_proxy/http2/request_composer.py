@@ -6,6 +6,8 @@ stays the one judge of hosts, targets and limits. Does not know streams; `header
 judged each field alone.
 """
 
+from typing import Final
+
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http2.error_codes import PROTOCOL_ERROR
 from cmux_proxy.http2.errors import StreamFault
@@ -22,6 +24,8 @@ from cmux_proxy.http2.header_field import (
     WEBSOCKET_KEY,
     HeaderField,
 )
+
+_HTTP11_HOST: Final = b" HTTP/1.1\r\nhost: "
 
 
 class RequestComposer:
@@ -160,17 +164,17 @@ class RequestComposer:
         return self._head(b"GET", self._path)
 
     def _head(self, method: bytes, target: bytes) -> bytes:
-        pieces = [method, b" ", target, b" HTTP/1.1\r\n"]
-        if self._seen >> AUTHORITY & 1:
-            pieces += [b"host: ", self._authority, b"\r\n"]
-        elif self._seen >> HOST & 1:
-            pieces += [b"host: ", self._host, b"\r\n"]
-        pieces += self._lines
+        lines = self._lines
         if self._crumbs:
             # RFC 9113 section 8.2.3
-            pieces += [b"cookie: ", b"; ".join(self._crumbs), b"\r\n"]
-        pieces.append(b"\r\n")
-        return b"".join(pieces)
+            lines.append(b"cookie: " + b"; ".join(self._crumbs) + b"\r\n")
+        lines.append(b"\r\n")
+        rest = b"".join(lines)
+        if self._seen >> AUTHORITY & 1:
+            return b"".join((method, b" ", target, _HTTP11_HOST, self._authority, b"\r\n", rest))
+        if self._seen >> HOST & 1:
+            return b"".join((method, b" ", target, _HTTP11_HOST, self._host, b"\r\n", rest))
+        return b"".join((method, b" ", target, b" HTTP/1.1\r\n", rest))
 
 
 def compose_trailers(fields: list[HeaderField]) -> bytes:

@@ -74,10 +74,11 @@ class StreamEnds:
     def forget(self, stream: Http2Stream) -> None:
         """Forget a stream with all that it holds, of either direction."""
         self._outgoing.drop(stream)
-        frame = self._windows.release(stream.held)
-        stream.held = 0
-        if len(frame) > 0:
-            self._outgoing.add(frame)
+        if stream.held > 0:
+            frame = self._windows.release(stream.held)
+            stream.held = 0
+            if len(frame) > 0:
+                self._outgoing.add(frame)
         self._table.close(stream)
 
     def count(self) -> None:

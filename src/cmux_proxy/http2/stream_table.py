@@ -66,7 +66,8 @@ class StreamTable:
     def close(self, stream: Http2Stream) -> None:
         """Remove a stream: both sides have ended it, or it was reset."""
         stream.state = CLOSED
-        self.streams.pop(stream.id, None)
+        if stream.id in self.streams:
+            del self.streams[stream.id]
 
     def note_reset(self, stream_id: int) -> None:
         """Remember a stream that the proxy has reset."""
