@@ -110,6 +110,16 @@ def test_a_client_that_asks_for_another_name_refuses(
     assert "certificate is not valid for" in str(end.error)
 
 
+def test_a_client_refuses_a_name_outside_the_constraints(authority: Authority) -> None:
+    table = LeafTable(authority, ["bank.example"], lambda _context: None)
+    server = table.make_default().context
+    _, end = shake_hands(server, client_of(authority), "3000.localhost")
+    assert end.error is None
+    _, end = shake_hands(server, client_of(authority), "bank.example")
+    assert isinstance(end.error, ssl.SSLCertVerificationError)
+    assert end.error.verify_message == "permitted subtree violation"
+
+
 @pytest.mark.parametrize(
     ("name", "is_found"),
     [

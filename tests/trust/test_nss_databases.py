@@ -24,10 +24,13 @@ def add_database(home: Path, name: str) -> Path:
 
 
 def test_each_database_of_a_user_is_found(
-    tmp_path: Path, certificate: Certificate, programs: FakePrograms
+    tmp_path: Path,
+    certificate: Certificate,
+    programs: FakePrograms,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     names = [
-        CHROMIUM, ".local/share/pki/nssdb", "snap/chromium/current/.pki/nssdb", PROFILE,
+        CHROMIUM, "snap/chromium/current/.pki/nssdb", ".local/share/pki/nssdb", PROFILE,
         ".mozilla/firefox/cd.other", "snap/firefox/common/.mozilla/firefox/a",
         ".var/app/org.mozilla.firefox/.mozilla/firefox/a",
         "Library/Application Support/Firefox/Profiles/a",
@@ -35,6 +38,7 @@ def test_each_database_of_a_user_is_found(
     folders = [add_database(tmp_path, name) for name in names]
     (tmp_path / ".mozilla/firefox/Crash Reports").mkdir()
     program = programs.add("certutil", "exit 1")
+    monkeypatch.setenv("XDG_DATA_HOME", "")
     steps = list(nss_steps(certificate, False, programs.find, str(tmp_path)))
     assert [step.store.partition(": ")[2] for step in steps] == list(map(str, folders))
     assert [step.store.partition(":")[0] for step in steps[2:4]] == [
@@ -45,6 +49,18 @@ def test_each_database_of_a_user_is_found(
         program, "-d", f"sql:{tmp_path / PROFILE}", "-A", "-t", "C,,", "-n", certificate.name,
         "-i", certificate.path,
     )  # fmt: skip
+
+
+def test_the_data_of_programs_may_be_elsewhere(
+    tmp_path: Path,
+    certificate: Certificate,
+    programs: FakePrograms,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = add_database(tmp_path, "data/pki/nssdb")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    [step] = nss_steps(certificate, False, programs.find, str(tmp_path / "home"))
+    assert step.store == f"Chromium, Chrome and others: {folder}"
 
 
 def test_without_certutil_the_commands_are_for_a_person(

@@ -1,5 +1,7 @@
 """Steps: their commands for a shell, and their failures."""
 
+import os
+
 import pytest
 
 from cmux_proxy.trust.step import Failure, Step
@@ -28,5 +30,14 @@ def test_commands_run_until_one_fails(programs: FakePrograms) -> None:
 
 
 def test_a_program_gets_no_input(programs: FakePrograms) -> None:
-    reader = programs.add("reader", "read line && exit 1; exit 0")
-    Step("s", [(reader,)], lambda: False).run()
+    program = programs.add("reader", "read line && exit 1; exit 0")
+    reader, writer = os.pipe()
+    os.write(writer, b"a line\n")
+    before = os.dup(0)
+    try:
+        os.dup2(reader, 0)
+        Step("s", [(program,)], lambda: False).run()
+    finally:
+        os.dup2(before, 0)
+        for descriptor in (before, reader, writer):
+            os.close(descriptor)

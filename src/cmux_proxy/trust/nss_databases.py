@@ -12,9 +12,9 @@ from cmux_proxy.trust.step import Certificate, Command, Failure, Step, run
 
 _DATABASE: Final = "cert9.db"
 # Below the home directory.
-_CHROMIUM: Final = (
-    ".pki/nssdb", ".local/share/pki/nssdb", "snap/chromium/current/.pki/nssdb",
-)  # fmt: skip
+_CHROMIUM: Final = (".pki/nssdb", "snap/chromium/current/.pki/nssdb")
+# Newer versions make it where data of programs is, unless they find one of the others.
+_CHROMIUM_DATA: Final = "pki/nssdb"
 _CHROMIUM_PROGRAMS: Final = (
     "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge",
     "brave-browser",
@@ -40,10 +40,11 @@ def nss_steps(
     """Yield the step for each database of this user; `find` returns the path of a program."""
     program = find(_PROGRAM)
     is_new = False
-    databases = [path for name in _CHROMIUM if _is_database(path := os.path.join(home, name))]
+    places = [*(os.path.join(home, name) for name in _CHROMIUM), _data_place(home)]
+    databases = list(filter(_is_database, places))
     if not databases and not is_removal and any(map(find, _CHROMIUM_PROGRAMS)):
         # Chromium would make it at its first certificate.
-        databases = [os.path.join(home, _CHROMIUM[0])]
+        databases = places[:1]
         is_new = True
     profiles = [
         path
@@ -65,6 +66,14 @@ def nss_steps(
                 _check(program, path, certificate, is_removal),
                 "" if program else _MISSING,
             )
+
+
+def _data_place(home: str) -> str:
+    """Return where newer versions of Chromium have their database."""
+    data = os.environ.get("XDG_DATA_HOME", "")
+    if not os.path.isabs(data):
+        data = os.path.join(home, ".local", "share")
+    return os.path.join(data, _CHROMIUM_DATA)
 
 
 def _is_database(path: str) -> bool:
