@@ -15,7 +15,7 @@ from cmux_proxy import Config, Proxy
 from cmux_proxy.http2.error_codes import CANCEL, PROTOCOL_ERROR
 from tests.helpers.http2_frames import GET, POST, Fields, Frame, frame, number, plain_block
 from tests.helpers.http2_wire import GREETING, Http2Wire
-from tests.helpers.proxies import local_config
+from tests.helpers.proxies import ProxyProcess, local_config
 from tests.helpers.script import head
 from tests.helpers.timing import soon
 from tests.helpers.wire import Wire, WireListener
@@ -91,8 +91,8 @@ def ways(data: bytes) -> Iterable[tuple[str, list[bytes]]]:
 class RawStage:
     """A proxy, an upstream, and clients of raw frames."""
 
-    def __init__(self, proxy: Proxy, listener: WireListener) -> None:
-        self.proxy = proxy
+    def __init__(self, proxy: Proxy | ProxyProcess, listener: WireListener) -> None:
+        self.port = proxy.addresses[0].port
         self.listener = listener
 
     def routed(self, data: bytes) -> bytes:
@@ -102,7 +102,7 @@ class RawStage:
 
     async def client(self, *, greets: bool = True) -> Http2Wire:
         """Return a new client."""
-        client = await Http2Wire.to(self.proxy.addresses[0].port)
+        client = await Http2Wire.to(self.port)
         if greets:
             await client.send(GREETING)
         return client
@@ -129,7 +129,7 @@ class RawStage:
 
     async def gets_nothing_before_the_next(self) -> None:
         """Check that the next connection to the upstream is that of another client's request."""
-        with await Wire.to("127.0.0.1", self.proxy.addresses[0].port) as client:
+        with await Wire.to("127.0.0.1", self.port) as client:
             lines = (
                 "GET /sentinel HTTP/1.1",
                 "Host: a",
