@@ -110,8 +110,11 @@ async def test_restarts_and_workers_share_one_authority(
     assert len(contents) == 1
 
 
-async def test_a_hangup_reads_the_authority_again(file: AuthorityFile, loop_name: str) -> None:
-    async with proxy_process(loop_name, *AUTO, variables=INFO) as proxy:
+async def test_a_hangup_reads_the_authority_again_beside_other_files(
+    file: AuthorityFile, tmp_path: Path, loop_name: str
+) -> None:
+    flags = (*AUTO, "--access-log-file", str(tmp_path / "log"))
+    async with proxy_process(loop_name, *flags, variables=INFO) as proxy:
         await proxy.error_line()
         file.remove()
         authority, _ = file.load_or_make([])
@@ -121,6 +124,16 @@ async def test_a_hangup_reads_the_authority_again(file: AuthorityFile, loop_name
         wire = await Wire.to("127.0.0.1", proxy.port)
         await TlsClient(wire, client_trusting(file), "3000.localhost").open()
         wire.close()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_a_proxy_ends_with_its_terminal(
+    workers: str, file: AuthorityFile, loop_name: str
+) -> None:
+    async with proxy_process(loop_name, *AUTO, "--workers", workers) as proxy:
+        await proxy.error_line()
+        proxy.signal(signal.SIGHUP)
+        await proxy.drains()
 
 
 async def refused(loop_name: str, *flags: str, status: int = 1) -> str:

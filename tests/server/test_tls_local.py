@@ -40,7 +40,11 @@ def test_a_new_authority_is_announced_once(
         certificates = load_certificates(CONFIG)
         assert isinstance(certificates, LocalCertificates)
     assert caplog.messages == [f"new authority in {file.path}; to trust it: cmux-proxy trust"]
-    assert can_reload(CONFIG)
+
+
+def test_only_files_that_are_configured_are_read_at_a_hangup() -> None:
+    assert not can_reload(CONFIG)
+    assert can_reload(Config(tls=Tls(source="auto", client_ca="clients.pem")))
 
 
 def test_both_servers_have_certificates_and_their_own_protocols(file: AuthorityFile) -> None:

@@ -48,9 +48,12 @@ def load_certificates(config: Config) -> "Certificates | None":
 
 
 def can_reload(config: Config) -> bool:
-    """Return whether there is a file to reload; without one, SIGHUP drains."""
+    """Return whether a file is configured that can be reloaded; without one, SIGHUP drains.
+
+    The authority of --tls auto is none: a proxy on a terminal shall end with it.
+    """
     has_tokens = config.access.auth_token_file is not None
-    return has_file(config.observability) or has_tokens or config.tls.is_enabled()
+    return has_file(config.observability) or has_tokens or len(config.tls.files()) > 0
 
 
 def reload(
