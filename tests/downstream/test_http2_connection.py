@@ -4,6 +4,7 @@ import pytest
 
 from cmux_proxy.http2.error_codes import CANCEL, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
 from cmux_proxy.http2.frame_types import PREFACE
+from cmux_proxy.observe.outcome import Outcome
 from tests.helpers.fakes import FakeStream
 from tests.helpers.http2_frames import frame, number, window_setting
 from tests.helpers.http2_site import (
@@ -104,6 +105,21 @@ def test_a_client_that_ends_and_reads_later_gets_what_waits() -> None:
     site.client.reads_again()
     site.run()
     assert len(data_of(site.frames(), 1)) == 60_000
+    assert site.client.is_lost()
+
+
+def test_a_client_that_ends_and_does_not_read_gets_an_answer_once_it_reads() -> None:
+    site = Http2Site()
+    upstream = site.ask(1)
+    site.client.stops_reading()
+    site.arrives(upstream, head("HTTP/1.1 200 OK", "Content-Length: 50000") + bytes(50_000))
+    site.sends(frame(6, 0, 0, b"12345678"))
+    site.client.ends()
+    site.run()
+    assert not site.client.is_over()
+    site.client.reads_again()
+    site.run()
+    assert [each.payload for each in site.frames() if each.kind == 6] == [b"12345678"]
     assert site.client.is_lost()
 
 
@@ -227,6 +243,46 @@ def test_the_end_is_in_the_last_frame_of_a_whole_response() -> None:
     site.frames()
     site.arrives(upstream, OK)
     assert [(each.kind, each.flags) for each in site.frames()] == [(1, 4), (0, 1)]
+
+
+WHOLE = {
+    "no-content": (head("HTTP/1.1 204 No Content"),),
+    "not-modified": (head("HTTP/1.1 304 Not Modified", "ETag: a"),),
+    "empty": (head("HTTP/1.1 200 OK", "Content-Length: 0"),),
+    "with-body": (OK,),
+    "body-later": (OK[:-2], b"ok"),
+    "chunked": (head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked"), b"2\r\nok\r\n0\r\n\r\n"),
+    "trailers": (
+        head("HTTP/1.1 200 OK", "Transfer-Encoding: chunked", "Trailer: a"),
+        b"2\r\nok\r\n", b"0\r\na: b\r\n\r\n",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", WHOLE.values(), ids=WHOLE)
+def test_a_whole_response_leaves_its_upstream_to_the_next_request(parts: tuple[bytes, ...]) -> None:
+    site = Http2Site()
+    upstream = site.ask(1)
+    for stream_id in (1, 3):
+        for part in parts:
+            site.arrives(upstream, part)
+        assert site.frames()[-1].flags & 1
+        assert not upstream.is_over()
+        assert len(site.world.services.registry.streams) == 0
+        site.sends(headers(stream_id + 2))
+        assert len(site.world.dials) == 1
+    tally = site.world.services.tally
+    assert (tally.count(Outcome.COMPLETE), tally.count(Outcome.CLIENT_GONE)) == (2, 0)
+
+
+def test_a_whole_response_does_not_wait_for_a_body_that_is_held() -> None:
+    site = Http2Site()
+    upstream = site.post(1)
+    full(site, upstream)
+    site.sends(frame(0, 1, 1))
+    site.arrives(upstream, head("HTTP/1.1 204 No Content"))
+    assert upstream.is_over()
+    assert len(site.world.services.registry.streams) == 0
 
 
 def test_a_response_that_breaks_off_resets_its_stream() -> None:

@@ -155,8 +155,15 @@ class Http2Client(Downstream):
             self.exchange.client_failed(error)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """End the exchange."""
+        """End the exchange; one whose last frame has just been made is about to end by itself."""
         self._services.registry.streams.discard(self)
+        if self.exchange is not None:
+            if error is None:
+                self._services.loop.call_soon(self._lose_exchange)
+            else:
+                self._lose_exchange()
+
+    def _lose_exchange(self) -> None:
         exchange = self.exchange
         if exchange is not None:
             self.exchange = None
