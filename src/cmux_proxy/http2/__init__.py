@@ -14,7 +14,7 @@ The connection
 Frames
     frame_reader       the bytes of a client -> frames; rare_frames: those besides HEADERS and DATA
     header_block       HEADERS and CONTINUATION frames -> one block
-    frame_writer       makes frames
+    frame_writer       makes frames; _fast_frames is the compiled twin for those of each response
     frame_types        their numbers; frame_faults: what is wrong with one
 
 Fields
