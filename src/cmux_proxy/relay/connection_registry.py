@@ -12,6 +12,7 @@ class ConnectionRegistry:
     """Who is connected, whether the worker drains, and whether it has room for more clients."""
 
     __slots__ = (
+        "_count",
         "clients",
         "is_draining",
         "is_full",
@@ -33,6 +34,8 @@ class ConnectionRegistry:
         self.is_draining = False
         self.is_refusing = False
         self.max_clients = NEVER
+        # How many there were when `changed` was called last.
+        self._count = 0
         self.is_full = False
         # The server sets it to pace accepting.
         self.on_change: Callable[[], None] | None = None
@@ -49,12 +52,11 @@ class ConnectionRegistry:
 
     def has_room(self, pending: int) -> bool:
         """Return whether one more client may be accepted besides `pending` ones."""
-        count = len(self.clients) + len(self.lingering) + len(self.tunnels)
-        return count + pending < self.max_clients
+        return self._count + pending < self.max_clients
 
     def changed(self) -> None:
-        """Call `on_change` when room for clients ends or begins, and when no connection is left."""
-        count = len(self.clients) + len(self.lingering) + len(self.tunnels)
+        """Count the connections; call `on_change` when room ends or begins, or none is left."""
+        count = self._count = len(self.clients) + len(self.lingering) + len(self.tunnels)
         is_full = count >= self.max_clients
         if self.on_change is not None and (is_full != self.is_full or not count):
             self.is_full = is_full
