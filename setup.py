@@ -58,8 +58,9 @@ CYTHON = {
     "http1": ["_fast_scan"],
     "http2": ["_fast_frames"],
     "net": [
-        "_busy_polling", "_event_source", "_native_acceptor", "_native_stream", "_reactor",
-        "_send_queue", "_stream_factory", "_stream_reading", "_stream_sending", "_turns",
+        "_busy_polling", "_event_source", "_native_acceptor", "_native_splice", "_native_stream",
+        "_reactor", "_send_queue", "_stream_factory", "_stream_reading", "_stream_sending",
+        "_turns",
     ],
     "observe": ["_fast_lines"],
 }  # fmt: skip

@@ -25,6 +25,7 @@ from cmux_proxy.errors import UnavailableReason
 from cmux_proxy.net.acceptor import Acceptor
 from cmux_proxy.net.backends import Backend
 from cmux_proxy.net.busy_poll import BusyPoll
+from cmux_proxy.net.splice import Pipe, SplicePipe
 from cmux_proxy.net.stream import Data, Handle, Loop, Stream, StreamOwner
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.relay.exchange_pool import ExchangePool
@@ -103,6 +104,10 @@ class FakeBackend(Backend):
     def make_acceptors(self, *_: object) -> list[Acceptor]:
         """Clients come from the tests."""
         raise NotImplementedError
+
+    def make_pipe(self, is_wanted: bool) -> Pipe:
+        """Return that of streams that are not native."""
+        return SplicePipe(is_wanted)
 
     def start_busy_polling(self, max_length: float) -> BusyPoll:
         """The loop has no polling of its own."""

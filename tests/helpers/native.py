@@ -13,7 +13,7 @@ import socket
 import struct
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, Self
 
 from cmux_proxy.net._reactor import Reactor
@@ -167,6 +167,19 @@ class Streams:
     def forget(self, owner: Recorder) -> None:
         """Keep no reference to an owner whose stream is lost."""
         self._owners.remove(owner)
+
+
+@contextlib.contextmanager
+def reports() -> Iterator[list[dict[str, Any]]]:
+    """Collect what reaches the exception handler of the running loop."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    contexts: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _loop, context: contexts.append(context))
+    try:
+        yield contexts
+    finally:
+        loop.set_exception_handler(before)
 
 
 async def turns(number: int = 20) -> None:

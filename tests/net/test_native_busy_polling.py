@@ -15,7 +15,9 @@ import pytest
 
 pytest.importorskip("cmux_proxy.net._reactor")
 
+from cmux_proxy.net._native_splice import NativePipe
 from cmux_proxy.net.busy_poll import FROM_CLIENT, FROM_UPSTREAM
+from cmux_proxy.net.splice import LIMITED_SIZE
 from tests.helpers.native import Recorder, Streams
 from tests.helpers.timing import MS, soon
 from tests.helpers.wire import Wire
@@ -47,12 +49,12 @@ class Polling:
     """A client and an upstream of a loop that polls, and the loop's windows."""
 
     def __init__(self, client: Recorder, upstream: Recorder, lengths: tuple[float, float]) -> None:
-        self._streams = (client, upstream)
+        self.streams = (client, upstream)
         self.windows = (RecordingWindow(lengths[0]), RecordingWindow(lengths[1]))
 
     async def arrival(self, sender: int) -> None:
         """Let a byte arrive; the loop waits for it at least once."""
-        owner = self._streams[sender]
+        owner = self.streams[sender]
         owner.wire.sock.send(b"x")
         await owner.receives(bytes(owner.received) + b"x")
 
@@ -104,6 +106,21 @@ async def test_the_loop_polls_while_the_window_of_the_last_sender_is_open() -> N
         assert on.results() == [(1, 1), (0, 0)]
         await on.learns()
         assert on.results() == [(1, 1), (0, 1)]
+
+
+async def test_bytes_that_the_kernel_moves_are_arrivals_too() -> None:
+    moved = asyncio.Event()
+    async with polling(client=CLOSED, upstream=CLOSED) as on:
+        client, upstream = on.streams
+        with contextlib.closing(NativePipe(True, LIMITED_SIZE)) as pipe:
+            pipe.start(upstream.stream, client.stream, None, lambda _count: moved.set())
+            await upstream.wire.send(b"moved")
+            await soon(moved.wait())
+        await on.learns()
+        await on.arrival(FROM_CLIENT)
+        await on.learns()
+        # The second wait was for what follows bytes of the upstream.
+        assert on.results() == [(0, 1), (0, 1)]
 
 
 async def test_each_side_has_its_own_window() -> None:

@@ -1,6 +1,5 @@
 """What owners may do in their callbacks, and what happens where one of them raises."""
 
-import asyncio
 import contextlib
 import functools
 import gc
@@ -8,7 +7,6 @@ import os
 import socket
 import weakref
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -23,6 +21,7 @@ from tests.helpers.native import (
     Streams,
     arrive,
     arrive_end,
+    reports,
     turns,
 )
 
@@ -37,19 +36,6 @@ every_callback = pytest.mark.parametrize("callback", CALLBACKS)
 
 class Refusal(Exception):
     """What callbacks of these tests raise."""
-
-
-@contextlib.contextmanager
-def reports() -> Iterator[list[dict[str, Any]]]:
-    """Collect what reaches the exception handler of the running loop."""
-    loop = asyncio.get_running_loop()
-    before = loop.get_exception_handler()
-    contexts: list[dict[str, Any]] = []
-    loop.set_exception_handler(lambda _loop, context: contexts.append(context))
-    try:
-        yield contexts
-    finally:
-        loop.set_exception_handler(before)
 
 
 def recorder_for(callback: str, stays_open: bool = True) -> Recorder:

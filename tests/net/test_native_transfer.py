@@ -1,4 +1,4 @@
-"""Large transfers between native streams: what the kernel moves, and what is read in between."""
+"""Large transfers between native streams: all of their bytes arrive, moved or read."""
 
 import asyncio
 import random
@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("cmux_proxy.net._reactor")
 
-from cmux_proxy.net.splice import SplicePipe, start_transfer
+from cmux_proxy.net._native_splice import NativePipe
+from cmux_proxy.net.splice import LIMITED_SIZE, start_transfer
 from tests.helpers.native import HOSTINGS, Recorder, Streams
 from tests.helpers.timing import soon
 
@@ -23,7 +24,7 @@ class Forwarder(Recorder):
     def __init__(self, sink: Recorder) -> None:
         super().__init__(stays_open=True)
         self.sink = sink
-        self.pipe = SplicePipe()
+        self.pipe = NativePipe(True, LIMITED_SIZE)
         self.moved = 0
         sink.stream.set_write_buffer_limits(high=0)
         sink.on["pause_writing"] = lambda: self.stream.pause_reading()

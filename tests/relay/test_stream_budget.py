@@ -1,21 +1,22 @@
 """How many streams are under way: with room, without, and what clients of HTTP/1 take of it."""
 
-from cmux_proxy.net.timers import NEVER, Timed
+from cmux_proxy.net.timers import Timed
 from cmux_proxy.relay.connection_registry import ConnectionRegistry
-from cmux_proxy.relay.stream_budget import MAX_WAITING, StreamBudget
+from cmux_proxy.relay.stream_budget import MAX_WAITING, UNLIMITED
 
 
-def registry_of(max_exchanges: float, http1: int = 0, http2: int = 1) -> ConnectionRegistry:
+def registry_of(max_exchanges: int, http1: int = 0, http2: int = 1) -> ConnectionRegistry:
     """Return a registry with these clients."""
     registry = ConnectionRegistry()
     registry.budget.max_exchanges = max_exchanges
     registry.budget.connections = http2
     registry.clients = {Timed() for _ in range(http1 + http2)}
+    registry.changed()
     return registry
 
 
 def test_without_a_limit_streams_do_not_wait() -> None:
-    registry = registry_of(NEVER)
+    registry = registry_of(UNLIMITED)
     assert all(registry.enter_stream() for _ in range(10_000))
 
 
@@ -54,10 +55,9 @@ def test_streams_that_wait_begin_in_order_as_others_end() -> None:
 
 
 def test_nobody_overtakes_a_stream_that_waits() -> None:
-    budget = StreamBudget()
-    budget.max_exchanges = 10
-    budget.wait("a", lambda: None)
-    assert not budget.enter(0)
+    registry = registry_of(10)
+    registry.budget.wait("a", lambda: None)
+    assert not registry.enter_stream()
 
 
 def test_a_client_of_http1_that_leaves_makes_room() -> None:

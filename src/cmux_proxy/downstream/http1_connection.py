@@ -42,7 +42,7 @@ class Http1Connection(Downstream):
         super().__init__(self._response_writer)
         self._services = services
         self._exchanges = exchanges
-        self._head_reader = RequestHeadReader(services)
+        self._head_reader = RequestHeadReader()
         self.exchange: Exchange | None = None
         self._is_serving = False
         self._is_closing = False
@@ -58,7 +58,7 @@ class Http1Connection(Downstream):
         services.read_size.limit(transport, self)
         services.registry.clients.add(self)
         self.since = services.ticker.now
-        self._head_reader.restart_idle_timeout(self)
+        self._head_reader.restart_idle_timeout(self._services, self)
         services.registry.changed()
         if services.registry.is_refusing:
             self._close()
@@ -130,7 +130,7 @@ class Http1Connection(Downstream):
         elif self.pipelined and not self._is_write_paused:
             refuse(self._services, self, failures.HEAD_TIMEOUT)
         elif self._response_writer.note_unsent():
-            self._head_reader.restart_idle_timeout(self)
+            self._head_reader.restart_idle_timeout(self._services, self)
         else:
             self.transport.abort()
 
@@ -142,7 +142,8 @@ class Http1Connection(Downstream):
         """
         if self.exchange is not None or self.pipelined:
             return
-        if self._services.registry.is_refusing or self._head_reader.has_waited(self):
+        services = self._services
+        if services.registry.is_refusing or self._head_reader.has_waited(services, self):
             self._close()
 
     def request_body_wanted(self) -> None:
@@ -165,7 +166,7 @@ class Http1Connection(Downstream):
         if not self._response_writer.keeps_connection:
             self._close()
             return
-        self._head_reader.restart_idle_timeout(self)
+        self._head_reader.restart_idle_timeout(self._services, self)
         if self.pipelined:
             self._serve_pipelined()
         elif self.has_ended or self._services.registry.is_draining:
@@ -216,7 +217,7 @@ class Http1Connection(Downstream):
 
     def _close_when_sent(self) -> None:
         """Close when everything has been sent, for which the client has the idle timeout."""
-        self._head_reader.restart_idle_timeout(self)
+        self._head_reader.restart_idle_timeout(self._services, self)
         self.transport.close()
 
     def _serve_pipelined(self) -> None:
@@ -238,7 +239,7 @@ class Http1Connection(Downstream):
     def _start_exchange(self) -> bool:
         """Start an exchange if a complete head has arrived."""
         try:
-            head = self._head_reader.read(self)
+            head = self._head_reader.read(self._services, self)
         except BadMessage as error:
             is_fresh = not self._response_writer.keeps_connection
             if not (is_fresh and self._switch_protocol()):

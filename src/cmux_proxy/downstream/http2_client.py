@@ -104,8 +104,9 @@ class Http2Client(Downstream):
     def release(self) -> None:
         """Make room for another stream: this one is gone."""
         registry = self._services.registry
-        registry.budget.withdraw(self)
-        self._waiting_request = None
+        if self._waiting_request is not None:
+            self._waiting_request = None
+            registry.budget.withdraw(self)
         if self._is_admitted and self._services.admission is not None:
             self._is_admitted = False
             self._services.admission.leave_stream(self._address)

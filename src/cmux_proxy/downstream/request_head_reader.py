@@ -22,16 +22,19 @@ _RECENTLY: Final = 1.0
 
 @mypyc_attr(acyclic=True, free_list_len=1)
 class RequestHeadReader:
-    """Takes one head after the other out of the bytes that a client has sent."""
+    """Takes one head after the other out of the bytes that a client has sent.
 
-    __slots__ = ("_searched", "_services")
+    Keeps no reference to the services, whose registry has the client: the garbage collector does
+    not look into it.
+    """
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    __slots__ = ("_searched",)
+
+    def __init__(self) -> None:
         # How many bytes of a partial head have been searched for its end.
         self._searched = 0
 
-    def read(self, client: Downstream) -> RequestHead | None:
+    def read(self, services: Services, client: Downstream) -> RequestHead | None:
         """Return the next head, with all bytes that arrived behind it; None while it is partial.
 
         Raises BadMessage.
@@ -41,33 +44,32 @@ class RequestHeadReader:
             # RFC 9112 section 2.2: empty lines before a request are skipped.
             data = client.pipelined = skip_empty_lines(data)
             if data in (b"", b"\r"):
-                self._wait_for_rest(client, 0)
+                self._wait_for_rest(services, client, 0)
                 return None
-        head = self._services.request_scanner.scan(data, self._searched)
+        head = services.request_scanner.scan(data, self._searched)
         if head is None:
-            self._wait_for_rest(client, len(data))
+            self._wait_for_rest(services, client, len(data))
             return None
         self._searched = 0
         client.pipelined = b""
         client.deadline = NEVER
         return head
 
-    def _wait_for_rest(self, client: Downstream, arrived: int) -> None:
+    def _wait_for_rest(self, services: Services, client: Downstream, arrived: int) -> None:
         """Set the deadline of a partial head: from its first byte, not from empty lines."""
         if client.has_ended:
             client.transport.close()
             return
         if not self._searched:
-            deadline = self._services.ticker.now + self._services.timeouts.head
+            deadline = services.ticker.now + services.timeouts.head
             client.deadline = deadline if arrived else min(client.deadline, deadline)
         self._searched = arrived
 
-    def restart_idle_timeout(self, client: Downstream) -> None:
+    def restart_idle_timeout(self, services: Services, client: Downstream) -> None:
         """Wait for the whole idle timeout again."""
-        client.deadline = self._services.ticker.now + self._services.timeouts.idle
+        client.deadline = services.ticker.now + services.timeouts.idle
 
-    def has_waited(self, client: Downstream) -> bool:
+    def has_waited(self, services: Services, client: Downstream) -> bool:
         """Return whether an idle client has been so for longer than a moment."""
-        services = self._services
         # The deadline tells when it became idle, so that no request has to note the time.
         return client.deadline < services.ticker.now - _RECENTLY + services.timeouts.idle

@@ -18,6 +18,7 @@ cdef enum:
     UNREAD = 256  # there may be bytes that no event announces
     IN_TURN = 512  # `on_turn` will be called
     DIALED = 1024  # the connection was made from here, so that its peer is an upstream
+    SPLICED = 2048  # the owner is a NativeTransfer
     NOT_READ = CLOSING | LOST | PAUSED | ENDED
 
 

@@ -122,10 +122,9 @@ cdef class NativeStream(Source):
     def set_protocol(self, owner):
         """Report to another owner from now on."""
         self.owner = owner
+        self.state &= ~<uint32_t>(INTO_BUFFER | SPLICED)
         if isinstance(owner, _BufferedProtocol):
             self.state |= INTO_BUFFER
-        else:
-            self.state &= ~<uint32_t>INTO_BUFFER
 
     def get_protocol(self):
         """Return the owner; None once the connection is lost."""

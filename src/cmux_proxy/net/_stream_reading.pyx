@@ -2,6 +2,7 @@
 """Reads the bytes of a native stream, once for each event that announces some.
 
 A full read is continued in the next turn (`_reactor.pyx`), so that others have their turn first.
+So is a large transfer, in which bytes are moved instead (`_native_splice.pyx`).
 """
 
 from cpython.buffer cimport PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
@@ -10,8 +11,9 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 
 from cmux_proxy.net._epoll cimport FOLLOWED_EVENTS
+from cmux_proxy.net._native_splice cimport DRAINED, MOVED, SpliceResult, splice_bytes
 from cmux_proxy.net._native_stream cimport (
-    DIALED, ENDED, IN_TURN, INTO_BUFFER, NOT_READ, UNREAD, NativeStream,
+    DIALED, ENDED, IN_TURN, INTO_BUFFER, NOT_READ, SPLICED, UNREAD, NativeStream,
 )
 from cmux_proxy.net._reactor cimport FROM_CLIENT, FROM_UPSTREAM, system_error
 from cmux_proxy.net._sockets cimport recv
@@ -26,12 +28,20 @@ cdef int read(NativeStream stream, uint32_t events) except -1:
     cdef Py_ssize_t size
     cdef ssize_t count
     cdef int error = 0
+    cdef SpliceResult result
     while True:
         # The owner, and what it wants, may change with each read.
         if stream.state & NOT_READ:
             stream.state |= UNREAD
             stream.missed |= events & FOLLOWED_EVENTS
             return 0
+        if stream.state & SPLICED:
+            result = splice_bytes(stream, events)
+            if result == MOVED:
+                stream.missed |= events & FOLLOWED_EVENTS
+                return _read_later(stream)
+            if result == DRAINED:
+                return 0
         size = stream.read_size
         if stream.state & INTO_BUFFER:
             count = _read_into_buffer(stream, &size, &error)

@@ -12,6 +12,7 @@ from cmux_proxy._build import HAS_NATIVE
 from cmux_proxy.net.acceptor import AcceptedConnections, Acceptor, Factory, HasRoom, make_acceptor
 from cmux_proxy.net.asyncio_backend import is_asyncio, open_stream
 from cmux_proxy.net.busy_poll import BusyPoll
+from cmux_proxy.net.splice import Pipe, SplicePipe
 from cmux_proxy.net.stream import FirstOwner, Loop
 
 
@@ -42,6 +43,9 @@ class Backend(Protocol):
 
         With `accepts_bursts` there is room for all connections of a backlog.
         """
+
+    def make_pipe(self, is_wanted: bool) -> Pipe:
+        """Return what large transfers go through; unless it `is_wanted`, it moves nothing."""
 
     def start_busy_polling(self, max_length: float) -> BusyPoll | None:
         """Poll for events for `max_length` seconds, which is not 0, after each arrival.
@@ -76,6 +80,10 @@ class AsyncioBackend:
         """Return an acceptor for each listening socket."""
         accepted = AcceptedConnections(self.loop, factory, has_room)
         return [make_acceptor(accepted, sock, accepts_bursts) for sock in sockets]
+
+    def make_pipe(self, is_wanted: bool) -> Pipe:
+        """Return what large transfers go through."""
+        return SplicePipe(is_wanted)
 
     def start_busy_polling(self, max_length: float) -> BusyPoll | None:
         """Keep the event loop from sleeping, by callbacks."""

@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from cmux_proxy.net._native_acceptor import NativeAcceptor
+from cmux_proxy.net._native_splice import NativePipe
 from cmux_proxy.net._reactor import Reactor
 from cmux_proxy.net._stream_factory import adopt
 from cmux_proxy.net.acceptor import RETRY_DELAY, Acceptor, Factory, HasRoom
 from cmux_proxy.net.asyncio_backend import asyncio_loop
 from cmux_proxy.net.busy_poll import BusyPoll
 from cmux_proxy.net.native_loop import NativeLoop
+from cmux_proxy.net.splice import LIMITED_SIZE, Pipe
 from cmux_proxy.net.stream import FirstOwner, Handle, Loop
 
 
@@ -64,6 +66,10 @@ class NativeBackend:
             RetryingAcceptor(asyncio_loop(self.loop), reactor, sock, factory, has_room)
             for sock in sockets
         ]
+
+    def make_pipe(self, is_wanted: bool) -> Pipe:
+        """Return what large transfers between native streams go through."""
+        return NativePipe(is_wanted, LIMITED_SIZE)
 
     def start_busy_polling(self, max_length: float) -> BusyPoll | None:
         """Poll in C, or in a loop of another kind by callbacks."""

@@ -5,6 +5,7 @@ it, as usual, and has the kernel move what has come after them, uncopied and thr
 `splice`). So the owner sees ends, losses and the last byte of a body.
 Towards a sink that is full, no more is read at a time than it has room for: what it does not take
 stays in memory for as long as its peer does not read.
+Native streams need no such reads: `_native_splice.pyx` moves their bytes.
 Knows nothing of messages: the caller passes an object that says how many bytes are left.
 """
 
@@ -36,9 +37,7 @@ MIN_MOVE: Final = 32 * 1024
 LIMITED_SIZE: Final = MIN_READ - PROBE_SIZE
 
 # What a kernel, or a sandbox that stands in for one, reports when it cannot move bytes.
-_UNABLE: Final = frozenset(
-    [errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM]
-)
+_UNABLE: Final = (errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
 CountMoved = Callable[[int], None]
 
@@ -49,18 +48,42 @@ class Remaining(Protocol):
     remaining: int
 
 
-class SplicePipe:
-    """The pipe of one event loop: all connections share it, because it is empty between calls.
+class Pipe(Protocol):
+    """The pipe of one proxy: all connections share it, because it is empty between calls.
 
-    They share its buffers too: a `SpliceTransfer` reads into `probe_buffer`, `LimitedReads` into
-    `limited_buffer`.
+    `LimitedReads` share its `limited_buffer`. `is_able` says whether the kernel can move bytes, as
+    far as is known. `_native_splice.pyx` has the pipe for native streams.
     """
+
+    is_able: bool
+    limited_buffer: memoryview
+
+    def start(
+        self, source: Stream, sink: Stream, body: Remaining | None, count_moved: CountMoved
+    ) -> None:
+        """Move what follows from source to sink, until too little comes or the body ends."""
+
+    def is_open(self) -> bool:
+        """Return whether the pipe exists: from the first transfer to `close`."""
+
+    def close(self) -> None:
+        """Close the pipe; the next large transfer opens another."""
+
+
+class SplicePipe:
+    """The pipe for streams of asyncio and uvloop; a `SpliceTransfer` reads into `probe_buffer`."""
 
     def __init__(self, is_wanted: bool = True) -> None:
         self.probe_buffer = memoryview(bytearray(PROBE_SIZE))
         self.limited_buffer = memoryview(bytearray(LIMITED_SIZE))
         self.is_able = is_wanted and sys.platform == "linux"
         self._ends: tuple[int, int] | None = None
+
+    def start(
+        self, source: Stream, sink: Stream, body: Remaining | None, count_moved: CountMoved
+    ) -> None:
+        """Read little at a time from the source, and move what has come after it."""
+        SpliceTransfer(self, source, sink, body, count_moved).attach(source)
 
     def is_open(self) -> bool:
         """Return whether the pipe exists: from the first transfer to `close`."""
@@ -177,7 +200,7 @@ class SpliceTransfer(BufferedAdapter):
 class LimitedReads(BufferedAdapter):
     """What a connection reports to while its sink is full and the kernel cannot move its bytes."""
 
-    def __init__(self, pipe: SplicePipe, source: Stream, sink: Stream) -> None:
+    def __init__(self, pipe: Pipe, source: Stream, sink: Stream) -> None:
         super().__init__(pipe.limited_buffer, cast(StreamOwner, source.get_protocol()))
         self._source = source
         self._sink = sink
@@ -190,7 +213,7 @@ class LimitedReads(BufferedAdapter):
 
 
 def start_transfer(
-    pipe: SplicePipe,
+    pipe: Pipe,
     source: Stream,
     sink: Stream,
     body: Remaining | None,
@@ -213,12 +236,12 @@ def start_transfer(
         sock = raw_socket(sink)
         if sock is not None:
             disable_pacing(sock, peer_of(sink))
-        SpliceTransfer(pipe, source, sink, body, count_moved).attach(source)
+        pipe.start(source, sink, body, count_moved)
     else:
         limit_reads(pipe, source, sink)
 
 
-def limit_reads(pipe: SplicePipe, source: Stream, sink: Stream) -> None:
+def limit_reads(pipe: Pipe, source: Stream, sink: Stream) -> None:
     """Read little at a time while the sink is full, where the kernel cannot move what comes."""
     if pipe.is_able and may_splice(source) and is_full(sink):
         LimitedReads(pipe, source, sink).attach(source)

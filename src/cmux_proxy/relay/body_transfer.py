@@ -5,12 +5,12 @@ Neighbour: `net/splice.py` moves them, and knows nothing of bodies.
 
 from cmux_proxy.http1.body import Body, LengthBody, UntilCloseBody
 from cmux_proxy.net import splice
-from cmux_proxy.net.splice import CountMoved, SplicePipe
+from cmux_proxy.net.splice import CountMoved, Pipe
 from cmux_proxy.net.stream import Stream
 
 
 def start_transfer(
-    pipe: SplicePipe, source: Stream, sink: Stream, body: Body, count_moved: CountMoved, count: int
+    pipe: Pipe, source: Stream, sink: Stream, body: Body, count_moved: CountMoved, count: int
 ) -> None:
     """Let the kernel move what follows of a body; see `splice.start_transfer`."""
     if isinstance(body, LengthBody):

@@ -6,14 +6,15 @@ Neighbour: `stream_budget.py` counts the streams of HTTP/2 clients.
 
 from collections.abc import Callable
 
-from cmux_proxy.net.timers import NEVER, Ticker, Timed
-from cmux_proxy.relay.stream_budget import StreamBudget
+from cmux_proxy.net.timers import Ticker, Timed
+from cmux_proxy.relay.stream_budget import UNLIMITED, StreamBudget
 
 
 class ConnectionRegistry:
     """Who is connected, whether the worker drains, and whether it has room for more clients."""
 
     __slots__ = (
+        "_count",
         "budget",
         "clients",
         "is_draining",
@@ -39,7 +40,9 @@ class ConnectionRegistry:
         # The next response on each connection is its last; a little later, requests get a 503.
         self.is_draining = False
         self.is_refusing = False
-        self.max_clients = NEVER
+        self.max_clients = UNLIMITED
+        # How many there were when `changed` was called last.
+        self._count = 0
         self.is_full = False
         # The server sets it to pace accepting.
         self.on_change: Callable[[], None] | None = None
@@ -64,27 +67,32 @@ class ConnectionRegistry:
 
     def has_room(self, pending: int) -> bool:
         """Return whether one more client may be accepted besides `pending` ones."""
-        count = self.count() + pending
-        return count < self.max_clients and self.budget.has_room(count)
+        count = self._count + pending
+        return count < self.max_clients and self.budget.room(count) > 0
 
     def changed(self) -> None:
-        """Call `on_change` when room for clients ends or begins, and when no connection is left."""
-        count = self.count()
-        is_full = count >= self.max_clients or not self.budget.has_room(count)
+        """Count the connections; call `on_change` when room ends or begins, or none is left."""
+        budget = self.budget
+        tunnels = len(self.tunnels) - budget.tunnels
+        count = self._count = len(self.clients) + len(self.lingering) + tunnels
+        is_full = count >= self.max_clients or budget.room(count) <= 0
         if self.on_change is not None and (is_full != self.is_full or not count):
             self.is_full = is_full
             if self.ticker is not None:
                 # While clients wait to be accepted, connections whose peer has left make room.
                 self.ticker.is_urgent = is_full
             self.on_change()
-        self.budget.fill(self.count)
+        if budget.is_waiting():
+            budget.fill(self.count)
 
     def enter_stream(self) -> bool:
         """Count a stream of an HTTP/2 client; return False if it has to wait."""
         budget = self.budget
-        if not budget.enter(self.count()):
+        room = budget.room(self._count)
+        if room <= 0 or budget.is_waiting():
             return False
-        if not budget.has_room(self.count()):
+        budget.count += 1
+        if room == 1:
             self.changed()
         return True
 
@@ -92,6 +100,7 @@ class ConnectionRegistry:
         """A stream that was counted is gone."""
         budget = self.budget
         budget.count -= 1
-        budget.tunnels -= was_tunnel
+        if was_tunnel:
+            budget.tunnels -= 1
         if was_tunnel or self.is_full or budget.is_waiting():
             self.changed()

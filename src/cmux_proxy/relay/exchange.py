@@ -7,6 +7,7 @@ upstream (`upstream_request.py`), the timeout (`progress_timeout.py`), what is l
 
 from cmux_proxy.errors import RouteRefused, UpstreamUnavailable
 from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.net import splice
 from cmux_proxy.net.flow_control import PEER_FULL
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay import failures
@@ -53,7 +54,7 @@ class Exchange:
         if services.observer is not None:
             log = ExchangeLog(services.observer, services.router, stream, response)
         self._log = log
-        timeout = self._timeout = ProgressTimeout(services, stream, upstream, log)
+        timeout = self._timeout = ProgressTimeout(services, stream, response, upstream, log)
         end = self._end = ExchangeEnd(services, stream, response, upstream, log)
         self._upstream_request = UpstreamRequest(
             services, stream, response, upstream, timeout, end, log
@@ -104,8 +105,11 @@ class Exchange:
             return
         if is_complete:
             self._request_done()
-        else:
-            self._timeout.restart()
+            return
+        self._timeout.restart()
+        if len(data) >= splice.MIN_READ:
+            count_moved = self._timeout.request_moved
+            self.request_stream.start_transfer(connection.transport, count_moved, len(data))
 
     def _request_done(self) -> None:
         """The last byte of the request was forwarded."""

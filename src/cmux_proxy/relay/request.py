@@ -8,8 +8,8 @@ connection to the upstream is found, nor what the end of the request means for e
 from typing import Final
 
 from cmux_proxy.http1.serialize import Edits
-from cmux_proxy.net import splice
 from cmux_proxy.net.flow_control import UNSENT
+from cmux_proxy.net.splice import CountMoved
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.relay import body_transfer
 from cmux_proxy.relay.client_request import NO_REQUEST, ClientRequest
@@ -183,12 +183,17 @@ class RequestStream:
             self.takes_body = False
             self.client.keep_pipelined(body.trailing_data)
             return True
-        if len(data) >= splice.MIN_READ:
-            body_transfer.start_transfer(
-                self._services.splice_pipe, self.client.transport, upstream, body,
-                self._count_spliced, len(data),
-            )  # fmt: skip
         return False
 
-    def _count_spliced(self, count: int) -> None:
-        self.request.received += count
+    def start_transfer(self, upstream: Stream, count_moved: CountMoved, count: int) -> None:
+        """Let the kernel move what follows of the body; see `splice.start_transfer`."""
+        body = self.request.body
+        if body is not None:
+            body_transfer.start_transfer(
+                self._services.splice_pipe,
+                self.client.transport,
+                upstream,
+                body,
+                count_moved,
+                count,
+            )

@@ -13,6 +13,7 @@ from cmux_proxy.http1.head import CLOSE, ResponseHead
 from cmux_proxy.http1.keep_alive import upstream_keeps_alive
 from cmux_proxy.http1.response_body import feed_rest, response_body
 from cmux_proxy.net import splice
+from cmux_proxy.net.splice import CountMoved
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.relay import body_transfer
 from cmux_proxy.relay.request import RequestStream
@@ -177,7 +178,7 @@ class ResponseStream:
         self.body = body
         return HEAD_SENT
 
-    def feed(self, data: bytes, upstream: Stream) -> int:
+    def feed(self, data: bytes) -> int:
         """Forward body bytes; return COMPLETE or HEAD_SENT. Raises BadMessage."""
         body = self.body
         if body is None:
@@ -189,15 +190,14 @@ class ResponseStream:
         if body.is_done:
             self._end_body(body)
             return COMPLETE
-        if len(data) >= splice.MIN_READ:
-            self._splice(body, upstream, len(data))
         return HEAD_SENT
 
-    def _splice(self, body: Body, upstream: Stream, count: int) -> None:
+    def start_transfer(self, upstream: Stream, count_moved: CountMoved, count: int) -> None:
+        """Let the kernel move what follows of the body; see `splice.start_transfer`."""
         pipe = self._services.splice_pipe
         client = self._writer.stream
-        if self._writer.may_splice():
-            body_transfer.start_transfer(pipe, upstream, client, body, self._count_spliced, count)
+        if self.body is not None and self._writer.may_splice():
+            body_transfer.start_transfer(pipe, upstream, client, self.body, count_moved, count)
         else:
             splice.limit_reads(pipe, upstream, client)
 
@@ -216,6 +216,3 @@ class ResponseStream:
         # RFC 9112 section 9.2: surplus bytes spoil the connection, not the response.
         if body.trailing_data or body.is_normalized:
             self.upstream_persists = False
-
-    def _count_spliced(self, count: int) -> None:
-        self.sent += count

@@ -20,7 +20,6 @@ from cmux_proxy.machine.orphaned_sockets import OrphanQuery
 from cmux_proxy.net.backends import Backend
 from cmux_proxy.net.disconnects import DisconnectDetector
 from cmux_proxy.net.read_buffer import ReadSize
-from cmux_proxy.net.splice import SplicePipe
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import Ticker
 from cmux_proxy.observe.handshake_log import HandshakeLog
@@ -142,7 +141,7 @@ class Services:
             )
         )  # fmt: skip
         # A pipe holds more than a small buffer limit allows.
-        self.splice_pipe = SplicePipe(limits.buffer >= MAX_BUFFER)
+        self.splice_pipe = backend.make_pipe(limits.buffer >= MAX_BUFFER)
         self.busy_poll = backend.start_busy_polling(config.busy_poll) if config.busy_poll else None
         self.registry = registry = ConnectionRegistry()
         groups = [registry.clients, registry.lingering, registry.streams, registry.tunnels]

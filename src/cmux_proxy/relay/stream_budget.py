@@ -8,8 +8,8 @@ It follows from the file descriptors, which this file does not know. Neighbour:
 from collections.abc import Callable
 from typing import Final
 
-from cmux_proxy.net.timers import NEVER
-
+# What stands for no limit: no number of connections comes near it.
+UNLIMITED: Final = 1 << 60
 # How many may wait; a further one is refused at once.
 MAX_WAITING: Final = 1000
 
@@ -33,21 +33,14 @@ class StreamBudget:
         self.connections = 0
         self.opened = 0
         self.tunnels = 0
-        self.max_exchanges = NEVER
+        self.max_exchanges = UNLIMITED
 
-    def has_room(self, clients: int) -> bool:
-        """Return whether one more exchange may begin; `clients` is the number of connections.
+    def room(self, clients: int) -> int:
+        """Return how many more exchanges may begin; `clients` is the number of connections.
 
         Each client of HTTP/1 counts as an exchange, because it may begin one at any time.
         """
-        return self.count + clients - self.connections < self.max_exchanges
-
-    def enter(self, clients: int) -> bool:
-        """Count a stream that begins; return False if it has to wait."""
-        if self._waiting or not self.has_room(clients):
-            return False
-        self.count += 1
-        return True
+        return self.max_exchanges - self.count - clients + self.connections
 
     def wait(self, stream: object, begin: Callable[[], None]) -> bool:
         """Call back once there is room, in order; return False if too many wait already."""
@@ -71,7 +64,7 @@ class StreamBudget:
         # A stream may end, and so make room, while it begins.
         self._is_filling = True
         waiting = self._waiting
-        while waiting and self.has_room(count_clients()):
+        while waiting and self.room(count_clients()) > 0:
             stream = next(iter(waiting))
             begin = waiting.pop(stream)
             self.count += 1

@@ -74,23 +74,27 @@ class TunnelSide:
 
     def data_received(self, data: bytes) -> None:
         """Send the bytes to the peer."""
-        services = self._services
-        if services.busy_poll is not None:
-            services.busy_poll.note(self._sender)
-        self.count += len(data)
-        self.last_byte = services.ticker.now
-        if services.timeouts.tunnel != NEVER and self._tunnel is not None:
-            self._tunnel.deadline = services.ticker.now + services.timeouts.tunnel
+        self._note_received(len(data))
         self._sink.write(data)
         if len(data) >= splice.MIN_READ:
             splice.start_transfer(
-                services.splice_pipe,
+                self._services.splice_pipe,
                 self.transport,
                 self._sink,
                 None,
-                self._count_spliced,
+                self._note_received,
                 len(data),
             )
+
+    def _note_received(self, count: int) -> None:
+        """Count bytes that go to the peer, and wait for the whole timeout again."""
+        services = self._services
+        if services.busy_poll is not None:
+            services.busy_poll.note(self._sender)
+        self.count += count
+        self.last_byte = services.ticker.now
+        if services.timeouts.tunnel != NEVER and self._tunnel is not None:
+            self._tunnel.deadline = services.ticker.now + services.timeouts.tunnel
 
     def eof_received(self) -> bool:
         """Pass the half-close on; close both sides when both directions have ended."""
@@ -146,10 +150,6 @@ class TunnelSide:
         elif held:
             self._sink.abort()
         self.transport.abort()
-
-    def _count_spliced(self, count: int) -> None:
-        """Count bytes that the kernel has moved."""
-        self.count += count
 
     def detach(self) -> None:
         """Release the tunnel and the other side."""

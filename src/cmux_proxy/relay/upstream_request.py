@@ -7,6 +7,7 @@ What the connection reports arrives here. Neighbours: `upstream_lease.py` holds 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.local_reply import CONNECTION_ESTABLISHED
+from cmux_proxy.net import splice
 from cmux_proxy.net.busy_poll import FROM_UPSTREAM
 from cmux_proxy.net.closing import send_end
 from cmux_proxy.net.flow_control import PEER_FULL
@@ -37,14 +38,8 @@ class UpstreamRequest(UpstreamOwner):
     """
 
     __slots__ = (
-        "_end",
-        "_lease",
-        "_log",
-        "_request_stream",
-        "_response_stream",
-        "_services",
-        "_timeout",
-    )
+        "_end", "_lease", "_log", "_request_stream", "_response_stream", "_services", "_timeout",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -177,8 +172,11 @@ class UpstreamRequest(UpstreamOwner):
         if connection is None:
             return
         self._timeout.restart()
-        if self._response_stream.feed(data, connection.transport) == COMPLETE:
+        if self._response_stream.feed(data) == COMPLETE:
             self._response_done(None)
+        elif len(data) >= splice.MIN_READ:
+            count_moved = self._timeout.response_moved
+            self._response_stream.start_transfer(connection.transport, count_moved, len(data))
 
     def _response_done(self, ended: object) -> None:
         """The last byte of the response was sent, at `ended` unless that is None."""

@@ -4,12 +4,12 @@ Event loops drop connections or spin when they cannot accept because no descript
 accepting pauses well before. Does not know who accepts or counts connections.
 """
 
-import math
 import resource
 from typing import Final, NamedTuple
 
 from cmux_proxy.errors import ListenError
 from cmux_proxy.net.socket_options import LISTEN_BACKLOG
+from cmux_proxy.relay.stream_budget import UNLIMITED
 
 # Each client may need an upstream connection too; a fifth of the descriptors is for everything
 # else.
@@ -31,7 +31,7 @@ _ASSUMED_LIMIT: Final = 1024
 
 
 class ConnectionLimits(NamedTuple):
-    """The limits of one worker; None and infinity mean unlimited.
+    """The limits of one worker; None and UNLIMITED mean no limit.
 
     Idle upstream connections are closed above `max_upstreams`. `max_exchanges` bounds the clients
     of HTTP/1 and the streams of HTTP/2 together, each of which may need an upstream connection.
@@ -39,9 +39,9 @@ class ConnectionLimits(NamedTuple):
     checking `max_clients` in between.
     """
 
-    max_clients: float
+    max_clients: int
     max_upstreams: int | None
-    max_exchanges: float
+    max_exchanges: int
     accepts_bursts: bool
 
 
@@ -51,14 +51,15 @@ def connection_limits(max_clients: int | None = None, reserved: int = 0) -> Conn
     `reserved` descriptors are left for other uses. A configured limit on clients holds exactly, so
     it excludes bursts.
     """
-    client_limit = math.inf if max_clients is None else max_clients
+    client_limit = UNLIMITED if max_clients is None else max_clients
     descriptors = descriptor_limits()[0]
     if descriptors == resource.RLIM_INFINITY:
-        return ConnectionLimits(client_limit, None, math.inf, max_clients is None)
+        return ConnectionLimits(client_limit, None, UNLIMITED, max_clients is None)
     descriptors -= reserved
-    room = max(1.0, min(descriptors * _CLIENT_SHARE, (descriptors - _RESERVED_DESCRIPTORS) / 2))
+    share = min(descriptors * _CLIENT_SHARE, (descriptors - _RESERVED_DESCRIPTORS) / 2)
+    room = max(1, int(share))
     accepts_bursts = max_clients is None and descriptors * _BURST_SHARE >= LISTEN_BACKLOG
-    return ConnectionLimits(min(client_limit, room), int(room), room, accepts_bursts)
+    return ConnectionLimits(min(client_limit, room), room, room, accepts_bursts)
 
 
 def descriptor_limits() -> tuple[int, int]:
