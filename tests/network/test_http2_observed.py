@@ -2,6 +2,7 @@
 
 import contextlib
 
+import pytest
 from h2.settings import SettingCodes
 from prometheus_client.exposition import generate_latest
 
@@ -20,6 +21,7 @@ from tests.admin.test_schema import check
 from tests.helpers.h2_peer import fields, settle
 from tests.helpers.h2_stage import OK, ObservedStage, observed_stage
 from tests.helpers.http2_frames import frame
+from tests.helpers.script import head
 from tests.helpers.timing import soon
 from tests.helpers.websockets import switching
 from tests.helpers.wire import Wire
@@ -32,6 +34,11 @@ def metrics(on: ObservedStage) -> dict[str, float]:
     text = generate_latest(registry_of(on.stats(), None)).decode()
     lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
     return {name.removeprefix("cmux_proxy_"): float(value) for name, value in lines}
+
+
+async def respond(upstream: Wire, response: bytes) -> None:
+    assert await soon(upstream.receive())
+    await upstream.send(response)
 
 
 async def open_websocket(on: ObservedStage) -> tuple[int, Wire]:
@@ -54,6 +61,41 @@ async def test_an_exchange_is_recorded_with_its_protocol() -> None:
     assert (record.protocol, record.kind, record.method) == ("HTTP/2.0", "request", "GET")
     assert (record.path, record.status, record.port) == ("/a", 200, on.port)
     assert record.sent == len(OK)
+
+
+@pytest.mark.parametrize(
+    ("method", "response"),
+    [
+        ("GET", head("HTTP/1.1 204 No Content")),
+        ("GET", head("HTTP/1.1 304 Not Modified", 'ETag: "a"')),
+        ("GET", head("HTTP/1.1 200 OK", "Content-Length: 0")),
+        ("HEAD", head("HTTP/1.1 204 No Content")),
+        ("GET", OK),
+    ],
+)
+async def test_a_response_is_complete_with_and_without_a_body(method: str, response: bytes) -> None:
+    async with observed_stage() as on:
+        stream = await on.client.ask(fields(on.port, method))
+        with await on.accept() as upstream:
+            await respond(upstream, response)
+            await on.client.complete(stream)
+            # The connection to the upstream is used again.
+            stream = await on.client.ask(fields(on.port, method))
+            await respond(upstream, response)
+            await on.client.complete(stream)
+        status = int(response.split(b" ")[1])
+        assert [each.status for each in on.records] == [status, status]
+        assert on.stats().outcomes["complete"] == 2
+        assert on.stats().http2_streams == 0
+
+
+async def test_a_refusal_without_a_body_is_counted_once() -> None:
+    async with observed_stage() as on:
+        stream = await on.client.ask(fields(0, "HEAD"))
+        assert (await on.client.complete(stream)).status == "400"
+        await settle(on.client)
+        assert sum(on.stats().outcomes.values()) == 1
+    assert len(on.records) == 1
 
 
 async def test_a_websocket_and_a_tunnel_keep_their_kinds() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cmux_proxy import Config, ConfigError, Routing, Tls
+from cmux_proxy import CertificateError, Config, ConfigError, Routing, Tls
 from cmux_proxy.server import optional_packages
 from cmux_proxy.server.authority_file import AuthorityFile
 from cmux_proxy.server.file_watch import CHECK_INTERVAL
@@ -48,11 +48,12 @@ def test_only_files_that_are_configured_are_read_at_a_hangup() -> None:
 
 
 def test_both_servers_have_certificates_and_their_own_protocols(file: AuthorityFile) -> None:
-    config = Config(tls=Tls(source="auto"), listen=["127.18.3.4:0", "0.0.0.0:0", "unix:/a"])
+    listen = ["127.18.3.4:0", "[::ffff:127.0.0.9]:0", "0.0.0.0:0", "unix:/a"]
+    config = Config(tls=Tls(source="auto"), listen=listen)
     certificates = LocalCertificates(config)
     for server, protocol in ((certificates.server, "h2"), (certificates.http1_server, "http/1.1")):
         client = client_trusting(file, "h2", "http/1.1")
-        for name in ("localhost", "127.0.0.1", "127.18.3.4", "3000.localhost"):
+        for name in ("localhost", "127.0.0.1", "127.18.3.4", "127.0.0.9", "3000.localhost"):
             _, end = shake_hands(server.context, client, name)
             assert (end.error, end.session.selected_alpn_protocol()) == (None, protocol)
 
@@ -151,3 +152,27 @@ def test_domains_are_those_of_the_routes(file: AuthorityFile) -> None:
     server = LocalCertificates(config).server.context
     assert accepts(file, server, "ws-1-3000.example.dev")
     assert not accepts(file, server, "3000.example.test")
+
+
+def test_without_descriptors_the_old_certificates_stay(
+    file: AuthorityFile, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> tuple[int, int]:
+        raise OSError(24, "Too many open files")
+
+    seconds = time.time()
+    certificates = LocalCertificates(CONFIG, lambda: seconds)
+    before = certificates.server.context
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pipe", fail)
+        with pytest.raises(CertificateError, match="cannot make a certificate: Too many open"):
+            LocalCertificates(CONFIG)
+        certificates.reload()
+        seconds += 61 * DAY
+        certificates.check(CHECK_INTERVAL)
+    assert certificates.server.context is before
+    assert accepts(file, before, "3000.localhost")
+    line = "the old ones stay in use: cannot make a certificate: Too many open files"
+    assert [message.endswith(line) for message in caplog.messages] == [True, True]
+    certificates.check(2 * CHECK_INTERVAL)
+    assert certificates.server.context is not before
