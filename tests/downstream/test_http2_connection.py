@@ -6,7 +6,7 @@ from cmux_proxy.http2.error_codes import CANCEL, INTERNAL_ERROR, NO_ERROR, PROTO
 from cmux_proxy.http2.frame_types import PREFACE
 from cmux_proxy.observe.outcome import Outcome
 from tests.helpers.fakes import FakeStream
-from tests.helpers.http2_frames import frame, number, window_setting
+from tests.helpers.http2_frames import POST, frame, number, window_setting
 from tests.helpers.http2_site import (
     GREETING,
     Http2Site,
@@ -172,6 +172,45 @@ def full(site: Http2Site, upstream: FakeStream) -> None:
     """Let an upstream read nothing, and send it a part of a body."""
     upstream.stops_reading()
     site.sends(frame(0, 0, 1, b"first"), frame(0, 0, 1, b"second"), frame(0, 0, 1, b"third"))
+
+
+def test_a_request_that_is_reset_in_the_same_read_costs_no_dial() -> None:
+    site = Http2Site()
+    site.sends(headers(1) + frame(3, 0, 1, number(CANCEL)) + headers(3))
+    assert len(site.world.dials) == 1
+    assert len(site.world.services.registry.streams) == 1
+    site.arrives(site.world.dial().succeeds(), OK)
+    assert data_of(site.frames(), 3) == b"ok"
+
+
+def test_requests_behind_which_a_fault_comes_are_not_started() -> None:
+    site = Http2Site()
+    site.sends(headers(1) + WRONG)
+    assert site.world.dials == []
+    assert len(site.world.services.registry.streams) == 0
+
+
+@pytest.mark.parametrize("is_reused", [False, True], ids=["new", "reused"])
+def test_a_body_that_comes_with_its_head_stays_in_order(is_reused: bool) -> None:
+    site = Http2Site()
+    if is_reused:
+        upstream = site.ask(1)
+        site.arrives(upstream, OK)
+    post = headers(3, POST, False)
+    site.sends(post + frame(0, 0, 3, b"abc") + frame(0, 0, 3, b"de"), frame(0, 0, 3, b"f"))
+    if not is_reused:
+        upstream = site.world.dial().succeeds()
+    site.sends(frame(0, 1, 3, b"g"))
+    body = upstream.got.rpartition(b"\r\n\r\n3\r\n")[2]
+    assert body == b"abc\r\n2\r\nde\r\n1\r\nf\r\n1\r\ng\r\n0\r\n\r\n"
+
+
+def test_a_tunnel_that_ends_with_its_head_half_closes_its_upstream() -> None:
+    site = Http2Site()
+    tunnel = site.ask(1, CONNECT, True)
+    assert tunnel.has_sent_end()
+    site.arrives(tunnel, b"bye")
+    assert data_of(site.frames(), 1) == b"bye"
 
 
 def test_trailers_stay_behind_the_body_that_is_held() -> None:

@@ -9,7 +9,7 @@ from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.downstream.http2_client_stream import Http2ClientStream, StreamCarrier
 from cmux_proxy.downstream.http2_response_writer import Http2ResponseWriter
 from cmux_proxy.downstream.http2_websocket import opening_head
-from cmux_proxy.downstream.refusals import refuse
+from cmux_proxy.downstream.refusals import note_refusal, refuse
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.serialize import encode_chunk
 from cmux_proxy.http2.error_codes import CANCEL, INTERNAL_ERROR, REFUSED_STREAM
@@ -18,11 +18,10 @@ from cmux_proxy.net.flow_control import PIPELINE_FULL
 from cmux_proxy.net.stream import Stream
 from cmux_proxy.net.timers import NEVER
 from cmux_proxy.observe.record import HTTP_2
-from cmux_proxy.relay.accounting import log_refusal
 from cmux_proxy.relay.downstream import PIPELINE_LIMIT, Downstream
 from cmux_proxy.relay.exchange import Exchange
 from cmux_proxy.relay.exchange_pool import ExchangePool
-from cmux_proxy.relay.failures import TOO_MANY_STREAMS
+from cmux_proxy.relay.failures import TOO_MANY_STREAMS, bad_request
 from cmux_proxy.relay.services import Services
 
 
@@ -57,48 +56,55 @@ class Http2Client(Downstream):
         # Whether it is counted among the streams under way, and whether it is a tunnel by now.
         self._is_counted = False
         self._is_tunnel = False
-        # The request while it waits for others to end.
+        # The request until its exchange starts.
         self._waiting_request: Http1Request | None = None
         self.exchange: Exchange | None = None
         self.stream = Http2ClientStream(carrier, stream, self)
         self.attach(self.stream)
 
-    def start(self, request: Http1Request) -> None:
-        """Start the exchange of a request whose head was scanned, as soon as there is room."""
-        services = self._services
+    def hold(self, request: Http1Request) -> None:
+        """Keep a request whose head was scanned, and what follows it, until `start`."""
+        self._waiting_request = request
+        self._is_chunked = request.head.transfer_encoding is not None
+        stream = self.http2_stream
+        self.has_ended = stream.is_tunnel and stream.has_request_ended()
+
+    def start(self) -> None:
+        """Start the exchange of the request that is held, as soon as there is room."""
+        request, services = self._waiting_request, self._services
+        if request is None:
+            return
         if services.admission is not None:
             failure = services.admission.enter_stream(self._address)
             if failure is not None:
+                self._waiting_request = None
                 refuse(services, self, failure, request)
                 return
             self._is_admitted = True
-        self._is_chunked = request.head.transfer_encoding is not None
         if services.registry.enter_stream():
             self._begin(request)
             return
-        self._waiting_request = request
         self.deadline = services.ticker.now + services.timeouts.connect
         if not services.registry.budget.wait(self, self._end_wait):
             self._refuse(request)
 
     def _end_wait(self) -> None:
-        request = self._waiting_request
-        if request is not None:
-            self._waiting_request = None
-            self.deadline = NEVER
-            self._begin(request)
+        if self._waiting_request is not None:
+            self._begin(self._waiting_request)
 
     def _begin(self, request: Http1Request) -> None:
         self._is_counted = True
+        self._waiting_request = None
+        self.deadline = NEVER
         exchange = self.exchange = self._exchanges.begin(self, request)
         exchange.start()
+        if self.pipelined and self.exchange is exchange and exchange.request_stream.takes_body:
+            self.request_body_wanted()
 
     def _refuse(self, request: Http1Request) -> None:
         """Reset the stream, so that the client may ask again (RFC 9113 section 8.7)."""
-        services = self._services
         self._leave()
-        if services.observer is not None:
-            log_refusal(services.observer, self._address, TOO_MANY_STREAMS, HTTP_2, request)
+        note_refusal(self._services, self, TOO_MANY_STREAMS, request)
         self.stream.reset(REFUSED_STREAM)
 
     def release(self) -> None:
@@ -132,9 +138,10 @@ class Http2Client(Downstream):
         if self._is_chunked:
             self._is_chunked = False
             self._pass_on(b"0\r\n" + self.stream.trailers + b"\r\n")
-        elif self.http2_stream.is_tunnel and self.exchange is not None:
+        elif self.http2_stream.is_tunnel:
             self.has_ended = True
-            self.exchange.client_ended()
+            if self.exchange is not None:
+                self.exchange.client_ended()
         return True
 
     def _pass_on(self, data: bytes) -> None:
@@ -154,6 +161,8 @@ class Http2Client(Downstream):
         """The client has broken a rule behind the head: that is a bad request too."""
         if self.exchange is not None:
             self.exchange.client_failed(error)
+        elif self._waiting_request is not None:
+            note_refusal(self._services, self, bad_request(error), self._waiting_request)
 
     def connection_lost(self, error: Exception | None) -> None:
         """End the exchange; one whose last frame has just been made is about to end by itself."""

@@ -45,6 +45,7 @@ class Http2Connection(Timed):
         link = self._link = Http2Link(services.loop, transport, self._close_over)
         self._requests = Http2Requests(services, exchanges, link, self._stream_ended)
         link.on_lost = self._requests.forget
+        link.on_received = self._requests.start_held
         self._engine = link.engine = ServerConnection(_engine_of(services), self._requests)
         self._reading = ReadControl()
         self._reading.stream = transport

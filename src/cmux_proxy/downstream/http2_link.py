@@ -22,7 +22,7 @@ class Http2Link(StreamCarrier):
 
     __slots__ = (
         "_closing", "_is_over", "_is_paused", "_is_receiving", "_is_scheduled", "_loop", "engine",
-        "on_lost", "on_over",
+        "on_lost", "on_over", "on_received",
     )  # fmt: skip
 
     def __init__(self, loop: Loop, transport: Stream, on_over: Callable[[], None]) -> None:
@@ -35,6 +35,8 @@ class Http2Link(StreamCarrier):
         self._is_paused = False
         # Names the connection in lists.
         self.number = 0
+        # Called once all frames of a read were passed on.
+        self.on_received: Callable[[], None]
         # Called when a stream is gone, whatever has ended it.
         self.on_lost: Callable[[Http2Stream], None]
         self._is_receiving = False
@@ -46,6 +48,7 @@ class Http2Link(StreamCarrier):
         self._is_receiving = True
         try:
             self.engine.receive(data, now)
+            self.on_received()
         finally:
             self._is_receiving = False
         self.flush()

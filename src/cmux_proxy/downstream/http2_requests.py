@@ -30,7 +30,7 @@ class Http2Requests(ConnectionHandler):
     `on_ended` is called whenever a stream is gone. `clients` are those of the open streams.
     """
 
-    __slots__ = ("_exchanges", "_link", "_on_ended", "_services", "address", "clients")
+    __slots__ = ("_exchanges", "_held", "_link", "_on_ended", "_services", "address", "clients")
 
     def __init__(
         self,
@@ -43,11 +43,12 @@ class Http2Requests(ConnectionHandler):
         self._exchanges = exchanges
         self._link = link
         self._on_ended = on_ended
+        self._held: list[Http2Client] = []
         self.clients: set[Http2Client] = set()
         self.address = ""
 
     def on_request(self, stream: Http2Stream, head: bytes) -> None:
-        """Start an exchange; a head that HTTP/1.1 does not allow gets its status."""
+        """Hold a request for `start_held`; a head that HTTP/1.1 does not allow gets its status."""
         key = b""
         if stream.protocol:
             if stream.protocol.lower() != WEBSOCKET:
@@ -67,7 +68,19 @@ class Http2Requests(ConnectionHandler):
         client = self._client(stream)
         rule = self._services.plain_text
         if rule is None or not refuse_plain(self._services, client, rule, request):
-            client.start(request)
+            client.hold(request)
+            self._held.append(client)
+
+    def start_held(self) -> None:
+        """Start the exchanges of all requests that were read, except those that are gone again.
+
+        A stream that is reset within the same read costs neither an exchange nor a dial.
+        """
+        if self._held:
+            held = self._held
+            self._held = []
+            for client in held:
+                client.start()
 
     def _client(self, stream: Http2Stream) -> Http2Client:
         writer = Http2ResponseWriter(self._link, stream)

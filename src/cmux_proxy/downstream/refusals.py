@@ -25,13 +25,20 @@ def refuse(
 
     `request` is the request that is refused, if it was read.
     """
-    if services.observer is not None:
-        protocol = client.protocol(-1 if request is None else request.minor)
-        log_refusal(services.observer, client.address(), failure, protocol, request)
+    note_refusal(services, client, failure, request)
     with_body = request is None or request.method != b"HEAD"
     content = text_content(failure.text)
     client.writer.send_reply(failure, content, services.date(), with_body, False)
     client.linger()
+
+
+def note_refusal(
+    services: Services, client: Downstream, failure: Failure, request: ClientRequest | None
+) -> None:
+    """Log the failure of a request that no exchange serves."""
+    if services.observer is not None:
+        protocol = client.protocol(-1 if request is None else request.minor)
+        log_refusal(services.observer, client.address(), failure, protocol, request)
 
 
 def check_admission(services: Services, client: Downstream, admission: AdmissionControl) -> None:
