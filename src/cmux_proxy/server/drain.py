@@ -77,7 +77,7 @@ class Drain:
         """Log the connections that the drain waits for, if there are any."""
         registry = self._services.registry
         tunnels = len(registry.tunnels)
-        clients = len(registry) - tunnels
+        clients = _count_clients(registry)
         if clients or tunnels:
             line = "draining: waits up to %g s; clients: %d, tunnels: %d"
             _log.info(line, self._timeout, clients, tunnels)
@@ -88,7 +88,12 @@ def log_closed(registry: ConnectionRegistry, timeout: float) -> None:
     if len(registry):
         _log.info(
             "%d clients and %d tunnels were still open after %g s of draining, and are closed",
-            len(registry) - len(registry.tunnels),
+            _count_clients(registry),
             len(registry.tunnels),
             timeout,
         )
+
+
+def _count_clients(registry: ConnectionRegistry) -> int:
+    """Return how many connections are no tunnels; those of HTTP/2 may carry some."""
+    return len(registry.clients) + len(registry.lingering)
