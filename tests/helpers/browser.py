@@ -72,6 +72,10 @@ class Browser:
                 self.document = event["response"]
                 return int(self.document["status"])
 
+    async def open_tab(self, url: str) -> None:
+        """Open a page in another tab, which lives until the browser is closed; do not wait."""
+        await self._call_browser("Target.createTarget", url=url)
+
     async def refusal(self, url: str) -> str:
         """Return the error of a page that cannot be opened."""
         return str((await self._call("Page.navigate", url=url))["errorText"])
@@ -128,8 +132,8 @@ class Browser:
         )  # fmt: skip
 
     async def ignore_certificate_errors(self) -> None:
-        """Accept every certificate."""
-        await self._call("Security.setIgnoreCertificateErrors", ignore=True)
+        """Accept every certificate, in all tabs."""
+        await self._call_browser("Security.setIgnoreCertificateErrors", ignore=True)
 
     async def hide_scroll_bars(self) -> None:
         """Hide scroll bars, for screenshots."""
@@ -171,6 +175,12 @@ class Browser:
                 return self._events[name].popleft()
         except TimeoutError:
             raise AssertionError(f"no {name}; {self.sockets} {self.console_errors}") from None
+
+    async def _call_browser(self, method: str, **parameters: Any) -> None:
+        """Call a method that is about the browser and not about the page."""
+        session, self._session = self._session, {}
+        await self._call(method, **parameters)
+        self._session = session
 
     async def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
         self._last_id += 1
