@@ -8,6 +8,10 @@ from typing import Final
 _CLASSES: Final = {
     "Http1Connection",
     "Dial",
+    "Http2Client",
+    "Http2ClientStream",
+    "Http2Connection",
+    "Http2Stream",
     "LingeringClose",
     "SpliceTransfer",
     "Tunnel",

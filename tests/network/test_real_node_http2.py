@@ -216,6 +216,7 @@ async def test_bodies_go_both_ways_at_once_and_a_response_may_come_early(
 
 TUNNELS: Final = """
     await new Promise((resolve) => session.once("remoteSettings", resolve));
+    if (!session.remoteSettings.enableConnectProtocol) return "not announced";
     const websocket = ask(
         ports[0],
         { ":method": "CONNECT", ":protocol": "websocket", ":path": "/ws",
