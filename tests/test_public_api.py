@@ -53,7 +53,7 @@ CONFIGURATION = {
     "Access": [
         "tokens", "auth_token_file", "allow_ports", "deny_ports", "allow_hosts", "allow_clients",
     ],
-    "Tls": ["certs", "keys", "client_ca", "plain_text"],
+    "Tls": ["source", "certs", "keys", "client_ca", "plain_text"],
     "Upstreams": ["https_ports", "ca"],
     "Routing": ["workspace_host", "host_suffixes", "no_host_routing"],
     "Rewriting": [

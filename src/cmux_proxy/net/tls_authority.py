@@ -73,8 +73,12 @@ class Authority:
 
         Raise ValueError or TypeError if it is none.
         """
-        key = load_pem_private_key(text, None)
-        certificate = x509.load_pem_x509_certificate(text)
+        try:
+            key = load_pem_private_key(text, None)
+            certificate = x509.load_pem_x509_certificate(text)
+        except (ValueError, TypeError):
+            # The words of the library differ between its versions.
+            raise ValueError("it has no key with a certificate in PEM format") from None
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise TypeError("its key is not of an elliptic curve")
         if key.public_key() != certificate.public_key():
