@@ -30,7 +30,7 @@ _SHOWN: Final = 2000
 PARSERS: Final = {
     "request": 6, "response": 6, "chunked": 4, "response-chunked": 4, "trailers": 2, "target": 3,
     "switching": 2, "routing": 2, "length": 1, "configured": 1,
-    "http2": 5, "http2-block": 3,
+    "http2": 5, "http2-block": 3, "http2-fields": 3,
 }  # fmt: skip
 # By kind, event loop and build. Native I/O is that of ours, and runs with AddressSanitizer.
 PROCESSES: Final = {

@@ -69,6 +69,13 @@ _VALUES: Final[Mapping[str, tuple[bytes, ...]]] = {
         bytes.fromhex("3fe11f20828684be5886a8eb10649cbf408825a849e95ba97d7f8925a849e95bb8e8b4bf"),
         bytes.fromhex("8286844001610162bec05803303132bfbe0f0d023132"),
     ),
+    "http2-fields": (
+        b":method=GET\n:scheme=http\n:authority=a\n:path=/\nte=trailers\ncookie=a=b\ncookie=c",
+        b":method=POST\n:path=/a?b\n:scheme=https\nhost=a\ncontent-length=5\nx-a=",
+        b":method=CONNECT\n:authority=a:1\nproxy-authorization=x",
+        b":method=CONNECT\n:protocol=websocket\n:scheme=http\n:path=/\n:authority=a\nhost=A",
+        b":method=OPTIONS\n:path=*\n:scheme=http\n:authority=a\nexpect=100-continue",
+    ),
     "length": (b"0", b"12345", b" 00017\t", b"999999999999999999", b"1, 1", b"5\r\nA: b"),
     "configured": (
         b"127.0.0.1:8080", b"[::1]:0", b"3000", b"5000-5999", b"*.app.example", b"[::1]",

@@ -18,4 +18,5 @@ TARGETS: Final[Mapping[str, Callable[[bytes], object]]] = {
     "configured": values.configured,
     "http2": http2.connection,
     "http2-block": http2.block,
+    "http2-fields": http2.fields,
 }

@@ -99,7 +99,10 @@ CASES: Final = [
     Case("data-on-idle", "fresh", frame(0, 1, 1, b"x"), protocol(f"DATA {IDLE}")),
     Case("reset-on-idle", "fresh", frame(3, 0, 1, number(8)), protocol(f"RST_STREAM {IDLE}")),
     Case("window-on-idle", "fresh", frame(8, 0, 1, number(1)), protocol(f"WINDOW_UPDATE {IDLE}")),
-    Case("data-on-an-even-stream", "open", frame(0, 1, 2, b"x"), protocol(f"DATA {IDLE}")),
+    Case(
+        "data-on-an-even-stream", "fresh", request(5, BAD) + frame(0, 1, 2, b"x"),
+        protocol(f"DATA {IDLE}"),
+    ),
     Case("priority-on-idle", "fresh", frame(2, 0, 9, PRIORITY), IGNORED),
     # 5.1: half-closed, closed
     Case("data-on-half-closed", "half", frame(0, 0, 1, b"x"), Resets(STREAM_CLOSED)),
