@@ -24,8 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.load.generators import FIELD
 from bench.load.launch import start_upstream
+from bench.load.loads import FIELD
 from bench.load.machine import builds, commit, machine, versions
 from bench.load.processes import BenchError, Cores
 from bench.load.programs import OURS, program

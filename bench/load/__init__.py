@@ -11,10 +11,17 @@ usage           the CPU time, the waits and the sleeps of a process
 stream.c        clients and upstream for transfers and ping-pong
 relay.c         a relay of bytes, the least that a proxy can cost
 compiler        compiles both
-generators      one run of wrk or of stream.c -> counts
+certificate     the certificate of the scenarios with TLS
+loads           what a generator is told to do
+generators      one run of wrk, h2load, openssl or stream.c -> counts
+h2load          the command of h2load, and what it prints
+handshakes      the same of openssl
+frames          HTTP/2 frames of a client
+probe           single requests and messages
 logs            the lines of an access log under load
 measure         one run under load -> one Sample
 footprint       an idle or a starting proxy -> one Sample
+attacks         an attacked proxy -> one Sample
 rounds          one scenario -> a Case
 cases           samples -> medians and ratios
 report          cases -> tables

@@ -20,12 +20,18 @@ _HAPROXY_LOG = "log stdout format raw local0\n    option httplog"
 
 @dataclass(frozen=True)
 class ProxySetup:
-    """The port of a proxy, the port of its upstream, a directory for files, and what it logs."""
+    """The port of a proxy, the port of its upstream, a directory for files, and what it logs.
+
+    Clients speak HTTP/2 by prior knowledge if `is_http2`, or TLS if there is a certificate, whose
+    file has the key too. No scenario has both.
+    """
 
     port: int
     upstream: int
     directory: Path
     logs: LogFormat | None = None
+    is_http2: bool = False
+    certificate: Path | None = None
 
 
 Command = Callable[[str, ProxySetup], list[str]]  # the program's path and its setup -> argv
@@ -36,7 +42,8 @@ def ours_with(*flags: str) -> Command:
 
     def command(python: str, setup: ProxySetup) -> list[str]:
         listen = ("--listen", f"127.0.0.1:{setup.port}")
-        return [python, "-m", "cmux_proxy", *listen, *flags, *_log_flags(setup)]
+        more = (*flags, *_tls_flags(setup), *_log_flags(setup))
+        return [python, "-m", "cmux_proxy", *listen, *more]
 
     return command
 
@@ -46,7 +53,14 @@ def haproxy_with(template: str, buffer: int = 16384, polling: str = "") -> Comma
 
     def command(path: str, setup: ProxySetup) -> list[str]:
         log = _HAPROXY_LOG if setup.logs else ""
-        config = fill(_RIVALS / template, setup, buffer=buffer, polling=polling, log=log)
+        config = fill(
+            _RIVALS / template,
+            setup,
+            buffer=buffer,
+            polling=polling,
+            log=log,
+            bind=_haproxy_bind(setup),
+        )
         return [path, "-db", "-f", config]
 
     return command
@@ -54,13 +68,23 @@ def haproxy_with(template: str, buffer: int = 16384, polling: str = "") -> Comma
 
 def nginx(path: str, setup: ProxySetup) -> list[str]:
     """Return the command of nginx."""
-    config = fill(_RIVALS / "nginx.conf.in", setup)
+    listen = "http2" if setup.is_http2 else "ssl" if setup.certificate else ""
+    pem = setup.certificate
+    tls = f"ssl_certificate {pem};\n        ssl_certificate_key {pem};" if pem else ""
+    config = fill(_RIVALS / "nginx.conf.in", setup, listen=listen, tls=tls)
     return [path, "-e", "stderr", "-p", str(setup.directory), "-c", config]
 
 
 def caddy(path: str, setup: ProxySetup) -> list[str]:
     """Return the command of Caddy."""
-    config = fill(_RIVALS / "Caddyfile.in", setup)
+    pem = setup.certificate
+    config = fill(
+        _RIVALS / "Caddyfile.in",
+        setup,
+        protocols="h1 h2c" if setup.is_http2 else "h1",
+        scheme="https" if pem else "http",
+        tls=f"tls {pem} {pem}" if pem else "",
+    )
     return [path, "run", "--adapter", "caddyfile", "--config", config]
 
 
@@ -97,6 +121,17 @@ def fill(template: Path, setup: ProxySetup, **more: int | str) -> str:
     config = setup.directory / f"{setup.port}-{template.stem}"
     config.write_text(text.substitute(asdict(setup) | more), encoding="utf-8")
     return str(config)
+
+
+def _haproxy_bind(setup: ProxySetup) -> str:
+    # Without these curves it takes P-256 only, and clients that have guessed X25519 start again.
+    tls = f"ssl crt {setup.certificate} curves X25519:P-256" if setup.certificate else ""
+    return "proto h2" if setup.is_http2 else tls
+
+
+def _tls_flags(setup: ProxySetup) -> list[str]:
+    pem = str(setup.certificate)
+    return ["--tls-cert", pem, "--tls-key", pem] if setup.certificate else []
 
 
 def _log_flags(setup: ProxySetup) -> list[str]:

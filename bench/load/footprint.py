@@ -6,12 +6,12 @@ its echo.
 
 from contextlib import ExitStack
 
-from bench.load.generators import Load
+from bench.load.loads import Load
 from bench.load.measure import Sample
-from bench.load.probe import await_readiness, connect, use
+from bench.load.probe import await_readiness, open_client, use
 from bench.load.processes import BenchError, Process
 
-_FIRST = 10  # connections that cause all one-time allocations
+FIRST = 10  # connections that cause all one-time allocations
 
 
 def measure_start(proxy: Process) -> Sample:
@@ -25,9 +25,9 @@ def measure_idle(load: Load, proxy: Process) -> Sample:
     count = load.scenario.connections
     with ExitStack() as stack:
         try:
-            _open(load, proxy, stack, _FIRST)
+            open_connections(load, proxy, stack, FIRST)
             before = proxy.rss_mb()
-            _open(load, proxy, stack, count)
+            open_connections(load, proxy, stack, count)
         except OSError as error:
             raise BenchError(f"an idle connection: {error}") from None
         proxy.check()
@@ -35,7 +35,8 @@ def measure_idle(load: Load, proxy: Process) -> Sample:
     return {"kb_each": (rss - before) * 1000 / count, "rss_mb": rss}
 
 
-def _open(load: Load, proxy: Process, stack: ExitStack, count: int) -> None:
+def open_connections(load: Load, proxy: Process, stack: ExitStack, count: int) -> None:
+    """Open so many connections and use each once; they stay open as long as the stack."""
     for _ in range(count):
-        sock = stack.enter_context(connect(proxy))
+        sock = stack.enter_context(open_client(load, proxy))
         use(sock, load, proxy)

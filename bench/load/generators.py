@@ -1,39 +1,30 @@
-"""Runs wrk or stream.c once, and returns the counts."""
+"""Runs the generator of a scenario once, and returns the counts: wrk, h2load, openssl or stream.c.
+
+`h2load` and `handshakes` know the options and the output of two of them.
+"""
 
 import json
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 from bench.load.compiler import compiled
-from bench.load.processes import BenchError, Cores, Process, pinned
+from bench.load.h2load import h2load_command, h2load_counts
+from bench.load.handshakes import handshakes_command, handshakes_counts
+from bench.load.loads import FIELD, Counts, Load
+from bench.load.processes import BenchError, Process, pinned
 from bench.load.programs import PROXIES, program
 from bench.load.scenarios import Scenario
 
-Counts = dict[str, float]
-
-FIELD = "X-Cmux-Port-Internal"
 _SCRIPT = Path(__file__).with_name("wrk.lua")
-_FAILURES = ("failed_connects", "failed_reads", "failed_writes", "timeouts", "bad_statuses")
+_FAILURES = (
+    "failed_connects", "failed_reads", "failed_writes", "failed_requests", "timeouts",
+    "bad_statuses",
+)  # fmt: skip
 _TIMEOUT = "10s"  # of a response; with thousands of connections some take longer than two
 _MORE_SECONDS = 60  # time for a generator to end, after the seconds of load
-
-
-@dataclass(frozen=True)
-class Load:
-    """The load of a proxy: the scenario, the upstream, the seconds and the cores.
-
-    `more_ports` are those of the upstream beside the first, for scenarios with several.
-    """
-
-    scenario: Scenario
-    upstream: int
-    seconds: int
-    cores: Cores
-    directory: Path
-    more_ports: tuple[int, ...] = ()
+_Parse = Callable[[str, Scenario], Counts]
 
 
 def generate(load: Load, proxy: Process) -> Counts:
@@ -41,15 +32,26 @@ def generate(load: Load, proxy: Process) -> Counts:
 
     Raises BenchError if a request, message or connection failed.
     """
-    is_wrk = load.scenario.kind == "requests"
-    command = wrk_command(load, proxy.port) if is_wrk else _stream_command(load, proxy)
+    command, parse = _generator(load, proxy)
     with pinned(load.cores.load):
-        counts = _run(command, load.seconds + _MORE_SECONDS)
+        counts = _run(command, parse, load)
     proxy.check()
     failures = {name: counts[name] for name in _FAILURES if counts.get(name)}
     if failures or not counts["count"]:
         raise BenchError(f"{failures or 'nothing'} of {counts['count']}")
     return counts
+
+
+def _generator(load: Load, proxy: Process) -> tuple[list[str], _Parse]:
+    """Return the command of a scenario's generator, and what reads its output."""
+    scenario = load.scenario
+    if scenario.kind == "handshakes":
+        return handshakes_command(load, proxy.port), handshakes_counts
+    if scenario.is_http2:
+        return h2load_command(load, proxy.port), h2load_counts
+    if scenario.kind == "requests":
+        return wrk_command(load, proxy.port), _json_counts
+    return _stream_command(load, proxy), _json_counts
 
 
 def wrk_command(load: Load, port: int) -> list[str]:
@@ -59,7 +61,7 @@ def wrk_command(load: Load, port: int) -> list[str]:
     command += ["--duration", f"{load.seconds}s", "--timeout", _TIMEOUT, "--script", str(_SCRIPT)]
     for name, value in {FIELD: str(load.upstream), **scenario.fields}.items():
         command += ["--header", f"{name}: {value}"]
-    command += [f"http://127.0.0.1:{port}{scenario.path}"]
+    command += [f"{scenario.scheme}://127.0.0.1:{port}{scenario.path}"]
     return command + _script_arguments(load)
 
 
@@ -82,13 +84,18 @@ def _stream_command(load: Load, proxy: Process) -> list[str]:
     return [path, scenario.kind, *ports, str(scenario.connections), str(load.seconds)]
 
 
-def _run(command: Sequence[str], timeout: int) -> Counts:
-    """Return the JSON in the last line of the command's output."""
+def _json_counts(output: str, _scenario: Scenario) -> Counts:
+    """Return the JSON in the last line of the output of wrk.lua or of stream.c."""
+    return cast(Counts, json.loads(output.strip().rpartition("\n")[2]))
+
+
+def _run(command: Sequence[str], parse: _Parse, load: Load) -> Counts:
+    timeout = load.seconds + _MORE_SECONDS
     try:
         result = subprocess.run(
             command, capture_output=True, text=True, timeout=timeout, check=False
         )
-        return cast(Counts, json.loads(result.stdout.strip().rpartition("\n")[2]))
+        return parse(result.stdout, load.scenario)
     except subprocess.TimeoutExpired:
         raise BenchError(f"did not end within {timeout} s") from None
     except ValueError:

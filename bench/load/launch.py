@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.load.certificate import certificate
 from bench.load.commands import ProxySetup, fill
 from bench.load.compiler import compiled
 from bench.load.processes import Cores, Process, find_program, free_port
@@ -19,7 +20,7 @@ _FILE_SIZES = (100_000,)
 
 def upstream_name(scenario: Scenario) -> str:
     """Return the upstream of a scenario: nginx, or if that is not installed, our own."""
-    if scenario.kind not in ("requests", "start"):
+    if scenario.has_stream_upstream:
         return "stream"
     return "nginx" if find_program("nginx") else "asyncio"
 
@@ -52,6 +53,9 @@ def start_proxy(
 ) -> Process:
     """Return one of PROXIES, on the core of the proxies."""
     proxy = PROXIES[name]
-    setup = ProxySetup(free_port(), upstream, directory, scenario.logs)
+    pem = certificate(directory) if scenario.is_tls else None
+    setup = ProxySetup(
+        free_port(), upstream, directory, scenario.logs, scenario.is_http2, certificate=pem
+    )
     make = proxy.tunnels if scenario.is_tunnel and proxy.tunnels else proxy.requests
     return Process(name, make(program(name), setup), setup.port, cores.proxy, directory)

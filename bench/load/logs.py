@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.load.commands import access_log
-from bench.load.generators import Load
+from bench.load.loads import Load
 from bench.load.processes import Process
 
 _COMPLETE_AFTER = 2.0

@@ -40,6 +40,8 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "uvloop": _package_version("uvloop"),
         "wrk": _first_line("wrk", "-v"),
+        "h2load": _first_line("h2load", "--version"),
+        "openssl": _first_line("openssl", "version"),
         "cc": _first_line("cc", "--version"),
         **{name: _version_of(name) for name in PROXIES if not _is_known(name)},
     }

@@ -11,12 +11,16 @@ core                  the share of its core that the proxy used
 waited                the share of time that it was runnable and another process ran
 rss_mb                resident memory, in megabytes
 kb_each               resident memory for each idle connection, in kilobytes
+cpu_ms                CPU time of the proxy for an attack, in milliseconds
+growth_mb             resident memory at the peak of an attack, less that before, in megabytes
+taken                 the share of an attack's requests that the proxy took before it ended it
 listening_ms          from exec to the first accepted connection
 """
 
 from collections.abc import Mapping
 
-from bench.load.generators import Load, generate
+from bench.load.generators import generate
+from bench.load.loads import Load
 from bench.load.logs import AccessLog
 from bench.load.processes import Process
 

@@ -14,7 +14,7 @@ from bench.load.launch import upstream_name
 from bench.load.processes import BenchError, Cores, find_program
 from bench.load.programs import MARK, OURS, PROXIES, program
 from bench.load.rounds import ROUNDS, Plan, log
-from bench.load.scenarios import LAYOUTS, Layout, Scenario, laid_out, load_scenarios
+from bench.load.scenarios import LAYOUTS, UNITS, Layout, Scenario, laid_out, load_scenarios
 
 RESULTS = Path(__file__).parents[1] / "results"
 _SHORT_PROXIES = [OURS, MARK]
@@ -94,7 +94,7 @@ def plan_from(options: argparse.Namespace) -> Plan:
         program(name)
     layouts = _layouts(options)
     scenarios = [one for scenario in _chosen(options) for one in laid_out(scenario, layouts)]
-    if any(scenario.kind == "requests" for scenario in scenarios):
+    if any(one.kind == "requests" and not one.is_http2 for one in scenarios):
         program("wrk")
     return Plan(
         scenarios,
@@ -135,7 +135,8 @@ def _is_default(options: argparse.Namespace, scenario: Scenario) -> bool:
     if options.busy_poll:
         return scenario.kind in ("requests", "ping-pong") and scenario.connections == 1
     is_plain = scenario.kind == "requests" and scenario.ports == 1 and scenario.logs is None
-    return options.full or (is_plain and scenario.connections > 1)
+    is_special = scenario.is_full_only or scenario.is_http2 or scenario.is_tls
+    return options.full or (is_plain and scenario.connections > 1 and not is_special)
 
 
 def _chosen(options: argparse.Namespace) -> list[Scenario]:
@@ -149,8 +150,17 @@ def _chosen(options: argparse.Namespace) -> list[Scenario]:
         chosen += [known[name] for name in names if known[name] not in chosen]
     if not options.scenario:
         chosen = [case for case in known.values() if _is_default(options, case)]
-    if find_program("cc") is None:
-        for scenario in [one for one in chosen if upstream_name(one) == "stream"]:
-            log(f"left out {scenario.name}: its load and its upstream need a C compiler")
-            chosen.remove(scenario)
-    return chosen
+    return [scenario for scenario in chosen if _can_run(scenario)]
+
+
+def _can_run(scenario: Scenario) -> bool:
+    """Return whether what a scenario needs is installed; say what is missing."""
+    for name, what, is_needed in (
+        ("cc", "a C compiler", upstream_name(scenario) == "stream"),
+        ("h2load", "h2load", scenario.is_http2 and scenario.kind in UNITS),
+        ("openssl", "openssl", scenario.is_tls),
+    ):
+        if is_needed and find_program(name) is None:
+            log(f"left out {scenario.name}: its load needs {what}")
+            return False
+    return True

@@ -1,9 +1,24 @@
 """Single requests and messages through a proxy: to wait for its start, and to use connections."""
 
 import socket
+import ssl
 import time
 
-from bench.load.generators import FIELD, Load
+from bench.load.certificate import certificate
+from bench.load.frames import (
+    ACK,
+    DATA,
+    END_STREAM,
+    HEADERS,
+    SETTINGS,
+    Frame,
+    frame,
+    is_ok,
+    preface,
+    read_frames,
+    request,
+)
+from bench.load.loads import FIELD, Load
 from bench.load.processes import BenchError, Process
 from bench.load.programs import PROXIES
 
@@ -21,7 +36,7 @@ def await_readiness(load: Load, proxy: Process) -> None:
     deadline = time.monotonic() + _READY_TIMEOUT
     while True:
         try:
-            with connect(proxy) as sock:
+            with open_client(load, proxy) as sock:
                 use(sock, load, proxy)
         except (OSError, BenchError) as error:
             if time.monotonic() > deadline:
@@ -36,26 +51,71 @@ def connect(proxy: Process) -> socket.socket:
     return socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
 
 
+def open_client(load: Load, proxy: Process) -> socket.socket:
+    """Return a connection to a proxy, with TLS if the scenario has it."""
+    sock = connect(proxy)
+    if not load.scenario.is_tls:
+        return sock
+    context = ssl.create_default_context(cafile=str(certificate(load.directory)))
+    return context.wrap_socket(sock, server_hostname="localhost")
+
+
 def use(sock: socket.socket, load: Load, proxy: Process) -> None:
     """Send a request of the scenario, or a message and its echo; leave the connection open."""
     if load.scenario.is_tunnel:
         _use_tunnel(sock, load, proxy)
+    elif load.scenario.is_http2:
+        _use_http2(sock, load)
     else:
         _use_client(sock, load)
 
 
-def _use_client(sock: socket.socket, load: Load) -> None:
+def _target(load: Load) -> tuple[str, int]:
+    """Return the path of a request, and the length of its response."""
     scenario = load.scenario
-    length = scenario.bytes if scenario.kind == "requests" else _GREETING
-    path = scenario.path if scenario.kind == "requests" else f"/{_GREETING}"
-    fields = {"Host": "localhost", FIELD: str(load.upstream), **scenario.fields}
+    if scenario.has_stream_upstream:
+        return f"/{_GREETING}", _GREETING
+    return scenario.path, scenario.bytes or _GREETING
+
+
+def _use_client(sock: socket.socket, load: Load) -> None:
+    path, length = _target(load)
+    fields = {"Host": "localhost", FIELD: str(load.upstream), **load.scenario.fields}
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     sock.sendall("\r\n".join([*lines, "", ""]).encode())
     head, body = _read_head(sock)
-    while len(body) < (length or _GREETING):
+    while len(body) < length:
         body += _receive(sock, head)
-    if not head.startswith(b"HTTP/1.1 200") or len(body) != (length or _GREETING):
+    if not head.startswith(b"HTTP/1.1 200") or len(body) != length:
         raise BenchError(f"{head[:80]!r} and {len(body)} bytes")
+
+
+def _use_http2(sock: socket.socket, load: Load) -> None:
+    _, length = _target(load)
+    sock.sendall(preface() + request(1, http2_fields(load)))
+    frames: list[Frame] = []
+    rest = b""
+    while not any(one.stream == 1 and one.flags & END_STREAM for one in frames):
+        more, rest = read_frames(rest + _receive(sock, rest))
+        frames += more
+    sock.sendall(frame(SETTINGS, ACK))
+    heads = [one.payload for one in frames if one.kind == HEADERS]
+    body = sum(len(one.payload) for one in frames if one.kind == DATA)
+    if not (heads and is_ok(heads[0]) and body == length):
+        raise BenchError(f"{heads[:1]} and {body} bytes")
+
+
+def http2_fields(load: Load) -> dict[str, str]:
+    """Return the fields of a request of the scenario over HTTP/2."""
+    path, _ = _target(load)
+    return {
+        ":method": "GET",
+        ":scheme": load.scenario.scheme,
+        ":path": path,
+        ":authority": "localhost",
+        FIELD: str(load.upstream),
+        **load.scenario.fields,
+    }
 
 
 def _use_tunnel(sock: socket.socket, load: Load, proxy: Process) -> None:

@@ -154,8 +154,20 @@ class Process:
 
     def rss_mb(self) -> float:
         """Return the resident memory, in megabytes."""
+        return self._memory("VmRSS:")
+
+    def peak_mb(self) -> float:
+        """Return the most resident memory since `restart_peak`, in megabytes."""
+        return self._memory("VmHWM:")
+
+    def restart_peak(self) -> float:
+        """Let the peak of the resident memory start at what it is now, and return that."""
+        Path(f"/proc/{self._child.pid}/clear_refs").write_text("5")
+        return self.rss_mb()
+
+    def _memory(self, name: str) -> float:
         for line in Path(f"/proc/{self._child.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024 / 1e6
         raise BenchError("has ended")
 

@@ -29,7 +29,8 @@ NEWER = "haproxy-pypi"  # the HAProxy of `make bench-full`
 RELAY = "relay"  # the least that a proxy can cost
 _ROOT = Path(__file__).parents[2]
 _ON_DEBIAN = {
-    MARK: "haproxy", "nginx": "nginx-light", "wrk": "wrk", "cc": "gcc libc6-dev",
+    MARK: "haproxy", "nginx": "nginx-light", "wrk": "wrk", "h2load": "nghttp2-client",
+    "openssl": "openssl", "cc": "gcc libc6-dev",
     "haproxy-64k": "haproxy", "haproxy-busy-polling": "haproxy", RELAY: "gcc libc6-dev",
 }  # fmt: skip
 
@@ -46,6 +47,8 @@ class Proxy:
     requests: Command
     tunnels: Command | None = None
     knows_connect: bool = False
+    knows_http2: bool = False  # by prior knowledge
+    knows_tls: bool = False
     has_any_port: bool = False  # routes to any port, and not only to those in its configuration
     logs: tuple[LogFormat, ...] = ()
     kinds: tuple[Kind, ...] = get_args(Kind)
@@ -58,6 +61,8 @@ class Proxy:
         return (
             scenario.kind in self.kinds
             and (not scenario.is_tunnel or self.tunnels is not None)
+            and (self.knows_http2 or not scenario.is_http2)
+            and (self.knows_tls or not scenario.is_tls)
             and (scenario.ports == 1 or self.has_any_port)
             and (scenario.logs is None or scenario.logs in self.logs)
         )
@@ -111,6 +116,8 @@ def _ours(
         ours_with(*flags),
         ours_with(*flags),
         knows_connect=True,
+        knows_http2=True,
+        knows_tls=True,
         has_any_port=True,
         logs=("text", "json") if variant in (None, "loops") else (),
         variant=variant,
@@ -131,6 +138,8 @@ def _haproxy(
         ("-v",),
         haproxy_with("haproxy.cfg.in", buffer, polling),
         haproxy_with("haproxy-tcp.cfg.in", buffer, polling),
+        knows_http2=True,
+        knows_tls=True,
         has_any_port=True,
         logs=("text",),
         kinds=kinds,
@@ -162,8 +171,23 @@ PROXIES: dict[str, Proxy] = {
     f"{OURS}-poll-50us": _ours("--busy-poll", "50us", variant="busy-poll"),
     f"{OURS}-poll-200us": _ours("--busy-poll", "200us", variant="busy-poll"),
     f"{MARK}-busy-polling": _haproxy(_on_path("haproxy"), variant="busy-poll"),
-    "nginx": Proxy(_on_path("nginx"), ("-v",), nginx, is_basic=False),
-    "caddy": Proxy(_on_path("caddy"), ("version",), caddy, has_any_port=True, is_basic=False),
+    "nginx": Proxy(
+        _on_path("nginx"),
+        ("-v",),
+        nginx,
+        knows_http2=True,
+        knows_tls=True,
+        is_basic=False,
+    ),
+    "caddy": Proxy(
+        _on_path("caddy"),
+        ("version",),
+        caddy,
+        knows_http2=True,
+        knows_tls=True,
+        has_any_port=True,
+        is_basic=False,
+    ),
     "traefik": Proxy(
         _on_path("traefik"),
         ("version",),

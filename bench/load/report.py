@@ -74,10 +74,17 @@ COLUMNS: dict[Kind, dict[str, Cell]] = {
         **_LATENCY,
         **_END,
     },
+    "handshakes": _load_columns("handshake", "handshakes/s") | _END,
     "idle": {
         "KB each": _median("kb_each", ".2f"),
         _RATIO: _ratio("kb_each"),
         "RSS MB": _median("rss_mb", ".1f"),
+    },
+    "attack": {
+        "CPU ms": _median("cpu_ms", ".1f"),
+        _RATIO: _ratio("cpu_ms"),
+        "MB more": _median("growth_mb", ".2f"),
+        "taken": _median("taken", ".0%"),
     },
     "start": {
         "ms to listening": _median("listening_ms", ".0f"),

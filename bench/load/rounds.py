@@ -2,7 +2,7 @@
 
 Every scenario starts new programs. After a warm-up each round loads one proxy after the other, in
 an order that rotates from round to round, so that other load of the machine affects all proxies.
-Idle connections and starts are measured with a new process in every round.
+Idle connections, attacks and starts are measured with a new process in every round.
 """
 
 import sys
@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from bench.load.attacks import measure_attack
 from bench.load.cases import Case
 from bench.load.footprint import measure_idle, measure_start
-from bench.load.generators import Load
 from bench.load.launch import start_proxy, start_upstream
+from bench.load.loads import Load
 from bench.load.measure import Sample, measure
 from bench.load.probe import await_readiness
 from bench.load.processes import BenchError, Cores, Process, free_ports
@@ -146,12 +147,16 @@ def _fresh_rounds(plan: Plan, case: Case, load: Load, names: Sequence[str]) -> N
         for name in _rotated([name for name in names if name not in case.failures], number):
             try:
                 with _proxy(load, name) as proxy:
-                    is_idle = load.scenario.kind == "idle"
-                    sample = measure_idle(load, proxy) if is_idle else measure_start(proxy)
-                    _add(case, name, sample)
+                    _add(case, name, _measure_fresh(load, proxy))
             except BenchError as error:
                 _failed(case, name, error)
         _log_round(case, number)
+
+
+def _measure_fresh(load: Load, proxy: Process) -> Sample:
+    if load.scenario.kind == "start":
+        return measure_start(proxy)
+    return (measure_idle if load.scenario.kind == "idle" else measure_attack)(load, proxy)
 
 
 def _proxy(load: Load, name: str) -> Process:

@@ -36,7 +36,7 @@ def result_data(
         "machine": machine(),
         "versions": versions(),
         "method": {
-            "generators": "wrk, one thread; stream.c, one thread",
+            "generators": "wrk, h2load, stream.c, one thread each; openssl s_time",
             "upstreams": sorted({upstream_name(scenario) for scenario in plan.scenarios}),
             "starts": plan.starts,
             "rounds": plan.rounds or ROUNDS,

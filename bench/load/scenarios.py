@@ -8,8 +8,14 @@ from typing import Literal
 
 SCENARIOS = Path(__file__).with_name("scenarios.toml")
 
-Kind = Literal["requests", "transfer", "ping-pong", "idle", "start"]
-UNITS: dict[Kind, str] = {"requests": "request", "transfer": "MB", "ping-pong": "round trip"}
+Kind = Literal["requests", "transfer", "ping-pong", "handshakes", "idle", "attack", "start"]
+UNITS: dict[Kind, str] = {
+    "requests": "request",
+    "transfer": "MB",
+    "ping-pong": "round trip",
+    "handshakes": "handshake",
+}
+_OF_STREAM_C: Sequence[Kind] = ("transfer", "ping-pong", "idle")
 # Where the load and the upstream run: on the core of the proxy, or on all others.
 Layout = Literal["same", "two"]
 LAYOUTS: Sequence[Layout] = ("same", "two")
@@ -24,6 +30,9 @@ class Scenario:
     least time of a run, and `rounds` how often a full run measures it. Only a scenario that
     `is_wide` is measured with all proxies, and one that `is_on_both` in both layouts, unless the
     command says so.
+
+    Over HTTP/2 (`is_http2`), a connection has `streams` requests at a time. A short run leaves out
+    what `is_full_only`.
     """
 
     name: str
@@ -39,6 +48,10 @@ class Scenario:
     seconds: int = 1
     is_wide: bool = False
     is_on_both: bool = False
+    is_full_only: bool = False
+    is_http2: bool = False
+    is_tls: bool = False
+    streams: int = 1
     cores: Layout = "two"
 
     @property
@@ -50,6 +63,16 @@ class Scenario:
     def is_tunnel(self) -> bool:
         """Return whether the proxy forwards bytes instead of requests."""
         return self.mode == "tunnel"
+
+    @property
+    def has_stream_upstream(self) -> bool:
+        """Return whether the upstream is stream.c."""
+        return self.kind in _OF_STREAM_C
+
+    @property
+    def scheme(self) -> str:
+        """Return the scheme of the requests."""
+        return "https" if self.is_tls else "http"
 
     @property
     def path(self) -> str:

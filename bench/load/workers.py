@@ -20,8 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.load.generators import Load, generate
+from bench.load.generators import generate
 from bench.load.launch import start_upstream
+from bench.load.loads import Load
 from bench.load.machine import builds, commit, machine, versions
 from bench.load.probe import await_readiness, connect
 from bench.load.processes import BenchError, Cores, Process, free_port

@@ -40,6 +40,30 @@ def test_a_short_run_has_requests_on_two_cores_only() -> None:
     assert {made.rounds_of(one) for one in made.scenarios} == {5}
 
 
+def test_a_short_run_has_neither_http2_nor_tls() -> None:
+    made = plan()
+    assert not [one.name for one in made.scenarios if one.is_http2 or one.is_tls]
+    assert "get-small-c10" not in titles(made)
+    assert {"get-small-c10", "get-small-h2-c1", "resets-h2-c1"} <= set(titles(plan("--full")))
+
+
+@pytest.mark.parametrize(
+    ("program", "left_out", "kept"),
+    [
+        ("h2load", ["get-small-h2-c1", "get-1g-h2-c1"], ["resets-h2-c1", "idle-tls-c2000"]),
+        ("openssl", ["get-small-tls-c64", "idle-tls-c2000"], ["get-small-h2-c1"]),
+        ("cc", ["get-1g-h2-c1", "idle-h2-c2000"], ["get-small-h2-c1", "handshake-tls-c1"]),
+    ],
+)
+def test_what_needs_a_missing_program_is_left_out(
+    program: str, left_out: list[str], kept: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "find_program", lambda name: None if name == program else name)
+    found = set(titles(plan("--full")))
+    assert found.isdisjoint(left_out)
+    assert set(kept) <= found
+
+
 def test_a_full_run_has_all_scenarios_and_both_layouts() -> None:
     made = plan("--full")
     assert {"get-small-c64", "get-small-c64, same core", "start"} <= set(titles(made))

@@ -28,6 +28,9 @@ def able(name: str) -> set[str]:
         ("get-small-logged-json-c64", {OURS, PURE}),
         ("connect-pingpong-64b-c32", {OURS, PURE, MARK, NEWER, RELAY, "traefik"}),
         ("get-small-c64", {OURS, PURE, MARK, NEWER, RELAY, "nginx", "caddy", "traefik"}),
+        ("get-small-h2-c1", {OURS, PURE, MARK, NEWER, "nginx", "caddy"}),
+        ("get-small-tls-c64", {OURS, PURE, MARK, NEWER, "nginx", "caddy"}),
+        ("get-1g-h2-c1", {OURS, PURE, MARK, NEWER, "haproxy-64k", "nginx", "caddy"}),
         ("connect-1g-c1", {OURS, PURE, MARK, NEWER, "haproxy-64k", "traefik"}),
     ],
 )
@@ -71,6 +74,36 @@ def test_haproxy_logs_to_its_output_only_where_requests_are_logged(
     assert "log stdout format raw" in logging
     assert "option httplog" in logging
     assert "httplog" not in plain
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "http2", "tls"),
+    [
+        (MARK, "backlog 4096 \n", "backlog 4096 proto h2\n", "backlog 4096 ssl crt /pem curves "),
+        ("nginx", "backlog=4096 ;", "backlog=4096 http2;", "ssl_certificate_key /pem;"),
+        ("caddy", "protocols h1\n", "protocols h1 h2c\n", "tls /pem /pem\n"),
+    ],
+)
+def test_a_rival_speaks_as_its_clients(
+    name: str, plain: str, http2: str, tls: str, tmp_path: Path
+) -> None:
+    setup = ProxySetup(1, 2, tmp_path)
+    pem = Path("/pem")
+    for one, words in (
+        (setup, plain),
+        (replace(setup, is_http2=True), http2),
+        (replace(setup, certificate=pem), tls),
+    ):
+        command = PROXIES[name].requests(name, one)
+        assert words in Path(command[-1]).read_text()
+
+
+def test_cmux_proxy_has_flags_for_tls_only(tmp_path: Path) -> None:
+    setup = ProxySetup(1, 2, tmp_path)
+    plain = PROXIES[OURS].requests("python", setup)
+    assert PROXIES[OURS].requests("python", replace(setup, is_http2=True)) == plain
+    tls = PROXIES[OURS].requests("python", replace(setup, certificate=Path("/pem")))
+    assert tls == [*plain, "--tls-cert", "/pem", "--tls-key", "/pem"]
 
 
 def test_a_missing_program_is_an_error_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

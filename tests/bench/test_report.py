@@ -37,6 +37,20 @@ def test_sleeps_messages_and_logged_lines_have_columns() -> None:
     assert rows(text)[1] == [scenario.name, "two", OURS, "8.0", "0.125", "4.00", "50.0%"]
 
 
+def test_an_attack_has_its_cost_and_what_was_taken() -> None:
+    resets = {"cpu_ms": 150.0, "growth_mb": 1.25, "taken": 0.5}
+    bomb = {"cpu_ms": 2.0, "growth_mb": 0.5}
+    scenarios = load_scenarios()
+    cases = [
+        case_of({OURS: [resets]}, scenarios["resets-h2-c1"]),
+        case_of({OURS: [bomb]}, scenarios["bomb-h2-c100"]),
+    ]
+    assert rows(report(cases))[1:] == [
+        ["resets-h2-c1", "two", OURS, "150.0", "1.25", "50%"],
+        ["bomb-h2-c100", "two", OURS, "2.0", "0.50"],
+    ]
+
+
 def test_a_proxy_that_shares_its_core_is_not_starved() -> None:
     sample = {"cpu_us": 8.0, "core": 0.5}
     same = report([case_of({OURS: [sample]}, cores="same")])

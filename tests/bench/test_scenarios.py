@@ -53,4 +53,6 @@ def test_a_name_has_the_connections_and_the_upstreams(name: str) -> None:
     if scenario.kind != "start":
         assert parts[-1] == f"c{scenario.connections}"
     assert (f"p{scenario.ports}" in parts) == (scenario.ports > 1)
+    assert (f"s{scenario.streams}" in parts) == (scenario.streams > 1)
+    assert ("h2" in parts, "tls" in parts) == (scenario.is_http2, scenario.is_tls)
     assert ("logged" in parts) == (scenario.logs is not None)

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from bench.load import launch
-from bench.load.generators import FIELD, Load, wrk_command
+from bench.load.generators import wrk_command
 from bench.load.launch import start_upstream
+from bench.load.loads import FIELD, Load
 from bench.load.processes import Cores, free_ports
 from bench.load.scenarios import load_scenarios
 from tests.helpers.tools import finish, tool
