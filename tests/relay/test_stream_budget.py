@@ -10,7 +10,8 @@ def registry_of(max_exchanges: int, http1: int = 0, http2: int = 1) -> Connectio
     registry = ConnectionRegistry()
     registry.budget.max_exchanges = max_exchanges
     registry.budget.connections = http2
-    registry.clients = {Timed() for _ in range(http1 + http2)}
+    for _ in range(http1 + http2):
+        registry.add_client(Timed())
     registry.changed()
     return registry
 
@@ -67,7 +68,7 @@ def test_a_client_of_http1_that_leaves_makes_room() -> None:
     registry.budget.wait("a", lambda: begun.append("a"))
     registry.changed()
     assert begun == []
-    registry.clients.pop()
+    registry.clients.popitem()
     registry.changed()
     assert begun == ["a"]
 

@@ -68,7 +68,7 @@ class Http2Connection(Timed):
         self._head_deadline = deadline
         self._requests.address = peer_of(self.transport)
         registry = self._services.registry
-        registry.clients.add(self)
+        registry.add_client(self)
         registry.budget.connections += 1
         registry.budget.opened += 1
         self._link.number = registry.budget.opened
@@ -222,7 +222,7 @@ class Http2Connection(Timed):
     def _leave(self) -> None:
         registry = self._services.registry
         if self in registry.clients:
-            registry.clients.discard(self)
+            registry.remove_client(self)
             registry.budget.connections -= 1
 
     def add_unread(self, unread: list[Unread]) -> None:

@@ -44,7 +44,7 @@ class TlsConnection(Timed):
     def start(self, tls: TlsServer, data: bytes) -> None:
         """Shake hands; `data` is what has arrived."""
         services = self._services
-        services.registry.clients.add(self)
+        services.registry.add_client(self)
         engine = TlsEngine(tls.context, True)
         TlsHandshake(
             services.loop, self._stream, engine, True, self, services.read_size
@@ -53,14 +53,14 @@ class TlsConnection(Timed):
     def handshake_done(self, stream: TlsStream, is_write_paused: bool, /) -> None:
         """Serve the session; it enters the registry, and is admitted, in place of this."""
         services = self._services
-        services.registry.clients.discard(self)
+        services.registry.remove_client(self)
         if services.admission is not None:
             services.admission.leave(self._stream)
         stream.start(self._make_owner(), is_write_paused)
 
     def handshake_failed(self, error: HandshakeError, has_ended: bool, /) -> None:
         """Log it, and close once the client has read the alert."""
-        self._services.registry.clients.discard(self)
+        self._services.registry.remove_client(self)
         report_failure(self._services, self._address, error)
         if has_ended:
             self._services.registry.lingering.add(self)
@@ -71,7 +71,7 @@ class TlsConnection(Timed):
     def connection_lost(self, _error: Exception | None, /) -> None:
         """Leave the registry."""
         registry = self._services.registry
-        registry.clients.discard(self)
+        registry.remove_client(self)
         registry.lingering.discard(self)
         self._services.client_gone(self._stream)
 

@@ -4,7 +4,7 @@ Built once from the configuration and not changed afterwards. What changes while
 in `connection_registry.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from time import gmtime
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from cmux_proxy.net.backends import Backend
 from cmux_proxy.net.disconnects import DisconnectDetector
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.stream import Stream
-from cmux_proxy.net.timers import Ticker
+from cmux_proxy.net.timers import Ticker, Timed
 from cmux_proxy.observe.handshake_log import HandshakeLog
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Tally
@@ -144,7 +144,12 @@ class Services:
         self.splice_pipe = backend.make_pipe(limits.buffer >= MAX_BUFFER)
         self.busy_poll = backend.start_busy_polling(config.busy_poll) if config.busy_poll else None
         self.registry = registry = ConnectionRegistry()
-        groups = [registry.clients, registry.lingering, registry.streams, registry.tunnels]
+        groups: list[Collection[Timed]] = [
+            registry.clients,
+            registry.lingering,
+            registry.streams,
+            registry.tunnels,
+        ]
         self.disconnects = DisconnectDetector(groups, OrphanQuery)
         timed = groups[:3] if config.timeouts.tunnel is None else groups
         on_tick: Callable[[float], object] = partial(close_expired, self.pool)
