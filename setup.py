@@ -50,7 +50,7 @@ HOT_PATH = {
         "accounting", "body_transfer", "client_request", "connection_registry", "downstream",
         "exchange", "exchange_end", "exchange_pool", "failures", "loop_detection",
         "progress_timeout", "request", "response", "response_writer", "services", "state",
-        "timeouts", "tunnel", "tunnel_side", "upstream_lease", "upstream_request",
+        "stream_budget", "timeouts", "tunnel", "tunnel_side", "upstream_lease", "upstream_request",
     ],
 }  # fmt: skip
 # Modules in Cython, which the compiled build alone has. What does I/O needs Linux's epoll.

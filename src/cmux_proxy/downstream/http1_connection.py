@@ -3,19 +3,17 @@
 One exchange at a time: pipelined requests wait here, and when enough bytes of them do, nothing more
 is read. Neighbours: `request_head_reader.py` reads the heads and has the deadlines between two
 exchanges, `relay/exchange.py` is what a head becomes, `http1_response_writer.py` sends responses,
-`refusals.py` replies where there is no exchange, `lingering_close.py` ends a connection on which
-the client still sends.
+`refusals.py` replies where there is no exchange, `lingering_close.py` ends the connection.
 """
 
 from mypy_extensions import mypyc_attr
 
 from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.downstream.http1_response_writer import Http1ResponseWriter
-from cmux_proxy.downstream.http2_start import take_http2
 from cmux_proxy.downstream.lingering_close import LingeringClose
+from cmux_proxy.downstream.protocol_start import switch_protocol
 from cmux_proxy.downstream.refusals import check_admission, refuse, refuse_plain
 from cmux_proxy.downstream.request_head_reader import RequestHeadReader
-from cmux_proxy.downstream.tls_start import take_tls
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.net.busy_poll import FROM_CLIENT
 from cmux_proxy.net.closing import reset
@@ -230,20 +228,16 @@ class Http1Connection(Downstream):
                 break
         self._is_serving = False
 
-    def _switch_protocol(self) -> bool:
-        """Give the connection up if its first bytes are those of another protocol."""
-        return take_tls(self._services, self, Http1Connection, self._exchanges) or take_http2(
-            self._services, self, self._exchanges
-        )
-
     def _start_exchange(self) -> bool:
         """Start an exchange if a complete head has arrived."""
         try:
             head = self._head_reader.read(self._services, self)
         except BadMessage as error:
-            is_fresh = not self._response_writer.keeps_connection
-            if not (is_fresh and self._switch_protocol()):
-                refuse(self._services, self, failures.bad_request(error))
+            services = self._services
+            if self._response_writer.keeps_connection or not switch_protocol(
+                services, self, Http1Connection, self._exchanges
+            ):
+                refuse(services, self, failures.bad_request(error))
             return False
         if head is None:
             return False

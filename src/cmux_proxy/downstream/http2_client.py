@@ -1,8 +1,7 @@
 """The client of one exchange over HTTP/2: one stream of a connection, as `relay` sees a client.
 
-Body bytes become those of HTTP/1.1, chunked where no length is announced, so that the body of a
-request is judged in one place. Neighbours: `http2_connection.py` has the connection,
-`http2_response_writer.py` sends the response, `relay/exchange.py` is what the request becomes.
+Body bytes become those of HTTP/1.1, chunked where no length is announced, so that bodies are judged
+in one place. Neighbours: `http2_connection.py` and `http2_response_writer.py`.
 """
 
 from cmux_proxy.downstream.http1_request import Http1Request

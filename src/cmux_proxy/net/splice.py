@@ -223,22 +223,18 @@ def start_transfer(
     """Let the kernel move what follows from source to sink, unless too little does.
 
     The source's owner calls it when it has written `count` bytes, at least `MIN_READ`, to the sink.
-    Without a body, everything that comes is for the sink. `count_moved` is called with the number
-    of bytes that bypass the owner. Where the kernel cannot move them and the sink is full, little
-    is read at a time.
+    Without a body, all that comes is for the sink. `count_moved` is called with the number of bytes
+    that bypass the owner. Where the kernel cannot move them, little is read towards a full sink.
     """
-    if body is not None and body.remaining < MIN_LEFT:
+    is_large = body is None or body.remaining >= MIN_LEFT
+    if not (is_large and pipe.is_able and may_splice(source) and may_splice(sink)):
         limit_reads(pipe, source, sink)
-    elif pipe.is_able and may_splice(source) and may_splice(sink):
-        if count < LARGE_READ and not is_full(sink):
-            return
+    elif count >= LARGE_READ or is_full(sink):
         # Whether a client of a wildcard address is on the loopback was not known before.
         sock = raw_socket(sink)
         if sock is not None:
             disable_pacing(sock, peer_of(sink))
         pipe.start(source, sink, body, count_moved)
-    else:
-        limit_reads(pipe, source, sink)
 
 
 def limit_reads(pipe: Pipe, source: Stream, sink: Stream) -> None:
