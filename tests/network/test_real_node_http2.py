@@ -1,5 +1,6 @@
 """The HTTP/2 client of Node.js."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -8,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from cmux_proxy import Tls
+from cmux_proxy import Proxy, Tls
 from tests.helpers.origins import (
     Behaviour,
     OriginConnection,
@@ -24,6 +25,7 @@ from tests.helpers.origins import (
 )
 from tests.helpers.proxies import local_config
 from tests.helpers.script import Stage, head, stage
+from tests.helpers.timing import MS, later
 from tests.helpers.tls import leaf, write_authority, write_pem
 from tests.helpers.tools import finish, tool
 from tests.helpers.wire import closed_port
@@ -35,6 +37,8 @@ const fs = require("node:fs");
 const [url, ca, ...values] = process.argv.slice(2);
 const ports = values.map(Number);
 const session = http2.connect(url, ca ? { ca: fs.readFileSync(ca) } : {});
+const goaways = [];
+session.on("goaway", (code) => goaways.push(code));
 
 // Sends a request; resolves to all parts of its response.
 function ask(port, fields = {}, { body, options, trailers } = {}) {
@@ -212,6 +216,50 @@ async def test_bodies_go_both_ways_at_once_and_a_response_may_come_early(
     ):
         result = await node(BOTH_WAYS, echoing.port, refusing.port)
         assert result == [["one", "two", "three"], 0, 413, "too large", 0]
+
+
+DRAINED: Final = """
+    const asked = Array.from({ length: 50 }, (_, number) => ask(
+        ports[0], { ":method": "POST", ":path": `/${number}` }, { body: `body ${number}` },
+    ).done);
+    const bodies = (await Promise.all(asked)).map(({ body, code }) => [body, code]);
+    if (!session.closed) await new Promise((resolve) => session.once("close", resolve));
+    return [bodies, goaways];
+"""
+
+
+async def until_refusing(proxy: Proxy) -> None:
+    """Wait until a drain refuses requests; no event says so, so the test polls."""
+    is_refusing = False
+    while not is_refusing:
+        await asyncio.sleep(20 * MS)
+        is_refusing = proxy.services.registry.is_refusing
+
+
+async def test_a_drain_loses_no_stream(tmp_path: Path) -> None:
+    held = asyncio.Event()
+    waiting = asyncio.Semaphore(0)
+
+    async def behave(connection: OriginConnection) -> None:
+        while (request := await connection.request()) is not None:
+            waiting.release()
+            await held.wait()
+            await connection.send(echo(request))
+
+    async def drain(proxy: Proxy) -> None:
+        for _ in range(50):
+            await later(waiting.acquire())
+        draining = asyncio.get_running_loop().create_task(proxy.drain(3600))
+        await later(until_refusing(proxy))
+        held.set()
+        await later(draining)
+
+    async with origin(behave) as upstream, node_stage(tmp_path, "http") as node:
+        [responses, goaways], _ = await asyncio.gather(
+            node(DRAINED, upstream.port), drain(node.on.proxy)
+        )
+        assert responses == [[f"body {number}", 0] for number in range(50)]
+        assert goaways == [0, 0]
 
 
 TUNNELS: Final = """
