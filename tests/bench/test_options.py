@@ -44,13 +44,13 @@ def test_a_short_run_has_neither_http2_nor_tls() -> None:
     made = plan()
     assert not [one.name for one in made.scenarios if one.is_http2 or one.is_tls]
     assert "get-small-c10" not in titles(made)
-    assert {"get-small-c10", "get-small-h2-c1", "resets-h2-c1"} <= set(titles(plan("--full")))
+    assert {"get-small-c10", "get-small-h2-c1", "resets-h2-c2"} <= set(titles(plan("--full")))
 
 
 @pytest.mark.parametrize(
     ("program", "left_out", "kept"),
     [
-        ("h2load", ["get-small-h2-c1", "get-1g-h2-c1"], ["resets-h2-c1", "idle-tls-c2000"]),
+        ("h2load", ["get-small-h2-c1", "get-1g-h2-c1"], ["resets-h2-c2", "idle-tls-c2000"]),
         ("openssl", ["get-small-tls-c64", "idle-tls-c2000"], ["get-small-h2-c1"]),
         ("cc", ["get-1g-h2-c1", "idle-h2-c2000"], ["get-small-h2-c1", "handshake-tls-c1"]),
     ],

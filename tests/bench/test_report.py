@@ -42,11 +42,11 @@ def test_an_attack_has_its_cost_and_what_was_taken() -> None:
     bomb = {"cpu_ms": 2.0, "growth_mb": 0.5}
     scenarios = load_scenarios()
     cases = [
-        case_of({OURS: [resets]}, scenarios["resets-h2-c1"]),
+        case_of({OURS: [resets]}, scenarios["resets-h2-c2"]),
         case_of({OURS: [bomb]}, scenarios["bomb-h2-c100"]),
     ]
     assert rows(report(cases))[1:] == [
-        ["resets-h2-c1", "two", OURS, "150.0", "1.25", "50%"],
+        ["resets-h2-c2", "two", OURS, "150.0", "1.25", "50%"],
         ["bomb-h2-c100", "two", OURS, "2.0", "0.50"],
     ]
 
