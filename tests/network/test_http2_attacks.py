@@ -227,7 +227,7 @@ async def test_a_client_that_opens_no_window_does_not_stop_the_others() -> None:
             loop = asyncio.get_running_loop()
             start = head("HTTP/1.1 200 OK", f"Content-Length: {len(body)}")
             sending = [loop.create_task(upstream.send(start + body)) for upstream in stalled]
-            await client.send(on.routed(request(41)) + frame(8, 0, 41, number(1000)))
+            await client.send(on.routed(request(41)) + frame(8, 0, 41, number(65_535)))
             frames = await on.answer(client, "/")
             assert content(frames, 41) == b"ok"
             assert {each.stream_id for each in frames if each.kind == 0} == {41}
