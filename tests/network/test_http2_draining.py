@@ -1,7 +1,9 @@
 """Draining with HTTP/2 clients: no stream is lost, and tunnels on streams live as others do."""
 
 import asyncio
+import contextlib
 import signal
+import socket
 
 import pytest
 
@@ -185,3 +187,38 @@ async def test_a_second_signal_ends_the_process_at_once(loop_name: str) -> None:
             with tunnel:
                 assert await later(tunnel.receive()) == b""
         listener.sock.close()
+
+
+@pytest.mark.hosting
+async def test_a_restart_hands_over_and_loses_no_stream(loop_name: str) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as shared,
+        contextlib.closing(WireListener()) as service,
+    ):
+        port = shared.getsockname()[1]
+        async with proxy_process(loop_name, passed=[shared]) as old:
+            with await H2Peer.to(port) as client:
+                tunnel = await websocket(client, request_of(service.port), service)
+                stream = await client.ask(fields(service.port))
+                upstream = await soon(service.accept())
+                await soon(upstream.receive())
+                async with proxy_process(loop_name, passed=[shared]) as new:
+                    old.signal()
+                    frames = Frames(client.wire)
+                    await frames.goaways(1)
+                    with await H2Peer.to(port) as other:
+                        asked = await other.ask(fields(service.port))
+                        with await soon(service.accept()) as fresh:
+                            await soon(fresh.receive())
+                            await fresh.send(OK)
+                            assert (await other.complete(asked)).body == b"ok"
+                    await upstream.send(OK)
+                    await tunnel.send(b"still here")
+                    await frames.until(stream, b"ok")
+                    await frames.until(1, b"still here")
+                    upstream.close()
+                    tunnel.close()
+                    while await frames.read():
+                        pass
+                    await old.drains()
+                    await new.stop()

@@ -18,13 +18,14 @@ from cmux_proxy.http2.error_codes import (
     REFUSED_STREAM,
 )
 from tests.admin.test_schema import check
-from tests.helpers.h2_peer import fields, settle
+from tests.helpers.h2_peer import H2Peer, fields, settle
 from tests.helpers.h2_stage import OK, ObservedStage, observed_stage
 from tests.helpers.http2_frames import frame
 from tests.helpers.script import head
 from tests.helpers.timing import soon
 from tests.helpers.websockets import switching
-from tests.helpers.wire import Wire
+from tests.helpers.wire import Wire, WireListener
+from tests.network.test_admin import administered, get, metric
 
 DATA, HEADERS, PING = 0, 1, 6
 
@@ -259,3 +260,30 @@ async def test_a_stream_that_the_proxy_resets_leaves_nothing_behind() -> None:
         stats = on.stats()
         assert (stats.http2_streams, stats.http2_connections) == (0, 1)
         assert on.proxy.services.registry.budget.count == 0
+
+
+@pytest.mark.hosting
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_the_connections_of_all_workers_are_counted(loop_name: str, workers: int) -> None:
+    async with administered(loop_name, workers) as (proxy, session):
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(await H2Peer.to(proxy.port)) for _ in range(6)]
+            listener = stack.enter_context(contextlib.closing(WireListener()))
+            for client in clients:
+                await client.ask(fields(listener.port))
+                stack.enter_context(await soon(listener.accept()))
+            assert await metric(session, "cmux_proxy_http2_connections") == 6
+            assert await metric(session, "cmux_proxy_http2_streams") == 6
+            listed = (await get(session, "/connections"))["connections"]
+            check("connections", {"time": 1, "connections": listed})
+            names = [each["connection"] for each in listed if each["state"] == "open"]
+            assert len(set(names)) == 6
+            assert sorted(each["connection"] for each in listed if each["state"] == "request") == (
+                sorted(names)
+            )
+            for client in clients:
+                await client.wire.send(frame(DATA, 0, 0, b"x"))
+                await client.until_end()
+            assert await metric(session, "cmux_proxy_http2_goaways") == 6
+            assert await metric(session, "cmux_proxy_http2_connections") == 0
+        await proxy.stop()

@@ -49,7 +49,9 @@ STARTING: Final = [
     Recipe(f"{G}embed-it.md", ("from cmux_proxy import Config, Limits",), "status 0"),
     Recipe(f"{G}embed-it.md", ("from cmux_proxy import Config, Proxy, RouteRefused",), "status 0"),
     Recipe(f"{G}forwarded.md", ("cmux-proxy --listen",), LISTENING),
-    Recipe(f"{G}http2.md", ("python3 -m http.server",), "Directory listing for /", ("8080", "3000")),
+    Recipe(
+        f"{G}http2.md", ("python3 -m http.server",), "Directory listing for /", ("8080", "3000"),
+    ),
     Recipe(f"{G}run-it.md", ("cmux-proxy --listen 127.0.0.1:8080\n",), LISTENING),
     Recipe(f"{G}run-it.md", ("cmux-proxy --listen 127.0.0.1:8080 --upstream",), LISTENING),
     Recipe(f"{G}run-it.md", ("cmux-proxy --listen 127.0.0.1:8080,",), LISTENING),
