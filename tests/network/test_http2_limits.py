@@ -4,6 +4,7 @@ from h2.settings import SettingCodes
 
 from cmux_proxy import Limits, Timeouts
 from cmux_proxy.http2.error_codes import FLOW_CONTROL_ERROR, REFUSED_STREAM
+from cmux_proxy.relay.stream_budget import MAX_WAITING
 from tests.helpers.h2_peer import H2Peer, fields, settle
 from tests.helpers.h2_stage import OK, ObservedStage, observed_stage
 from tests.helpers.http2_frames import frame
@@ -112,6 +113,20 @@ async def test_a_stream_that_has_waited_for_too_long_is_refused() -> None:
         assert not on.proxy.services.registry.budget.is_waiting()
         [record] = [each for each in on.records if each.error == "connection_limit_reached"]
         assert (record.status, record.method, record.path) == (503, "POST", "/later")
+
+
+async def test_a_stream_is_refused_at_once_if_many_wait() -> None:
+    async with observed_stage() as on:
+        _, upstream = await on.ask()
+        budget = on.proxy.services.registry.budget
+        budget.max_exchanges = 1
+        for number in range(MAX_WAITING):
+            assert budget.wait(number, lambda: None)
+        with upstream:
+            stream = await on.client.ask(fields(on.port))
+            assert (await on.client.complete(stream)).reset == REFUSED_STREAM
+            for number in range(MAX_WAITING):
+                budget.withdraw(number)
 
 
 async def test_a_client_that_leaves_waits_no_longer() -> None:

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from cmux_proxy.errors import ConfigError
-from cmux_proxy.observe.record import HTTP_1_1, REQUEST, Record
+from cmux_proxy.observe.record import HTTP_1_1, HTTP_2, REQUEST, Record
 from cmux_proxy.server.tracing import Tracing
 from tests.helpers.collector import Collector, attributes, collector
 
@@ -30,6 +30,13 @@ def sent(*records: Record) -> Collector:
             tracing.put(record)
         tracing.close()
     return kept
+
+
+def test_a_span_of_http2_has_its_version() -> None:
+    record = record_of()
+    record.protocol = HTTP_2
+    [span] = sent(record).spans
+    assert attributes(span.attributes)["network.protocol.version"] == "2"
 
 
 def test_a_record_is_a_span_with_its_fields() -> None:
