@@ -22,19 +22,24 @@ HOT_PATH = {
         "upgrade",
     ],
     "http2": [
-        "back_pressure", "client_frames", "engine", "error_codes", "field_memory", "flood_budget",
+        "back_pressure", "block_reader", "client_connection", "client_frames", "connection_parts",
+        "engine", "error_codes", "field_memory", "flood_budget",
         "frame_faults", "frame_handler", "frame_reader", "frame_types", "frame_writer", "handler",
         "header_block", "header_field", "hpack_decoder", "hpack_encoder", "hpack_integer",
         "http2_limits", "http2_stream", "huffman", "huffman_code", "line_memory",
         "outgoing_frames", "peer_settings", "rare_frames", "receive_windows", "request_composer",
-        "request_streams", "server_connection", "static_table", "stream_ends", "stream_table",
+        "request_streams", "response_composer", "response_handler", "response_streams",
+        "server_connection", "static_table", "stream_ends", "stream_table",
     ],
     "observe": [
         "counters", "histogram", "observer", "outcome", "port_activity", "record",
     ],
     "routing": ["port_field", "router", "target"],
     "upstream": [
-        "connection", "dial_owner", "dial_window", "dialer", "pool", "target_queue", "waiters",
+        "connection", "dial_owner", "dial_window", "dialer", "frame_sender",
+        "http2_events", "http2_settings", "http2_slot",
+        "http2_upstream", "pool", "slot_carrier", "slot_set", "target_queue",
+        "waiters",
     ],
     "net": [
         "busy_poll", "closing", "flow_control", "timers", "tls_engine", "tls_handshake",
@@ -42,7 +47,7 @@ HOT_PATH = {
     ],
     "downstream": [
         "http1_connection", "http1_request", "http1_response_writer", "http2_client",
-        "http2_client_stream", "http2_connection", "http2_link", "http2_requests",
+        "http2_client_stream", "http2_connection", "http2_grpc", "http2_link", "http2_requests",
         "http2_response_writer", "http2_websocket", "lingering_close", "refusals",
         "request_head_reader", "tls_connection",
     ],

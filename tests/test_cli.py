@@ -86,6 +86,8 @@ OPTIONS = [
            ("redirect", "refuse"), ("redirect", "refuse")),
     Option("--https-port", "(none)", "upstreams.https_ports", ("5173", "5173,8443-8445"),
            (("5173",), ("5173", "8443-8445"))),
+    Option("--h2c-port", "(none)", "upstreams.h2c_ports", ("50051", "50051,6000-6009"),
+           (("50051",), ("50051", "6000-6009"))),
     Option("--upstream-ca", "(the system's; on loopback addresses any certificate)",
            "upstreams.ca", ("/a", "b"), ("/a", "b")),
     Option("--connect-timeout", "(5s)", "timeouts.connect", ("0.5", "1m"), (0.5, 60.0)),

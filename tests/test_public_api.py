@@ -54,7 +54,7 @@ CONFIGURATION = {
         "tokens", "auth_token_file", "allow_ports", "deny_ports", "allow_hosts", "allow_clients",
     ],
     "Tls": ["source", "certs", "keys", "client_ca", "plain_text"],
-    "Upstreams": ["https_ports", "ca"],
+    "Upstreams": ["https_ports", "h2c_ports", "ca"],
     "Routing": ["workspace_host", "host_suffixes", "no_host_routing"],
     "Rewriting": [
         "host_header", "rewrite_origin", "forwarded", "forwarded_rfc7239", "trusted_proxies",

@@ -65,6 +65,7 @@ class UnavailableReason(Enum):
     TLS_PROTOCOL = "the TLS handshake failed"
     TLS_CERTIFICATE = "the certificate of the upstream is not trusted"
     TLS_ALERT = "the upstream has refused the TLS handshake"
+    PROTOCOL = "the upstream does not speak HTTP/2"
     LOOP = "the address is the proxy's own"
     CONNECTION_LIMIT = "the upstream has as many connections as it may have"
     RESOURCE_LIMIT = "the proxy has no descriptor, port or memory, or looks too many names up"

@@ -68,6 +68,15 @@ TABLE = {
             Outcome.UNAVAILABLE,
         ),
     ),
+    "a rule of HTTP/2 that is broken": (
+        failures.no_response(TARGET, False, "why"),
+        (
+            502,
+            "127.0.0.1:3000 did not answer in valid HTTP/2: why",
+            "http_protocol_error",
+            Outcome.UNAVAILABLE,
+        ),
+    ),
     "no response over TLS": (
         failures.no_response(Target("a", 1, "https"), False),
         (

@@ -128,3 +128,20 @@ def test_another_scheme_is_refused(value: bytes) -> None:
 def test_two_schemes_are_refused() -> None:
     with pytest.raises(RouteRefused, match="given more than once: X-Cmux-Scheme"):
         RequestOptions(((b"x-cmux-scheme", b"http"), (b"x-cmux-scheme", b"http")))
+
+
+def test_a_protocol_is_http2() -> None:
+    assert RequestOptions(((b"x-cmux-protocol", b"h2c"), PORT)).wants_http2
+    assert not RequestOptions((PORT,)).wants_http2
+
+
+@pytest.mark.parametrize("value", [b"", b"h2", b"H2C", b"http/1.1"])
+def test_another_protocol_is_refused(value: bytes) -> None:
+    with pytest.raises(RouteRefused) as caught:
+        RequestOptions(((b"x-cmux-protocol", value),))
+    assert caught.value.text == "invalid header: X-Cmux-Protocol must be h2c"
+
+
+def test_two_protocols_are_refused() -> None:
+    with pytest.raises(RouteRefused, match="given more than once: X-Cmux-Protocol"):
+        RequestOptions(((b"x-cmux-protocol", b"h2c"), (b"x-cmux-protocol", b"h2c")))

@@ -99,8 +99,9 @@ def test_all_together_have_a_limit() -> None:
 def test_a_limit_of_nothing_keeps_nothing(total: int | None, idle: float) -> None:
     pool = pool_of(total, idle)
     assert not give_back(pool, A, Idle())
-    assert (len(pool), pool.drain(), pool.lease(A)) == (0, [], None)
     assert pool.keeps_alive is (idle > 0)
+    assert (len(pool), pool.drain(), pool.lease(A)) == (0, [], None)
+    assert not pool.keeps_alive
 
 
 def test_none_stays_idle_while_more_are_open_than_there_is_room_for() -> None:

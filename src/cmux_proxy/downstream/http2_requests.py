@@ -9,6 +9,7 @@ from typing import cast
 
 from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.downstream.http2_client import Http2Client
+from cmux_proxy.downstream.http2_grpc import ask_for_http2, asks_for_grpc
 from cmux_proxy.downstream.http2_link import Http2Link
 from cmux_proxy.downstream.http2_response_writer import Http2ResponseWriter
 from cmux_proxy.downstream.http2_websocket import WEBSOCKET, WebSocketRequest, add_key, make_key
@@ -65,6 +66,8 @@ class Http2Requests(ConnectionHandler):
             self.on_bad_request(stream, BadMessage("the head is incomplete"))
             return
         request = WebSocketRequest(scanned, key) if key else Http1Request(scanned)
+        if asks_for_grpc(head):
+            ask_for_http2(request)
         client = self._client(stream)
         rule = self._services.plain_text
         if rule is None or not refuse_plain(self._services, client, rule, request):

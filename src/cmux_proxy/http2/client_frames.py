@@ -5,7 +5,7 @@ Neighbours: `frame_reader.py` has checked the frames, `request_streams.py` takes
 know what the owner sends: `server_connection.py` does.
 """
 
-from cmux_proxy.http2.engine import Engine
+from cmux_proxy.http2.block_reader import BlockReader
 from cmux_proxy.http2.error_codes import (
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
@@ -19,12 +19,10 @@ from cmux_proxy.http2.frame_types import MAX_WINDOW
 from cmux_proxy.http2.frame_writer import ping_frame, settings_ack_frame
 from cmux_proxy.http2.handler import ConnectionHandler
 from cmux_proxy.http2.hpack_encoder import HpackEncoder
-from cmux_proxy.http2.http2_limits import CONTROL_BURST, CONTROLS_PER_SECOND
 from cmux_proxy.http2.http2_stream import Http2Stream
 from cmux_proxy.http2.outgoing_frames import OutgoingFrames
 from cmux_proxy.http2.peer_settings import PeerSettings
 from cmux_proxy.http2.receive_windows import ReceiveWindows
-from cmux_proxy.http2.request_streams import RequestStreams
 from cmux_proxy.http2.stream_ends import StreamEnds
 from cmux_proxy.http2.stream_table import StreamTable
 
@@ -33,13 +31,15 @@ class ClientFrames(FrameHandler):
     """Acts on the frames of one connection."""
 
     __slots__ = (
-        "_controls", "_encoder", "_ends", "_handler", "_outgoing", "_requests", "_settings",
+        "_blocks", "_controls", "_encoder", "_ends", "_handler", "_outgoing", "_settings",
         "_table", "_windows",
     )  # fmt: skip
 
     def __init__(
         self,
-        engine: Engine,
+        blocks: BlockReader,
+        settings: PeerSettings,
+        controls: FloodBudget,
         handler: ConnectionHandler,
         table: StreamTable,
         windows: ReceiveWindows,
@@ -53,13 +53,13 @@ class ClientFrames(FrameHandler):
         self._encoder = encoder
         self._outgoing = outgoing
         self._ends = ends
-        self._settings = PeerSettings()
-        self._requests = RequestStreams(engine, handler, table, ends, self._settings)
-        self._controls = FloodBudget(CONTROL_BURST, CONTROLS_PER_SECOND)
+        self._settings = settings
+        self._blocks = blocks
+        self._controls = controls
 
     def on_header_block(self, stream_id: int, block: bytes, is_last: bool) -> None:
-        """Open a stream, or end a request with trailers."""
-        self._requests.take_block(stream_id, block, is_last)
+        """Take a whole header block."""
+        self._blocks.take_block(stream_id, block, is_last)
 
     # DATA
 

@@ -37,7 +37,7 @@ _AT_FRAME: Final = 2
 
 
 class FrameReader:
-    """The reader of one connection, from its preface on.
+    """The reader of one connection, from its preface on; the peer of a client has none.
 
     `turns` changes whenever what had begun to arrive, a frame or a header block, is whole.
     """
@@ -47,13 +47,13 @@ class FrameReader:
         "_phase", "_rare_frames", "turns",
     )  # fmt: skip
 
-    def __init__(self, handler: FrameHandler) -> None:
+    def __init__(self, handler: FrameHandler, has_preface: bool = True) -> None:
         self._handler = handler
         self._block = HeaderBlock()
         # Where the last HEADERS frame that is not a whole block begins in what is fed.
         self._block_at = 0
         self._rare_frames = RareFrames(handler, self._block)
-        self._phase = _AT_PREFACE
+        self._phase = _AT_PREFACE if has_preface else _AT_FIRST_FRAME
         self._is_stopped = False
         # The pieces of a frame that is not whole, and how many bytes are worth a look.
         self._held: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Encodes response heads and trailers of HTTP/1.1 as header blocks of HPACK (RFC 7541).
+"""Encodes heads and trailers of HTTP/1.1 as header blocks of HPACK (RFC 7541).
 
 Keeps the client's dynamic table of one connection. Entries are added until the table is full, and
 never evicted: the lines that a service repeats are few, and what came first stays valid. Does not
@@ -24,9 +24,14 @@ else:
 
 _INDEXED: Final = 0x80
 _SIZE_UPDATE: Final = 0x20
-# The index of the first :status, whose name a literal refers to (RFC 7541 section 6.2.2).
+# The indexes of names to which a literal refers (RFC 7541 section 6.2.2).
 _STATUS_NAME: Final = b"\x08"
 
+_METHOD_NAME: Final = b"\x02"
+_AUTHORITY_NAME: Final = b"\x01"
+_PATH_NAME: Final = b"\x04"
+_METHODS: Final = {b"GET": b"\x82", b"POST": b"\x83"}
+_SCHEMES: Final = {b"http": b"\x86", b"https": b"\x87"}
 _STATUSES: Final[dict[bytes, bytes]] = {
     value: bytes([_INDEXED | index])
     for index, (name, value) in enumerate(static_entries(), 1)
@@ -77,6 +82,32 @@ class HpackEncoder:
         lines = head.split(b"\r\n")
         start += _encode_status(head[9:12])
         return headers_frames(stream_id, self._block(start, lines, 1, len(lines) - 2), is_last)
+
+    def encode_request(self, head: bytes, scheme: bytes) -> bytes:
+        """Return the block of a request head that ends with its blank line.
+
+        Its target is in origin form, or "*"; Host becomes `:authority` (RFC 9113 section 8.3.1).
+        """
+        lines = head.split(b"\r\n")
+        method, path, _version = lines[0].split(b" ")
+        host = b""
+        kept: list[bytes] = []
+        for number in range(1, len(lines) - 2):
+            line = lines[number]
+            if line[:5].lower() == b"host:":
+                host = line[5:].strip(b" \t")
+            elif line[:3].lower() == b"te:":
+                # HTTP/1 has other members, and the proxy sends this one alone.
+                kept.append(b"te: trailers")
+            else:
+                kept.append(line)
+        start = self._size_updates
+        self._size_updates = b""
+        encoded = _METHODS.get(method)
+        start += _METHOD_NAME + encode_string(method, False) if encoded is None else encoded
+        start += _SCHEMES[scheme] + _PATH_NAME + encode_string(path, False)
+        start += _AUTHORITY_NAME + encode_string(host, False)
+        return self._block(start, kept, 0, len(kept))
 
     def encode_trailers(self, trailers: bytes) -> bytes:
         """Return the block of trailer lines, each of which ends with CRLF."""

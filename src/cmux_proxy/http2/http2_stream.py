@@ -28,9 +28,9 @@ class Http2Stream:
     """
 
     __slots__ = (
-        "attachment", "content_left", "ends_after_pending", "held", "id", "is_blocked", "is_ready",
-        "is_tunnel", "owed", "pending", "pending_size", "pending_start", "protocol",
-        "receive_window", "send_window", "state", "trailers",
+        "attachment", "content_left", "ends_after_pending", "held", "id", "is_answered",
+        "is_blocked", "is_for_head", "is_ready", "is_tunnel", "owed", "pending", "pending_size",
+        "pending_start", "protocol", "receive_window", "send_window", "state", "trailers",
     )  # fmt: skip
 
     def __init__(self, stream_id: int, receive_window: int, send_window: int) -> None:
@@ -38,6 +38,9 @@ class Http2Stream:
         self.state = OPEN
         self.attachment: object = None
         self.is_tunnel = False
+        # To an upstream: the final head has come; the method is HEAD.
+        self.is_answered = False
+        self.is_for_head = False
         self.protocol = b""
         self.content_left = -1
         # What the client may send, and what was consumed without an update of that.

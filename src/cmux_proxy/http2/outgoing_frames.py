@@ -54,6 +54,12 @@ class OutgoingFrames:
         if is_last:
             self._end(stream)
 
+    def add_request(self, stream: Http2Stream, head: bytes, scheme: bytes, is_last: bool) -> None:
+        """Add a request head; with `is_last`, no body follows."""
+        self.add(headers_frames(stream.id, self._encoder.encode_request(head, scheme), is_last))
+        if is_last:
+            self._end(stream)
+
     def add_data(self, stream: Http2Stream, data: Piece, is_last: bool) -> None:
         """Add body bytes that are sent as far as windows allow when frames are taken."""
         if len(data) > 0:

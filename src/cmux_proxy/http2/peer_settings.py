@@ -14,7 +14,9 @@ from cmux_proxy.http2.frame_types import (
     FRAME_SIZE,
     HEADER_TABLE_SIZE,
     INITIAL_WINDOW_SIZE,
+    MAX_CONCURRENT_STREAMS,
     MAX_FRAME_SIZE,
+    MAX_STREAM_ID,
     MAX_WINDOW,
     NO_RFC7540_PRIORITIES,
 )
@@ -32,15 +34,19 @@ class PeerSettings:
     sizes are at most TABLE_SIZE. Other settings ask for nothing that the proxy does.
     """
 
-    __slots__ = ("initial_window", "smallest_table", "table_size")
+    __slots__ = ("initial_window", "is_known", "max_streams", "smallest_table", "table_size")
 
     def __init__(self) -> None:
         self.initial_window = DEFAULT_WINDOW
+        # Whether a frame has come, and how many streams its sender allows to be open.
+        self.is_known = False
+        self.max_streams = MAX_STREAM_ID
         self.table_size = TABLE_SIZE
         self.smallest_table = TABLE_SIZE
 
     def read(self, payload: bytes) -> None:
         """Take the values of a frame; raise ConnectionFault for one that is not allowed."""
+        self.is_known = True
         self.smallest_table = self.table_size
         for at in range(0, len(payload), _ENTRY_SIZE):
             number = payload[at] << 8 | payload[at + 1]
@@ -52,6 +58,8 @@ class PeerSettings:
                 if value > MAX_WINDOW:
                     raise ConnectionFault(FLOW_CONTROL_ERROR, "the initial window is too large")
                 self.initial_window = value
+            elif number == MAX_CONCURRENT_STREAMS:
+                self.max_streams = min(value, MAX_STREAM_ID)
             elif number == MAX_FRAME_SIZE:
                 if not FRAME_SIZE <= value <= _MAX_FRAME_SIZE:
                     raise ConnectionFault(PROTOCOL_ERROR, "the maximum frame size is out of range")

@@ -5,6 +5,7 @@ Neighbours: `hpack_decoder.py` decodes blocks, `request_composer.py` judges head
 """
 
 from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http2.block_reader import BlockReader
 from cmux_proxy.http2.engine import Engine
 from cmux_proxy.http2.error_codes import (
     ENHANCE_YOUR_CALM,
@@ -23,7 +24,7 @@ from cmux_proxy.http2.stream_ends import StreamEnds
 from cmux_proxy.http2.stream_table import StreamTable
 
 
-class RequestStreams:
+class RequestStreams(BlockReader):
     """Takes the header blocks of one connection."""
 
     __slots__ = ("_decoder", "_ends", "_engine", "_handler", "_settings", "_table")

@@ -8,21 +8,15 @@ know sockets, clocks or exchanges: times are arguments, and who takes the frames
 from typing import Final
 
 from cmux_proxy.http2.back_pressure import BackPressure
-from cmux_proxy.http2.client_frames import ClientFrames
+from cmux_proxy.http2.connection_parts import ConnectionParts, server_parts
 from cmux_proxy.http2.engine import Engine
 from cmux_proxy.http2.error_codes import NO_ERROR
 from cmux_proxy.http2.errors import ConnectionFault
-from cmux_proxy.http2.frame_reader import FrameReader
 from cmux_proxy.http2.frame_types import MAX_STREAM_ID
 from cmux_proxy.http2.frame_writer import goaway_frame, ping_frame
 from cmux_proxy.http2.handler import ConnectionHandler
-from cmux_proxy.http2.hpack_encoder import HpackEncoder
 from cmux_proxy.http2.http2_limits import MAX_UNTAKEN
 from cmux_proxy.http2.http2_stream import Http2Stream, Piece
-from cmux_proxy.http2.outgoing_frames import OutgoingFrames
-from cmux_proxy.http2.receive_windows import ReceiveWindows
-from cmux_proxy.http2.stream_ends import StreamEnds
-from cmux_proxy.http2.stream_table import StreamTable
 
 _NEVER: Final = float("inf")
 
@@ -33,7 +27,8 @@ class ServerConnection:
     Its owner passes what it reads to `receive`, and writes what `take_frames` returns: after each
     read, and after commands, at once or when the loop turns. Commands for a stream that is closed
     do nothing, because the client may have reset it at any time. `is_over` says that the connection
-    has failed: the frames that wait are its last. `partial_since` is when a frame or a header block
+    has failed: the frames that wait are its last. `parts` are
+    those of another role. `partial_since` is when a frame or a header block
     began to arrive that is not whole, and infinite if there is none.
     """
 
@@ -42,22 +37,21 @@ class ServerConnection:
         "is_over", "partial_since",
     )  # fmt: skip
 
-    def __init__(self, engine: Engine, handler: ConnectionHandler) -> None:
-        limits = engine.limits
+    def __init__(
+        self, engine: Engine, handler: ConnectionHandler, parts: ConnectionParts | None = None
+    ) -> None:
+        if parts is None:
+            parts = server_parts(engine, handler)
         self._handler = handler
-        self._table = StreamTable()
-        windows = ReceiveWindows(limits.connection_window, limits.stream_window)
-        encoder = HpackEncoder(engine.lines)
-        self._outgoing = OutgoingFrames(encoder)
-        self._ends = StreamEnds(handler, self._table, self._outgoing, windows)
-        self._frames = ClientFrames(
-            engine, handler, self._table, windows, encoder, self._outgoing, self._ends
-        )
-        self._reader = FrameReader(self._frames)
+        self._table = parts.table
+        self._outgoing = parts.outgoing
+        self._ends = parts.ends
+        self._frames = parts.frames
+        self._reader = parts.reader
         self._back_pressure = BackPressure(handler, self._outgoing, self._table)
         self.is_over = False
         self.partial_since = _NEVER
-        self._outgoing.add(engine.greeting)
+        self._outgoing.add(parts.greeting)
 
     # What the client sends
 

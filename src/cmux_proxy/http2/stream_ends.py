@@ -9,7 +9,6 @@ from cmux_proxy.http2.errors import ConnectionFault
 from cmux_proxy.http2.flood_budget import FloodBudget
 from cmux_proxy.http2.frame_writer import reset_frame
 from cmux_proxy.http2.handler import ConnectionHandler
-from cmux_proxy.http2.http2_limits import RESET_BURST, RESETS_PER_SECOND
 from cmux_proxy.http2.http2_stream import CLOSED, Http2Stream
 from cmux_proxy.http2.outgoing_frames import OutgoingFrames
 from cmux_proxy.http2.receive_windows import ReceiveWindows
@@ -27,12 +26,13 @@ class StreamEnds:
         table: StreamTable,
         outgoing: OutgoingFrames,
         windows: ReceiveWindows,
+        budget: FloodBudget,
     ) -> None:
         self._handler = handler
         self._table = table
         self._outgoing = outgoing
         self._windows = windows
-        self._budget = FloodBudget(RESET_BURST, RESETS_PER_SECOND)
+        self._budget = budget
         self.now = 0.0
 
     def reset(self, stream: Http2Stream, code: int) -> None:

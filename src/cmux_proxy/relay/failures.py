@@ -82,6 +82,7 @@ _UNAVAILABLE: Final = {
     UnavailableReason.TLS_PROTOCOL: (502, "tls_protocol_error"),
     UnavailableReason.TLS_CERTIFICATE: (502, "tls_certificate_error"),
     UnavailableReason.TLS_ALERT: (502, "tls_alert_received"),
+    UnavailableReason.PROTOCOL: (502, "http_protocol_error"),
     UnavailableReason.LOOP: (508, "proxy_loop_detected"),
     UnavailableReason.CONNECTION_LIMIT: (503, "connection_limit_reached"),
     UnavailableReason.RESOURCE_LIMIT: (503, "connection_limit_reached"),
@@ -131,8 +132,14 @@ def bad_response(target: Target, error: BadMessage, data: bytes) -> Failure:
     return Failure(502, text, "http_protocol_error", Outcome.UNAVAILABLE)
 
 
-def no_response(target: Target, has_begun: bool) -> Failure:
-    """The upstream's connection ended before the response head was complete."""
+def no_response(target: Target, has_begun: bool, rule: str = "") -> Failure:
+    """The upstream's connection ended before the response head was complete.
+
+    `rule` is the rule of HTTP/2 that the upstream has broken, or empty.
+    """
+    if rule:
+        text = f"{target.authority()} did not answer in valid HTTP/2: {rule}"
+        return Failure(502, text, "http_protocol_error", Outcome.UNAVAILABLE)
     if has_begun:
         text = f"{target.authority()} closed the connection before the response head was complete"
         return Failure(502, text, "http_response_incomplete", Outcome.UNAVAILABLE)

@@ -34,7 +34,7 @@ class Rewriter:
         is_trusted = mode == "preserve" or (mode == "append" and self._trusted.include(peer))
         if self._rules.rewrite_origin and edits.host is not None and host is not None:
             own = _own_origin(request, host, is_trusted, scheme)
-            _change_origin(edits, request, own, target.scheme)
+            _change_origin(edits, request, own, target.url_scheme())
         if mode != "preserve":
             # A service that reads fields as CGI variables takes X_Real_IP for X-Real-IP.
             edits.lookalikes = FORWARDED

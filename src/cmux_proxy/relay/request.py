@@ -18,7 +18,7 @@ from cmux_proxy.relay.loop_detection import check_hops, hop_line
 from cmux_proxy.relay.request_options import RequestOptions
 from cmux_proxy.relay.scheme_rules import plain, with_scheme
 from cmux_proxy.relay.services import Services
-from cmux_proxy.relay.state import CONNECT, REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD
+from cmux_proxy.relay.state import CONNECT, FORWARD, REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD
 from cmux_proxy.routing.router import PORT_NAME
 from cmux_proxy.routing.target import HostTarget, Target
 
@@ -38,8 +38,10 @@ class RequestStream:
         "_host_override",
         "_scheme",
         "_services",
+        "_wants_http2",
         "client",
         "connect_retry",
+        "is_retried",
         "is_routed",
         "outgoing",
         "request",
@@ -56,10 +58,13 @@ class RequestStream:
         self.takes_body = False
         self.target: Target
         self.is_routed = False
+        # Whether it was sent again because the upstream had not processed it.
+        self.is_retried = False
         self.outgoing = b""
         self.connect_retry = 0.0
         self._host_override: bytes | None = None
         self._scheme: str | None = None
+        self._wants_http2 = False
 
     def begin(self, client: Downstream, request: ClientRequest) -> None:
         """Take a request."""
@@ -67,8 +72,10 @@ class RequestStream:
         self.request = request
         self.state = REQUEST_HEAD
         self.is_routed = False
+        self.is_retried = False
         self._host_override = None
         self._scheme = None
+        self._wants_http2 = False
 
     def clear(self) -> None:
         """Release the request: it has ended."""
@@ -112,8 +119,10 @@ class RequestStream:
         target = services.router.route(request.method, request.host, reserved)
         if request.mode == CONNECT:
             target = plain(target)
-        elif self._scheme is not None or services.schemes is not None:
-            target = with_scheme(target, self._scheme, services.schemes)
+        elif self._scheme is not None or self._wants_http2 or services.schemes is not None:
+            may_http2 = request.mode == FORWARD
+            wants_http2 = self._wants_http2 and may_http2
+            target = with_scheme(target, self._scheme, wants_http2, services.schemes, may_http2)
         if access is not None:
             access.check_target(target)
         self.is_routed = True
@@ -126,6 +135,7 @@ class RequestStream:
         max_wait = self._services.timeouts.max_wait
         self._host_override = options.host
         self._scheme = options.scheme
+        self._wants_http2 = options.wants_http2
         if options.wait is not None and max_wait:
             self.connect_retry = min(options.wait, max_wait)
 
@@ -158,9 +168,28 @@ class RequestStream:
             self.takes_body = True
             self.outgoing = b""
 
-    def may_be_sent_again(self) -> bool:
-        """Return whether it is idempotent and still held as a whole (RFC 9110 section 9.2.2)."""
-        return self.outgoing != b"" and self.request.method in _IDEMPOTENT
+    def progress_seconds(self) -> float:
+        """Return how long nothing may move once it is sent: of its body, or of the response.
+
+        A body need not move in HTTP/2: gRPC has deadlines, and streams that are silent for long.
+        """
+        timeouts = self._services.timeouts
+        is_limited = self.takes_body and not self.target.is_http2()
+        return timeouts.body if is_limited else timeouts.response
+
+    def may_be_sent_again(self, is_unprocessed: bool = False) -> bool:
+        """Return whether it is still held as a whole, and may be sent twice.
+
+        It may if it is idempotent (RFC 9110 section 9.2.2), or once if the upstream has said that
+        it `is_unprocessed`.
+        """
+        if self.outgoing == b"":
+            return False
+        if not is_unprocessed:
+            return self.request.method in _IDEMPOTENT
+        is_first = not self.is_retried
+        self.is_retried = True
+        return is_first
 
     def release_copy(self) -> None:
         """Drop a large request that is held only to be sent again: others need the room."""

@@ -1,4 +1,4 @@
-"""The options of a request: X-Cmux-Wait, X-Cmux-Host-Override and X-Cmux-Scheme.
+"""The options of a request: X-Cmux-Wait, X-Cmux-Host-Override, X-Cmux-Scheme and X-Cmux-Protocol.
 
 The proxy cuts these fields, like those that route. `loop_detection.py` has one more.
 """
@@ -17,7 +17,11 @@ HOST_FIELD: Final = "X-Cmux-Host-Override"
 _HOST: Final = b"x-cmux-host-override"
 SCHEME_FIELD: Final = "X-Cmux-Scheme"
 _SCHEME: Final = b"x-cmux-scheme"
-OPTION_NAMES: Final = (_WAIT, _HOST, _SCHEME, HOPS_NAME)
+PROTOCOL_FIELD: Final = "X-Cmux-Protocol"
+PROTOCOL_NAME: Final = b"x-cmux-protocol"
+OPTION_NAMES: Final = (_WAIT, _HOST, _SCHEME, PROTOCOL_NAME, HOPS_NAME)
+# The only value of X-Cmux-Protocol: HTTP/2 (RFC 9113 section 3.1).
+H2C: Final = b"h2c"
 # Cut from every request, whether tokens are asked for or not; `access.py` reads it.
 TOKEN_FIELD: Final = b"x-cmux-token"
 
@@ -30,16 +34,18 @@ _SECONDS: Final = {b"ms": 0.001, b"s": 1.0, b"m": 60.0, b"": 1.0}
 class RequestOptions:
     """How many seconds to wait for the port, the Host to send, and the scheme of the upstream.
 
-    Each is None where the request says nothing about it.
+    Each is None where the request says nothing about it. `wants_http2` says that the upstream is to
+    be spoken to in HTTP/2.
     """
 
-    __slots__ = ("host", "scheme", "wait")
+    __slots__ = ("host", "scheme", "wait", "wants_http2")
 
     def __init__(self, fields: tuple[tuple[bytes, bytes], ...]) -> None:
         """Read the reserved fields; raise RouteRefused for invalid values."""
         self.wait: float | None = None
         self.host: bytes | None = None
         self.scheme: str | None = None
+        self.wants_http2 = False
         for name, value in fields:
             if name == _WAIT:
                 if self.wait is not None:
@@ -53,6 +59,12 @@ class RequestOptions:
                 if self.scheme is not None:
                     raise RouteRefused(400, f"header given more than once: {SCHEME_FIELD}")
                 self.scheme = _scheme(value)
+            elif name == PROTOCOL_NAME:
+                if self.wants_http2:
+                    raise RouteRefused(400, f"header given more than once: {PROTOCOL_FIELD}")
+                if value != H2C:
+                    raise RouteRefused(400, f"invalid header: {PROTOCOL_FIELD} must be h2c")
+                self.wants_http2 = True
 
 
 def _wait(value: bytes) -> float:

@@ -37,6 +37,7 @@ from cmux_proxy.upstream.connection import UpstreamConnection, close_expired
 from cmux_proxy.upstream.connector import Connector
 from cmux_proxy.upstream.dial import DialFactory
 from cmux_proxy.upstream.dialer import Dialer
+from cmux_proxy.upstream.http2_settings import Http2Settings
 from cmux_proxy.upstream.pool import Pool
 from cmux_proxy.upstream.upstream_tls import UpstreamTls
 
@@ -111,9 +112,10 @@ class Services:
             self.head_limits,
             ReservedFields(RESERVED_PREFIX, RESERVED_SUFFIX, OPTION_NAMES, (TOKEN_FIELD,)),
         )
-        self.response_scanner = ResponseScanner(
-            HeadLimits(limits.response_head, limits.response_head, limits.response_fields)
+        response_limits = HeadLimits(
+            limits.response_head, limits.response_head, limits.response_fields
         )
+        self.response_scanner = ResponseScanner(response_limits)
         self.chunk_rules = ChunkRules(
             limits.chunk_extensions, limits.chunk_extensions, limits.trailers, RESERVED_PREFIX
         )
@@ -138,6 +140,7 @@ class Services:
                 backend, self.pool, Connector(loop, config.upstream_host is None, is_self),
                 self.read_size, config.timeouts.connect, limits.upstream_connections,
                 tls=upstream_tls,
+                http2=Http2Settings(response_limits, self.chunk_rules),
             )
         )  # fmt: skip
         # A pipe holds more than a small buffer limit allows.

@@ -28,6 +28,7 @@ from cmux_proxy.relay.state import (
 )
 from cmux_proxy.relay.upstream_lease import UpstreamLease
 from cmux_proxy.upstream.connection import UpstreamConnection, UpstreamOwner
+from cmux_proxy.upstream.stream_lost import broken_rule, is_unprocessed
 
 
 class UpstreamRequest(UpstreamOwner):
@@ -89,8 +90,7 @@ class UpstreamRequest(UpstreamOwner):
             self._log.is_reused = connection.has_served
         stream = self._request_stream
         stream.send(connection.transport)
-        timeouts = self._services.timeouts
-        self._timeout.seconds = timeouts.body if stream.takes_body else timeouts.response
+        self._timeout.seconds = stream.progress_seconds()
         if stream.client.has_ended:
             self.pass_end_on()
         self._timeout.restart()
@@ -215,7 +215,7 @@ class UpstreamRequest(UpstreamOwner):
         """The upstream's connection is gone without an orderly end."""
         self._lose_connection()
         if self._response_stream.state == AWAITING_HEAD:
-            self._on_no_response()
+            self._on_no_response(error)
         elif self._response_stream.state == RESPONSE_DONE:
             self._end.leave_request_unread()
         else:
@@ -226,16 +226,19 @@ class UpstreamRequest(UpstreamOwner):
         self._response_stream.upstream_persists = False
         self._request_stream.takes_body = False
 
-    def _on_no_response(self) -> None:
+    def _on_no_response(self, error: Exception | None) -> None:
         """No response came: send the request again if that is safe, otherwise reply."""
+        stream = self._request_stream
         has_begun = self._response_stream.held != b""
-        if self._lease.is_reused and self._request_stream.may_be_sent_again() and not has_begun:
+        is_safe = is_unprocessed(error)
+        may_retry = is_safe or (self._lease.is_reused and not has_begun)
+        if may_retry and stream.may_be_sent_again(is_safe):
             if self._log is not None:
                 self._log.retried()
             self._response_stream.upstream_persists = True
             self._retry()
         else:
-            self._end.fail(failures.no_response(self._request_stream.target, has_begun))
+            self._end.fail(failures.no_response(stream.target, has_begun, broken_rule(error)))
 
     def _retry(self) -> None:
         """Wait for a connection that nothing has used."""

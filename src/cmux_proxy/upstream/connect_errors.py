@@ -87,6 +87,19 @@ def handshake_failed(target: Target, error: HandshakeError) -> UpstreamUnavailab
     return UpstreamUnavailable(_OF_TLS[error.error], text)
 
 
+def no_http2(target: Target, rule: str) -> UpstreamUnavailable:
+    """Return the error of a request whose target does not speak HTTP/2, and which rule it breaks.
+
+    Without a rule, it has closed the connection.
+    """
+    authority = target.authority()
+    if rule:
+        text = f"{authority} did not answer in valid HTTP/2: {rule}"
+        return UpstreamUnavailable(UnavailableReason.PROTOCOL, text)
+    text = f"{authority} closed the connection before it answered in HTTP/2; does it speak that?"
+    return UpstreamUnavailable(UnavailableReason.TERMINATED, text)
+
+
 def at_connection_limit(target: Target) -> UpstreamUnavailable:
     """Return the error of a request whose target may have no more connections."""
     text = f"{target.authority()} has as many connections as it may have"

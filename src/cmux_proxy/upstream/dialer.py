@@ -36,7 +36,8 @@ class Dialer:
         queue = self._queues.get(target)
         if queue is None:
             queue = self._queues[target] = TargetQueue(target, self._factory, self._forget)
-        return queue.add(owner, retry_seconds, needs_fresh)
+        # What is shared has never carried this request alone.
+        return queue.add(owner, retry_seconds, needs_fresh and not target.is_http2())
 
     def cancel(self, waiter: Waiter) -> None:
         """Stop waiting; the owner is not called."""

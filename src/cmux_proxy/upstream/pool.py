@@ -28,6 +28,20 @@ class Idle:
 C = TypeVar("C", bound=Idle)
 
 
+class Sharer:
+    """The base class of a connection that several requests share."""
+
+    __slots__ = ()
+
+    def count_room(self) -> int:
+        """Return how many more requests it can take."""
+        raise NotImplementedError
+
+    def wake(self) -> None:
+        """Requests wait: offer them connections soon."""
+        raise NotImplementedError
+
+
 class TargetPool(Generic[C]):
     """What a pool knows of one target.
 
@@ -37,13 +51,27 @@ class TargetPool(Generic[C]):
     stays.
     """
 
-    __slots__ = ("idle", "offer", "open", "target")
+    __slots__ = ("idle", "offer", "open", "shared", "target")
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self.idle: list[C] = []
         self.open = 0
         self.offer: Callable[[C], bool] | None = None
+        # The shared connections; of each, `idle` and `open` have the places for one request.
+        self.shared: list[Sharer] = []
+
+    def count_room(self) -> int:
+        """Return how many more requests the shared connections can take."""
+        room = 0
+        for sharer in self.shared:
+            room += sharer.count_room()
+        return room
+
+    def wake(self) -> None:
+        """Requests wait, if shared connections have room for them."""
+        for sharer in self.shared:
+            sharer.wake()
 
 
 class Pool(Generic[C]):
@@ -152,14 +180,16 @@ class Pool(Generic[C]):
                     taken.append(idle[count])
                 count += 1
             del idle[:count]
-            if not idle and not target_pool.open and target_pool.offer is None:
+            is_unused = not idle and not target_pool.open and not target_pool.shared
+            if is_unused and target_pool.offer is None:
                 del self._targets[target]
                 self._last = None
         self._count -= len(taken)
         return taken
 
     def drain(self) -> list[C]:
-        """Take out all idle connections; the caller closes them."""
+        """Take out all idle connections, which the caller closes, and keep none from now on."""
+        self.keeps_alive = False
         taken: list[C] = []
         for target_pool in self._targets.values():
             taken += [connection for connection in target_pool.idle if connection.is_idle]

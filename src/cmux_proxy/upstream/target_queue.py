@@ -49,7 +49,6 @@ class TargetQueue(DialOwner):
         self._window = DialWindow(is_loopback(target.host))
         self._target_pool = factory.pool.target_pool(target)
         self._target_pool.offer = self._offer
-        # No dial starts before this time.
         self._resumes_at = -inf
         # The last dial was refused, and how long to pause after the next one that is.
         self._is_refused = False
@@ -63,8 +62,7 @@ class TargetQueue(DialOwner):
 
     def add(self, owner: UpstreamOwner, retry_seconds: float, needs_fresh: bool) -> Waiter:
         """Let a request wait; raise UpstreamUnavailable at the limit of connections."""
-        now = self._factory.loop.time()
-        waiter = Waiter(self.target, owner, now, retry_seconds, needs_fresh)
+        waiter = Waiter(self.target, owner, self._factory.loop.time(), retry_seconds, needs_fresh)
         try:
             self._reserve_slot()
             self._waiters.add(waiter)
@@ -176,18 +174,20 @@ class TargetQueue(DialOwner):
         if not self._waiters and not self._dials:
             self._end()
             return
+        self._target_pool.wake()
         now = self._factory.loop.time()
         while now >= self._resumes_at and self._needs_dials() and self._may_dial():
             self._start_dial()
         self._set_timer(now)
 
     def _needs_dials(self) -> bool:
-        """Return whether there are fewer dials than requests."""
-        return len(self._dials) < len(self._waiters)
+        """Return whether there are fewer dials than requests without a place elsewhere."""
+        return len(self._dials) < len(self._waiters) - self._target_pool.count_room()
 
     def _may_dial(self) -> bool:
-        """Return whether one more dial may start; a port that refuses is dialled once at a time."""
-        return not self._dials if self._is_refused else self._window.may_start()
+        """Return whether one more may start; alone if the port refuses, or is shared."""
+        is_alone = self._is_refused or self.target.is_http2()
+        return not self._dials if is_alone else self._window.may_start()
 
     def _start_dial(self) -> None:
         idle = self._factory.pool.make_room()

@@ -5,23 +5,30 @@ Has no deadline: the dial has, which cancels it. Neighbours: `dial.py` starts it
 """
 
 from collections.abc import Callable
+from typing import Final
 
+from cmux_proxy.net.asyncio_backend import alpn
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.stream import FirstOwner, Loop, Stream
 from cmux_proxy.net.tls_engine import TlsEngine
-from cmux_proxy.net.tls_errors import CLOSED, HandshakeError
+from cmux_proxy.net.tls_errors import CLOSED, TLS_PROTOCOL, HandshakeError
 from cmux_proxy.net.tls_handshake import TlsHandshake
 from cmux_proxy.net.tls_stream import TlsStream
+
+_H2: Final = "h2"
+_NO_HTTP2: Final = HandshakeError("the peer does not offer HTTP/2", TLS_PROTOCOL)
 
 
 class TlsOpening:
     """Owns a stream until its session is agreed on, and then starts it for `owner`.
 
-    Calls `on_done` before that, or `on_failed` with the reason, unless it is cancelled.
+    Calls `on_done` before that, or `on_failed` with the reason, unless it is cancelled. With
+    `needs_http2`, the session must be for HTTP/2.
     """
 
     __slots__ = (
-        "_engine", "_is_over", "_loop", "_on_done", "_on_failed", "_owner", "_read_size", "_stream",
+        "_engine", "_is_over", "_loop", "_needs_http2", "_on_done", "_on_failed", "_owner",
+        "_read_size", "_stream",
     )  # fmt: skip
 
     def __init__(
@@ -32,6 +39,7 @@ class TlsOpening:
         read_size: ReadSize,
         on_done: Callable[[], None],
         on_failed: Callable[[HandshakeError], None],
+        needs_http2: bool = False,
     ) -> None:
         self._loop = loop
         self._engine = engine
@@ -39,6 +47,7 @@ class TlsOpening:
         self._read_size = read_size
         self._on_done = on_done
         self._on_failed = on_failed
+        self._needs_http2 = needs_http2
         self._stream: Stream | None = None
         self._is_over = False
 
@@ -83,6 +92,11 @@ class TlsOpening:
 
     def handshake_done(self, stream: TlsStream, is_write_paused: bool, /) -> None:
         """Start the session."""
+        if self._needs_http2 and alpn(stream) != _H2:
+            stream.set_protocol(self)
+            stream.close()
+            self._report(_NO_HTTP2)
+            return
         self._is_over = True
         self._on_done()
         stream.start(self._owner, is_write_paused)

@@ -10,7 +10,7 @@ Neighbour: `tls_opening.py` shakes hands.
 from typing import TYPE_CHECKING, Final
 
 from cmux_proxy.net.loopback import is_loopback
-from cmux_proxy.routing.target import Target
+from cmux_proxy.routing.target import H2, Target
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from cmux_proxy.net.tls_engine import TlsEngine
 
 _FIELD: Final = "upstreams.ca"
-# By ALPN.
-_PROTOCOLS: Final = ("http/1.1",)
+_HTTP_1_1: Final = "http/1.1"
 _LOCAL_NAME: Final = "localhost"
 
 
@@ -29,36 +28,36 @@ class UpstreamTls:
     Raises CertificateError where the file cannot be used.
     """
 
-    __slots__ = ("_ca", "_trusting", "_unverified")
+    __slots__ = ("_ca", "_contexts")
 
     def __init__(self, ca: str | None = None) -> None:
         self._ca = ca
-        self._trusting: SSLContext | None = None
-        self._unverified: SSLContext | None = None
+        # By whether they verify, and what they offer by ALPN.
+        self._contexts: dict[tuple[bool, str], SSLContext] = {}
         if ca is not None:
-            self._trusting_context()
+            self._context(True, _HTTP_1_1)
 
     def new_engine(self, target: Target) -> "TlsEngine":
         """Return a session that has not begun."""
         from cmux_proxy.net.tls_engine import TlsEngine
 
         is_verified = self._ca is not None or not is_loopback(target.host)
-        context = self._trusting_context() if is_verified else self._unverified_context()
+        protocol = H2 if target.is_http2() else _HTTP_1_1
+        context = self._context(is_verified, protocol)
         return TlsEngine(context, False, server_name(target.host))
 
-    def _trusting_context(self) -> "SSLContext":
-        if self._trusting is None:
-            from cmux_proxy.net.tls_client import trusting_context
+    def _context(self, is_verified: bool, protocol: str) -> "SSLContext":
+        key = is_verified, protocol
+        context = self._contexts.get(key)
+        if context is None:
+            from cmux_proxy.net.tls_client import trusting_context, unverified_context
 
-            self._trusting = trusting_context(self._ca, _PROTOCOLS, _FIELD)
-        return self._trusting
-
-    def _unverified_context(self) -> "SSLContext":
-        if self._unverified is None:
-            from cmux_proxy.net.tls_client import unverified_context
-
-            self._unverified = unverified_context(_PROTOCOLS)
-        return self._unverified
+            if is_verified:
+                context = trusting_context(self._ca, [protocol], _FIELD)
+            else:
+                context = unverified_context([protocol])
+            self._contexts[key] = context
+        return context
 
 
 def server_name(host: str) -> str:

@@ -66,6 +66,7 @@ STARTING: Final = [
         f"{G}see-what-it-does.md", ("cmux-proxy --listen", "curl -s http://127.0.0.1:9179"),
         r'"idle_seconds": null[^}]*}\s*None',
     ),
+    Recipe(f"{G}grpc.md", ("cmux-proxy --listen",), LISTENING),
     Recipe(f"{G}upstream-tls.md", ("cmux-proxy --listen",), LISTENING),
     Recipe(f"{G}workspaces.md", ("cmux-proxy --listen",), LISTENING),
 ]  # fmt: skip
@@ -95,6 +96,7 @@ ELSEWHERE: Final = {
     (f"{G}dev-servers.md", "npx webpack"): "tests/network/test_slow_dev_servers.py",
     (f"{G}dev-servers.md", "ALLOWED_HOSTS"): "a part of somebody's settings",
     (f"{G}dev-servers.md", "jupyter lab"): "a program that is not here",
+    (f"{G}grpc.md", "import grpc"): "tests/network/test_grpc.py",
     (f"{G}local-https.md", "cmux-proxy --listen"): "tests/network/test_tls_local.py",
     (f"{G}local-https.md", "cmux-proxy trust --remove"): "tests/commands/test_trust.py",
     (f"{G}local-https.md", "cmux-proxy trust\n"): "it changes the stores of this machine",
