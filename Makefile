@@ -91,7 +91,7 @@ bench: $(RUN_VENV)/run.stamp ## load the proxy and HAProxy side by side (Linux; 
 	@exec $(RUN_PY) -m bench.load.run $(ARGS)
 
 bench-full: $(RUN_VENV)/run.stamp $(VENV)/dev.stamp $(BENCH_VENV)/bench.stamp
-bench-full: ## every scenario and rival, and both builds; 40 minutes
+bench-full: ## every scenario and rival, and both builds; 35 minutes
 	@exec $(RUN_PY) -m bench.load.run --full $(ARGS)
 
 bench-workers: $(RUN_VENV)/run.stamp ## one worker, two and four, and how evenly they share

@@ -49,15 +49,23 @@ def measure_attack(load: Load, proxy: Process) -> Sample:
     `taken` is the share of the resets that it took.
     """
     await_readiness(load, proxy)
-    with ExitStack() as stack:
-        open_connections(load, proxy, stack, FIRST)
-    _await_rest(proxy)
+    try:
+        with ExitStack() as stack:
+            open_connections(load, proxy, stack, FIRST)
+        _await_rest(proxy)
+        sample = _attack(load, proxy)
+    except OSError as error:
+        raise BenchError(f"under attack: {error}") from None
+    await_readiness(load, proxy)
+    return sample
+
+
+def _attack(load: Load, proxy: Process) -> Sample:
     before, rss = proxy.usage(), proxy.restart_peak()
     with ExitStack() as stack:
         figures = _ATTACKS[load.scenario.mode](load, proxy, stack)
         _await_rest(proxy)
         used, peak = proxy.usage().since(before), proxy.peak_mb()
-    await_readiness(load, proxy)
     return {"cpu_ms": used.total * 1000, "growth_mb": peak - rss, **figures}
 
 

@@ -132,10 +132,11 @@ def _variants(option: str | None) -> list[str]:
 
 def _is_default(options: argparse.Namespace, scenario: Scenario) -> bool:
     """Return whether a scenario runs by default; a single connection mostly waits."""
-    if options.busy_poll:
-        return scenario.kind in ("requests", "ping-pong") and scenario.connections == 1
-    is_plain = scenario.kind == "requests" and scenario.ports == 1 and scenario.logs is None
     is_special = scenario.is_full_only or scenario.is_http2 or scenario.is_tls
+    if options.busy_poll:
+        is_polled = scenario.kind in ("requests", "ping-pong") and scenario.connections == 1
+        return is_polled and not is_special
+    is_plain = scenario.kind == "requests" and scenario.ports == 1 and scenario.logs is None
     return options.full or (is_plain and scenario.connections > 1 and not is_special)
 
 

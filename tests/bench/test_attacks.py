@@ -160,6 +160,20 @@ def test_an_attack_is_measured(
     assert sample.get("taken", 1) == 1
 
 
+def test_a_proxy_that_breaks_under_an_attack_is_an_error(
+    upstream: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> socket.socket:
+        raise ConnectionRefusedError("refused")
+
+    monkeypatch.setattr(attacks, "open_client", refused)
+    with (
+        proxy_of("bomb-h2-c100", upstream, tmp_path) as (load, proxy),
+        pytest.raises(BenchError, match="under attack: refused"),
+    ):
+        measure_attack(load, proxy)
+
+
 @contextmanager
 def proxy_of(name: str, upstream: Process, directory: Path) -> Iterator[tuple[Load, Process]]:
     """Run a proxy, and return the load of a scenario for it."""

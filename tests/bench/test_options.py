@@ -44,6 +44,7 @@ def test_a_short_run_has_neither_http2_nor_tls() -> None:
     made = plan()
     assert not [one.name for one in made.scenarios if one.is_http2 or one.is_tls]
     assert "get-small-c10" not in titles(made)
+    assert titles(plan("--busy-poll")) == ["get-small-c1", "connect-pingpong-64b-c1"]
     assert {"get-small-c10", "get-small-h2-c1", "resets-h2-c2"} <= set(titles(plan("--full")))
 
 
