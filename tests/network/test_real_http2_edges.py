@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from websockets.asyncio.client import connect
 
 from cmux_proxy import Observability, Proxy, Record
 from tests.helpers.h2_peer import H2Peer, Response
@@ -24,6 +25,7 @@ from tests.helpers.timing import LATER, SOON, later
 from tests.helpers.tools import program, tool
 from tests.helpers.websockets import switching
 from tests.helpers.wire import Wire, closed_port
+from tests.network.test_real_websockets import echo_server
 
 HAPROXY: Final = """
 global
@@ -37,7 +39,7 @@ defaults
 listen edge
     bind 127.0.0.1:{port}
     http-reuse always
-    server proxy 127.0.0.1:{proxy} proto h2 ws h2
+    server proxy 127.0.0.1:{proxy} proto h2
 """
 CADDY: Final = """
 {{
@@ -49,6 +51,8 @@ CADDY: Final = """
 }}
 http://:{port} {{
     bind 127.0.0.1
+    @websocket header Upgrade websocket
+    reverse_proxy @websocket 127.0.0.1:{proxy}
     reverse_proxy h2c://127.0.0.1:{proxy} {{
         flush_interval -1
     }}
@@ -60,7 +64,8 @@ STREAMS: Final = 50
 class Edge:
     """A client of an edge, in front of a proxy whose exchanges are recorded."""
 
-    def __init__(self, client: H2Peer, records: list[Record]) -> None:
+    def __init__(self, port: int, client: H2Peer, records: list[Record]) -> None:
+        self.port = port
         self.client = client
         self.records = records
 
@@ -104,7 +109,7 @@ async def behind(folder: Path, name: str, config: str, *command: str) -> AsyncIt
                     assert process.returncode is None
             with await H2Peer.to(port) as client:
                 await client.step()
-                yield Edge(client, records)
+                yield Edge(port, client, records)
 
 
 async def accepts(port: int) -> bool:
@@ -194,3 +199,22 @@ async def test_a_websocket_is_a_stream_on_both_sides_of_haproxy(tmp_path: Path) 
         assert (await on.complete(stream)).reset is None
     [record] = [record for record in on.records if record.status == 101]
     assert (record.protocol, record.kind) == ("HTTP/2.0", "upgrade")
+
+
+@pytest.mark.parametrize(
+    ("edge", "protocol"), [(behind_haproxy, "HTTP/2.0"), (behind_caddy, "HTTP/1.1")]
+)
+async def test_a_websocket_of_a_client_of_http1(
+    tmp_path: Path,
+    edge: Callable[[Path], contextlib.AbstractAsyncContextManager[Edge]],
+    protocol: str,
+) -> None:
+    """HAProxy makes a stream of it; Caddy cannot, and sends it over HTTP/1.1."""
+    async with edge(tmp_path) as on, echo_server() as port:
+        url = f"ws://127.0.0.1:{on.port}/chat"
+        route = {"X-Cmux-Port-Internal": str(port)}
+        async with connect(url, additional_headers=route, proxy=None) as socket:
+            await socket.send("hello")
+            assert await later(socket.recv()) == "hello"
+    [record] = on.records
+    assert (record.protocol, record.kind) == (protocol, "upgrade")
