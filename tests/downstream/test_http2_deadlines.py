@@ -201,6 +201,32 @@ def test_a_client_that_reads_slowly_is_there() -> None:
     assert site.client.was_aborted()
 
 
+def test_a_client_that_reads_again_has_more_time_to_answer() -> None:
+    site = Http2Site(Config())
+    upstream = site.ask(1)
+    site.client.stops_reading()
+    site.arrives(upstream, head("HTTP/1.1 200 OK", "Content-Length: 60000") + bytes(50_000))
+    site.walk(PING_INTERVAL)
+    site.walk(PING_TIMEOUT - 1)
+    site.client.reads_again()
+    site.client.stops_reading()
+    site.walk(PING_TIMEOUT - 1)
+    assert not site.client.was_aborted()
+
+
+def test_a_connection_that_closes_waits_for_its_client_as_long_as_for_requests() -> None:
+    site = Http2Site(TIMES)
+    upstream = site.ask(1)
+    site.client.stops_reading()
+    site.arrives(upstream, OK)
+    site.walk(60.5)
+    assert site.client.is_over()
+    site.walk(59.0)
+    assert not site.client.was_aborted()
+    site.walk(1.5)
+    assert site.client.was_aborted()
+
+
 def test_a_body_without_progress_gets_a_408_and_other_streams_go_on() -> None:
     site = Http2Site(TIMES)
     upstream = site.post(1)
