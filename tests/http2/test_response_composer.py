@@ -23,6 +23,7 @@ def composed(
         (b"200", b"", False, False, b"transfer-encoding: chunked\r\n", -1),
         (b"200", b"", True, False, b"content-length: 0\r\n", -1),
         (b"200", b"5", False, False, b"content-length: 5\r\n", 5),
+        (b"200", b"0", True, False, b"content-length: 0\r\n", 0),
         (b"200", b"5", True, True, b"content-length: 5\r\n", 0),
         (b"200", b"", False, True, b"", 0),
         (b"204", b"", True, False, b"", 0),

@@ -179,7 +179,8 @@ async def test_a_deadline_ends_a_call_on_both_sides() -> None:
         assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         await soon(service.cancelled.wait())
         [remaining] = service.deadlines
-        assert 0 < remaining <= 0.5
+        # That of the call, and not the one that calls of these tests have otherwise.
+        assert 0 < remaining < 10
         # The connections are as good as before.
         assert await client.call("unary_unary", "echo", b"again") == b"again"
 
