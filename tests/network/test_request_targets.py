@@ -109,12 +109,17 @@ async def test_another_version_of_http_gets_505(version: str) -> None:
         await on.nothing_reached_upstream()
 
 
-async def test_the_http2_preface_gets_505_with_a_hint() -> None:
+@pytest.mark.parametrize("after", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"])
+async def test_what_only_resembles_the_preface_of_http2_gets_505(after: bytes) -> None:
     async with stage() as on:
         client = await on.client()
-        await client.says(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        if after:
+            await client.says(after)
+            await client.gets_error(400, "http_request_error")
+        start = b"" if after else b"x"
+        await client.says(start + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         text = await client.gets_error(505, "http_request_error", closes=True)
-        assert text == "bad request: HTTP/2 is not supported; use HTTP/1.1"
+        assert "HTTP/1.1" in text
 
 
 async def test_a_tls_handshake_gets_an_alert_without_certificates() -> None:

@@ -27,6 +27,8 @@ class PoolModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        # A pool that was drained keeps no connection.
+        self.is_drained = False
         self.in_use: list[UpstreamConnection] = []
         self.idle: dict[Target, list[UpstreamConnection]] = {target: [] for target in TARGETS}
         self.closed: list[UpstreamConnection] = []
@@ -70,7 +72,7 @@ class PoolModel(RuleBasedStateMachine):
     def wait_and_take(self, upstream: Target) -> None:
         """Wait for a connection in use, and get it when it is released."""
         busy = [connection for connection in self.in_use if connection.target == upstream]
-        if not busy or self.idle[upstream]:
+        if self.is_drained or not busy or self.idle[upstream]:
             return
         taken: list[UpstreamConnection] = []
 
@@ -101,7 +103,7 @@ class PoolModel(RuleBasedStateMachine):
         connection = self.in_use.pop(number % len(self.in_use))
         target = connection.target
         is_open = len(self.open_connections()) + 1
-        has_room = self.count() < self.total and is_open <= self.room
+        has_room = self.count() < self.total and is_open <= self.room and not self.is_drained
         connection.release(self.now)
         assert connection.transport.is_closing() is not has_room
         if has_room:
@@ -147,6 +149,7 @@ class PoolModel(RuleBasedStateMachine):
     def drain(self) -> None:
         idle_connections = self.idle_connections()
         drained = self.pool.drain()
+        self.is_drained = True
         assert sorted(map(id, drained)) == sorted(map(id, idle_connections))
         self.forget(drained)
         assert repr(self.pool) == "<Pool 0 idle>"

@@ -2,6 +2,9 @@
 
 from typing import Any, cast
 
+import pytest
+
+from cmux_proxy._build import COMPILED
 from cmux_proxy.http1.chunked_body import ChunkRules
 from cmux_proxy.http2.http2_stream import Http2Stream
 from cmux_proxy.upstream.connection import UpstreamConnection
@@ -9,6 +12,10 @@ from cmux_proxy.upstream.frame_sender import FrameSender
 from cmux_proxy.upstream.http2_slot import Http2Slot
 from cmux_proxy.upstream.slot_carrier import SlotCarrier
 from tests.helpers.fakes import FakeLoop
+
+pytestmark = pytest.mark.skipif(
+    COMPILED, reason="compiled slots take compiled connections alone; tests/network has those"
+)
 
 
 class Calls:

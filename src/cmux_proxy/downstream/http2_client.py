@@ -97,6 +97,9 @@ class Http2Client(Downstream):
         self.deadline = NEVER
         exchange = self.exchange = self._exchanges.begin(self, request)
         exchange.start()
+        self._pass_pipelined(exchange)
+
+    def _pass_pipelined(self, exchange: Exchange) -> None:  # compiled code needs the scope
         if self.pipelined and self.exchange is exchange and exchange.request_stream.takes_body:
             self.request_body_wanted()
 
@@ -130,10 +133,7 @@ class Http2Client(Downstream):
         self._pass_on(encode_chunk(data) if self._is_chunked else data)
 
     def eof_received(self) -> bool:
-        """Take the end of the request; without chunks, it was complete with its length.
-
-        That of a tunnel is the client's half-close.
-        """
+        """Take the end of a body of unknown length, or the half-close of a tunnel."""
         if self._is_chunked:
             self._is_chunked = False
             self._pass_on(b"0\r\n" + self.stream.trailers + b"\r\n")

@@ -167,8 +167,8 @@ async def never_reads(on: Harness, reader: Reader, path: str) -> None:
 
 
 async def sends_garbage(on: Harness, reader: Reader, path: str) -> None:
-    """Begin a TLS handshake."""
-    await reader.wire.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300))
+    """Send the handshake of another protocol."""
+    await reader.wire.send(b"\x00\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300))
     await expect_error(reader, 400, "http_request_error")
     assert await reader.receive() == b""
 
