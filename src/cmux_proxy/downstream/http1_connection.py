@@ -54,7 +54,7 @@ class Http1Connection(Downstream):
         transport.set_write_buffer_limits(high=0)
         services = self._services
         services.read_size.limit(transport, self)
-        services.registry.clients.add(self)
+        services.registry.add_client(self)
         self.since = services.ticker.now
         self._head_reader.restart_idle_timeout(self._services, self)
         services.registry.changed()
@@ -99,7 +99,7 @@ class Http1Connection(Downstream):
         """End the exchange, and leave the registry."""
         self._is_closing = True
         services = self._services
-        services.registry.clients.discard(self)
+        services.registry.remove_client(self)
         exchange = self.exchange
         if exchange is not None:
             self.exchange = None
@@ -179,7 +179,7 @@ class Http1Connection(Downstream):
         if self.has_ended:
             self._close_when_sent()
         elif not self.transport.is_closing():
-            self._services.registry.clients.discard(self)
+            self._services.registry.remove_client(self)
             LingeringClose(self._services, self.transport)
 
     def abort_response(self, ends_with_connection: bool) -> None:
@@ -198,7 +198,7 @@ class Http1Connection(Downstream):
         """Give the stream up to a tunnel, and return it."""
         self.exchange = None
         self._is_closing = True
-        self._services.registry.clients.discard(self)
+        self._services.registry.remove_client(self)
         return self.transport
 
     def _read_more(self) -> None:

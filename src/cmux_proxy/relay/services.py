@@ -4,7 +4,7 @@ Built once from the configuration and not changed afterwards. What changes while
 in `connection_registry.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from time import gmtime
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from cmux_proxy.net.backends import Backend
 from cmux_proxy.net.disconnects import DisconnectDetector
 from cmux_proxy.net.read_buffer import ReadSize
 from cmux_proxy.net.stream import Stream
-from cmux_proxy.net.timers import Ticker
+from cmux_proxy.net.timers import Ticker, Timed
 from cmux_proxy.observe.observer import Observer
 from cmux_proxy.observe.outcome import Tally
 from cmux_proxy.relay.connection_registry import ConnectionRegistry
@@ -114,7 +114,7 @@ class Services:
         self.splice_pipe = backend.make_pipe(limits.buffer >= MAX_BUFFER)
         self.busy_poll = backend.start_busy_polling(config.busy_poll) if config.busy_poll else None
         self.registry = registry = ConnectionRegistry()
-        groups = [registry.clients, registry.lingering, registry.tunnels]
+        groups: list[Collection[Timed]] = [registry.clients, registry.lingering, registry.tunnels]
         self.disconnects = DisconnectDetector(groups, OrphanQuery)
         timed = groups[:2] if config.timeouts.tunnel is None else groups
         close_idle = partial(close_expired, self.pool)
