@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.load.certificate import certificate
 from bench.load.commands import ProxySetup, fill
 from bench.load.compiler import compiled
-from bench.load.processes import Cores, Process, find_program, free_port
+from bench.load.processes import Cores, Process, find_program, free_port, free_ports
 from bench.load.programs import PROXIES, program
 from bench.load.scenarios import Scenario
 
@@ -30,9 +30,14 @@ def start_upstream(
 ) -> Process:
     """Return the upstream, on the cores of the load; it listens on the other ports too."""
     # The last port is the one that is awaited, because servers listen in the order of their ports.
-    ports = [*more_ports, free_port()]
+    ports = [*more_ports, another_port(more_ports)]
     command = _upstream_command(upstream_name(scenario), ports, directory)
     return Process("upstream", command, ports[-1], cores.load, directory)
+
+
+def another_port(ports: Sequence[int]) -> int:
+    """Return a free port that is none of these, on which nothing listens yet."""
+    return next(port for port in free_ports(len(ports) + 1) if port not in ports)
 
 
 def _upstream_command(name: str, ports: Sequence[int], directory: Path) -> list[str]:
