@@ -20,7 +20,7 @@ cdef class Upstream:
     def __init__(self, int form, object target):
         before, behind = _UPSTREAMS[form][target is None]
         if target is not None and form != COMBINED:
-            text = target.authority()
+            text = format_authority(target[0], target[1])
             before %= target[1]
             behind %= encode_basestring_ascii(text) if form == JSON else text
         behind = behind.encode("ascii", "backslashreplace")
