@@ -56,7 +56,7 @@ class Http1Connection(Downstream):
         services.read_size.limit(transport, self)
         services.registry.add_client(self)
         self.since = services.ticker.now
-        self._head_reader.restart_idle_timeout(self._services, self)
+        self._head_reader.restart_idle_timeout(services, self)
         services.registry.changed()
         if services.registry.is_refusing:
             self._close()
