@@ -63,9 +63,9 @@ CYTHON = {
     "http1": ["_fast_scan"],
     "http2": ["_fast_frames"],
     "net": [
-        "_busy_polling", "_event_source", "_native_acceptor", "_native_splice", "_native_stream",
-        "_reactor", "_send_queue", "_stream_factory", "_stream_reading", "_stream_sending",
-        "_turns",
+        "_busy_polling", "_event_source", "_malloc", "_native_acceptor", "_native_splice",
+        "_native_stream", "_reactor", "_send_queue", "_stream_factory", "_stream_reading",
+        "_stream_sending", "_turns",
     ],
     "observe": ["_fast_lines"],
 }  # fmt: skip
@@ -120,7 +120,12 @@ def extensions() -> list[Extension]:
     for extension in hot_path:
         # Otherwise each call between functions goes through a table, and none can be inlined.
         extension.extra_compile_args.append("-fvisibility=hidden")
-    return [*cythonize(cython_modules, include_path=["src"], build_dir="build"), *hot_path]
+    found = [*cythonize(cython_modules, include_path=["src"], build_dir="build"), *hot_path]
+    # What a debugger knows of C lines takes a third of the time, and most of a file.
+    if "-g" not in os.environ.get("CFLAGS", ""):
+        for extension in found:
+            extension.extra_compile_args.append("-g0")
+    return found
 
 
 # Metadata alone, which is asked for first, needs no extensions.

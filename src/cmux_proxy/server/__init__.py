@@ -6,6 +6,7 @@ supervisor          several processes: starts and restarts them, forwards signal
     slot            the sockets of one process, and the process that serves them
     fork            one new process that calls a function
 worker              one process: event loop, signals, drain
+process_memory      its garbage collection and freed memory
 proxy               Proxy, the object that an embedder holds; the composition root
 drain               closes idle connections first, then refuses requests
 reload              reads files again on SIGHUP

@@ -6,7 +6,6 @@ the supervisor holds. Does not start other processes.
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -21,6 +20,7 @@ from cmux_proxy.config.proxy_config import Config
 from cmux_proxy.server.access_log_writer import AccessLogWriter
 from cmux_proxy.server.event_loops import choose_loop, run
 from cmux_proxy.server.notify import Notifier
+from cmux_proxy.server.process_memory import tune_memory
 from cmux_proxy.server.proxy import Proxy
 from cmux_proxy.server.reload import ReplaceTokens, can_reload, reload
 from cmux_proxy.server.signals import HANGUP, UNUSED, SignalQueue, handled_signals, log_unused
@@ -34,8 +34,6 @@ _log = logging.getLogger("cmux_proxy")
 
 # Sent on the lifeline as soon as the worker accepts, and again at intervals if there is a watchdog.
 HEARTBEAT: Final = b"\0"
-# Objects between two garbage collections; the interpreter's default is 700.
-_COLLECTION_THRESHOLD: Final = 10_000
 
 OnStart = Callable[[list[Address], str], None]
 
@@ -103,7 +101,7 @@ async def _serve_single(
             notifier.ready(proxy.addresses)
             if notifier.watchdog_timeout is not None:
                 _call_every(notifier.watchdog_timeout / 2, notifier.alive)
-            _tune_garbage_collector()
+            tune_memory()
             await stop.wait()
             notifier.stopping()
             await proxy.drain()
@@ -135,7 +133,7 @@ async def _serve_supervised(
         _send_heartbeat(lifeline)
         if heartbeat_interval is not None:
             _call_every(heartbeat_interval, partial(_send_heartbeat, lifeline))
-        _tune_garbage_collector()
+        tune_memory()
         await stop.wait()
         loop.remove_reader(lifeline)
         await proxy.drain()
@@ -213,17 +211,6 @@ def _call_every(interval: float, action: Callable[[], None]) -> None:
     """Call `action` now and every `interval` seconds, unless the running loop is blocked."""
     action()
     asyncio.get_running_loop().call_later(interval, _call_every, interval, action)
-
-
-def _tune_garbage_collector() -> None:
-    """Exclude the objects that live as long as the process, and collect less often.
-
-    Connections and exchanges are not part of reference cycles when they end, so they do not need
-    it.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECTION_THRESHOLD)
 
 
 def handle_loop_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
