@@ -153,7 +153,7 @@ python_hint = Python 3.11 or newer is needed, and $(PYTHON) is not it: try make 
 	@touch $@
 
 $(RUN_VENV)/run.stamp: $(SOURCES) | $(RUN_VENV)/venv.stamp
-	@echo "installing cmux-proxy into $(RUN_VENV); where it is compiled, this takes half a minute"
+	@echo "installing cmux-proxy into $(RUN_VENV); where it is compiled, this takes two minutes"
 	@$(FORGET_BUILD)
 	@$(RUN_PY) $(PIP_INSTALL) ".[admin,uvloop]"
 	@touch $@
