@@ -10,7 +10,7 @@ import h2.settings
 import pytest
 
 from cmux_proxy import Config, Proxy, Target, Upstreams
-from cmux_proxy.config.sections import Limits, Timeouts
+from cmux_proxy.config.sections import Limits, Observability, Timeouts
 from tests.helpers.h2_origin import GRPC_OK, OK, H2Origin, aside
 from tests.helpers.h2_peer import H2Peer, fields
 from tests.helpers.messages import Message, Reader
@@ -213,15 +213,24 @@ async def test_responses_without_a_body_have_none(
     listener.close()
 
 
+def count_upstreams(proxy: Proxy) -> tuple[int, int]:
+    """Return how many connections to upstreams there are, and how many of them are idle."""
+    stats = proxy.stats()
+    return stats.upstreams, stats.idle_upstreams
+
+
 async def test_requests_share_one_connection() -> None:
-    async with both() as (_proxy, client, listener):
+    observability = Observability(admin="127.0.0.1:1", access_log="off")
+    async with both(local_config(observability=observability)) as (proxy, client, listener):
         streams = [await client.ask(call(listener.port)) for _ in range(50)]
         upstream = await accept(listener)
         requests = [await upstream.whole_request() for _ in streams]
+        assert count_upstreams(proxy) == (1, 0)
         for received in requests:
             await upstream.respond(received, GRPC_OK, b"x" * 100, [("grpc-status", "0")])
         for stream in streams:
             assert (await client.complete(stream)).body == b"x" * 100
+        assert count_upstreams(proxy) == (1, 1)
         upstream.wire.close()
         with pytest.raises(BlockingIOError):
             listener.sock.accept()

@@ -56,7 +56,10 @@ class _Snapshot:
         services, tunnels = self._services, self._open.tunnels
         for tunnel in tunnels:
             tunnel.note_activity()
-        upstreams = sum(exchange.has_upstream() for exchange in self._open.exchanges())
+        places = len(services.pool) + len(tunnels)
+        places += sum(exchange.has_upstream() for exchange in self._open.exchanges())
+        # Several exchanges share a connection over HTTP/2.
+        surplus, idle_surplus = services.pool.count_surplus()
         return WorkerStats(
             pid=os.getpid(),
             time=self._time,
@@ -66,8 +69,8 @@ class _Snapshot:
             ),
             in_flight=len(self._under_way),
             clients=self._open.count(),
-            upstreams=len(services.pool) + upstreams + len(tunnels),
-            idle_upstreams=len(services.pool),
+            upstreams=places - surplus,
+            idle_upstreams=len(services.pool) - idle_surplus,
             tunnels=Counter(tunnel.record.kind for tunnel in tunnels if tunnel.record is not None),
             outcomes={outcome.name.lower(): services.tally.count(outcome) for outcome in Outcome},
             traffic=self._traffic(),

@@ -209,6 +209,10 @@ class Http2Upstream(SlotCarrier):
         self._is_woken = True
         self._replenish_later()
 
+    def count_surplus(self) -> tuple[int, int]:
+        """Return how many more slots than this connection there are, in all and idle ones."""
+        return self._slots.count_surplus()
+
     # What the engine has seen
 
     def upstream_leaves(self, last_stream_id: int) -> None:

@@ -41,6 +41,10 @@ class Sharer:
         """Requests wait: offer them connections soon."""
         raise NotImplementedError
 
+    def count_surplus(self) -> tuple[int, int]:
+        """Return how many more places than connections there are, in all and of the idle ones."""
+        raise NotImplementedError
+
 
 class TargetPool(Generic[C]):
     """What a pool knows of one target.
@@ -199,7 +203,18 @@ class Pool(Generic[C]):
         self._count = 0
         return taken
 
+    def count_surplus(self) -> tuple[int, int]:
+        """Return how many more places than connections there are, in all and of the idle ones."""
+        places = idle = 0
+        for target_pool in self._targets.values():
+            for sharer in target_pool.shared:
+                more, more_idle = sharer.count_surplus()
+                places += more
+                idle += more_idle
+        return places, idle
+
     def __len__(self) -> int:
+        """Return how many are idle, among them the idle places on shared connections."""
         return self._count
 
     def __repr__(self) -> str:

@@ -58,6 +58,15 @@ class SlotSet:
         """Return how many there are."""
         return len(self._slots)
 
+    def count_surplus(self) -> tuple[int, int]:
+        """Return how many more there are than the connection, in all and of the idle ones.
+
+        The connection counts as idle if all of them are.
+        """
+        count = len(self._slots)
+        idle = sum(slot.connection.is_idle for slot in self._slots)
+        return max(0, count - 1), idle - 1 if 0 < idle == count else idle
+
     def has_idle(self) -> bool:
         """Return whether the pool has one of them."""
         return any(slot.connection.is_idle for slot in self._slots)
