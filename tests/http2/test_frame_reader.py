@@ -150,7 +150,7 @@ SETTINGS_SIZE = "SETTINGS has a wrong size"
 UPDATE_SIZE = "WINDOW_UPDATE has a wrong size"
 NO_INCREMENT = "a window is updated by 0"
 NOT_BEHIND = "CONTINUATION is not behind HEADERS"
-PUSHED = "a client sends PUSH_PROMISE"
+PUSHED = "PUSH_PROMISE is not allowed here"
 PROTOCOL = PROTOCOL_ERROR
 SIZE = FRAME_SIZE_ERROR
 

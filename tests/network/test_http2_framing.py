@@ -191,11 +191,11 @@ CASES: Final = [
     # 6.6
     Case(
         "push-promise", "fresh", frame(5, 4, 1, number(2) + BLOCK),
-        protocol("a client sends PUSH_PROMISE"),
+        protocol("PUSH_PROMISE is not allowed here"),
     ),
     Case(
         "push-promise-on-a-stream", "open", frame(5, 4, 1, number(2)),
-        protocol("a client sends PUSH_PROMISE"),
+        protocol("PUSH_PROMISE is not allowed here"),
     ),
     # 6.7
     Case("ping-ack", "fresh", frame(6, 1, 0, b"unasked!"), IGNORED),

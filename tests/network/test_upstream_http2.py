@@ -584,16 +584,24 @@ async def test_an_upstream_that_speaks_http1_is_told_so() -> None:
         )  # fmt: skip
 
 
-async def test_an_upstream_that_breaks_a_rule_ends_its_connection() -> None:
+@pytest.mark.parametrize(
+    ("frame", "rule"),
+    [
+        (b"\0\0\1\0\0\0\0\0\5x", "DATA is on a stream that was not opened"),
+        (b"\0\0\5\5\4\0\0\0\1\0\0\0\2\x82", "PUSH_PROMISE is not allowed here"),
+    ],
+    ids=["data", "push"],
+)
+async def test_an_upstream_that_breaks_a_rule_ends_its_connection(frame: bytes, rule: str) -> None:
     listener = WireListener()
     async with Proxy(local_config()) as proxy:
         failing = aside(failure(proxy, request(listener.port)))
         wire = await soon(listener.accept())
         await soon(wire.receive())
-        await wire.send(b"\0\0\0\4\0\0\0\0\0" + b"\0\0\1\0\0\0\0\0\5x")
+        await wire.send(b"\0\0\0\4\0\0\0\0\0" + frame)
         status, error, text = await soon(failing)
         assert (status, error) == (502, "http_protocol_error")
-        assert text.endswith("DATA is on a stream that was not opened")
+        assert text.endswith(rule)
         received = await soon(wire.receive_all())
         # A GOAWAY.
         assert b"\7\0\0\0\0\0" in received

@@ -50,7 +50,7 @@ class RareFrames:
         elif kind == CONTINUATION:
             self._read_continuation(flags, payload)
         elif kind == PUSH_PROMISE:
-            raise frame_fault("a client sends PUSH_PROMISE")
+            raise frame_fault("PUSH_PROMISE is not allowed here")
         elif kind in (SETTINGS, PING, GOAWAY):
             if stream_id:
                 raise frame_fault("a frame of the connection is on a stream")
