@@ -40,10 +40,8 @@ class ReceiveWindows:
         It is given back early if little is left, so that one stream cannot stop the others.
         """
         self._owed += size
-        if self._owed < self._least and self._owed < self._window:
-            return b""
         owed = self._owed
-        if owed == 0:
+        if owed == 0 or (owed < self._least and owed < self._window):
             return b""
         self._window += owed
         self._owed = 0

@@ -66,8 +66,7 @@ class StreamTable:
     def close(self, stream: Http2Stream) -> None:
         """Remove a stream: both sides have ended it, or it was reset."""
         stream.state = CLOSED
-        if stream.id in self.streams:
-            del self.streams[stream.id]
+        self.streams.pop(stream.id, None)
 
     def note_reset(self, stream_id: int) -> None:
         """Remember a stream that the proxy has reset."""
