@@ -117,6 +117,9 @@ async def test_openssl_chooses_by_name_and_resumes(tmp_path: Path) -> None:
         assert b"Verify return code: 0 (ok)" in result.out
         result = await finish(*command, "-tls1_2", "-reconnect")
         assert result.out.count(b"\nReused, TLSv1.2") == 5
+        end = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        result = await finish(*command, "-tls1_3", "-ign_eof", stdin=end)
+        assert result.out.count(b"New Session Ticket arrived") == 1
 
 
 async def test_a_client_may_ask_for_new_keys_but_not_renegotiate(tmp_path: Path) -> None:

@@ -87,5 +87,7 @@ def configure_context(
 ) -> None:
     """Offer protocols by ALPN, and require certificates of clients; raise CertificateError."""
     context.set_alpn_protocols(list(protocols))
+    # A resumed session gets another; the second one of OpenSSL's default is rarely used.
+    context.num_tickets = 1
     if clients is not None:
         clients.require_in(context)
