@@ -5,6 +5,7 @@ compiles where a C compiler and Python's headers are found, and says so where th
 """
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -70,6 +71,8 @@ CYTHON = {
     "observe": ["_fast_lines"],
 }  # fmt: skip
 SOURCE = Path("src/cmux_proxy")
+# What mypyc writes to free an object.
+DEALLOCATOR = re.compile(r"\w+_dealloc\(\w+ \*self\)\n.*?CPy_TRASHCAN_END\(self\)\n", re.DOTALL)
 
 
 def is_wanted() -> bool:
@@ -118,6 +121,8 @@ def extensions() -> list[Extension]:
     modules = [str(SOURCE / room / f"{name}.py") for room in HOT_PATH for name in HOT_PATH[room]]
     hot_path = mypycify(["--config-file=", "--ignore-missing-imports", *modules], opt_level="3")
     for extension in hot_path:
+        for source in extension.sources:
+            mend_deallocators(Path(source))
         # Otherwise each call between functions goes through a table, and none can be inlined.
         extension.extra_compile_args.append("-fvisibility=hidden")
     found = [*cythonize(cython_modules, include_path=["src"], build_dir="build"), *hot_path]
@@ -126,6 +131,25 @@ def extensions() -> list[Extension]:
         for extension in found:
             extension.extra_compile_args.append("-g0")
     return found
+
+
+def mend_deallocators(source: Path) -> None:
+    """Let nothing be freed later that the garbage collector does not know.
+
+    Deep inside others, the interpreter links what it frees later by the collector's header of each
+    object. mypyc 2.4.1 asks for that in all classes, also in acyclic ones, which have no header:
+    the link overwrites what is before them in memory.
+    """
+    text = source.read_text("utf-8")
+    source.write_text(DEALLOCATOR.sub(without_trashcan, text), "utf-8")
+
+
+def without_trashcan(deallocator: re.Match[str]) -> str:
+    """Return a deallocator that frees at once, unless the garbage collector knows the object."""
+    text = deallocator[0]
+    if "PyObject_GC_UnTrack" in text:
+        return text
+    return "\n".join(line for line in text.split("\n") if "CPy_TRASHCAN_" not in line)
 
 
 # Metadata alone, which is asked for first, needs no extensions.

@@ -248,3 +248,12 @@ def test_the_spare_exchanges_after_a_burst_are_limited() -> None:
         pool.take_back(exchange)
     again = [pool.begin(NO_CLIENT, NO_REQUEST) for _ in range(1100)]
     assert len({*map(id, burst)} & {*map(id, again)}) == 1024
+
+
+def test_an_exchange_in_use_keeps_no_other() -> None:
+    pool = ExchangePool(World().services)
+    burst = [pool.begin(NO_CLIENT, NO_REQUEST) for _ in range(3)]
+    for exchange in burst:
+        pool.take_back(exchange)
+    again = [pool.begin(NO_CLIENT, NO_REQUEST) for _ in range(3)]
+    assert [exchange.next_spare for exchange in again] == [None, None, None]

@@ -32,6 +32,8 @@ class ExchangePool:
             exchange = Exchange(self._services)
         else:
             self._first = exchange.next_spare
+            # Otherwise those in use would keep each other, and spare ones that are no longer kept.
+            exchange.next_spare = None
             self._count -= 1
         exchange.begin(client, request)
         return exchange
