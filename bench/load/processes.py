@@ -18,10 +18,10 @@ from bench.load.usage import Usage, usage_of
 
 _START_TIMEOUT = 10.0
 _STOP_TIMEOUT = 5.0
-# Folders of servers that are not always on PATH, and that of `make bench-full`.
-_MORE_PATHS = (
-    "/usr/local/sbin", "/usr/sbin", "/sbin", str(Path(__file__).parents[2] / ".venv-bench/bin"),
-)  # fmt: skip
+# The folder of `make bench-full`, whose programs are newer than those of Debian.
+_NEWER = str(Path(__file__).parents[2] / ".venv-bench/bin")
+# Folders of servers that are not always on PATH.
+_MORE_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _POLL = 0.002
 _MOST_READ = 10_000  # of a log; a proxy may log all requests there
 _OURS = "cmux-proxy"
@@ -51,7 +51,7 @@ class Cores:
 
 def find_program(name: str) -> str | None:
     """Return the path of a program, or None."""
-    paths = (os.environ.get("PATH", os.defpath), *_MORE_PATHS)
+    paths = (_NEWER, os.environ.get("PATH", os.defpath), *_MORE_PATHS)
     return shutil.which(name, path=os.pathsep.join(paths))
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.load import processes
 from bench.load.commands import ProxySetup, access_log
+from bench.load.processes import find_program
 from bench.load.programs import MARK, NEWER, OURS, PROXIES, PURE, RELAY, program
 from bench.load.scenarios import load_scenarios
 
@@ -110,3 +112,16 @@ def test_a_missing_program_is_an_error_with_its_remedy(monkeypatch: pytest.Monke
     monkeypatch.setitem(PROXIES, "nginx", replace(PROXIES["nginx"], find=lambda: None))
     with pytest.raises(Exception, match="nginx not found; on Debian: apt-get install nginx-light"):
         program("nginx")
+
+
+def test_programs_of_the_full_run_come_before_those_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("newer", "system"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "caddy").touch(0o755)
+    monkeypatch.setattr(processes, "_NEWER", str(tmp_path / "newer"))
+    monkeypatch.setenv("PATH", str(tmp_path / "system"))
+    assert find_program("caddy") == str(tmp_path / "newer/caddy")
+    (tmp_path / "newer/caddy").unlink()
+    assert find_program("caddy") == str(tmp_path / "system/caddy")

@@ -17,12 +17,14 @@ from tests.helpers.proxies import MODULE, environment, proxy_process
 from tests.helpers.timing import LATER
 from tests.helpers.tls import leaf, write_pem
 
-# Needed by subcommands, the file of flags, the admin listener, several workers, tokens, TLS.
+# Needed by subcommands, the file of flags, the admin listener, several workers, tokens, TLS, and by
+# clients and services that speak HTTP/2.
 OPTIONAL = {
     "aiohttp", "cryptography", "ctypes", "difflib", "email", "hashlib", "hmac", "html",
     "http.client", "prometheus_client", "shutil", "tomllib", "urllib.parse",
     "cmux_proxy.admin", "cmux_proxy.client", "cmux_proxy.relay.access", "cmux_proxy.server.admin",
-    "cmux_proxy.downstream.tls_connection", "cmux_proxy.net.tls_engine",
+    "cmux_proxy.downstream.http2_connection", "cmux_proxy.downstream.tls_connection",
+    "cmux_proxy.http2.engine", "cmux_proxy.net.tls_engine",
     "cmux_proxy.observe.worker_stats", "cmux_proxy.server.supervisor",
     "cmux_proxy.server.tls_local", "cmux_proxy.server.tls_reload",
 }  # fmt: skip

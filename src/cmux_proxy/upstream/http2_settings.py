@@ -1,9 +1,12 @@
 """What the HTTP/2 connections of a worker to its upstreams share. Does not know connections."""
 
+from typing import TYPE_CHECKING
+
 from cmux_proxy.http1.chunked_body import ChunkRules
 from cmux_proxy.http1.head_limits import HeadLimits
-from cmux_proxy.http2.engine import Engine
-from cmux_proxy.http2.http2_limits import Http2Limits
+
+if TYPE_CHECKING:
+    from cmux_proxy.http2.engine import Engine
 
 
 class Http2Settings:
@@ -16,8 +19,11 @@ class Http2Settings:
         self.chunk_rules = chunk_rules
         self._engine: Engine | None = None
 
-    def engine(self) -> Engine:
+    def engine(self) -> "Engine":
         """Return what remembers fields and lines; made for the first connection."""
         if self._engine is None:
+            from cmux_proxy.http2.engine import Engine
+            from cmux_proxy.http2.http2_limits import Http2Limits
+
             self._engine = Engine(Http2Limits(self._head_limits))
         return self._engine
