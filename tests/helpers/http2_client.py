@@ -42,9 +42,13 @@ class Owner(ConnectionHandler):
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.streams: dict[int, Http2Stream] = {}
+        # The streams of requests that are said to be the last one again.
+        self.repeats: list[int] = []
 
-    def on_request(self, stream: Http2Stream, head: bytes) -> None:
+    def on_request(self, stream: Http2Stream, head: bytes, is_repeated: bool) -> None:
         self.streams[stream.id] = stream
+        if is_repeated:
+            self.repeats.append(stream.id)
         self.events.append(("request", stream.id, head))
 
     def on_bad_request(self, stream: Http2Stream, error: BadMessage) -> None:
@@ -165,8 +169,8 @@ class Responder(Owner):
 
     peer: Peer
 
-    def on_request(self, stream: Http2Stream, head: bytes) -> None:
-        super().on_request(stream, head)
+    def on_request(self, stream: Http2Stream, head: bytes, is_repeated: bool) -> None:
+        super().on_request(stream, head, is_repeated)
         if stream.id % 3 == 1:
             self.peer.connection.send_head(stream, OK_HEAD, False)
             self.peer.connection.send_data(stream, b"x" * 40_000, False)

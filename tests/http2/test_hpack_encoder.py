@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cmux_proxy.http2.frame_types import END_STREAM
 from cmux_proxy.http2.hpack_decoder import TABLE_SIZE
-from cmux_proxy.http2.hpack_encoder import HpackEncoder
+from cmux_proxy.http2.hpack_encoder import MAX_KEPT_HEAD, HpackEncoder
 from cmux_proxy.http2.line_memory import (
     COMMON_AFTER,
     MAX_LINE_SIZE,
@@ -14,6 +15,7 @@ from cmux_proxy.http2.line_memory import (
     LineMemory,
     encode_string,
 )
+from tests.helpers.http2_frames import read_frames
 
 STATUS_LINE = b"HTTP/1.1 200 OK"
 
@@ -213,3 +215,60 @@ def test_whatever_is_sent_is_read(
         lines = [name + b": " + value for name, value in fields]
         expected = [(name.lower(), value.strip()) for name, value in fields]
         assert pair.head(STATUS_LINE, *lines)[1:] == expected
+
+
+HEADS = [
+    b"HTTP/1.1 200 OK\r\nServer: a\r\nContent-Length: 1\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nServer: a\r\nDate: today\r\nX-Powered-By: b\r\n\r\n",
+    b"HTTP/1.1 404 No\r\nServer: a\r\nSet-Cookie: secret\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nX-Large: " + b"x" * MAX_KEPT_HEAD + b"\r\n\r\n",
+]
+
+
+def fields_of(head: bytes) -> list[tuple[bytes, bytes]]:
+    """Return a head as the field list that means the same."""
+    status, *lines = head.split(b"\r\n")[:-2]
+    pairs = (line.split(b": ") for line in lines)
+    return [(b":status", status[9:12]), *((name.lower(), value) for name, value in pairs)]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.sampled_from(HEADS), st.integers(1, 12)),
+            st.sampled_from([0, 64, 128, TABLE_SIZE]),
+            st.sampled_from([b"X-End: 1\r\n", b"Server: a\r\n"]),
+        ),
+        max_size=20,
+    )
+)
+def test_a_head_that_comes_again_is_the_same_whatever_the_table_has(
+    steps: list[tuple[bytes, int] | int | bytes],
+) -> None:
+    pair = Pair()
+    for step in steps:
+        if isinstance(step, int):
+            pair.encoder.limit_table(step)
+            pair.decoder.max_allowed_table_size = step
+        elif isinstance(step, bytes):
+            name, value = step.rstrip().split(b": ")
+            found = pair.decoded(pair.encoder.encode_trailers(step))
+            assert found == [(name.lower(), value)]
+        else:
+            head, times = step
+            for number in range(times):
+                frames = pair.encoder.head_frames(number * 2 + 1, head, number % 2 == 0)
+                (one,) = read_frames(frames)
+                assert (one.stream_id, one.flags & END_STREAM) == (number * 2 + 1, number % 2 == 0)
+                assert pair.decoded(one.payload) == fields_of(head)
+
+
+def test_a_head_that_comes_often_is_encoded_once() -> None:
+    pair = Pair()
+    for _ in range(2 * COMMON_AFTER):
+        pair.encoder.head_frames(1, HEADS[0], False)
+    block = pair.encoder.head_frames(1, HEADS[0], False)
+    pair.encoder._memory.literals.clear()
+    pair.encoder._memory.candidates.clear()
+    assert pair.encoder.head_frames(1, HEADS[0], False) == block
+    assert pair.encoder._memory.literals == {}

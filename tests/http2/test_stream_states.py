@@ -200,8 +200,8 @@ def test_the_owner_may_end_the_connection_from_within_a_call() -> None:
     peer = Peer()
     original = peer.owner.on_request
 
-    def end(stream: object, head: bytes) -> None:
-        original(stream, head)  # type: ignore[arg-type]
+    def end(stream: object, head: bytes, is_repeated: bool) -> None:
+        original(stream, head, is_repeated)  # type: ignore[arg-type]
         peer.connection.fail(INTERNAL_ERROR, "enough")
 
     peer.owner.on_request = end  # type: ignore[method-assign]

@@ -15,6 +15,7 @@ from cmux_proxy.downstream.http2_response_writer import Http2ResponseWriter
 from cmux_proxy.downstream.http2_websocket import WEBSOCKET, WebSocketRequest, add_key, make_key
 from cmux_proxy.downstream.refusals import refuse, refuse_plain
 from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http2.error_codes import CANCEL, REFUSED_STREAM, error_name
 from cmux_proxy.http2.handler import ConnectionHandler
 from cmux_proxy.http2.http2_stream import Http2Stream
@@ -31,7 +32,9 @@ class Http2Requests(ConnectionHandler):
     `on_ended` is called whenever a stream is gone. `clients` are those of the open streams.
     """
 
-    __slots__ = ("_exchanges", "_held", "_link", "_on_ended", "_services", "address", "clients")
+    __slots__ = (
+        "_exchanges", "_held", "_link", "_on_ended", "_repeated", "_services", "address", "clients",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -45,10 +48,12 @@ class Http2Requests(ConnectionHandler):
         self._link = link
         self._on_ended = on_ended
         self._held: list[Http2Client] = []
+        # The scanned head of the request that came more than once last.
+        self._repeated: RequestHead | None = None
         self.clients: set[Http2Client] = set()
         self.address = ""
 
-    def on_request(self, stream: Http2Stream, head: bytes) -> None:
+    def on_request(self, stream: Http2Stream, head: bytes, is_repeated: bool) -> None:
         """Hold a request for `start_held`; a head that HTTP/1.1 does not allow gets its status."""
         key = b""
         if stream.protocol:
@@ -58,12 +63,9 @@ class Http2Requests(ConnectionHandler):
             key = make_key()
             head = add_key(head, key)
         try:
-            scanned = self._services.request_scanner.scan(head, 0)
+            scanned = self._scan(head, is_repeated and len(key) == 0)
         except BadMessage as error:
             self.on_bad_request(stream, error)
-            return
-        if scanned is None:
-            self.on_bad_request(stream, BadMessage("the head is incomplete"))
             return
         request = WebSocketRequest(scanned, key) if key else Http1Request(scanned)
         if asks_for_grpc(head):
@@ -73,6 +75,18 @@ class Http2Requests(ConnectionHandler):
         if rule is None or not refuse_plain(self._services, client, rule, request):
             client.hold(request)
             self._held.append(client)
+
+    def _scan(self, head: bytes, is_repeated: bool) -> RequestHead:
+        """Return what a head says; raise BadMessage."""
+        repeated = self._repeated
+        if repeated is not None and repeated.buffer is head:
+            return repeated
+        scanned = self._services.request_scanner.scan(head, 0)
+        if scanned is None:
+            raise BadMessage("the head is incomplete")
+        if is_repeated:
+            self._repeated = scanned
+        return scanned
 
     def start_held(self) -> None:
         """Start the exchanges of all requests that were read, except those that are gone again.

@@ -19,6 +19,7 @@ Frames
 
 Fields
     hpack_decoder      a block -> a list of fields; field_memory: those that tables share
+    last_request       a block that came last, and may come again
     header_field       one field, judged; request_composer: a list -> a head of HTTP/1.1
     hpack_encoder      a head of HTTP/1.1 -> a block; line_memory: its lines, remembered
     hpack_integer      integers; huffman: strings; huffman_code: their code

@@ -19,9 +19,10 @@ class ConnectionHandler:
 
     __slots__ = ()
 
-    def on_request(self, stream: Http2Stream, head: bytes) -> None:
+    def on_request(self, stream: Http2Stream, head: bytes, is_repeated: bool) -> None:
         """A request has come; `head` is that of HTTP/1.1, ready for the scan of heads.
 
+        It is the head of the last request if `is_repeated`, as the same object.
         A body follows unless `stream.has_request_ended()`. With `stream.protocol`, `head` is that
         of an upgrade without its `sec-websocket-key`.
         """

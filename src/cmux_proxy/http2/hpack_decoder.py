@@ -38,10 +38,12 @@ class HpackDecoder:
 
     `is_too_large` says that the last list exceeded a limit: of bytes, counted as lines of HTTP/1.1,
     or of fields. Nothing of such a list is kept, but the table is as the peer's encoder has it.
+    `changes` counts those of the table: between two, the same block has the same fields.
     """
 
     __slots__ = (
-        "_entries", "_max_fields", "_max_size", "_memory", "_size", "_table_size", "is_too_large",
+        "_entries", "_max_fields", "_max_size", "_memory", "_size", "_table_size", "changes",
+        "is_too_large",
     )  # fmt: skip
 
     def __init__(self, limits: HeadLimits, memory: FieldMemory) -> None:
@@ -52,6 +54,7 @@ class HpackDecoder:
         self._entries: list[HeaderField] = []
         self._size = 0
         self._table_size = TABLE_SIZE
+        self.changes = 0
         self.is_too_large = False
 
     def decode(self, block: bytes) -> list[HeaderField]:
@@ -115,6 +118,7 @@ class HpackDecoder:
 
     def _add(self, field: HeaderField) -> None:
         """Add an entry; one that is larger than the table empties it (RFC 7541 section 4.4)."""
+        self.changes += 1
         self._size += field.size
         self._entries.append(field)
         if self._size > self._table_size:
@@ -141,6 +145,7 @@ class HpackDecoder:
                 size, at = decode_rest(block, at, 0x1F)
             if size > TABLE_SIZE:
                 raise _fault("the table would be larger than it may be")
+            self.changes += 1
             self._table_size = size
             self._evict()
         return at

@@ -8,10 +8,11 @@ know whether a head is well-formed: the scan of responses has judged it. In a co
 
 from typing import Final
 
+from cmux_proxy.http2.frame_types import HEADER_SIZE
 from cmux_proxy.http2.frame_writer import headers_frames
 from cmux_proxy.http2.hpack_decoder import TABLE_SIZE
 from cmux_proxy.http2.hpack_integer import encode_integer
-from cmux_proxy.http2.line_memory import LineMemory, encode_string
+from cmux_proxy.http2.line_memory import COMMON_AFTER, LineMemory, encode_string
 from cmux_proxy.http2.static_table import STATIC_SIZE, static_entries
 
 try:
@@ -21,6 +22,11 @@ except ImportError:
     HAS_FAST_FRAMES = False
 else:
     HAS_FAST_FRAMES = True
+
+# A head that comes again and again is kept with its block, up to this size.
+MAX_KEPT_HEAD: Final = 1024
+# Its lines are in the table then, if they will ever be.
+_SETTLED_AFTER: Final = COMMON_AFTER + 2
 
 _INDEXED: Final = 0x80
 _SIZE_UPDATE: Final = 0x20
@@ -44,7 +50,10 @@ _INDEXES: Final = [bytes([_INDEXED | index]) for index in range(0x7F)]
 class HpackEncoder:
     """The encoder of one connection; `memory` is that of the worker."""
 
-    __slots__ = ("_memory", "_positions", "_size", "_size_updates", "_table_size")
+    __slots__ = (
+        "_kept_block", "_kept_entries", "_kept_head", "_kept_uses", "_memory", "_positions",
+        "_size", "_size_updates", "_table_size",
+    )  # fmt: skip
 
     def __init__(self, memory: LineMemory) -> None:
         self._memory = memory
@@ -54,6 +63,12 @@ class HpackEncoder:
         self._table_size = TABLE_SIZE
         # What the next block begins with.
         self._size_updates = b""
+        # The last head, how often it has come in a row, and once that is often, its block, which is
+        # valid while the table has so many entries.
+        self._kept_head = b""
+        self._kept_uses = 0
+        self._kept_block = b""
+        self._kept_entries = 0
 
     def limit_table(self, size: int) -> None:
         """Obey the client's SETTINGS_HEADER_TABLE_SIZE; it must not exceed TABLE_SIZE.
@@ -64,6 +79,7 @@ class HpackEncoder:
             self._table_size = size
             self._positions.clear()
             self._size = 0
+            self._kept_head = self._kept_block = b""
             self._size_updates = encode_integer(0, 0x1F, _SIZE_UPDATE)
             if size:
                 self._size_updates += encode_integer(size, 0x1F, _SIZE_UPDATE)
@@ -73,6 +89,21 @@ class HpackEncoder:
 
         Fields of one connection are left out (RFC 9113 section 8.2.2).
         """
+        entries = len(self._positions)
+        if head != self._kept_head:
+            self._kept_head = head if len(head) <= MAX_KEPT_HEAD else b""
+            self._kept_uses = 0
+            self._kept_block = b""
+        elif len(self._kept_block) > 0 and entries == self._kept_entries:
+            return headers_frames(stream_id, self._kept_block, is_last)
+        self._kept_uses += 1
+        frames = self._encode_head(stream_id, head, is_last)
+        if self._kept_uses > _SETTLED_AFTER and entries == len(self._positions):
+            self._kept_block = frames[HEADER_SIZE:]
+            self._kept_entries = entries
+        return frames
+
+    def _encode_head(self, stream_id: int, head: bytes, is_last: bool) -> bytes:
         start = self._size_updates
         self._size_updates = b""
         if HAS_FAST_FRAMES and len(head) <= MAX_FAST_HEAD:

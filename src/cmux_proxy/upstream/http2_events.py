@@ -68,7 +68,7 @@ class Http2Events(ResponseHandler):
         if slot is not None:
             slot.take_trailers(lines)
 
-    def on_request(self, stream: Http2Stream, head: bytes) -> None:
+    def on_request(self, stream: Http2Stream, head: bytes, is_repeated: bool) -> None:
         """An upstream opens no streams."""
 
     def on_bad_request(self, stream: Http2Stream, error: BadMessage) -> None:

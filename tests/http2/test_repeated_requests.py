@@ -1,0 +1,124 @@
+"""The same header block again: it is the same request as long as no table has changed."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmux_proxy.http1.errors import BadMessage
+from cmux_proxy.http2.error_codes import REFUSED_STREAM
+from cmux_proxy.http2.errors import StreamFault
+from cmux_proxy.http2.frame_types import END_HEADERS, END_STREAM, HEADERS
+from cmux_proxy.http2.header_field import HeaderField
+from cmux_proxy.http2.http2_limits import Http2Limits
+from cmux_proxy.http2.request_composer import RequestComposer
+from tests.helpers.http2_client import Peer
+from tests.helpers.http2_frames import GET, GET_HEAD, HEAD_LIMITS, POST, Event, Fields, frame
+
+CONNECT: Fields = [(b":method", b"CONNECT"), (b":authority", b"a:1")]
+CHAT: Fields = [(b":method", b"CONNECT"), (b":protocol", b"chat"), *GET[1:]]
+REQUESTS: list[Fields] = [
+    GET, POST, CONNECT, CHAT,
+    [*GET, (b"cookie", b"a"), (b"cookie", b"b")],
+    [*POST, (b"content-length", b"3")],
+    # Malformed, and one that gets a 400.
+    [*GET, (b"connection", b"close")], [*GET, (b"host", b"b")],
+]  # fmt: skip
+# Fields that no table has, so that a block of them is the same wherever it comes.
+PLAIN_BLOCK = b"\x82\x86\x84\x01\x01a"
+
+
+def outcome(fields: Fields, stream_id: int, is_last: bool) -> tuple[object, ...]:
+    """Return what the owner is told of a request that has never come before."""
+    composer = RequestComposer()
+    try:
+        head = composer.compose([HeaderField(*field) for field in fields], is_last)
+    except StreamFault as fault:
+        return "refused", stream_id, fault.code, fault.rule
+    except BadMessage as error:
+        return "bad request", stream_id, error.status, error.reason
+    return (
+        "request",
+        stream_id,
+        head,
+        composer.content_length,
+        composer.is_tunnel,
+        composer.protocol,
+    )
+
+
+def seen(peer: Peer, event: Event) -> tuple[object, ...]:
+    """Return the same of an event."""
+    if event[0] != "request":
+        return event
+    stream = peer.owner.streams[event[1]]
+    return *event, stream.content_left, stream.is_tunnel, stream.protocol
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(REQUESTS), st.booleans(), st.integers(1, 4),
+            st.sampled_from([None, None, 0, 100, 4096]),
+        ),
+        max_size=12,
+    )
+)  # fmt: skip
+def test_each_is_what_it_would_be_alone(steps: list[tuple[Fields, bool, int, int | None]]) -> None:
+    peer = Peer()
+    stream_id = 1
+    for fields, is_last, times, table_size in steps:
+        if table_size is not None:
+            peer.encoder.header_table_size = table_size
+        for _ in range(times):
+            peer.feed(peer.headers(stream_id, fields, is_last))
+            (event,) = peer.events
+            assert seen(peer, event) == outcome(fields, stream_id, is_last)
+            if event[0] != "refused":
+                peer.connection.reset(peer.owner.streams[stream_id], 0)
+            stream_id += 2
+
+
+def test_a_block_that_changes_nothing_is_read_once() -> None:
+    peer = Peer()
+    for stream_id in (1, 3, 5, 7):
+        peer.feed(peer.headers(stream_id))
+    # The first adds the authority to the table, the second finds it there.
+    assert peer.owner.repeats == [5, 7]
+    first, _second, third, last = (event[2] for event in peer.events)
+    assert first == GET_HEAD
+    assert last is third
+
+
+def test_the_same_bytes_are_another_request_once_the_table_has_changed() -> None:
+    peer = Peer()
+    first = [(b":authority", b"b"), *GET[:2], GET[3]]
+    peer.feed(peer.headers(1, first), peer.headers(3, first), peer.headers(5, first))
+    block = peer.block(first)
+    peer.feed(peer.headers(7, [*GET[:2], (b":authority", b"c"), GET[3]]))
+    peer.feed(frame(HEADERS, END_HEADERS | END_STREAM, 9, block))
+    assert peer.events[-1][2] == b"GET / HTTP/1.1\r\nhost: c\r\n\r\n"
+
+
+def test_trailers_with_the_bytes_of_a_request_are_no_request() -> None:
+    peer = Peer()
+    for stream_id in (1, 3, 5):
+        peer.feed(frame(HEADERS, END_HEADERS, stream_id, PLAIN_BLOCK))
+    assert peer.owner.repeats == [3, 5]
+    peer.feed(frame(HEADERS, END_HEADERS | END_STREAM, 5, PLAIN_BLOCK))
+    assert peer.events[-1][0] == "reset"
+
+
+def test_the_end_of_the_stream_belongs_to_the_request() -> None:
+    peer = Peer()
+    for stream_id in (1, 3):
+        peer.feed(frame(HEADERS, END_HEADERS | END_STREAM, stream_id, PLAIN_BLOCK))
+    peer.feed(frame(HEADERS, END_HEADERS, 5, PLAIN_BLOCK))
+    assert peer.owner.repeats == [3]
+    assert not peer.owner.streams[5].has_request_ended()
+    assert peer.owner.streams[3].has_request_ended()
+
+
+def test_the_limit_of_streams_holds_for_it_too() -> None:
+    peer = Peer(Http2Limits(HEAD_LIMITS, streams=2))
+    for stream_id in (1, 3, 5):
+        peer.feed(frame(HEADERS, END_HEADERS, stream_id, PLAIN_BLOCK))
+    assert peer.events[-1][:3] == ("refused", 5, REFUSED_STREAM)
