@@ -50,7 +50,7 @@ class Answering(ConnectionHandler):
         self.head = head
         self.connection = ServerConnection(Engine(Http2Limits(_HEAD_LIMITS)), self)
 
-    def on_request(self, stream: Http2Stream, head: bytes) -> None:
+    def on_request(self, stream: Http2Stream, head: bytes, is_repeated: bool) -> None:
         """Answer it with a small body."""
         self.connection.send_head(stream, self.head, False)
         self.connection.send_data(stream, _BODY, True)

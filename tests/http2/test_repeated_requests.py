@@ -35,21 +35,15 @@ def outcome(fields: Fields, stream_id: int, is_last: bool) -> tuple[object, ...]
         return "refused", stream_id, fault.code, fault.rule
     except BadMessage as error:
         return "bad request", stream_id, error.status, error.reason
-    return (
-        "request",
-        stream_id,
-        head,
-        composer.content_length,
-        composer.is_tunnel,
-        composer.protocol,
-    )
+    facts = composer.content_length, composer.is_tunnel, composer.protocol
+    return "request", stream_id, head, *facts
 
 
 def seen(peer: Peer, event: Event) -> tuple[object, ...]:
     """Return the same of an event."""
     if event[0] != "request":
         return event
-    stream = peer.owner.streams[event[1]]
+    stream = peer.owner.streams[int(str(event[1]))]
     return *event, stream.content_left, stream.is_tunnel, stream.protocol
 
 

@@ -28,7 +28,17 @@ def test_connections_inherit_the_options_of_the_socket_that_accepts_them() -> No
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-            assert accepted.getsockopt(socket.IPPROTO_TCP, IDLE_OPTION) == 20
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 127
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.8.7", "::1"])
+def test_the_loopback_has_rare_probes_of_which_many_may_be_lost(host: str) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as sock:
+        default = sock.getsockopt(socket.IPPROTO_TCP, IDLE_OPTION)
+        tune(sock, host)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 127
+        assert sock.getsockopt(socket.IPPROTO_TCP, IDLE_OPTION) == default
 
 
 def congestion_control(sock: socket.socket) -> bytes:
