@@ -5,6 +5,9 @@ from typing import Final
 
 from cmux_proxy._build import HAS_NATIVE
 
+if HAS_NATIVE:
+    from cmux_proxy.net._malloc import keep_free_memory
+
 # Objects between two garbage collections; the interpreter's default is 700.
 _COLLECTION_THRESHOLD: Final = 10_000
 # Bytes. All that waits of a connection over HTTP/2 (1 MiB), in pieces of 256 KiB, is freed at once
@@ -17,8 +20,6 @@ def tune_memory() -> None:
     """Call it once the process serves: what lives as long as the process exists then."""
     _tune_garbage_collector()
     if HAS_NATIVE:
-        from cmux_proxy.net._malloc import keep_free_memory
-
         keep_free_memory(_KEPT_FREE)
 
 
