@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmux_proxy.http2.frame_types import END_STREAM
+from cmux_proxy.http2.frame_types import END_STREAM, HEADER_SIZE
 from cmux_proxy.http2.hpack_decoder import TABLE_SIZE
 from cmux_proxy.http2.hpack_encoder import MAX_KEPT_HEAD, HpackEncoder
 from cmux_proxy.http2.line_memory import (
@@ -217,11 +217,12 @@ def test_whatever_is_sent_is_read(
         assert pair.head(STATUS_LINE, *lines)[1:] == expected
 
 
+LARGE = b"HTTP/1.1 200 OK\r\nServer: a\r\nX-Large: " + b"x" * MAX_KEPT_HEAD + b"\r\n\r\n"
 HEADS = [
     b"HTTP/1.1 200 OK\r\nServer: a\r\nContent-Length: 1\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nServer: a\r\nDate: today\r\nX-Powered-By: b\r\n\r\n",
     b"HTTP/1.1 404 No\r\nServer: a\r\nSet-Cookie: secret\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nX-Large: " + b"x" * MAX_KEPT_HEAD + b"\r\n\r\n",
+    LARGE,
 ]
 
 
@@ -272,3 +273,48 @@ def test_a_head_that_comes_often_is_encoded_once() -> None:
     pair.encoder._memory.candidates.clear()
     assert pair.encoder.head_frames(1, HEADS[0], False) == block
     assert pair.encoder._memory.literals == {}
+
+
+def test_a_large_head_is_not_kept() -> None:
+    pair = Pair()
+    for _ in range(3 * COMMON_AFTER):
+        pair.encoder.head_frames(1, LARGE, False)
+    pair.encoder._positions.clear()
+    pair.encoder._memory.candidates.clear()
+    pair.encoder.head_frames(1, LARGE, False)
+    assert len(pair.encoder._memory.candidates) > 0
+
+
+def check_often(pair: Pair, head: bytes, times: int = 3 * COMMON_AFTER) -> None:
+    """Encode a head so often; the client reads the same each time."""
+    for _ in range(times):
+        assert pair.decoded(pair.encoder.head_frames(1, head, False)[HEADER_SIZE:]) == fields_of(
+            head
+        )
+
+
+def test_entries_that_are_added_behind_its_back_do_not_change_a_head() -> None:
+    pair = Pair()
+    check_often(pair, HEADS[0])
+    for _ in range(2 * COMMON_AFTER):
+        pair.decoded(pair.encoder.encode_trailers(b"X-End: 1\r\n"))
+    assert len(pair.entries()) == 2
+    check_often(pair, HEADS[0])
+
+
+def test_a_line_that_is_common_later_than_others_enters_the_table_once() -> None:
+    memory = LineMemory()
+    pair = Pair(memory)
+    check_often(pair, HEADS[0], COMMON_AFTER)
+    # Another connection has had too many lines.
+    memory.candidates.clear()
+    check_often(pair, HEADS[0])
+    assert pair.entries() == [(b"server", b"a")]
+    check_often(pair, HEADS[1])
+
+
+def test_the_lines_of_the_next_head_enter_the_table_too() -> None:
+    pair = Pair()
+    check_often(pair, HEADS[0])
+    check_often(pair, HEADS[1])
+    assert pair.entries() == [(b"x-powered-by", b"b"), (b"server", b"a")]

@@ -1,5 +1,6 @@
 """The same header block again: it is the same request as long as no table has changed."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ REQUESTS: list[Fields] = [
 ]  # fmt: skip
 # Fields that no table has, so that a block of them is the same wherever it comes.
 PLAIN_BLOCK = b"\x82\x86\x84\x01\x01a"
+ADDS_A_1 = b"\x40\x01a\x011"
 
 
 def outcome(fields: Fields, stream_id: int, is_last: bool) -> tuple[object, ...]:
@@ -82,22 +84,53 @@ def test_a_block_that_changes_nothing_is_read_once() -> None:
     assert last is third
 
 
-def test_the_same_bytes_are_another_request_once_the_table_has_changed() -> None:
+def repeated_upload() -> tuple[Peer, bytes]:
+    """Return a peer with uploads on streams 1, 3 and 5, and their block, which names an entry."""
     peer = Peer()
-    first = [(b":authority", b"b"), *GET[:2], GET[3]]
-    peer.feed(peer.headers(1, first), peer.headers(3, first), peer.headers(5, first))
-    block = peer.block(first)
-    peer.feed(peer.headers(7, [*GET[:2], (b":authority", b"c"), GET[3]]))
-    peer.feed(frame(HEADERS, END_HEADERS | END_STREAM, 9, block))
-    assert peer.events[-1][2] == b"GET / HTTP/1.1\r\nhost: c\r\n\r\n"
+    fields = [(b":authority", b"b"), *POST[:2], POST[3]]
+    for stream_id in (1, 3, 5):
+        peer.feed(peer.headers(stream_id, fields, False))
+    assert peer.owner.repeats == [5]
+    return peer, peer.block(fields)
 
 
-def test_trailers_with_the_bytes_of_a_request_are_no_request() -> None:
+def end_with(peer: Peer, block: bytes) -> None:
+    """End stream 1 with trailers, and forget what happened."""
+    peer.feed(frame(HEADERS, END_HEADERS | END_STREAM, 1, block))
+    assert peer.events[-1][0] == "trailers"
+
+
+def test_the_same_bytes_mean_something_else_once_the_table_has_another_entry() -> None:
+    peer, block = repeated_upload()
+    end_with(peer, peer.block([(b"x-new", b"1")]))
+    peer.feed(frame(HEADERS, END_HEADERS, 7, block))
+    assert peer.events[-1][0] == "refused"
+
+
+def test_the_same_bytes_mean_nothing_once_the_table_is_empty() -> None:
+    peer, block = repeated_upload()
+    end_with(peer, b"\x20\x00\x01a\x01b")
+    peer.feed(frame(HEADERS, END_HEADERS, 7, block))
+    assert peer.events[-1][0] == "fault"
+
+
+def test_a_block_that_adds_to_the_table_does_so_each_time() -> None:
+    peer = Peer()
+    for stream_id in (1, 3, 5):
+        peer.feed(frame(HEADERS, END_HEADERS | END_STREAM, stream_id, PLAIN_BLOCK + ADDS_A_1))
+    assert peer.owner.repeats == []
+    # The oldest of three entries.
+    peer.feed(frame(HEADERS, END_HEADERS | END_STREAM, 7, PLAIN_BLOCK + b"\xc0"))
+    assert peer.events[-1][2] == GET_HEAD[:-2] + b"a: 1\r\n\r\n"
+
+
+@pytest.mark.parametrize("flags", [END_HEADERS, END_HEADERS | END_STREAM])
+def test_trailers_with_the_bytes_of_a_request_are_no_request(flags: int) -> None:
     peer = Peer()
     for stream_id in (1, 3, 5):
         peer.feed(frame(HEADERS, END_HEADERS, stream_id, PLAIN_BLOCK))
     assert peer.owner.repeats == [3, 5]
-    peer.feed(frame(HEADERS, END_HEADERS | END_STREAM, 5, PLAIN_BLOCK))
+    peer.feed(frame(HEADERS, flags, 5, PLAIN_BLOCK))
     assert peer.events[-1][0] == "reset"
 
 
