@@ -305,7 +305,7 @@ def test_entries_that_are_added_behind_its_back_do_not_change_a_head() -> None:
 def test_a_line_that_is_common_later_than_others_enters_the_table_once() -> None:
     memory = LineMemory()
     pair = Pair(memory)
-    check_often(pair, HEADS[0], COMMON_AFTER)
+    check_often(pair, HEADS[0], 2)
     # Another connection has had too many lines.
     memory.candidates.clear()
     check_often(pair, HEADS[0])
