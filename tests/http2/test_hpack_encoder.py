@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from cmux_proxy.http2.frame_types import END_STREAM, HEADER_SIZE
 from cmux_proxy.http2.hpack_decoder import TABLE_SIZE
-from cmux_proxy.http2.hpack_encoder import MAX_KEPT_HEAD, HpackEncoder
+from cmux_proxy.http2.hpack_encoder import HpackEncoder
+from cmux_proxy.http2.http2_limits import MAX_KEPT_HEAD
 from cmux_proxy.http2.line_memory import (
     COMMON_AFTER,
     MAX_LINE_SIZE,

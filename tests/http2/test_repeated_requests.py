@@ -9,7 +9,7 @@ from cmux_proxy.http2.error_codes import REFUSED_STREAM
 from cmux_proxy.http2.errors import StreamFault
 from cmux_proxy.http2.frame_types import END_HEADERS, END_STREAM, HEADERS
 from cmux_proxy.http2.header_field import HeaderField
-from cmux_proxy.http2.http2_limits import Http2Limits
+from cmux_proxy.http2.http2_limits import MAX_KEPT_HEAD, Http2Limits
 from cmux_proxy.http2.request_composer import RequestComposer
 from tests.helpers.http2_client import Peer
 from tests.helpers.http2_frames import GET, GET_HEAD, HEAD_LIMITS, POST, Event, Fields, frame
@@ -149,3 +149,20 @@ def test_the_limit_of_streams_holds_for_it_too() -> None:
     for stream_id in (1, 3, 5):
         peer.feed(frame(HEADERS, END_HEADERS, stream_id, PLAIN_BLOCK))
     assert peer.events[-1][:3] == ("refused", 5, REFUSED_STREAM)
+
+
+def test_a_large_request_is_not_kept() -> None:
+    peer = Peer()
+    size = MAX_KEPT_HEAD - len(GET_HEAD) - len(b"a: \r\n")
+    for stream_id, more in ((1, 0), (3, 0), (5, 1), (7, 1)):
+        value = b"x" * (size + more)
+        # A literal whose length takes two bytes behind the prefix.
+        literal = b"\x00\x01a\x7f" + bytes(
+            [(len(value) - 127) & 127 | 128, (len(value) - 127) >> 7]
+        )
+        peer.feed(
+            frame(HEADERS, END_HEADERS | END_STREAM, stream_id, PLAIN_BLOCK + literal + value)
+        )
+    sizes = [len(head) for event in peer.events if isinstance(head := event[2], bytes)]
+    assert sizes == [MAX_KEPT_HEAD, MAX_KEPT_HEAD, MAX_KEPT_HEAD + 1, MAX_KEPT_HEAD + 1]
+    assert peer.owner.repeats == [3]

@@ -12,6 +12,7 @@ from cmux_proxy.http2.frame_types import HEADER_SIZE
 from cmux_proxy.http2.frame_writer import headers_frames
 from cmux_proxy.http2.hpack_decoder import TABLE_SIZE
 from cmux_proxy.http2.hpack_integer import encode_integer
+from cmux_proxy.http2.http2_limits import MAX_KEPT_HEAD
 from cmux_proxy.http2.line_memory import COMMON_AFTER, LineMemory, encode_string
 from cmux_proxy.http2.static_table import STATIC_SIZE, static_entries
 
@@ -23,9 +24,7 @@ except ImportError:
 else:
     HAS_FAST_FRAMES = True
 
-# A head that comes again and again is kept with its block, up to this size.
-MAX_KEPT_HEAD: Final = 1024
-# Its lines are in the table then, if they will ever be.
+# The lines of a head that has come more often in a row are in the table, if they will ever be.
 _SETTLED_AFTER: Final = COMMON_AFTER + 2
 
 _INDEXED: Final = 0x80
@@ -98,7 +97,8 @@ class HpackEncoder:
             return headers_frames(stream_id, self._kept_block, is_last)
         self._kept_uses += 1
         frames = self._encode_head(stream_id, head, is_last)
-        if self._kept_uses > _SETTLED_AFTER and entries == len(self._positions):
+        if self._kept_uses > _SETTLED_AFTER:
+            # A block that has just added entries is not valid again, and does not become it.
             self._kept_block = frames[HEADER_SIZE:]
             self._kept_entries = entries
         return frames

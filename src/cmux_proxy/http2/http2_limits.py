@@ -23,6 +23,8 @@ CONTROL_BURST: Final = 1_000
 CONTROLS_PER_SECOND: Final = 33
 # Streams that the proxy has reset while the client may still have frames of them in flight.
 MAX_RESET_STREAMS: Final = 256
+# A head that comes again is kept up to this size, on each connection one of either direction.
+MAX_KEPT_HEAD: Final = 1024
 
 
 class Http2Limits:

@@ -17,6 +17,7 @@ from cmux_proxy.http2.errors import StreamFault
 from cmux_proxy.http2.handler import ConnectionHandler
 from cmux_proxy.http2.header_field import HeaderField
 from cmux_proxy.http2.hpack_decoder import HpackDecoder
+from cmux_proxy.http2.http2_limits import MAX_KEPT_HEAD
 from cmux_proxy.http2.http2_stream import Http2Stream
 from cmux_proxy.http2.last_request import LastRequest
 from cmux_proxy.http2.peer_settings import PeerSettings
@@ -98,7 +99,7 @@ class RequestStreams(BlockReader):
             stream.content_left = composer.content_length
             stream.is_tunnel = composer.is_tunnel
             stream.protocol = composer.protocol
-            if len(block) > 0:
+            if len(block) > 0 and len(head) <= MAX_KEPT_HEAD:
                 self._remember(block, head, is_last)
             self._handler.on_request(stream, head, False)
 
