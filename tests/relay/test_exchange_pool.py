@@ -241,19 +241,20 @@ def test_a_request_without_a_route_does_not_count_at_the_port_of_the_one_before(
     assert worker.observer.ports.of(("127.0.0.1", 80)).requests == 0
 
 
-def test_the_spare_exchanges_after_a_burst_are_limited() -> None:
+def two_bursts(size: int) -> tuple[list[Exchange], list[Exchange]]:
+    """Return so many exchanges that were in use at once, and those that are in use after them."""
     pool = ExchangePool(World().services)
-    burst = [pool.begin(NO_CLIENT, NO_REQUEST) for _ in range(1100)]
+    burst = [pool.begin(NO_CLIENT, NO_REQUEST) for _ in range(size)]
     for exchange in burst:
         pool.take_back(exchange)
-    again = [pool.begin(NO_CLIENT, NO_REQUEST) for _ in range(1100)]
+    return burst, [pool.begin(NO_CLIENT, NO_REQUEST) for _ in range(size)]
+
+
+def test_the_spare_exchanges_after_a_burst_are_limited() -> None:
+    burst, again = two_bursts(1100)
     assert len({*map(id, burst)} & {*map(id, again)}) == 1024
 
 
 def test_an_exchange_in_use_keeps_no_other() -> None:
-    pool = ExchangePool(World().services)
-    burst = [pool.begin(NO_CLIENT, NO_REQUEST) for _ in range(3)]
-    for exchange in burst:
-        pool.take_back(exchange)
-    again = [pool.begin(NO_CLIENT, NO_REQUEST) for _ in range(3)]
+    _burst, again = two_bursts(3)
     assert [exchange.next_spare for exchange in again] == [None, None, None]
