@@ -96,6 +96,7 @@ class FakeBackend(Backend):
 
     def __init__(self, loop: FakeLoop) -> None:
         self.loop = loop
+        self.call_soon = loop.call_soon
 
     async def open_stream(self, _sock: object, _owner: object) -> None:
         """Dials are fakes too."""

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from cmux_proxy.http2.error_codes import FLOW_CONTROL_ERROR
 from cmux_proxy.http2.frame_types import FRAME_SIZE
+from cmux_proxy.http2.http2_limits import MAX_UNTAKEN
 from tests.helpers.http2_client import OK_HEAD, Peer
 from tests.helpers.http2_frames import (
     Frame,
@@ -39,6 +40,88 @@ def test_a_body_is_cut_at_the_window_and_goes_on_with_it() -> None:
     assert content(rest, 1) == BODY[WINDOW + 100 :]
     assert [sent.flags for sent in rest] == [0] * (len(rest) - 1) + [1]
     assert peer.events == [("closed", 1)]
+
+
+@pytest.mark.parametrize("times", [1, 20])
+def test_a_whole_response_is_two_frames(times: int) -> None:
+    peer = Peer()
+    for stream_id in range(1, 2 * times, 2):
+        stream = peer.open(stream_id, is_last=True)
+        peer.connection.send_response(stream, OK_HEAD, b"body")
+        head, body = peer.sent()
+        assert (head.kind, head.flags, head.stream_id) == (1, 4, stream_id)
+        assert peer.decoded(head.payload) == [(b":status", b"200")]
+        assert body == Frame(0, 1, stream_id, b"body")
+        assert peer.events == [("closed", stream_id)]
+
+
+def test_a_whole_response_uses_windows() -> None:
+    peer = Peer()
+    peer.feed(window_setting(6))
+    peer.sent()
+    stream = peer.open(1, is_last=True)
+    peer.connection.send_response(stream, OK_HEAD, b"abcd")
+    assert content(peer.sent(), 1) == b"abcd"
+    # One byte more than the window of this stream.
+    other = peer.open(3, is_last=True)
+    peer.connection.send_response(other, OK_HEAD, b"1234567")
+    assert [sent[:3] for sent in peer.sent()] == [(1, 4, 3), (0, 0, 3)]
+    peer.feed(frame(8, 0, 3, number(1)))
+    assert peer.sent() == [Frame(0, 1, 3, b"7")]
+    # What both have taken of the window of the connection is gone.
+    peer.feed(window_setting(WINDOW))
+    last = peer.open(5, is_last=True)
+    peer.connection.send_data(last, bytes(WINDOW), False)
+    assert len(content(peer.sent(), 5)) == WINDOW - 4 - 7
+
+
+@pytest.mark.parametrize("left", [0, 3])
+def test_a_whole_response_needs_the_window_of_the_connection_too(left: int) -> None:
+    peer = Peer()
+    stream, other = peer.open(1, is_last=True), peer.open(3, is_last=True)
+    peer.connection.send_data(other, bytes(WINDOW - left), False)
+    peer.sent()
+    peer.connection.send_response(stream, OK_HEAD, b"abcd")
+    assert content(peer.sent(), 1) == b"abcd"[:left]
+    peer.feed(frame(8, 0, 0, number(100)))
+    assert content(peer.sent(), 1) == b"abcd"[left:]
+
+
+def test_a_whole_response_waits_for_a_transport_that_is_full() -> None:
+    peer = Peer()
+    stream = peer.open(1, is_last=True)
+    peer.connection.pause_writing()
+    peer.connection.send_response(stream, OK_HEAD, b"abcd")
+    # The owner has no more to send.
+    assert peer.events == []
+    assert peer.connection.pending_size() == 4
+    peer.connection.resume_writing()
+    assert content(peer.sent(), 1) == b"abcd"
+
+
+@pytest.mark.parametrize("is_reset", [True, False])
+def test_a_whole_response_for_a_stream_that_is_over_is_dropped(is_reset: bool) -> None:
+    peer = Peer()
+    stream = peer.open(1, is_last=True)
+    if is_reset:
+        peer.feed(frame(3, 0, 1, number(8)))
+    else:
+        peer.respond(1)
+    peer.connection.send_response(stream, OK_HEAD, b"abcd")
+    assert peer.sent() == []
+
+
+def test_whole_responses_that_wait_for_the_client_count_as_far_as_they_are_heads() -> None:
+    peer = Peer()
+    stream = peer.open(1, is_last=True)
+    peer.connection.send_response(stream, OK_HEAD, bytes(2048))
+    head_size = len(read_frames(peer.sent_bytes())[0].payload) + 9
+    streams = [peer.open(number, is_last=True) for number in range(3, 203, 2)]
+    peer.feed(frame(8, 0, 0, number(1_000_000)))
+    for other in streams:
+        peer.connection.send_response(other, OK_HEAD, bytes(2048))
+    assert 100 * head_size < MAX_UNTAKEN < 100 * 2048
+    assert peer.connection.may_read()
 
 
 def test_a_small_initial_window_is_used_up() -> None:

@@ -84,6 +84,16 @@ def test_a_block_that_changes_nothing_is_read_once() -> None:
     assert last is third
 
 
+@pytest.mark.parametrize("media_type", [b"application/grpc", b"text/plain"])
+def test_a_call_of_grpc_is_one_each_time(media_type: bytes) -> None:
+    peer = Peer()
+    for stream_id in (1, 3, 5):
+        peer.feed(peer.headers(stream_id, [*GET, (b"content-type", media_type)]))
+    assert peer.owner.repeats == [5]
+    is_grpc = media_type == b"application/grpc"
+    assert [stream.is_grpc for stream in peer.owner.streams.values()] == [is_grpc] * 3
+
+
 def repeated_upload() -> tuple[Peer, bytes]:
     """Return a peer with uploads on streams 1, 3 and 5, and their block, which names an entry."""
     peer = Peer()

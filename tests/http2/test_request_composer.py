@@ -112,14 +112,22 @@ def test_an_extended_connect_becomes_an_upgrade() -> None:
     assert composer.protocol == b"websocket"
 
 
+def test_the_media_type_of_grpc_is_noted_and_kept() -> None:
+    composer = RequestComposer()
+    fields = [*GET, (b"content-type", b"application/grpc")]
+    head = composer.compose([HeaderField(*field) for field in fields], True)
+    assert composer.is_grpc
+    assert head.endswith(b"\r\ncontent-type: application/grpc\r\n\r\n")
+
+
 def test_nothing_of_one_request_stays_for_the_next() -> None:
     composer = RequestComposer()
-    first = [*WEBSOCKET, (b"cookie", b"a"), (b"x", b"y")]
+    first = [*WEBSOCKET, (b"cookie", b"a"), (b"x", b"y"), (b"content-type", b"application/grpc")]
     composer.compose([HeaderField(*field) for field in first], False)
     with pytest.raises(StreamFault):
         composer.compose([HeaderField(b"cookie", b"a"), HeaderField(b":method", b"GET")], True)
     assert composer.compose([HeaderField(*field) for field in GET], True) == composed(GET)
-    assert (composer.is_tunnel, composer.protocol) == (False, b"")
+    assert (composer.is_grpc, composer.is_tunnel, composer.protocol) == (False, False, b"")
 
 
 def test_a_key_outside_of_an_extended_connect_is_an_ordinary_field() -> None:

@@ -100,6 +100,7 @@ async def test_a_response_of_trailers_alone_stays_one() -> None:
     ("media_type", "is_http2"),
     [
         ("application/grpc", True), ("application/grpc+proto", True),
+        ("application/grpc;a=b", True),
         ("application/grpc-web", False), ("application/grpc-web+proto", False),
         ("application/grpcx", False), ("application/json", False),
     ],

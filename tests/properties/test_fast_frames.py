@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmux_proxy.http2 import hpack_encoder
+from cmux_proxy.http2 import frame_writer, hpack_encoder
+from cmux_proxy.http2.frame_types import DATA, END_STREAM
 from cmux_proxy.http2.hpack_encoder import HpackEncoder
 from cmux_proxy.http2.line_memory import LineMemory
 
@@ -45,6 +46,19 @@ def test_both_make_the_same_frames(
             slow.limit_table(size)
         expected = slow_frames(slow, stream_id, head, is_last)
         assert fast.head_frames(stream_id, head, is_last) == expected
+
+
+@given(HEADS, IDS, st.binary(min_size=1, max_size=40), st.integers(1, 12))
+def test_both_make_the_same_responses(head: bytes, stream_id: int, body: bytes, uses: int) -> None:
+    fast, slow = HpackEncoder(LineMemory()), HpackEncoder(LineMemory())
+    for _ in range(uses):
+        with (
+            mock.patch.object(hpack_encoder, "HAS_FAST_FRAMES", False),
+            mock.patch.object(frame_writer, "HAS_FAST_FRAMES", False),
+        ):
+            expected = slow.head_frames(stream_id, head, False)
+        expected += frame_writer.frame_header(len(body), DATA, END_STREAM, stream_id) + body
+        assert fast.response_frames(stream_id, head, body) == expected
 
 
 @pytest.mark.parametrize("size", [3999, 4000, 4001, 16_000, 40_000])

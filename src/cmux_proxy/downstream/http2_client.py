@@ -168,7 +168,7 @@ class Http2Client(Downstream):
         self._services.registry.streams.discard(self)
         if self.exchange is not None:
             if error is None:
-                self._services.loop.call_soon(self._lose_exchange)
+                self._services.call_soon(self._lose_exchange)
             else:
                 self._lose_exchange()
 

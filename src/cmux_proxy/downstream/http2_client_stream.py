@@ -146,7 +146,8 @@ class Http2ClientStream:
     def close(self) -> None:
         """Close once everything has been sent; the client need not send the rest."""
         if not self._is_closing:
-            self._carrier.send_data(self._stream, b"", True)
+            if not self._stream.has_response_ended():
+                self._carrier.send_data(self._stream, b"", True)
             self._is_closing = True
             if not self._stream.has_request_ended():
                 self._carrier.reset_when_sent(self)

@@ -42,10 +42,9 @@ class Http2Connection(Timed):
         super().__init__()
         self._services = services
         self.transport = transport
-        link = self._link = Http2Link(services.loop, transport, self._close_over)
-        self._requests = Http2Requests(services, exchanges, link, self._stream_ended)
-        link.on_lost = self._requests.forget
-        link.on_received = self._requests.start_held
+        link = self._link = Http2Link(services.call_soon, transport, self._close_over)
+        self._requests = Http2Requests(services, exchanges, link, self._last_ended)
+        link.requests = self._requests
         self._engine = link.engine = ServerConnection(_engine_of(services), self._requests)
         self._reading = ReadControl()
         self._reading.stream = transport
@@ -113,10 +112,8 @@ class Http2Connection(Timed):
         if self._has_ended and not self._engine.has_work():
             self._close()
 
-    def _stream_ended(self) -> None:
+    def _last_ended(self) -> None:
         """Go on with the idle timeout behind the last stream, or close where the proxy drains."""
-        if self._engine.count_streams():
-            return
         self._idle_since = self._services.ticker.now
         self._set_deadline()
         is_last = self._has_ended or self._services.registry.is_refusing
@@ -217,7 +214,7 @@ class Http2Connection(Timed):
 
     def clients(self) -> list[Http2Client]:
         """Return the clients of its open streams."""
-        return list(self._requests.clients)
+        return self._requests.clients()
 
     def _leave(self) -> None:
         registry = self._services.registry

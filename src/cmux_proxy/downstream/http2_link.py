@@ -9,36 +9,48 @@ from collections.abc import Callable
 from typing import Final
 
 from cmux_proxy.downstream.http2_client_stream import Http2ClientStream, StreamCarrier
+from cmux_proxy.http2.handler import ConnectionHandler
 from cmux_proxy.http2.http2_stream import Http2Stream, Piece
 from cmux_proxy.http2.server_connection import ServerConnection
-from cmux_proxy.net.stream import Loop, Stream
+from cmux_proxy.net.stream import CallSoon, Stream
 
 # Frames of up to so many bytes are joined, because a copy costs less than many buffers.
 _MAX_JOINED: Final = 65536
+
+
+class StreamRequests(ConnectionHandler):
+    """The requests of the connection, as the link calls them; `http2_requests.py` implements it."""
+
+    __slots__ = ()
+
+    def start_held(self) -> None:
+        """All frames of a read were passed on."""
+        raise NotImplementedError
+
+    def forget(self, stream: Http2Stream) -> None:
+        """A stream is gone, whatever has ended it; idempotent."""
+        raise NotImplementedError
 
 
 class Http2Link(StreamCarrier):
     """Sends for all streams of one connection."""
 
     __slots__ = (
-        "_closing", "_is_over", "_is_paused", "_is_receiving", "_is_scheduled", "_loop", "engine",
-        "on_lost", "on_over", "on_received",
+        "_call_soon", "_closing", "_is_over", "_is_paused", "_is_receiving", "_is_scheduled",
+        "engine", "on_over", "requests",
     )  # fmt: skip
 
-    def __init__(self, loop: Loop, transport: Stream, on_over: Callable[[], None]) -> None:
+    def __init__(self, call_soon: CallSoon, transport: Stream, on_over: Callable[[], None]) -> None:
         self.transport = transport
-        self._loop = loop
+        self._call_soon = call_soon
         self.engine: ServerConnection
+        self.requests: StreamRequests
         # Called once the last frame of a connection that has failed is sent.
         self.on_over = on_over
         self._is_over = False
         self._is_paused = False
         # Names the connection in lists.
         self.number = 0
-        # Called once all frames of a read were passed on.
-        self.on_received: Callable[[], None]
-        # Called when a stream is gone, whatever has ended it.
-        self.on_lost: Callable[[Http2Stream], None]
         self._is_receiving = False
         self._is_scheduled = False
         self._closing: list[Http2ClientStream] = []
@@ -48,7 +60,7 @@ class Http2Link(StreamCarrier):
         self._is_receiving = True
         try:
             self.engine.receive(data, now)
-            self.on_received()
+            self.requests.start_held()
         finally:
             self._is_receiving = False
         self.flush()
@@ -63,6 +75,11 @@ class Http2Link(StreamCarrier):
         self._is_paused = False
         self.engine.resume_writing()
         self.flush()
+
+    def send_response(self, stream: Http2Stream, head: bytes, body: bytes) -> None:
+        """Send a whole response with a small body."""
+        self.engine.send_response(stream, head, body)
+        self._flush_later(True)
 
     def send_head(self, stream: Http2Stream, head: bytes, is_last: bool) -> None:
         """Send a response head of HTTP/1.1."""
@@ -96,11 +113,11 @@ class Http2Link(StreamCarrier):
 
     def lost(self, stream: Http2Stream) -> None:
         """Forget a stream."""
-        self.on_lost(stream)
+        self.requests.forget(stream)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
-        """Call back in the next turn of the loop."""
-        self._loop.call_soon(callback)
+        """Call back soon, behind what has arrived."""
+        self._call_soon(callback)
 
     def _flush_later(self, is_last: bool) -> None:
         """Send at once behind the last byte of the only response, otherwise when the loop turns."""
@@ -110,7 +127,7 @@ class Http2Link(StreamCarrier):
             self.flush()
         else:
             self._is_scheduled = True
-            self._loop.call_soon(self._flush_scheduled)
+            self._call_soon(self._flush_scheduled)
 
     def _flush_scheduled(self) -> None:
         self._is_scheduled = False

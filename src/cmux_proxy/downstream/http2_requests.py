@@ -9,15 +9,14 @@ from typing import cast
 
 from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.downstream.http2_client import Http2Client
-from cmux_proxy.downstream.http2_grpc import ask_for_http2, asks_for_grpc
-from cmux_proxy.downstream.http2_link import Http2Link
+from cmux_proxy.downstream.http2_grpc import ask_for_http2
+from cmux_proxy.downstream.http2_link import Http2Link, StreamRequests
 from cmux_proxy.downstream.http2_response_writer import Http2ResponseWriter
 from cmux_proxy.downstream.http2_websocket import WEBSOCKET, WebSocketRequest, add_key, make_key
 from cmux_proxy.downstream.refusals import refuse, refuse_plain
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import RequestHead
 from cmux_proxy.http2.error_codes import CANCEL, REFUSED_STREAM, error_name
-from cmux_proxy.http2.handler import ConnectionHandler
 from cmux_proxy.http2.http2_stream import Http2Stream
 from cmux_proxy.observe.record import HTTP_2
 from cmux_proxy.relay import failures
@@ -26,14 +25,14 @@ from cmux_proxy.relay.exchange_pool import ExchangePool
 from cmux_proxy.relay.services import Services
 
 
-class Http2Requests(ConnectionHandler):
+class Http2Requests(StreamRequests):
     """Starts exchanges, and passes on what their clients do.
 
-    `on_ended` is called whenever a stream is gone. `clients` are those of the open streams.
+    `on_last_ended` is called whenever the last open stream is gone.
     """
 
     __slots__ = (
-        "_exchanges", "_held", "_link", "_on_ended", "_repeated", "_services", "address", "clients",
+        "_exchanges", "_held", "_link", "_on_last_ended", "_repeated", "_services", "address",
     )  # fmt: skip
 
     def __init__(
@@ -41,16 +40,15 @@ class Http2Requests(ConnectionHandler):
         services: Services,
         exchanges: ExchangePool,
         link: Http2Link,
-        on_ended: Callable[[], None],
+        on_last_ended: Callable[[], None],
     ) -> None:
         self._services = services
         self._exchanges = exchanges
         self._link = link
-        self._on_ended = on_ended
+        self._on_last_ended = on_last_ended
         self._held: list[Http2Client] = []
         # The scanned head of the request that came more than once last.
         self._repeated: RequestHead | None = None
-        self.clients: set[Http2Client] = set()
         self.address = ""
 
     def on_request(self, stream: Http2Stream, head: bytes, is_repeated: bool) -> None:
@@ -68,7 +66,7 @@ class Http2Requests(ConnectionHandler):
             self.on_bad_request(stream, error)
             return
         request = WebSocketRequest(scanned, key) if key else Http1Request(scanned)
-        if asks_for_grpc(head):
+        if stream.is_grpc:
             ask_for_http2(request)
         client = self._client(stream)
         rule = self._services.plain_text
@@ -105,7 +103,6 @@ class Http2Requests(ConnectionHandler):
             self._services, self._exchanges, self._link, stream, writer, self.address
         )
         stream.attachment = client
-        self.clients.add(client)
         self._services.registry.streams.add(client)
         return client
 
@@ -151,13 +148,22 @@ class Http2Requests(ConnectionHandler):
         if client is not None:
             # Otherwise each would keep the other alive.
             stream.attachment = None
-            self.clients.discard(cast(Http2Client, client))
             cast(Http2Client, client).release()
-            self._on_ended()
+            if self._link.engine.count_streams() == 0:
+                self._on_last_ended()
+
+    def clients(self) -> list[Http2Client]:
+        """Return the clients of the open streams."""
+        streams = self._link.engine.streams()
+        return [
+            cast(Http2Client, stream.attachment)
+            for stream in streams
+            if stream.attachment is not None
+        ]
 
     def lose_incomplete(self) -> None:
         """Reset the streams whose requests will never be whole: the client has left."""
-        for client in list(self.clients):
+        for client in self.clients():
             stream = client.http2_stream
             if not stream.has_request_ended():
                 self._link.reset(stream, CANCEL)
@@ -165,9 +171,7 @@ class Http2Requests(ConnectionHandler):
 
     def lose_all(self) -> None:
         """Report to all exchanges that their client is gone."""
-        clients = list(self.clients)
-        self.clients.clear()
-        for client in clients:
+        for client in self.clients():
             client.stream.lose(ConnectionResetError("the connection is gone"))
 
     def on_blocked(self, stream: Http2Stream) -> None:

@@ -4,17 +4,13 @@ The connection encodes heads that are those of HTTP/1.1 here, and drops the fiel
 not have. Does not know where the bytes come from. Neighbour: `http1_response_writer.py`.
 """
 
-from typing import Final
-
 from cmux_proxy.downstream.http2_link import Http2Link
 from cmux_proxy.http1.head import ResponseHead
 from cmux_proxy.http1.local_reply import Content, error_response
+from cmux_proxy.http2.http2_limits import MAX_JOINED_BODY
 from cmux_proxy.http2.http2_stream import Http2Stream
 from cmux_proxy.relay.failures import Failure
 from cmux_proxy.relay.response_writer import ResponseWriter
-
-# Up to this size a rest is copied, because it costs less than a view.
-_MAX_COPIED: Final = 2048
 
 
 class Http2ResponseWriter(ResponseWriter):
@@ -48,12 +44,15 @@ class Http2ResponseWriter(ResponseWriter):
         """Send the head and the body bytes behind it; a large rest is not copied."""
         rest_size = head.rest_size()
         self.has_ended = is_whole
-        self._link.send_head(self._stream, head.stripped, is_whole and not rest_size)
-        if rest_size > _MAX_COPIED:
-            rest = memoryview(head.buffer)[head.end :]
-            self._link.send_data(self._stream, rest, is_whole)
+        link, stream = self._link, self._stream
+        if is_whole and 0 < rest_size <= MAX_JOINED_BODY:
+            link.send_response(stream, head.stripped, head.buffer[head.end :])
+            return
+        link.send_head(stream, head.stripped, is_whole and not rest_size)
+        if rest_size > MAX_JOINED_BODY:
+            link.send_data(stream, memoryview(head.buffer)[head.end :], is_whole)
         elif rest_size:
-            self._link.send_data(self._stream, head.buffer[head.end :], is_whole)
+            link.send_data(stream, head.buffer[head.end :], is_whole)
 
     def write_body(self, data: bytes) -> None:
         """Send body bytes."""

@@ -28,7 +28,8 @@ cdef enum:
 # The size of the largest head that is taken here; its block fits into one frame.
 MAX_FAST_HEAD = MAX_HEAD
 
-cdef int KIND = frame_types.HEADERS
+cdef int HEADERS = frame_types.HEADERS
+cdef int DATA = frame_types.DATA
 cdef int END_HEADERS = frame_types.END_HEADERS
 cdef int END_STREAM = frame_types.END_STREAM
 cdef Py_ssize_t STATIC_SIZE = static_table.STATIC_SIZE
@@ -68,9 +69,22 @@ def head_frame(
         encoded = encoder.encode_line(line) if found is NULL else <object>found
         out = _add(out, encoded)
     _write_header(
-        frame, out - frame - HEADER_SIZE, KIND, END_HEADERS | (END_STREAM if is_last else 0), stream_id
+        frame, out - frame - HEADER_SIZE, HEADERS, END_HEADERS | (END_STREAM if is_last else 0), stream_id
     )
     return PyBytes_FromStringAndSize(<const char*>frame, out - frame)
+
+
+def response_frames(unsigned int stream_id, bytes block not None, bytes body not None):
+    """Return the frames of a whole response."""
+    cdef Py_ssize_t block_size = PyBytes_GET_SIZE(block)
+    cdef Py_ssize_t body_size = PyBytes_GET_SIZE(body)
+    frames = PyBytes_FromStringAndSize(NULL, 2 * HEADER_SIZE + block_size + body_size)
+    cdef unsigned char* out = <unsigned char*>PyBytes_AS_STRING(frames)
+    _write_header(out, block_size, HEADERS, END_HEADERS, stream_id)
+    out = _add(out + HEADER_SIZE, block)
+    _write_header(out, body_size, DATA, END_STREAM, stream_id)
+    _add(out + HEADER_SIZE, body)
+    return frames
 
 
 def frame_header(Py_ssize_t size, int kind, int flags, unsigned int stream_id):

@@ -3,6 +3,7 @@
 from cmux_proxy.http2.frame_types import (
     ACK,
     CONTINUATION,
+    DATA,
     END_HEADERS,
     END_STREAM,
     FRAME_SIZE,
@@ -16,6 +17,7 @@ from cmux_proxy.http2.frame_types import (
 
 try:
     from cmux_proxy.http2._fast_frames import frame_header as fast_frame_header
+    from cmux_proxy.http2._fast_frames import response_frames as fast_response_frames
 except ImportError:
     HAS_FAST_FRAMES = False
 else:
@@ -43,6 +45,14 @@ def headers_frames(stream_id: int, block: bytes, is_last: bool) -> bytes:
         pieces.append(frame_header(len(piece), CONTINUATION, flags, stream_id))
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def response_frames(stream_id: int, block: bytes, body: bytes) -> bytes:
+    """Return a HEADERS frame and a DATA frame that ends the stream, of at most FRAME_SIZE each."""
+    if HAS_FAST_FRAMES:
+        return fast_response_frames(stream_id, block, body)
+    head = frame_header(len(block), HEADERS, END_HEADERS, stream_id)
+    return b"".join((head, block, frame_header(len(body), DATA, END_STREAM, stream_id), body))
 
 
 def reset_frame(stream_id: int, code: int) -> bytes:

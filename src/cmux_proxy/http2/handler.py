@@ -74,6 +74,7 @@ class ConnectionHandler:
     def on_connection_fault(self, code: int, rule: str) -> None:
         """The client has broken a rule; a GOAWAY is among the frames to be taken.
 
-        The connection is to be closed after that. Its streams are gone, without a call for each.
+        The connection is to be closed after that. Its streams are gone, without a call for each,
+        once this returns.
         """
         raise NotImplementedError

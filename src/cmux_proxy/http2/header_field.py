@@ -24,15 +24,17 @@ LENGTH: Final = 6
 COOKIE: Final = 7
 HOST: Final = 8
 WEBSOCKET_KEY: Final = 9
+# The media type of gRPC, in any of its formats.
+GRPC: Final = 10
 # The field breaks a rule on its own.
-MALFORMED: Final = 10
+MALFORMED: Final = 11
 
 # What a field takes in a table besides its name and value (RFC 7541 section 4.1).
 TABLE_OVERHEAD: Final = 32
 # What a line of HTTP/1.1 has besides them.
 LINE_OVERHEAD: Final = 4
 
-_SPECIAL: Final = 11
+_SPECIAL: Final = 12
 _KINDS: Final[dict[bytes, int]] = {
     b":method": METHOD,
     b":path": PATH,
@@ -40,6 +42,7 @@ _KINDS: Final[dict[bytes, int]] = {
     b":scheme": SCHEME,
     b":protocol": PROTOCOL,
     b"content-length": LENGTH,
+    b"content-type": GRPC,
     b"cookie": COOKIE,
     b"host": HOST,
     b"sec-websocket-key": WEBSOCKET_KEY,
@@ -61,6 +64,8 @@ _NAME_BYTES: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz"
 _METHOD_BYTES: Final = _NAME_BYTES + b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _VALUE_BYTES: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _TARGET_BYTES: Final = bytes([0x21, 0x22, *range(0x24, 0x7F)])
+# gRPC-Web has another type, and is made for services that speak HTTP/1.
+_GRPC_TYPE: Final = re.compile(rb"application/grpc([+;]|$)")
 _UPPER_CASE: Final = re.compile(rb"[A-Z]")
 
 
@@ -92,7 +97,8 @@ class HeaderField:
                 rule = _value_fault(value)
             if len(rule) == 0 and kind != PLAIN:
                 rule = _special_fault(kind, value)
-                kind = PLAIN if kind == _SPECIAL else kind
+                if kind == _SPECIAL or (kind == GRPC and _GRPC_TYPE.match(value) is None):
+                    kind = PLAIN
         if len(rule) > 0:
             kind = MALFORMED
             self.line = b""

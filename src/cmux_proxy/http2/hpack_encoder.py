@@ -8,8 +8,8 @@ know whether a head is well-formed: the scan of responses has judged it. In a co
 
 from typing import Final
 
-from cmux_proxy.http2.frame_types import HEADER_SIZE
-from cmux_proxy.http2.frame_writer import headers_frames
+from cmux_proxy.http2.frame_types import DATA, END_STREAM, HEADER_SIZE
+from cmux_proxy.http2.frame_writer import frame_header, headers_frames, response_frames
 from cmux_proxy.http2.hpack_decoder import TABLE_SIZE
 from cmux_proxy.http2.hpack_integer import encode_integer
 from cmux_proxy.http2.http2_limits import MAX_KEPT_HEAD
@@ -83,18 +83,33 @@ class HpackEncoder:
             if size:
                 self._size_updates += encode_integer(size, 0x1F, _SIZE_UPDATE)
 
+    def response_frames(self, stream_id: int, head: bytes, body: bytes) -> bytes:
+        """Return the frames of a whole response, whose body fits into one."""
+        if self._is_kept(head):
+            return response_frames(stream_id, self._kept_block, body)
+        frames = self._new_head_frames(stream_id, head, False)
+        return b"".join((frames, frame_header(len(body), DATA, END_STREAM, stream_id), body))
+
     def head_frames(self, stream_id: int, head: bytes, is_last: bool) -> bytes:
         """Return the frames of a response head that ends with its blank line.
 
         Fields of one connection are left out (RFC 9113 section 8.2.2).
         """
+        if self._is_kept(head):
+            return headers_frames(stream_id, self._kept_block, is_last)
+        return self._new_head_frames(stream_id, head, is_last)
+
+    def _is_kept(self, head: bytes) -> bool:
+        """Return whether the kept block is that of this head, and valid."""
+        has_block = len(self._kept_block) > 0 and len(self._positions) == self._kept_entries
+        return has_block and head == self._kept_head
+
+    def _new_head_frames(self, stream_id: int, head: bytes, is_last: bool) -> bytes:
         entries = len(self._positions)
         if head != self._kept_head:
             self._kept_head = head if len(head) <= MAX_KEPT_HEAD else b""
             self._kept_uses = 0
             self._kept_block = b""
-        elif len(self._kept_block) > 0 and entries == self._kept_entries:
-            return headers_frames(stream_id, self._kept_block, is_last)
         self._kept_uses += 1
         frames = self._encode_head(stream_id, head, is_last)
         if self._kept_uses > _SETTLED_AFTER:

@@ -26,6 +26,9 @@ MAX_RESET_STREAMS: Final = 256
 # A head that comes again is kept up to this size, on each connection one of either direction.
 MAX_KEPT_HEAD: Final = 1024
 
+# A body of up to this size is copied, because a copy costs less than a view and two pieces more.
+MAX_JOINED_BODY: Final = 2048
+
 
 class Http2Limits:
     """What a connection may use.

@@ -21,22 +21,25 @@ Piece = bytes | memoryview
 class Http2Stream:
     """A stream.
 
-    `id` is its number. `is_tunnel` says that the method is CONNECT, `protocol` is that of an
-    extended CONNECT (RFC 8441). `content_left` is how much of the body that Content-Length
-    announces has not arrived, -1 if there is none. `held` counts the bytes that have arrived and
-    were not consumed. `pending_size` counts the body bytes that wait to be sent.
+    `id` is its number. `is_grpc` says that the media type of the request is that of gRPC,
+    `is_tunnel` that the method is CONNECT; `protocol` is that of an extended CONNECT (RFC 8441).
+    `content_left` is how much of the body that Content-Length announces has not arrived, -1 if
+    there is none. `held` counts the bytes that have arrived and were not consumed. `pending_size`
+    counts the body bytes that wait to be sent.
     """
 
     __slots__ = (
         "attachment", "content_left", "ends_after_pending", "held", "id", "is_answered",
-        "is_blocked", "is_for_head", "is_ready", "is_tunnel", "owed", "pending", "pending_size",
-        "pending_start", "protocol", "receive_window", "send_window", "state", "trailers",
+        "is_blocked", "is_for_head", "is_grpc", "is_ready", "is_tunnel", "owed", "pending",
+        "pending_size", "pending_start", "protocol", "receive_window", "send_window", "state",
+        "trailers",
     )  # fmt: skip
 
     def __init__(self, stream_id: int, receive_window: int, send_window: int) -> None:
         self.id = stream_id
         self.state = OPEN
         self.attachment: object = None
+        self.is_grpc = False
         self.is_tunnel = False
         # To an upstream: the final head has come; the method is HEAD.
         self.is_answered = False

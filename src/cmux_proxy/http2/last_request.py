@@ -9,7 +9,8 @@ class LastRequest:
     """What became of `block` while the decoder had made so many `changes` of its table."""
 
     __slots__ = (
-        "_block", "_changes", "_is_last", "content_length", "head", "is_tunnel", "protocol",
+        "_block", "_changes", "_is_last", "content_length", "head", "is_grpc", "is_tunnel",
+        "protocol",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -18,6 +19,7 @@ class LastRequest:
         self._is_last = False
         self.head = b""
         self.content_length = 0
+        self.is_grpc = False
         self.is_tunnel = False
         self.protocol = b""
 

@@ -7,7 +7,7 @@ when frames are taken.
 
 from typing import Final
 
-from cmux_proxy.http2.frame_types import DATA, DEFAULT_WINDOW, END_STREAM, FRAME_SIZE
+from cmux_proxy.http2.frame_types import DATA, DEFAULT_WINDOW, END_STREAM, FRAME_SIZE, HEADER_SIZE
 from cmux_proxy.http2.frame_writer import frame_header, headers_frames
 from cmux_proxy.http2.hpack_encoder import HpackEncoder
 from cmux_proxy.http2.http2_stream import CLOSED, Http2Stream, Piece
@@ -53,6 +53,22 @@ class OutgoingFrames:
         self.add(self._encoder.head_frames(stream.id, head, is_last))
         if is_last:
             self._end(stream)
+
+    def add_response(self, stream: Http2Stream, head: bytes, body: bytes) -> bool:
+        """Add a response with a body of at most MAX_JOINED_BODY bytes, if windows allow it.
+
+        Nothing of the stream may wait.
+        """
+        size = len(body)
+        if size > self.window or size > stream.send_window:
+            return False
+        self.window -= size
+        stream.send_window -= size
+        frames = self._encoder.response_frames(stream.id, head, body)
+        self._pieces.append(frames)
+        self.untaken_size += len(frames) - HEADER_SIZE - size
+        self._end(stream)
+        return True
 
     def add_request(self, stream: Http2Stream, head: bytes, scheme: bytes, is_last: bool) -> None:
         """Add a request head; with `is_last`, no body follows."""

@@ -14,6 +14,7 @@ from cmux_proxy.http2.errors import StreamFault
 from cmux_proxy.http2.header_field import (
     AUTHORITY,
     COOKIE,
+    GRPC,
     HOST,
     LENGTH,
     METHOD,
@@ -32,13 +33,14 @@ class RequestComposer:
     """Composes one head after another; one object serves all connections.
 
     After `compose`, `content_length` is the announced length, 0 for a request that ends with its
-    head, and -1 if the length is not known. `is_tunnel` says that the method is CONNECT. `protocol`
-    is that of an extended CONNECT (RFC 8441), and otherwise empty.
+    head, and -1 if the length is not known. `is_grpc` says that the media type is that of gRPC,
+    `is_tunnel` that the method is CONNECT. `protocol` is that of an extended CONNECT (RFC 8441),
+    and otherwise empty.
     """
 
     __slots__ = (
         "_authority", "_crumbs", "_host", "_lines", "_method", "_path", "_scheme", "_seen",
-        "content_length", "is_tunnel", "protocol",
+        "content_length", "is_grpc", "is_tunnel", "protocol",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -52,6 +54,7 @@ class RequestComposer:
         self._host = b""
         self._crumbs: list[bytes] = []
         self.content_length = -1
+        self.is_grpc = False
         self.is_tunnel = False
         self.protocol = b""
 
@@ -115,6 +118,9 @@ class RequestComposer:
             if is_repeated:
                 raise _fault("there is more than one Content-Length field")
             self.content_length = int(field.value)
+            self._lines.append(field.line)
+        elif kind == GRPC:
+            self.is_grpc = True
             self._lines.append(field.line)
         elif kind == WEBSOCKET_KEY:
             # RFC 8441 section 5: an extended CONNECT has none, and gets one of the proxy.

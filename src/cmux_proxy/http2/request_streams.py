@@ -97,6 +97,7 @@ class RequestStreams(BlockReader):
         else:
             stream = self._add(stream_id, is_last)
             stream.content_left = composer.content_length
+            stream.is_grpc = composer.is_grpc
             stream.is_tunnel = composer.is_tunnel
             stream.protocol = composer.protocol
             if len(block) > 0 and len(head) <= MAX_KEPT_HEAD:
@@ -112,6 +113,7 @@ class RequestStreams(BlockReader):
         last.begin(block, self._decoder.changes, is_last)
         last.head = head
         last.content_length = composer.content_length
+        last.is_grpc = composer.is_grpc
         last.is_tunnel = composer.is_tunnel
         last.protocol = composer.protocol
 
@@ -119,6 +121,7 @@ class RequestStreams(BlockReader):
         """Open a stream with the last request again."""
         stream = self._add(stream_id, is_last)
         stream.content_left = last.content_length
+        stream.is_grpc = last.is_grpc
         stream.is_tunnel = last.is_tunnel
         stream.protocol = last.protocol
         self._handler.on_request(stream, last.head, True)

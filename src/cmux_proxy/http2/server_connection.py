@@ -83,6 +83,15 @@ class ServerConnection:
 
     # What the client is sent
 
+    def send_response(self, stream: Http2Stream, head: bytes, body: bytes) -> None:
+        """Send a whole response: its final head, and a body of 1 to MAX_JOINED_BODY bytes."""
+        if not self._may_send(stream):
+            return
+        is_paused = self._back_pressure.is_paused
+        if is_paused or not self._outgoing.add_response(stream, head, body):
+            self.send_head(stream, head, False)
+            self.send_data(stream, body, True)
+
     def send_head(self, stream: Http2Stream, head: bytes, is_last: bool) -> None:
         """Send a response head of HTTP/1.1, interim or final; not 101 (RFC 9113 section 8.6).
 
@@ -146,12 +155,16 @@ class ServerConnection:
         self.is_over = True
         self._reader.stop()
         self._outgoing.add(goaway_frame(self._table.accepted_id, code, rule.encode("ascii")))
-        self._table.streams.clear()
         self._handler.on_connection_fault(code, rule)
+        self._table.streams.clear()
 
     def count_streams(self) -> int:
         """Return how many streams are open."""
         return len(self._table.streams)
+
+    def streams(self) -> list[Http2Stream]:
+        """Return the open streams."""
+        return list(self._table.streams.values())
 
     def has_work(self) -> bool:
         """Return whether a stream is open or frames wait to be taken."""

@@ -11,6 +11,7 @@ from libc.stdint cimport uint32_t
 from posix.unistd cimport close
 
 from cmux_proxy.net._epoll cimport EPOLLIN
+from cmux_proxy.net._errors cimport report_error
 from cmux_proxy.net._event_source cimport Source
 from cmux_proxy.net._reactor cimport Reactor
 from cmux_proxy.net._sockets cimport accept_peer, peer_address
@@ -92,7 +93,7 @@ cdef class NativeAcceptor(Source):
 
     cdef int on_error(self, object error) except -1:
         """A callback has failed."""
-        return self._reactor.report("accepting a connection failed", error, None)
+        return report_error(self._reactor.loop, "accepting a connection failed", error, None)
 
     cdef int abandon(self) except -1:
         """The reactor closes."""

@@ -14,8 +14,9 @@ from libc.stdint cimport uint32_t
 from posix.unistd cimport close, read
 
 from cmux_proxy.net._epoll cimport FOLLOWED_EVENTS
+from cmux_proxy.net._errors cimport system_error
 from cmux_proxy.net._native_stream cimport DIALED, END_WANTED, LOST, SPLICED, NativeStream
-from cmux_proxy.net._reactor cimport BUFFER_SIZE, FROM_CLIENT, FROM_UPSTREAM, system_error
+from cmux_proxy.net._reactor cimport BUFFER_SIZE, FROM_CLIENT, FROM_UPSTREAM
 from cmux_proxy.net._stream_sending cimport send_bytes
 
 cdef extern from * nogil:

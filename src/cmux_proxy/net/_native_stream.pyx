@@ -21,8 +21,9 @@ from posix.unistd cimport close
 from cmux_proxy.net._epoll cimport (
     EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, FOLLOWED_EVENTS, READING_EVENTS,
 )
+from cmux_proxy.net._errors cimport report_error, system_error
 from cmux_proxy.net._event_source cimport Source
-from cmux_proxy.net._reactor cimport BUFFER_SIZE, system_error
+from cmux_proxy.net._reactor cimport BUFFER_SIZE
 from cmux_proxy.net._sockets cimport SHUT_WR, peer_name, shutdown
 from cmux_proxy.net._stream_reading cimport read
 from cmux_proxy.net._stream_sending cimport flush, send_bytes, send_parts
@@ -190,7 +191,7 @@ cdef class NativeStream(Source):
         """A callback of the owner, or the kernel, has failed: drop the connection."""
         self.drop(error)
         if not isinstance(error, OSError):
-            self.reactor.report("an error in a callback", error, self)
+            report_error(self.reactor.loop, "an error in a callback", error, self)
         return 0
 
     cdef int abandon(self) except -1:

@@ -36,6 +36,9 @@ cdef class Reactor:
     cdef bint is_in_batch
     cdef bint is_scheduled
     cdef bint is_closed
+    # What is called behind the events of this batch, and whether it takes more.
+    cdef list callbacks
+    cdef bint takes_callbacks
     cdef object interrupt
 
     cdef int add(self, Source source, uint32_t events) except -1
@@ -45,13 +48,10 @@ cdef class Reactor:
     cdef int forget(self, int fd) except -1
     cdef int read_again(self, Source source) except -1
     cdef int close_later(self, Source source) except -1
-    cdef int report(self, str message, object error, object source) except -1
     cdef int run_batch(self, int count) except -1
     cdef int _make_room(self, int fd) except -1
     cdef int _schedule(self) except -1
     cdef int _dispatch_events(self, int first, int count) except -1
     cdef int _call_list(self, int which, int fd) except -1
+    cdef int _call_back(self) except -1
     cdef int _on_raised(self, Source source, object error) except -1
-
-
-cdef object system_error(int number)

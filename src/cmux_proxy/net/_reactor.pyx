@@ -9,8 +9,6 @@ Knows nothing of connections: `_native_stream.pyx` and `_native_acceptor.pyx` ha
 event loop calls `poll` when the epoll is readable; `_turns.pyx` is for a loop that the reactor leads.
 """
 
-import os
-
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 from libc.errno cimport EBADF, errno
 from libc.stdint cimport uint32_t, uint64_t
@@ -20,6 +18,7 @@ from posix.unistd cimport close
 from cmux_proxy.net._epoll cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, epoll_create1, epoll_ctl, epoll_event, epoll_wait,
 )
+from cmux_proxy.net._errors cimport report_error, system_error
 from cmux_proxy.net._event_source cimport Source
 from cmux_proxy.net._slots cimport (
     CLOSING, LAST, TURNS, Slot, grow_slots, is_any_listed, put, source_at, step, take,
@@ -29,14 +28,11 @@ cdef enum:
     FIRST_SLOTS = 256
 
 
-cdef object system_error(int number):
-    return OSError(number, os.strerror(number))
-
-
 cdef class Reactor:
     """One epoll and its sources; `loop` is the event loop that hosts it."""
 
-    def __cinit__(self):
+    def __cinit__(self, loop):
+        self.loop = loop
         self.epoll = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll < 0:
             raise system_error(errno)
@@ -47,9 +43,7 @@ cdef class Reactor:
         self.slots = grow_slots(NULL, &self.slot_count, FIRST_SLOTS - 1)
         self.lists[TURNS].first = self.lists[CLOSING].first = LAST
         self.arrival = NOBODY
-
-    def __init__(self, loop):
-        self.loop = loop
+        self.callbacks = []
 
     def __dealloc__(self):
         if self.epoll >= 0:
@@ -169,31 +163,28 @@ cdef class Reactor:
             self.is_scheduled = True
         return 0
 
-    cdef int report(self, str message, object error, object source) except -1:
-        """Hand an error to the exception handler of the event loop."""
-        try:
-            self.loop.call_exception_handler(
-                {"message": message, "exception": error, "transport": source}
-            )
-        except MemoryError:
-            # Not even for the report.
-            pass
-        return 0
+    def call_soon(self, callback):
+        """Call back behind the events of this batch, or in the next turn of the loop."""
+        if self.takes_callbacks:
+            self.callbacks.append(callback)
+        else:
+            self.loop.call_soon(callback)
 
     cdef int run_batch(self, int count) except -1:
         """Act on the first `count` events, and on what was put off; raise what ends the process."""
         cdef int done = 0
         # What is put off from now on is for the next batch.
         cdef int turns = take(self.lists, TURNS)
-        self.is_in_batch = True
+        self.is_in_batch = self.takes_callbacks = True
         try:
             while done < count:
                 done = self._dispatch_events(done, count)
             self._call_list(TURNS, turns)
+            self._call_back()
             while self.lists[CLOSING].first != LAST:
                 self._call_list(CLOSING, take(self.lists, CLOSING))
         finally:
-            self.is_in_batch = False
+            self.is_in_batch = self.takes_callbacks = False
         if self.interrupt is not None:
             error, self.interrupt = self.interrupt, None
             raise error
@@ -237,6 +228,17 @@ cdef class Reactor:
                 self._on_raised(source if which == TURNS else None, error)
         return 0
 
+    cdef int _call_back(self) except -1:
+        """Call what `call_soon` was given."""
+        self.takes_callbacks = False
+        if self.callbacks:
+            for callback in self.callbacks:
+                try:
+                    callback()
+                except BaseException as error:
+                    self._on_raised(None, error)
+            self.callbacks.clear()
+
     cdef int _on_raised(self, Source source, object error) except -1:
         """Note what is to end the process, after the batch; report anything else to the source."""
         if isinstance(error, (SystemExit, KeyboardInterrupt)):
@@ -244,5 +246,5 @@ cdef class Reactor:
         elif source is not None:
             source.on_error(error)
         else:
-            self.report("closing a connection failed", error, None)
+            report_error(self.loop, "a call at the end of a batch failed", error, None)
         return 0

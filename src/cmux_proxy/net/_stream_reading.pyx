@@ -11,11 +11,12 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 
 from cmux_proxy.net._epoll cimport FOLLOWED_EVENTS
+from cmux_proxy.net._errors cimport system_error
 from cmux_proxy.net._native_splice cimport DRAINED, MOVED, SpliceResult, splice_bytes
 from cmux_proxy.net._native_stream cimport (
     DIALED, ENDED, IN_TURN, INTO_BUFFER, NOT_READ, SPLICED, UNREAD, NativeStream,
 )
-from cmux_proxy.net._reactor cimport FROM_CLIENT, FROM_UPSTREAM, system_error
+from cmux_proxy.net._reactor cimport FROM_CLIENT, FROM_UPSTREAM
 from cmux_proxy.net._sockets cimport recv
 
 

@@ -10,10 +10,10 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 
 from cmux_proxy.net._epoll cimport EPOLL_CTL_MOD, EPOLLOUT, READING_EVENTS
+from cmux_proxy.net._errors cimport system_error
 from cmux_proxy.net._native_stream cimport (
     CLOSING, END_WANTED, LOST, OWNER_PAUSED, WATCHES_ROOM, NativeStream,
 )
-from cmux_proxy.net._reactor cimport system_error
 from cmux_proxy.net._send_queue cimport FAILED, SENT, SendQueue, SendResult
 from cmux_proxy.net._sockets cimport AF_UNIX, MSG_NOSIGNAL, SHUT_WR, send, send_two, shutdown
 

@@ -15,8 +15,9 @@ from cmux_proxy.net._busy_polling cimport BusyPolling
 from cmux_proxy.net._epoll cimport (
     EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, epoll_wait, monotonic_seconds,
 )
+from cmux_proxy.net._errors cimport system_error
 from cmux_proxy.net._event_source cimport Source
-from cmux_proxy.net._reactor cimport MAX_EVENTS, Reactor, system_error
+from cmux_proxy.net._reactor cimport MAX_EVENTS, Reactor
 from cmux_proxy.net._slots cimport CLOSING, LAST, is_any_listed
 
 cdef enum:

@@ -13,16 +13,18 @@ from cmux_proxy.net.acceptor import AcceptedConnections, Acceptor, Factory, HasR
 from cmux_proxy.net.asyncio_backend import is_asyncio, open_stream
 from cmux_proxy.net.busy_poll import BusyPoll
 from cmux_proxy.net.splice import Pipe, SplicePipe
-from cmux_proxy.net.stream import FirstOwner, Loop
+from cmux_proxy.net.stream import CallSoon, FirstOwner, Loop
 
 
 class Backend(Protocol):
     """Makes the streams of one proxy in its event loop.
 
     `has_read_size` says that streams have an attribute `max_size`: how much they read at a time.
+    `call_soon` costs less than that of the loop, where it calls back behind a batch of events.
     """
 
     loop: Loop
+    call_soon: CallSoon
     is_native: bool
     has_read_size: bool
 
@@ -64,6 +66,7 @@ class AsyncioBackend:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
+        self.call_soon: CallSoon = loop.call_soon
         self.has_read_size = is_asyncio(loop)
 
     async def open_stream(self, sock: socket.socket, owner: FirstOwner) -> None:

@@ -20,7 +20,7 @@ from cmux_proxy.net.asyncio_backend import asyncio_loop
 from cmux_proxy.net.busy_poll import BusyPoll
 from cmux_proxy.net.native_loop import NativeLoop
 from cmux_proxy.net.splice import LIMITED_SIZE, Pipe
-from cmux_proxy.net.stream import FirstOwner, Handle, Loop
+from cmux_proxy.net.stream import CallSoon, FirstOwner, Handle, Loop
 
 
 class _Nested:
@@ -47,7 +47,9 @@ class NativeBackend:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self._reactor: Reactor | None = _acquire(asyncio_loop(loop))
+        reactor = _acquire(asyncio_loop(loop))
+        self.call_soon: CallSoon = reactor.call_soon
+        self._reactor: Reactor | None = reactor
 
     async def open_stream(self, sock: socket.socket, owner: FirstOwner) -> None:
         """Make a stream of a connected socket, whose owner is called before this returns."""

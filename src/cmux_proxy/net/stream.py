@@ -86,6 +86,10 @@ class Stream(Protocol):
         """Return what a backend knows besides; `net` alone calls this."""
 
 
+# Calls back in the next turn of the loop or before it, behind the events that have arrived by now.
+CallSoon = Callable[[Callable[[], object]], object]
+
+
 class Handle(Protocol):
     """A call that is due later, or a task that runs."""
 

@@ -59,6 +59,7 @@ class Services:
         "access",
         "admission",
         "busy_poll",
+        "call_soon",
         "chunk_rules",
         "dialer",
         "disconnects",
@@ -100,6 +101,7 @@ class Services:
         upstream_tls: UpstreamTls | None = None,
     ) -> None:
         self.loop = loop = backend.loop
+        self.call_soon = backend.call_soon
         self.has_native_streams = backend.is_native
         limits = config.limits
         self.head_limits = HeadLimits(
