@@ -62,8 +62,8 @@ class OutgoingFrames:
         size = len(body)
         if size > self.window or size > stream.send_window:
             return False
+        # The stream ends, so that its own window means nothing any more.
         self.window -= size
-        stream.send_window -= size
         frames = self._encoder.response_frames(stream.id, head, body)
         self._pieces.append(frames)
         self.untaken_size += len(frames) - HEADER_SIZE - size
