@@ -43,7 +43,7 @@ class StreamCarrier:
         raise NotImplementedError
 
     def call_soon(self, callback: Callable[[], object]) -> None:
-        """Call back in the next turn of the loop."""
+        """Call back soon, behind what has arrived."""
         raise NotImplementedError
 
 

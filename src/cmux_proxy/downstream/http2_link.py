@@ -1,7 +1,7 @@
 """Joins the engine of an HTTP/2 connection to its transport: what is sent leaves from here.
 
-Frames leave at once behind a response that is the only one under way, and otherwise once in each
-turn of the loop, so that many streams share a write. Does not know requests. Neighbours:
+Frames leave at once behind a response that is the only one under way, and otherwise once behind
+each batch of events, so that many streams share a write. Does not know requests. Neighbours:
 `http2_connection.py` owns the transport, `http2/server_connection.py` is the engine.
 """
 
@@ -120,7 +120,7 @@ class Http2Link(StreamCarrier):
         self._call_soon(callback)
 
     def _flush_later(self, is_last: bool) -> None:
-        """Send at once behind the last byte of the only response, otherwise when the loop turns."""
+        """Send at once behind the last byte of the only response, else behind what has arrived."""
         if self._is_receiving or self._is_scheduled:
             return
         if is_last and self.engine.count_streams() <= 1:
