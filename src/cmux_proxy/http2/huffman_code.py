@@ -8,8 +8,8 @@ from typing import Final
 
 EOS: Final = 256
 
-# The length in bits of each symbol: the 256 bytes, and EOS.
-CODE_LENGTHS: Final = (
+# The length in bits of each symbol: the 256 bytes, and EOS. A tuple would be copied at each use.
+CODE_LENGTHS: Final = bytes((
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
     28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
     6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6,
@@ -27,7 +27,7 @@ CODE_LENGTHS: Final = (
     20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23,
     26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
     30,
-)  # fmt: skip
+))  # fmt: skip
 
 
 def huffman_codes() -> list[int]:
