@@ -180,7 +180,9 @@ cdef class Reactor:
             while done < count:
                 done = self._dispatch_events(done, count)
             self._call_list(TURNS, turns)
-            self._call_back()
+            self.takes_callbacks = False
+            if self.callbacks:
+                self._call_back()
             while self.lists[CLOSING].first != LAST:
                 self._call_list(CLOSING, take(self.lists, CLOSING))
         finally:
@@ -230,14 +232,13 @@ cdef class Reactor:
 
     cdef int _call_back(self) except -1:
         """Call what `call_soon` was given."""
-        self.takes_callbacks = False
-        if self.callbacks:
-            for callback in self.callbacks:
-                try:
-                    callback()
-                except BaseException as error:
-                    self._on_raised(None, error)
-            self.callbacks.clear()
+        for callback in self.callbacks:
+            try:
+                callback()
+            except BaseException as error:
+                self._on_raised(None, error)
+        self.callbacks.clear()
+        return 0
 
     cdef int _on_raised(self, Source source, object error) except -1:
         """Note what is to end the process, after the batch; report anything else to the source."""
