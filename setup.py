@@ -73,6 +73,12 @@ CYTHON = {
 SOURCE = Path("src/cmux_proxy")
 # What mypyc writes to free an object.
 DEALLOCATOR = re.compile(r"\w+_dealloc\(\w+ \*self\)\n.*?CPy_TRASHCAN_END\(self\)\n", re.DOTALL)
+# What mypyc writes to import a module, once.
+IMPORT = re.compile(
+    r"^ *+(?=(?:static int|int|char|PyObject \*) ?"
+    r"(?:CPyInit\w+|CPyExec_\w+|CPyDef_\w+_____top_level__)\((?:void|PyObject \*module)\)\s*\{)",
+    re.MULTILINE,
+)
 
 
 def is_wanted() -> bool:
@@ -122,7 +128,7 @@ def extensions() -> list[Extension]:
     hot_path = mypycify(["--config-file=", "--ignore-missing-imports", *modules], opt_level="3")
     for extension in hot_path:
         for source in extension.sources:
-            mend_deallocators(Path(source))
+            mend_source(Path(source))
         # Otherwise each call between functions goes through a table, and none can be inlined.
         extension.extra_compile_args.append("-fvisibility=hidden")
     found = [*cythonize(cython_modules, include_path=["src"], build_dir="build"), *hot_path]
@@ -133,19 +139,23 @@ def extensions() -> list[Extension]:
     return found
 
 
-def mend_deallocators(source: Path) -> None:
-    """Let nothing be freed later that the garbage collector does not know.
+def mend_source(source: Path) -> None:
+    """Change what mypyc writes: how objects are freed, and where the code of imports goes.
+
+    The linker puts cold functions beside each other: an import loads none of the code of requests
+    into memory, and requests run in fewer pages.
+    """
+    text = DEALLOCATOR.sub(without_trashcan, source.read_text("utf-8"))
+    source.write_text(IMPORT.sub("__attribute__((cold)) ", text), "utf-8")
+
+
+def without_trashcan(deallocator: re.Match[str]) -> str:
+    """Return a deallocator that frees at once, unless the garbage collector knows the object.
 
     Deep inside others, the interpreter links what it frees later by the collector's header of each
     object. mypyc 2.4.1 asks for that in all classes, also in acyclic ones, which have no header:
     the link overwrites what is before them in memory.
     """
-    text = source.read_text("utf-8")
-    source.write_text(DEALLOCATOR.sub(without_trashcan, text), "utf-8")
-
-
-def without_trashcan(deallocator: re.Match[str]) -> str:
-    """Return a deallocator that frees at once, unless the garbage collector knows the object."""
     text = deallocator[0]
     if "PyObject_GC_UnTrack" in text:
         return text
