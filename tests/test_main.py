@@ -1,5 +1,6 @@
 """python -m cmux_proxy is the command line."""
 
+import gc
 import os
 import runpy
 import shutil
@@ -17,9 +18,11 @@ from tests.helpers.timing import LATER
 
 
 @pytest.fixture(autouse=True)
-def _leave_the_handlers_alone() -> Iterator[None]:
+def _leave_this_process_alone() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    threshold = gc.get_threshold()
     yield
+    gc.set_threshold(*threshold)
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -59,6 +62,19 @@ def test_the_module_does_not_need_to_be_run_from_anywhere(tmp_path: object) -> N
         timeout=LATER,
     )
     assert done.stdout.startswith(f"cmux-proxy {__version__} (")
+
+
+def test_a_start_hardly_looks_for_garbage() -> None:
+    program = (
+        "import gc, sys; from cmux_proxy.__main__ import main; sys.argv[1:] = ['--version']\n"
+        "def count(): return gc.get_stats()[0]['collections']\n"
+        "before = count()\n"
+        "try: main()\n"
+        "finally: print(count() - before)"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LATER)
+    assert int(done.stdout.splitlines()[-1]) < 10
 
 
 # Signals that come while the command is loaded
