@@ -238,7 +238,6 @@ cdef class Reactor:
             except BaseException as error:
                 self._on_raised(None, error)
         self.callbacks.clear()
-        return 0
 
     cdef int _on_raised(self, Source source, object error) except -1:
         """Note what is to end the process, after the batch; report anything else to the source."""
