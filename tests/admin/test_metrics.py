@@ -1,5 +1,6 @@
 """Metrics: families and values, as the client library's parser reads them."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cmux_proxy.admin.metrics import registry_of
 from cmux_proxy.admin.port_metrics import PortTotals
+from cmux_proxy.observe.traffic_stats import TrafficStats
 from cmux_proxy.observe.worker_stats import WorkerStats, total_of
 from tests.helpers.script import head
 from tests.helpers.snapshots import CONNECT, GET, OK, ROUTE, ObservedWorker
@@ -108,6 +110,17 @@ async def test_a_clients_mistake_is_never_an_upstream_error() -> None:
     samples = read(worker.stats())
     assert samples["cmux_proxy_rejected_total", "request"] == 2
     assert not any("upstream_errors" in name for name, *_ in samples)
+
+
+async def test_a_failed_handshake_is_counted_apart_from_requests_and_upstreams() -> None:
+    worker = ObservedWorker()
+    for _ in range(2):
+        worker.world.client().arrives(b"\x16\x03\x01")
+    stats = worker.stats()
+    assert TrafficStats.from_json(json.loads(json.dumps(stats.traffic.to_json()))) == stats.traffic
+    samples = read(total_of([stats, stats]))
+    assert samples["cmux_proxy_tls_handshake_failures_total", "tls_protocol_error"] == 4
+    assert not any("upstream_errors" in name or "rejected" in name for name, *_ in samples)
 
 
 async def test_lines_that_the_access_log_has_lost_are_counted_by_reason() -> None:

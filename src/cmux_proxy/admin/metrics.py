@@ -70,6 +70,7 @@ class _StatsCollector(Collector):
         yield from _totals(stats.traffic)
         yield from _errors(stats.traffic.errors)
         yield from _http2(stats)
+        yield _handshakes(stats.traffic.handshakes)
         yield _lost_lines(stats.lost_lines)
         yield from _processes(stats)
         if self._ports is not None:
@@ -159,27 +160,16 @@ def _totals(traffic: TrafficStats) -> Iterator[Metric]:
 
 
 def _errors(errors: Mapping[tuple[int, str], int]) -> Iterator[Metric]:
-    upstream = CounterMetricFamily(
-        "cmux_proxy_upstream_errors",
-        "Responses that an upstream did not send or did not finish, by Proxy-Status error.",
-        labels=["error"],
-    )
-    rejected = CounterMetricFamily(
-        "cmux_proxy_rejected", "Requests that the proxy rejected, by the limit or rule.",
-        labels=["reason"],
-    )  # fmt: skip
     by_error: dict[str, int] = {}
     by_reason: dict[str, int] = {}
-    for (status, error), count in sorted(errors.items()):
+    for (status, error), count in errors.items():
         reason = _rejection(status, error)
         table, name = (by_error, error) if reason is None else (by_reason, reason)
         table[name] = table.get(name, 0) + count
-    for error, count in by_error.items():
-        upstream.add_metric([error], count)
-    for reason, count in by_reason.items():
-        rejected.add_metric([reason], count)
-    yield upstream
-    yield rejected
+    text = "Responses that an upstream did not send or did not finish, by Proxy-Status error."
+    yield _table("upstream_errors", text, "error", by_error)
+    text = "Requests that the proxy rejected, by the limit or rule."
+    yield _table("rejected", text, "reason", by_reason)
 
 
 def _rejection(status: int, error: str) -> str | None:
@@ -195,23 +185,19 @@ def _http2(stats: WorkerStats) -> Iterator[Metric]:
     connections, streams = stats.http2_connections, stats.http2_streams
     yield _gauge("http2_connections", "Open connections of HTTP/2 clients.", connections)
     yield _gauge("http2_streams", "Open streams on these connections.", streams)
-    goaways = CounterMetricFamily(
-        "cmux_proxy_http2_goaways", "HTTP/2 connections that the proxy has ended, by error code.",
-        labels=["code"],
-    )  # fmt: skip
-    for code, count in sorted(stats.traffic.goaways.items()):
-        goaways.add_metric([code], count)
-    yield goaways
+    text = "HTTP/2 connections that the proxy has ended, by error code."
+    yield _table("http2_goaways", text, "code", stats.traffic.goaways)
+
+
+def _handshakes(failures: Mapping[str, int]) -> Metric:
+    text = "TLS handshakes of clients that have failed, by Proxy-Status error."
+    return _table("tls_handshake_failures", text, "error", failures)
 
 
 def _lost_lines(lost: Mapping[str, int]) -> Metric:
-    family = CounterMetricFamily(
-        "cmux_proxy_access_log_lines_lost", "Lines missing in the access log, by reason.",
-        labels=["reason"],
-    )  # fmt: skip
-    for reason in _LOST_LINES:
-        family.add_metric([reason], lost.get(reason, 0))
-    return family
+    counts = {reason: lost.get(reason, 0) for reason in _LOST_LINES}
+    text = "Lines missing in the access log, by reason."
+    return _table("access_log_lines_lost", text, "reason", counts)
 
 
 def _processes(stats: WorkerStats) -> Iterator[Metric]:
@@ -233,6 +219,13 @@ def _processes(stats: WorkerStats) -> Iterator[Metric]:
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"cmux_proxy_{name}", text, value)
+
+
+def _table(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"cmux_proxy_{name}", text, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
 
 
 def _add_histogram(

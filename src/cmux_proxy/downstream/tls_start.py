@@ -58,7 +58,10 @@ def take_tls(
 
 
 def report_failure(services: Services, address: str, error: HandshakeError) -> None:
-    """Log a failed handshake, as a line with its reason and as a record."""
+    """Log a failed handshake, as a line with its reason and as a record, and count it."""
     services.handshake_log.report(services.ticker.now, address, error.text)
-    if services.observer is not None:
-        log_refusal(services.observer, address, handshake_failure(error.text, error.error))
+    observer = services.observer
+    if observer is not None:
+        if observer.is_counting:
+            observer.counts.handshake_failed(error.error)
+        log_refusal(observer, address, handshake_failure(error.text, error.error))

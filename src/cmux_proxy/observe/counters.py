@@ -38,6 +38,7 @@ class Counters:
         "connects",
         "errors",
         "goaways",
+        "handshakes",
         "received",
         "retried",
         "reused",
@@ -55,6 +56,8 @@ class Counters:
         self.errors: dict[tuple[int, str], int] = {}
         # HTTP/2 connections that were ended, by the name of the code of their GOAWAY.
         self.goaways: dict[str, int] = {}
+        # TLS handshakes of clients that have failed, by Proxy-Status error type.
+        self.handshakes: dict[str, int] = {}
         self.connects = Histogram()
         self.received = 0.0
         self.sent = 0.0
@@ -94,3 +97,7 @@ class Counters:
     def goaway(self, code: str) -> None:
         """Count an HTTP/2 connection that was ended with a GOAWAY of that code."""
         self.goaways[code] = self.goaways.get(code, 0) + 1
+
+    def handshake_failed(self, error: str) -> None:
+        """Count a TLS handshake of a client that has failed with that error."""
+        self.handshakes[error] = self.handshakes.get(error, 0) + 1

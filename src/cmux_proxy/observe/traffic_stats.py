@@ -90,12 +90,14 @@ class SeriesStats:
 class TrafficStats:
     """What a worker has counted of all exchanges; bytes are those to upstreams and to clients.
 
-    `errors` are by status and Proxy-Status error type, `goaways` by error code.
+    `errors` are by status and Proxy-Status error type, `goaways` by error code, and `handshakes`,
+    those of clients that failed, by Proxy-Status error type.
     """
 
     series: Mapping[SeriesKey, SeriesStats]
     errors: Mapping[tuple[int, str], int]
     goaways: Mapping[str, int]
+    handshakes: Mapping[str, int]
     connects: HistogramStats
     received: int
     sent: int
@@ -112,6 +114,7 @@ class TrafficStats:
             },
             errors=dict(counters.errors),
             goaways=dict(counters.goaways),
+            handshakes=dict(counters.handshakes),
             connects=HistogramStats.of(counters.connects),
             received=int(counters.received),
             sent=int(counters.sent),
@@ -124,6 +127,7 @@ class TrafficStats:
             series=add_tables(self.series, other.series),
             errors=add_tables(self.errors, other.errors),
             goaways=add_tables(self.goaways, other.goaways),
+            handshakes=add_tables(self.handshakes, other.handshakes),
             connects=self.connects + other.connects,
             received=self.received + other.received,
             sent=self.sent + other.sent,
@@ -140,6 +144,7 @@ class TrafficStats:
             ],
             "errors": [[status, error, count] for (status, error), count in self.errors.items()],
             "goaways": dict(self.goaways),
+            "handshakes": dict(self.handshakes),
             "connects": self.connects.to_json(),
             "received": self.received,
             "sent": self.sent,
@@ -157,6 +162,7 @@ class TrafficStats:
             },
             errors={(status, error): count for status, error, count in data["errors"]},
             goaways=data["goaways"],
+            handshakes=data["handshakes"],
             connects=HistogramStats.from_json(data["connects"]),
             received=data["received"],
             sent=data["sent"],

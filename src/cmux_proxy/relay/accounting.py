@@ -240,6 +240,6 @@ def log_refusal(
     record.status = failure.status
     record.error = failure.error
     record.outcome = failure.outcome
-    if observer.is_counting:
+    if observer.is_counting and failure.status:
         observer.counts.failed(failure.status, failure.error)
     observer.take(record)
