@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cmux_proxy import Config, Proxy, Upstreams
+from cmux_proxy import Config, Proxy, Tls, Upstreams
 from tests.helpers.proxies import local_config
 from tests.helpers.timing import soon
 from tests.helpers.tls import leaf, write_authority, write_pem
@@ -106,9 +106,14 @@ async def running(
 class Client:
     """A channel to the proxy, whose calls go to a port."""
 
-    def __init__(self, proxy: Proxy, port: int, *more: tuple[str, str]) -> None:
-        address = f"127.0.0.1:{proxy.addresses[0].port}"
-        self.channel = aio.insecure_channel(address, options=OPTIONS)
+    def __init__(
+        self, proxy: Proxy, port: int, *more: tuple[str, str], credentials: Any = None
+    ) -> None:
+        address = f"localhost:{proxy.addresses[0].port}"
+        if credentials is None:
+            self.channel = aio.insecure_channel(address, options=OPTIONS)
+        else:
+            self.channel = aio.secure_channel(address, credentials, options=OPTIONS)
         self.metadata = (("x-cmux-port-internal", str(port)), *more)
 
     async def __aenter__(self) -> "Client":
@@ -211,6 +216,22 @@ async def test_a_service_with_tls(tmp_path: Path) -> None:
     ):
         assert await client.call("unary_unary", "echo", LARGE) == LARGE
         assert await client.call("unary_stream", "count", b"1").read() == b"0"
+
+
+async def test_a_client_with_tls(tmp_path: Path) -> None:
+    chain, key = write_pem(tmp_path, "proxy", leaf("localhost"))
+    credentials = grpc.ssl_channel_credentials(read(write_authority(tmp_path)))
+    async with (
+        running(config=local_config(tls=Tls(certs=[chain], keys=[key]))) as (service, proxy, port),
+        Client(proxy, port, credentials=credentials) as client,
+    ):
+        assert await client.call("unary_unary", "echo", LARGE) == LARGE
+        counted = [part async for part in client.call("unary_stream", "count", b"3")]
+        assert counted == [b"0", b"1", b"2"]
+        with pytest.raises(aio.AioRpcError) as caught:
+            await client.call("unary_unary", "fail", b"")
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        assert len(service.peers) == 1
 
 
 def read(path: str) -> bytes:

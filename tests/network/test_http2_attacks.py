@@ -7,10 +7,12 @@ from typing import Final
 
 import pytest
 
+from cmux_proxy import Timeouts
 from cmux_proxy.http2.error_codes import (
     CANCEL,
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
+    INTERNAL_ERROR,
     REFUSED_STREAM,
 )
 from cmux_proxy.http2.http2_limits import CONTROL_BURST, RESET_BURST
@@ -29,7 +31,7 @@ from tests.helpers.http2_cases import (
 )
 from tests.helpers.http2_frames import content, frame, number, plain_block, window_setting
 from tests.helpers.http2_wire import Http2Wire
-from tests.helpers.proxies import proxy_process
+from tests.helpers.proxies import local_config, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import later, soon
 from tests.helpers.wire import Wire, WireListener, deaf_port
@@ -102,6 +104,31 @@ async def test_resets_that_a_client_provokes_have_the_same_budget() -> None:
             await asyncio.gather(sending, return_exceptions=True)
             assert sum(each.kind == 3 for each in client.received) >= RESET_BURST
         await on.gets_nothing_before_the_next()
+
+
+# How a client makes the proxy reset the stream of a good request: the frame behind it.
+PROVOKING: Final = {
+    "no-increment": frame(8, 0, 0, number(0)),
+    "window-overflow": frame(8, 0, 0, number(0x7FFFFFFF)),
+    "priority-of-one-byte": frame(2, 0, 0, b"1"),
+    "headers-inside": frame(1, 4, 0),
+}
+
+
+@pytest.mark.parametrize("provoking", PROVOKING.values(), ids=PROVOKING)
+async def test_resets_of_good_requests_that_a_client_provokes_have_it_too(provoking: bytes) -> None:
+    async with raw_stage() as on:
+        with await on.client() as client:
+            block = on.routed(plain_block(ROUTED_POST))
+            data = b"".join(
+                frame(1, 4, stream_id, block)
+                + provoking[:5] + number(stream_id) + provoking[9:]
+                for stream_id in range(1, 2 * MANY_RESETS, 2)
+            )  # fmt: skip
+            sending = asyncio.get_running_loop().create_task(client.wire.send(data))
+            assert await is_refused(client, RESETS) > 2 * RESET_BURST
+            await asyncio.gather(sending, return_exceptions=True)
+        assert await requests_before_the_next(on) < MANY_RESETS // 50
 
 
 # CVE-2026-49975: header bombs; each byte stands for a field of the table
@@ -242,6 +269,23 @@ async def test_a_client_that_opens_no_window_does_not_stop_the_others() -> None:
             await asyncio.gather(*sending, return_exceptions=True)
             for upstream in stalled:
                 upstream.close()
+
+
+async def test_windows_that_stay_closed_end_their_responses_and_drop_the_upstreams() -> None:
+    async with raw_stage(local_config(timeouts=Timeouts(response_idle=0.2))) as on:
+        with await on.client() as client:
+            await client.send(window_setting(0))
+            upstreams = []
+            for stream_id in (1, 3, 5):
+                await client.send(on.routed(request(stream_id)))
+                upstreams.append(await on.accept())
+                await upstreams[-1].send(head("HTTP/1.1 200 OK", "Content-Length: 9") + b"abc")
+            assert {await client.reset() for _ in upstreams} == {
+                (stream_id, INTERNAL_ERROR) for stream_id in (1, 3, 5)
+            }
+            for upstream in upstreams:
+                with upstream:
+                    assert await soon(upstream.receive()) == b""
 
 
 async def test_many_settings_of_a_window_are_one_change() -> None:

@@ -4,12 +4,15 @@ from typing import Final
 
 import pytest
 
+from cmux_proxy import Timeouts
 from cmux_proxy.http2.error_codes import (
+    ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
     FRAME_SIZE_ERROR,
     PROTOCOL_ERROR,
     STREAM_CLOSED,
 )
+from cmux_proxy.http2.frame_types import PREFACE
 from tests.helpers.http2_cases import (
     IGNORED,
     ROUTED,
@@ -18,9 +21,12 @@ from tests.helpers.http2_cases import (
     Outcome,
     Resets,
     play,
+    raw_stage,
     request,
 )
 from tests.helpers.http2_frames import frame, number, plain_block
+from tests.helpers.proxies import local_config
+from tests.helpers.timing import soon
 
 BLOCK: Final = plain_block(ROUTED)
 BAD: Final = [(b":bad", b"")]
@@ -222,6 +228,42 @@ CASES: Final = [
     # 8.1
     Case("headers-without-an-end", "open", request(1, [(b"a", b"b")], 4), Resets(PROTOCOL_ERROR)),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [frame(6, 0, 0, bytes(8)), frame(1, 5, 1, BLOCK), b"\x00" * 9])
+async def test_the_first_frame_is_settings(first: bytes) -> None:
+    async with raw_stage() as on:
+        with await on.client(greets=False) as client:
+            await client.send(PREFACE + on.routed(first))
+            last, code, reason = await client.goaway()
+            assert (last, code, reason) == (0, PROTOCOL_ERROR, "the first frame is not SETTINGS")
+            assert await client.end() == []
+        await on.gets_nothing_before_the_next()
+
+
+@pytest.mark.parametrize("at", range(4, len(PREFACE), 5))
+async def test_a_wrong_preface_is_answered_in_the_protocol_that_it_began(at: int) -> None:
+    async with raw_stage() as on:
+        with await on.client(greets=False) as client:
+            wrong = PREFACE[:at] + b"?" + PREFACE[at + 1 :]
+            await client.send(wrong + frame(4, 0, 0) + on.routed(request(1)))
+            if at < 18:
+                assert (await soon(client.wire.receive())).startswith(b"HTTP/1.1 ")
+            else:
+                last, code, _reason = await client.goaway()
+                assert (last, code) == (0, PROTOCOL_ERROR)
+        await on.gets_nothing_before_the_next()
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, len(PREFACE)])
+async def test_a_part_of_the_preface_ends_with_the_head_timeout(size: int) -> None:
+    async with raw_stage(local_config(timeouts=Timeouts(head=0.2))) as on:
+        with await on.client(greets=False) as client:
+            await client.send(PREFACE[:size])
+            if size < 16:
+                assert (await soon(client.wire.receive())).startswith(b"HTTP/1.1 408 ")
+            else:
+                assert (await client.goaway())[:2] == (0, ENHANCE_YOUR_CALM)
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])

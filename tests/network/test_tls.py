@@ -12,6 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from cmux_proxy import CertificateError, Config, ConfigError, Proxy, Tls
+from tests.helpers.http2_wire import GREETING
 from tests.helpers.loops import loop_flags
 from tests.helpers.origins import echo, http_response, origin, responding
 from tests.helpers.proxies import MODULE, environment, local_config, proxy_process
@@ -85,6 +86,47 @@ async def test_the_client_chooses_the_protocol(tmp_path: Path, option: str, vers
             tmp_path, upstream.port, option, "-w", "%{num_connects} %{http_version} ", *[url] * 3
         )
         assert result.out == b"1 %b 0 %b 0 %b " % (version, version, version)
+
+
+@pytest.mark.parametrize(
+    ("option", "url", "version"),
+    [
+        ("--http2-prior-knowledge", "http://localhost/a", b"2"),
+        ("--http2", "https://localhost/a", b"2"),
+        ("--http1.1", "https://localhost/a", b"1.1"),
+    ],
+    ids=["http2", "http2-and-tls", "tls"],
+)
+async def test_a_unix_socket_has_the_same_protocols(
+    tmp_path: Path, option: str, url: str, version: bytes
+) -> None:
+    path = f"{tmp_path}/s"
+    settings = local_config(listen=[f"unix:{path}"], tls=tls(tmp_path))
+    async with origin(responding(echo)) as upstream, Proxy(settings):
+        result = await curl(
+            tmp_path, upstream.port, "--unix-socket", path, option, "-w", "\n%{http_version}", url
+        )
+        assert (result.errors, result.out.splitlines()[-1]) == (b"", version)
+
+
+@pytest.mark.parametrize(
+    ("offers", "start"),
+    [
+        (["h2", "http/1.1"], b"\x00\x00"),
+        (["http/1.1"], b"HTTP/1.1 505 "),
+        ([], b"HTTP/1.1 505 "),
+    ],
+    ids=["h2", "http/1.1", "none"],
+)
+async def test_http2_is_spoken_where_alpn_has_chosen_it(
+    tmp_path: Path, offers: list[str], start: bytes
+) -> None:
+    async with Proxy(config(tmp_path)) as proxy:
+        with await Wire.to("127.0.0.1", port_of(proxy)) as wire:
+            client = TlsClient(wire, client_context(*offers), "localhost")
+            await client.open()
+            await client.send(GREETING)
+            assert (await client.receive(len(start))).startswith(start)
 
 
 @VERSIONS
