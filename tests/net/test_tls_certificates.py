@@ -97,6 +97,10 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.pem"
     damaged.write_text("\n".join([lines[0], *lines[5:]]))
     assert f"{damaged} with {key} cannot be used: " in reason_of(str(damaged), key)
+    damaged.write_text(Path(key).read_text().replace("\n", "\n!", 2))
+    assert reason_of(cert, str(damaged)) == (
+        f"{cert} with {damaged} cannot be used: it is damaged; write it again"
+    )
 
 
 def test_a_key_with_a_passphrase_is_named_and_nobody_is_asked_for_it(tmp_path: Path) -> None:

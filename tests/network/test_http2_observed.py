@@ -17,6 +17,7 @@ from cmux_proxy.http2.error_codes import (
     PROTOCOL_ERROR,
     REFUSED_STREAM,
 )
+from cmux_proxy.observe.outcome import Outcome
 from tests.admin.test_schema import check
 from tests.helpers.h2_peer import H2Peer, fields, settle
 from tests.helpers.h2_stage import OK, ObservedStage, observed_stage
@@ -214,6 +215,17 @@ async def test_a_stream_too_many_is_logged_and_counted_as_a_limit() -> None:
         assert (await on.client.complete(streams[-1])).reset == REFUSED_STREAM
         assert metrics(on)['rejected_total{reason="connections"}'] == 1
     assert [each.status for each in on.records if each.error == "connection_limit_reached"] == [503]
+
+
+async def test_a_reset_of_the_client_is_recorded_as_a_client_that_is_gone() -> None:
+    async with observed_stage() as on:
+        stream, upstream = await on.ask()
+        with upstream:
+            await on.client.reset(stream)
+            assert await soon(upstream.receive()) == b""
+        [record] = on.records
+        assert (record.outcome, record.status) == (Outcome.CLIENT_GONE, 499)
+        assert metrics(on)['requests_total{code="499",kind="request",method="GET"}'] == 1
 
 
 async def test_a_connection_that_breaks_a_rule_is_logged_and_its_goaway_counted() -> None:

@@ -102,12 +102,16 @@ async def test_an_upload_with_trailers_and_all_parts_of_a_response(
 
 @pytest.mark.hosting
 @pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
-async def test_all_requests_of_h2load_succeed(loop_name: str, count: int, tmp_path: Path) -> None:
+async def test_all_requests_of_h2load_succeed(
+    loop_name: str, count: int, tmp_path: Path, scheme: str
+) -> None:
     (tmp_path / "a").write_bytes(b"x" * SIZE)
-    async with nginx(tmp_path, CONFIG) as port, proxy_process(loop_name) as proxy:
+    cert, key = write_pem(tmp_path, "proxy", leaf("127.0.0.1"))
+    flags = [] if scheme == "http" else ["--tls-cert", cert, "--tls-key", key]
+    async with nginx(tmp_path, CONFIG) as port, proxy_process(loop_name, *flags) as proxy:
         done = await finish(
             tool("h2load"), "-n", str(count), "-c", "4", "-m", "25",
-            "-H", f"X-Cmux-Port-Internal: {port}", f"http://127.0.0.1:{proxy.port}/a",
+            "-H", f"X-Cmux-Port-Internal: {port}", f"{scheme}://127.0.0.1:{proxy.port}/a",
         )  # fmt: skip
         await proxy.stop()
     output = done.out.decode()

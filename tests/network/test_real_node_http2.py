@@ -236,7 +236,7 @@ async def until_refusing(proxy: Proxy) -> None:
         is_refusing = proxy.services.registry.is_refusing
 
 
-async def test_a_drain_loses_no_stream(tmp_path: Path) -> None:
+async def test_a_drain_loses_no_stream(tmp_path: Path, scheme: str) -> None:
     held = asyncio.Event()
     waiting = asyncio.Semaphore(0)
 
@@ -254,7 +254,7 @@ async def test_a_drain_loses_no_stream(tmp_path: Path) -> None:
         held.set()
         await later(draining)
 
-    async with origin(behave) as upstream, node_stage(tmp_path, "http") as node:
+    async with origin(behave) as upstream, node_stage(tmp_path, scheme) as node:
         [responses, goaways], _ = await asyncio.gather(
             node(DRAINED, upstream.port), drain(node.on.proxy)
         )

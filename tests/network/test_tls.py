@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
@@ -276,6 +277,14 @@ async def test_a_client_certificate_is_required(tmp_path: Path) -> None:
         cert, key = write_pem(tmp_path, "client", leaf("client.example"))
         result = await curl(tmp_path, upstream.port, "-i", "--cert", cert, "--key", key, url)
         assert result.out.startswith(b"HTTP/2 200")
+        stranger = trustme.CA().issue_cert("client.example")
+        cert, key = write_pem(tmp_path, "stranger", stranger)
+        result = await curl(tmp_path, upstream.port, "--cert", cert, "--key", key, url)
+        assert (result.out, b"unknown ca" in result.errors) == (b"", True)
+        cert, key = write_pem(tmp_path, "old", expired_leaf("client.example"))
+        result = await curl(tmp_path, upstream.port, "--cert", cert, "--key", key, url)
+        assert (result.out, b"certificate expired" in result.errors) == (b"", True)
+        assert len(upstream.requests) == 1
 
 
 async def test_plain_curl_is_told_where_to_go(tmp_path: Path) -> None:
@@ -428,6 +437,13 @@ async def test_the_admin_listener_has_the_certificates_and_their_renewal(
         assert b"no alternative certificate subject name" in result.errors
 
 
+def damage(key: str) -> str:
+    """Write a damaged copy of a key; return its path."""
+    damaged = Path(f"{key}.damaged")
+    damaged.write_text(Path(key).read_text().replace("\n", "\n!", 2))
+    return str(damaged)
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_bad_files_are_one_line_and_status_1(
     workers: str, tmp_path: Path, loop_name: str
@@ -436,7 +452,9 @@ async def test_bad_files_are_one_line_and_status_1(
     _, other = write_pem(tmp_path, "b", leaf("b.example"))
     old = write_pem(tmp_path, "c", expired_leaf("c.example"))
     missing = str(tmp_path / "missing")
+    damaged = damage(key)
     for flags, expected in (
+        (flags_of((cert, damaged)), f"{cert} with {damaged} cannot be used: it is damaged;"),
         (flags_of((cert, other)), f"the key in {other} does not belong to the certificate in"),
         (flags_of(old), f"the certificate in {old[0]} has expired on"),
         (flags_of((missing, key)), f"cannot read {missing}: No such file or directory"),

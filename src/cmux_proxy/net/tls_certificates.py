@@ -97,7 +97,9 @@ def _load_pair(context: ssl.SSLContext, cert_path: str, key_path: str) -> None:
             _fail(_KEY_FIELD, f"the key in {key_path} does not belong to the certificate in "
                   f"{cert_path}; name the keys in the order of the certificates")  # fmt: skip
         where = cert_path if key_path == cert_path else f"{cert_path} with {key_path}"
-        _fail(_FIELD, f"{where} cannot be used: {_reason(error)}")
+        # The ssl module has no reason where OpenSSL cannot decode what is between the PEM lines.
+        reason = _reason(error) if error.reason else "it is damaged; write it again"
+        _fail(_FIELD, f"{where} cannot be used: {reason}")
     except OSError as error:
         _fail(_FIELD, f"cannot read {cert_path}: {error.strerror}")
 
