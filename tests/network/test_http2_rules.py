@@ -54,6 +54,17 @@ from tests.network.test_routing import (  # noqa: F401
     test_the_second_request_of_a_connection_needs_the_port_field_too,
     test_white_space_around_the_port_is_trimmed,
 )
+from tests.network.test_timeouts import (  # noqa: F401
+    test_a_body_without_progress_gets_408,
+    test_a_response_body_without_progress_is_cut,
+    test_a_response_that_does_not_start_in_time_is_a_504,
+    test_a_response_that_has_started_has_no_timeout_by_default,
+    test_a_timeout_that_is_not_set_never_expires,
+    test_an_upstream_that_does_not_accept_the_connection_is_a_504,
+    test_bytes_in_either_direction_restart_the_timeout_of_a_tunnel,
+    test_progress_of_a_body_restarts_its_timeout,
+    test_progress_of_the_response_restarts_the_timeout_of_an_incomplete_body,
+)
 from tests.network.test_workspaces import (  # noqa: F401
     test_a_configured_suffix_selects_ports,
     test_a_host_selects_a_port_and_is_forwarded_unchanged,
