@@ -113,6 +113,22 @@ async def test_interim_responses_and_a_response_to_head() -> None:
             assert response.body == b""
 
 
+async def test_a_body_that_is_asked_for_comes_after_the_100() -> None:
+    async with stage() as on:
+        fields_of_a_put = [*fields(on.port, "PUT"), ("expect", "100-continue")]
+        stream = await on.client.ask(fields_of_a_put, False)
+        with await on.accept() as upstream:
+            assert b"expect: 100-continue\r\n" in await soon(upstream.receive())
+            await upstream.send(head("HTTP/1.1 100 Continue"))
+            assert (await on.client.head(stream))[":status"] == "100"
+            await on.client.send(stream, b"body", True)
+            while not upstream.received.endswith(b"body\r\n0\r\n\r\n"):
+                assert await soon(upstream.receive())
+            await upstream.send(head("HTTP/1.1 204 No Content"))
+            response = await on.client.complete(stream)
+            assert [part[":status"] for part in response.heads] == ["100", "204"]
+
+
 async def test_streams_do_not_wait_for_each_other() -> None:
     async with stage() as on:
         streams = [await on.client.ask(fields(on.port, "GET", f"/{n}")) for n in range(20)]

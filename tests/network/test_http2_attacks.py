@@ -10,6 +10,7 @@ import pytest
 from cmux_proxy import Timeouts
 from cmux_proxy.http2.error_codes import (
     CANCEL,
+    COMPRESSION_ERROR,
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
     INTERNAL_ERROR,
@@ -174,6 +175,11 @@ FLOODS: Final = {
     "pings": ("fresh", frame(6, 0, 0, bytes(8)) * MANY_CONTROLS, CONTROLS),
     "empty-data": ("open", frame(0, 0, 1) * MANY_CONTROLS, CONTROLS),
     "padding-alone": ("open", frame(0, 8, 1, b"\x05" + bytes(5)) * MANY_CONTROLS, CONTROLS),
+    "all-of-these": (
+        "open",
+        (frame(4, 0, 0) + frame(6, 0, 0, bytes(8)) + frame(0, 0, 1)) * (MANY_CONTROLS // 3),
+        CONTROLS,
+    ),
     "empty-data-on-dropped": ("dropped", frame(0, 0, 1) * MANY_CONTROLS, CONTROLS),
 }  # fmt: skip
 
@@ -200,6 +206,30 @@ async def test_a_stream_too_many_is_refused_and_may_be_tried_again() -> None:
             with await on.accept() as upstream:
                 await upstream.send(OK)
                 assert (await client.until(0)).stream_id == 203
+            for upstream in upstreams:
+                upstream.close()
+
+
+@pytest.mark.parametrize(
+    ("block", "is_good"), [(b"\xff\xff\x01", False), (b"\x40\x01x\x01y", True)], ids=["bad", "good"]
+)
+async def test_the_block_of_a_stream_too_many_is_decoded(block: bytes, is_good: bool) -> None:
+    async with raw_stage() as on:
+        with await on.client() as client:
+            await client.send(*(on.routed(request(stream_id)) for stream_id in range(1, 201, 2)))
+            upstreams = [await on.accept() for _ in range(100)]
+            await client.send(frame(1, 5, 201, plain_block(ROUTED) + block))
+            if not is_good:
+                assert (await client.goaway())[1] == COMPRESSION_ERROR
+            else:
+                assert await client.reset() == (201, REFUSED_STREAM)
+                with upstreams.pop() as upstream:
+                    await upstream.send(OK)
+                    assert (await client.until(0)).payload == b"ok"
+                # It refers to the field that the refused block has put into the table.
+                await client.send(on.routed(frame(1, 5, 203, plain_block(ROUTED) + b"\xbe")))
+                upstreams.append(await on.accept())
+                assert upstreams[-1].received.endswith(b"\r\nx: y\r\n\r\n")
             for upstream in upstreams:
                 upstream.close()
 

@@ -101,6 +101,17 @@ async def test_a_good_request_becomes_one_head(fields: Fields, lines: bytes) -> 
                     assert (await client.until(0)).payload == b"ok"
 
 
+async def test_the_options_of_a_server_keep_their_target() -> None:
+    fields = [(b":method", b"OPTIONS"), *ROUTED[1:3], (b":path", b"*"), *ROUTED[4:]]
+    async with raw_stage() as on:
+        with await on.client() as client:
+            await client.send(on.routed(request(1, fields)))
+            with await on.accept("*") as upstream:
+                assert upstream.received.startswith(b"OPTIONS * HTTP/1.1\r\nhost: a\r\n")
+                await upstream.send(OK)
+                assert (await client.until(0)).payload == b"ok"
+
+
 async def test_blocks_of_refused_streams_are_decoded() -> None:
     async with raw_stage() as on:
         with await on.client() as client:
