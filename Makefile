@@ -39,7 +39,7 @@ FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo test test-all test-slow test-compiled fuzz coverage lint types
-.PHONY: bench bench-full bench-workers bench-restart bench-micro chart soak
+.PHONY: bench bench-full bench-workers bench-restart bench-instructions bench-micro chart soak
 .PHONY: docs pages pictures build release reproducible release-check clean
 
 help: ## list the verbs
@@ -99,6 +99,9 @@ bench-workers: $(RUN_VENV)/run.stamp ## one worker, two and four, and how evenly
 
 bench-restart: $(RUN_VENV)/run.stamp ## restarts under load: no request may fail (Linux; wrk, nginx)
 	@exec $(RUN_PY) -m bench.restart $(ARGS)
+
+bench-instructions: $(RUN_VENV)/run.stamp ## count the instructions of a request (valgrind)
+	@exec $(RUN_PY) -m bench.instructions $(ARGS)
 
 chart: $(RUN_VENV)/run.stamp ## draw docs/assets/bench.svg from the newest result
 	@$(RUN_PY) -m bench.load.chart $(ARGS)

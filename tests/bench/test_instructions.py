@@ -1,0 +1,28 @@
+"""Instructions of requests, counted by valgrind."""
+
+import sys
+
+import pytest
+
+from bench.instructions import count, total_of
+from bench.load.processes import BenchError
+from tests.helpers.tools import tool
+
+
+def test_the_sum_of_a_file_is_its_total() -> None:
+    assert total_of("events: Ir\n\nfn=(1)\n1 7\ntotals: 123\n") == 123
+    with pytest.raises(BenchError, match="no total"):
+        total_of("events: Ir\n")
+
+
+def test_an_interpreter_without_the_proxy_is_an_error() -> None:
+    tool("valgrind")
+    with pytest.raises(BenchError, match="is cmux-proxy in that environment"):
+        count("false", "", 1)
+
+
+@pytest.mark.slow
+def test_a_longer_head_takes_more_instructions() -> None:
+    tool("valgrind")
+    small, large = (count(sys.executable, "A: b\r\n" * lines, 1) for lines in (0, 50))
+    assert 1000 < small < large
