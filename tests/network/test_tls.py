@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from cmux_proxy import CertificateError, Config, ConfigError, Proxy, Tls
+from cmux_proxy.server.file_watch import CHECK_INTERVAL
 from tests.helpers.http2_wire import GREETING
 from tests.helpers.loops import loop_flags
 from tests.helpers.origins import echo, http_response, origin, responding
@@ -413,6 +414,18 @@ async def test_a_hangup_reads_certificates_again_and_keeps_the_old_ones_if_they_
                 assert (await proxy.error_line()).startswith(f"cmux-proxy: {expected}")
             await open_for("new.example")
             spoil(certificate[1])
+
+
+async def test_changed_files_are_read_without_a_signal(tmp_path: Path) -> None:
+    cert, key = write_pem(tmp_path, "a", leaf("old.example"))
+    async with Proxy(local_config(tls=Tls(certs=[cert], keys=[key]))) as proxy:
+        write_pem(tmp_path, "a", leaf("new.example"))
+        ticker = proxy.services.ticker
+        # A change counts when the files stay as they are from one check to the next.
+        for _ in range(3):
+            ticker.walk(ticker.now + CHECK_INTERVAL)
+        with await Wire.to("127.0.0.1", port_of(proxy)) as wire:
+            await TlsClient(wire, client_context(), "new.example").open()
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
