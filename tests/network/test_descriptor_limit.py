@@ -5,9 +5,11 @@ import contextlib
 
 import pytest
 
+from tests.helpers.origins import OriginConnection, origin
 from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
 from tests.helpers.script import head
 from tests.helpers.timing import later, soon
+from tests.helpers.tools import finish, tool
 from tests.helpers.wire import Wire, WireListener
 
 LIMIT = 64
@@ -56,6 +58,32 @@ async def test_waiting_clients_are_served_when_others_disconnect(loop_name: str)
         with await Wire.to("127.0.0.1", proxy.port) as wire:
             await is_served(wire)
         await proxy.stop()
+
+
+async def test_more_streams_than_descriptors_are_served_in_sequence(loop_name: str) -> None:
+    at_once: set[OriginConnection] = set()
+    most = 0
+
+    async def behave(connection: OriginConnection) -> None:
+        nonlocal most
+        at_once.add(connection)
+        most = max(most, len(at_once))
+        while await connection.request() is not None:
+            await asyncio.sleep(0.01)  # Long enough for others to come meanwhile.
+            await connection.send(OK)
+        at_once.discard(connection)
+
+    async with (
+        origin(behave) as upstream,
+        proxy_process(loop_name, descriptor_limit=LIMIT) as proxy,
+    ):
+        done = await finish(
+            tool("h2load"), "-n", "600", "-c", "2", "-m", "100",
+            "-H", f"X-Cmux-Port-Internal: {upstream.port}", f"http://127.0.0.1:{proxy.port}/",
+        )  # fmt: skip
+        await proxy.stop()
+    assert b" 600 done, 600 succeeded, 0 failed, 0 errored" in done.out, done.out.decode()
+    assert most < LIMIT
 
 
 async def test_idle_upstream_connections_may_have_most_descriptors(
