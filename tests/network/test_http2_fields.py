@@ -4,7 +4,11 @@ from typing import Final
 
 import pytest
 
-from cmux_proxy.http2.error_codes import COMPRESSION_ERROR, PROTOCOL_ERROR
+from cmux_proxy.http2.error_codes import (
+    COMPRESSION_ERROR,
+    ENHANCE_YOUR_CALM,
+    PROTOCOL_ERROR,
+)
 from tests.helpers.http2_cases import (
     ROUTE,
     ROUTED,
@@ -143,6 +147,12 @@ async def test_a_malformed_request_resets_its_stream(fields: Fields) -> None:
 )  # fmt: skip
 async def test_malformed_trailers_reset_their_stream(fields: Fields) -> None:
     await play(Case("", "open", request(1, fields), Resets(PROTOCOL_ERROR)))
+
+
+async def test_large_trailers_reset_their_stream() -> None:
+    # A field of 3,900 bytes, and references to it: more than 64 KiB in all.
+    block = b"\x40\x01x\x7f\xbd\x1d" + b"v" * 3900 + b"\xbe" * 20
+    await play(Case("", "open", frame(1, 5, 1, block), Resets(ENHANCE_YOUR_CALM)))
 
 
 DATA: Final[dict[str, tuple[bytes, list[bytes | None]]]] = {
