@@ -129,7 +129,9 @@ async def test_lines_of_two_workers_do_not_mix_and_a_drain_writes_all(loop_name:
 
         async def ask_often(client: int) -> None:
             for number in range(25):
-                await ask(proxy, upstream.port, f"/{client}/{number}/{'a' * 1500}")
+                path = f"/{client}/{number}/{'a' * (1500 * (number % 2))}"
+                # Each of the quotes is two bytes of a line.
+                await ask(proxy, upstream.port, path.ljust(2000, '"'))
 
         await asyncio.gather(*(ask_often(client) for client in range(8)))
         logged = [json.loads(line) for line in await lines_of(proxy) if line.startswith("{")]

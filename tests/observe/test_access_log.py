@@ -6,8 +6,18 @@ import re
 
 import pytest
 
-from cmux_proxy.observe.access_log import LOGGER, as_json, combined, log, text
-from cmux_proxy.observe.record import REQUEST, Record
+from cmux_proxy.observe.access_log import FORMATS, LOGGER, as_json, combined, log, text
+from cmux_proxy.observe.line_block import make_block
+from cmux_proxy.observe.record import (
+    HTTP_1_1,
+    MAX_METHOD,
+    MAX_WORKSPACE,
+    REQUEST,
+    UPGRADE,
+    Record,
+    fit,
+    path_of,
+)
 
 
 def full() -> Record:
@@ -100,3 +110,21 @@ def test_a_program_that_embeds_the_proxy_has_the_text(caplog: pytest.LogCaptureF
     caplog.set_level(logging.INFO, LOGGER.name)
     log(full())
     assert caplog.messages[0].startswith("192.0.2.1 request GET /a 502 port=3000 ")
+
+
+@pytest.mark.parametrize("log_format", FORMATS)
+@pytest.mark.parametrize("character", ["a", '"', "\\", "\x7f", "\xff"])
+def test_the_longest_line_is_less_than_a_pipe_takes_as_a_whole(
+    log_format: str, character: str
+) -> None:
+    record = Record(UPGRADE, "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%a-long-interface]", 0.0)
+    record.method, record.protocol = "M" * MAX_METHOD, HTTP_1_1
+    record.path = path_of(b"/" + character.encode("latin-1") * 4000)
+    record.workspace = fit(character * 4000, MAX_WORKSPACE)
+    record.host, record.port = ".".join(["h" * 62] * 4), 65535
+    record.received = record.sent = 2**63 - 1
+    record.first_byte, record.ended = 1e9 / 3, 2e9 / 3
+    record.error = "http_response_incomplete"
+    block = make_block(log_format, list, bool)
+    block.put(record)
+    assert len(block.take()) < 4096

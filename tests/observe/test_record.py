@@ -1,8 +1,12 @@
 """Records: what is computed from their fields."""
 
-import pytest
+from json.encoder import encode_basestring_ascii
 
-from cmux_proxy.observe.record import MAX_PATH, REQUEST, Record, path_of, shorten
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmux_proxy.observe.record import MAX_PATH, REQUEST, Record, fit, path_of, shorten
 
 
 @pytest.mark.parametrize(
@@ -51,12 +55,29 @@ def test_a_path_has_neither_a_query_nor_a_password(target: bytes, path: str) -> 
         pytest.param(b"/" + b"a" * 2048, "/" + "a" * 2044 + "...", id="a byte longer"),
         pytest.param(b"/a?" + b"q" * 9000, "/a", id="a long query"),
         pytest.param(b"http://u:" + b"p" * 9000 + b"@h/a", "http://h/a", id="a long password"),
-        pytest.param(b"/\xe9" + b"a" * 9000, "/\xe9" + "a" * 2043 + "...", id="no ASCII"),
+        pytest.param(b"/\xe9" + b"a" * 9000, "/\xe9" + "a" * 2038 + "...", id="no ASCII"),
+        pytest.param(b"/" + b'"' * 1023, "/" + '"' * 1023, id="the maximum of quotes"),
+        pytest.param(b"/" + b'"' * 1024, "/" + '"' * 1022 + "...", id="a quote more"),
+        pytest.param(b"/" + b"\xff" * 2000, "/" + "\xff" * 340 + "...", id="nothing but escapes"),
     ],
 )
 def test_a_path_that_is_too_long_ends_with_dots(target: bytes, path: str) -> None:
     assert path_of(target) == path
     assert len(path) <= MAX_PATH
+
+
+@pytest.mark.parametrize("room", [12, 40, 41, 255])
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=300))
+def test_a_text_that_is_made_to_fit_takes_the_room_and_no_more(room: int, text: str) -> None:
+    fitted = fit(text, room)
+    length = len(encode_basestring_ascii(fitted)) - 2
+    assert length <= room
+    if fitted != text:
+        assert fitted.endswith("...")
+        assert text.startswith(fitted[:-3])
+        # The next character would not fit.
+        assert len(encode_basestring_ascii(text[: len(fitted) - 2] + "...")) - 2 > room
+        assert len(encode_basestring_ascii(text)) - 2 > room
 
 
 def test_a_text_is_shortened_only_where_it_is_too_long() -> None:

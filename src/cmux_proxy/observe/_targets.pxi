@@ -26,6 +26,13 @@ cdef inline Py_ssize_t length_without_query(const char *target, Py_ssize_t lengt
 
 cdef inline bint must_change(const char *target, Py_ssize_t length) noexcept:
     """Return whether `path_of` cuts more than a query off this target."""
-    if length and target[0] != 47:
-        return memchr(target, 64, length) != NULL or length > MAX_PATH
-    return length > MAX_PATH and length_without_query(target, length) > MAX_PATH
+    if length and target[0] != 47 and memchr(target, 64, length) != NULL:
+        return True
+    return length > MAX_PATH // MAX_ESCAPE and not fits(target, length_without_query(target, length))
+
+
+cdef bint fits(const char *path, Py_ssize_t length) noexcept:
+    """Return whether no path of that length, with what is escaped in it, is too long."""
+    if length <= MAX_PATH // MAX_ESCAPE:
+        return True
+    return length <= MAX_PATH and is_plain(<const unsigned char *>path, length, JSON)

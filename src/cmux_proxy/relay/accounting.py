@@ -17,6 +17,7 @@ from cmux_proxy.observe.record import (
     REQUEST,
     UPGRADE,
     Record,
+    fit,
     path_of,
     shorten,
 )
@@ -211,7 +212,7 @@ class ExchangeLog:
         request = self._request_stream.request
         host = None if request.mode == state.CONNECT else request.host
         workspace = self._router.workspace_of(host, request.reserved)
-        return workspace if not workspace else shorten(workspace, MAX_WORKSPACE)
+        return workspace if not workspace else fit(workspace, MAX_WORKSPACE)
 
     def _type(self) -> str:
         mode = self._request_stream.request.mode
