@@ -59,8 +59,7 @@ def start_proxy(
     """Return one of PROXIES, on the core of the proxies."""
     proxy = PROXIES[name]
     pem = certificate(directory) if scenario.is_tls else None
-    setup = ProxySetup(
-        free_port(), upstream, directory, scenario.logs, scenario.is_http2, certificate=pem
-    )
+    logs = None if proxy.is_unlogged else scenario.logs
+    setup = ProxySetup(free_port(), upstream, directory, logs, scenario.is_http2, certificate=pem)
     make = proxy.tunnels if scenario.is_tunnel and proxy.tunnels else proxy.requests
     return Process(name, make(program(name), setup), setup.port, cores.proxy, directory)

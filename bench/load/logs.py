@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.load.commands import access_log
 from bench.load.loads import Load
 from bench.load.processes import Process
+from bench.load.programs import PROXIES
 
 _COMPLETE_AFTER = 2.0
 _PAUSE = 0.005
@@ -26,7 +27,7 @@ class AccessLog:
     @classmethod
     def of(cls, load: Load, proxy: Process) -> "AccessLog | None":
         """Return the log of a proxy, with what it has now as read; None if it logs nothing."""
-        if load.scenario.logs is None:
+        if load.scenario.logs is None or PROXIES[proxy.name].is_unlogged:
             return None
         file = access_log(load.directory, proxy.port)
         path = file if file.exists() else proxy.log  # HAProxy logs to its output

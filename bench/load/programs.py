@@ -23,6 +23,7 @@ from bench.load.scenarios import Kind, LogFormat, Scenario
 
 OURS = "cmux-proxy"
 PURE = "cmux-proxy-pure"
+UNLOGGED = "cmux-proxy-unlogged"  # what a log of all requests is compared with
 UNOBSERVED = "cmux-proxy-unobserved"  # the base of comparison with --observed
 MARK = "haproxy"  # the base of comparison for all others
 NEWER = "haproxy-pypi"  # the HAProxy of `make bench-full`
@@ -51,6 +52,7 @@ class Proxy:
     knows_tls: bool = False
     has_any_port: bool = False  # routes to any port, and not only to those in its configuration
     logs: tuple[LogFormat, ...] = ()
+    is_unlogged: bool = False  # takes part where the others log, and logs nothing
     kinds: tuple[Kind, ...] = get_args(Kind)
     variant: str | None = None  # other settings of a proxy, for runs with this option
     is_basic: bool = True  # takes part in all scenarios of a full run, and not only in wide ones
@@ -64,8 +66,13 @@ class Proxy:
             and (self.knows_http2 or not scenario.is_http2)
             and (self.knows_tls or not scenario.is_tls)
             and (scenario.ports == 1 or self.has_any_port)
-            and (scenario.logs is None or scenario.logs in self.logs)
+            and self._can_log(scenario.logs)
         )
+
+    def _can_log(self, logs: LogFormat | None) -> bool:
+        if self.is_unlogged:
+            return logs is not None
+        return logs is None or logs in self.logs
 
     def is_default(self, scenario: Scenario) -> bool:
         """Return whether it takes part unless the command names it."""
@@ -109,6 +116,7 @@ def _ours(
     variant: str | None = None,
     find: Callable[[], str | None] = _this_python,
     is_basic: bool = True,
+    is_unlogged: bool = False,
 ) -> Proxy:
     return Proxy(
         find,
@@ -120,6 +128,7 @@ def _ours(
         knows_tls=True,
         has_any_port=True,
         logs=("text", "json") if variant in (None, "loops") else (),
+        is_unlogged=is_unlogged,
         variant=variant,
         is_basic=is_basic,
     )
@@ -166,6 +175,7 @@ PROXIES: dict[str, Proxy] = {
         relay,
         kinds=("requests", "ping-pong"),
     ),
+    UNLOGGED: _ours("--access-log", "off", is_unlogged=True),
     UNOBSERVED: _ours("--access-log", "off", variant="observed"),
     f"{OURS}-metrics": _ours("--admin", "127.0.0.1:0", variant="observed"),
     f"{OURS}-poll-50us": _ours("--busy-poll", "50us", variant="busy-poll"),

@@ -8,7 +8,7 @@ import pytest
 from bench.load import processes
 from bench.load.commands import ProxySetup, access_log
 from bench.load.processes import find_program
-from bench.load.programs import MARK, NEWER, OURS, PROXIES, PURE, RELAY, program
+from bench.load.programs import MARK, NEWER, OURS, PROXIES, PURE, RELAY, UNLOGGED, program
 from bench.load.scenarios import load_scenarios
 
 SCENARIOS = load_scenarios()
@@ -26,8 +26,8 @@ def able(name: str) -> set[str]:
     ("scenario", "proxies"),
     [
         ("get-small-p200-c64", {OURS, PURE, MARK, NEWER, "caddy"}),
-        ("get-small-logged-c64", {OURS, PURE, MARK, NEWER}),
-        ("get-small-logged-json-c64", {OURS, PURE}),
+        ("get-small-logged-c64", {OURS, UNLOGGED, PURE, MARK, NEWER}),
+        ("get-small-logged-json-c64", {OURS, UNLOGGED, PURE}),
         ("connect-pingpong-64b-c32", {OURS, PURE, MARK, NEWER, RELAY, "traefik"}),
         ("get-small-c64", {OURS, PURE, MARK, NEWER, RELAY, "nginx", "caddy", "traefik"}),
         ("get-small-h2-c1", {OURS, PURE, MARK, NEWER, "nginx", "caddy"}),
