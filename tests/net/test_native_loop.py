@@ -399,6 +399,41 @@ async def test_subprocesses_run_with_pipes() -> None:
 # Of the native loop only
 
 
+def test_turns_stay_in_c_while_only_streams_have_events() -> None:
+    async def main() -> None:
+        selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+        select = selector.select
+
+        def count(timeout: float | None) -> object:
+            calls.append(timeout)
+            return select(timeout)
+
+        def echo(data: bytes) -> None:
+            messages.append(data)
+            if len(messages) < 10_000:
+                owner.stream.write(data)
+            else:
+                done.set()
+
+        done = asyncio.Event()
+        async with Streams() as streams:
+            owner, peer = await echoes(streams)
+            owner.stream.set_protocol(SimpleNamespace(data_received=echo))
+            selector.select = count
+            with watchdog():
+                await done.wait()
+            for one in (owner, peer):
+                one.stream.set_protocol(one)
+
+    messages: list[bytes] = []
+    calls: list[float | None] = []
+    with asyncio.Runner(loop_factory=NativeLoop) as runner:
+        runner.run(main())
+    assert messages == [b"ball"] * 10_000
+    # One that serves them all, and those of the tasks at both ends.
+    assert 0 < len(calls) < 20
+
+
 @pytest.mark.parametrize("events", ["the same", "others"])
 def test_a_reader_may_have_the_number_of_one_that_was_forgotten(events: str) -> None:
     # asyncio's own selector reports nothing then, or raises.
