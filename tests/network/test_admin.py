@@ -14,7 +14,8 @@ from aiohttp import ClientSession, TCPConnector
 from prometheus_client.parser import text_string_to_metric_families
 
 from cmux_proxy import Address
-from tests.helpers.loops import descriptors
+from cmux_proxy._build import __version__, build_name
+from tests.helpers.loops import descriptors, io_of
 from tests.helpers.origins import http_response, origin, responding
 from tests.helpers.proxies import ProxyProcess, is_served, proxy_process
 from tests.helpers.script import head
@@ -67,6 +68,19 @@ async def ask(proxy: ProxyProcess, port: int, count: int) -> None:
             route = f"X-Cmux-Port-Internal: {port}"
             await wire.send(head("GET / HTTP/1.1", "Host: a", route, "Connection: close"))
             assert (await later(wire.receive_all())).endswith(b"hello")
+
+
+@pytest.mark.hosting
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_the_metrics_name_the_event_loop_and_its_io(loop_name: str, workers: int) -> None:
+    async with (
+        administered(loop_name, workers) as (_proxy, session),
+        session.get("/metrics") as response,
+    ):
+        families = text_string_to_metric_families(await response.text())
+        [sample] = [one for family in families for one in family.samples if "build" in one.name]
+    assert sample.labels["loop"] == io_of(loop_name)
+    assert (sample.labels["version"], sample.labels["build"]) == (__version__, build_name())
 
 
 @pytest.mark.hosting
