@@ -1,9 +1,9 @@
-"""Counts the instructions of a request: python -m bench.instructions [NAME=PYTHON ...].
+"""Counts the instructions of a request, a connection, a message: python -m bench.instructions.
 
 The time of a request differs by several percent from run to run, and its instructions hardly do, so
-that they show a change of one percent. Each argument is the interpreter of an environment with
-cmux-proxy, such as those of two commits. valgrind counts what the process does in user space, after
-a thousand requests that do not count.
+that they show a change of one percent. Each argument NAME=PYTHON is the interpreter of an
+environment with cmux-proxy, such as those of two commits. valgrind counts what the process does in
+user space, after a thousand requests that do not count.
 """
 
 import argparse
@@ -16,9 +16,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -38,8 +40,30 @@ _BROWSER: Final = (
     "Referer: http://127.0.0.1:8080/\r\nSec-Fetch-Dest: script\r\nSec-Fetch-Mode: no-cors\r\n"
     "Sec-Fetch-Site: same-origin\r\nCookie: a=b; c=d\r\nConnection: keep-alive\r\n"
 )
-# Lines of the head, and connections at once.
-CASES: Final = {"small-c1": ("", 1), "browser-c1": (_BROWSER, 1), "small-c64": ("", 64)}
+_MESSAGE: Final = b"x" * 64
+_TUNNEL: Final = "CONNECT localhost:1 HTTP/1.1\r\nHost: localhost:1\r\n"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is counted: requests with these lines over so many connections at once.
+
+    Or each request has a connection of its own, or is a message there and back in a tunnel.
+    """
+
+    lines: str = ""
+    connections: int = 1
+    closes: bool = False
+    is_tunnel: bool = False
+
+
+CASES: Final = {
+    "small-c1": Case(),
+    "browser-c1": Case(_BROWSER),
+    "small-c64": Case(connections=64),
+    "close-c1": Case("Connection: close\r\n", closes=True),
+    "tunnel-64b": Case(is_tunnel=True),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,26 +90,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def count_cases(build: str, python: str) -> dict[str, int]:
     """Return the instructions of a request by case, and print them."""
     counts = {}
-    for name, (lines, connections) in CASES.items():
-        counts[name] = count(python, lines, connections)
+    for name, case in CASES.items():
+        counts[name] = count(python, case)
         sys.stdout.write(f"{name:12}{counts[name]:>8}  {build}\n")
         sys.stdout.flush()
     return counts
 
 
-def count(python: str, lines: str, connections: int) -> int:
-    """Return the instructions of one request with these lines, over so many connections."""
+def count(python: str, case: Case) -> int:
+    """Return the instructions of one request, or of one message and its echo."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         upstream = stack.enter_context(serving())
         port = free_port()
         output = Path(folder, "callgrind.out")
         process = stack.enter_context(counted_proxy(python, port, output))
-        head = f"GET / HTTP/1.1\r\nHost: a\r\nX-Cmux-Port-Internal: {upstream}\r\n{lines}\r\n"
-        clients = [stack.enter_context(closing(connect(port, process))) for _ in range(connections)]
-        ask(clients, head.encode(), _WARM_UP)
+        ask = stack.enter_context(asking(case, upstream, partial(connect, port, process)))
+        ask(_WARM_UP)
         control(process, "on")
-        ask(clients, head.encode(), REQUESTS)
+        ask(REQUESTS)
         control(process, "off")
         process.terminate()
         process.wait()
@@ -135,23 +158,58 @@ def connect(port: int, process: subprocess.Popen[bytes]) -> socket.socket:
     raise BenchError("the proxy does not listen; is cmux-proxy in that environment?")
 
 
-def ask(clients: Sequence[socket.socket], head: bytes, requests: int) -> None:
-    """Send requests over all connections, the next ones when all responses have come."""
-    for _ in range(requests // len(clients)):
+@contextmanager
+def asking(
+    case: Case, upstream: int, connected: Callable[[], socket.socket]
+) -> Iterator[Callable[[int], None]]:
+    """Return a function that sends so many requests of a case, or messages."""
+    field = f"X-Cmux-Port-Internal: {upstream}\r\n"
+    head = f"GET / HTTP/1.1\r\nHost: a\r\n{field}{case.lines}\r\n".encode()
+    if case.closes:
+        connected().close()  # waits until the proxy listens
+        yield lambda requests: ask_once_each(connected, head, requests)
+        return
+    with ExitStack() as stack:
+        clients = [stack.enter_context(closing(connected())) for _ in range(case.connections)]
+        message, end = head, b"hello\n"
+        if case.is_tunnel:
+            exchange(clients, f"{_TUNNEL}{field}\r\n".encode(), b"\r\n\r\n", 1)
+            message = end = _MESSAGE
+        yield partial(exchange, clients, message, end)
+
+
+def exchange(clients: Sequence[socket.socket], message: bytes, end: bytes, times: int) -> None:
+    """Send a message over all connections in turns, when all responses to the last have come."""
+    for _ in range(times // len(clients) or 1):
         for client in clients:
+            client.sendall(message)
+        for client in clients:
+            receive(client, end)
+
+
+def receive(client: socket.socket, end: bytes) -> None:
+    """Receive a response, of which only the end is known; raise BenchError for no response."""
+    response = b""
+    while not response.endswith(end):
+        part = client.recv(65536)
+        if not part:
+            raise BenchError(f"the proxy responded {response!r}")
+        response += part
+
+
+def ask_once_each(connected: Callable[[], socket.socket], head: bytes, requests: int) -> None:
+    """Send each request over a connection of its own, and read to its end."""
+    for _ in range(requests):
+        with connected() as client:
             client.sendall(head)
-        for client in clients:
-            response = b""
-            while not response.endswith(b"hello\n"):
-                part = client.recv(65536)
-                if not part:
-                    raise BenchError(f"the proxy responded {response!r}")
-                response += part
+            receive(client, b"hello\n")
+            if client.recv(1):
+                raise BenchError("the proxy does not end the connection with its response")
 
 
 @contextmanager
 def serving() -> Iterator[int]:
-    """Serve the same small response for each head, on a port of the loopback."""
+    """Respond to each head, and echo messages, on a port of the loopback."""
     with socket.create_server(("127.0.0.1", 0), backlog=256) as listener:
         threading.Thread(target=accept_all, args=(listener,), daemon=True).start()
         yield listener.getsockname()[1]
@@ -168,11 +226,11 @@ def accept_all(listener: socket.socket) -> None:
 
 
 def respond(connection: socket.socket) -> None:
-    """Respond to each head; each comes in one piece, and without a body."""
+    """Respond to each head, and echo what is none; each comes in one piece, without a body."""
     with connection:
         try:
-            while connection.recv(65536):
-                connection.sendall(_RESPONSE)
+            while data := connection.recv(65536):
+                connection.sendall(_RESPONSE if data.startswith(b"GET ") else data)
         except OSError:
             return
 
