@@ -28,6 +28,13 @@ NAMED_FILE = re.compile(r"`(?P<path>(?:[\w.-]+/)+[\w.-]+\.(?:py|pyx|js|html|css|
 TREE = re.compile(r"^```\nsrc/cmux_proxy/\n(?P<lines>.*?)^```$", re.DOTALL | re.MULTILINE)
 ENTRY = re.compile(r"^(?P<indent> +)(?P<name>[\w.]+/?) +\S")
 
+# What Cython code cimports and declares to reach the kernel.
+SYSTEM_CALL = re.compile(
+    r"(?:posix|libc)\.(?:unistd|fcntl|ioctl|mman|select|signal|stdio)\b|"
+    r"cdef extern from [\"<]+(?:sys/|unistd|fcntl|poll|pthread|stdio)|"
+    r"\b(?:recv|send|read|write|splice|accept4?|epoll_\w+)\(int \w*fd",
+)
+
 HTTP1_MAY_IMPORT = {
     "re", "enum", "typing", "http", "collections.abc", "mypy_extensions", "binascii", "hmac",
 }  # fmt: skip
@@ -112,3 +119,12 @@ def test_the_contracts_of_the_rooms_are_kept() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
+
+
+def test_only_net_makes_system_calls_in_cython() -> None:
+    found = {
+        path.relative_to(SOURCE).parts[0]
+        for path in SOURCES
+        if path.suffix in (".pyx", ".pxd", ".pxi") and SYSTEM_CALL.search(path.read_text("utf-8"))
+    }
+    assert found == {"net"}

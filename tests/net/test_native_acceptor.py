@@ -293,6 +293,37 @@ async def test_an_acceptor_without_a_descriptor_starts_again_once_there_is_one()
             await made.until(1)
 
 
+async def test_an_acceptor_that_cannot_even_start_again_tries_once_more() -> None:
+    def fail() -> None:
+        failures.append(made.asked)
+        if len(failures) == 3:
+            failed.set()
+        retry_later()
+
+    failures: list[int] = []
+    failed = asyncio.Event()
+    # epoll refuses a file, as it refuses a watch that it has no memory for.
+    file = os.open(__file__, os.O_RDONLY)
+    with socket.socket() as client:
+        async with accepting(delay=1 * MS) as made:
+            retry_later = made.acceptor._retry_later  # type: ignore[attr-defined]
+            made.acceptor._retry_later = fail  # type: ignore[attr-defined]
+            await made.acceptor.start()
+            listener = made.sock.dup()
+            with no_descriptor_left():
+                knock(client, made)
+                await made.until_asked(1)
+                os.dup2(file, made.sock.fileno())
+            await soon(failed.wait())
+            # No attempt but the first one came as far as the question for room.
+            assert failures == [1, 1, 1]
+            assert not made.owners
+            os.dup2(listener.fileno(), made.sock.fileno())
+            os.close(file)
+            listener.close()
+            await made.until(1)
+
+
 async def stays_stopped(made: Accepting) -> None:
     """Require that no attempt follows in three times the delay between two of them."""
     asked, passed = made.asked, asyncio.Event()
