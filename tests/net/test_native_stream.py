@@ -21,6 +21,7 @@ from tests.helpers.native import (
     spin_until,
     turns,
     unread,
+    watched_events,
 )
 from tests.helpers.wire import Wire
 
@@ -181,6 +182,22 @@ async def test_a_paused_stream_reads_nothing_until_it_resumes(family: int) -> No
         await owner.receives(b"onetwo")
         arrive(owner, b"three")
         await owner.receives(b"onetwothree")
+
+
+async def test_pausing_does_not_change_what_the_kernel_watches() -> None:
+    async with Streams() as streams:
+        owner = await streams.open()
+        watched = watched_events(owner.fd)
+        assert watched is not None
+        owner.stream.pause_reading()
+        assert watched_events(owner.fd) == watched
+        arrive(owner, b"meanwhile")
+        await turns()
+        # An event while it is paused changes nothing either.
+        assert watched_events(owner.fd) == watched
+        owner.stream.resume_reading()
+        assert watched_events(owner.fd) == watched
+        await owner.receives(b"meanwhile")
 
 
 async def test_a_pause_between_two_full_reads_keeps_the_rest() -> None:
