@@ -25,7 +25,9 @@ def windows_of(on: Stage) -> tuple[Window, Window]:
 
 async def wait_until_asleep(busy_poll: BusyPoll) -> None:
     """Wait until the loop does not poll any more."""
-    while busy_poll.is_polling:
+    while True:
+        if not busy_poll.is_polling:
+            return
         await asyncio.sleep(0)
 
 
