@@ -23,7 +23,8 @@ _SHOWN: Final = 70
 
 def _play(options: argparse.Namespace, first: int, seconds: float) -> tuple[int, str]:
     """Play programs from that number on; return the number of the last one, and what it found."""
-    command = [sys.executable, "-m", "fuzz.churn", options.loop, options.seed, first, seconds]
+    arguments = [options.loop, options.seed, first, seconds, options.build]
+    command = [sys.executable, "-m", "fuzz.churn", *arguments]
     checks = sanitized.variables() if options.build == "asan" else {}
     process = subprocess.run(
         [str(part) for part in command],

@@ -1,5 +1,7 @@
 """The harnesses of fuzzing, without a fuzzer: seeds meet all conditions, reports are found."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,12 @@ def test_a_report_of_address_sanitizer_begins_with_its_reason() -> None:
     assert found == report[: len(found)]
     assert 10 < len(found) < 40
     assert sanitized.report_in("no report") == ""
+
+
+@pytest.mark.parametrize(("build", "status"), [("asan", 1), ("compiled", 0)])
+def test_programs_for_address_sanitizer_are_not_played_without_it(build: str, status: int) -> None:
+    pytest.importorskip("cmux_proxy.net._reactor")
+    command = [sys.executable, "-m", "fuzz.churn", "native", "seed", "0", "0", build]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=sanitized.ROOT, check=False)
+    assert (done.returncode, "program 0" in done.stdout) == (status, status == 0), done.stderr
+    assert ("not the one with AddressSanitizer" in done.stderr) is (status == 1)

@@ -1,14 +1,17 @@
-"""Plays programs one after the other: python -m fuzz.churn LOOP SEED FIRST SECONDS.
+"""Plays programs one after the other: python -m fuzz.churn LOOP SEED FIRST SECONDS BUILD.
 
 Writes the number of each program before it begins, so that the one that crashes is known; ends with
-the first failure. `fuzz/descriptors.py` starts this, with AddressSanitizer.
+the first failure. `fuzz/descriptors.py` starts this, with AddressSanitizer; the build then has to
+be the one that was compiled for it.
 """
 
 import faulthandler
+import os
 import sys
 import time
 from typing import Final
 
+from fuzz import sanitized
 from fuzz.churn.program import play
 from tests.helpers.loops import run
 from tests.helpers.timing import SOON
@@ -19,7 +22,9 @@ _PATIENCE: Final = 3 * SOON
 
 def main() -> None:
     """Play programs until the time is over, at least one."""
-    loop, seed, first, seconds = sys.argv[1:]
+    loop, seed, first, seconds, build = sys.argv[1:]
+    if build == "asan" and not sanitized.is_used_by(os.getpid()):
+        sys.exit("the package is not the one with AddressSanitizer; see fuzz/README.md")
     number = int(first)
     faulthandler.enable()
     end = time.monotonic() + float(seconds)
