@@ -38,12 +38,12 @@ IN_PARALLEL := -n 4 --dist worksteal
 FORGET_COVERAGE := $(if $(COVERAGE),@$(PY) -m coverage erase)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all test-slow test-compiled fuzz coverage lint types
+.PHONY: help run demo test test-all test-slow test-slow-compiled test-compiled fuzz coverage lint types
 .PHONY: bench bench-full bench-workers bench-restart bench-instructions bench-micro chart soak
 .PHONY: docs pages pictures build release reproducible release-check clean
 
 help: ## list the verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-18s %s\n", $$1, $$2}' Makefile
 
 run: $(RUN_VENV)/run.stamp ## start the proxy; its flags go into ARGS
 	@exec $(RUN_PY) -m cmux_proxy $(ARGS)
@@ -63,6 +63,9 @@ test-all: $(VENV)/dev.stamp $(RUN_VENV)/compiled.stamp ## run them on both build
 test-slow: $(VENV)/dev.stamp ## run the tests that take long or move much data
 	$(FORGET_COVERAGE)
 	$(PYTEST) -m slow $(ARGS)
+
+test-slow-compiled: $(RUN_VENV)/compiled.stamp ## the same on the compiled package, with native I/O
+	CMUX_TEST_LOOPS=native,nested-asyncio $(RUN_PY) -m pytest -m slow $(ARGS)
 
 test-compiled: $(RUN_VENV)/compiled.stamp ## run the tests on the compiled package
 	$(RUN_PY) -m pytest -m "not slow" $(IN_PARALLEL) $(ARGS)
