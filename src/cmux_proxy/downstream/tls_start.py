@@ -62,6 +62,4 @@ def report_failure(services: Services, address: str, error: HandshakeError) -> N
     services.handshake_log.report(services.ticker.now, address, error.text)
     observer = services.observer
     if observer is not None:
-        if observer.is_counting:
-            observer.counts.handshake_failed(error.error)
         log_refusal(observer, address, handshake_failure(error.text, error.error))

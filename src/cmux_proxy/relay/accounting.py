@@ -228,9 +228,9 @@ def log_refusal(
     protocol: str = "",
     request: ClientRequest | None = None,
 ) -> None:
-    """Log a reply to a client whose request was not served, and mostly not even read.
+    """Log and count a reply to a client whose request was not served, and mostly not even read.
 
-    `protocol` is empty where it is not known.
+    `protocol` is empty where it is not known. A failure without a status is that of a handshake.
     """
     record = Record(REQUEST, client, observer.now())
     record.protocol = protocol
@@ -241,6 +241,9 @@ def log_refusal(
     record.status = failure.status
     record.error = failure.error
     record.outcome = failure.outcome
-    if observer.is_counting and failure.status:
-        observer.counts.failed(failure.status, failure.error)
+    if observer.is_counting:
+        if failure.status:
+            observer.counts.failed(failure.status, failure.error)
+        else:
+            observer.counts.handshake_failed(failure.error)
     observer.take(record)
