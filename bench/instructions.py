@@ -61,6 +61,7 @@ CASES: Final = {
     "small-c1": Case(),
     "browser-c1": Case(_BROWSER),
     "small-c64": Case(connections=64),
+    "browser-c64": Case(_BROWSER, connections=64),
     "close-c1": Case("Connection: close\r\n", closes=True),
     "tunnel-64b": Case(is_tunnel=True),
 }
@@ -71,40 +72,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="instructions", description=__doc__.partition("\n")[0])
     default = [f"this={sys.executable}"]
     parser.add_argument("builds", nargs="*", default=default, metavar="NAME=PYTHON")
+    parser.add_argument("--flags", default="", help="more flags of the proxy, in one text")
     parser.add_argument("--output", type=Path, metavar="JSON", help="write the counts there")
     options = parser.parse_args(arguments)
     try:
         counts = {
-            name: count_cases(name, python)
+            name: count_cases(name, python, options.flags.split())
             for name, _, python in (build.rpartition("=") for build in options.builds)
         }
     except (BenchError, OSError) as error:
         sys.stderr.write(f"instructions: {error}\n")
         return 1
     if options.output:
-        data = {"time": datetime.now(UTC).isoformat(), "machine": machine(), "instructions": counts}
+        data = {"time": datetime.now(UTC).isoformat(), "machine": machine(), "flags": options.flags}
+        data["instructions"] = counts
         options.output.write_text(json.dumps(data, indent=1) + "\n")
     return 0
 
 
-def count_cases(build: str, python: str) -> dict[str, int]:
+def count_cases(build: str, python: str, flags: Sequence[str]) -> dict[str, int]:
     """Return the instructions of a request by case, and print them."""
     counts = {}
     for name, case in CASES.items():
-        counts[name] = count(python, case)
+        counts[name] = count(python, case, flags)
         sys.stdout.write(f"{name:12}{counts[name]:>8}  {build}\n")
         sys.stdout.flush()
     return counts
 
 
-def count(python: str, case: Case) -> int:
+def count(python: str, case: Case, flags: Sequence[str] = ()) -> int:
     """Return the instructions of one request, or of one message and its echo."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         upstream = stack.enter_context(serving())
         port = free_port()
         output = Path(folder, "callgrind.out")
-        process = stack.enter_context(counted_proxy(python, port, output))
+        process = stack.enter_context(counted_proxy(python, port, output, flags))
         ask = stack.enter_context(asking(case, upstream, partial(connect, port, process)))
         ask(_WARM_UP)
         control(process, "on")
@@ -116,11 +119,14 @@ def count(python: str, case: Case) -> int:
 
 
 @contextmanager
-def counted_proxy(python: str, port: int, output: Path) -> Iterator[subprocess.Popen[bytes]]:
+def counted_proxy(
+    python: str, port: int, output: Path, flags: Sequence[str]
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run the proxy of an environment below valgrind, which counts nothing yet."""
     command = [
         "valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={output}",
         python, "-m", "cmux_proxy", "--listen", f"127.0.0.1:{port}", "--access-log", "off",
+        *flags,
     ]  # fmt: skip
     env = {name: value for name, value in os.environ.items() if not name.startswith("CMUX_")}
     env.pop("PYTHONPATH", None)
