@@ -182,7 +182,9 @@ class Failing(bytes):
             os.close(-1)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python has no such buffers")
+@pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="a class of Python releases buffers since 3.12 (PEP 688)"
+)
 async def test_the_error_of_a_write_survives_the_release_of_its_buffers() -> None:
     async with Streams() as streams:
         owner = await streams.open(family=socket.AF_UNIX)
