@@ -178,6 +178,7 @@ PROXIES: dict[str, Proxy] = {
     UNLOGGED: _ours("--access-log", "off", is_unlogged=True),
     UNOBSERVED: _ours("--access-log", "off", variant="observed"),
     f"{OURS}-metrics": _ours("--admin", "127.0.0.1:0", variant="observed"),
+    f"{OURS}-poll-20us": _ours("--busy-poll", "20us", variant="busy-poll"),
     f"{OURS}-poll-50us": _ours("--busy-poll", "50us", variant="busy-poll"),
     f"{OURS}-poll-200us": _ours("--busy-poll", "200us", variant="busy-poll"),
     f"{MARK}-busy-polling": _haproxy(_on_path("haproxy"), variant="busy-poll"),
