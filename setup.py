@@ -58,6 +58,7 @@ HOT_PATH = {
         "progress_timeout", "request", "response", "response_writer", "services", "state",
         "stream_budget", "timeouts", "tunnel", "tunnel_side", "upstream_lease", "upstream_request",
     ],
+    "websocket": ["close_codes", "tunnel_frames", "tunnel_reader"],
 }  # fmt: skip
 # Modules in Cython, which the compiled build alone has. What does I/O needs Linux's epoll.
 CYTHON = {
@@ -69,6 +70,7 @@ CYTHON = {
         "_stream_sending", "_turns",
     ],
     "observe": ["_fast_lines"],
+    "websocket": ["_fast_mask"],
 }  # fmt: skip
 SOURCE = Path("src/cmux_proxy")
 # What mypyc writes to free an object.
