@@ -57,6 +57,7 @@ HOT_PATH = {
         "exchange", "exchange_end", "exchange_pool", "failures", "loop_detection",
         "progress_timeout", "request", "response", "response_writer", "services", "state",
         "stream_budget", "timeouts", "tunnel", "tunnel_side", "upstream_lease", "upstream_request",
+        "websocket_closing", "websocket_pings", "websocket_session", "websocket_stream",
     ],
     "websocket": ["close_codes", "tunnel_frames", "tunnel_reader"],
 }  # fmt: skip

@@ -19,6 +19,7 @@ DOCUMENTED = {
     "Limits": "sizes of messages and numbers of connections",
     "ListenError": "an address that cannot be bound",
     "Observability": "access log, admin listener, metrics and traces",
+    "PortMissing": "a router's refusal of a request that names no port",
     "Proxy": "the proxy itself",
     "Record": "the record of an exchange",
     "Rewriting": "which request headers change",
@@ -28,6 +29,7 @@ DOCUMENTED = {
     "Target": "where a request goes",
     "Timeouts": "how long to wait",
     "Tls": "certificates, and what plain text gets",
+    "Tunnels": "who may open tunnels inside WebSockets",
     "Upstreams": "which upstreams speak TLS",
     "UpstreamUnavailable": "no connection to an upstream",
     "__version__": "which version it is",
@@ -37,8 +39,8 @@ DOCUMENTED = {
 CONFIGURATION = {
     "Config": [
         "listen", "unix_mode", "upstream_host", "routing", "rewriting", "access", "tls",
-        "upstreams", "timeouts", "limits", "observability", "workers", "loop", "no_native_io",
-        "busy_poll", "log_level",
+        "upstreams", "tunnels", "timeouts", "limits", "observability", "workers", "loop",
+        "no_native_io", "busy_poll", "log_level",
     ],
     "Limits": [
         "request_line", "header_section", "header_fields", "response_head", "response_fields",
@@ -54,6 +56,7 @@ CONFIGURATION = {
         "tokens", "auth_token_file", "allow_ports", "deny_ports", "allow_hosts", "allow_clients",
     ],
     "Tls": ["source", "certs", "keys", "client_ca", "plain_text"],
+    "Tunnels": ["origins"],
     "Upstreams": ["https_ports", "h2c_ports", "ca"],
     "Routing": ["workspace_host", "host_suffixes", "no_host_routing"],
     "Rewriting": [

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
         Timeouts,
     )
     from cmux_proxy.config.tls_section import Tls
+    from cmux_proxy.config.tunnel_section import Tunnels
     from cmux_proxy.config.upstream_section import Upstreams
     from cmux_proxy.errors import (
         CertificateError,
         CmuxProxyError,
         ConfigError,
         ListenError,
+        PortMissing,
         RouteRefused,
         UpstreamUnavailable,
     )
@@ -44,10 +46,11 @@ else:
             "Access", "Limits", "Observability", "Rewriting", "Routing", "Timeouts",
         ],
         "config.tls_section": ["Tls"],
+        "config.tunnel_section": ["Tunnels"],
         "config.upstream_section": ["Upstreams"],
         "errors": [
-            "CertificateError", "CmuxProxyError", "ConfigError", "ListenError", "RouteRefused",
-            "UpstreamUnavailable",
+            "CertificateError", "CmuxProxyError", "ConfigError", "ListenError", "PortMissing",
+            "RouteRefused", "UpstreamUnavailable",
         ],
         "observe.record": ["Record"],
         "routing.router": ["Router"],
@@ -79,6 +82,7 @@ __all__ = [
     "Limits",
     "ListenError",
     "Observability",
+    "PortMissing",
     "Proxy",
     "Record",
     "Rewriting",
@@ -88,6 +92,7 @@ __all__ = [
     "Target",
     "Timeouts",
     "Tls",
+    "Tunnels",
     "UpstreamUnavailable",
     "Upstreams",
     "__version__",

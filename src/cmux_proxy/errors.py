@@ -5,6 +5,7 @@ CmuxProxyError
  │    └── CertificateError  a file with a certificate or a key is not usable
  ├── ListenError            an address cannot be bound
  ├── RouteRefused           a request has no target, or may not reach it
+ │    └── PortMissing       it names no port at all
  └── UpstreamUnavailable    an upstream could not be connected to; nothing was sent
 """
 
@@ -52,6 +53,10 @@ class RouteRefused(CmuxProxyError):
         self.text = text
         self.error = error
         self.fields = fields
+
+
+class PortMissing(RouteRefused):
+    """A request names no port; where it asks for a path of the proxy itself, that is served."""
 
 
 class UnavailableReason(Enum):

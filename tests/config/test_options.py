@@ -20,6 +20,7 @@ WORDS_OF_SECTION = {
     "limits": "max-",
     "tls": "tls-",
     "upstreams": "upstream-",
+    "tunnels": "tunnel-",
 }
 
 

@@ -14,6 +14,7 @@ from cmux_proxy import Timeouts
 from tests.helpers.proxies import local_config
 from tests.helpers.script import ESTABLISHED, ROUTE, UPGRADE, Peer, Stage, get, head, stage
 from tests.helpers.timing import later
+from tests.helpers.tunnel_frames import binary, offer, opened, request
 from tests.helpers.wire import deaf_port
 
 # What a sender that is not stopped would send, and what may fit into the kernel's buffers.
@@ -84,6 +85,15 @@ async def tunnel(on: Stage, upgrade: bool, up: bool) -> tuple[Peer, Peer]:
     return (client, upstream) if up else (upstream, client)
 
 
+async def websocket_tunnel(on: Stage, up: bool) -> tuple[Peer, Peer]:
+    """Return the same of a tunnel inside a WebSocket."""
+    client = await on.client(SMALL)
+    await client.says(request("/.cmux/tcp/<port>", offer("binary")))
+    upstream = await on.upstream()
+    await client.gets(opened("binary"))
+    return (client, upstream) if up else (upstream, client)
+
+
 BYTES = bytes(range(256)) * 256
 CHUNK = b"10000\r\n" + BYTES + b"\r\n"
 LONG = f"Content-Length: {TOO_MUCH}"
@@ -100,6 +110,8 @@ FLOWS: dict[str, tuple[Callable[[Stage], Awaitable[tuple[Peer, Peer]]], bytes]] 
     "CONNECT, down": (lambda on: tunnel(on, False, False), BYTES),
     "upgrade, up": (lambda on: tunnel(on, True, True), BYTES),
     "upgrade, down": (lambda on: tunnel(on, True, False), BYTES),
+    "WebSocket, up": (lambda on: websocket_tunnel(on, True), binary(BYTES)),
+    "WebSocket, down": (lambda on: websocket_tunnel(on, False), BYTES),
 }
 
 

@@ -13,6 +13,8 @@ from cmux_proxy.observe.record import Record
 from cmux_proxy.observe.traffic_stats import TrafficStats
 from tests.helpers.fakes import World
 from tests.helpers.script import head
+from tests.helpers.tunnel_frames import binary, closing, masked
+from tests.helpers.tunnel_frames import request as tunnel_request
 
 ROUTE = "X-Cmux-Port-Internal: 80"
 GET = head("GET /a?secret=1 HTTP/1.1", "Host: a", ROUTE)
@@ -243,6 +245,23 @@ def test_a_tunnel_is_reported_when_it_has_closed(kind: str) -> None:
     assert (port.tunnels, port.last_byte) == (0, on.world.loop.now)
     counts = on.observer.counts
     assert (counts.received, counts.sent) == (record.received, record.sent)
+
+
+def test_a_tunnel_inside_a_websocket_is_reported_as_one_of_connect() -> None:
+    on = ObservedWorld()
+    request = tunnel_request("/.cmux/tcp/80", "X-Cmux-Workspace-Internal: ws-1")
+    client, upstream = on.world.ask(request + binary(b"early"))
+    assert on.series() == [("connect", "GET", 101, 1, 1)]
+    client.arrives(binary(b"12345") + masked(closing()))
+    upstream.arrives(b"123")
+    upstream.ends()
+    on.world.run()
+    record = on.only()
+    assert (record.kind, record.method, record.status) == ("connect", "GET", 101)
+    assert (record.path, record.port, record.workspace) == ("/.cmux/tcp/80", 80, "ws-1")
+    assert record.outcome == Outcome.TUNNELLED
+    # The bytes of the tunnel, without their frames.
+    assert (record.received, record.sent) == (len(request) + 10, 3)
 
 
 @pytest.mark.parametrize("kind", ["upgrade", "connect"])

@@ -19,6 +19,7 @@ from cmux_proxy.config.sections import (
 )
 from cmux_proxy.config.setting import option, read_settings
 from cmux_proxy.config.tls_section import Tls
+from cmux_proxy.config.tunnel_section import Tunnels
 from cmux_proxy.config.upstream_section import Upstreams
 from cmux_proxy.config.validators import Choice, Entries, Mode, Number, Switch, Text, Unit
 from cmux_proxy.errors import ConfigError
@@ -57,6 +58,7 @@ class Config:
     access: Access = field(default_factory=Access)
     tls: Tls = field(default_factory=Tls)
     upstreams: Upstreams = field(default_factory=Upstreams)
+    tunnels: Tunnels = field(default_factory=Tunnels)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     observability: Observability = field(default_factory=Observability)

@@ -28,6 +28,7 @@ WORKSPACE: Final = "{workspace}"
 
 _RANGE: Final = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?", re.ASCII)
 _PORT_SUFFIX: Final = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _LOOPBACK_NAMES: Final = frozenset(
     ["ip6-localhost", "ip6-loopback", "localhost.localdomain", "localhost4", "localhost6",
@@ -201,6 +202,13 @@ def web_address(text: str) -> str:
     if parts.scheme in ("http", "https") and parts.hostname and not parts.query:
         return text
     raise ValueError(f"{text!r} is not a URL such as http://127.0.0.1:4318")
+
+
+def web_origin(text: str) -> str:
+    """Check an origin as browsers send it (RFC 6454 section 6.2); raise ValueError otherwise."""
+    if _ORIGIN.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is not an origin such as https://app.example, in lower case")
+    return text
 
 
 def auth_token(text: str) -> str:

@@ -12,7 +12,7 @@ from cmux_proxy.downstream.http2_client import Http2Client
 from cmux_proxy.downstream.http2_grpc import ask_for_http2
 from cmux_proxy.downstream.http2_link import Http2Link, StreamRequests
 from cmux_proxy.downstream.http2_response_writer import Http2ResponseWriter
-from cmux_proxy.downstream.http2_websocket import WEBSOCKET, WebSocketRequest, add_key, make_key
+from cmux_proxy.downstream.http2_websocket import WebSocketRequest, add_key, make_key
 from cmux_proxy.downstream.refusals import refuse, refuse_plain
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.head import RequestHead
@@ -23,6 +23,7 @@ from cmux_proxy.relay import failures
 from cmux_proxy.relay.accounting import log_refusal
 from cmux_proxy.relay.exchange_pool import ExchangePool
 from cmux_proxy.relay.services import Services
+from cmux_proxy.websocket.opening import PROTOCOL
 
 
 class Http2Requests(StreamRequests):
@@ -55,7 +56,7 @@ class Http2Requests(StreamRequests):
         """Hold a request for `start_held`; a head that HTTP/1.1 does not allow gets its status."""
         key = b""
         if stream.protocol:
-            if stream.protocol.lower() != WEBSOCKET:
+            if stream.protocol.lower() != PROTOCOL:
                 self.on_bad_request(stream, BadMessage("the protocol is not websocket", 501))
                 return
             key = make_key()

@@ -4,8 +4,6 @@ The client of HTTP/2 sends no key, so that the proxy makes one, and checks what 
 of it (RFC 6455 section 4.1). Does not know streams.
 """
 
-import base64
-import hashlib
 import os
 from typing import Final
 
@@ -13,22 +11,15 @@ from cmux_proxy.downstream.http1_request import Http1Request
 from cmux_proxy.http1.errors import BadMessage
 from cmux_proxy.http1.field_lines import field_values
 from cmux_proxy.http1.head import RequestHead, ResponseHead
+from cmux_proxy.websocket.opening import accept_of, encode_key
 
-WEBSOCKET: Final = b"websocket"
-# RFC 6455 section 1.3
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 # Of the handshake of HTTP/1.1 alone.
 _ACCEPT: Final = b"sec-websocket-accept"
 
 
 def make_key() -> bytes:
     """Return a new Sec-WebSocket-Key."""
-    return base64.b64encode(os.urandom(16))
-
-
-def accept_of(key: bytes) -> bytes:
-    """Return the Sec-WebSocket-Accept that belongs to a key."""
-    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+    return encode_key(os.urandom(16))
 
 
 def add_key(head: bytes, key: bytes) -> bytes:

@@ -55,7 +55,7 @@ def raw_fd(stream: Stream) -> int:
 
     Return -1 where there is none, and where the stream is closed or closing.
     """
-    if stream.is_closing() or is_encrypted(stream):
+    if stream.is_closing() or is_encrypted(stream) or stream.get_extra_info("framed"):
         return -1
     sock = cast(socket.socket | None, stream.get_extra_info("socket"))
     return -1 if sock is None else sock.fileno()

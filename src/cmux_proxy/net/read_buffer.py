@@ -59,6 +59,10 @@ class BufferedAdapter(asyncio.BufferedProtocol):
         """Pass the bytes on."""
         self._owner.data_received(bytes(self._buffer[:count]))
 
+    def data_received(self, data: bytes) -> None:
+        """Pass the bytes of a stream on that has no use for a buffer."""
+        self._owner.data_received(data)
+
     def eof_received(self) -> bool | None:
         """Pass the end on."""
         return self._owner.eof_received()

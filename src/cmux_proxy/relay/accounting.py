@@ -216,7 +216,7 @@ class ExchangeLog:
 
     def _type(self) -> str:
         mode = self._request_stream.request.mode
-        if mode == state.CONNECT:
+        if mode & state.CONNECT:
             return CONNECT
         return UPGRADE if mode == state.UPGRADE else REQUEST
 

@@ -26,6 +26,7 @@ class ConnectionRegistry:
         "streams",
         "ticker",
         "tunnels",
+        "websockets",
     )
 
     def __init__(self) -> None:
@@ -35,6 +36,8 @@ class ConnectionRegistry:
         # Clients that have had their last response and may still be sending.
         self.lingering: set[Timed] = set()
         self.tunnels: set[Timed] = set()
+        # The clients of those tunnels that are inside WebSockets.
+        self.websockets: set[Timed] = set()
         # Requests of HTTP/2 clients, whose connections are among the clients.
         self.streams: set[Timed] = set()
         self.budget = StreamBudget()

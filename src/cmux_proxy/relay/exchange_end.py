@@ -6,6 +6,8 @@ Does not know which event ends it: `exchange.py` does. Neighbours: `failures.py`
 
 from typing import Final
 
+from cmux_proxy.http1.local_reply import CONNECTION_ESTABLISHED
+from cmux_proxy.net.stream import Stream
 from cmux_proxy.observe.outcome import Outcome
 from cmux_proxy.observe.record import Record
 from cmux_proxy.relay.accounting import ExchangeLog
@@ -17,6 +19,10 @@ from cmux_proxy.relay.services import Services
 from cmux_proxy.relay.state import CONNECT, ENDED, REQUEST_DONE, RESPONSE_BODY, RESPONSE_DONE
 from cmux_proxy.relay.tunnel import Tunnel
 from cmux_proxy.relay.upstream_lease import UpstreamLease
+from cmux_proxy.relay.websocket_requests import opening_response
+from cmux_proxy.relay.websocket_session import WebSocketSession
+from cmux_proxy.relay.websocket_stream import WebSocketStream
+from cmux_proxy.upstream.connection import UpstreamConnection
 
 _COMPLETE: Final[int] = Outcome.COMPLETE.value
 
@@ -117,24 +123,46 @@ class ExchangeEnd:
         else:
             client.linger()
 
+    def open_tunnel(self) -> None:
+        """Open the tunnel that the client has asked us for: its upstream is there."""
+        request = self._request_stream.request
+        if request.mode == CONNECT:
+            self.become_tunnel(CONNECTION_ESTABLISHED, b"")
+            return
+        connection = self._upstream.connection
+        client = self._request_stream.client
+        if connection is None:
+            return
+        response, has_half_close = opening_response(request)
+        opening = client.accept_tunnel(response)
+        session = WebSocketSession(self._services, client.transport, has_half_close)
+        tunnel = self._join(WebSocketStream(session), connection)
+        tunnel.open(b"", b"", b"", False)
+        session.start(opening, client.pipelined, client.has_ended)
+
     def become_tunnel(self, response: bytes, from_upstream: bytes) -> None:
         """Hand both connections over to a tunnel, with the response that opens it."""
         connection = self._upstream.connection
         client = self._request_stream.client
         if connection is None:
             return
+        from_client = client.pipelined
+        self._request_stream.request.received += len(from_client)
+        opening = client.accept_tunnel(response)
+        tunnel = self._join(client.transport, connection)
+        tunnel.open(opening, from_client, from_upstream, client.has_ended)
+
+    def _join(self, client: Stream, connection: UpstreamConnection) -> Tunnel:
+        """Return a tunnel of a client and the upstream's connection; the exchange is over."""
+        stream = self._request_stream
         connection.set_reading(True)
         self._upstream.detach()
-        request = self._request_stream.request
-        self._response_stream.status = 200 if request.mode == CONNECT else 101
-        from_client = client.pipelined
-        request.received += len(from_client)
+        self._response_stream.status = 200 if stream.request.mode == CONNECT else 101
         record: Record | None = None if self._log is None else self._log.tunnel_record()
-        target = self._request_stream.target
-        opening = client.accept_tunnel(response)
-        tunnel = Tunnel(self._services, client.detach(), connection.transport, target, record)
+        stream.client.detach()
+        tunnel = Tunnel(self._services, client, connection.transport, stream.target, record)
         self.finish(Outcome.TUNNELLED, None)
-        tunnel.open(opening, from_client, from_upstream, client.has_ended)
+        return tunnel
 
     def finish(self, outcome: int, ended: object) -> None:
         """Count and log the exchange: no event has an effect from now on."""

@@ -7,6 +7,7 @@ connection to the upstream is found, nor what the end of the request means for e
 
 from typing import Final
 
+from cmux_proxy.errors import PortMissing
 from cmux_proxy.http1.serialize import Edits
 from cmux_proxy.net.flow_control import UNSENT
 from cmux_proxy.net.splice import CountMoved
@@ -18,7 +19,15 @@ from cmux_proxy.relay.loop_detection import check_hops, hop_line
 from cmux_proxy.relay.request_options import RequestOptions
 from cmux_proxy.relay.scheme_rules import plain, with_scheme
 from cmux_proxy.relay.services import Services
-from cmux_proxy.relay.state import CONNECT, FORWARD, REQUEST_BODY, REQUEST_DONE, REQUEST_HEAD
+from cmux_proxy.relay.state import (
+    CONNECT,
+    FORWARD,
+    REQUEST_BODY,
+    REQUEST_DONE,
+    REQUEST_HEAD,
+    UPGRADE,
+)
+from cmux_proxy.relay.websocket_requests import is_tunnel_by_field
 from cmux_proxy.routing.router import PORT_NAME
 from cmux_proxy.routing.target import HostTarget, Target
 
@@ -94,7 +103,7 @@ class RequestStream:
             self.client.keep_pipelined(rest)
         self.state = REQUEST_DONE if request.is_complete() else REQUEST_BODY
         target = self._route()
-        if request.mode != CONNECT:
+        if not request.mode & CONNECT:
             edits: Edits | None = None
             if (
                 self._services.rewriter is not None
@@ -116,8 +125,13 @@ class RequestStream:
         # Most requests have the port field alone.
         if len(reserved) > 1 or (reserved and reserved[0][0] != PORT_NAME):
             self._read_options(reserved)
-        target = services.router.route(request.method, request.host, reserved)
-        if request.mode == CONNECT:
+        try:
+            target = services.router.route(request.method, request.host, reserved)
+        except PortMissing as refusal:
+            target = services.tunnel_requests.route_path(request, refusal)
+        if request.mode == UPGRADE and is_tunnel_by_field(request, target):
+            target = services.tunnel_requests.route(request)
+        if request.mode & CONNECT:
             target = plain(target)
         elif self._scheme is not None or self._wants_http2 or services.schemes is not None:
             may_http2 = request.mode == FORWARD

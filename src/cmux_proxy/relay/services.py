@@ -32,6 +32,7 @@ from cmux_proxy.relay.plain_text import PlainTextRule
 from cmux_proxy.relay.request_options import OPTION_NAMES, TOKEN_FIELD
 from cmux_proxy.relay.scheme_rules import SchemeRules
 from cmux_proxy.relay.timeouts import TimeoutSeconds
+from cmux_proxy.relay.websocket_requests import TunnelRequests
 from cmux_proxy.routing.router import RESERVED_PREFIX, RESERVED_SUFFIX, Router
 from cmux_proxy.upstream.connection import UpstreamConnection, close_expired
 from cmux_proxy.upstream.connector import Connector
@@ -85,6 +86,7 @@ class Services:
         "ticker",
         "timeouts",
         "tls",
+        "tunnel_requests",
     )
 
     def __init__(
@@ -123,6 +125,7 @@ class Services:
         )
         self.timeouts = TimeoutSeconds(config.timeouts)
         self.router = router
+        self.tunnel_requests = TunnelRequests(config.tunnels, router)
         self.schemes = SchemeRules.from_config(config.upstreams)
         self.is_self = is_self
         self.access = _request_access(config.access)
@@ -153,10 +156,11 @@ class Services:
             registry.clients,
             registry.lingering,
             registry.streams,
+            registry.websockets,
             registry.tunnels,
         ]
         self.disconnects = DisconnectDetector(groups, OrphanQuery)
-        timed = groups[:3] if config.timeouts.tunnel is None else groups
+        timed = groups[:4] if config.timeouts.tunnel is None else groups
         on_tick: Callable[[float], object] = partial(close_expired, self.pool)
         if check_files is not None:
             on_tick = partial(_call_both, on_tick, check_files)

@@ -32,7 +32,8 @@ RESPONSE_BODY: Final = 1  # the head has been sent
 RESPONSE_DONE: Final = 2  # the last byte has been sent
 ENDED: Final = 3  # the exchange has ended; later events do nothing
 
-# How an exchange is carried
+# How an exchange is carried, as bits
 FORWARD: Final = 0  # a request and its responses
 CONNECT: Final = 1  # a tunnel (RFC 9110 section 9.3.6)
 UPGRADE: Final = 2  # a request that becomes a tunnel where the upstream grants it (section 7.8)
+WEBSOCKET: Final = CONNECT | UPGRADE  # a tunnel like that of CONNECT, inside a WebSocket

@@ -6,7 +6,6 @@ What the connection reports arrives here. Neighbours: `upstream_lease.py` holds 
 
 from cmux_proxy.errors import UpstreamUnavailable
 from cmux_proxy.http1.errors import BadMessage
-from cmux_proxy.http1.local_reply import CONNECTION_ESTABLISHED
 from cmux_proxy.net import splice
 from cmux_proxy.net.busy_poll import FROM_UPSTREAM
 from cmux_proxy.net.closing import send_end
@@ -66,7 +65,7 @@ class UpstreamRequest(UpstreamOwner):
         Raises UpstreamUnavailable where there may be no more connections.
         """
         stream = self._request_stream
-        if stream.request.mode == CONNECT:
+        if stream.request.mode & CONNECT:
             # An unused connection, before anything is sent: 200 says that it is established.
             self._wait_for_connection(True)
             return
@@ -108,8 +107,8 @@ class UpstreamRequest(UpstreamOwner):
         if self._log is not None and not connection.has_served:
             self._log.connected(connection.connect_seconds)
         stream = self._request_stream
-        if stream.request.mode == CONNECT:
-            self._end.become_tunnel(CONNECTION_ESTABLISHED, b"")
+        if stream.request.mode & CONNECT:
+            self._end.open_tunnel()
             return
         self._send(connection)
         if stream.takes_body:

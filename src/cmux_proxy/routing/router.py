@@ -9,7 +9,7 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from cmux_proxy.errors import RouteRefused
+from cmux_proxy.errors import PortMissing, RouteRefused
 from cmux_proxy.routing.host_label import HostLabel, HostSuffixes
 from cmux_proxy.routing.port_field import PORT_FIELD, parse_port
 from cmux_proxy.routing.target import HostTarget, Target
@@ -74,6 +74,9 @@ class Router:
         self, method: bytes, host: bytes | None, fields: tuple[tuple[bytes, bytes], ...]
     ) -> Target:
         """Return the target of a request; raise RouteRefused if it has none.
+
+        Raise PortMissing, which is one too, if it names no port: only then the proxy looks whether
+        the request asks for a path of its own.
 
         `host` is the authority of the request target, otherwise the Host. `fields` are the reserved
         fields, each a lower-case name and a value without surrounding white space.
@@ -159,7 +162,7 @@ class Router:
 
     def _target_by_fields(self, port: bytes | None, workspace: bytes | None) -> Target:
         if port is None:
-            raise RouteRefused(400, f"missing required header: {PORT_FIELD}")
+            raise PortMissing(400, f"missing required header: {PORT_FIELD}")
         if workspace is None:
             # One object per port, because a look-up with another equal object compares the values.
             target = self._port_targets.get(port)

@@ -5,12 +5,11 @@ Does not know heads: it takes and returns the values of fields, and field lines.
 
 import base64
 import binascii
-import hashlib
 import re
 from collections.abc import Sequence
 from typing import Final
 
-WEBSOCKET: Final = b"websocket"
+PROTOCOL: Final = b"websocket"
 VERSION: Final = b"13"
 
 # The subprotocols that a tunnel has, the preferred one first. Bytes alone need none of them.
@@ -43,6 +42,9 @@ def is_key(value: bytes) -> bool:
 
 def accept_of(key: bytes) -> bytes:
     """Return the Sec-WebSocket-Accept that belongs to a key."""
+    # It loads OpenSSL, which many proxies never need.
+    import hashlib
+
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
 
 

@@ -28,6 +28,10 @@ ASKING: Final = [
         f"{G}tcp-over-connect.md", ("# forward.py", "python3 forward.py"), "PONG",
         ("16379",), ("6379",),
     ),
+    Recipe(
+        f"{G}tcp-over-websocket.md", ("# redis_ping.py", "python3 redis_ping.py"),
+        r"b'\+PONG\\r\\n'", needs=("6379",),
+    ),
     Recipe(f"{G}websockets.md", (*ECHO, "curl -iN"), "HTTP/1.1 101 Switching Protocols", ("3001",)),
     Recipe(f"{G}websockets.md", (*ECHO, "import asyncio\nfrom"), "hello", ("3001",)),
     Recipe(
@@ -67,6 +71,7 @@ STARTING: Final = [
         r'"idle_seconds": null[^}]*}\s*None',
     ),
     Recipe(f"{G}grpc.md", ("cmux-proxy --listen",), LISTENING),
+    Recipe(f"{G}tcp-over-websocket.md", ("cmux-proxy --listen",), LISTENING),
     Recipe(f"{G}upstream-tls.md", ("cmux-proxy --listen",), LISTENING),
     Recipe(f"{G}workspaces.md", ("cmux-proxy --listen",), LISTENING),
 ]  # fmt: skip
@@ -114,6 +119,8 @@ ELSEWHERE: Final = {
     (f"{G}run-it.md", "docker compose"): "there is no Docker; tests/deploy/test_containers.py",
     (f"{G}see-what-it-does.md", "python3 -m pip install '.[otlp]'"): "tests/network/test_traces.py",
     (f"{G}see-what-it-does.md", "import asyncio"): "it says nothing before somebody comes",
+    (f"{G}tcp-over-websocket.md", "ssh -o"): "a program that is not here",
+    (f"{G}tcp-over-websocket.md", "websocat -b"): "a program that is not here",
     (f"{G}tcp-over-connect.md", "curl -k"): "a service that speaks TLS is not here",
     (f"{G}tls.md", f"{_WITH_TLS}key"): "tests/network/test_tls.py",
     (f"{G}tls.md", f"{_WITH_TLS}client-ca"): "tests/network/test_tls.py",
