@@ -19,6 +19,7 @@ DOCUMENTED = {
     "Limits": "sizes of messages and numbers of connections",
     "ListenError": "an address that cannot be bound",
     "Observability": "access log, admin listener, metrics and traces",
+    "Paths": "the paths of the proxy itself",
     "PortMissing": "a router's refusal of a request that names no port",
     "Proxy": "the proxy itself",
     "Record": "the record of an exchange",
@@ -38,8 +39,8 @@ DOCUMENTED = {
 }
 CONFIGURATION = {
     "Config": [
-        "listen", "unix_mode", "upstream_host", "routing", "rewriting", "access", "tls",
-        "upstreams", "tunnels", "timeouts", "limits", "observability", "workers", "loop",
+        "listen", "unix_mode", "upstream_host", "routing", "rewriting", "access", "paths",
+        "tls", "upstreams", "tunnels", "timeouts", "limits", "observability", "workers", "loop",
         "no_native_io", "busy_poll", "log_level",
     ],
     "Limits": [
@@ -50,13 +51,14 @@ CONFIGURATION = {
     ],
     "Timeouts": [
         "connect", "connect_retry", "max_wait", "head", "idle", "body", "response",
-        "response_idle", "tunnel", "upstream_idle", "linger", "drain",
+        "response_idle", "tunnel", "upstream_idle", "linger", "drain_delay", "drain",
     ],
     "Access": [
         "tokens", "auth_token_file", "allow_ports", "deny_ports", "allow_hosts", "allow_clients",
     ],
     "Tls": ["source", "certs", "keys", "client_ca", "plain_text"],
-    "Tunnels": ["origins"],
+    "Paths": ["health_path", "no_cmux_paths"],
+    "Tunnels": ["origins", "connect_by_authority"],
     "Upstreams": ["https_ports", "h2c_ports", "ca"],
     "Routing": ["workspace_host", "host_suffixes", "no_host_routing"],
     "Rewriting": [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cmux_proxy._build import __version__
     from cmux_proxy.config.address import Address
+    from cmux_proxy.config.path_section import Paths
     from cmux_proxy.config.proxy_config import Config
     from cmux_proxy.config.sections import (
         Access,
@@ -46,6 +47,7 @@ else:
             "Access", "Limits", "Observability", "Rewriting", "Routing", "Timeouts",
         ],
         "config.tls_section": ["Tls"],
+        "config.path_section": ["Paths"],
         "config.tunnel_section": ["Tunnels"],
         "config.upstream_section": ["Upstreams"],
         "errors": [
@@ -82,6 +84,7 @@ __all__ = [
     "Limits",
     "ListenError",
     "Observability",
+    "Paths",
     "PortMissing",
     "Proxy",
     "Record",

@@ -168,8 +168,10 @@ def test_the_selectors_of_the_tier_match_its_pods() -> None:
 def test_a_pod_has_time_to_drain() -> None:
     [spec] = pod_specs(built("tier"))
     [container] = proxies(built("tier"))
-    drain = int(settings(container)["CMUX_DRAIN_TIMEOUT"].removesuffix("s"))
-    delay = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    delay, drain = (
+        int(settings(container)[name].removesuffix("s"))
+        for name in ("CMUX_DRAIN_DELAY", "CMUX_DRAIN_TIMEOUT")
+    )
     assert spec["terminationGracePeriodSeconds"] > delay + drain
 
 
@@ -230,7 +232,7 @@ def test_probes_and_services_use_the_address_of_the_proxy(name: str) -> None:
         [port] = container["ports"]
         assert settings(container)["CMUX_LISTEN"] == f"0.0.0.0:{port['containerPort']}"
         for probe in ("readinessProbe", "livenessProbe"):
-            assert container[probe]["tcpSocket"]["port"] == port["name"]
+            assert container[probe]["httpGet"] == {"path": "/.cmux/health", "port": port["name"]}
         services = [resource for resource in built(name) if resource["kind"] == "Service"]
         assert port["name"] in [
             entry["targetPort"]
@@ -247,6 +249,8 @@ async def test_it_starts_with_its_settings(name: str, loop_name: str) -> None:
         known = {flag.variable for flag in FLAGS} | {"POD_NAMESPACE", TOKEN_VARIABLE}
         assert {variable["name"] for variable in container["env"]} <= known
         variables = {**settings(container), "CMUX_LISTEN": "127.0.0.1:0"}
+        if "CMUX_DRAIN_DELAY" in variables:
+            variables["CMUX_DRAIN_DELAY"] = "1ms"
         async with proxy_process(loop_name, variables=variables) as proxy:
             await proxy.stop()
 

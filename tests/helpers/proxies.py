@@ -28,8 +28,10 @@ for to, number in enumerate(map(int, numbers.split(",")), start=3):
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(to - 2))
 os.execvp(command[0], command)
 """
-# The line of a drain that waits for connections.
-_DRAINING: Final = re.compile(r"cmux-proxy: INFO: draining: waits up to .*\n")
+# The lines of a drain that waits: for load balancers, and for connections.
+_DRAINING: Final = re.compile(
+    r"cmux-proxy: INFO: (?:stopping: accepts for|draining: waits up to) .*\n"
+)
 MODULE: Final = (sys.executable, "-m", "cmux_proxy")
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from cmux_proxy import Access, Config, PortMissing, Router, RouteRefused, Target
+from cmux_proxy.config.path_section import Paths
 from cmux_proxy.config.tunnel_section import Tunnels
 from cmux_proxy.errors import UnavailableReason
 from cmux_proxy.relay.websocket_requests import TunnelRequests
@@ -286,7 +287,7 @@ class Embedder(Router):
 def embedded() -> tuple[World, Embedder]:
     world = World()
     router = world.services.router = Embedder()
-    world.services.tunnel_requests = TunnelRequests(Tunnels(), router)
+    world.services.tunnel_requests = TunnelRequests(Tunnels(), Paths(), router)
     return world, router
 
 

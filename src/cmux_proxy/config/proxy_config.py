@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, Literal, get_args
 
 from cmux_proxy.config.address import Address, listen_entry, upstream_host
+from cmux_proxy.config.path_section import Paths
 from cmux_proxy.config.sections import (
     Access,
     Limits,
@@ -56,6 +57,7 @@ class Config:
     routing: Routing = field(default_factory=Routing)
     rewriting: Rewriting = field(default_factory=Rewriting)
     access: Access = field(default_factory=Access)
+    paths: Paths = field(default_factory=Paths)
     tls: Tls = field(default_factory=Tls)
     upstreams: Upstreams = field(default_factory=Upstreams)
     tunnels: Tunnels = field(default_factory=Tunnels)

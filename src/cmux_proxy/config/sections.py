@@ -158,6 +158,9 @@ class Timeouts:
     linger: float = _timeout(5.0, _SECONDS, "",
         "Longest time to wait for more bytes of the client before closing its connection; six "
         "times that in total.")
+    drain_delay: float = _timeout(0.0, _SECONDS, "drain-delay",
+        "How long new connections are accepted after SIGTERM or SIGINT, while health is 503 "
+        "already, so that a load balancer notices.")
     drain: float = _timeout(10.0, _SECONDS, "drain-timeout",
         "Longest time for requests and tunnels to finish after SIGTERM or SIGINT.")
 

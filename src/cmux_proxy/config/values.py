@@ -27,6 +27,8 @@ UNIX_PEER: Final = "unix:"
 WORKSPACE: Final = "{workspace}"
 
 _RANGE: Final = re.compile(r"(?P<first>[0-9]{1,5})(?:-(?P<last>[0-9]{1,5}))?", re.ASCII)
+# Segments of pchar (RFC 3986 section 3.3).
+_URL_PATH: Final = re.compile(r"(?:/(?:[\w.~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)+", re.ASCII)
 _PORT_SUFFIX: Final = re.compile(r":[0-9]{1,5}\Z", re.ASCII)
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
@@ -158,6 +160,13 @@ def host_value(text: str) -> str:
     if is_host and (not colon or 1 <= int(port) <= MAX_PORT):
         return text
     raise ValueError(f"{text!r} is not a host, with or without a port")
+
+
+def url_path(text: str) -> str:
+    """Read the path of a URL, without a query: "/healthz" (RFC 3986 section 3.3)."""
+    if _URL_PATH.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is not a path such as /healthz")
+    return text
 
 
 def peer_network(text: str) -> Network | None:

@@ -29,8 +29,8 @@ def error_response(
 ) -> bytes:
     """Return a whole error response.
 
-    `error` is the Proxy-Status error type (RFC 9209 section 2.3), `date` an IMF-fixdate, `fields`
-    further whole field lines. `with_body` is False in a response to HEAD.
+    `error` is the Proxy-Status error type (RFC 9209 section 2.3), or empty for none; `date` is an
+    IMF-fixdate, `fields` are further whole field lines. `with_body` is False in a response to HEAD.
     """
     body = content.body
     head = (
@@ -38,7 +38,7 @@ def error_response(
         f"Content-Type: {content.media_type}\r\n"
         f"Content-Length: {len(body)}\r\n"
         "Cache-Control: no-store\r\n"
-        f"Proxy-Status: cmux-proxy; error={error}\r\n"
+        f"Proxy-Status: cmux-proxy{f'; error={error}' if error else ''}\r\n"
     )
     end = b"Date: " + date + b"\r\n" + content.fields + fields + b"\r\n"
     return head.encode("ascii") + end + (body if with_body else b"")

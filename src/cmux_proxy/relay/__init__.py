@@ -19,6 +19,7 @@ access               tokens, hosts and ports that are allowed
 header_rules         Host, Origin and the forwarding fields that change
 request_options      X-Cmux-Wait and X-Cmux-Host-Override
 loop_detection       X-Cmux-Hops
+health               whether the proxy takes new connections, for load balancers
 services, timeouts   what all exchanges of one worker use
 connection_registry  who is connected, and whether the worker drains
 """

@@ -19,6 +19,7 @@ class ConnectionRegistry:
         "clients",
         "is_draining",
         "is_full",
+        "is_leaving",
         "is_refusing",
         "lingering",
         "max_clients",
@@ -41,6 +42,8 @@ class ConnectionRegistry:
         # Requests of HTTP/2 clients, whose connections are among the clients.
         self.streams: set[Timed] = set()
         self.budget = StreamBudget()
+        # It still accepts, but says already that it is about to drain.
+        self.is_leaving = False
         # The next response on each connection is its last; a little later, requests get a 503.
         self.is_draining = False
         self.is_refusing = False

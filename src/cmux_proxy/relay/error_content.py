@@ -24,6 +24,8 @@ def error_content(
     services: Services, request: ClientRequest, failure: Failure, target: Target | None
 ) -> Content:
     """Return the content of a reply; `target` is the one that refused, if one did."""
+    if not failure.error:
+        return text_content(failure.text)
     if b"navigate" in request.values(b"sec-fetch-mode"):
         return _page(services, request, failure, target)
     if _prefers_json(request.values(b"accept")):

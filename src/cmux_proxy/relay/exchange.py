@@ -87,7 +87,8 @@ class Exchange:
             self.request_stream.state = REQUEST_HEAD
             self._end.fail(failures.bad_request(error))
         except RouteRefused as error:
-            self._end.fail(failures.refused(error))
+            reply = self._services.health.judge(self.request_stream.request, error)
+            self._end.fail(failures.refused(reply))
         except UpstreamUnavailable as error:
             self._end.fail(failures.unavailable(error))
 

@@ -112,8 +112,9 @@ def handshake_failure(text: str, error: str) -> Failure:
 
 
 def refused(error: RouteRefused) -> Failure:
-    """The request has no target."""
-    return Failure(error.status, error.text, error.error, Outcome.REFUSED, error.fields)
+    """The request has no target, or one of the proxy's own, and then no error."""
+    outcome = Outcome.REFUSED if error.error else Outcome.COMPLETE
+    return Failure(error.status, error.text, error.error, outcome, error.fields)
 
 
 def unavailable(error: UpstreamUnavailable) -> Failure:

@@ -28,6 +28,7 @@ from cmux_proxy.observe.outcome import Tally
 from cmux_proxy.relay.connection_registry import ConnectionRegistry
 from cmux_proxy.relay.downstream import PIPELINE_LIMIT, AdmissionControl
 from cmux_proxy.relay.header_rules import Rewriter
+from cmux_proxy.relay.health import HealthCheck
 from cmux_proxy.relay.plain_text import PlainTextRule
 from cmux_proxy.relay.request_options import OPTION_NAMES, TOKEN_FIELD
 from cmux_proxy.relay.scheme_rules import SchemeRules
@@ -66,6 +67,7 @@ class Services:
         "disconnects",
         "handshake_log",
         "has_native_streams",
+        "health",
         "head_limits",
         "http2",
         "http2_limits",
@@ -125,7 +127,7 @@ class Services:
         )
         self.timeouts = TimeoutSeconds(config.timeouts)
         self.router = router
-        self.tunnel_requests = TunnelRequests(config.tunnels, router)
+        self.tunnel_requests = TunnelRequests(config.tunnels, config.paths, router)
         self.schemes = SchemeRules.from_config(config.upstreams)
         self.is_self = is_self
         self.access = _request_access(config.access)
@@ -152,6 +154,7 @@ class Services:
         self.splice_pipe = backend.make_pipe(limits.buffer >= MAX_BUFFER)
         self.busy_poll = backend.start_busy_polling(config.busy_poll) if config.busy_poll else None
         self.registry = registry = ConnectionRegistry()
+        self.health = HealthCheck(config.paths, router, registry)
         groups: list[Collection[Timed]] = [
             registry.clients,
             registry.lingering,

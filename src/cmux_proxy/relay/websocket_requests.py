@@ -9,11 +9,13 @@ path, `websocket/opening.py` the handshake, `websocket_session.py` what follows 
 from collections.abc import Sequence
 from typing import Final
 
+from cmux_proxy.config.path_section import Paths
 from cmux_proxy.config.tunnel_section import Tunnels
 from cmux_proxy.errors import PortMissing, RouteRefused
 from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.cmux_paths import tunnel_port
 from cmux_proxy.relay.state import CONNECT, UPGRADE, WEBSOCKET
+from cmux_proxy.routing.authority import local_port
 from cmux_proxy.routing.port_field import parse_port
 from cmux_proxy.routing.router import PORT_NAME, Router
 from cmux_proxy.routing.target import HostTarget, Target
@@ -37,20 +39,33 @@ _VERSION_LINE: Final = b"Sec-WebSocket-Version: " + VERSION + b"\r\n"
 class TunnelRequests:
     """Routes requests for tunnels; raises RouteRefused for what must not be dialled."""
 
-    __slots__ = ("_origins", "_router")
+    __slots__ = ("_has_paths", "_is_by_authority", "_origins", "_router")
 
-    def __init__(self, tunnels: Tunnels, router: Router) -> None:
+    def __init__(self, tunnels: Tunnels, paths: Paths, router: Router) -> None:
+        self._has_paths = not paths.no_cmux_paths
+        self._is_by_authority = tunnels.connect_by_authority
         self._origins = frozenset(origin.encode("ascii") for origin in tunnels.origins)
         self._router = router
 
     def route_path(self, request: ClientRequest, refusal: PortMissing) -> Target:
-        """Return the target of a request that names no port, or has it in its path."""
-        port = None if request.mode == CONNECT else tunnel_port(request.path())
+        """Return the target of a request that names no port, or has it in its path.
+
+        A CONNECT may have it in its authority.
+        """
+        if request.mode == CONNECT:
+            return self._route_authority(request, refusal)
+        port = tunnel_port(request.path()) if self._has_paths else None
         if port is None:
             raise refusal
         self._check_origin(request)
         request.reserved = _with_port(request.reserved, port)
         return self.route(request)
+
+    def _route_authority(self, request: ClientRequest, refusal: PortMissing) -> Target:
+        if not self._is_by_authority or request.host is None:
+            raise refusal
+        request.reserved = (*request.reserved, (PORT_NAME, local_port(request.host)))
+        return self._router.route(request.method, request.host, request.reserved)
 
     def route(self, request: ClientRequest) -> Target:
         """Return the target of a request for a tunnel, and make it one."""

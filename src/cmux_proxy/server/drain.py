@@ -83,6 +83,14 @@ class Drain:
             _log.info(line, self._timeout, clients, tunnels)
 
 
+async def announce_drain(registry: ConnectionRegistry, delay: float) -> None:
+    """Let load balancers see, for `delay` seconds, that the proxy is about to stop accepting."""
+    if delay and not registry.is_leaving:
+        registry.is_leaving = True
+        _log.info("stopping: accepts for %g s more, and health is 503", delay)
+        await asyncio.sleep(delay)
+
+
 def log_closed(registry: ConnectionRegistry, timeout: float) -> None:
     """Log the connections that have not ended within the drain timeout."""
     if len(registry):

@@ -27,7 +27,7 @@ from cmux_proxy.server.binding import (
     reachable_addresses,
 )
 from cmux_proxy.server.connection_limits import connection_limits, reserved_for_admin
-from cmux_proxy.server.drain import Drain, log_closed
+from cmux_proxy.server.drain import Drain, announce_drain, log_closed
 from cmux_proxy.server.listener import Listener
 from cmux_proxy.server.reload import load_certificates
 from cmux_proxy.server.self_addresses import SelfAddresses
@@ -134,11 +134,12 @@ class Proxy:
     async def drain(self, timeout: float | None = None) -> None:
         """Stop accepting, let exchanges finish, close the remaining ones after `timeout` seconds.
 
-        The default is `timeouts.drain` of the configuration. Idempotent.
+        The default is `timeouts.drain`; before that, `timeouts.drain_delay` passes. Idempotent.
         """
         services = self._services
         if services is None:
             return
+        await announce_drain(services.registry, self._config.timeouts.drain_delay)
         seconds = self._config.timeouts.drain if timeout is None else timeout
         try:
             async with asyncio.timeout(seconds):

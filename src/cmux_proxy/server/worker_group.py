@@ -60,7 +60,9 @@ def run_several(
             on_start(addresses, loop_name)
         notifier.ready(addresses)
 
-    options = SupervisorOptions(config.timeouts.drain, can_reload(config))
+    options = SupervisorOptions(
+        config.timeouts.drain_delay + config.timeouts.drain, can_reload(config)
+    )
     jobs = [Job(sockets, partial(serve, number)) for number, sockets in enumerate(groups, start=1)]
     last_job = Job(admin, serve_admin) if admin else None
     try:

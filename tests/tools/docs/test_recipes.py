@@ -23,6 +23,7 @@ ASKING: Final = [
     Recipe("README.md", ("python3 -m pip install websockets\n",), "hello"),
     Recipe("README.md", (REDIS,), r"\+PONG\s+\+OK", ("6379",)),
     Recipe(f"{G}tcp-over-connect.md", ("printf 'PING",), r"\+PONG\s+\+OK", needs=("6379",)),
+    Recipe(f"{G}run-it.md", ("curl -i http://127.0.0.1:8080/.cmux/health",), "200 OK"),
     Recipe(f"{G}tcp-over-connect.md", ("curl -p -x",), "a page", needs=("3000",)),
     Recipe(
         f"{G}tcp-over-connect.md", ("# forward.py", "python3 forward.py"), "PONG",
@@ -57,6 +58,9 @@ STARTING: Final = [
         f"{G}http2.md", ("python3 -m http.server",), "Directory listing for /", ("8080", "3000"),
     ),
     Recipe(f"{G}run-it.md", ("cmux-proxy --listen 127.0.0.1:8080\n",), LISTENING),
+    Recipe(
+        f"{G}tcp-over-connect.md", ("cmux-proxy --listen",), "a page", ("8080",), ("3000",)
+    ),
     Recipe(f"{G}run-it.md", ("cmux-proxy --listen 127.0.0.1:8080 --upstream",), LISTENING),
     Recipe(f"{G}run-it.md", ("cmux-proxy --listen 127.0.0.1:8080,",), LISTENING),
     Recipe(f"{G}run-it.md", ("cat > cmux-proxy.toml",), LISTENING),
