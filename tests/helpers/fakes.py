@@ -206,6 +206,14 @@ class FakeStream(Stream):
         self.got += bytes(self.held[:1])
         del self.held[:1]
 
+    def reads_what_waits(self) -> None:
+        """The peer reads the bytes that wait, and no more."""
+        self.got += bytes(self.held)
+        self.held.clear()
+        if self._has_paused:
+            self._has_paused = False
+            self.owner.resume_writing()
+
     def reads_again(self) -> None:
         """The peer reads everything again."""
         self._peer_reads = True

@@ -1,6 +1,7 @@
 """TLS beside plain text on one port, with real clients."""
 
 import asyncio
+import contextlib
 import gc
 import signal
 import ssl
@@ -11,6 +12,7 @@ import pytest
 import trustme
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.typing import Subprotocol
 
 from cmux_proxy import CertificateError, Config, ConfigError, Proxy, Tls
 from cmux_proxy.server.file_watch import CHECK_INTERVAL
@@ -252,6 +254,30 @@ async def test_a_websocket_works_over_tls(tmp_path: Path) -> None:
         ) as websocket:
             await websocket.send("x" * 100_000)
             assert await soon(websocket.recv()) == "x" * 100_000
+
+
+async def test_a_tunnel_inside_a_websocket_works_over_tls(tmp_path: Path) -> None:
+    with contextlib.closing(WireListener()) as listener:
+        async with (
+            Proxy(config(tmp_path)) as proxy,
+            connect(
+                f"wss://localhost:{port_of(proxy)}/.cmux/tcp/{listener.port}",
+                ssl=client_context(),
+                subprotocols=[Subprotocol("cmux-tcp.v1")],
+            ) as tunnel,
+        ):
+            with await soon(listener.accept()) as upstream:
+                await tunnel.send(b"x" * 100_000)
+                await tunnel.send("F", text=True)
+                assert await soon(upstream.receive_all()) == b"x" * 100_000
+                await upstream.send(b"y" * 100_000)
+                upstream.end()
+                answer = b""
+                while isinstance(message := await soon(tunnel.recv()), bytes):
+                    answer += message
+                assert (answer, message) == (b"y" * 100_000, "F")
+                await soon(tunnel.wait_closed())
+                assert tunnel.close_code == 1000
 
 
 async def test_a_client_that_does_not_read_holds_little(tmp_path: Path) -> None:

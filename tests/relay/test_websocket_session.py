@@ -159,6 +159,17 @@ def test_without_half_close_a_close_of_the_client_ends_its_half(code: int | None
     assert is_gone(world)
 
 
+def test_nothing_is_sent_behind_our_close() -> None:
+    world = World()
+    client, upstream = tunnel(world)
+    upstream.ends()
+    assert got(client) == [closing()]
+    client.arrives(masked(Frame(Opcode.PING, b"?")) + binary(b"x") + masked(closing()))
+    world.run()
+    assert got(client) == []
+    assert upstream.got == b"x"
+
+
 def test_with_half_close_a_close_ends_both_halves() -> None:
     world = World()
     client, upstream = tunnel(world, V1)
@@ -273,6 +284,7 @@ def test_a_client_that_reads_slowly_gets_everything_before_the_close() -> None:
     for _ in range(5):
         client.reads_a_little()
         world.walk(CLOSE_TIMEOUT)
+        world.walk(CLOSE_TIMEOUT / 2)
         assert not client.was_aborted()
     world.walk(CLOSE_TIMEOUT)
     world.run()
@@ -384,6 +396,19 @@ def test_pings_of_a_client_that_does_not_read_do_not_pile_up() -> None:
     assert got(client) == [Frame(Opcode.BINARY, b"x"), Frame(Opcode.PONG, b"999")]
     upstream.arrives(b"y")
     assert got(client) == [Frame(Opcode.BINARY, b"y")]
+
+
+def test_a_pong_that_is_not_taken_keeps_the_service_paused() -> None:
+    world = World()
+    client, upstream = tunnel(world)
+    client.stops_reading()
+    upstream.arrives(b"x")
+    client.arrives(masked(Frame(Opcode.PING, b"?")))
+    client.reads_what_waits()
+    assert len(client.held) == 3
+    assert not upstream.is_reading()
+    client.reads_what_waits()
+    assert upstream.is_reading()
 
 
 # Pings
@@ -503,9 +528,10 @@ def test_a_client_that_is_not_read_is_not_given_up() -> None:
         world.walk(PING_INTERVAL)
         client.arrives(PONG)
     assert not client.is_over()
+    # Its pongs are read only now, and a tick may come before that.
+    world.walk(PONG_TIMEOUT - 0.5)
     upstream.reads_again()
-    # Its pongs are read only now.
-    world.services.ticker.walk(world.loop.now)
+    world.walk(0.5)
     assert not client.is_over()
     world.run()
     world.walk(PING_INTERVAL)
