@@ -6,38 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.feeding import split_at
-from tests.helpers.http2_frames import frame, number, plain_block
+from tests.helpers.http2_frames import frame
+from tests.helpers.http2_strategies import NONE, frames, header_blocks
 from tests.http2.test_client_connection import Upstream
 
-STREAMS = st.sampled_from([0, 1, 1, 3, 3, 5, 7, 2])
-FIELDS = st.lists(
-    st.tuples(
-        st.sampled_from([b":status", b"a", b"content-length", b"Bad", b"connection", b":path"]),
-        st.sampled_from([b"200", b"100", b"", b"3", b"v" * 100, b" x"]),
-    ),
-    max_size=4,
+BLOCKS = header_blocks(
+    [[(b":status", b"200")]],
+    [b":status", b"a", b"content-length", b"Bad", b"connection", b":path"],
+    [b"200", b"100", b"", b"3", b"v" * 100, b" x"],
 )
-BLOCKS = st.one_of(
-    FIELDS.map(lambda fields: plain_block([(b":status", b"200"), *fields])),
-    FIELDS.map(plain_block),
-    st.binary(max_size=12),
-)
-FRAMES = st.one_of(
-    st.builds(frame, st.just(1), st.sampled_from([4, 5, 5, 1, 0]), STREAMS, BLOCKS),
-    st.builds(frame, st.just(9), st.sampled_from([4, 0]), STREAMS, BLOCKS),
-    st.builds(frame, st.just(0), st.sampled_from([0, 1, 1]), STREAMS, st.binary(max_size=6)),
-    st.builds(frame, st.just(3), st.just(0), STREAMS, st.sampled_from([0, 7, 8]).map(number)),
-    st.builds(frame, st.just(7), st.just(0), st.just(0), st.binary(min_size=8, max_size=12)),
-    st.builds(frame, st.just(8), st.just(0), STREAMS, st.integers(0, 2**31 - 1).map(number)),
-    st.builds(
-        frame, st.just(4), st.just(0), st.just(0),
-        st.builds(
-            lambda name, value: b"\0" + bytes([name]) + number(value),
-            st.integers(0, 9), st.sampled_from([0, 1, 100, 16_384, 65_535, 2**31]),
-        ),
-    ),
-    st.builds(frame, st.integers(0, 11), st.integers(0, 255), STREAMS, st.binary(max_size=10)),
-)  # fmt: skip
+GOAWAYS = st.builds(frame, st.just(7), NONE, NONE, st.binary(min_size=8, max_size=12))
+FRAMES = frames(BLOCKS, GOAWAYS)
 
 
 def play(pieces: Sequence[bytes]) -> tuple[list[tuple[object, ...]], bytes]:
@@ -51,14 +30,14 @@ def play(pieces: Sequence[bytes]) -> tuple[list[tuple[object, ...]], bytes]:
 
 
 @given(st.lists(FRAMES, max_size=14), st.lists(st.integers(0, 1500), max_size=10))
-def test_frames_in_any_pieces(frames: list[bytes], cuts: list[int]) -> None:
-    data = b"".join(frames)
+def test_frames_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
+    data = b"".join(parts)
     whole = play([data])
     assert play(split_at(data, [cut for cut in cuts if cut < len(data)])) == whole
-    assert play(frames) == whole
+    assert play(parts) == whole
 
 
 @given(st.lists(FRAMES, max_size=6))
-def test_frames_byte_by_byte(frames: list[bytes]) -> None:
-    data = b"".join(frames)
+def test_frames_byte_by_byte(parts: list[bytes]) -> None:
+    data = b"".join(parts)
     assert play([data[at : at + 1] for at in range(len(data))]) == play([data])
