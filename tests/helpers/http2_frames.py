@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from cmux_proxy.http1.head_limits import HeadLimits
+from cmux_proxy.http2.error_codes import FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, PROTOCOL_ERROR
 
 Fields = Sequence[tuple[bytes, bytes]]
 Event = tuple[object, ...]
@@ -50,6 +51,20 @@ def read_frames(data: bytes) -> list[Frame]:
 def number(value: int) -> bytes:
     """Return four bytes: an error code, an increment, a stream."""
     return value.to_bytes(4, "big")
+
+
+# How a client makes the proxy reset its open stream 1, and with which code.
+PROVOKING = {
+    "no-increment": (frame(8, 0, 1, number(0)), PROTOCOL_ERROR),
+    "priority-of-one-byte": (frame(2, 0, 1, b"1"), FRAME_SIZE_ERROR),
+    "window-overflow": (frame(8, 0, 1, number(0x7FFFFFFF)), FLOW_CONTROL_ERROR),
+    "headers-inside": (frame(1, 4, 1), PROTOCOL_ERROR),
+}
+
+
+def on_stream(stream_id: int, data: bytes) -> bytes:
+    """Return a frame as one of another stream."""
+    return data[:5] + number(stream_id) + data[9:]
 
 
 def plain_block(fields: Fields) -> bytes:

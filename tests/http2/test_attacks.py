@@ -8,9 +8,6 @@ from cmux_proxy.http1.head_limits import HeadLimits
 from cmux_proxy.http2.error_codes import (
     CANCEL,
     ENHANCE_YOUR_CALM,
-    FLOW_CONTROL_ERROR,
-    FRAME_SIZE_ERROR,
-    PROTOCOL_ERROR,
     STREAM_CLOSED,
 )
 from cmux_proxy.http2.http2_limits import (
@@ -22,7 +19,7 @@ from cmux_proxy.http2.http2_limits import (
     Http2Limits,
 )
 from tests.helpers.http2_client import Peer
-from tests.helpers.http2_frames import GET, HEAD_LIMITS, POST, frame, number
+from tests.helpers.http2_frames import GET, HEAD_LIMITS, POST, PROVOKING, frame, number, on_stream
 
 CALM = (0, ENHANCE_YOUR_CALM)
 RESETS = "too many streams are reset"
@@ -73,15 +70,6 @@ def test_resets_of_streams_that_are_over_do_not_count() -> None:
     assert not peer.connection.is_over
 
 
-# How a client makes the proxy reset a stream, and with which code.
-PROVOKING = {
-    "no-increment": (frame(8, 0, 1, number(0)), PROTOCOL_ERROR),
-    "priority-of-one-byte": (frame(2, 0, 1, b"1"), FRAME_SIZE_ERROR),
-    "window-overflow": (frame(8, 0, 1, number(0x7FFFFFFF)), FLOW_CONTROL_ERROR),
-    "headers-inside": (frame(1, 4, 1), PROTOCOL_ERROR),
-}
-
-
 @pytest.mark.parametrize(("provoking", "code"), PROVOKING.values(), ids=PROVOKING)
 def test_resets_that_the_client_provokes_have_the_same_budget(provoking: bytes, code: int) -> None:
     peer = Peer()
@@ -89,8 +77,7 @@ def test_resets_that_the_client_provokes_have_the_same_budget(provoking: bytes, 
     stream_id = -1
     while not peer.connection.is_over:
         stream_id += 2
-        on_stream = provoking[:5] + number(stream_id) + provoking[9:]
-        peer.feed(frame(1, 4, stream_id, block) + on_stream)
+        peer.feed(frame(1, 4, stream_id, block) + on_stream(stream_id, provoking))
         if stream_id < 1000:
             assert peer.resets() == [(stream_id, code)]
     assert stream_id == 2 * RESET_BURST + 1

@@ -14,8 +14,10 @@ from cmux_proxy.http2.error_codes import (
     ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
     INTERNAL_ERROR,
+    PROTOCOL_ERROR,
     REFUSED_STREAM,
 )
+from cmux_proxy.http2.frame_types import RST_STREAM
 from cmux_proxy.http2.http2_limits import CONTROL_BURST, RESET_BURST
 from tests.helpers.http2_cases import (
     OK,
@@ -30,7 +32,15 @@ from tests.helpers.http2_cases import (
     request,
     ways,
 )
-from tests.helpers.http2_frames import content, frame, number, plain_block, window_setting
+from tests.helpers.http2_frames import (
+    PROVOKING,
+    content,
+    frame,
+    number,
+    on_stream,
+    plain_block,
+    window_setting,
+)
 from tests.helpers.http2_wire import Http2Wire
 from tests.helpers.proxies import local_config, proxy_process
 from tests.helpers.script import head
@@ -54,6 +64,14 @@ async def is_refused(client: Http2Wire, rule: str) -> int:
     assert (code, reason) == (ENHANCE_YOUR_CALM, rule)
     assert await client.end() == []
     return last
+
+
+def check_resets(client: Http2Wire, code: int) -> None:
+    """Check that streams were reset until the budget was used up, each once and with this code."""
+    resets = [each for each in client.received if each.kind == RST_STREAM]
+    assert len(resets) >= RESET_BURST
+    assert len({each.stream_id for each in resets}) == len(resets)
+    assert {each.payload for each in resets} == {number(code)}
 
 
 # CVE-2023-44487, CVE-2025-8671
@@ -97,38 +115,29 @@ async def test_resets_that_a_client_provokes_have_the_same_budget() -> None:
         with await on.client() as client:
             # Malformed requests are cheap, and are reset as well.
             bad = frame(1, 5, 1, plain_block([(b":bad", b"")]))
-            data = b"".join(
-                bad[:5] + number(stream_id) + bad[9:] for stream_id in range(1, 2 * MANY_RESETS, 2)
-            )
+            data = b"".join(on_stream(stream_id, bad) for stream_id in range(1, 2 * MANY_RESETS, 2))
             sending = asyncio.get_running_loop().create_task(client.wire.send(data))
             assert await is_refused(client, RESETS) > 2 * RESET_BURST
             await asyncio.gather(sending, return_exceptions=True)
-            assert sum(each.kind == 3 for each in client.received) >= RESET_BURST
+            check_resets(client, PROTOCOL_ERROR)
         await on.gets_nothing_before_the_next()
 
 
-# How a client makes the proxy reset the stream of a good request: the frame behind it.
-PROVOKING: Final = {
-    "no-increment": frame(8, 0, 0, number(0)),
-    "window-overflow": frame(8, 0, 0, number(0x7FFFFFFF)),
-    "priority-of-one-byte": frame(2, 0, 0, b"1"),
-    "headers-inside": frame(1, 4, 0),
-}
-
-
-@pytest.mark.parametrize("provoking", PROVOKING.values(), ids=PROVOKING)
-async def test_resets_of_good_requests_that_a_client_provokes_have_it_too(provoking: bytes) -> None:
+@pytest.mark.parametrize(("provoking", "code"), PROVOKING.values(), ids=PROVOKING)
+async def test_resets_of_good_requests_that_a_client_provokes_have_it_too(
+    provoking: bytes, code: int
+) -> None:
     async with raw_stage() as on:
         with await on.client() as client:
             block = on.routed(plain_block(ROUTED_POST))
             data = b"".join(
-                frame(1, 4, stream_id, block)
-                + provoking[:5] + number(stream_id) + provoking[9:]
+                frame(1, 4, stream_id, block) + on_stream(stream_id, provoking)
                 for stream_id in range(1, 2 * MANY_RESETS, 2)
-            )  # fmt: skip
+            )
             sending = asyncio.get_running_loop().create_task(client.wire.send(data))
             assert await is_refused(client, RESETS) > 2 * RESET_BURST
             await asyncio.gather(sending, return_exceptions=True)
+            check_resets(client, code)
         assert await requests_before_the_next(on) < MANY_RESETS // 50
 
 
