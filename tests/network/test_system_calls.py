@@ -22,7 +22,8 @@ from tests.helpers.wire import Wire
 HOSTINGS = ["native"]
 TIMES = 20
 GREETING = http_response(b"hello")
-CALL = re.compile(r"^(?:\d+ )?(\w+)\(", re.MULTILINE)
+# In front is the number of the process, with spaces up to five columns.
+CALL = re.compile(r"^(?:\d+ +)?(\w+)\(", re.MULTILINE)
 
 
 @contextlib.asynccontextmanager

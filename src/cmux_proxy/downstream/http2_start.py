@@ -9,9 +9,8 @@ from cmux_proxy.net.asyncio_backend import alpn, is_encrypted
 from cmux_proxy.relay.downstream import Downstream
 from cmux_proxy.relay.exchange_pool import ExchangePool
 from cmux_proxy.relay.services import Services
+from cmux_proxy.routing.target import H2
 
-# The name of HTTP/2 over TLS in ALPN (RFC 9113 section 3.2).
-_HTTP2 = "h2"
 # What the scan of heads takes for a whole head.
 _HEAD = PREFACE[:18]
 
@@ -26,7 +25,7 @@ def take_http2(services: Services, client: Downstream, exchanges: ExchangePool) 
     if not (data.startswith(_HEAD) or PREFACE.startswith(data)):
         return False
     stream = client.transport
-    if is_encrypted(stream) and alpn(stream) != _HTTP2:
+    if is_encrypted(stream) and alpn(stream) != H2:
         return False
     from cmux_proxy.downstream.http2_connection import Http2Connection
 

@@ -14,8 +14,8 @@ from cmux_proxy.net.tls_engine import TlsEngine
 from cmux_proxy.net.tls_errors import CLOSED, TLS_PROTOCOL, HandshakeError
 from cmux_proxy.net.tls_handshake import TlsHandshake
 from cmux_proxy.net.tls_stream import TlsStream
+from cmux_proxy.routing.target import H2
 
-_H2: Final = "h2"
 _NO_HTTP2: Final = HandshakeError("the peer does not offer HTTP/2", TLS_PROTOCOL)
 
 
@@ -92,7 +92,7 @@ class TlsOpening:
 
     def handshake_done(self, stream: TlsStream, is_write_paused: bool, /) -> None:
         """Start the session."""
-        if self._needs_http2 and alpn(stream) != _H2:
+        if self._needs_http2 and alpn(stream) != H2:
             stream.set_protocol(self)
             stream.close()
             self._report(_NO_HTTP2)
