@@ -296,6 +296,9 @@ def test_the_router_of_an_embedder_comes_first() -> None:
     client = asked(world, request(PATH, host="app.example"))
     assert world.dial().succeeds().got.startswith(b"GET /.cmux/tcp/80 HTTP/1.1\r\n")
     assert client.got == b""
+    # Without the field, the subprotocol is the service's.
+    asked(world, request("/ws", offer(V1), host="app.example"))
+    assert world.dial().succeeds().got.startswith(b"GET /ws HTTP/1.1\r\n")
     client = asked(world, request(PATH, host="closed.example"))
     assert statuses(client) == [404]
 

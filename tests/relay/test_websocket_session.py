@@ -9,6 +9,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 
 from cmux_proxy import Config, Limits, Timeouts
+from cmux_proxy.relay.tunnel import Tunnel
 from cmux_proxy.relay.websocket_closing import CLOSE_TIMEOUT
 from cmux_proxy.relay.websocket_pings import PING_INTERVAL, PONG_TIMEOUT
 from tests.helpers.fakes import FakeStream, World
@@ -264,6 +265,7 @@ def test_a_client_that_does_not_answer_a_close_is_closed() -> None:
     world.walk(2)
     world.run()
     assert client.is_lost()
+    assert not client.was_aborted()
     # It has not said that it has sent everything.
     assert upstream.socket.resets_on_close
     assert is_gone(world)
@@ -381,6 +383,20 @@ def test_frames_are_read_behind_a_half_close_while_the_service_does_not_read() -
     assert client.is_reading()
     client.arrives(masked(Frame(Opcode.PING, b"!")))
     assert got(client) == [Frame(Opcode.PONG, b"!")]
+
+
+def test_a_pause_behind_the_end_of_the_client_stops_no_frames() -> None:
+    world = World()
+    client, _upstream = tunnel(world, V1)
+    [timed] = world.services.registry.tunnels
+    assert isinstance(timed, Tunnel)
+    stream = timed.client.transport
+    stream.pause_reading()
+    assert not client.is_reading()
+    stream.resume_reading()
+    client.arrives(masked(END))
+    stream.pause_reading()
+    assert client.is_reading()
 
 
 def test_pings_of_a_client_that_does_not_read_do_not_pile_up() -> None:
