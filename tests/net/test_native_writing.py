@@ -5,7 +5,6 @@ import errno
 import os
 import random
 import socket
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 
 pytest.importorskip("cmux_proxy.net._reactor")
 
+from tests.helpers.buffers import releasing
 from tests.helpers.native import (
     HOSTINGS,
     Recorder,
@@ -170,21 +170,12 @@ async def test_a_first_write_without_room_waits_as_a_whole(parts: int) -> None:
         assert (await receive(owner, others + 6))[others:] == b"onetwo"
 
 
-class Failing(bytes):
-    """Bytes whose release fails a system call, and so sets errno to another error."""
-
-    def __buffer__(self, flags: int) -> memoryview:
-        return memoryview(bytes(self))
-
-    def __release_buffer__(self, view: memoryview) -> None:
-        view.release()
-        with contextlib.suppress(OSError):
-            os.close(-1)
+def fail_a_call() -> None:
+    """Set errno to the error of another system call."""
+    with contextlib.suppress(OSError):
+        os.close(-1)
 
 
-@pytest.mark.skipif(
-    sys.version_info < (3, 12), reason="a class of Python releases buffers since 3.12 (PEP 688)"
-)
 async def test_the_error_of_a_write_survives_the_release_of_its_buffers() -> None:
     async with Streams() as streams:
         owner = await streams.open(family=socket.AF_UNIX)
@@ -192,7 +183,7 @@ async def test_the_error_of_a_write_survives_the_release_of_its_buffers() -> Non
         with contextlib.suppress(BlockingIOError):
             while True:
                 sock.send(bytes(1000))
-        owner.stream.writelines([Failing(b"one"), Failing(b"two")])
+        owner.stream.writelines([releasing(data, fail_a_call) for data in (b"one", b"two")])
         # It waits for room, which is no error.
         assert owner.stream.get_write_buffer_size() == 6
         assert not owner.stream.is_closing()
