@@ -14,6 +14,7 @@ import pytest
 Build = pytest.importorskip("Cython.Build")
 
 SOURCES: Final = Path(__file__).parents[2] / "src"
+pytestmark = pytest.mark.skipif(not SOURCES.is_dir(), reason="the sources are not here")
 # By module; all of them run for each event, message or turn.
 HOT: Final[Mapping[str, tuple[str, ...]]] = {
     "_busy_polling": ("BusyPolling.wait", "BusyPolling._poll"),
