@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cmux_proxy.client.open_tunnel import (
-    ConnectRequest,
     Tunnel,
     TunnelError,
     TunnelTimeout,
@@ -17,12 +16,13 @@ from cmux_proxy.client.open_tunnel import (
     system_error_text,
 )
 from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.client.tunnel_request import TunnelRequest
 from tests.helpers.http_proxies import http_proxy
 from tests.helpers.script import head, stage
 from tests.helpers.timing import MS, SOON, soon
 from tests.helpers.wire import Wire, WireListener, closed_port
 
-REQUEST = ConnectRequest(6379)
+REQUEST = TunnelRequest(6379)
 
 
 @contextlib.asynccontextmanager
@@ -56,10 +56,10 @@ async def refusal(url: ProxyUrl, timeout: float = SOON) -> str:
 
 
 def test_the_request_names_port_workspace_and_other_fields() -> None:
-    assert REQUEST.head() == head(
+    assert REQUEST.connect_head() == head(
         "CONNECT 127.0.0.1:6379 HTTP/1.1", "Host: 127.0.0.1:6379", "X-Cmux-Port-Internal: 6379"
     )
-    assert ConnectRequest(22, "agent-1", ["A: 1", "B: 2"]).head() == head(
+    assert TunnelRequest(22, "agent-1", ["A: 1", "B: 2"]).connect_head() == head(
         "CONNECT 127.0.0.1:22 HTTP/1.1",
         "Host: 127.0.0.1:22",
         "X-Cmux-Port-Internal: 22",
@@ -72,7 +72,7 @@ def test_the_request_names_port_workspace_and_other_fields() -> None:
 async def test_a_tunnel_carries_bytes_and_half_closes() -> None:
     async with stage() as on:
         url = ProxyUrl(on.address.host, on.address.port, False)
-        tunnel = await soon(open_tunnel(url, ConnectRequest(on.port), SOON))
+        tunnel = await soon(open_tunnel(url, TunnelRequest(on.port), SOON))
         upstream = await on.upstream()
         await upstream.says(b"hello")
         assert await soon(tunnel.reader.readexactly(5)) == b"hello"
@@ -119,7 +119,7 @@ async def test_the_text_of_a_refusal_is_in_the_error() -> None:
         on.listener.close()
         url = ProxyUrl(on.address.host, on.address.port, False)
         with pytest.raises(TunnelError) as caught:
-            await open_tunnel(url, ConnectRequest(on.port), SOON)
+            await open_tunnel(url, TunnelRequest(on.port), SOON)
         assert str(caught.value) == (
             f"{url} responded with 502: nothing listens on 127.0.0.1:{on.port}; "
             "start the service or check the port"
@@ -207,7 +207,7 @@ async def test_an_http_proxy_opens_the_tunnel(variables: pytest.MonkeyPatch) -> 
     async with stage() as on, http_proxy(on.address.host, on.address.port) as front_proxy:
         variables.setenv("http_proxy", front_proxy.url)
         tunnel = await soon(
-            open_tunnel(ProxyUrl("vm.invalid", 80, False), ConnectRequest(on.port), SOON)
+            open_tunnel(ProxyUrl("vm.invalid", 80, False), TunnelRequest(on.port), SOON)
         )
         upstream = await on.upstream()
         await upstream.says(b"hello")

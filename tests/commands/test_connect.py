@@ -62,8 +62,9 @@ async def full(pipe: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_standard_streams_are_connected_to_the_tunnel() -> None:
-    async with stage() as on, connected(on) as (process, upstream):
+@pytest.mark.parametrize("via", ["connect", "websocket"])
+async def test_standard_streams_are_connected_to_the_tunnel(via: str) -> None:
+    async with stage() as on, connected(on, "--via", via) as (process, upstream):
         assert process.stdin is not None
         assert process.stdout is not None
         await upstream.says(b"hello")

@@ -92,8 +92,13 @@ def test_other_texts_are_no_forwards(text: str) -> None:
         Forward.parse(text)
 
 
-async def test_each_connection_gets_a_tunnel_with_half_closes() -> None:
-    async with stage() as on, forwarding(on, f"0:{on.port}", f"0:{on.port}") as running:
+@pytest.mark.parametrize("via", ["connect", "websocket"])
+async def test_each_connection_gets_a_tunnel_with_half_closes(via: str) -> None:
+    flags = ("--via", via)
+    async with (
+        stage() as on,
+        forwarding(on, f"0:{on.port}", f"0:{on.port}", flags=flags) as running,
+    ):
         assert len(set(running.ports)) == 2
         for port in [*running.ports, running.ports[0]]:
             with await Wire.to("127.0.0.1", port) as near:
@@ -138,8 +143,10 @@ async def test_a_connection_without_a_tunnel_is_closed_and_the_next_one_works() 
                 await upstream.gets_cut()
 
 
-async def test_a_reset_reaches_the_other_end() -> None:
-    async with stage() as on, forwarding(on, f"0:{on.port}") as running:
+@pytest.mark.parametrize("via", ["connect", "websocket"])
+async def test_a_reset_reaches_the_other_end(via: str) -> None:
+    flags = ("--via", via)
+    async with stage() as on, forwarding(on, f"0:{on.port}", flags=flags) as running:
         near = await Wire.to("127.0.0.1", running.ports[0])
         upstream = await on.upstream()
         await near.send(b"x")

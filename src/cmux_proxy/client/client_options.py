@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.client.tunnel_ways import VIAS
 from cmux_proxy.config.option_types import DurationType, TokenFileType
 from cmux_proxy.config.token_file import Tokens
 from cmux_proxy.routing.workspace import workspace_label
@@ -55,6 +56,15 @@ class WorkspaceType(click.ParamType[str]):
         except ValueError as error:
             self.fail(f"{value!r} {error}", param, ctx)
         return value
+
+
+def via_option(function: F) -> F:
+    """Add the flag that says how tunnels are opened."""
+    return click.option(
+        "--via", type=click.Choice(VIAS), default="auto", show_default=True,
+        help="How to open a tunnel: with CONNECT, in a WebSocket, or auto, which takes a WebSocket "
+        "where CONNECT does not pass.",
+    )(function)  # fmt: skip
 
 
 def proxy_options(function: F) -> F:

@@ -1,4 +1,7 @@
-"""Opens a tunnel to a port behind a proxy, by CONNECT (RFC 9110 section 9.3.6)."""
+"""Opens a tunnel to a port behind a proxy: by CONNECT (RFC 9110 section 9.3.6), or in a WebSocket.
+
+Neighbours: `tunnel_ways.py` chooses, `websocket_tunnel.py` has what follows the handshake.
+"""
 
 import asyncio
 import contextlib
@@ -7,14 +10,14 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from cmux_proxy.client.http_proxy import MAX_HEAD, HttpProxy, HttpProxyError, http_proxy_for
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.client.tls_tunnel import start_tls
-from cmux_proxy.config.address import format_authority
-from cmux_proxy.net.loopback import IPV4_LOOPBACK
+from cmux_proxy.client.tunnel_request import TunnelRequest
+from cmux_proxy.client.websocket_tunnel import join_websocket
+from cmux_proxy.websocket.opening import HALF_CLOSE, accept_of, encode_key
 
 _MAX_REASON: Final = 300
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])[ \r]")
@@ -28,40 +31,32 @@ _CONNECTION_REFUSED: Final = os.strerror(errno.ECONNREFUSED)
 _ERROR_NUMBER: Final = re.compile(r"\[Errno ([0-9]+)\]")
 # Responses to CONNECT of servers that are not proxies.
 _NO_PROXY_STATUSES: Final = ("400", "404", "405", "501")
+# Those of edges that let no CONNECT pass, but perhaps a WebSocket.
+_EDGE_STATUSES: Final = ("400", "403", "404", "405", "426", "501")
+_MISSING_FIELD: Final = "missing required header"
 # A cmux-proxy, perhaps behind another proxy, identifies itself in a refusal (RFC 9209).
 _OUR_STATUS: Final = re.compile(rb"\r\nproxy-status:[^\r]*\bcmux-proxy\b", re.IGNORECASE)
 # A tunnel has no body. Servers that treat CONNECT like any other request, such as Caddy, have one.
 _FRAMING: Final = re.compile(rb"\r\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 _SERVER: Final = re.compile(rb"\r\nserver:[ \t]*([^\r]{1,80})", re.IGNORECASE)
+_ACCEPT: Final = re.compile(rb"\r\nsec-websocket-accept:[ \t]*([^\r\t ]*)", re.IGNORECASE)
+_SUBPROTOCOL: Final = re.compile(rb"\r\nsec-websocket-protocol:[ \t]*([^\r\t ]*)", re.IGNORECASE)
 _NO_REASON: Final = "no reason given"
 
 
 class TunnelError(Exception):
-    """The tunnel cannot be opened; the message is one line for the user."""
+    """The tunnel cannot be opened; the message is one line for the user.
+
+    `is_of_edge` says that something before the proxy has refused, which may let a WebSocket pass.
+    """
+
+    def __init__(self, message: str, is_of_edge: bool = False) -> None:
+        super().__init__(message)
+        self.is_of_edge = is_of_edge
 
 
 class TunnelTimeout(TunnelError):
     """The tunnel was not opened in time."""
-
-
-class ConnectRequest(NamedTuple):
-    """A CONNECT to a port, perhaps of a workspace, with further whole header lines."""
-
-    port: int
-    workspace: str | None = None
-    lines: Sequence[str] = ()
-
-    def head(self) -> bytes:
-        """Return the head of the request."""
-        authority = format_authority(IPV4_LOOPBACK, self.port)
-        lines = [
-            f"CONNECT {authority} HTTP/1.1",
-            f"Host: {authority}",
-            f"X-Cmux-Port-Internal: {self.port}",
-        ]
-        if self.workspace is not None:
-            lines.append(f"X-Cmux-Workspace-Internal: {self.workspace}")
-        return "\r\n".join([*lines, *self.lines, "", ""]).encode("latin-1")
 
 
 class Tunnel(NamedTuple):
@@ -71,16 +66,18 @@ class Tunnel(NamedTuple):
     writer: asyncio.StreamWriter
 
 
-async def open_tunnel(url: ProxyUrl, request: ConnectRequest, timeout: float) -> Tunnel:
+async def open_tunnel(
+    url: ProxyUrl, request: TunnelRequest, timeout: float, is_websocket: bool = False
+) -> Tunnel:
     """Return a tunnel; raise TunnelError, or TunnelTimeout after `timeout` seconds."""
     try:
         async with asyncio.timeout(timeout):
-            return await _open(url, request)
+            return await _open(url, request, is_websocket)
     except TimeoutError:
         raise TunnelTimeout(f"{url} has not opened a tunnel within {timeout:g} s") from None
 
 
-async def _open(url: ProxyUrl, request: ConnectRequest) -> Tunnel:
+async def _open(url: ProxyUrl, request: TunnelRequest, is_websocket: bool) -> Tunnel:
     try:
         http_proxy = http_proxy_for(url, os.environ)
         tunnel = await (_connect(url) if http_proxy is None else _connect_through(http_proxy, url))
@@ -90,12 +87,29 @@ async def _open(url: ProxyUrl, request: ConnectRequest) -> Tunnel:
     try:
         if url.is_tls:
             tunnel = await _start_tls(url, tunnel.writer)
-        tunnel.writer.write(request.head())
+        if is_websocket:
+            return await _open_websocket(name, url, request, tunnel)
+        tunnel.writer.write(request.connect_head())
         await _read_response(name, tunnel.reader)
     except BaseException:
         tunnel.writer.transport.abort()
         raise
     return tunnel
+
+
+async def _open_websocket(
+    name: str, url: ProxyUrl, request: TunnelRequest, tunnel: Tunnel
+) -> Tunnel:
+    """Return the tunnel inside a WebSocket that is asked for over a connection."""
+    key = encode_key(os.urandom(16))
+    tunnel.writer.write(request.websocket_head(url, key))
+    head = await _read_response(name, tunnel.reader, _SWITCHING)
+    accepted = _ACCEPT.search(head)
+    if accepted is None or accepted[1] != accept_of(key):
+        raise TunnelError(f"{name} has not opened a WebSocket; is it a cmux-proxy?")
+    chosen = _SUBPROTOCOL.search(head)
+    has_half_close = chosen is not None and chosen[1] == HALF_CLOSE
+    return Tunnel(*join_websocket(tunnel.reader, tunnel.writer, has_half_close))
 
 
 async def _connect(server: ProxyUrl | HttpProxy) -> Tunnel:
@@ -141,26 +155,33 @@ def system_error_text(error: OSError) -> str:
     return os.strerror(numbers.pop()) if len(numbers) == 1 else str(error)
 
 
-async def _read_response(server: str, reader: asyncio.StreamReader) -> None:
-    """Read the head of the response; raise TunnelError unless it opens the tunnel."""
+async def _read_response(server: str, reader: asyncio.StreamReader, expected: str = "2") -> bytes:
+    """Return the head of the response; raise TunnelError unless it opens the tunnel.
+
+    `expected` is what the status begins with then.
+    """
     status = _INTERIM
     while status.startswith("1") and status != _SWITCHING:
         # RFC 9110 section 15.2: interim responses may arrive at any time.
         head = await _read_head(server, reader)
         match = _STATUS.match(head)
         if match is None:
-            raise TunnelError(f"{server} does not respond like a proxy")
+            raise TunnelError(f"{server} does not respond like a proxy", True)
         status = match[1].decode("ascii")
-    if not status.startswith("2"):
-        may_be_no_proxy = status in _NO_PROXY_STATUSES and not _OUR_STATUS.search(head)
-        remedy = "; is it a cmux-proxy?" if may_be_no_proxy else ""
+    if not status.startswith(expected):
+        is_ours = _OUR_STATUS.search(head) is not None
+        remedy = "; is it a cmux-proxy?" if status in _NO_PROXY_STATUSES and not is_ours else ""
         reason = await refusal_reason(reader, head)
-        raise TunnelError(f"{server} responded with {status}: {reason}{remedy}")
-    if _FRAMING.search(head):
+        # An edge may cut the field, so that the proxy misses it.
+        is_cut = is_ours and reason.startswith(_MISSING_FIELD)
+        is_of_edge = is_cut or (status in _EDGE_STATUSES and not is_ours)
+        raise TunnelError(f"{server} responded with {status}: {reason}{remedy}", is_of_edge)
+    if status != _SWITCHING and _FRAMING.search(head):
         response = f"{status} and a body{_server_name(head)}"
         raise TunnelError(
-            f"{server} responded with {response}, which is no tunnel; is it a cmux-proxy?"
+            f"{server} responded with {response}, which is no tunnel; is it a cmux-proxy?", True
         )
+    return head
 
 
 def _server_name(head: bytes) -> str:
@@ -174,7 +195,7 @@ async def _read_head(server: str, reader: asyncio.StreamReader) -> bytes:
         return await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
         when = "without a response" if not error.partial else "in the middle of its response"
-        raise TunnelError(f"{server} closed the connection {when}; is it a proxy?") from None
+        raise TunnelError(f"{server} closed the connection {when}; is it a proxy?", True) from None
     except asyncio.LimitOverrunError:
         raise TunnelError(f"{server} does not respond like a proxy") from None
     except OSError as error:

@@ -13,15 +13,11 @@ from typing import Final
 
 import click
 
-from cmux_proxy.client.client_options import UrlType, header_lines, proxy_options
-from cmux_proxy.client.open_tunnel import (
-    ConnectRequest,
-    Tunnel,
-    TunnelError,
-    TunnelTimeout,
-    open_tunnel,
-)
+from cmux_proxy.client.client_options import UrlType, header_lines, proxy_options, via_option
+from cmux_proxy.client.open_tunnel import Tunnel, TunnelError, TunnelTimeout
 from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.client.tunnel_request import TunnelRequest
+from cmux_proxy.client.tunnel_ways import TunnelOpener, Via
 from cmux_proxy.commands.output import warn
 from cmux_proxy.config.token_file import Tokens
 
@@ -32,11 +28,13 @@ _READ_SIZE: Final = 64 * 1024
 @click.command("connect")
 @click.argument("port", type=click.IntRange(1, 65535))
 @click.argument("url", type=UrlType())
+@via_option
 @proxy_options
 def connect_command(
     port: int,
     url: ProxyUrl,
     workspace: str | None,
+    via: Via,
     headers: Sequence[str],
     token_file: Tokens | None,
     timeout: float,
@@ -47,9 +45,9 @@ def connect_command(
     """
     # Ctrl-C ends the process immediately, even if a write to standard output blocks.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    request = ConnectRequest(port, workspace, header_lines(headers, token_file))
+    request = TunnelRequest(port, workspace, header_lines(headers, token_file))
     try:
-        asyncio.run(_run(url, request, timeout))
+        asyncio.run(_run(TunnelOpener.of_user(url, via, timeout), request))
     except TunnelTimeout as error:
         warn(f"cmux-proxy: error: {error}")
         return TIMED_OUT
@@ -60,8 +58,8 @@ def connect_command(
     return 0
 
 
-async def _run(url: ProxyUrl, request: ConnectRequest, timeout: float) -> None:
-    tunnel = await open_tunnel(url, request, timeout)
+async def _run(opener: TunnelOpener, request: TunnelRequest) -> None:
+    tunnel = await opener.open(request)
     if not sys.stdin.isatty():
         # Ctrl-C in a terminal goes to all processes of that terminal. The ProxyCommand of a shared
         # ssh master serves sessions of other terminals too, so that it ends with ssh only.

@@ -10,16 +10,13 @@ from typing import Any, NamedTuple, Self
 
 import click
 
-from cmux_proxy.client.client_options import UrlType, header_lines, proxy_options
+from cmux_proxy.client.client_options import UrlType, header_lines, proxy_options, via_option
 from cmux_proxy.client.local_ports import listen_on, shown
-from cmux_proxy.client.open_tunnel import (
-    ConnectRequest,
-    TunnelError,
-    open_tunnel,
-    system_error_text,
-)
+from cmux_proxy.client.open_tunnel import TunnelError, system_error_text
 from cmux_proxy.client.pipe import join
 from cmux_proxy.client.proxy_url import ProxyUrl
+from cmux_proxy.client.tunnel_request import TunnelRequest
+from cmux_proxy.client.tunnel_ways import TunnelOpener, Via
 from cmux_proxy.commands.output import warn
 from cmux_proxy.commands.status_line import StatusLine
 from cmux_proxy.config.token_file import Tokens
@@ -65,12 +62,14 @@ class _ForwardType(click.ParamType[Forward]):
 @click.argument("forwards", type=_ForwardType(), nargs=-1, required=True, metavar="[LOCAL:]PORT...")
 @click.argument("url", type=UrlType())
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Local address to listen on.")
+@via_option
 @proxy_options
 def forward_command(
     forwards: Sequence[Forward],
     url: ProxyUrl,
     bind: str,
     workspace: str | None,
+    via: Via,
     headers: Sequence[str],
     token_file: Tokens | None,
     timeout: float,
@@ -80,15 +79,15 @@ def forward_command(
         warn(f"cmux-proxy: WARNING: {token_file.warning}")
     lines = header_lines(headers, token_file)
     requests = [
-        (forward.local, ConnectRequest(forward.port, workspace, lines)) for forward in forwards
+        (forward.local, TunnelRequest(forward.port, workspace, lines)) for forward in forwards
     ]
     # Each connection needs two descriptors.
     raise_descriptor_limit()
-    asyncio.run(_run(Forwarder(url, timeout), bind, requests))
+    asyncio.run(_run(Forwarder(url, via, timeout), bind, requests))
 
 
 async def _run(
-    forwarder: "Forwarder", bind: str, requests: Sequence[tuple[int, ConnectRequest]]
+    forwarder: "Forwarder", bind: str, requests: Sequence[tuple[int, TunnelRequest]]
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(forwarder.handle_exception)
@@ -104,9 +103,9 @@ async def _run(
 class Forwarder:
     """Forwards connections through tunnels of one proxy; shows how many, and how many bytes."""
 
-    def __init__(self, url: ProxyUrl, timeout: float) -> None:
+    def __init__(self, url: ProxyUrl, via: Via, timeout: float) -> None:
         self._url = url
-        self._timeout = timeout
+        self._opener = TunnelOpener.of_user(url, via, timeout)
         self._status = StatusLine()
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,7 +115,7 @@ class Forwarder:
         self._received = 0
         self._is_waiting = False
 
-    async def listen(self, bind: str, local: int, request: ConnectRequest) -> None:
+    async def listen(self, bind: str, local: int, request: TunnelRequest) -> None:
         """Listen for connections to a port; raise ClickException if that is not possible."""
         try:
             sockets = await listen_on(bind, local)
@@ -153,7 +152,7 @@ class Forwarder:
             self._status.warn_above(f"cmux-proxy: error: connections have to wait: {remedy}")
 
     def _accept(
-        self, request: ConnectRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: TunnelRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         # In Python 3.11 the tasks that asyncio creates for coroutines here log an error if they end
         # with the process.
@@ -162,12 +161,12 @@ class Forwarder:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(
-        self, request: ConnectRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, request: TunnelRequest, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self._open += 1
         self._show()
         try:
-            tunnel = await open_tunnel(self._url, request, self._timeout)
+            tunnel = await self._opener.open(request)
             await join(reader, writer, *tunnel, self._count_sent, self._count_received)
         except TunnelError as error:
             writer.transport.abort()

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
+from cmux_proxy.config.state_directory import find_state_directory
 from cmux_proxy.errors import CertificateError
 from cmux_proxy.net.tls_authority import Authority
 
@@ -21,12 +22,10 @@ _AGAIN: Final = "start again, and run: cmux-proxy trust"
 
 def state_directory() -> str:
     """Return the directory of this user's state, of the XDG specification; it may not exist yet."""
-    parent = os.environ.get("XDG_STATE_HOME", "")
-    if not os.path.isabs(parent):
-        parent = os.path.join(os.path.expanduser("~"), ".local", "state")
-    if not os.path.isabs(parent):
+    directory = find_state_directory()
+    if directory is None:
         _fail("this user has no home directory; set XDG_STATE_HOME to a directory")
-    return os.path.join(parent, "cmux-proxy")
+    return directory
 
 
 class AuthorityFile:
