@@ -38,6 +38,26 @@ async def test_the_target_names_the_port(host: str) -> None:
         await client.gets(ESTABLISHED)
 
 
+@pytest.mark.parametrize(
+    ("version", "fields"),
+    [("1.0", []), ("1.0", ["Host: db.example:1"]), ("1.1", ["Host: db.example:1"]),
+     ("1.1", ["Host: localhost"])],
+    ids=["no host", "1.0", "1.1", "no port"],
+)  # fmt: skip
+async def test_the_host_field_does_not_matter(version: str, fields: list[str]) -> None:
+    async with stage(by_authority()) as on:
+        client = await on.client()
+        await client.says(head(f"CONNECT localhost:{on.port} HTTP/{version}", *fields))
+        await on.upstream()
+        await client.gets(ESTABLISHED)
+
+
+async def test_a_host_field_does_not_stand_for_another_target() -> None:
+    async with stage(by_authority()) as on:
+        request = head("CONNECT db.example:1 HTTP/1.1", f"Host: localhost:{on.port}")
+        assert (await reply(on, request)).startswith(b"HTTP/1.1 403 ")
+
+
 async def test_the_field_still_decides_where_there_is_one() -> None:
     async with stage(by_authority()) as on:
         client = await on.client()

@@ -62,9 +62,11 @@ class TunnelRequests:
         return self.route(request)
 
     def _route_authority(self, request: ClientRequest, refusal: PortMissing) -> Target:
-        if not self._is_by_authority or request.host is None:
+        if not self._is_by_authority:
             raise refusal
-        request.reserved = (*request.reserved, (PORT_NAME, local_port(request.host)))
+        # Not the Host, which clients of HTTP/1.0 omit, and which may name another one.
+        port = local_port(request.request_target())
+        request.reserved = (*request.reserved, (PORT_NAME, port))
         return self._router.route(request.method, request.host, request.reserved)
 
     def route(self, request: ClientRequest) -> Target:
