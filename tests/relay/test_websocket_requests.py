@@ -2,9 +2,7 @@
 
 import pytest
 
-from cmux_proxy import Access, Config, PortMissing, Router, RouteRefused, Target
-from cmux_proxy.config.path_section import Paths
-from cmux_proxy.config.tunnel_section import Tunnels
+from cmux_proxy import Access, Config, Paths, PortMissing, Router, RouteRefused, Target, Tunnels
 from cmux_proxy.errors import UnavailableReason
 from cmux_proxy.relay.websocket_requests import TunnelRequests
 from tests.helpers.fakes import FakeStream, World, statuses
@@ -129,6 +127,16 @@ def test_another_path_names_no_port(target: str) -> None:
 def test_a_connect_has_no_path() -> None:
     data = head("CONNECT a:1 HTTP/1.1", "Host: a:1")
     assert refused(data)[:2] == (400, "missing required header: X-Cmux-Port-Internal")
+
+
+def test_without_paths_of_the_proxy_the_field_alone_names_a_tunnel() -> None:
+    config = Config(paths=Paths(no_cmux_paths=True))
+    text = "missing required header: X-Cmux-Port-Internal"
+    assert refused(request(PATH), config)[:2] == (400, text)
+    world = World(config)
+    client = asked(world, request(PATH, PORT, offer(V1)))
+    world.dial().succeeds()
+    assert client.got == opened(V1)
 
 
 def test_the_target_may_be_in_absolute_form() -> None:

@@ -340,6 +340,18 @@ def test_a_client_that_stays_after_a_broken_rule_is_closed_soon() -> None:
     assert is_gone(world)
 
 
+def test_a_client_that_stays_after_a_broken_rule_does_not_hold_up_the_end() -> None:
+    world = World()
+    client, _upstream = tunnel(world)
+    client.arrives(b"\xff\xff")
+    world.run()
+    for timed in world.services.registry.everyone():
+        timed.abort()
+    world.run()
+    assert client.was_aborted()
+    assert is_gone(world)
+
+
 # Back-pressure
 
 
@@ -383,6 +395,37 @@ def test_frames_are_read_behind_a_half_close_while_the_service_does_not_read() -
     assert client.is_reading()
     client.arrives(masked(Frame(Opcode.PING, b"!")))
     assert got(client) == [Frame(Opcode.PONG, b"!")]
+
+
+def test_pieces_are_one_message_and_nothing_is_none() -> None:
+    world = World()
+    client, _upstream = tunnel(world)
+    [timed] = world.services.registry.tunnels
+    assert isinstance(timed, Tunnel)
+    stream = timed.client.transport
+    stream.writelines([b"one", b"", b"two"])
+    stream.write(b"")
+    assert got(client) == [Frame(Opcode.BINARY, b"onetwo")]
+    assert stream.can_write_eof()
+    assert stream.get_protocol() is timed.client
+    stream.write_eof()
+    # Nothing follows the end.
+    stream.write(b"late")
+    stream.write_eof()
+    assert got(client) == [closing()]
+
+
+def test_a_write_buffer_limit_is_that_of_the_stream_beneath() -> None:
+    world = World()
+    client, upstream = tunnel(world)
+    [timed] = world.services.registry.tunnels
+    assert isinstance(timed, Tunnel)
+    timed.client.transport.set_write_buffer_limits(high=10)
+    client.stops_reading()
+    upstream.arrives(b"12345678")
+    assert upstream.is_reading()
+    upstream.arrives(b"9")
+    assert not upstream.is_reading()
 
 
 def test_a_pause_behind_the_end_of_the_client_stops_no_frames() -> None:
