@@ -2,17 +2,21 @@
 
 import asyncio
 import signal
+from pathlib import Path
 
 import pytest
 
 from cmux_proxy import Access, Observability, Paths, PortMissing, Proxy, Record, Router, Timeouts
 from cmux_proxy.routing.target import Target
+from cmux_proxy.server.supervisor import KILL_GRACE
 from tests.helpers.h2_peer import H2Peer
 from tests.helpers.proxies import ProxyProcess, local_config, proxy_process
 from tests.helpers.script import ROUTE, Stage, get, head, stage
 from tests.helpers.timing import SOON, later, soon
+from tests.helpers.tls import write_authority
 from tests.helpers.tools import finish, tool
 from tests.helpers.wire import Wire
+from tests.network.test_tls import config as tls_config
 
 CLOSE = "Connection: close"
 HEALTH = head("GET /.cmux/health HTTP/1.1", "Host: a", CLOSE)
@@ -162,13 +166,18 @@ async def test_probes_are_no_errors_of_the_access_log() -> None:
 
 
 async def test_until_the_delay_is_over_the_proxy_accepts_and_health_is_503() -> None:
-    config = local_config(timeouts=Timeouts(drain_delay=NEVER))
+    config = local_config(
+        timeouts=Timeouts(drain_delay=NEVER), observability=Observability(admin="127.0.0.1:1")
+    )
     async with stage(config) as on:
         drain = asyncio.get_running_loop().create_task(on.proxy.drain())
         while await status(on, HEALTH) == 200:
             pass
-        assert await status(on, HEALTH) == 503
+        found, response = await asked(on.address.port, HEALTH)
+        assert (found, b"\r\nRetry-After: 1\r\n" in response) == (503, True)
         await on.serves()
+        # The admin listener says the same.
+        assert on.proxy.stats().is_draining
         # A second drain does not wait for the delay again.
         await soon(on.proxy.drain())
         with pytest.raises(ConnectionRefusedError):
@@ -203,6 +212,27 @@ async def test_after_the_delay_it_drains(loop_name: str) -> None:
         ended, errors = await proxy.ended()
     assert ended == 0
     assert "cmux-proxy: INFO: stopping: accepts for 0.001 s more, and health is 503\n" in errors
+
+
+async def test_a_worker_has_the_delay_and_the_drain_timeout_before_it_is_killed(
+    loop_name: str,
+) -> None:
+    seconds = KILL_GRACE + 0.5
+    flags = ("--drain-delay", f"{seconds}s", "--drain-timeout", "0", "--workers", "2")
+    async with proxy_process(loop_name, *flags) as proxy:
+        proxy.signal()
+        ended, errors = await proxy.ended()
+    assert (ended, "is killed" in errors) == (0, False)
+
+
+@pytest.mark.parametrize("option", ["--http1.0", "--http1.1", "--http2"])
+async def test_curl_gets_it_over_tls(tmp_path: Path, option: str) -> None:
+    async with Proxy(tls_config(tmp_path, plain_text="refuse")) as proxy:
+        command = [tool("curl"), "-q", "-sS", "--noproxy", "", option]
+        command += ["--cacert", write_authority(tmp_path), "-w", "%{http_code}"]
+        where = f"localhost:{proxy.addresses[0].port}/.cmux/health"
+        assert (await finish(*command, f"https://{where}")).out == b"ok\n200"
+        assert (await finish(*command, f"http://{where}")).out.endswith(b"\n400")
 
 
 async def test_curl_gets_it_over_http2() -> None:

@@ -56,6 +56,10 @@ class ConnectionRegistry:
         # Set once the ticker exists, which walks the sets above.
         self.ticker: Ticker | None = None
 
+    def is_stopping(self) -> bool:
+        """Return whether it drains, or is about to."""
+        return self.is_leaving or self.is_draining
+
     def __len__(self) -> int:
         """Return how many connections of clients are open, lingering ones and tunnels included.
 

@@ -19,6 +19,7 @@ _METHODS: Final = (b"GET", b"HEAD")
 _DENIED: Final = "http_request_denied"
 # A refusal without a Proxy-Status error is a reply as it should be.
 _NO_ERROR: Final = ""
+_RETRY_SOON: Final = b"Retry-After: 1\r\n"
 
 
 class HealthCheck:
@@ -45,8 +46,8 @@ class HealthCheck:
             return refusal
         if request.method not in _METHODS:
             return RouteRefused(405, "health is asked for with GET", fields=b"Allow: GET, HEAD\r\n")
-        if self._registry.is_leaving or self._registry.is_draining:
-            return RouteRefused(503, "draining", _NO_ERROR)
+        if self._registry.is_stopping():
+            return RouteRefused(503, "draining", _NO_ERROR, _RETRY_SOON)
         return RouteRefused(200, "ok", _NO_ERROR)
 
     def _names_no_port(self, request: ClientRequest, refusal: RouteRefused) -> bool:

@@ -63,7 +63,7 @@ class _Snapshot:
         return WorkerStats(
             pid=os.getpid(),
             time=self._time,
-            is_draining=services.registry.is_draining,
+            is_draining=services.registry.is_stopping(),
             build=BuildInfo(
                 __version__, build_name(), io_name(running_loop_name(), services.has_native_streams)
             ),
