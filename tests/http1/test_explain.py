@@ -12,6 +12,7 @@ from cmux_proxy.http1.explain import (
 
 THREE = "the request line is not method, target and version"
 NO_VERSION = "the request line does not end in an HTTP version"
+PREFACE = "HTTP/2 begins a connection, and over TLS is chosen by ALPN"
 TWO_VERSIONS = "only HTTP/1.0 and HTTP/1.1 are supported"
 TARGET = "the request target has bytes that are not allowed"
 LF = "a line ends in LF without CR"
@@ -21,7 +22,7 @@ CR = "a CR is not followed by LF"
 @pytest.mark.parametrize(
     ("line", "status", "reason"),
     [
-        (b"PRI * HTTP/2.0", 505, "HTTP/2 is not supported; use HTTP/1.1"),
+        (b"PRI * HTTP/2.0", 505, PREFACE),
         (b"PRI / HTTP/2.0", 505, TWO_VERSIONS),
         (b"GET / HTTP/1.2", 505, TWO_VERSIONS),
         (b"GET / HTTP/3", 505, "only HTTP/1.0 and HTTP/1.1 are supported"),
@@ -106,7 +107,7 @@ def test_a_head_without_a_visible_fault_is_still_refused() -> None:
         (b"GET / HTTP/1.1\n", LF),
         (b"GET / HTTP/1.1\r\nHost: a\n", LF),
         (b"GET /\r\n", THREE),
-        (b"PRI * HTTP/2.0\r\nx", "HTTP/2 is not supported; use HTTP/1.1"),
+        (b"PRI * HTTP/2.0\r\nx", PREFACE),
     ],
 )
 def test_an_invalid_start_of_a_request_is_refused_at_once(start: bytes, reason: str) -> None:

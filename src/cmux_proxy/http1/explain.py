@@ -87,7 +87,7 @@ def _request_line_fault(line: bytes) -> BadMessage | None:
     if _REQUEST_LINE.fullmatch(line) is not None:
         return None
     if line == _PREFACE:
-        return BadMessage("HTTP/2 is not supported; use HTTP/1.1", 505)
+        return BadMessage("HTTP/2 begins a connection, and over TLS is chosen by ALPN", 505)
     fault = _bytes_fault(line)
     if fault is not None:
         return fault
