@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cmux_proxy import Proxy
+from cmux_proxy._build import HAS_NATIVE
 from tests.helpers.loops import io_of, loop_flags, loop_variables
 from tests.helpers.proxies import MODULE, environment, local_config, proxy_process
 from tests.helpers.script import get, head, stage
@@ -66,6 +67,7 @@ def established(clients: list[socket.socket], port: int) -> int:
     return len(established_ports & client_ports)
 
 
+@pytest.mark.hosting
 async def test_the_process_prints_its_addresses_and_serves_on_all_of_them(loop_name: str) -> None:
     listen = ["--listen", "127.0.0.1:0", "--listen=[::1]:0,127.0.0.2:0"]
     async with proxy_process(loop_name, *listen) as proxy:
@@ -78,6 +80,15 @@ async def test_the_process_prints_its_addresses_and_serves_on_all_of_them(loop_n
                 await wire.send(head("GET / HTTP/1.0"))
                 assert (await soon(wire.receive_all())).startswith(b"HTTP/1.1 400 ")
         await proxy.stop()
+
+
+@pytest.mark.hosting
+async def test_the_version_is_the_line_of_a_start_without_settings(loop_name: str) -> None:
+    """Whatever the settings are, --version names the event loop of `--loop auto`."""
+    async with proxy_process("native" if HAS_NATIVE else "uvloop", "--loop", "auto") as proxy:
+        expected = (0, proxy.announced[-1] + "\n", "")
+    assert await run_command(*loop_flags(loop_name), "--version") == expected
+    assert await run_command("--version", **loop_variables(loop_name)) == expected
 
 
 async def test_the_flag_overrides_the_variable(loop_name: str) -> None:
