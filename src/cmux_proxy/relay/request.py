@@ -127,8 +127,11 @@ class RequestStream:
             self._read_options(reserved)
         try:
             target = services.router.route(request.method, request.host, reserved)
-        except PortMissing as refusal:
-            target = services.tunnel_requests.route_path(request, refusal)
+        except PortMissing:
+            named = services.tunnel_requests.route_without_port(request)
+            if named is None:
+                raise
+            target = named
         if request.mode == UPGRADE and is_tunnel_by_field(request, target):
             target = services.tunnel_requests.route(request)
         if request.mode & CONNECT:

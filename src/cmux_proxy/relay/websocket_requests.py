@@ -11,7 +11,7 @@ from typing import Final
 
 from cmux_proxy.config.path_section import Paths
 from cmux_proxy.config.tunnel_section import Tunnels
-from cmux_proxy.errors import PortMissing, RouteRefused
+from cmux_proxy.errors import RouteRefused
 from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.cmux_paths import tunnel_port
 from cmux_proxy.relay.state import CONNECT, UPGRADE, WEBSOCKET
@@ -47,23 +47,23 @@ class TunnelRequests:
         self._origins = frozenset(origin.encode("ascii") for origin in tunnels.origins)
         self._router = router
 
-    def route_path(self, request: ClientRequest, refusal: PortMissing) -> Target:
-        """Return the target of a request that names no port, or has it in its path.
+    def route_without_port(self, request: ClientRequest) -> Target | None:
+        """Return the target of a request that the router has refused for want of a port.
 
-        A CONNECT may have it in its authority.
+        Its path may name one, or the authority of a CONNECT; None if nothing does.
         """
         if request.mode == CONNECT:
-            return self._route_authority(request, refusal)
+            return self._route_authority(request)
         port = tunnel_port(request.path()) if self._has_paths else None
         if port is None:
-            raise refusal
+            return None
         self._check_origin(request)
         request.reserved = _with_port(request.reserved, port)
         return self.route(request)
 
-    def _route_authority(self, request: ClientRequest, refusal: PortMissing) -> Target:
+    def _route_authority(self, request: ClientRequest) -> Target | None:
         if not self._is_by_authority:
-            raise refusal
+            return None
         # Not the Host, which clients of HTTP/1.0 omit, and which may name another one.
         port = local_port(request.request_target())
         request.reserved = (*request.reserved, (PORT_NAME, port))
