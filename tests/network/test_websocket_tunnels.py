@@ -73,6 +73,17 @@ async def receive(connection: ClientConnection, size: int) -> bytes:
     return data
 
 
+async def pass_both_ways(connection: ClientConnection, upstream: Peer, payload: bytes) -> None:
+    """Send bytes to the service, and back; more than any buffer holds."""
+    loop = asyncio.get_running_loop()
+    sending = loop.create_task(connection.send(payload))
+    assert await upstream.gets_bytes(len(payload)) == payload
+    await sending
+    sending = loop.create_task(upstream.says(payload))
+    assert await receive(connection, len(payload)) == payload
+    await sending
+
+
 @pytest.mark.parametrize("subprotocols", [(), ("binary",), (V1,)], ids=["none", "binary", "v1"])
 async def test_bytes_go_both_ways(subprotocols: tuple[str, ...]) -> None:
     payload = random.Random(7).randbytes(300_000)
@@ -81,12 +92,7 @@ async def test_bytes_go_both_ways(subprotocols: tuple[str, ...]) -> None:
         await upstream.gets(b"\x00hello")
         await connection.send([b"in", b"", b" fragments"])
         await upstream.gets(b"in fragments")
-        sending = asyncio.get_running_loop().create_task(connection.send(payload))
-        assert await upstream.gets_bytes(len(payload)) == payload
-        await sending
-        sending = asyncio.get_running_loop().create_task(upstream.says(payload))
-        assert await receive(connection, len(payload)) == payload
-        await sending
+        await pass_both_ways(connection, upstream, payload)
         assert await soon(await connection.ping(b"there?")) >= 0
 
 
@@ -285,9 +291,4 @@ async def test_small_buffers_carry_large_messages(buffer: int) -> None:
     payload = random.Random(buffer).randbytes(400_000)
     config = Config(listen=["127.0.0.1:0"], limits=Limits(buffer=buffer))
     async with stage(config) as on, client_of(on, V1) as (connection, upstream):
-        sending = asyncio.get_running_loop().create_task(connection.send(payload))
-        assert await upstream.gets_bytes(len(payload)) == payload
-        await sending
-        sending = asyncio.get_running_loop().create_task(upstream.says(payload))
-        assert await receive(connection, len(payload)) == payload
-        await sending
+        await pass_both_ways(connection, upstream, payload)

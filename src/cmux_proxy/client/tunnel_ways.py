@@ -7,14 +7,13 @@ opens one tunnel in a given way.
 import contextlib
 import json
 import os
-import tempfile
 import time
 from typing import Final, Literal, get_args
 
 from cmux_proxy.client.open_tunnel import Tunnel, TunnelError, open_tunnel
 from cmux_proxy.client.proxy_url import ProxyUrl
 from cmux_proxy.client.tunnel_request import TunnelRequest
-from cmux_proxy.config.state_directory import find_state_directory
+from cmux_proxy.config.state_directory import find_state_directory, write_private_file
 
 Via = Literal["auto", "connect", "websocket"]
 VIAS: Final = get_args(Via)
@@ -110,7 +109,5 @@ class WebSocketMemory:
         if self._directory is None:
             return
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        descriptor, path = tempfile.mkstemp(dir=self._directory)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(times, file)
+        path = write_private_file(self._directory, json.dumps(times).encode("ascii"))
         os.replace(path, os.path.join(self._directory, _FILE))

@@ -74,7 +74,8 @@ class WebSocketWriter(asyncio.StreamWriter):
         if self.receiving is None or self.receiving.done():
             self._beneath.close()
         else:
-            self._running_loop.call_later(_CLOSE_TIMEOUT, self._beneath.transport.abort)
+            timer = self._running_loop.call_later(_CLOSE_TIMEOUT, self._beneath.transport.abort)
+            self.receiving.add_done_callback(lambda _: timer.cancel())
 
     def send(self, opcode: int, payload: bytes) -> None:
         """Send a frame, with a key that nobody can foretell (section 10.3)."""

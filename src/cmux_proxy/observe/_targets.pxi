@@ -32,7 +32,7 @@ cdef inline bint must_change(const char *target, Py_ssize_t length) noexcept:
 
 
 cdef bint fits(const char *path, Py_ssize_t length) noexcept:
-    """Return whether no path of that length, with what is escaped in it, is too long."""
+    """Return whether a path surely needs no cut; one with bytes to escape may need one."""
     if length <= MAX_PATH // MAX_ESCAPE:
         return True
     return length <= MAX_PATH and is_plain(<const unsigned char *>path, length, JSON)

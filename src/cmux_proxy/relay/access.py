@@ -12,12 +12,12 @@ from cmux_proxy.config.values import HostPattern, PortRange, plain_host
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.http1.credentials import is_one_of, token_of
 from cmux_proxy.relay.client_request import ClientRequest
+from cmux_proxy.relay.failures import DENIED
 from cmux_proxy.relay.request_options import TOKEN_FIELD
 from cmux_proxy.relay.state import CONNECT
 from cmux_proxy.routing.target import Target
 
 _PROXY_FIELD: Final = b"proxy-authorization"
-_DENIED: Final = "http_request_denied"
 _CHALLENGE: Final = b'WWW-Authenticate: Cmux-Token realm="cmux-proxy"\r\n'
 _PROXY_CHALLENGE: Final = (
     b'Proxy-Authenticate: Basic realm="cmux-proxy"\r\n'
@@ -47,14 +47,14 @@ class RequestAccess:
         if self._tokens and not self._has_token(request):
             if is_connect:
                 text = "a token is needed: Proxy-Authorization or X-Cmux-Token"
-                raise RouteRefused(407, text, _DENIED, _PROXY_CHALLENGE)
+                raise RouteRefused(407, text, DENIED, _PROXY_CHALLENGE)
             text = "a token is needed: X-Cmux-Token or Proxy-Authorization"
-            raise RouteRefused(401, text, _DENIED, _CHALLENGE)
+            raise RouteRefused(401, text, DENIED, _CHALLENGE)
         # The host of a CONNECT is that of its target, which routes nothing.
         if self._hosts and not is_connect:
             name = "" if request.host is None else plain_host(request.host)
             if not any(pattern.matches(name) for pattern in self._hosts):
-                raise RouteRefused(421, "this host is not served here (--allow-host)", _DENIED)
+                raise RouteRefused(421, "this host is not served here (--allow-host)", DENIED)
 
     def check_target(self, target: Target) -> None:
         """Refuse a port that is denied or not allowed."""
@@ -62,8 +62,8 @@ class RequestAccess:
         if self.allows_port(port):
             return
         if port in self._denied:
-            raise RouteRefused(403, f"port {port} is denied here (--deny-port)", _DENIED)
-        raise RouteRefused(403, f"port {port} is not allowed here (--allow-port)", _DENIED)
+            raise RouteRefused(403, f"port {port} is denied here (--deny-port)", DENIED)
+        raise RouteRefused(403, f"port {port} is not allowed here (--allow-port)", DENIED)
 
     def allows_port(self, port: int) -> bool:
         """Return whether requests may reach a port."""

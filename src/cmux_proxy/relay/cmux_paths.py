@@ -1,11 +1,12 @@
 """The paths of the proxy itself, below /.cmux/: served only where a request names no port.
 
 The router has refused such a request, so that a service with paths like these loses nothing. Does
-not know what happens at a path. Neighbour: `websocket_requests.py` has tunnels.
+not know what happens at a path. Neighbours: `health.py`, `websocket_requests.py`.
 """
 
 from typing import Final
 
+HEALTH: Final = b"/.cmux/health"
 _TUNNELS: Final = b"/.cmux/tcp/"
 
 

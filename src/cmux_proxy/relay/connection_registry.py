@@ -42,7 +42,7 @@ class ConnectionRegistry:
         # Requests of HTTP/2 clients, whose connections are among the clients.
         self.streams: set[Timed] = set()
         self.budget = StreamBudget()
-        # It still accepts, but says already that it is about to drain.
+        # The proxy accepts, but its health is 503 already: it drains soon.
         self.is_leaving = False
         # The next response on each connection is its last; a little later, requests get a 503.
         self.is_draining = False

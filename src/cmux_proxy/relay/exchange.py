@@ -87,9 +87,7 @@ class Exchange:
             self.request_stream.state = REQUEST_HEAD
             self._end.fail(failures.bad_request(error))
         except RouteRefused as error:
-            # Without a name for the reply, which may be the error: its traceback has this frame.
-            request = self.request_stream.request
-            self._end.fail(failures.refused(self._services.health.judge(request, error)))
+            self._end.fail(self._services.health.response(self.request_stream.request, error))
         except UpstreamUnavailable as error:
             self._end.fail(failures.unavailable(error))
 

@@ -13,7 +13,10 @@ from cmux_proxy.routing.target import HTTP, Target
 
 
 class Failure(NamedTuple):
-    """A reply the proxy makes; `error` is a Proxy-Status error type (RFC 9209 section 2.3)."""
+    """A reply the proxy makes; `error` is a Proxy-Status error type (RFC 9209 section 2.3).
+
+    It is empty for a health check, which has not failed.
+    """
 
     status: int
     text: str
@@ -23,6 +26,8 @@ class Failure(NamedTuple):
 
 
 _REQUEST_ERROR: Final = "http_request_error"
+# The Proxy-Status error of a request whose client, token, host, port or transport is not allowed.
+DENIED: Final = "http_request_denied"
 # The Proxy-Status error of a port that nothing listens on.
 REFUSED: Final = "connection_refused"
 # How an alert of TLS begins (RFC 8446 section 5.1).
@@ -43,10 +48,19 @@ DRAINING: Final = Failure(
     Outcome.REFUSED,
     _RETRY_SOON,
 )
+HEALTHY: Final = Failure(200, "ok", "", Outcome.COMPLETE)
+STOPPING: Final = Failure(503, "draining", "", Outcome.COMPLETE, _RETRY_SOON)
+NO_HEALTH_METHOD: Final = Failure(
+    405,
+    "health is asked for with GET",
+    _REQUEST_ERROR,
+    Outcome.REFUSED,
+    b"Allow: GET, HEAD\r\n",
+)
 CLIENT_NOT_ALLOWED: Final = Failure(
     403,
     "clients of this address are not served here (--allow-client)",
-    "http_request_denied",
+    DENIED,
     Outcome.REFUSED,
 )
 TOO_MANY_CLIENTS: Final = Failure(
@@ -68,9 +82,6 @@ TOO_MANY_REQUESTS: Final = Failure(
 TOO_MANY_STREAMS: Final = Failure(
     503, "too many streams are open", "connection_limit_reached", Outcome.REFUSED, _RETRY_SOON
 )
-
-# The Proxy-Status error of a request that must not come in plain text.
-_DENIED: Final = "http_request_denied"
 
 # The status and the Proxy-Status error of each reason.
 _UNAVAILABLE: Final = {
@@ -97,13 +108,13 @@ def bad_request(error: BadMessage) -> Failure:
 def https_required(url: str) -> Failure:
     """Plain HTTP is not served here."""
     text = f"plain HTTP is not served here; use {url}"
-    return Failure(400, text, _DENIED, Outcome.REFUSED)
+    return Failure(400, text, DENIED, Outcome.REFUSED)
 
 
 def https_redirect(url: str) -> Failure:
     """A browser asks in plain HTTP, which is not served here, for what there is with TLS."""
     location = f"Location: {url}\r\n".encode("ascii", "replace")
-    return Failure(308, f"this is at {url}", _DENIED, Outcome.REFUSED, location)
+    return Failure(308, f"this is at {url}", DENIED, Outcome.REFUSED, location)
 
 
 def handshake_failure(text: str, error: str) -> Failure:
@@ -112,9 +123,8 @@ def handshake_failure(text: str, error: str) -> Failure:
 
 
 def refused(error: RouteRefused) -> Failure:
-    """The request has no target, or one of the proxy's own, and then no error."""
-    outcome = Outcome.REFUSED if error.error else Outcome.COMPLETE
-    return Failure(error.status, error.text, error.error, outcome, error.fields)
+    """The request has no target."""
+    return Failure(error.status, error.text, error.error, Outcome.REFUSED, error.fields)
 
 
 def unavailable(error: UpstreamUnavailable) -> Failure:

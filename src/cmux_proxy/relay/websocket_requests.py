@@ -14,6 +14,7 @@ from cmux_proxy.config.tunnel_section import Tunnels
 from cmux_proxy.errors import RouteRefused
 from cmux_proxy.relay.client_request import ClientRequest
 from cmux_proxy.relay.cmux_paths import tunnel_port
+from cmux_proxy.relay.failures import DENIED
 from cmux_proxy.relay.state import CONNECT, UPGRADE, WEBSOCKET
 from cmux_proxy.routing.authority import local_port
 from cmux_proxy.routing.port_field import parse_port
@@ -81,7 +82,7 @@ class TunnelRequests:
         origins = request.values(b"origin")
         if origins and (len(origins) > 1 or origins[0] not in self._origins):
             text = "tunnels are not for web pages, unless --tunnel-origin names their origin"
-            raise RouteRefused(403, text, "http_request_denied")
+            raise RouteRefused(403, text, DENIED)
 
 
 def _check_handshake(request: ClientRequest) -> None:

@@ -75,8 +75,8 @@ class Router:
     ) -> Target:
         """Return the target of a request; raise RouteRefused if it has none.
 
-        Raise PortMissing, which is one too, if it names no port: only then the proxy looks whether
-        the request asks for a path of its own.
+        PortMissing is the RouteRefused of a request that names no port. The proxy serves its own
+        paths, below /.cmux/, only to such requests.
 
         `host` is the authority of the request target, otherwise the Host. `fields` are the reserved
         fields, each a lower-case name and a value without surrounding white space.

@@ -8,11 +8,10 @@ Neighbours: `net/tls_authority.py` makes it, `tls_local.py` serves with it.
 import contextlib
 import os
 import stat
-import tempfile
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from cmux_proxy.config.state_directory import find_state_directory
+from cmux_proxy.config.state_directory import find_state_directory, write_private_file
 from cmux_proxy.errors import CertificateError
 from cmux_proxy.net.tls_authority import Authority
 
@@ -91,7 +90,7 @@ class AuthorityFile:
         with contextlib.suppress(FileExistsError):
             os.mkdir(self._directory, 0o700)
         _require_private(self._directory, "chmod 700")
-        temporary = self._write(Authority.make(domains).to_pem())
+        temporary = write_private_file(self._directory, Authority.make(domains).to_pem())
         try:
             # Unlike a rename, this fails if there is one already.
             os.link(temporary, self.path)
@@ -106,16 +105,7 @@ class AuthorityFile:
         with contextlib.suppress(FileNotFoundError), open(self.certificate_path, "rb") as file:
             if file.read() == certificate:
                 return
-        os.replace(self._write(certificate), self.certificate_path)
-
-    def _write(self, data: bytes) -> str:
-        """Return the path of a new file that only this user can read."""
-        descriptor, path = tempfile.mkstemp(dir=self._directory)
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        return path
+        os.replace(write_private_file(self._directory, certificate), self.certificate_path)
 
 
 def _require_private(path: str, remedy: str) -> None:
