@@ -75,11 +75,13 @@ async def test_every_byte_of_a_large_transfer_comes_although_the_reader_is_slow(
     data = os.urandom(3_000_000)
     async with tunnelled() as (tunnel, upstream):
         sending = asyncio.get_running_loop().create_task(upstream.wire.send(data))
+        # Nobody reads yet, and the reader takes no more than it has room for.
+        for _ in range(2000):
+            await asyncio.sleep(0)
+            assert len(tunnel.reader._buffer) <= 4 * 65536  # type: ignore[attr-defined]
         received = bytearray()
         while len(received) < len(data):
             received += await soon(tunnel.reader.read(1000))
-            # The reader is paused again and again.
-            assert len(tunnel.reader._buffer) <= 4 * 65536  # type: ignore[attr-defined]
         assert received == data
         await sending
         tunnel.writer.write(data)
